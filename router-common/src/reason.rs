@@ -1,0 +1,170 @@
+//! Why a packet went where it went.
+//!
+//! One list defines the reason, the field of the map `counters`, the label in metrics and
+//! the word in logs. Within a stage each packet has exactly one reason, and `received` is
+//! counted apart from them, so that the sum can be checked.
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// Left to the kernel: it is not ours.
+    Passed,
+    /// Thrown away: it is ours and provably bad.
+    Dropped,
+    /// Given to a slot.
+    Delivered,
+}
+
+macro_rules! reasons {
+    ($($fate:ident { $($(#[doc = $doc:literal])+ $reason:ident = $name:ident,)+ })+) => {
+        /// Why a packet went where it went.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[repr(u32)]
+        pub enum Reason {
+            $($($(#[doc = $doc])+ $reason,)+)+
+        }
+
+        impl Reason {
+            /// Every reason, in the order of the counters.
+            pub const ALL: &[Self] = &[$($(Self::$reason,)+)+];
+
+            /// The counter's name, the label, the word in logs.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $($(Self::$reason => stringify!($name),)+)+
+                }
+            }
+
+            /// What becomes of a packet with this reason.
+            pub const fn fate(self) -> Fate {
+                match self {
+                    $($(Self::$reason => Fate::$fate,)+)+
+                }
+            }
+
+            /// One sentence or more for people.
+            pub const fn explanation(self) -> &'static str {
+                match self {
+                    $($(Self::$reason => concat!($($doc,)+).trim_ascii(),)+)+
+                }
+            }
+        }
+
+        /// One stage's counters: the value of the map `counters`, one per CPU.
+        #[repr(C)]
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+        pub struct Counters {
+            received: u64,
+            $($($name: u64,)+)+
+        }
+
+        impl Counters {
+            /// Packets that entered the stage.
+            #[inline(always)]
+            pub fn received(&self) -> u64 {
+                self.received
+            }
+
+            /// Packets with this reason.
+            #[inline(always)]
+            pub fn get(&self, reason: Reason) -> u64 {
+                match reason {
+                    $($(Reason::$reason => self.$name,)+)+
+                }
+            }
+
+            /// Counts a packet that entered the stage.
+            #[inline(always)]
+            pub fn receive(&mut self) {
+                self.received = self.received.wrapping_add(1);
+            }
+
+            /// Counts its fate.
+            #[inline(always)]
+            pub fn count(&mut self, reason: Reason) {
+                let counter = match reason {
+                    $($(Reason::$reason => &mut self.$name,)+)+
+                };
+                *counter = counter.wrapping_add(1);
+            }
+
+            /// Adds another CPU's counters.
+            pub fn add(&mut self, other: &Self) {
+                self.received = self.received.wrapping_add(other.received);
+                $($(self.$name = self.$name.wrapping_add(other.$name);)+)+
+            }
+        }
+    };
+}
+
+reasons! {
+    Passed {
+        /// Neither IPv4 nor IPv6, such as ARP.
+        NotIp = not_ip,
+        /// IP, but not UDP.
+        NotUdp = not_udp,
+        /// An IP fragment: the kernel puts datagrams together, and the socket's program steers the whole.
+        Fragment = fragment,
+        /// Broken below QUIC (Ethernet, IP or UDP header): the kernel judges it, and counts it in its own statistics.
+        Malformed = malformed,
+        /// UDP to an address or port that no listener has.
+        NotListener = not_listener,
+        /// To a listener, but no slot is active: the kernel chooses among the sockets there are.
+        NoSlot = no_slot,
+    }
+    Dropped {
+        /// Ends before its QUIC header does.
+        Truncated = truncated,
+        /// A connection ID longer than 20 octets in a version that does not allow it (RFC 9000 section 17.2).
+        CidTooLong = cid_too_long,
+        /// An Initial in a datagram under 1200 octets (RFC 9000 section 14.1).
+        SmallInitial = small_initial,
+        /// An unknown version in a datagram under 1200 octets (RFC 9000 section 5.2.2).
+        SmallUnknownVersion = small_unknown_version,
+        /// A Version Negotiation or Retry packet: only servers send those.
+        ServerOnly = server_only,
+    }
+    Delivered {
+        /// The flow table knew the connection ID.
+        Flow = flow,
+        /// The connection ID said so itself.
+        Cid = cid,
+        /// A client-chosen connection ID, placed by the assignment.
+        Assigned = assigned,
+        /// Nothing knows the connection ID: the assignment names a worker to answer or ignore it.
+        Unknown = unknown,
+    }
+}
+
+const _: () = assert!(size_of::<Counters>() == (1 + Reason::ALL.len()) * 8);
+
+impl Counters {
+    /// Packets of one fate.
+    pub fn sum(&self, fate: Fate) -> u64 {
+        Reason::ALL.iter().filter(|reason| reason.fate() == fate).map(|&reason| self.get(reason)).sum()
+    }
+
+    /// Whether every packet that entered has exactly one reason.
+    pub fn closes(&self) -> bool {
+        let reasons: u64 = Reason::ALL.iter().map(|&reason| self.get(reason)).sum();
+        self.received == reasons
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_counts_once_and_the_sum_closes() {
+        for &reason in Reason::ALL {
+            let mut counters = Counters::default();
+            counters.receive();
+            assert!(!counters.closes(), "{reason:?}");
+            counters.count(reason);
+            assert!(counters.closes(), "{reason:?}");
+            assert_eq!(counters.get(reason), 1, "{reason:?}");
+            assert_eq!(counters.sum(reason.fate()), 1, "{reason:?}");
+        }
+    }
+}

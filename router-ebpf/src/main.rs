@@ -1,0 +1,45 @@
+//! The hand in the kernel.
+//!
+//! Two programs, `steer` (XDP) and `select` (`sk_reuseport`). Each reads bytes, asks
+//! [`router_common::steer`], obeys its verdict, and counts. No policy lives here, and no
+//! `unsafe` outside `packet` and `maps`.
+
+#![no_std]
+#![no_main]
+// One instruction, to load an unaligned word of a packet: see `packet::load`.
+#![feature(asm_experimental_arch)]
+
+mod log;
+mod maps;
+mod packet;
+mod select;
+mod steer;
+
+use aya_ebpf::{
+    macros::{sk_reuseport, xdp},
+    programs::{SkReuseportContext, XdpContext},
+};
+
+/// On each interface: brings a packet to the CPU of the worker that owns its connection.
+#[xdp(frags)]
+fn steer(ctx: XdpContext) -> u32 {
+    steer::run(&ctx)
+}
+
+/// On each listener's sockets: gives a packet to the socket of the worker that owns its connection.
+#[sk_reuseport]
+fn select(ctx: SkReuseportContext) -> u32 {
+    select::run(&ctx)
+}
+
+/// Never reached: the verifier admits no program that could panic. The compiler wants one.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+#[expect(unsafe_code, reason = "the kernel reads the licence from this section")]
+// SAFETY: a static of plain bytes; the section's name and the symbol collide with nothing.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

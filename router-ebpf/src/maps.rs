@@ -1,0 +1,170 @@
+//! All `unsafe` that touches maps: private statics behind verbs.
+//!
+//! Names, sizes and types are those of [`router_common::maps`].
+
+#![expect(unsafe_code, reason = "map values are reached through the kernel's pointers")]
+
+use core::ptr::NonNull;
+
+use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
+    btf_maps::{Array, CpuMap, HashMap, PerCpuArray, ReusePortSockArray},
+    helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_coarse_ns},
+    macros::btf_map,
+    programs::SkReuseportContext,
+};
+use router_common::{
+    connection_id::ConnectionId,
+    frame::Endpoint,
+    maps::{
+        ASSIGNMENT_SIZE, Assigned, CID_CONFIGS, CidConfig, Counters, Flow, FlowKey, Hop, LISTENERS_MAX,
+        Listener, ListenerKey, SLOTS, Secrets, Settings, Slot, SlotCounters, Stage,
+    },
+    reason::Reason,
+    steer::Tables,
+};
+
+#[btf_map(name = "settings")]
+static SETTINGS: Array<Settings, 1> = Array::new();
+#[btf_map(name = "listeners")]
+static LISTENERS: HashMap<ListenerKey, Listener, { LISTENERS_MAX as usize }> = HashMap::new();
+#[btf_map(name = "cid_configs")]
+static CID_CONFIG: Array<CidConfig, { CID_CONFIGS as usize }> = Array::new();
+#[btf_map(name = "slots")]
+static SLOT: Array<Slot, { SLOTS as usize }> = Array::new();
+#[btf_map(name = "assignment")]
+static ASSIGNMENT: Array<Assigned, { 2 * ASSIGNMENT_SIZE as usize }> = Array::new();
+/// The agent sets its size. Entries are allocated as they come: a node pays for the flows it has.
+#[btf_map(name = "flows")]
+static FLOWS: HashMap<FlowKey, Flow, 1024, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+#[btf_map(name = "counters")]
+static COUNTERS: PerCpuArray<Counters, { Stage::ALL.len() }> = PerCpuArray::new();
+#[btf_map(name = "slot_counters")]
+static SLOT_COUNTERS: PerCpuArray<SlotCounters, { SLOTS as usize }> = PerCpuArray::new();
+#[btf_map(name = "secrets")]
+static SECRETS: Array<Secrets, 1> = Array::new();
+#[btf_map(name = "sockets")]
+static SOCKETS: ReusePortSockArray<{ (LISTENERS_MAX * SLOTS) as usize }> = ReusePortSockArray::new();
+/// The agent sets its size, to the host's CPUs: the kernel refuses a map for more.
+#[btf_map(name = "cpus")]
+static CPUS: CpuMap<1> = CpuMap::new();
+
+/// The decision's view of the maps.
+pub(crate) struct Maps;
+
+impl Tables for Maps {
+    type Flow = StoredFlow;
+
+    #[inline(always)]
+    fn settings(&self) -> Option<Settings> {
+        SETTINGS.get(0).copied()
+    }
+
+    #[inline(always)]
+    fn listener(&self, destination: &Endpoint) -> Option<Listener> {
+        listener(destination).or_else(|| find_listener(&ListenerKey::wildcard(destination)))
+    }
+
+    #[inline(always)]
+    fn flow(&self, cid: &ConnectionId) -> Option<(StoredFlow, u8)> {
+        let entry = NonNull::new(FLOWS.get_ptr_mut(cid)?)?;
+        // SAFETY: the kernel keeps the entry until the program ends (RCU), also if the agent deletes it.
+        let slot = unsafe { entry.as_ref() }.slot();
+        Some((StoredFlow(entry), slot))
+    }
+
+    #[inline(always)]
+    fn cid_config(&self, rotation: u8) -> Option<CidConfig> {
+        CID_CONFIG.get(rotation.into()).copied()
+    }
+
+    #[inline(always)]
+    fn slot(&self, slot: u8) -> Option<Slot> {
+        SLOT.get(slot.into()).copied()
+    }
+
+    #[inline(always)]
+    fn assigned(&self, hash: u64) -> Option<u8> {
+        let half = SETTINGS.get(0)?.assignment_half();
+        ASSIGNMENT.get(Assigned::index(half, hash))?.slot()
+    }
+
+    #[inline(always)]
+    fn hash_seed(&self) -> Option<[u64; 2]> {
+        SECRETS.get(0).map(Secrets::hash_seed)
+    }
+}
+
+/// An entry of the flow table, in place.
+#[derive(Clone, Copy)]
+pub(crate) struct StoredFlow(NonNull<Flow>);
+
+impl StoredFlow {
+    /// Accounts a packet of `bytes` octets of UDP payload from `peer`.
+    #[inline(always)]
+    pub(crate) fn account(&self, bytes: usize, peer: &Endpoint) {
+        // SAFETY: the helper only reads a clock.
+        let now = unsafe { bpf_ktime_get_coarse_ns() };
+        let mut entry = self.0;
+        // SAFETY: the entry lives until the program ends; other CPUs may write the same plain
+        // numbers at the same time, which `Flow::account` allows for.
+        unsafe { entry.as_mut() }.account(bytes, peer, now);
+    }
+}
+
+/// The listener bound to exactly this address and port.
+#[inline(always)]
+pub(crate) fn listener(bound: &Endpoint) -> Option<Listener> {
+    find_listener(&ListenerKey::exact(bound))
+}
+
+#[inline(always)]
+fn find_listener(key: &ListenerKey) -> Option<Listener> {
+    // SAFETY: the value is copied at once, and an entry never changes: listeners are added and removed whole.
+    unsafe { LISTENERS.get(key) }.copied()
+}
+
+/// Whether this program keeps the flow entries, there being no XDP program.
+#[inline(always)]
+pub(crate) fn select_accounts() -> bool {
+    SETTINGS.get(0).is_some_and(Settings::select_accounts)
+}
+
+/// Counts a packet that entered `stage`, and its fate.
+#[inline(always)]
+pub(crate) fn count(stage: Stage, reason: Reason) {
+    if let Some(counters) = COUNTERS.get_ptr_mut(stage as u32) {
+        // SAFETY: this CPU's own value; nothing else on this CPU holds a reference to it.
+        let counters = unsafe { &mut *counters };
+        counters.receive();
+        counters.count(reason);
+    }
+}
+
+/// Counts how a packet went to `slot`.
+#[inline(always)]
+pub(crate) fn count_hop(slot: u8, hop: Hop) {
+    if let Some(counters) = SLOT_COUNTERS.get_ptr_mut(slot.into()) {
+        // SAFETY: this CPU's own value; nothing else on this CPU holds a reference to it.
+        unsafe { &mut *counters }.count(hop);
+    }
+}
+
+/// Whether the program runs on `cpu`.
+#[inline(always)]
+pub(crate) fn is_current_cpu(cpu: u32) -> bool {
+    // SAFETY: the helper only reads the CPU's number.
+    unsafe { bpf_get_smp_processor_id() == cpu }
+}
+
+/// Sends the packet to `cpu`; the action to return, or `None` if the CPU map lacks it.
+#[inline(always)]
+pub(crate) fn redirect(cpu: u32) -> Option<u32> {
+    CPUS.redirect(cpu, 0).ok()
+}
+
+/// Gives the packet to the socket at `index` of the map `sockets`; whether it is there.
+#[inline(always)]
+pub(crate) fn select(ctx: &SkReuseportContext, index: u32) -> bool {
+    SOCKETS.select_reuseport(ctx, index).is_ok()
+}

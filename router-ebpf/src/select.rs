@@ -1,0 +1,54 @@
+//! `select`, the `sk_reuseport` program: to the socket of the worker that owns the connection.
+//!
+//! The kernel has parsed the datagram and found the listener's group of sockets; what is
+//! left is to classify and to route, by the same decision as in XDP.
+
+use aya_ebpf::{
+    bindings::sk_action::{SK_DROP, SK_PASS},
+    programs::SkReuseportContext,
+};
+use router_common::{
+    maps::{Hop, Stage},
+    steer::{self, Delivery, Verdict},
+};
+
+use crate::{
+    log,
+    maps::{self, Maps, StoredFlow},
+    packet::Segment,
+};
+
+/// Decides about one datagram, or the first of a GRO train, and carries it out.
+#[inline(always)]
+pub(crate) fn run(ctx: &SkReuseportContext) -> u32 {
+    let segment = Segment(ctx);
+    let payload = segment.payload();
+    let verdict = steer::payload(&segment, payload, &Maps);
+    maps::count(Stage::Select, verdict.reason());
+    log::selected(ctx, &verdict);
+    match verdict {
+        Verdict::Pass(_) => SK_PASS,
+        Verdict::Drop(_) => SK_DROP,
+        Verdict::Deliver(delivery) => {
+            if let Some(flow) = &delivery.flow
+                && maps::select_accounts()
+                && let Some(source) = segment.source()
+            {
+                flow.account(payload.length, &source);
+            }
+            deliver(&segment, &delivery);
+            SK_PASS
+        }
+    }
+}
+
+/// To the slot's socket in this group. If there is none, the kernel's own choice among the
+/// group stands, and the worker that gets the packet hands it over.
+#[inline(always)]
+fn deliver(segment: &Segment<'_>, delivery: &Delivery<StoredFlow>) {
+    let selected = segment
+        .bound_to()
+        .and_then(|bound| maps::listener(&bound))
+        .is_some_and(|listener| maps::select(segment.0, listener.socket_index(delivery.number)));
+    maps::count_hop(delivery.number, if selected { Hop::Selected } else { Hop::Unselected });
+}

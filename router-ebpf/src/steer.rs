@@ -1,0 +1,53 @@
+//! `steer`, the XDP program: to the CPU of the worker that owns the connection.
+
+use aya_ebpf::{
+    bindings::xdp_action::{XDP_DROP, XDP_PASS},
+    programs::XdpContext,
+};
+use router_common::{
+    maps::{Hop, Stage},
+    steer::{self, Delivery, Verdict},
+};
+
+use crate::{
+    log,
+    maps::{self, Maps, StoredFlow},
+    packet::{self, Frame},
+};
+
+/// Decides about one frame and carries it out.
+#[inline(always)]
+pub(crate) fn run(ctx: &XdpContext) -> u32 {
+    let (verdict, datagram) = steer::frame(&Frame(ctx), &Maps);
+    maps::count(Stage::Xdp, verdict.reason());
+    log::steered(ctx, &verdict);
+    match verdict {
+        Verdict::Pass(_) => XDP_PASS,
+        Verdict::Drop(_) => XDP_DROP,
+        Verdict::Deliver(delivery) => {
+            if let (Some(flow), Some(datagram)) = (&delivery.flow, &datagram) {
+                flow.account(datagram.payload.length, &datagram.source);
+            }
+            deliver(ctx, &delivery)
+        }
+    }
+}
+
+/// To the slot's CPU. A packet that is there already stays: a redirect costs a hop, and
+/// the checksum verdict of the NIC.
+#[inline(always)]
+fn deliver(ctx: &XdpContext, delivery: &Delivery<StoredFlow>) -> u32 {
+    if delivery.slot.shares_cpu() {
+        packet::keep_apart(ctx, delivery.number);
+    }
+    let (hop, action) = if maps::is_current_cpu(delivery.slot.cpu()) {
+        (Hop::Local, XDP_PASS)
+    } else {
+        match maps::redirect(delivery.slot.cpu()) {
+            Some(action) => (Hop::Redirected, action),
+            None => (Hop::Unredirected, XDP_PASS),
+        }
+    };
+    maps::count_hop(delivery.number, hop);
+    action
+}

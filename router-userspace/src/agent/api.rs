@@ -1,0 +1,299 @@
+//! What the agent says on its control socket: JSON bodies over HTTP/1.1 on a Unix socket.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /v1/status` | [`Status`] |
+//! | `GET /v1/workers` | [`Workers`] |
+//! | `POST /v1/workers/SLOT/drain`, `POST /v1/workers/SLOT/undrain` | [`Workers`] after the change |
+//! | `GET /v1/flows?slot=N&peer=IP&limit=N` | [`Flows`] |
+//! | `GET /v1/flows/CID` | [`Flows`] with one entry, or 404 |
+//! | `GET /v1/counters` | [`Counters`] |
+//! | `POST /v1/explain` with [`ExplainRequest`] | [`Explanation`] |
+//! | `GET /v1/connection-id/CID` | [`DecodedCid`] |
+//! | `POST /v1/connection-id?slot=N` | [`DecodedCid`] of a fresh one |
+//!
+//! Anything that fails answers with a status of 400 or above and a [`Failure`]. Fields are
+//! added, never renamed or removed, while [`SCHEMA`] stays.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+/// Version of every answer's shape.
+pub const SCHEMA: u32 = 1;
+
+/// Why a request was not carried out.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Failure {
+    /// One sentence naming the culprit.
+    pub error: String,
+    /// What to do about it, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// The whole agent at a glance.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// [`SCHEMA`]
+    pub schema: u32,
+    /// `CARGO_PKG_VERSION` of the agent.
+    pub version: String,
+    /// Profile, sanitizers, features, as `version --build` prints them.
+    pub build: String,
+    /// Process ID.
+    pub pid: u32,
+    /// `[router] node_id`
+    pub node_id: u16,
+    /// One run of the agent; grows with every start on the same state folder.
+    pub generation: u64,
+    /// Seconds since the agent was ready.
+    pub uptime_seconds: u64,
+    /// Nothing is wrong.
+    pub healthy: bool,
+    /// What is wrong or worse than was asked for, one sentence each.
+    pub problems: Vec<String>,
+    /// Each interface and how packets come from it.
+    pub interfaces: Vec<Interface>,
+    /// Each listener, in the order of the configuration.
+    pub listeners: Vec<Listener>,
+    /// All workers, added up.
+    pub totals: Totals,
+    /// The flow table, where the engine has one.
+    pub flow_table: Option<FlowTable>,
+}
+
+/// How packets come from one interface.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Interface {
+    /// `eth0`; `*` where the engine does not go by interface.
+    pub name: String,
+    /// What runs: `xdp`, `reuseport` or `userspace`.
+    pub engine: String,
+    /// `native` or `generic` under `xdp`.
+    pub mode: Option<String>,
+    /// Why not a better engine or mode.
+    pub why: Option<String>,
+    /// The kernel's ID of the XDP program.
+    pub program_id: Option<u32>,
+}
+
+/// One address we answer on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Listener {
+    /// Its number in the maps `listeners` and `sockets`.
+    pub id: u16,
+    /// UDP address.
+    pub address: SocketAddr,
+    /// `files` or `self-signed`
+    pub certificates: String,
+}
+
+/// Sums over workers since the agent started, and gauges (named `_now`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Connections open, handshakes included.
+    pub connections_now: u64,
+    /// Handshakes not yet complete.
+    pub handshakes_now: u64,
+    /// Connections that came up.
+    pub accepted: u64,
+    /// Handshakes that failed.
+    pub handshakes_failed: u64,
+    /// Refused: `max_connections`.
+    pub refused_connections: u64,
+    /// Refused: `max_connections_per_ip`.
+    pub refused_per_ip: u64,
+    /// Refused: `max_handshakes`.
+    pub refused_handshakes: u64,
+    /// Clients sent a Retry to prove their address.
+    pub retried: u64,
+    /// UDP datagrams received by the sockets.
+    pub datagrams_received: u64,
+    /// Datagrams that were this worker's own.
+    pub datagrams_own: u64,
+    /// Datagrams that were provably bad.
+    pub datagrams_dropped: u64,
+    /// Datagrams of another worker's connection, handed to it.
+    pub handed_over: u64,
+    /// Datagrams taken from other workers (not in `datagrams_received`).
+    pub taken_over: u64,
+    /// Datagrams that could not be handed over: the owner's inbox was full.
+    pub hand_over_dropped: u64,
+    /// Datagrams the kernel dropped because a receive buffer was full.
+    pub socket_drops: u64,
+    /// Bytes in those datagrams that were received.
+    pub bytes_received: u64,
+}
+
+/// How full the flow table is.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct FlowTable {
+    /// Entries now.
+    pub entries: u64,
+    /// Entries at most.
+    pub capacity: u64,
+    /// Entries that were not written because it was full (those flows go by their CID).
+    pub full: u64,
+    /// Entries swept because they were not used for long.
+    pub swept: u64,
+}
+
+/// Answer to `GET /v1/workers`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Workers {
+    /// [`SCHEMA`]
+    pub schema: u32,
+    /// By slot.
+    pub workers: Vec<Worker>,
+}
+
+/// One worker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Worker {
+    /// Its slot, as it stands in the CIDs it issues.
+    pub slot: u8,
+    /// The CPU it is pinned to.
+    pub cpu: u32,
+    /// `active` or `draining`
+    pub state: String,
+    /// Bytes of receive buffer that the kernel granted each of its sockets.
+    pub receive_buffer: u64,
+    /// Its sums and gauges.
+    pub totals: Totals,
+}
+
+/// Answer to `GET /v1/flows`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Flows {
+    /// [`SCHEMA`]
+    pub schema: u32,
+    /// Entries in the table, whether they match or not.
+    pub entries: u64,
+    /// Those that match, at most `limit` (1,000 unless told).
+    pub flows: Vec<Flow>,
+}
+
+/// One entry of the flow table.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Flow {
+    /// Connection ID, hex.
+    pub cid: String,
+    /// The slot its packets go to.
+    pub slot: u8,
+    /// `issued` by the agent, or `chosen` by the client for its first flight.
+    pub origin: String,
+    /// Packets seen by the kernel.
+    pub packets: u64,
+    /// Bytes of UDP payload in them.
+    pub bytes: u64,
+    /// Where the last packet came from; none before the first.
+    pub peer: Option<SocketAddr>,
+    /// How often that changed.
+    pub peer_changes: u32,
+    /// Milliseconds since the entry was written.
+    pub age_ms: u64,
+    /// Milliseconds since the last packet; none before the first.
+    pub idle_ms: Option<u64>,
+}
+
+/// Answer to `GET /v1/counters`: every packet's fate.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Counters {
+    /// [`SCHEMA`]
+    pub schema: u32,
+    /// In the order a packet meets them: `xdp`, `select`, `worker`; those the engine has.
+    pub stages: Vec<Stage>,
+    /// By slot: what XDP and `select` gave each.
+    pub slots: Vec<SlotCounters>,
+}
+
+/// One stage's sum: `received` = all of `passed` + `dropped` + `delivered`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Stage {
+    /// `xdp`, `select` or `worker`
+    pub name: String,
+    /// Packets that entered.
+    pub received: u64,
+    /// By reason: not ours, left to the kernel.
+    pub passed: BTreeMap<String, u64>,
+    /// By reason: provably bad.
+    pub dropped: BTreeMap<String, u64>,
+    /// By reason: given to a slot.
+    pub delivered: BTreeMap<String, u64>,
+    /// Whether the sum closes. While traffic flows a snapshot may be a few packets off.
+    pub closes: bool,
+}
+
+/// What the kernel stages gave one slot.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct SlotCounters {
+    /// The slot.
+    pub slot: u8,
+    /// XDP: already on the slot's CPU, passed on.
+    pub xdp_local: u64,
+    /// XDP: sent to the slot's CPU through the CPU map.
+    pub xdp_redirected: u64,
+    /// XDP: the CPU map had no entry for the slot's CPU.
+    pub xdp_unredirected: u64,
+    /// `select`: given to the slot's socket.
+    pub selected: u64,
+    /// `select`: the slot had no socket for the listener; the kernel chose one.
+    pub unselected: u64,
+}
+
+/// Body of `POST /v1/explain`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ExplainRequest {
+    /// A whole Ethernet frame, hex.
+    pub frame: String,
+}
+
+/// What would happen to a packet, step by step.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Explanation {
+    /// [`SCHEMA`]
+    pub schema: u32,
+    /// In order.
+    pub steps: Vec<Step>,
+    /// `pass`, `drop`, or `deliver to slot N`
+    pub verdict: String,
+    /// The counter that would move.
+    pub reason: String,
+}
+
+/// One step of the decision.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Step {
+    /// `parse`, `classify`, `route` or `deliver`
+    pub step: String,
+    /// What was found, one sentence.
+    pub finding: String,
+}
+
+/// What a connection ID says.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DecodedCid {
+    /// [`SCHEMA`]
+    pub schema: u32,
+    /// Hex.
+    pub cid: String,
+    /// Octets.
+    pub length: u8,
+    /// Top three bits of the first octet; 7 is unroutable.
+    pub rotation: u8,
+    /// Low five bits of the first octet: the length of the rest, self-described.
+    pub length_bits: u8,
+    /// Hex; none where it cannot be decoded.
+    pub server_id: Option<String>,
+    /// First two octets of the server ID.
+    pub node: Option<u16>,
+    /// Third octet of the server ID.
+    pub slot: Option<u8>,
+    /// Hex.
+    pub nonce: Option<String>,
+    /// A packet with it would be delivered by it.
+    pub routable: bool,
+    /// Why not.
+    pub why_not: Option<String>,
+}

@@ -1,0 +1,149 @@
+//! What would happen to a packet: the decision, taken step by step with the live tables.
+
+use router_common::{
+    connection_id::ConnectionId,
+    frame::{self, Datagram, Endpoint},
+    maps::{CidConfig, Listener, Settings, Slot},
+    quic::{self, Header, Kind},
+    reason::{Fate, Reason},
+    steer::{self, Tables, Verdict},
+};
+
+use super::{
+    answers::hex,
+    api::{Explanation, SCHEMA, Step},
+    node::Node,
+    socket_address,
+};
+use crate::worker::{Placement, View};
+
+/// Explains what becomes of an Ethernet frame.
+pub(super) fn explain(node: &Node, bytes: &[u8]) -> Explanation {
+    let tables = LiveTables { node, view: node.tables.view(Placement::Assignment) };
+    let steps = steps(bytes, &tables);
+    let (verdict, _) = steer::frame(bytes, &tables);
+    let reason = verdict.reason();
+    Explanation {
+        schema: SCHEMA,
+        steps,
+        verdict: match verdict {
+            Verdict::Pass(_) => "pass".to_owned(),
+            Verdict::Drop(_) => "drop".to_owned(),
+            Verdict::Deliver(delivery) => format!("deliver to slot {}", delivery.number),
+        },
+        reason: reason.name().to_owned(),
+    }
+}
+
+fn steps(bytes: &[u8], tables: &LiveTables<'_>) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut step = |name: &str, finding: String| steps.push(Step { step: name.to_owned(), finding });
+    let datagram = match frame::parse(bytes) {
+        Ok(datagram) => datagram,
+        Err(reason) => {
+            step("parse", because(reason));
+            return steps;
+        }
+    };
+    step("parse", describe_datagram(&datagram));
+    let Some(listener) = tables.listener(&datagram.destination) else {
+        step("parse", because(Reason::NotListener));
+        return steps;
+    };
+    step("parse", format!("listener {} answers there", listener.id()));
+    let settings = tables.node.tables.settings();
+    let header = match quic::classify(bytes, datagram.payload, settings.cid_length()) {
+        Ok(header) => header,
+        Err(reason) => {
+            step("classify", because(reason));
+            return steps;
+        }
+    };
+    step("classify", describe_header(&header));
+    for finding in route(&header, &settings, tables) {
+        step("route", finding);
+    }
+    steps
+}
+
+fn route(header: &Header, settings: &Settings, tables: &LiveTables<'_>) -> Vec<String> {
+    let cid = &header.destination;
+    let mut findings = vec![match tables.flow(cid) {
+        Some(((), slot)) => format!("the flow table has it: slot {slot}"),
+        None => "the flow table does not have it".to_owned(),
+    }];
+    let verdict = steer::route(header, settings, tables);
+    if verdict.reason() != Reason::Flow {
+        findings.push(match steer::decoded(cid, settings, tables) {
+            Some(slot) => format!("it decodes, by configuration {}, to slot {slot} of this node", cid.rotation()),
+            None => "it does not decode to a slot of this node".to_owned(),
+        });
+    }
+    findings.push(because(verdict.reason()));
+    findings
+}
+
+fn describe_datagram(datagram: &Datagram) -> String {
+    let (source, destination) = (socket_address(&datagram.source), socket_address(&datagram.destination));
+    format!("UDP from {source} to {destination}, {} octets of payload", datagram.payload.length)
+}
+
+fn describe_header(header: &Header) -> String {
+    let kind = match header.kind {
+        Kind::Initial => "Initial",
+        Kind::ZeroRtt => "0-RTT",
+        Kind::Handshake => "Handshake",
+        Kind::UnknownVersion => "long header of an unknown version",
+        Kind::OneRtt => "short header (1-RTT)",
+    };
+    format!("{kind}, destination connection ID {}", hex::encode(header.destination.as_slice()))
+}
+
+/// A reason as the last word on a packet.
+fn because(reason: Reason) -> String {
+    let fate = match reason.fate() {
+        Fate::Passed => "passed",
+        Fate::Dropped => "dropped",
+        Fate::Delivered => "delivered",
+    };
+    format!("{fate}, {}: {}", reason.name(), reason.explanation())
+}
+
+/// The node's tables with the kernel's flow table in front.
+struct LiveTables<'a> {
+    node: &'a Node,
+    view: View<'a>,
+}
+
+impl Tables for LiveTables<'_> {
+    type Flow = ();
+
+    fn settings(&self) -> Option<Settings> {
+        self.view.settings()
+    }
+
+    fn listener(&self, destination: &Endpoint) -> Option<Listener> {
+        self.view.listener(destination)
+    }
+
+    fn flow(&self, cid: &ConnectionId) -> Option<((), u8)> {
+        let in_kernel = self.node.kernel.as_ref().and_then(|kernel| kernel.flows.get(cid));
+        in_kernel.map(|flow| ((), flow.slot())).or_else(|| self.view.flow(cid))
+    }
+
+    fn cid_config(&self, rotation: u8) -> Option<CidConfig> {
+        self.view.cid_config(rotation)
+    }
+
+    fn slot(&self, slot: u8) -> Option<Slot> {
+        self.view.slot(slot)
+    }
+
+    fn assigned(&self, hash: u64) -> Option<u8> {
+        self.view.assigned(hash)
+    }
+
+    fn hash_seed(&self) -> Option<[u64; 2]> {
+        self.view.hash_seed()
+    }
+}

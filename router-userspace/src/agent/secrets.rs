@@ -1,0 +1,68 @@
+//! Every key of a node, derived from one master secret, so that any worker of any run
+//! honours what another one issued.
+
+use std::{fmt, sync::Arc};
+
+use aws_lc_rs::{hkdf, hmac};
+
+/// The keys derived from a master secret by HKDF-SHA256, one label each.
+pub(super) struct Secrets {
+    master: hkdf::Prk,
+}
+
+impl Secrets {
+    pub(super) fn new(master: &[u8; 32]) -> Self {
+        Self { master: hkdf::Salt::new(hkdf::HKDF_SHA256, b"quic-router master secret 1").extract(master) }
+    }
+
+    /// Signs stateless reset tokens (RFC 9000 section 10.3.2).
+    pub(super) fn reset_key(&self) -> Arc<hmac::Key> {
+        Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &self.derive(b"stateless reset")))
+    }
+
+    /// Seals Retry and NEW_TOKEN tokens (RFC 9000 section 8.1).
+    pub(super) fn token_key(&self) -> Arc<hkdf::Prk> {
+        Arc::new(hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, &self.derive(b"address validation tokens")))
+    }
+
+    /// Seals session tickets.
+    pub(super) fn ticket_secret(&self) -> [u8; 32] {
+        self.derive(b"session tickets")
+    }
+
+    /// Seeds the hash that places new connections.
+    pub(super) fn hash_seed(&self) -> [u64; 2] {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = self.derive(b"assignment hash");
+        [u64::from_le_bytes([a, b, c, d, e, f, g, h]), u64::from_le_bytes([i, j, k, l, m, n, o, p])]
+    }
+
+    fn derive(&self, label: &[u8]) -> [u8; 32] {
+        let mut key = [0; 32];
+        self.master
+            .expand(&[label], hkdf::HKDF_SHA256)
+            .and_then(|okm| okm.fill(&mut key))
+            .expect("HKDF-SHA256 gives 32 octets for any label");
+        key
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secrets")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_purpose_has_its_own_key() {
+        let secrets = Secrets::new(&[7; 32]);
+        let labels: [&[u8]; 4] = [b"stateless reset", b"address validation tokens", b"session tickets", b"assignment hash"];
+        let keys: std::collections::HashSet<_> = labels.iter().map(|label| secrets.derive(label)).collect();
+        assert_eq!(keys.len(), labels.len());
+        assert_eq!(secrets.ticket_secret(), Secrets::new(&[7; 32]).ticket_secret());
+        assert_ne!(secrets.ticket_secret(), Secrets::new(&[8; 32]).ticket_secret());
+    }
+}

@@ -1,0 +1,143 @@
+//! The state folder: whose it is, the master secret in it, and the number of the run.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use super::{error::StartError, secrets::Secrets};
+
+/// The state folder, held by this process alone.
+#[derive(Debug)]
+pub(super) struct State {
+    directory: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl State {
+    /// Makes the folder (mode 0700) and takes it.
+    pub(super) fn take(directory: &Path) -> Result<Self, StartError> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|e| failed(directory, e))?;
+        let path = directory.join("lock");
+        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let file = file.map_err(|e| failed(&path, e))?;
+        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
+            StartError::refused(format!("{}: another agent that runs uses this state folder", directory.display()))
+                .with_hint("another state_dir, or stop that agent")
+        })?;
+        Ok(Self { directory: directory.to_owned(), _lock: lock })
+    }
+
+    /// The number of this run: one more than that of the last one here.
+    pub(super) fn next_generation(&self) -> Result<u64, StartError> {
+        let path = self.directory.join("generation");
+        let last = match fs::read_to_string(&path) {
+            Ok(text) => text.trim().parse::<u64>().map_err(|e| {
+                StartError::refused(format!("{}: {e}", path.display()))
+                    .with_hint("removing the file: generations then begin at 1 again")
+            })?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => 0,
+            Err(e) => return Err(failed(&path, e)),
+        };
+        let next = last + 1;
+        self.replace("generation", format!("{next}\n").as_bytes())?;
+        Ok(next)
+    }
+
+    /// The master secret, made at the first start.
+    ///
+    /// # Errors
+    /// Also if others than its owner can read it.
+    pub(super) fn secrets(&self) -> Result<Secrets, StartError> {
+        let path = self.directory.join(MASTER_FILE);
+        let master = match fs::read(&path) {
+            Ok(master) => master,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let master = rand::random::<[u8; 32]>();
+                self.replace(MASTER_FILE, &master)?;
+                master.to_vec()
+            }
+            Err(e) => return Err(failed(&path, e)),
+        };
+        let mode = fs::metadata(&path).map_err(|e| failed(&path, e))?.permissions().mode();
+        if mode & 0o077 != 0 {
+            return Err(StartError::refused(format!("{}: others can read it (mode {:o})", path.display(), mode & 0o777))
+                .with_hint(format!("chmod 600 {}", path.display())));
+        }
+        let master = <[u8; 32]>::try_from(master).map_err(|master| {
+            StartError::refused(format!("{}: {} octets, not 32", path.display(), master.len()))
+                .with_hint("removing the file: the agent then makes a new one, and old tickets and tokens lapse")
+        })?;
+        Ok(Secrets::new(&master))
+    }
+
+    /// Writes a file of mode 0600 so that it is there whole, or not at all.
+    fn replace(&self, name: &str, contents: &[u8]) -> Result<(), StartError> {
+        let path = self.directory.join(name);
+        let new = self.directory.join(format!("{name}.new"));
+        let write = || -> io::Result<()> {
+            let mut file =
+                OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
+            file.write_all(contents)?;
+            file.sync_all()?;
+            fs::rename(&new, &path)
+        };
+        write().map_err(|e| failed(&path, e))
+    }
+}
+
+fn failed(path: &Path, error: io::Error) -> StartError {
+    StartError::kernel(format!("state folder: {}: {error}", path.display()))
+}
+
+const MASTER_FILE: &str = "master.key";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("quic-router-state-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        path
+    }
+
+    #[test]
+    fn secrets_stay_and_generations_count() {
+        let path = folder("stay");
+        let first = State::take(&path).unwrap();
+        let seed = first.secrets().unwrap().hash_seed();
+        assert_eq!(first.next_generation().unwrap(), 1);
+        drop(first);
+        let second = State::take(&path).unwrap();
+        assert_eq!(second.secrets().unwrap().hash_seed(), seed);
+        assert_eq!(second.next_generation().unwrap(), 2);
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn two_agents_cannot_share_it() {
+        let path = folder("share");
+        let _held = State::take(&path).unwrap();
+        assert!(State::take(&path).unwrap_err().to_string().contains("another agent"));
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn a_secret_that_others_can_read_is_refused() {
+        let path = folder("read");
+        let state = State::take(&path).unwrap();
+        state.secrets().unwrap();
+        let file = path.join(MASTER_FILE);
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        let error = state.secrets().err().unwrap();
+        assert!(error.to_string().contains("mode 644"), "{error}");
+        assert_eq!(error.hint(), Some(format!("chmod 600 {}", file.display()).as_str()));
+        fs::remove_dir_all(path).unwrap();
+    }
+}

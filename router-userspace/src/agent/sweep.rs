@@ -1,0 +1,142 @@
+//! Takes flows that are no longer used out of the table.
+//!
+//! Sweeping one is always safe: its connection ID says by itself where it belongs. So one
+//! that was never used goes soon (spare connection IDs mostly stay unused), and a used one
+//! once its connection must have idled out.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
+    time::Duration,
+};
+
+use router_common::{connection_id::ConnectionId, maps::Flow};
+
+use crate::datapath::{FlowWriter, monotonic_now};
+
+/// Starts the sweeper; it ends when the last sender of the result is dropped.
+///
+/// `idle` is the connections' idle timeout.
+pub(super) fn start(writer: FlowWriter, idle: Duration, swept: Arc<AtomicU64>) -> std::io::Result<Sweeper> {
+    let (sender, receiver) = mpsc::channel();
+    let thread = thread::Builder::new().name("sweeper".to_owned()).spawn(move || run(writer, idle, &receiver, &swept))?;
+    Ok(Sweeper { sender, _thread: thread })
+}
+
+/// The way to the sweeper.
+pub(super) struct Sweeper {
+    sender: mpsc::Sender<ConnectionId>,
+    _thread: thread::JoinHandle<()>,
+}
+
+impl Sweeper {
+    /// Where to tell it of flows that were written.
+    pub(super) fn sender(&self) -> mpsc::Sender<ConnectionId> {
+        self.sender.clone()
+    }
+}
+
+fn run(mut writer: FlowWriter, idle: Duration, written: &mpsc::Receiver<ConnectionId>, swept: &AtomicU64) {
+    let mut young = Queue::new(UNUSED);
+    let mut used = Queue::new(idle + SLACK);
+    loop {
+        match written.recv_timeout(TICK) {
+            Ok(cid) => young.push(cid, monotonic_now()),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        let now = monotonic_now();
+        let due: Vec<_> = std::iter::from_fn(|| young.due(now).or_else(|| used.due(now))).take(BATCH).collect();
+        for cid in due {
+            match writer.get(&cid).map(|flow| is_over(&flow, idle, now)) {
+                Some(true) => {
+                    writer.remove(&cid);
+                    swept.fetch_add(1, Ordering::Relaxed);
+                }
+                Some(false) => used.push(cid, now),
+                None => {}
+            }
+        }
+    }
+}
+
+/// Whether nobody will miss a flow. It is at least [`UNUSED`] old.
+fn is_over(flow: &Flow, idle: Duration, now: u64) -> bool {
+    flow.packets() == 0 || now.saturating_sub(flow.last_seen()) > nanoseconds(idle + SLACK)
+}
+
+/// Connection IDs, each to be looked at a fixed time after it came; so the oldest is always next.
+struct Queue {
+    wait: u64,
+    entries: VecDeque<(u64, ConnectionId)>,
+}
+
+impl Queue {
+    fn new(wait: Duration) -> Self {
+        Self { wait: nanoseconds(wait), entries: VecDeque::new() }
+    }
+
+    fn push(&mut self, cid: ConnectionId, now: u64) {
+        self.entries.push_back((now + self.wait, cid));
+    }
+
+    fn due(&mut self, now: u64) -> Option<ConnectionId> {
+        let &(due, cid) = self.entries.front()?;
+        (due <= now).then(|| {
+            self.entries.pop_front();
+            cid
+        })
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 2)
+}
+
+/// How long a flow without a single packet stays.
+const UNUSED: Duration = Duration::from_secs(10);
+/// How much longer than the idle timeout a used one stays: the other side's clock may be late.
+const SLACK: Duration = Duration::from_secs(5);
+const TICK: Duration = Duration::from_secs(1);
+/// Flows looked at between two that were written.
+const BATCH: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use router_common::{
+        frame::{Address, Endpoint},
+        maps::Origin,
+    };
+
+    use super::*;
+
+    const IDLE: Duration = Duration::from_secs(30);
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn a_flow_is_over_when_unused_or_idle() {
+        let mut flow = Flow::new(1, Origin::Issued, 0);
+        assert!(is_over(&flow, IDLE, 11 * SECOND), "never used");
+        flow.account(1200, &Endpoint { address: Address::UNSPECIFIED, port: 1 }, 9 * SECOND);
+        assert!(!is_over(&flow, IDLE, 11 * SECOND), "used just now");
+        assert!(!is_over(&flow, IDLE, 44 * SECOND), "may still be alive");
+        assert!(is_over(&flow, IDLE, 45 * SECOND), "idled out");
+    }
+
+    #[test]
+    fn a_queue_gives_back_what_is_due_in_order() {
+        let mut queue = Queue::new(Duration::from_secs(10));
+        let cid = |n| ConnectionId::new(&[n; 8]).unwrap();
+        queue.push(cid(1), 0);
+        queue.push(cid(2), SECOND);
+        assert_eq!(queue.due(9 * SECOND), None);
+        assert_eq!(queue.due(10 * SECOND), Some(cid(1)));
+        assert_eq!(queue.due(10 * SECOND), None);
+        assert_eq!(queue.due(11 * SECOND), Some(cid(2)));
+    }
+}

@@ -1,0 +1,270 @@
+//! Raw values in, a [`Config`] out: the one place that decides what is valid.
+//!
+//! Checking goes on after a problem, with a stand-in for the wrong value, so that an operator
+//! sees everything at once; a stand-in never leaves this room, because [`Findings::conclude`]
+//! comes before the `Config`.
+
+use std::{
+    num::NonZeroU16,
+    ops::RangeInclusive,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use super::{
+    Config, ConfigError, ConnectionIdPlan, Engine, Limits, Router,
+    error::{Findings, Place},
+    file::{At, RawConfig, RawConnectionId, RawCount, RawDuration, RawLimits, RawRouter},
+    suggest::nearest,
+    values,
+};
+
+mod listeners;
+mod routes;
+mod upstreams;
+
+/// Slots of a node, and so most workers: slot numbers are one octet of the connection ID.
+const WORKERS: RangeInclusive<i64> = 1..=255;
+/// First octet, 3 of server ID, and at least 4 of nonce (draft-ietf-quic-load-balancers section 3)
+/// up to the longest connection ID of QUIC version 1 (RFC 9000 section 17.2).
+const CID_LENGTHS: RangeInclusive<i64> = 8..=20;
+/// The flow table is allocated for these; beyond ten million it would take gigabytes of kernel memory.
+const CONNECTIONS: RangeInclusive<i64> = 1..=10_000_000;
+const HANDSHAKES: RangeInclusive<i64> = 1..=1_000_000;
+/// `IFNAMSIZ` of the kernel, less the terminating zero.
+const INTERFACE_NAME_MAX: usize = 15;
+/// `sun_path` of a Unix socket's address, less the terminating zero.
+const SOCKET_PATH_MAX: usize = 107;
+
+const ENGINES: [(&str, Engine); 4] =
+    [("auto", Engine::Auto), ("xdp", Engine::Xdp), ("reuseport", Engine::Reuseport), ("userspace", Engine::Userspace)];
+
+/// Checks everything; gives the configuration, or all that is wrong with it.
+pub(super) fn config(raw: RawConfig, mut findings: Findings<'_>) -> Result<Config, ConfigError> {
+    let router = router(raw.router, &mut findings);
+    let connection_id = connection_id(&raw.connection_id, &mut findings);
+    let limits = limits(&raw.limits, &mut findings);
+    let listeners = listeners::check(raw.listener, &mut findings);
+    let upstreams = upstreams::check(raw.upstream, &mut findings);
+    let routes = routes::check(raw.route, &upstreams, &mut findings);
+    let upstreams = upstreams.into_iter().map(|(name, at)| (name, at.value)).collect();
+    let notices = findings.conclude()?;
+    Ok(Config { router, connection_id, limits, listeners, routes, upstreams, notices })
+}
+
+fn router(raw: RawRouter, findings: &mut Findings<'_>) -> Router {
+    let engine = engine(&raw, findings);
+    Router {
+        node_id: number(raw.node_id.as_ref(), ("router.node_id", 1), 0..=i64::from(u16::MAX), findings),
+        workers: workers(raw.workers.as_ref(), findings),
+        engine,
+        interfaces: interfaces(raw.interfaces, findings),
+        bpf_dir: bpf_dir(raw.bpf_dir, findings),
+        state_dir: absolute(raw.state_dir, ("router.state_dir", "/var/lib/quic-router"), findings),
+        control: control(raw.control, findings),
+        drain_timeout: duration(raw.drain_timeout.as_ref(), ("router.drain_timeout", 60), findings),
+        debug_headers: raw.debug_headers,
+    }
+}
+
+fn workers(raw: Option<&At<RawCount>>, findings: &mut Findings<'_>) -> NonZeroU16 {
+    let available = thread::available_parallelism().map_or(1, |count| i64::try_from(count.get()).unwrap_or(i64::MAX));
+    let available = available.min(*WORKERS.end());
+    let wanted = match raw {
+        None => available,
+        Some(At { value: RawCount::Word(word), .. }) if word == "auto" => available,
+        Some(At { value: RawCount::Number(number), .. }) if WORKERS.contains(number) => *number,
+        Some(At { place, value }) => {
+            let value = match value {
+                RawCount::Number(number) => number.to_string(),
+                RawCount::Word(word) => format!("\"{word}\""),
+            };
+            findings.problem(
+                *place,
+                "router.workers",
+                format_args!("{value} is not \"auto\" or a number from 1 to 255"),
+            );
+            available
+        }
+    };
+    u16::try_from(wanted).ok().and_then(NonZeroU16::new).unwrap_or(NonZeroU16::MIN)
+}
+
+fn engine(raw: &RawRouter, findings: &mut Findings<'_>) -> Engine {
+    let engine = match &raw.engine {
+        None => Engine::Auto,
+        Some(at) if at.value == "af_xdp" => {
+            findings.problem(at.place, "router.engine", "\"af_xdp\" is not in this version");
+            findings.hint("engine = \"auto\", or one of \"xdp\", \"reuseport\", \"userspace\"");
+            return Engine::Auto;
+        }
+        Some(at) => match one_of(at, "router.engine", &ENGINES, findings) {
+            Some(engine) => engine,
+            None => return Engine::Auto,
+        },
+    };
+    let place = raw.engine.as_ref().map_or(Place::Whole, |at| at.place);
+    match (engine, raw.interfaces.first()) {
+        (Engine::Xdp, None) => {
+            findings.problem(place, "router.engine", "\"xdp\" needs to know the interfaces that receive the traffic");
+            findings.hint("interfaces = [\"eth0\"], or --interface eth0");
+        }
+        (Engine::Auto, None) => findings.notice(
+            Place::Whole,
+            "no interfaces are named, so no XDP: the best engine is then reuseport (mend with interfaces = [\"eth0\"] or --interface eth0)",
+        ),
+        (Engine::Reuseport | Engine::Userspace, Some(interface)) => findings.notice(
+            interface.place,
+            "the engine does not go by interface: interfaces have no effect",
+        ),
+        (Engine::Xdp | Engine::Auto, Some(_)) | (Engine::Reuseport | Engine::Userspace, None) | (Engine::AfXdp, _) => {}
+    }
+    engine
+}
+
+fn interfaces(raw: Vec<At<String>>, findings: &mut Findings<'_>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for At { place, value: name } in raw {
+        // What the kernel's dev_valid_name() refuses.
+        let impossible = |c: char| c == '/' || c == ':' || c.is_whitespace() || c == '\0';
+        if name.is_empty()
+            || name.len() > INTERFACE_NAME_MAX
+            || [".", ".."].contains(&name.as_str())
+            || name.contains(impossible)
+        {
+            let why = format!(
+                "{name:?} can't be an interface: 1 to {INTERFACE_NAME_MAX} octets without slash, colon and space"
+            );
+            findings.problem(place, "router.interfaces", why);
+            findings.hint("`ip link` lists the interfaces");
+        } else if names.contains(&name) {
+            findings.problem(place, "router.interfaces", format_args!("\"{name}\" is listed twice"));
+        } else {
+            names.push(name);
+        }
+    }
+    names
+}
+
+fn bpf_dir(raw: Option<At<PathBuf>>, findings: &mut Findings<'_>) -> PathBuf {
+    let place = raw.as_ref().map_or(Place::Whole, |at| at.place);
+    let path = absolute(raw, ("router.bpf_dir", "/sys/fs/bpf/quic-router"), findings);
+    // The kernel reserves dots in names on a bpffs (kernel/bpf/inode.c, bpf_lookup).
+    if path.file_name().is_some_and(|name| name.as_bytes().contains(&b'.')) {
+        let why = format!("\"{}\" has a dot in its name, which a bpffs refuses", path.display());
+        findings.problem(place, "router.bpf_dir", why);
+    }
+    path
+}
+
+fn control(raw: Option<At<PathBuf>>, findings: &mut Findings<'_>) -> PathBuf {
+    let place = raw.as_ref().map_or(Place::Whole, |at| at.place);
+    let path = absolute(raw, ("router.control", "/run/quic-router/control.sock"), findings);
+    let length = path.as_os_str().len();
+    if length > SOCKET_PATH_MAX {
+        let why = format!("a path of {length} octets; a Unix socket's has at most {SOCKET_PATH_MAX}");
+        findings.problem(place, "router.control", why);
+    }
+    path
+}
+
+fn absolute(raw: Option<At<PathBuf>>, (key, default): (&str, &str), findings: &mut Findings<'_>) -> PathBuf {
+    let Some(At { place, value: path }) = raw else { return PathBuf::from(default) };
+    if !path.is_absolute() {
+        findings.problem(place, key, format_args!("\"{}\" is not an absolute path", path.display()));
+        findings.hint("begin it with a slash: the agent may start in any folder");
+    } else if path == Path::new("/") {
+        findings.problem(place, key, "\"/\" is the root folder");
+    }
+    path
+}
+
+fn connection_id(raw: &RawConnectionId, findings: &mut Findings<'_>) -> ConnectionIdPlan {
+    if let Some(At { place, value: encoding }) = &raw.encoding
+        && encoding != "quic-lb"
+    {
+        findings.problem(*place, "connection_id.encoding", format_args!("\"{encoding}\" is not known"));
+        findings.hint("encoding = \"quic-lb\"");
+    }
+    encryption(raw.encryption.as_ref(), findings);
+    ConnectionIdPlan { length: number(raw.length.as_ref(), ("connection_id.length", 17), CID_LENGTHS, findings) }
+}
+
+fn encryption(raw: Option<&At<String>>, findings: &mut Findings<'_>) {
+    const IN_CLEAR: &str = "connection IDs are issued in clear: encrypted ones are not in this version \
+                            (connection_id.encryption = \"none\" says that this is known)";
+    match raw {
+        None => findings.notice(Place::Whole, IN_CLEAR),
+        Some(At { value, .. }) if value == "none" => {}
+        Some(At { place, value }) if value == "auto" => findings.notice(*place, IN_CLEAR),
+        Some(At { place, value }) => {
+            let why = if value.starts_with("file:") {
+                "encrypted connection IDs are not in this version".to_owned()
+            } else {
+                format!("\"{value}\" is not known")
+            };
+            findings.problem(*place, "connection_id.encryption", why);
+            findings.hint("encryption = \"none\"");
+        }
+    }
+}
+
+fn limits(raw: &RawLimits, findings: &mut Findings<'_>) -> Limits {
+    let connections = ("limits.max_connections", 100_000);
+    let max_connections: u32 = number(raw.max_connections.as_ref(), connections, CONNECTIONS, findings);
+    let per_ip = ("limits.max_connections_per_ip", 1_000.min(max_connections));
+    let max_connections_per_ip = number(raw.max_connections_per_ip.as_ref(), per_ip, CONNECTIONS, findings);
+    if let Some(at) = &raw.max_connections_per_ip
+        && max_connections_per_ip > max_connections
+    {
+        let why = format!("{max_connections_per_ip} is more than max_connections, {max_connections}");
+        findings.problem(at.place, per_ip.0, why);
+        findings.hint("lower it, or raise max_connections");
+    }
+    Limits {
+        max_connections,
+        max_connections_per_ip,
+        max_handshakes: number(raw.max_handshakes.as_ref(), ("limits.max_handshakes", 4_096), HANDSHAKES, findings),
+        idle_timeout: duration(raw.idle_timeout.as_ref(), ("limits.idle_timeout", 30), findings),
+    }
+}
+
+/// A number in `range`, which must fit `N`.
+fn number<N: TryFrom<i64>>(
+    raw: Option<&At<i64>>,
+    (key, default): (&str, N),
+    range: RangeInclusive<i64>,
+    findings: &mut Findings<'_>,
+) -> N {
+    let Some(At { place, value }) = raw else { return default };
+    if let Some(number) = N::try_from(*value).ok().filter(|_| range.contains(value)) {
+        return number;
+    }
+    findings.problem(*place, key, format_args!("{value} is out of range, {} to {}", range.start(), range.end()));
+    default
+}
+
+/// A duration; the default is in seconds.
+fn duration(raw: Option<&At<RawDuration>>, (key, default): (&str, u64), findings: &mut Findings<'_>) -> Duration {
+    let default = Duration::from_secs(default);
+    let Some(At { place, value: RawDuration::Text(text) }) = raw else { return default };
+    values::duration(text).unwrap_or_else(|why| {
+        findings.problem(*place, key, why);
+        default
+    })
+}
+
+/// The value that a word stands for.
+fn one_of<T: Copy>(at: &At<String>, key: &str, words: &[(&str, T)], findings: &mut Findings<'_>) -> Option<T> {
+    let found = words.iter().find(|(word, _)| *word == at.value);
+    if found.is_none() {
+        let all: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+        findings.problem(at.place, key, format_args!("\"{}\" is none of {}", at.value, all.join(", ")));
+        if let Some(word) = nearest(&at.value, words.iter().map(|(word, _)| *word)) {
+            findings.hint(format!("did you mean \"{word}\"?"));
+        }
+    }
+    found.map(|(_, value)| *value)
+}

@@ -1,0 +1,263 @@
+//! What the operator asked for, as values that cannot be wrong.
+//!
+//! `file` reads TOML into raw structs, `flags` lays the command line over them, `check` turns
+//! both into a [`Config`]. Whoever holds a `Config` need not validate anything again: names
+//! resolve, numbers are in range, every route leads somewhere, certificates and keys match.
+//!
+//! What is asked for and not in this version is an error; what is tolerated without effect is
+//! said in [`Config::notices`]. Nothing is ignored in silence.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU16,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use self::file::RawConfig;
+
+pub mod certificates;
+mod check;
+mod error;
+mod file;
+mod flags;
+mod keys;
+mod suggest;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub use self::{
+    error::{ConfigError, Problem},
+    flags::StartFlags,
+};
+
+/// The file that is read unless another is named.
+pub const DEFAULT_PATH: &str = "/etc/quic-router/config.toml";
+
+/// Most `[[listener]]` tables a node can have: the size of the map that knows them.
+pub const LISTENERS_MAX: usize = 64;
+
+/// One node's configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `[router]`
+    pub router: Router,
+    /// `[connection_id]`
+    pub connection_id: ConnectionIdPlan,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[[listener]]`, at least one, at most [`LISTENERS_MAX`].
+    pub listeners: Vec<Listener>,
+    /// `[[route]]`, in the order of the file: the first match wins. Empty: the built-in page.
+    pub routes: Vec<Route>,
+    /// `[upstream.NAME]`, by name. Every name that a route uses is here.
+    pub upstreams: BTreeMap<Arc<str>, Upstream>,
+    /// What was accepted but has no effect, or not the one that might be expected: one sentence
+    /// each, for the log.
+    pub notices: Vec<String>,
+}
+
+/// `[router]`: the node and its datapath.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Router {
+    /// This host's number in the connection IDs it issues.
+    pub node_id: u16,
+    /// How many workers to run, 1 to 255 (one slot each; `"auto"` was resolved to the CPUs available).
+    pub workers: NonZeroU16,
+    /// How packets reach the workers.
+    pub engine: Engine,
+    /// Interfaces to steer on; empty with an engine that needs none.
+    pub interfaces: Vec<String>,
+    /// Where maps and links are pinned; on a bpffs.
+    pub bpf_dir: PathBuf,
+    /// Where the master secret lives; mode 0700.
+    pub state_dir: PathBuf,
+    /// The control socket.
+    pub control: PathBuf,
+    /// How long connections may take to end when the agent stops.
+    pub drain_timeout: Duration,
+    /// Name the worker and slot in a response header, `x-quic-router-slot`.
+    pub debug_headers: bool,
+}
+
+/// How packets reach workers, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Engine {
+    /// The best that works on each interface; without interfaces, the best that works without XDP.
+    Auto,
+    /// AF_XDP sockets. Not in this version: asking for it is a configuration error.
+    AfXdp,
+    /// XDP, CPU map and `sk_reuseport`.
+    Xdp,
+    /// `sk_reuseport` alone.
+    Reuseport,
+    /// No BPF: the workers hand datagrams to each other.
+    Userspace,
+}
+
+/// `[connection_id]`: the shape of the connection IDs this node issues.
+///
+/// In this version always QUIC-LB in clear: server ID = node (2 octets) + slot (1 octet).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionIdPlan {
+    /// Octets of a whole connection ID, 8 to 20: first octet, 3 of server ID, the rest nonce.
+    pub length: u8,
+}
+
+/// `[limits]`: what a node refuses to exceed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections of the node; new ones beyond it are refused with CONNECTION_REFUSED.
+    pub max_connections: u32,
+    /// Connections per client address.
+    pub max_connections_per_ip: u32,
+    /// Half-open handshakes per worker; from half of it on, clients are sent a Retry.
+    pub max_handshakes: u32,
+    /// Silence after which a connection ends (RFC 9000 section 10.1).
+    pub idle_timeout: Duration,
+}
+
+/// `[[listener]]`: an address we answer on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listener {
+    /// UDP address. `[::]` means IPv6 only: list `0.0.0.0` beside it for IPv4.
+    pub address: SocketAddr,
+    /// What to present to clients.
+    pub certificates: Certificates,
+}
+
+/// What a listener presents in its TLS handshakes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Certificates {
+    /// Certificate and key files; chosen by SNI, the first when none matches.
+    Files(Vec<CertificateFiles>),
+    /// Made in memory at start; only on loopback and private addresses.
+    SelfSigned,
+}
+
+/// A PEM certificate chain and its PEM private key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// Chain, leaf first.
+    pub cert: PathBuf,
+    /// PKCS#8, PKCS#1 or SEC1.
+    pub key: PathBuf,
+}
+
+/// `[[route]]`: what a connection or a request must match, and where it then goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// An HTTP/3 request.
+    Http {
+        /// Exact host name in lower case, without port; none matches any.
+        host: Option<String>,
+        /// Prefix of the path; `"/"` matches any.
+        path: String,
+        /// A name in [`Config::upstreams`] whose servers are all HTTP.
+        upstream: Arc<str>,
+    },
+    /// Raw QUIC: every bidirectional stream of a connection with this ALPN and SNI.
+    Raw {
+        /// Application protocol; never `h3`.
+        alpn: String,
+        /// Exact server name in lower case; none matches any.
+        sni: Option<String>,
+        /// A name in [`Config::upstreams`] whose servers are all TCP.
+        upstream: Arc<str>,
+    },
+}
+
+/// `[upstream.NAME]`: a set of equivalent servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// At least one, all of one kind.
+    pub servers: Vec<Server>,
+    /// How a server is chosen.
+    pub balance: Balance,
+}
+
+/// One server of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Server {
+    /// `http://HOST:PORT`
+    Http(Authority),
+    /// `tcp://HOST:PORT`
+    Tcp(Authority),
+}
+
+/// `HOST:PORT`, the host an IP address or a name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Authority {
+    /// Without brackets for IPv6.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+/// How an upstream's next server is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// In turn.
+    RoundRobin,
+    /// The one with the fewest requests of this worker in flight.
+    LeastRequests,
+}
+
+impl Config {
+    /// Reads `path` and lays `overrides` and the global `--control` over it.
+    ///
+    /// A file that does not exist is no error at [`DEFAULT_PATH`] if `--listen` is given: the
+    /// flags are then all there is.
+    pub fn load(path: &Path, overrides: &StartFlags, control: Option<&Path>) -> Result<Self, ConfigError> {
+        Self::load_unless_absent(path, path == Path::new(DEFAULT_PATH), overrides, control)
+    }
+
+    fn load_unless_absent(
+        path: &Path,
+        may_be_absent: bool,
+        overrides: &StartFlags,
+        control: Option<&Path>,
+    ) -> Result<Self, ConfigError> {
+        let flags_suffice = may_be_absent && !overrides.listen.is_empty();
+        let name = path.display().to_string();
+        let bytes = match fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && flags_suffice => {
+                return Self::from_flags(overrides, control);
+            }
+            Err(error) => return Err(ConfigError::unreadable(&name, &error)),
+        };
+        let text = String::from_utf8(bytes).map_err(|error| ConfigError::not_utf8(&name, &error))?;
+        Self::build(&text, &name, |raw| overrides.overlay(raw, control))
+    }
+
+    /// A start without a file: one listener or more, and defaults for what no flag says.
+    pub fn from_flags(flags: &StartFlags, control: Option<&Path>) -> Result<Self, ConfigError> {
+        Self::build("", "command line", |raw| flags.overlay(raw, control))
+    }
+
+    /// Reads `text`; `name` stands for the file in errors, and relative certificate paths start
+    /// from its folder.
+    pub fn parse(text: &str, name: &str) -> Result<Self, ConfigError> {
+        Self::build(text, name, |_| ())
+    }
+
+    fn build(text: &str, name: &str, overlay: impl FnOnce(&mut RawConfig)) -> Result<Self, ConfigError> {
+        let mut findings = error::Findings::new(text, name);
+        let mut raw = file::read(text, &mut findings)?;
+        overlay(&mut raw);
+        check::config(raw, findings)
+    }
+
+    /// Whether a certificate may be made up for `address`: nobody on the internet is misled by it.
+    pub fn is_private(address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
+            IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+        }
+    }
+}

@@ -1,0 +1,403 @@
+//! What loads and how, and what is refused with which words.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use super::{keys::ROOT, *};
+
+/// A folder of its own for a test's files, gone with it.
+pub(super) struct Folder(PathBuf);
+
+impl Folder {
+    pub(super) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("quic-router-config-{}-{number}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    pub(super) fn file(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// `NAME.pem` and `NAME.key`, which belong together.
+    pub(super) fn certificate(&self, name: &str) -> CertificateFiles {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        CertificateFiles {
+            cert: self.file(&format!("{name}.pem"), &made.cert.pem()),
+            key: self.file(&format!("{name}.key"), &made.signing_key.serialize_pem()),
+        }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).expect("the test made the folder");
+    }
+}
+
+const LISTENER: &str = "[[listener]]\naddress = \"127.0.0.1:4433\"\n";
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(text, "router.toml")
+}
+
+/// The whole error: first line, and its hint if any, joined by ` | `.
+fn complaint(text: &str) -> String {
+    let error = parse(text).expect_err(text);
+    match error.hint() {
+        Some(hint) => format!("{error} | {hint}"),
+        None => error.to_string(),
+    }
+}
+
+fn flags(arguments: &[&str]) -> StartFlags {
+    #[derive(clap::Parser)]
+    struct Run {
+        #[command(flatten)]
+        start: StartFlags,
+    }
+    let arguments = ["run"].iter().chain(arguments);
+    <Run as clap::Parser>::try_parse_from(arguments).unwrap().start
+}
+
+#[test]
+fn defaults_are_those_promised() {
+    let config = parse(LISTENER).unwrap();
+    let available = std::thread::available_parallelism().unwrap().get().min(255);
+    let expected = Config {
+        router: Router {
+            node_id: 1,
+            workers: NonZeroU16::new(u16::try_from(available).unwrap()).unwrap(),
+            engine: Engine::Auto,
+            interfaces: Vec::new(),
+            bpf_dir: "/sys/fs/bpf/quic-router".into(),
+            state_dir: "/var/lib/quic-router".into(),
+            control: "/run/quic-router/control.sock".into(),
+            drain_timeout: Duration::from_secs(60),
+            debug_headers: false,
+        },
+        connection_id: ConnectionIdPlan { length: 17 },
+        limits: Limits {
+            max_connections: 100_000,
+            max_connections_per_ip: 1_000,
+            max_handshakes: 4_096,
+            idle_timeout: Duration::from_secs(30),
+        },
+        listeners: vec![Listener {
+            address: "127.0.0.1:4433".parse().unwrap(),
+            certificates: Certificates::SelfSigned,
+        }],
+        routes: Vec::new(),
+        upstreams: BTreeMap::new(),
+        notices: config.notices.clone(),
+    };
+    assert_eq!(config, expected);
+    let about = ["router.toml:2: listener 127.0.0.1:4433 has no certificates", "in clear", "no interfaces"];
+    assert_eq!(config.notices.len(), about.len(), "{:?}", config.notices);
+    for words in about {
+        assert!(config.notices.iter().any(|notice| notice.contains(words)), "{words}: {:?}", config.notices);
+    }
+}
+
+#[test]
+fn the_promised_sample_loads() {
+    let folder = Folder::new();
+    let files = folder.certificate("site");
+    let text = include_str!("tests/sample.toml");
+    // Relative paths start from the file's folder.
+    let text = text.replace("/etc/ssl/site", "site");
+    let path = folder.file("config.toml", &text);
+    let config = Config::load(&path, &StartFlags::default(), None).unwrap();
+
+    assert_eq!(config.router.interfaces, ["eth0"]);
+    assert_eq!(config.listeners[0].certificates, Certificates::Files(vec![files]));
+    let http = |port| Server::Http(Authority { host: "127.0.0.1".to_owned(), port });
+    let api = Upstream { servers: vec![http(8080), http(8081)], balance: Balance::LeastRequests };
+    let echo = Server::Tcp(Authority { host: "127.0.0.1".to_owned(), port: 7 });
+    let echo = Upstream { servers: vec![echo], balance: Balance::RoundRobin };
+    assert_eq!(config.upstreams, BTreeMap::from([("api".into(), api), ("tcp-echo".into(), echo)]));
+    assert_eq!(
+        config.routes,
+        [
+            Route::Http { host: Some("example.com".to_owned()), path: "/api/".to_owned(), upstream: "api".into() },
+            Route::Raw { alpn: "echo".to_owned(), sni: None, upstream: "tcp-echo".into() },
+        ]
+    );
+    let about: Vec<_> =
+        config.notices.iter().map(|notice| notice.contains("in clear") || notice.contains("health")).collect();
+    assert_eq!(about, [true, true], "{:?}", config.notices);
+}
+
+#[test]
+fn values_other_than_the_defaults_arrive() {
+    let text = r#"
+        [router]
+        node_id = 65_535
+        workers = 255
+        engine = "xdp"
+        interfaces = ["eth0", "eth1.100"]
+        bpf_dir = "/sys/fs/bpf/other"
+        state_dir = "/srv/state"
+        control = "/srv/control"
+        drain_timeout = "2m"
+        debug_headers = true
+        [connection_id]
+        encoding = "quic-lb"
+        length = 8
+        encryption = "none"
+        [limits]
+        max_connections = 500
+        max_handshakes = 1
+        idle_timeout = "500ms"
+        [[listener]]
+        address = "[::1]:443"
+        [[route]]
+        upstream = "all"
+        [upstream.all]
+        servers = ["http://[::1]:80"]
+    "#;
+    let config = parse(text).unwrap();
+    assert_eq!(config.router.node_id, 65_535);
+    assert_eq!(config.router.workers.get(), 255);
+    assert_eq!(config.router.engine, Engine::Xdp);
+    assert_eq!(config.router.interfaces, ["eth0", "eth1.100"]);
+    assert_eq!(config.router.bpf_dir, Path::new("/sys/fs/bpf/other"));
+    assert_eq!(config.router.state_dir, Path::new("/srv/state"));
+    assert_eq!(config.router.control, Path::new("/srv/control"));
+    assert_eq!(config.router.drain_timeout, Duration::from_secs(120));
+    assert!(config.router.debug_headers);
+    assert_eq!(config.connection_id.length, 8);
+    // An absent limit per address never exceeds the node's.
+    let idle_timeout = Duration::from_millis(500);
+    let limits = Limits { max_connections: 500, max_connections_per_ip: 500, max_handshakes: 1, idle_timeout };
+    assert_eq!(config.limits, limits);
+    assert_eq!(config.routes, [Route::Http { host: None, path: "/".to_owned(), upstream: "all".into() }]);
+    assert_eq!(config.notices.len(), 1, "only the self-signed certificate: {:?}", config.notices);
+}
+
+/// Whether each piece of TOML in the fixture is refused with the words that stand below it.
+#[test]
+fn what_is_wrong_is_named_with_its_line() {
+    let fixture = include_str!("tests/refused.txt");
+    let mut cases = 0;
+    let mut wrong = Vec::new();
+    for case in fixture.split("\n\n").filter(|case| !case.starts_with('#')) {
+        let (text, expected) = case.trim_end().split_once("\n=> ").expect(case);
+        let said = complaint(&format!("{LISTENER}{text}\n"));
+        if said != expected {
+            wrong.push(format!("{text}\nsaid:     {said}\nexpected: {expected}\n"));
+        }
+        cases += 1;
+    }
+    assert!(wrong.is_empty(), "{} of {cases} cases:\n{}", wrong.len(), wrong.join("\n"));
+    assert_eq!(cases, fixture.matches("\n=> ").count(), "a case hides behind a comment");
+
+    let nothing = "router.toml: listener: there is none: nothing to answer on | \
+                   add [[listener]] with address = \"127.0.0.1:4433\", or --listen 127.0.0.1:4433";
+    assert_eq!(complaint(""), nothing);
+    let no_table = "router.toml:1: router: invalid type: integer `1`, expected a table, [router]";
+    assert_eq!(complaint("router = 1"), no_table);
+}
+
+#[test]
+fn certificates_are_checked_with_the_listener_that_needs_them() {
+    let folder = Folder::new();
+    let (ours, theirs) = (folder.certificate("ours"), folder.certificate("theirs"));
+    let text = |key: &Path| {
+        let (cert, key) = (ours.cert.display(), key.display());
+        format!("[[listener]]\naddress = \"0.0.0.0:443\"\ncertificates = [{{ cert = \"{cert}\", key = \"{key}\" }}]\n")
+    };
+    assert_eq!(parse(&text(&ours.key)).unwrap().listeners[0].certificates, Certificates::Files(vec![ours.clone()]));
+    let expected = format!(
+        "router.toml:3: listener.certificates: listener 0.0.0.0:443: {} is not the key of {}",
+        theirs.key.display(),
+        ours.cert.display()
+    );
+    assert_eq!(complaint(&text(&theirs.key)), expected);
+}
+
+#[test]
+fn at_most_so_many_listeners() {
+    let listeners = |count: usize| -> String {
+        (1..=count).map(|port| format!("[[listener]]\naddress = \"127.0.0.1:{port}\"\n")).collect()
+    };
+    assert_eq!(parse(&listeners(LISTENERS_MAX)).unwrap().listeners.len(), LISTENERS_MAX);
+    let expected = "router.toml:129: listener: 65 of them, at most 64 are possible";
+    assert_eq!(complaint(&listeners(LISTENERS_MAX + 1)), expected);
+}
+
+#[test]
+fn what_has_no_effect_is_said() {
+    let text = format!(
+        "{LISTENER}[router]\nengine = \"userspace\"\ninterfaces = [\"eth0\"]\n\
+         [[route]]\nupstream = \"a\"\n[[route]]\npath = \"/x\"\nupstream = \"a\"\n\
+         [upstream.a]\nservers = [\"http://a\"]\n[upstream.b]\nservers = [\"http://b\"]\n"
+    );
+    let notices = parse(&text).unwrap().notices;
+    for expected in [
+        "router.toml:5: the engine does not go by interface: interfaces have no effect",
+        "router.toml:8: route: never used, an earlier one matches all that it would",
+        "router.toml:13: upstream.b: no route leads to it",
+    ] {
+        assert!(notices.iter().any(|notice| notice == expected), "{expected}: {notices:?}");
+    }
+}
+
+#[test]
+fn flags_alone_make_a_configuration() {
+    let folder = Folder::new();
+    let files = folder.certificate("site");
+    let (cert, key) = (files.cert.to_str().unwrap(), files.key.to_str().unwrap());
+    let start = flags(&[
+        "--listen",
+        "0.0.0.0:443",
+        "--listen",
+        "[::]:443",
+        "--cert",
+        cert,
+        "--key",
+        key,
+        "--upstream",
+        "http://10.0.0.1:80",
+        "--upstream",
+        "http://10.0.0.2:80",
+        "--interface",
+        "eth0",
+        "--workers",
+        "3",
+        "--engine",
+        "xdp",
+        "--bpf-dir",
+        "/sys/fs/bpf/x",
+        "--state-dir",
+        "/srv/x",
+    ]);
+    let config = Config::from_flags(&start, Some(Path::new("/run/x"))).unwrap();
+    let addresses: Vec<_> = config.listeners.iter().map(|listener| listener.address.to_string()).collect();
+    assert_eq!(addresses, ["0.0.0.0:443", "[::]:443"]);
+    for listener in &config.listeners {
+        assert_eq!(listener.certificates, Certificates::Files(vec![files.clone()]));
+    }
+    assert_eq!(config.upstreams["command-line"].servers.len(), 2);
+    assert_eq!(config.routes, [Route::Http { host: None, path: "/".to_owned(), upstream: "command-line".into() }]);
+    assert_eq!(config.router.interfaces, ["eth0"]);
+    assert_eq!(config.router.workers.get(), 3);
+    assert_eq!(config.router.engine, Engine::Xdp);
+    assert_eq!(config.router.bpf_dir, Path::new("/sys/fs/bpf/x"));
+    assert_eq!(config.router.state_dir, Path::new("/srv/x"));
+    assert_eq!(config.router.control, Path::new("/run/x"));
+}
+
+#[test]
+fn flags_override_the_file_and_errors_name_them() {
+    let folder = Folder::new();
+    let text = format!("{LISTENER}[router]\nworkers = 2\nnode_id = 7\nengine = \"userspace\"\ncontrol = \"/run/a\"\n");
+    let path = folder.file("config.toml", &text);
+    let start = flags(&["--listen", "127.0.0.1:5555", "--workers", "4"]);
+    let config = Config::load(&path, &start, Some(Path::new("/run/b"))).unwrap();
+    assert_eq!(config.listeners.len(), 1);
+    assert_eq!(config.listeners[0].address.port(), 5555);
+    assert_eq!((config.router.workers.get(), config.router.node_id), (4, 7));
+    assert_eq!(config.router.engine, Engine::Userspace);
+    assert_eq!(config.router.control, Path::new("/run/b"));
+
+    for (arguments, expected) in [
+        (["--engine", "af_xdp"], "--engine: \"af_xdp\" is not in this version"),
+        (["--workers", "many"], "--workers: \"many\" is not \"auto\" or a number from 1 to 255"),
+        (["--listen", "0.0.0.0:443"], "--listen: 0.0.0.0:443 has no certificates"),
+        (["--upstream", "tcp://a:1"], "--upstream: HTTP/3 requests need http:// servers"),
+        (["--bpf-dir", "x"], "--bpf-dir: \"x\" is not an absolute path"),
+    ] {
+        let error = Config::load(&path, &flags(&arguments), None).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let folder = Folder::new();
+    let absent = folder.path("absent.toml");
+    let error = Config::load(&absent, &flags(&["--listen", "127.0.0.1:4433"]), None).unwrap_err();
+    assert!(error.to_string().contains("absent.toml: cannot be read: No such file"), "{error}");
+    assert!(error.hint().unwrap().contains("--config"));
+
+    // The default file may be absent where flags say enough.
+    let load = |start: &[&str]| Config::load_unless_absent(&absent, true, &flags(start), None);
+    assert_eq!(load(&["--listen", "127.0.0.1:4433"]).unwrap().listeners.len(), 1);
+    let error = load(&["--workers", "1"]).unwrap_err().to_string();
+    assert!(error.contains("absent.toml: cannot be read: No such file"), "{error}");
+
+    let path = folder.path("latin1.toml");
+    fs::write(&path, b"[router]\n# caf\xe9\n").unwrap();
+    let error = Config::load(&path, &StartFlags::default(), None).unwrap_err().to_string();
+    assert_eq!(error, format!("{}:2: not UTF-8, which TOML must be", path.display()));
+}
+
+#[test]
+fn private_is_what_no_stranger_reaches() {
+    for (address, expected) in [
+        ("127.0.0.1", true),
+        ("10.1.2.3", true),
+        ("172.16.0.1", true),
+        ("192.168.1.1", true),
+        ("169.254.1.1", true),
+        ("::1", true),
+        ("fd00::1", true),
+        ("fe80::1", true),
+        ("0.0.0.0", false),
+        ("::", false),
+        ("192.0.2.1", false),
+        ("172.32.0.1", false),
+        ("2001:db8::1", false),
+    ] {
+        assert_eq!(Config::is_private(address.parse().unwrap()), expected, "{address}");
+    }
+}
+
+const DOCUMENT: &str = include_str!("../../../docs/configuration.md");
+
+/// Every table has a heading, and below it every key a row with its default; and no row is for
+/// a key that doesn't exist.
+#[test]
+fn the_document_lists_every_key_with_its_default() {
+    let mut known = BTreeSet::new();
+    for table in ROOT.all().into_iter().filter(|table| !table.keys.is_empty()) {
+        let heading = format!("`{}`", table.name);
+        let section =
+            DOCUMENT.split("\n## ").find(|section| section.lines().next().is_some_and(|line| line.contains(&heading)));
+        let section = section.unwrap_or_else(|| panic!("no section for {heading}"));
+        for (key, default) in table.keys {
+            let row =
+                format!("| `{key}` | {} |", if *default == "-" { "-".to_owned() } else { format!("`{default}`") });
+            assert!(section.contains(&row), "{heading} lacks: {row}");
+            known.insert(format!("| `{key}` |"));
+        }
+    }
+    for row in DOCUMENT.lines().filter(|line| line.starts_with("| `") && !line.starts_with("| `--")) {
+        assert!(known.iter().any(|key| row.starts_with(key.as_str())), "not a key: {row}");
+    }
+}
+
+#[test]
+fn the_documents_examples_load() {
+    let folder = Folder::new();
+    folder.certificate("site");
+    let site = folder.path("site").display().to_string();
+    let examples: Vec<_> = DOCUMENT.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(!examples.is_empty());
+    for example in examples {
+        parse(&example.replace("/etc/ssl/site", &site)).unwrap_or_else(|error| panic!("{error}\n{example}"));
+    }
+}

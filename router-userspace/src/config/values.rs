@@ -1,0 +1,173 @@
+//! The small languages inside values: durations, host names, servers' URLs. Each reader gives the
+//! value or one sentence that says what is wrong with it.
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
+
+use super::{Authority, Server};
+
+/// Longest duration that any key takes.
+const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// `"500ms"`, `"60s"`, `"2m"`, `"1h"`: above 0, at most 24 hours.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let milliseconds = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => 0,
+    };
+    if digits == 0 || milliseconds == 0 {
+        return Err(format!("\"{text}\" is not a duration: write it as \"500ms\", \"30s\", \"2m\" or \"1h\""));
+    }
+    let duration = number.parse::<u64>().ok().and_then(|n| n.checked_mul(milliseconds)).map(Duration::from_millis);
+    match duration {
+        Some(duration) if !duration.is_zero() && duration <= DURATION_MAX => Ok(duration),
+        _ => Err(format!("\"{text}\" is out of range: above 0, at most 24h")),
+    }
+}
+
+/// An exact host name in lower case, without port; a trailing dot is dropped. IP addresses as in
+/// a URL: `192.0.2.1`, `[2001:db8::1]`.
+pub(super) fn host(text: &str) -> Result<String, String> {
+    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+    if let Some(inner) = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        let address = inner.parse::<Ipv6Addr>().map_err(|_| format!("\"{text}\" is not an IPv6 address"))?;
+        return Ok(format!("[{address}]"));
+    }
+    if name.contains('*') {
+        return Err(format!("\"{text}\": wildcards are not in this version: write one route for each name"));
+    }
+    if !name.is_ascii() {
+        return Err(format!("\"{text}\" is not ASCII: write the name as it goes over the wire, xn--..."));
+    }
+    if name.contains([':', '/']) {
+        return Err(format!("\"{text}\" is not a host name: write it without scheme, port and path"));
+    }
+    let label_ok = |label: &str| {
+        (1..=63).contains(&label.len()) && label.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_')
+    };
+    // RFC 1035 section 2.3.4: labels of 63 octets, names of 255 on the wire, 253 as text.
+    if name.len() > 253 || !name.split('.').all(label_ok) {
+        return Err(format!("\"{text}\" is not a host name"));
+    }
+    Ok(name)
+}
+
+/// Whether a host as [`host`] returns it is an IP address, which SNI can't carry (RFC 6066 section 3).
+pub(super) fn is_address(host: &str) -> bool {
+    host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok()
+}
+
+/// `http://HOST[:PORT]` or `tcp://HOST:PORT`.
+pub(super) fn server(text: &str) -> Result<Server, String> {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        if text.starts_with("unix:") {
+            return Err(not_in_this_version(text, "unix:"));
+        }
+        return Err(format!("\"{text}\" has no scheme: write http://HOST:PORT or tcp://HOST:PORT"));
+    };
+    match scheme {
+        "http" => authority(text, rest.strip_suffix('/').unwrap_or(rest), Some(80)).map(Server::Http),
+        "tcp" => authority(text, rest, None).map(Server::Tcp),
+        "https" | "h2c" | "unix" => Err(not_in_this_version(text, &format!("{scheme}://"))),
+        _ => Err(format!("\"{text}\": unknown scheme {scheme}://: write http://HOST:PORT or tcp://HOST:PORT")),
+    }
+}
+
+fn not_in_this_version(text: &str, scheme: &str) -> String {
+    format!("\"{text}\": {scheme} servers are not in this version: use http:// or tcp://")
+}
+
+/// Host and port of the URL `text`, which are `rest`.
+fn authority(text: &str, rest: &str, default_port: Option<u16>) -> Result<Authority, String> {
+    if rest.contains(['/', '?', '#']) {
+        return Err(format!("\"{text}\" has a path: a server is host and port alone, requests keep their own path"));
+    }
+    if rest.contains('@') {
+        return Err(format!("\"{text}\" holds credentials, which are not passed on: remove them"));
+    }
+    let (name, port) = match rest.rsplit_once(':') {
+        // The last colon of `[::1]` is the address's own.
+        Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
+        _ => (rest, None),
+    };
+    let port = match port {
+        Some(port) => port.parse::<u16>().ok().filter(|port| *port != 0),
+        None => default_port,
+    };
+    let port = port.ok_or_else(|| format!("\"{text}\" needs a port, 1 to 65535"))?;
+    let host = host(name).map_err(|_| format!("\"{text}\": \"{name}\" is not a host name or address"))?;
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    Ok(Authority { host, port })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, expected) in [
+            ("1ms", Duration::from_millis(1)),
+            ("500ms", Duration::from_millis(500)),
+            ("60s", Duration::from_secs(60)),
+            ("2m", Duration::from_secs(120)),
+            ("24h", DURATION_MAX),
+        ] {
+            assert_eq!(duration(text), Ok(expected), "{text}");
+        }
+        for text in ["", "s", "60", "60 s", "-1s", "1.5s", "1d", "1S", "s60"] {
+            assert!(duration(text).unwrap_err().contains("is not a duration"), "{text}");
+        }
+        for text in ["0s", "0ms", "25h", "99999999999999999999s", "18446744073709551615h"] {
+            assert!(duration(text).unwrap_err().contains("out of range"), "{text}");
+        }
+    }
+
+    #[test]
+    fn hosts() {
+        assert_eq!(host("Example.COM."), Ok("example.com".to_owned()));
+        assert_eq!(host("192.0.2.1"), Ok("192.0.2.1".to_owned()));
+        assert_eq!(host("[2001:DB8::0:1]"), Ok("[2001:db8::1]".to_owned()));
+        for text in
+            ["", ".", "a..b", "*.example.com", "example.com:443", "https://a", "a/b", "bücher.example", "a b", "[x]"]
+        {
+            assert!(host(text).is_err(), "{text}");
+        }
+        assert!(host(&"a".repeat(64)).is_err());
+        assert!(is_address("192.0.2.1") && is_address("[::1]") && !is_address("example.com"));
+    }
+
+    #[test]
+    fn servers() {
+        let authority = |host: &str, port| Authority { host: host.to_owned(), port };
+        assert_eq!(server("http://127.0.0.1:8080"), Ok(Server::Http(authority("127.0.0.1", 8080))));
+        assert_eq!(server("http://Origin.example/"), Ok(Server::Http(authority("origin.example", 80))));
+        assert_eq!(server("http://[::1]"), Ok(Server::Http(authority("::1", 80))));
+        assert_eq!(server("tcp://[::1]:7"), Ok(Server::Tcp(authority("::1", 7))));
+        for (text, why) in [
+            ("127.0.0.1:80", "no scheme"),
+            ("tcp://a", "needs a port"),
+            ("tcp://a:0", "needs a port"),
+            ("http://a:65536", "needs a port"),
+            ("http://a/b", "has a path"),
+            ("http://a?b", "has a path"),
+            ("http://user@a", "credentials"),
+            ("http://:80", "not a host name"),
+            ("http://", "not a host name"),
+            ("https://a", "https:// servers are not in this version"),
+            ("h2c://a", "h2c:// servers are not in this version"),
+            ("unix:/run/a", "unix: servers are not in this version"),
+            ("ftp://a", "unknown scheme"),
+        ] {
+            let error = server(text).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What the kernel refuses, in words for the operator.
+
+use std::{io, path::PathBuf};
+
+use aya::{
+    EbpfError,
+    maps::{MapError, xdp::XdpMapError},
+    pin::PinError,
+    programs::{ProgramError, links::LinkError},
+};
+
+/// A datapath's result.
+pub type Result<T> = std::result::Result<T, DatapathError>;
+
+/// Why the datapath cannot do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum DatapathError {
+    /// The pin directory is not on a bpffs.
+    #[error("{0} is not on a bpffs")]
+    NoBpffs(PathBuf),
+    /// Another agent holds the pin directory.
+    #[error("{0} belongs to another agent that is running")]
+    InUse(PathBuf),
+    /// A file or folder could not be made, locked or removed.
+    #[error("{path}: {source}")]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The kernel does not let this process use BPF.
+    #[error("this process may not load BPF programs")]
+    NotPermitted,
+    /// No such interface.
+    #[error("interface {0}: there is none of this name")]
+    NoInterface(String),
+    /// Another XDP program is on the interface.
+    #[error("interface {interface}: another XDP program is attached: id {id}, name {name:?}")]
+    OtherProgram {
+        /// The interface.
+        interface: String,
+        /// The kernel's ID of the program.
+        id: u32,
+        /// Its name.
+        name: String,
+    },
+    /// The interface takes XDP neither natively nor generically.
+    #[error("interface {interface}: XDP cannot be attached: {why}")]
+    Attach {
+        /// The interface.
+        interface: String,
+        /// Both refusals.
+        why: String,
+    },
+    /// The object lacks a map of the contract.
+    #[error("the eBPF object has no map {0:?}")]
+    MissingMap(&'static str),
+    /// The object lacks a program.
+    #[error("the eBPF object has no program {0:?}")]
+    MissingProgram(&'static str),
+    /// The object cannot be loaded.
+    #[error("loading the eBPF object: {}", chain(.0))]
+    Load(#[from] EbpfError),
+    /// A program was refused.
+    #[error("eBPF program: {}", chain(.0))]
+    Program(#[from] ProgramError),
+    /// A map operation was refused.
+    #[error("eBPF map: {}", chain(.0))]
+    Map(#[from] MapError),
+    /// A CPU-map operation was refused.
+    #[error("CPU map: {}", chain(.0))]
+    CpuMap(#[from] XdpMapError),
+    /// A pin was refused.
+    #[error("pinning: {}", chain(.0))]
+    Pin(#[from] PinError),
+    /// A link was refused.
+    #[error("XDP link: {}", chain(.0))]
+    Link(#[from] LinkError),
+    /// The kernel's diagnostics cannot be read.
+    #[error("kernel log: {0}")]
+    KernelLog(String),
+}
+
+impl DatapathError {
+    /// The way out, where there is one.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoBpffs(_) => Some("mount -t bpf bpf /sys/fs/bpf".to_owned()),
+            Self::InUse(path) => Some(format!("another bpf_dir than {}, or stop that agent", path.display())),
+            Self::NotPermitted => {
+                Some("running as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; or engine = \"userspace\"".to_owned())
+            }
+            Self::NoInterface(_) => Some("ip link show".to_owned()),
+            Self::OtherProgram { interface, .. } => Some(format!(
+                "`ip link set dev {interface} xdp off` if nobody needs it, or engine = \"reuseport\""
+            )),
+            Self::Attach { .. } => Some("engine = \"reuseport\", which needs no XDP".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// The same, told as a missing permission if that is what is behind it.
+    pub(super) fn or_not_permitted(self) -> Self {
+        if is_permission(&self) { Self::NotPermitted } else { self }
+    }
+}
+
+fn is_permission(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<io::Error>()
+            && io.kind() == io::ErrorKind::PermissionDenied
+        {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+/// An error and what is behind it, in one line; a verifier's log is cut to its last words.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        let source_text = source.to_string();
+        if !text.contains(&source_text) {
+            text.push_str(": ");
+            text.push_str(&source_text);
+        }
+        next = source.source();
+    }
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    match lines.len() {
+        0..=4 => lines.join("; "),
+        n => format!("{}; ...; {}", lines[0], lines[n - 3..].join("; ")),
+    }
+}

@@ -1,0 +1,286 @@
+//! The kernel's half, from the agent's side: load, attach, pin, and typed verbs on the maps.
+//!
+//! The only room that knows aya. Nothing here decides where a packet goes; it writes down
+//! what the agent decided, and reads back what the kernel counted.
+
+mod attach;
+mod error;
+mod flows;
+mod object;
+mod pins;
+mod plain;
+mod xdp_links;
+
+use std::{
+    collections::BTreeMap,
+    os::fd::{AsRawFd, BorrowedFd},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use aya::{
+    Ebpf, TestRunOptions,
+    maps::{Array, CpuMap, HashMap, MapData, PerCpuArray, ReusePortSockArray},
+    programs::{SkReuseport, TestRun as _, Xdp},
+};
+use router_common::maps::{
+    ASSIGNMENT_SIZE, Assigned, CidConfig, Counters, Listener, ListenerKey, Secrets, Settings, Slot, SlotCounters,
+    Stage, names,
+};
+
+pub use self::{
+    attach::{Attachment, Mode},
+    error::{DatapathError, Result},
+    flows::{FlowReader, FlowWriter, monotonic_now},
+    pins::{Pins, remove_stale},
+    xdp_links::attached_program,
+};
+use self::{object::KernelLog, plain::Plain};
+
+/// The loaded programs and their maps, attached and pinned for as long as this lives.
+pub struct Datapath {
+    ebpf: Ebpf,
+    pins: Pins,
+    settings: Settings,
+    attachments: BTreeMap<String, Attachment>,
+    _kernel_log: Option<KernelLog>,
+}
+
+/// How large a datapath to load.
+#[derive(Clone, Debug)]
+pub struct Size {
+    /// Entries of the flow table.
+    pub flows: u32,
+    /// CPUs of the host, online or not.
+    pub cpus: u32,
+}
+
+/// What to write before the first packet.
+#[derive(Clone)]
+pub struct Initial {
+    /// For the whole node.
+    pub settings: Settings,
+    /// The seed of the hash that places new connections; secret.
+    pub secrets: Secrets,
+    /// By rotation.
+    pub cid_configs: Vec<(u8, CidConfig)>,
+    /// Those to answer on.
+    pub listeners: Vec<(ListenerKey, Listener)>,
+}
+
+impl Datapath {
+    /// Loads the programs, pins the maps and fills in `initial`. Attaches nothing yet.
+    ///
+    /// With `kernel_log` the build with diagnostics is loaded, and logs through `tracing`
+    /// at that level; this has to happen within a tokio runtime.
+    ///
+    /// # Errors
+    /// What the kernel refused, and the way out.
+    pub fn load(pins: Pins, size: &Size, initial: &Initial, kernel_log: Option<&str>) -> Result<Self> {
+        let (mut ebpf, kernel_log) = object::load(size, kernel_log)?;
+        for name in names::ALL {
+            pins.pin_map(&ebpf, name)?;
+        }
+        object::load_programs(&mut ebpf)?;
+        let mut datapath = Self {
+            ebpf,
+            pins,
+            settings: initial.settings,
+            attachments: BTreeMap::new(),
+            _kernel_log: kernel_log,
+        };
+        datapath.fill_in(initial)?;
+        Ok(datapath)
+    }
+
+    fn fill_in(&mut self, initial: &Initial) -> Result<()> {
+        for &(rotation, config) in &initial.cid_configs {
+            self.array(names::CID_CONFIGS)?.set(rotation.into(), Plain(config), 0)?;
+        }
+        for &(key, listener) in &initial.listeners {
+            self.hash(names::LISTENERS)?.insert(Plain(key), Plain(listener), 0)?;
+        }
+        for index in 0..2 * ASSIGNMENT_SIZE {
+            self.array(names::ASSIGNMENT)?.set(index, Plain(Assigned::NONE), 0)?;
+        }
+        self.array(names::SECRETS)?.set(0, Plain(initial.secrets), 0)?;
+        self.array(names::SETTINGS)?.set(0, Plain(initial.settings), 0)?;
+        Ok(())
+    }
+
+    /// Tells the kernel what is in a slot. Its CPU must have been [opened](Self::open_cpu).
+    pub fn set_slot(&mut self, number: u8, slot: Slot) -> Result<()> {
+        Ok(self.array(names::SLOTS)?.set(number.into(), Plain(slot), 0)?)
+    }
+
+    /// Lets packets be redirected to `cpu`.
+    pub fn open_cpu(&mut self, cpu: u32) -> Result<()> {
+        let map = self.ebpf.map_mut(names::CPUS).ok_or(DatapathError::MissingMap(names::CPUS))?;
+        Ok(CpuMap::try_from(map)?.set(cpu, CPU_QUEUE_PACKETS, None, 0)?)
+    }
+
+    /// Makes `socket` the one of slot `number` for `listener`.
+    pub fn set_socket(&mut self, listener: &Listener, number: u8, socket: &impl AsRawFd) -> Result<()> {
+        let map = self.ebpf.map_mut(names::SOCKETS).ok_or(DatapathError::MissingMap(names::SOCKETS))?;
+        let index = listener.socket_index(number);
+        Ok(ReusePortSockArray::try_from(map)?.set(index, socket, 0)?)
+    }
+
+    /// Puts `select` in charge of the reuseport group that `socket` is in: once per group.
+    pub fn select_for(&mut self, socket: BorrowedFd<'_>) -> Result<()> {
+        Ok(self.select()?.attach(socket)?)
+    }
+
+    /// Brings a new assignment into force: into the half not in use, then one write flips.
+    ///
+    /// `slots` has [`ASSIGNMENT_SIZE`] entries.
+    pub fn assign(&mut self, slots: &[Assigned]) -> Result<()> {
+        let next = self.settings.flipped();
+        let base = next.assignment_half() * ASSIGNMENT_SIZE;
+        for (index, &assigned) in (base..base + ASSIGNMENT_SIZE).zip(slots) {
+            self.array(names::ASSIGNMENT)?.set(index, Plain(assigned), 0)?;
+        }
+        self.put_settings(next)
+    }
+
+    /// Says whether `select` keeps the flow entries, there being no XDP program.
+    pub fn set_select_accounts(&mut self, yes: bool) -> Result<()> {
+        self.put_settings(self.settings.with_select_accounts(yes))
+    }
+
+    fn put_settings(&mut self, settings: Settings) -> Result<()> {
+        self.array(names::SETTINGS)?.set(0, Plain(settings), 0)?;
+        self.settings = settings;
+        Ok(())
+    }
+
+    /// Attaches `steer` to an interface, natively if the driver can, else generically, and
+    /// pins the link.
+    ///
+    /// # Errors
+    /// If the interface is not there, or if another XDP program is on it (named).
+    pub fn attach(&mut self, interface: &str) -> Result<&Attachment> {
+        let Self { ebpf, pins, .. } = self;
+        let attachment = attach::attach(object::xdp(ebpf)?, interface, pins)?;
+        Ok(self.attachments.entry(interface.to_owned()).or_insert(attachment))
+    }
+
+    /// Detaches `steer` from an interface.
+    pub fn detach(&mut self, interface: &str) {
+        if let Some(attachment) = self.attachments.remove(interface) {
+            attachment.detach();
+        }
+    }
+
+    /// Where `steer` is attached, by interface.
+    pub fn attachments(&self) -> &BTreeMap<String, Attachment> {
+        &self.attachments
+    }
+
+    /// One stage's counters, all CPUs added up.
+    pub fn counters(&mut self, stage: Stage) -> Result<Counters> {
+        let map: PerCpuArray<_, Plain<Counters>> = self.map(names::COUNTERS)?.try_into()?;
+        let mut sum = Counters::default();
+        for counters in map.get(&(stage as u32), 0)?.iter() {
+            sum.add(&counters.0);
+        }
+        Ok(sum)
+    }
+
+    /// One slot's counters, all CPUs added up.
+    pub fn slot_counters(&mut self, number: u8) -> Result<SlotCounters> {
+        let map: PerCpuArray<_, Plain<SlotCounters>> = self.map(names::SLOT_COUNTERS)?.try_into()?;
+        let mut sum = SlotCounters::default();
+        for counters in map.get(&number.into(), 0)?.iter() {
+            sum.add(&counters.0);
+        }
+        Ok(sum)
+    }
+
+    /// A handle to write flows with, one for each worker.
+    pub fn flow_writer(&self) -> Result<FlowWriter> {
+        FlowWriter::open(&self.pins.map(names::FLOWS))
+    }
+
+    /// A handle to read flows with.
+    pub fn flow_reader(&self) -> Result<FlowReader> {
+        FlowReader::open(&self.pins.map(names::FLOWS))
+    }
+
+    /// Runs `steer` over `frame` without a network: the action it returns, and the mean
+    /// time of one of `repeat` runs.
+    pub fn try_steer(&mut self, frame: &[u8], repeat: u32) -> Result<(u32, Duration)> {
+        let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
+        let result = self.xdp()?.test_run(options)?;
+        Ok((result.return_value, result.duration))
+    }
+
+    /// Instructions the verifier looked at, by program.
+    pub fn verified_instructions(&mut self) -> Result<[(&'static str, u32); 2]> {
+        let steer = self.xdp()?.info()?.verified_instruction_count().unwrap_or(0);
+        let select = self.select()?.info()?.verified_instruction_count().unwrap_or(0);
+        Ok([(object::STEER, steer), (object::SELECT, select)])
+    }
+
+    /// Where the maps are pinned.
+    pub fn directory(&self) -> &Path {
+        self.pins.directory()
+    }
+
+    fn map(&self, name: &'static str) -> Result<&aya::maps::Map> {
+        self.ebpf.map(name).ok_or(DatapathError::MissingMap(name))
+    }
+
+    fn array<T: plain::Contract>(&mut self, name: &'static str) -> Result<Array<&mut MapData, Plain<T>>> {
+        Ok(self.ebpf.map_mut(name).ok_or(DatapathError::MissingMap(name))?.try_into()?)
+    }
+
+    fn hash<K: plain::Contract, V: plain::Contract>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<HashMap<&mut MapData, Plain<K>, Plain<V>>> {
+        Ok(self.ebpf.map_mut(name).ok_or(DatapathError::MissingMap(name))?.try_into()?)
+    }
+
+    fn xdp(&mut self) -> Result<&mut Xdp> {
+        object::xdp(&mut self.ebpf)
+    }
+
+    fn select(&mut self) -> Result<&mut SkReuseport> {
+        object::select(&mut self.ebpf)
+    }
+}
+
+impl Drop for Datapath {
+    /// Detaches everything and removes every pin: what an agent set up goes when it goes.
+    fn drop(&mut self) {
+        for (_, attachment) in std::mem::take(&mut self.attachments) {
+            attachment.detach();
+        }
+        self.pins.remove();
+    }
+}
+
+/// CPUs of the host, online or not: what the CPU map has to have room for.
+pub fn possible_cpus() -> u32 {
+    aya::util::nr_cpus().map_or(1, |cpus| cpus as u32)
+}
+
+/// Kernel memory that a flow table for `capacity` entries takes when it is full, in bytes.
+///
+/// The bucket array (16 octets for each, a power of two of them) is there from the start;
+/// entries (key, value and 48 octets of the kernel's own, rounded up to its allocator's
+/// size class) come and go with the flows.
+pub fn flow_table_bytes(capacity: u32) -> u64 {
+    const BUCKET: u64 = 16;
+    const ENTRY: u64 = 192;
+    u64::from(capacity.next_power_of_two()) * BUCKET + u64::from(capacity) * ENTRY
+}
+
+/// Where pins go unless the configuration says otherwise.
+pub fn default_directory() -> PathBuf {
+    PathBuf::from("/sys/fs/bpf/quic-router")
+}
+
+/// Packets that may wait for a CPU: about a millisecond's worth at line rate.
+const CPU_QUEUE_PACKETS: u32 = 2_048;

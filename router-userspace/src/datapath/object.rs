@@ -1,0 +1,90 @@
+//! The eBPF object that the build embedded, and its two programs.
+
+use aya::{
+    Ebpf, EbpfLoader, include_bytes_aligned,
+    programs::{SkReuseport, Xdp},
+};
+use aya_log::EbpfLogger;
+use router_common::maps::names;
+use tokio::{io::unix::AsyncFd, task::JoinHandle};
+
+use super::{
+    Size,
+    error::{DatapathError, Result},
+};
+
+/// Name of the XDP program.
+pub(super) const STEER: &str = "steer";
+/// Name of the `sk_reuseport` program.
+pub(super) const SELECT: &str = "select";
+
+/// Creates the maps of the object; the one with diagnostics if `kernel_log` names a level.
+pub(super) fn load(size: &Size, kernel_log: Option<&str>) -> Result<(Ebpf, Option<KernelLog>)> {
+    let level = kernel_log.map(level).transpose()?;
+    let mut loader = EbpfLoader::new();
+    loader.map_max_entries(names::FLOWS, size.flows).map_max_entries(names::CPUS, size.cpus);
+    if let Some(level) = &level {
+        loader.override_global(aya_log::LEVEL, level, true);
+    }
+    let object = if level.is_some() { WITH_LOG } else { OBJECT };
+    let mut ebpf = loader.load(object).map_err(|e| DatapathError::from(e).or_not_permitted())?;
+    let log = level.map(|_| KernelLog::start(&mut ebpf)).transpose()?;
+    Ok((ebpf, log))
+}
+
+/// Puts both programs into the kernel: here the verifier has its say.
+pub(super) fn load_programs(ebpf: &mut Ebpf) -> Result<()> {
+    xdp(ebpf)?.load().map_err(|e| DatapathError::from(e).or_not_permitted())?;
+    select(ebpf)?.load().map_err(|e| DatapathError::from(e).or_not_permitted())
+}
+
+/// The XDP program.
+pub(super) fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
+    Ok(ebpf.program_mut(STEER).ok_or(DatapathError::MissingProgram(STEER))?.try_into()?)
+}
+
+/// The `sk_reuseport` program.
+pub(super) fn select(ebpf: &mut Ebpf) -> Result<&mut SkReuseport> {
+    Ok(ebpf.program_mut(SELECT).ok_or(DatapathError::MissingProgram(SELECT))?.try_into()?)
+}
+
+/// Carries the programs' diagnostics into the agent's log while it lives.
+pub(super) struct KernelLog(JoinHandle<()>);
+
+impl KernelLog {
+    fn start(ebpf: &mut Ebpf) -> Result<Self> {
+        let failed = |e: &dyn std::fmt::Display| DatapathError::KernelLog(e.to_string());
+        let logger = EbpfLogger::init(ebpf).map_err(|e| failed(&e))?;
+        #[expect(unsafe_code, reason = "tokio wants a promise about the file descriptor")]
+        // SAFETY: the logger owns its ring buffer's descriptor, never closes or replaces it, and
+        // moves into the registration.
+        let mut logger = unsafe { AsyncFd::register(logger) }.map_err(|e| failed(&e))?;
+        Ok(Self(tokio::spawn(async move {
+            while let Ok(mut ready) = logger.readable_mut().await {
+                ready.get_inner_mut().flush();
+                ready.clear_ready();
+            }
+        })))
+    }
+}
+
+impl Drop for KernelLog {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The number of a log level in the object.
+fn level(name: &str) -> Result<u8> {
+    match name {
+        "error" => Ok(1),
+        "warn" => Ok(2),
+        "info" => Ok(3),
+        "debug" => Ok(4),
+        "trace" => Ok(5),
+        other => Err(DatapathError::KernelLog(format!("{other:?} is not a level: error, warn, info, debug or trace"))),
+    }
+}
+
+static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/quic-router-bpf"));
+static WITH_LOG: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/quic-router-bpf-log"));

@@ -1,0 +1,28 @@
+//! The one `unsafe` between the contract's types and aya's maps.
+
+#![expect(unsafe_code, reason = "aya asks for a promise that a type may be copied as bytes")]
+
+use router_common::maps::{
+    Assigned, CidConfig, Counters, Flow, FlowKey, Listener, ListenerKey, Secrets, Settings, Slot, SlotCounters,
+};
+
+/// A key or value of the contract, as aya wants it.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+pub(super) struct Plain<T>(pub(super) T);
+
+/// The contract's types: fixed layout, only integers and arrays of them, no padding, every
+/// pattern of bits valid.
+pub(super) trait Contract: Copy + 'static {}
+
+macro_rules! contract {
+    ($($name:ty),+ $(,)?) => { $(impl Contract for $name {})+ };
+}
+
+contract!(
+    Assigned, CidConfig, Counters, Flow, FlowKey, Listener, ListenerKey, Secrets, Settings, Slot, SlotCounters
+);
+
+// SAFETY: `Contract` is implemented here alone, for types of `router_common::maps`, whose
+// fields are integers and arrays of integers and whose sizes, asserted there, leave no padding.
+unsafe impl<T: Contract> aya::Pod for Plain<T> {}

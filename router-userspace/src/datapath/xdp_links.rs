@@ -1,0 +1,54 @@
+//! Which XDP program is on an interface, whoever attached it: asked of the kernel by rtnetlink.
+
+use aya::programs::loaded_programs;
+use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    link::{LinkAttribute, LinkMessage, LinkXdp},
+};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+
+/// The ID and name of the XDP program on `interface`; `None` if there is none, or if the
+/// kernel would not say.
+pub fn attached_program(interface: &str) -> Option<(u32, String)> {
+    let id = program_id(interface)?;
+    let name = loaded_programs()
+        .filter_map(Result::ok)
+        .find(|program| program.id() == id)
+        .and_then(|program| program.name_as_str().map(str::to_owned))
+        .unwrap_or_default();
+    Some((id, name))
+}
+
+fn program_id(interface: &str) -> Option<u32> {
+    let link = link(interface)?;
+    link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Xdp(parts) => parts.iter().find_map(|part| match part {
+            LinkXdp::ProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::SkbProgId(id) | LinkXdp::HwProgId(id) => Some(*id),
+            _ => None,
+        }),
+        _ => None,
+    })
+}
+
+fn link(interface: &str) -> Option<LinkMessage> {
+    let index = nix::net::if_::if_nametoindex(interface).ok()?;
+    let mut request = LinkMessage::default();
+    request.header.index = index;
+    let mut message =
+        NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(RouteNetlinkMessage::GetLink(request)));
+    message.header.flags = NLM_F_REQUEST;
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+
+    let mut socket = Socket::new(NETLINK_ROUTE).ok()?;
+    socket.bind_auto().ok()?;
+    socket.connect(&SocketAddr::new(0, 0)).ok()?;
+    socket.send(&bytes, 0).ok()?;
+    let (answer, _) = socket.recv_from_full().ok()?;
+    match NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer).ok()?.payload {
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => Some(link),
+        _ => None,
+    }
+}

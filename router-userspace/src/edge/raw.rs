@@ -1,0 +1,161 @@
+//! A raw QUIC connection: each bidirectional stream is a TCP connection to the upstream, and what
+//! ends one ends the other in the same way.
+//!
+//! | on the stream | on the TCP connection |
+//! |---|---|
+//! | FIN from the client | FIN to the server, the other direction goes on |
+//! | FIN from the server | FIN to the client, the other direction goes on |
+//! | RESET_STREAM or STOP_SENDING from the client; its other direction gets [`STREAM_CANCELLED`] | RST to the server |
+//! | the connection is lost | RST to the server |
+//! | RESET_STREAM and STOP_SENDING with [`UPSTREAM_RESET`] | RST from the server |
+//! | STOP_SENDING with [`UPSTREAM_CLOSED`], the other direction goes on | the server takes no more |
+//! | RESET_STREAM and STOP_SENDING with [`UPSTREAM_UNREACHABLE`] | no server can be reached |
+//!
+//! Unidirectional streams have no counterpart and are stopped with [`STREAM_REFUSED`].
+
+use std::{io, sync::Arc};
+
+use bytes::BytesMut;
+use quinn::{ReadError, RecvStream, SendStream, WriteError};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpStream,
+        tcp::{ReadHalf, WriteHalf},
+    },
+};
+use tracing::debug;
+
+use super::upstream::Upstream;
+
+/// Application error code: unidirectional streams are not taken.
+pub const STREAM_REFUSED: u32 = 2;
+/// Application error code: none of the upstream's servers took a connection.
+pub const UPSTREAM_UNREACHABLE: u32 = 3;
+/// Application error code: the server reset its connection.
+pub const UPSTREAM_RESET: u32 = 4;
+/// Application error code: the server takes no more data on its connection.
+pub const UPSTREAM_CLOSED: u32 = 5;
+
+/// Application error code: the client broke off the other direction of the stream.
+pub const STREAM_CANCELLED: u32 = 6;
+
+/// Octets read from a server at once.
+const BUFFER: usize = 64 * 1024;
+
+/// Serves streams until the connection ends.
+pub(super) async fn serve(upstream: Arc<Upstream>, connection: quinn::Connection) {
+    loop {
+        tokio::select! {
+            accepted = connection.accept_bi() => match accepted {
+                Ok((send, recv)) => {
+                    tokio::spawn(serve_stream(upstream.clone(), send, recv));
+                }
+                Err(error) => return debug!(%error, "raw connection ended"),
+            },
+            accepted = connection.accept_uni() => match accepted {
+                // Fails only on a stream that the client has already reset.
+                Ok(mut recv) => drop(recv.stop(STREAM_REFUSED.into())),
+                Err(error) => return debug!(%error, "raw connection ended"),
+            },
+        }
+    }
+}
+
+async fn serve_stream(upstream: Arc<Upstream>, mut send: SendStream, mut recv: RecvStream) {
+    let connected = tokio::select! {
+        connected = upstream.connect() => connected,
+        _ = send.stopped() => return abort(&mut send, &mut recv, STREAM_CANCELLED),
+    };
+    let (_lease, stream) = match connected {
+        Ok(connected) => connected,
+        Err(error) => {
+            debug!(%error, "no upstream for a stream");
+            return abort(&mut send, &mut recv, UPSTREAM_UNREACHABLE);
+        }
+    };
+    let mut server = Server { stream, clean: false };
+    let (from_server, to_server) = server.stream.split();
+    let up = async {
+        match upload(&mut recv, to_server).await {
+            // The server may still have something to say.
+            Err(Broken::Server(_)) => drop(recv.stop(UPSTREAM_CLOSED.into())),
+            outcome => outcome?,
+        }
+        Ok(())
+    };
+    match tokio::try_join!(up, download(&mut send, from_server)) {
+        Ok(((), ())) => server.clean = true,
+        Err(broken) => {
+            debug!(%broken, "stream broke off");
+            let code = match broken {
+                Broken::Server(_) => UPSTREAM_RESET,
+                Broken::Read(_) | Broken::Write(_) => STREAM_CANCELLED,
+            };
+            abort(&mut send, &mut recv, code);
+        }
+    }
+}
+
+/// What broke a direction; it breaks the other with it.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error("the client: {0}")]
+    Read(#[from] ReadError),
+    #[error("the client: {0}")]
+    Write(#[from] WriteError),
+    #[error("the server: {0}")]
+    Server(#[from] io::Error),
+}
+
+async fn upload(recv: &mut RecvStream, mut to_server: WriteHalf<'_>) -> Result<(), Broken> {
+    while let Some(chunk) = recv.read_chunk(usize::MAX, true).await? {
+        to_server.write_all(&chunk.bytes).await?;
+    }
+    Ok(to_server.shutdown().await?)
+}
+
+async fn download(send: &mut SendStream, mut from_server: ReadHalf<'_>) -> Result<(), Broken> {
+    let mut stopped = std::pin::pin!(send.stopped());
+    let mut buffer = BytesMut::with_capacity(BUFFER);
+    loop {
+        // Takes a new allocation only when quinn still holds all of the last.
+        buffer.reserve(BUFFER / 4);
+        let read = tokio::select! {
+            biased;
+            read = from_server.read_buf(&mut buffer) => read?,
+            stopped = &mut stopped => return Err(match stopped {
+                Ok(code) => WriteError::Stopped(code.unwrap_or_default()),
+                Err(error) => error.into(),
+            }.into()),
+        };
+        if read == 0 {
+            // Fails only if the client stopped the stream, which ends it as well.
+            let _ = send.finish();
+            return Ok(());
+        }
+        send.write_chunk(buffer.split().freeze()).await?;
+    }
+}
+
+fn abort(send: &mut SendStream, recv: &mut RecvStream, code: u32) {
+    // Each fails only where there is nothing left to break off.
+    let _ = send.reset(code.into());
+    let _ = recv.stop(code.into());
+}
+
+/// A server's TCP connection, which is reset unless both directions came to their end.
+struct Server {
+    stream: TcpStream,
+    clean: bool,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if !self.clean
+            && let Err(error) = self.stream.set_zero_linger()
+        {
+            debug!(%error, "the server is told that a stream ended, but not that it broke off");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The edge over loopback: a quinn client, the edge on a real endpoint, and upstreams made here.
+
+mod cancel;
+mod http;
+mod lab;
+mod raw;
+mod sessions;

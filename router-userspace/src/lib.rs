@@ -1,0 +1,14 @@
+//! quic-router's agent, as a library for its binary and its tests.
+//!
+//! ```text
+//! cli ─► agent ─► datapath (maps)          control
+//!          │
+//!          └────► worker ─► edge ─► upstream   data
+//! ```
+
+pub mod agent;
+pub mod build_identity;
+pub mod config;
+pub mod datapath;
+pub mod edge;
+pub mod worker;

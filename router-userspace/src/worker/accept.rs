@@ -1,0 +1,158 @@
+//! From a client's first Initial to a served connection: limits first, then the handshake,
+//! then the edge.
+//!
+//! The loop never waits for a handshake, so one slow client delays nobody.
+
+use std::{cell::Cell, rc::Rc, sync::Arc};
+
+use quinn::{Connecting, Endpoint, Incoming};
+use router_common::connection_id::ConnectionId;
+use tokio::task::spawn_local;
+
+use super::{
+    admission::{Admission, Admitted, Refusal},
+    flows::Flows,
+    stats::{Stat, WorkerStats},
+    tables::NodeTables,
+};
+use crate::edge::Edge;
+
+/// What a worker's accept loops share.
+pub(super) struct Reception {
+    pub(super) slot: u8,
+    pub(super) admission: Arc<Admission>,
+    pub(super) tables: Arc<NodeTables>,
+    pub(super) flows: Flows,
+    pub(super) stats: Arc<WorkerStats>,
+    pub(super) edge: Edge,
+    /// Whether new connections are refused, because the worker is about to stop.
+    pub(super) draining: Cell<bool>,
+}
+
+impl Reception {
+    /// Takes in connections until the endpoint is closed.
+    pub(super) async fn accept(self: Rc<Self>, endpoint: Endpoint) {
+        while let Some(incoming) = endpoint.accept().await {
+            if let Some(incoming) = self.challenge(incoming) {
+                self.admit(incoming);
+            }
+        }
+    }
+
+    /// Sends a Retry to a client that has not proved its address, once half of the
+    /// handshakes that we allow are open (RFC 9000 section 8.1.2).
+    fn challenge(&self, incoming: Incoming) -> Option<Incoming> {
+        let open = self.stats.handshakes_now.get();
+        let limit = u64::from(self.admission.limits().max_handshakes);
+        if open >= limit || self.draining.get() {
+            self.stats.refused_handshakes.add(1);
+            incoming.refuse();
+            return None;
+        }
+        if open < limit.div_ceil(2) || incoming.remote_address_validated() || !incoming.may_retry() {
+            return Some(incoming);
+        }
+        match incoming.retry() {
+            Ok(()) => {
+                self.stats.retried.add(1);
+                None
+            }
+            Err(e) => Some(e.into_incoming()),
+        }
+    }
+
+    fn admit(self: &Rc<Self>, incoming: Incoming) {
+        let peer = incoming.remote_address();
+        let admitted = match self.admission.admit(peer.ip()) {
+            Ok(admitted) => admitted,
+            Err(refusal) => {
+                match refusal {
+                    Refusal::Connections => &self.stats.refused_connections,
+                    Refusal::PerAddress => &self.stats.refused_per_ip,
+                }
+                .add(1);
+                tracing::debug!(%peer, ?refusal, "connection refused");
+                incoming.refuse();
+                return;
+            }
+        };
+        // Before the first answer leaves: from now on the whole first flight comes here,
+        // also if the assignment changes meanwhile.
+        let first_flight = FirstFlight::begin(self, incoming.orig_dst_cid());
+        match incoming.accept() {
+            Ok(connecting) => {
+                let reception = Rc::clone(self);
+                spawn_local(async move { reception.serve(connecting, admitted, first_flight).await });
+            }
+            Err(e) => {
+                self.stats.handshakes_failed.add(1);
+                tracing::debug!(%peer, "handshake not begun: {e}");
+            }
+        }
+    }
+
+    async fn serve(&self, connecting: Connecting, _admitted: Admitted, _first_flight: FirstFlight) {
+        let _open = Gauge::raise(&self.stats, |stats| &stats.connections_now);
+        let handshake = Gauge::raise(&self.stats, |stats| &stats.handshakes_now);
+        let peer = connecting.remote_address();
+        let result = connecting.await;
+        drop(handshake);
+        match result {
+            Ok(connection) => {
+                self.stats.accepted.add(1);
+                self.edge.serve(connection).await;
+            }
+            Err(e) => {
+                self.stats.handshakes_failed.add(1);
+                tracing::debug!(%peer, "handshake failed: {e}");
+            }
+        }
+    }
+}
+
+/// A client-chosen connection ID's entry in the flow table, for as long as its connection
+/// lives: late copies of its first flight must find nobody else.
+struct FirstFlight {
+    cid: Option<ConnectionId>,
+    tables: Arc<NodeTables>,
+    flows: Flows,
+}
+
+impl FirstFlight {
+    fn begin(reception: &Reception, chosen: quinn::ConnectionId) -> Self {
+        let cid = ConnectionId::new(&chosen);
+        if let Some(cid) = &cid {
+            reception.tables.first_flights().insert(*cid, reception.slot);
+            reception.flows.chosen(cid);
+        }
+        Self { cid, tables: Arc::clone(&reception.tables), flows: reception.flows.clone() }
+    }
+}
+
+impl Drop for FirstFlight {
+    fn drop(&mut self) {
+        if let Some(cid) = &self.cid {
+            self.flows.ended(cid);
+            self.tables.first_flights().remove(cid);
+        }
+    }
+}
+
+/// One more in a gauge, until dropped.
+struct Gauge {
+    stats: Arc<WorkerStats>,
+    which: fn(&WorkerStats) -> &Stat,
+}
+
+impl Gauge {
+    fn raise(stats: &Arc<WorkerStats>, which: fn(&WorkerStats) -> &Stat) -> Self {
+        which(stats).add(1);
+        Self { stats: Arc::clone(stats), which }
+    }
+}
+
+impl Drop for Gauge {
+    fn drop(&mut self) {
+        (self.which)(&self.stats).subtract(1);
+    }
+}

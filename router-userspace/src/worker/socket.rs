@@ -1,0 +1,228 @@
+//! A worker's socket on one listener, as quinn sees it: the kernel's UDP socket, and the
+//! inbox of datagrams that other workers handed over.
+//!
+//! The kernel stages bring nearly every datagram to its owner. Where they cannot (a GRO
+//! train of several connections, an engine without BPF), this is the net below: each
+//! datagram's connection ID is checked, and what belongs to another worker goes to that
+//! worker's inbox, counted. It is never answered from here.
+
+use std::{
+    fmt,
+    io::{self, IoSliceMut},
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+};
+
+use quinn::{AsyncUdpSocket, UdpPoller};
+use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
+use router_common::steer::Verdict;
+use tokio::{io::Interest, net::UdpSocket};
+
+use super::{
+    inbox::{HandedOver, Inbox, Inboxes},
+    stats::WorkerStats,
+    tables::{NodeTables, Placement},
+};
+
+/// Where a worker's datagrams come from and go to.
+pub(super) struct SteeredSocket {
+    udp: UdpSocket,
+    state: UdpSocketState,
+    inbox: Mutex<Inbox>,
+    ownership: Ownership,
+}
+
+/// What it takes to tell whose a datagram is, and to give it to them.
+pub(super) struct Ownership {
+    pub(super) slot: u8,
+    pub(super) listener: u16,
+    pub(super) placement: Placement,
+    pub(super) tables: Arc<NodeTables>,
+    pub(super) inboxes: Arc<Inboxes>,
+    pub(super) stats: Arc<WorkerStats>,
+}
+
+impl SteeredSocket {
+    /// Wraps `udp`; within a tokio runtime.
+    pub(super) fn new(udp: std::net::UdpSocket, inbox: Inbox, ownership: Ownership) -> io::Result<Self> {
+        let state = UdpSocketState::new((&udp).into())?;
+        Ok(Self { udp: UdpSocket::from_std(udp)?, state, inbox: Mutex::new(inbox), ownership })
+    }
+
+    fn receive(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        metas: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.udp.poll_recv_ready(cx))?;
+            // An error here is the report of an ICMP message, which anybody can forge, or
+            // "would block": either way the next datagram is what counts.
+            let received =
+                self.udp.try_io(Interest::READABLE, || self.state.recv((&self.udp).into(), bufs, metas));
+            if let Ok(count) = received {
+                for (buf, meta) in bufs.iter_mut().zip(metas.iter_mut()).take(count) {
+                    self.ownership.keep_own(buf, meta);
+                }
+                return Poll::Ready(Ok(count));
+            }
+        }
+    }
+}
+
+impl AsyncUdpSocket for SteeredSocket {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        Box::pin(Writable { socket: self, waiting: None })
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.udp.try_io(Interest::WRITABLE, || self.state.send((&self.udp).into(), transmit))
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        metas: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        // In turn, so that neither source can starve the other.
+        if inbox.is_next() {
+            let taken = inbox.take(cx, bufs, metas);
+            if taken > 0 {
+                self.ownership.stats.taken_over.add(segments(&metas[..taken]));
+                return Poll::Ready(Ok(taken));
+            }
+        }
+        drop(inbox);
+        match self.receive(cx, bufs, metas) {
+            Poll::Ready(result) => Poll::Ready(result),
+            Poll::Pending => {
+                let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+                match inbox.take(cx, bufs, metas) {
+                    0 => Poll::Pending,
+                    taken => {
+                        self.ownership.stats.taken_over.add(segments(&metas[..taken]));
+                        Poll::Ready(Ok(taken))
+                    }
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.udp.local_addr()
+    }
+
+    fn max_transmit_segments(&self) -> usize {
+        self.state.max_gso_segments()
+    }
+
+    fn max_receive_segments(&self) -> usize {
+        self.state.gro_segments()
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.state.may_fragment()
+    }
+}
+
+impl fmt::Debug for SteeredSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SteeredSocket").field("slot", &self.ownership.slot).field("udp", &self.udp).finish_non_exhaustive()
+    }
+}
+
+impl Ownership {
+    /// Leaves in `buf` the datagrams of this worker's connections, and hands the others over.
+    /// `meta` is adjusted; a length of 0 means that none is left.
+    fn keep_own(&self, buf: &mut [u8], meta: &mut RecvMeta) {
+        let received = meta.len;
+        self.stats.datagrams_received.add(segments(std::slice::from_ref(meta)));
+        self.stats.bytes_received.add(received as u64);
+        let (mut at, mut kept) = (0, 0);
+        while at < received {
+            let (run, owner) = self.run(&buf[at..received], meta.stride);
+            match owner {
+                Owner::Me => {
+                    if kept != at {
+                        buf.copy_within(at..at + run, kept);
+                    }
+                    kept += run;
+                    self.stats.datagrams_own.add(run.div_ceil(meta.stride) as u64);
+                }
+                Owner::Other(slot) => self.hand_over(slot, &buf[at..at + run], *meta),
+                Owner::Nobody => self.stats.datagrams_dropped.add(run.div_ceil(meta.stride) as u64),
+            }
+            at += run;
+        }
+        meta.len = kept;
+    }
+
+    /// How many octets at the front of `train` have one owner, and who that is.
+    fn run(&self, train: &[u8], stride: usize) -> (usize, Owner) {
+        let mut datagrams = train.chunks(stride.max(1));
+        let Some(first) = datagrams.next() else { return (train.len(), Owner::Nobody) };
+        let owner = self.owner(first);
+        let same = datagrams.take_while(|datagram| self.owner(datagram) == owner).map(<[u8]>::len).sum::<usize>();
+        (first.len() + same, owner)
+    }
+
+    fn owner(&self, datagram: &[u8]) -> Owner {
+        match self.tables.steer(datagram, self.placement) {
+            Verdict::Deliver(delivery) if delivery.number == self.slot => Owner::Me,
+            Verdict::Deliver(delivery) => Owner::Other(delivery.number),
+            // No slot is active: whoever has the datagram may refuse the connection.
+            Verdict::Pass(_) => Owner::Me,
+            Verdict::Drop(_) => Owner::Nobody,
+        }
+    }
+
+    fn hand_over(&self, slot: u8, train: &[u8], meta: RecvMeta) {
+        let datagrams = train.len().div_ceil(meta.stride.max(1)) as u64;
+        if self.inboxes.send(self.listener, slot, HandedOver::new(train, meta)) {
+            self.stats.handed_over.add(datagrams);
+        } else {
+            self.stats.hand_over_dropped.add(datagrams);
+        }
+    }
+}
+
+/// Whose a datagram is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Me,
+    Other(u8),
+    Nobody,
+}
+
+/// Datagrams in these buffers.
+fn segments(metas: &[RecvMeta]) -> u64 {
+    metas.iter().map(|meta| meta.len.div_ceil(meta.stride.max(1)) as u64).sum()
+}
+
+/// Waits until the socket takes datagrams again, for one task: each has its own, so that
+/// all of them are woken.
+struct Writable {
+    socket: Arc<SteeredSocket>,
+    waiting: Option<Pin<Box<dyn Future<Output = io::Result<()>> + Send + Sync>>>,
+}
+
+impl UdpPoller for Writable {
+    fn poll_writable(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let socket = Arc::clone(&self.socket);
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(async move { socket.udp.writable().await }));
+        let result = ready!(waiting.as_mut().poll(cx));
+        self.waiting = None;
+        Poll::Ready(result)
+    }
+}
+
+impl fmt::Debug for Writable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writable").finish_non_exhaustive()
+    }
+}

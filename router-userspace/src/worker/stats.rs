@@ -1,0 +1,73 @@
+//! What a worker counts. Written by its own thread, read by the control socket.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::agent::api::Totals;
+
+macro_rules! stats {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// A worker's sums and gauges; the fields are those of [`Totals`].
+        #[derive(Debug, Default)]
+        pub struct WorkerStats {
+            $($(#[doc = $doc])+ pub(super) $name: Stat,)+
+        }
+
+        impl WorkerStats {
+            /// What they are now. `socket_drops` is the kernel's, and left 0.
+            pub fn totals(&self) -> Totals {
+                Totals { $($name: self.$name.get(),)+ ..Totals::default() }
+            }
+        }
+    };
+}
+
+stats! {
+    /// Connections open, handshakes included.
+    connections_now,
+    /// Handshakes not yet complete.
+    handshakes_now,
+    /// Connections that came up.
+    accepted,
+    /// Handshakes that failed.
+    handshakes_failed,
+    /// Refused: `max_connections`.
+    refused_connections,
+    /// Refused: `max_connections_per_ip`.
+    refused_per_ip,
+    /// Refused: `max_handshakes`, or the worker drains.
+    refused_handshakes,
+    /// Retry packets sent.
+    retried,
+    /// Datagrams the sockets received.
+    datagrams_received,
+    /// Of those, this worker's own.
+    datagrams_own,
+    /// Of those, provably bad.
+    datagrams_dropped,
+    /// Of those, handed to their owner.
+    handed_over,
+    /// Of those, lost because the owner's inbox was full or gone.
+    hand_over_dropped,
+    /// Taken from other workers.
+    taken_over,
+    /// Bytes received.
+    bytes_received,
+}
+
+/// One number.
+#[derive(Debug, Default)]
+pub(super) struct Stat(AtomicU64);
+
+impl Stat {
+    pub(super) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub(super) fn subtract(&self, n: u64) {
+        self.0.fetch_sub(n, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,284 @@
+//! The node's tables as the workers see them: the view through which userspace asks the
+//! same decision as the kernel.
+//!
+//! It holds what the agent wrote into the maps, and beside it the first flights: the
+//! client-chosen connection IDs of connections that a worker has accepted.
+
+use std::{
+    array,
+    collections::HashMap,
+    hash::{BuildHasher as _, RandomState},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU8, Ordering},
+    },
+};
+
+use router_common::{
+    connection_id::{ConnectionId, Layout, Owner},
+    frame::{Endpoint, Payload},
+    maps::{Assigned, CidConfig, Listener, ListenerKey, Settings, Slot, SlotState},
+    steer::{self, Tables, Verdict},
+};
+
+/// What all workers of a node share.
+#[derive(Debug)]
+pub struct NodeTables {
+    settings: Settings,
+    layout: Layout,
+    rotation: u8,
+    hash_seed: [u64; 2],
+    listeners: Vec<(ListenerKey, Listener)>,
+    slots: [AtomicU8; 256],
+    assignment: RwLock<Arc<[Assigned]>>,
+    first_flights: FirstFlights,
+}
+
+/// Who places a connection ID that neither the flow table nor its own octets place.
+#[derive(Clone, Copy, Debug)]
+pub enum Placement {
+    /// The kernel did, and gave the packet to this slot.
+    Kernel(u8),
+    /// The assignment does, here.
+    Assignment,
+}
+
+impl NodeTables {
+    /// The tables of a node without slots.
+    pub fn new(settings: Settings, layout: Layout, hash_seed: [u64; 2]) -> Self {
+        Self {
+            settings,
+            layout,
+            rotation: 0,
+            hash_seed,
+            listeners: Vec::new(),
+            slots: array::from_fn(|_| AtomicU8::new(0)),
+            assignment: RwLock::new(Arc::from([])),
+            first_flights: FirstFlights::default(),
+        }
+    }
+
+    /// The same with these listeners.
+    pub fn with_listeners(self, listeners: Vec<(ListenerKey, Listener)>) -> Self {
+        Self { listeners, ..self }
+    }
+
+    /// The listeners.
+    pub fn listeners(&self) -> &[(ListenerKey, Listener)] {
+        &self.listeners
+    }
+
+    /// For the whole node.
+    pub fn settings(&self) -> Settings {
+        self.settings
+    }
+
+    /// The shape of the connection IDs that are issued now.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// The seed of the hash that places new connections.
+    pub fn hash_seed(&self) -> [u64; 2] {
+        self.hash_seed
+    }
+
+    /// What a slot is doing.
+    pub fn slot_state(&self, slot: u8) -> SlotState {
+        match self.slots[usize::from(slot)].load(Ordering::Acquire) {
+            1 => SlotState::Active,
+            2 => SlotState::Draining,
+            _ => SlotState::Free,
+        }
+    }
+
+    /// Notes what a slot is doing.
+    pub fn set_slot_state(&self, slot: u8, state: SlotState) {
+        let state = match state {
+            SlotState::Free => 0,
+            SlotState::Active => 1,
+            SlotState::Draining => 2,
+        };
+        self.slots[usize::from(slot)].store(state, Ordering::Release);
+    }
+
+    /// Brings a new assignment into force.
+    pub fn assign(&self, assignment: &[Assigned]) {
+        *self.assignment.write().unwrap_or_else(PoisonError::into_inner) = assignment.into();
+    }
+
+    /// Who issued `cid`, by its own octets: some node and slot.
+    pub fn decode(&self, cid: &ConnectionId) -> Option<Owner> {
+        (cid.rotation() == self.rotation).then(|| self.layout.decode(cid)).flatten()
+    }
+
+    /// The client-chosen connection IDs of connections that a worker has.
+    pub fn first_flights(&self) -> &FirstFlights {
+        &self.first_flights
+    }
+
+    /// Decides about a UDP payload.
+    pub fn steer(&self, payload: &[u8], placement: Placement) -> Verdict<()> {
+        let whole = Payload { at: 0, length: payload.len() };
+        steer::payload(payload, whole, &self.view(placement))
+    }
+
+    /// The decision's view of these tables.
+    pub fn view(&self, placement: Placement) -> View<'_> {
+        View { tables: self, placement }
+    }
+}
+
+/// The decision's view of the node's tables.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    tables: &'a NodeTables,
+    placement: Placement,
+}
+
+impl Tables for View<'_> {
+    type Flow = ();
+
+    fn settings(&self) -> Option<Settings> {
+        Some(self.tables.settings)
+    }
+
+    fn listener(&self, destination: &Endpoint) -> Option<Listener> {
+        let find = |key| self.tables.listeners.iter().find(|(k, _)| *k == key).map(|&(_, listener)| listener);
+        find(ListenerKey::exact(destination)).or_else(|| find(ListenerKey::wildcard(destination)))
+    }
+
+    fn flow(&self, cid: &ConnectionId) -> Option<((), u8)> {
+        self.tables.first_flights.slot_of(cid).map(|slot| ((), slot))
+    }
+
+    fn cid_config(&self, rotation: u8) -> Option<CidConfig> {
+        (rotation == self.tables.rotation).then(|| CidConfig::clear(self.tables.layout))
+    }
+
+    fn slot(&self, slot: u8) -> Option<Slot> {
+        Some(Slot::new(self.tables.slot_state(slot), 0, 0))
+    }
+
+    fn assigned(&self, hash: u64) -> Option<u8> {
+        match self.placement {
+            Placement::Kernel(slot) => Some(slot),
+            Placement::Assignment => {
+                let assignment = self.tables.assignment.read().unwrap_or_else(PoisonError::into_inner);
+                assignment.get(Assigned::index(0, hash) as usize)?.slot()
+            }
+        }
+    }
+
+    fn hash_seed(&self) -> Option<[u64; 2]> {
+        Some(self.tables.hash_seed)
+    }
+}
+
+/// Client-chosen connection IDs, and the slot that accepted each.
+#[derive(Debug)]
+pub struct FirstFlights {
+    hasher: RandomState,
+    shards: [Mutex<HashMap<ConnectionId, u8>>; 64],
+}
+
+impl Default for FirstFlights {
+    fn default() -> Self {
+        Self { hasher: RandomState::new(), shards: array::from_fn(|_| Mutex::default()) }
+    }
+}
+
+impl FirstFlights {
+    /// The slot that accepted the connection whose client chose `cid`.
+    pub fn slot_of(&self, cid: &ConnectionId) -> Option<u8> {
+        self.shard(cid).get(cid).copied()
+    }
+
+    /// Notes that `slot` accepted it.
+    pub fn insert(&self, cid: ConnectionId, slot: u8) {
+        self.shard(&cid).insert(cid, slot);
+    }
+
+    /// Forgets it.
+    pub fn remove(&self, cid: &ConnectionId) {
+        self.shard(cid).remove(cid);
+    }
+
+    fn shard(&self, cid: &ConnectionId) -> MutexGuard<'_, HashMap<ConnectionId, u8>> {
+        let index = self.hasher.hash_one(cid) as usize % self.shards.len();
+        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use router_common::reason::Reason;
+
+    use super::*;
+
+    fn tables() -> NodeTables {
+        let layout = Layout::new(0, 17).unwrap();
+        let tables = NodeTables::new(Settings::new(1, 17, 1), layout, [1, 2]);
+        tables.set_slot_state(3, SlotState::Active);
+        tables
+    }
+
+    fn one_rtt(cid: &ConnectionId) -> Vec<u8> {
+        let mut payload = vec![0x40];
+        payload.extend(cid.as_slice());
+        payload.extend([0; 24]);
+        payload
+    }
+
+    fn initial(cid: &ConnectionId) -> Vec<u8> {
+        let mut payload = vec![0xc0, 0, 0, 0, 1, cid.len() as u8];
+        payload.extend(cid.as_slice());
+        payload.resize(1200, 0);
+        payload
+    }
+
+    fn delivery(verdict: Verdict<()>) -> (u8, Reason) {
+        match verdict {
+            Verdict::Deliver(delivery) => (delivery.number, delivery.reason),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_cid_of_ours_names_its_slot_whoever_got_the_packet() {
+        let tables = tables();
+        let cid = tables.layout().encode(Owner { node: 1, slot: 3 }, [9; 20]);
+        for placement in [Placement::Kernel(5), Placement::Assignment] {
+            assert_eq!(delivery(tables.steer(&one_rtt(&cid), placement)), (3, Reason::Cid));
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_placed_stays_there() {
+        let tables = tables();
+        tables.set_slot_state(5, SlotState::Active);
+        let chosen = ConnectionId::new(&[0xe7; 8]).unwrap();
+        assert_eq!(delivery(tables.steer(&initial(&chosen), Placement::Kernel(5))), (5, Reason::Assigned));
+    }
+
+    #[test]
+    fn a_first_flight_stays_with_the_worker_that_accepted_it() {
+        let tables = tables();
+        // Chosen by the client, and looking like slot 3's by chance.
+        let chosen = tables.layout().encode(Owner { node: 1, slot: 3 }, [9; 20]);
+        tables.set_slot_state(5, SlotState::Active);
+        tables.first_flights().insert(chosen, 5);
+        assert_eq!(delivery(tables.steer(&initial(&chosen), Placement::Kernel(5))), (5, Reason::Flow));
+        tables.first_flights().remove(&chosen);
+        assert_eq!(delivery(tables.steer(&initial(&chosen), Placement::Kernel(5))), (3, Reason::Cid));
+    }
+
+    #[test]
+    fn without_a_kernel_the_assignment_places() {
+        let tables = tables();
+        let chosen = ConnectionId::new(&[0xe7; 8]).unwrap();
+        assert_eq!(tables.steer(&initial(&chosen), Placement::Assignment), Verdict::Pass(Reason::NoSlot));
+        tables.assign(&vec![Assigned::to(3); router_common::maps::ASSIGNMENT_SIZE as usize]);
+        assert_eq!(delivery(tables.steer(&initial(&chosen), Placement::Assignment)), (3, Reason::Assigned));
+    }
+}

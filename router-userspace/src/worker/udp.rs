@@ -1,0 +1,205 @@
+//! The listeners' UDP sockets: opened together before any worker starts, so that what is
+//! wrong with them is known before anything runs.
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    net::{SocketAddr, UdpSocket},
+    os::{fd::AsFd as _, unix::fs::MetadataExt as _},
+};
+
+use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+/// Receive buffer asked for on each socket, in bytes: some five thousand full datagrams.
+/// The default of most hosts holds under a hundred.
+pub const RECEIVE_BUFFER: usize = 8 << 20;
+
+/// Send buffer asked for on each socket, in bytes.
+const SEND_BUFFER: usize = 4 << 20;
+
+/// Why a listener's sockets cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Somebody else has the port.
+    #[error("listener {0}: the port is in use")]
+    InUse(SocketAddr),
+    /// A socket that is not ours is in the reuseport group, and would get packets of ours.
+    #[error("listener {address}: a foreign socket shares the port (inode {inode}, {owner})")]
+    Foreign {
+        /// The listener.
+        address: SocketAddr,
+        /// The foreign socket's inode.
+        inode: u64,
+        /// The process that holds it, as far as it can be found.
+        owner: String,
+    },
+    /// The system refused.
+    #[error("listener {address}: {source}")]
+    System {
+        /// The listener.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl OpenError {
+    /// The way out.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::InUse(address) => Some(format!("`ss -ulpn sport = :{}` names the process", address.port())),
+            Self::Foreign { .. } => Some("stop that process: the kernel would give it packets of our connections".to_owned()),
+            Self::System { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Some("running as root or with CAP_NET_BIND_SERVICE".to_owned())
+            }
+            Self::System { .. } => None,
+        }
+    }
+}
+
+/// Opens `count` sockets on `address`, one for each worker, in one reuseport group.
+///
+/// # Errors
+/// If the address cannot be bound, or if somebody else is in the group.
+pub fn open(address: SocketAddr, count: usize) -> Result<Vec<UdpSocket>, OpenError> {
+    let sockets = (0..count).map(|_| open_one(address)).collect::<Result<Vec<_>, _>>()?;
+    refuse_foreign(address, &sockets)?;
+    Ok(sockets)
+}
+
+fn open_one(address: SocketAddr) -> Result<UdpSocket, OpenError> {
+    let bound = || -> io::Result<Socket> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.set_reuse_port(true)?;
+        socket.set_nonblocking(true)?;
+        set_buffers(&socket)?;
+        socket.bind(&address.into())?;
+        Ok(socket)
+    };
+    bound().map(UdpSocket::from).map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => OpenError::InUse(address),
+        _ => OpenError::System { address, source },
+    })
+}
+
+/// Beyond the system's limit where we may (CAP_NET_ADMIN), up to it where not.
+fn set_buffers(socket: &Socket) -> io::Result<()> {
+    if setsockopt(&socket.as_fd(), RcvBufForce, &RECEIVE_BUFFER).is_err() {
+        socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+    }
+    socket.set_send_buffer_size(SEND_BUFFER)
+}
+
+/// Bytes of receive buffer that the kernel granted. (It doubles what is asked for, to
+/// account for its own overhead, and reports the double.)
+pub fn receive_buffer(socket: &UdpSocket) -> usize {
+    SockRef::from(socket).recv_buffer_size().unwrap_or(0)
+}
+
+/// The inode by which the kernel's tables name a socket.
+pub fn inode(socket: &UdpSocket) -> Option<u64> {
+    let descriptor = std::os::fd::AsRawFd::as_raw_fd(socket);
+    fs::metadata(format!("/proc/self/fd/{descriptor}")).ok().map(|metadata| metadata.ino())
+}
+
+/// Datagrams that the kernel dropped, by inode of the socket, because its buffer was full.
+pub fn drops() -> HashMap<u64, u64> {
+    bound_sockets().map(|bound| (bound.inode, bound.drops)).collect()
+}
+
+fn refuse_foreign(address: SocketAddr, ours: &[UdpSocket]) -> Result<(), OpenError> {
+    let ours: Vec<_> = ours.iter().filter_map(inode).collect();
+    let foreign = bound_sockets().find(|bound| bound.address == address && !ours.contains(&bound.inode));
+    match foreign {
+        Some(bound) => Err(OpenError::Foreign { address, inode: bound.inode, owner: owner(bound.inode) }),
+        None => Ok(()),
+    }
+}
+
+/// A line of the kernel's table of UDP sockets.
+struct Bound {
+    address: SocketAddr,
+    inode: u64,
+    drops: u64,
+}
+
+/// Every bound UDP socket of this network namespace.
+fn bound_sockets() -> impl Iterator<Item = Bound> {
+    ["/proc/thread-self/net/udp", "/proc/thread-self/net/udp6"].into_iter().flat_map(|table| {
+        let text = fs::read_to_string(table).unwrap_or_default();
+        text.lines().skip(1).filter_map(parse_line).collect::<Vec<_>>()
+    })
+}
+
+/// `sl local_address rem_address st queues timer retrnsmt uid timeout inode ref pointer drops`
+fn parse_line(line: &str) -> Option<Bound> {
+    let fields: Vec<_> = line.split_whitespace().collect();
+    let (address, port) = fields.get(1)?.split_once(':')?;
+    // Words of the address as the host reads them, in hex.
+    let mut octets = Vec::with_capacity(16);
+    for word in address.as_bytes().chunks(8) {
+        let word = u32::from_str_radix(std::str::from_utf8(word).ok()?, 16).ok()?;
+        octets.extend(word.to_ne_bytes());
+    }
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let address = match octets.len() {
+        4 => SocketAddr::from((<[u8; 4]>::try_from(octets).ok()?, port)),
+        _ => SocketAddr::from((<[u8; 16]>::try_from(octets).ok()?, port)),
+    };
+    Some(Bound { address, inode: fields.get(9)?.parse().ok()?, drops: fields.get(12)?.parse().ok()? })
+}
+
+/// Which process holds a socket, in words.
+fn owner(inode: u64) -> String {
+    let wanted = format!("socket:[{inode}]");
+    let holds = |pid: &str| {
+        let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+        descriptors
+            .flatten()
+            .any(|entry| fs::read_link(entry.path()).is_ok_and(|to| to.as_os_str() == wanted.as_str()))
+            .then(|| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default())
+    };
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.bytes().all(|b| b.is_ascii_digit()))
+        .find_map(|pid| holds(&pid).map(|name| format!("process {pid}, {}", name.trim())))
+        .unwrap_or_else(|| "held by no process that can be seen from here".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_kernels_table() {
+        let line = "  123: 0100007F:1F90 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4242 2 0000000000000000 7";
+        let bound = parse_line(line).unwrap();
+        assert_eq!((bound.address, bound.inode, bound.drops), ("127.0.0.1:8080".parse().unwrap(), 4242, 7));
+        let line = "  9: 00000000000000000000000001000000:01BB 00000000000000000000000000000000:0000 07 0:0 00:0 0 0 0 99 2 0 0";
+        assert_eq!(parse_line(line).unwrap().address, "[::1]:443".parse().unwrap());
+    }
+
+    #[test]
+    fn a_foreign_socket_in_the_group_is_named() {
+        let foreign = open_one("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = foreign.local_addr().unwrap();
+        let error = open(address, 2).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(&format!("process {}", std::process::id())), "{text}");
+        assert!(text.contains(&inode(&foreign).unwrap().to_string()), "{text}");
+    }
+
+    #[test]
+    fn a_port_in_use_is_named() {
+        let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        assert!(matches!(open(address, 1), Err(OpenError::InUse(a)) if a == address));
+    }
+}

@@ -1,0 +1,194 @@
+// The life of the client's connections.
+
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quic-go/quic-go"
+)
+
+// client is what all connections of a run have in common.
+type client struct {
+	o      *options
+	target *net.UDPAddr
+	tls    *tls.Config
+	quic   *quic.Config
+	shared *route // nil unless -shared
+	tally  *tally
+}
+
+// runClients makes all connections and prints what became of them; answers whether nothing was lost.
+func runClients(o *options) bool {
+	target, err := o.target()
+	if err != nil {
+		exit(err.Error())
+	}
+	secure, err := o.tlsConfig()
+	if err != nil {
+		exit(err.Error())
+	}
+	cl := &client{o: o, target: target, tls: secure, quic: o.quicConfig(), tally: newTally()}
+	if o.shared {
+		if cl.shared, err = newRoute(o, target); err != nil {
+			exit(err.Error())
+		}
+		defer cl.shared.close()
+	}
+	begun := time.Now()
+	slots := make(chan struct{}, max(1, o.atOnce))
+	var all sync.WaitGroup
+	for range o.connections {
+		slots <- struct{}{}
+		all.Add(1)
+		go func() {
+			defer func() { <-slots; all.Done() }()
+			if err := cl.connect(); err != nil {
+				cl.tally.failed(err)
+			}
+		}()
+	}
+	all.Wait()
+	return cl.tally.print(o, time.Since(begun))
+}
+
+// connect makes one connection, does on it what the verb says, and closes it.
+func (cl *client) connect() error {
+	ctx, cancel := cl.o.withTimeout()
+	defer cancel()
+	way := cl.shared
+	if way == nil {
+		var err error
+		if way, err = newRoute(cl.o, cl.target); err != nil {
+			return err
+		}
+		defer way.close()
+	}
+	dial := way.first.Dial
+	if cl.o.resume {
+		dial = way.first.DialEarly
+	}
+	begun := time.Now()
+	conn, err := dial(ctx, cl.target, cl.tls.Clone(), cl.quic)
+	if err != nil {
+		cl.tally.refused()
+		return fmt.Errorf("handshake: %w", err)
+	}
+	cl.tally.connected(time.Since(begun))
+	defer conn.CloseWithError(0x100, "") // H3_NO_ERROR
+	trip := &journey{after: cl.o.rebindAt, move: func() error { return way.move(ctx, conn) }}
+	if err := cl.work(ctx, conn, trip); err != nil {
+		return err
+	}
+	if cl.o.moves() {
+		if err := trip.arrive(ctx); err != nil {
+			return fmt.Errorf("move: %w", err)
+		}
+		cl.tally.movedOn()
+	}
+	cl.tally.resumed(conn.ConnectionState())
+	if cl.o.hold > 0 {
+		select {
+		case <-time.After(cl.o.hold):
+		case <-conn.Context().Done():
+			return fmt.Errorf("lost on hold: %w", context.Cause(conn.Context()))
+		}
+	}
+	return nil
+}
+
+// work makes all requests, or streams, of a connection.
+func (cl *client) work(ctx context.Context, conn *quic.Conn, trip *journey) error {
+	one := cl.requester(ctx, conn, trip)
+	if cl.o.verb == "echo" {
+		one = func() (int64, error) { return echoOnce(ctx, conn, cl.o.size, trip) }
+	}
+	par := max(1, cl.o.par)
+	for done := 0; done < cl.o.expected(); done += par {
+		if cl.o.moves() && cl.o.rebindAt == 0 && done >= cl.o.expected()/2 {
+			trip.begin()
+			if err := trip.arrive(ctx); err != nil {
+				return fmt.Errorf("move: %w", err)
+			}
+		}
+		if err := cl.together(min(par, cl.o.expected()-done), one); err != nil {
+			return err
+		}
+		time.Sleep(cl.o.pause)
+	}
+	return nil
+}
+
+// together does something several times at once; the errors of all.
+func (cl *client) together(times int, one func() (int64, error)) error {
+	errs := make([]error, times)
+	var all sync.WaitGroup
+	for i := range times {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			begun := time.Now()
+			octets, err := one()
+			cl.tally.answered(octets, time.Since(begun), err)
+			errs[i] = err
+		}()
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// journey is a connection's one change of address: begun half-way, or when so many bytes of
+// bodies have passed, while they pass.
+type journey struct {
+	after int64
+	move  func() error
+	seen  atomic.Int64
+	once  sync.Once
+	mu    sync.Mutex
+	end   chan struct{} // nil before it begins; closed when it has ended
+	err   error
+}
+
+// passed counts bytes of bodies, in either direction.
+func (j *journey) passed(octets int) {
+	if j.after > 0 && j.seen.Add(int64(octets)) >= j.after {
+		j.begin()
+	}
+}
+
+func (j *journey) begin() {
+	j.once.Do(func() {
+		end := make(chan struct{})
+		j.mu.Lock()
+		j.end = end
+		j.mu.Unlock()
+		go func() {
+			j.err = j.move()
+			close(end)
+		}()
+	})
+}
+
+// arrive waits for the end of the move. A move that never began is an error: the test that asked
+// for it would prove nothing.
+func (j *journey) arrive(ctx context.Context) error {
+	j.mu.Lock()
+	end := j.end
+	j.mu.Unlock()
+	if end == nil {
+		return fmt.Errorf("never begun: only %d bytes passed", j.seen.Load())
+	}
+	select {
+	case <-end:
+		return j.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

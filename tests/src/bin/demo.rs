@@ -1,0 +1,196 @@
+//! `demo`: the whole path once, for a person to watch. Clients, the router and a server in
+//! network namespaces; many HTTP/3 connections; a client whose address changes in the
+//! middle of a download; and then what the router's maps say of all that.
+//!
+//! It takes everything down at the end, also after Ctrl-C. With `--keep` the end is Ctrl-C.
+
+use std::{
+    io::{IsTerminal, Write},
+    sync::mpsc::{self, Receiver},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::{SigSet, Signal};
+use router_tests::{
+    bpftool,
+    lab::{Lab, Running, open_sums, peers::QuicGo},
+};
+use router_userspace::agent::api::{Counters, Totals, Workers};
+
+fn main() -> Result<()> {
+    let keep = match std::env::args().skip(1).collect::<Vec<_>>().as_slice() {
+        [] => false,
+        [only] if only == "--keep" => true,
+        other => bail!("unknown arguments {other:?}; try: demo [--keep]"),
+    };
+    let interrupts = Interrupts::watch()?;
+    say("A router with 4 workers between two networks of clients (veth, 4 queues each) and a server");
+    let lab = Lab::new().clients(2).queues(4).workers(4).engine("xdp").start()?;
+    show_engine(&lab)?;
+    let demo = Demo { lab, interrupts };
+    demo.fetch(5)?;
+    demo.fetch(200)?;
+    demo.rebind()?;
+    say("Every packet's fate");
+    show_counters(&demo.lab.control().counters()?)?;
+    if keep {
+        show_around(&demo.lab);
+        demo.interrupts.wait();
+    }
+    say("Taking it down");
+    Ok(())
+}
+
+struct Demo {
+    lab: Running,
+    interrupts: Interrupts,
+}
+
+impl Demo {
+    /// `count` connections at once, one request each; then who served them.
+    fn fetch(&self, count: u64) -> Result<()> {
+        say(&format!("{count} clients at once fetch 100 kB each over HTTP/3"));
+        let before = self.lab.control().workers()?;
+        self.run(self.lab.quic_go().get("/bytes/100000").connections(count))?;
+        show_workers(&before, &self.lab.control().workers()?);
+        Ok(())
+    }
+
+    /// Downloads during which each client's port changes.
+    fn rebind(&self) -> Result<()> {
+        say("20 downloads of 4 MB; in the middle of each, the client's port changes under it");
+        self.run(self.lab.quic_go().get("/bytes/4000000").connections(20).rebinding_at(2_000_000))?;
+        let flows = self.lab.control().flows()?;
+        let moved = flows.flows.iter().filter(|flow| flow.peer_changes > 0).count();
+        ensure!(moved > 0, "no entry of the flow table saw a peer change");
+        let handed_over: u64 = self.lab.control().status()?.totals.handed_over;
+        println!(
+            "  {moved} of {} flow-table entries saw their peer change; {handed_over} packets took a wrong worker",
+            flows.entries
+        );
+        let path = self.lab.home().pins().join("flows");
+        println!("\n  # bpftool map dump pinned {}", path.display());
+        for entry in busiest(&bpftool::print(&path)?, 2) {
+            println!("{entry}");
+        }
+        println!("  ... and so on: {} entries", flows.entries);
+        Ok(())
+    }
+
+    /// Runs `clients` to their end, showing how far they are.
+    fn run(&self, clients: QuicGo<'_>) -> Result<()> {
+        let started = clients.start()?;
+        let live = std::io::stdout().is_terminal();
+        while !started.ends_within(Duration::from_millis(200)) {
+            self.interrupts.check()?;
+            if let (true, Ok(status)) = (live, self.lab.control().status()) {
+                print!("\r  {} connections open, {} so far ", status.totals.connections_now, status.totals.accepted);
+                std::io::stdout().flush()?;
+            }
+        }
+        let summary = started.succeed()?;
+        let (connections, requests, bytes) = (summary.connections_ok, summary.requests_ok, summary.bytes);
+        println!("\r  {connections} connections, {requests} requests answered, {bytes} octets received, none failed");
+        Ok(())
+    }
+}
+
+fn show_engine(lab: &Running) -> Result<()> {
+    let status = lab.control().status()?;
+    for interface in &status.interfaces {
+        let mode = interface.mode.as_deref().unwrap_or("-");
+        println!("  {}: engine {}, {mode}, program {:?}", interface.name, interface.engine, interface.program_id);
+    }
+    for problem in &status.problems {
+        println!("  note: {problem}");
+    }
+    Ok(())
+}
+
+fn show_workers(before: &Workers, after: &Workers) {
+    println!("  {:>4}  {:>3}  {:>11}  {:>9}  {:>11}", "slot", "cpu", "connections", "datagrams", "handed over");
+    for worker in &after.workers {
+        let before = before.workers.iter().find(|other| other.slot == worker.slot);
+        let (then, now) = (before.map_or_else(Totals::default, |other| other.totals), worker.totals);
+        println!(
+            "  {:>4}  {:>3}  {:>11}  {:>9}  {:>11}",
+            worker.slot,
+            worker.cpu,
+            now.accepted - then.accepted,
+            now.datagrams_received - then.datagrams_received,
+            now.handed_over - then.handed_over
+        );
+    }
+}
+
+fn show_counters(counters: &Counters) -> Result<()> {
+    for stage in &counters.stages {
+        println!("  {:<8} {:>9} received", stage.name, stage.received);
+        for (fate, reasons) in [("passed", &stage.passed), ("dropped", &stage.dropped), ("delivered", &stage.delivered)]
+        {
+            for (reason, count) in reasons.iter().filter(|&(_, &count)| count > 0) {
+                println!("  {:<8} {count:>9} {fate}: {reason}", "");
+            }
+        }
+        println!("  {:<8} {:>9} {}", "", "=", if stage.closes { "the sum closes" } else { "THE SUM IS OPEN" });
+    }
+    let open = open_sums(counters);
+    ensure!(open.is_empty(), "sums that do not close: {open:?}");
+    Ok(())
+}
+
+fn show_around(lab: &Running) {
+    let router = lab.network().router().name();
+    let clients = lab.wire().namespace().name();
+    let (control, pins) = (lab.home().control(), lab.home().pins());
+    say("It keeps running. To look around, in another terminal:");
+    for verb in ["status --watch", "workers list", "flows list", "counters --watch"] {
+        println!("  quic-router --control {} {verb}", control.display());
+    }
+    println!("  bpftool map dump pinned {}", pins.join("flows").display());
+    println!("  nsenter --net=/run/netns/{router} ip -s link");
+    println!("  nsenter --net=/run/netns/{clients} curl --http3-only -k {}", lab.url("/whoami"));
+    println!("  tail -f {}", lab.home().log_path().display());
+    println!("\nCtrl-C takes it down.");
+}
+
+/// The `count` entries of a dump with the most packets, as bpftool printed them.
+fn busiest(dump: &str, count: usize) -> Vec<&str> {
+    let mut entries: Vec<&str> = dump.split("},{\n").collect();
+    let packets = |entry: &&str| -> u64 {
+        let after = entry.split("\"packets\": ").nth(1).unwrap_or_default();
+        after.split(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse().ok()).unwrap_or_default()
+    };
+    entries.sort_by_key(|entry| std::cmp::Reverse(packets(entry)));
+    entries.truncate(count);
+    entries
+}
+
+fn say(what: &str) {
+    println!("\n== {what}");
+}
+
+/// Ctrl-C and SIGTERM, from now on: requests to take everything down, not the end.
+struct Interrupts(Receiver<()>);
+
+impl Interrupts {
+    fn watch() -> Result<Self> {
+        let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
+        // Before any other thread exists, so that they all block them.
+        signals.thread_block().context("cannot block signals")?;
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || while signals.wait().is_ok() && tell.send(()).is_ok() {});
+        Ok(Self(told))
+    }
+
+    fn check(&self) -> Result<()> {
+        ensure!(self.0.try_recv().is_err(), "interrupted; everything is taken down");
+        Ok(())
+    }
+
+    fn wait(&self) {
+        let _ = self.0.recv();
+    }
+}

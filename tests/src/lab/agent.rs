@@ -1,0 +1,128 @@
+//! The real agent, run as an operator runs it.
+
+use std::{
+    path::PathBuf,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
+
+use super::{
+    control::Control,
+    home::Home,
+    netns::Namespace,
+    program::{Finished, Program},
+};
+
+/// A running agent; ended on drop, politely first.
+#[derive(Debug)]
+pub struct Agent {
+    program: Option<Program>,
+    control: Control,
+}
+
+impl Agent {
+    /// Starts the agent in `namespace` with the configuration `config`, and waits until it
+    /// answers on its control socket.
+    pub fn start(namespace: &Namespace, home: &Home, config: &str) -> Result<Self> {
+        let mut command = command(namespace, home, config)?;
+        let program = Program::start_logged("quic-router", &mut command, &home.log_path())?;
+        let control = Control::at(&home.control());
+        let agent = Self { program: Some(program), control };
+        agent.await_ready()?;
+        Ok(agent)
+    }
+
+    /// Its control socket.
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// Its process ID.
+    pub fn pid(&self) -> u32 {
+        self.program().pid()
+    }
+
+    /// SIGKILL: it gets no chance to clean up.
+    pub fn kill(mut self) -> Result<()> {
+        let program = self.program.take().context("it runs")?;
+        program.signal(Signal::SIGKILL)?;
+        program.finish(MANNERS).map(drop)
+    }
+
+    /// SIGTERM: it closes its connections, detaches, and ends.
+    pub fn terminate(mut self) -> Result<Finished> {
+        let program = self.program.take().context("it runs")?;
+        program.terminate()?;
+        program.finish(MANNERS)
+    }
+
+    fn program(&self) -> &Program {
+        self.program.as_ref().expect("only the methods that take the agent take its program")
+    }
+
+    fn await_ready(&self) -> Result<()> {
+        let deadline = Instant::now() + START;
+        loop {
+            let Err(not_yet) = self.control.status() else { return Ok(()) };
+            if self.program().ends_within(BETWEEN_LOOKS) {
+                bail!("the agent ended: {}", self.program().said());
+            }
+            if Instant::now() > deadline {
+                return Err(
+                    not_yet.context(format!("the agent is not ready after {START:?}: {}", self.program().said()))
+                );
+            }
+        }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let Some(program) = self.program.take() else { return };
+        if thread::panicking() {
+            eprintln!("--- what the agent said ---\n{}---", program.said());
+        }
+        let _ = program.terminate();
+        // Past its deadline it is killed.
+        let _ = program.finish(MANNERS);
+    }
+}
+
+/// Runs the agent with a configuration that it should refuse, until it ends.
+pub(super) fn run_to_end(namespace: &Namespace, home: &Home, config: &str) -> Result<Finished> {
+    Program::start("quic-router run", &mut command(namespace, home, config)?)?.finish(START)
+}
+
+/// A command of the agent's binary in `namespace`, such as `["status", "--json"]`.
+pub fn cli(namespace: &Namespace, arguments: &[&str]) -> Result<Finished> {
+    Program::start("quic-router", namespace.command(binary()?).args(arguments))?.finish(START)
+}
+
+/// The agent's binary: `$QUIC_ROUTER_BIN`, or the release build in the folder this program was built into.
+pub fn binary() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("QUIC_ROUTER_BIN") {
+        return Ok(path.into());
+    }
+    let us = std::env::current_exe()?;
+    // target/PROFILE/demo or target/PROFILE/deps/TEST-HASH
+    let found = us.ancestors().map(|folder| folder.join("release/quic-router")).find(|path| path.exists());
+    found.context("no release build of quic-router; try: cargo build --release, or set QUIC_ROUTER_BIN")
+}
+
+fn command(namespace: &Namespace, home: &Home, config: &str) -> Result<Command> {
+    let file = home.write("config.toml", config)?;
+    let mut command = namespace.command(binary()?);
+    // A debug build listens only where it was allowed to, and here it may.
+    command.args(["run", "--allow-test-build", "--config"]).arg(file);
+    Ok(command)
+}
+
+/// How long the agent may take to be ready.
+const START: Duration = Duration::from_secs(20);
+/// How long it may take to end when asked to.
+const MANNERS: Duration = Duration::from_secs(10);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);

@@ -1,0 +1,106 @@
+//! The configuration file of the agent in a laboratory.
+
+use super::{
+    home::{HOST, Home},
+    topology::UPSTREAM4,
+    upstream::{ECHO_PORT, HTTP_PORT},
+};
+
+/// What goes into the file; [`text`](Self::text) writes it.
+///
+/// Fields hold TOML, so that a test can also say what is wrong.
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// `[router]`, but for the paths, which are the laboratory's.
+    pub router: Vec<(String, String)>,
+    /// `[connection_id]`
+    pub connection_id: Vec<(String, String)>,
+    /// `[limits]`
+    pub limits: Vec<(String, String)>,
+    /// Addresses of `[[listener]]`, all with the laboratory's certificate.
+    pub listeners: Vec<String>,
+    /// Everything behind that: routes and upstreams.
+    pub rest: String,
+}
+
+impl AgentConfig {
+    /// Any address on port 443, IPv4 and IPv6; HTTP to the upstream's HTTP server, raw
+    /// streams of the protocol `echo` to its echo server.
+    pub fn new() -> Self {
+        let pairs = |lines: &[(&str, &str)]| lines.iter().map(|&(key, value)| (key.into(), value.into())).collect();
+        Self {
+            router: pairs(&[
+                ("node_id", "1"),
+                ("workers", "4"),
+                ("engine", "\"xdp\""),
+                ("interfaces", "[\"clients0\"]"),
+                ("drain_timeout", "\"2s\""),
+                ("debug_headers", "true"),
+            ]),
+            connection_id: pairs(&[("encryption", "\"none\"")]),
+            limits: Vec::new(),
+            listeners: vec!["0.0.0.0:443".into(), "[::]:443".into()],
+            rest: format!(
+                "[[route]]\nalpn = \"echo\"\nupstream = \"echo\"\n\n\
+                 [[route]]\npath = \"/\"\nupstream = \"web\"\n\n\
+                 [upstream.web]\nservers = [\"http://{UPSTREAM4}:{HTTP_PORT}\"]\n\n\
+                 [upstream.echo]\nservers = [\"tcp://{UPSTREAM4}:{ECHO_PORT}\"]\n"
+            ),
+        }
+    }
+
+    /// Sets `key` of `[router]` to `value`, which is TOML.
+    pub fn set_router(&mut self, key: &str, value: &str) {
+        set(&mut self.router, key, value);
+    }
+
+    /// Sets `key` of `[limits]` to `value`, which is TOML.
+    pub fn set_limit(&mut self, key: &str, value: &str) {
+        set(&mut self.limits, key, value);
+    }
+
+    /// The file, with the paths of `home`.
+    pub fn text(&self, home: &Home) -> String {
+        let mut router = self.router.clone();
+        for (key, path) in
+            [("bpf_dir", home.pins().into()), ("state_dir", home.path("state")), ("control", home.control())]
+        {
+            if !router.iter().any(|(set, _)| set == key) {
+                set(&mut router, key, &format!("\"{}\"", path.display()));
+            }
+        }
+        let (cert, key) = (home.path("certificate.pem"), home.path("certificate.key"));
+        let listener = |address: &String| {
+            format!(
+                "[[listener]]\naddress = \"{address}\"\ncertificates = [{{ cert = \"{}\", key = \"{}\" }}]\n\n",
+                cert.display(),
+                key.display()
+            )
+        };
+        format!(
+            "# A laboratory's; the certificate is for {HOST}.\n[router]\n{}\n[connection_id]\n{}\n[limits]\n{}\n{}{}",
+            lines(&router),
+            lines(&self.connection_id),
+            lines(&self.limits),
+            self.listeners.iter().map(listener).collect::<String>(),
+            self.rest
+        )
+    }
+}
+
+impl Default for AgentConfig {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn set(section: &mut Vec<(String, String)>, key: &str, value: &str) {
+    match section.iter_mut().find(|(set, _)| set == key) {
+        Some((_, old)) => *old = value.into(),
+        None => section.push((key.into(), value.into())),
+    }
+}
+
+fn lines(section: &[(String, String)]) -> String {
+    section.iter().map(|(key, value)| format!("{key} = {value}\n")).collect()
+}

@@ -1,0 +1,84 @@
+//! Which counters moved, exactly.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+use router_userspace::agent::api::Counters;
+
+use super::control::Control;
+
+/// Counters that moved, by `STAGE.COUNTER`, such as `xdp.received` or `select.flow`.
+pub type Moved = BTreeMap<String, u64>;
+
+/// The counters at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    control: Control,
+    values: Moved,
+}
+
+impl Snapshot {
+    /// The counters now.
+    pub fn take(control: &Control) -> Result<Self> {
+        Ok(Self { control: control.clone(), values: flat(&control.counters()?) })
+    }
+
+    /// Which counters have moved since.
+    pub fn moved(&self) -> Result<Moved> {
+        let mut now = flat(&self.control.counters()?);
+        for (name, before) in &self.values {
+            if let Some(value) = now.get_mut(name) {
+                *value -= before;
+            }
+        }
+        now.retain(|_, moved| *moved > 0);
+        Ok(now)
+    }
+
+    /// Waits until `stage` has counted exactly so many packets of these reasons, each also
+    /// as received, and none of any other.
+    pub fn expect(&self, stage: &str, expected: &[(&str, u64)]) -> Result<()> {
+        let received = ("received", expected.iter().map(|(_, by)| by).sum());
+        let all = expected.iter().copied().chain([received]).filter(|&(_, by)| by > 0);
+        let expected: Moved = all.map(|(name, by)| (format!("{stage}.{name}"), by)).collect();
+        let deadline = Instant::now() + SETTLING;
+        loop {
+            let mut moved = self.moved()?;
+            moved.retain(|name, _| name.split('.').next() == Some(stage));
+            if moved == expected {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("counters moved by {moved:?} instead of {expected:?}");
+            }
+            std::thread::sleep(BETWEEN_LOOKS);
+        }
+    }
+}
+
+/// Whether every stage's sum closes, and why not: its name with what it received.
+pub fn open_sums(counters: &Counters) -> Vec<String> {
+    let sum = |reasons: &BTreeMap<String, u64>| reasons.values().sum::<u64>();
+    let open = |stage: &&router_userspace::agent::api::Stage| {
+        stage.received != sum(&stage.passed) + sum(&stage.dropped) + sum(&stage.delivered) || !stage.closes
+    };
+    counters.stages.iter().filter(open).map(|stage| format!("{stage:?}")).collect()
+}
+
+fn flat(counters: &Counters) -> Moved {
+    let mut values = Moved::new();
+    for stage in &counters.stages {
+        values.insert(format!("{}.received", stage.name), stage.received);
+        for (reason, &count) in stage.passed.iter().chain(&stage.dropped).chain(&stage.delivered) {
+            values.insert(format!("{}.{reason}", stage.name), count);
+        }
+    }
+    values
+}
+
+/// How long packets that were sent may take until they are counted.
+const SETTLING: Duration = Duration::from_secs(3);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);

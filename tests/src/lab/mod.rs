@@ -1,0 +1,213 @@
+//! A laboratory: clients, a router and servers, each in a network namespace, joined by
+//! multi-queue veth.
+//!
+//! ```no_run
+//! # fn main() -> anyhow::Result<()> {
+//! use router_tests::lab::Lab;
+//!
+//! let lab = Lab::new().queues(4).workers(4).engine("xdp").start()?;
+//! let summary = lab.quic_go().get("/bytes/100000").connections(5).run()?;
+//! assert_eq!(summary.requests_ok, 5);
+//! # Ok(()) }
+//! ```
+//!
+//! Dropping it ends the programs and removes namespaces, pins and files. It needs root.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result};
+
+mod agent;
+mod config;
+mod control;
+mod counters;
+mod home;
+mod netns;
+pub mod peers;
+mod program;
+mod relay;
+mod topology;
+mod upstream;
+pub mod wire;
+
+pub use self::{
+    agent::{Agent, binary, cli},
+    config::AgentConfig,
+    control::Control,
+    counters::{Moved, Snapshot, open_sums},
+    home::{HOST, Home},
+    netns::{Namespace, run},
+    program::{Finished, Program},
+    relay::{Relay, Towards},
+    topology::{Network, UPSTREAM_INTERFACE, UPSTREAM4, UPSTREAM6, Wire},
+    upstream::Upstream,
+};
+
+/// What a laboratory is to be like.
+#[derive(Clone, Debug)]
+pub struct Lab {
+    shape: topology::Shape,
+    config: AgentConfig,
+}
+
+impl Lab {
+    /// One namespace of clients, four queues, four workers, engine `xdp`.
+    pub fn new() -> Self {
+        Self { shape: topology::Shape { clients: 1, queues: 4 }, config: AgentConfig::new() }
+    }
+
+    /// `count` namespaces of clients, 1 to 9, each on an interface of its own.
+    pub fn clients(mut self, count: u8) -> Self {
+        self.shape.clients = count;
+        let names: Vec<_> = (0..count).map(|number| format!("\"clients{number}\"")).collect();
+        self.set("interfaces", &format!("[{}]", names.join(", ")))
+    }
+
+    /// Queues of the clients' wires, at each end.
+    pub fn queues(mut self, count: u16) -> Self {
+        self.shape.queues = count;
+        self
+    }
+
+    /// `[router] workers`
+    pub fn workers(self, count: u16) -> Self {
+        self.set("workers", &count.to_string())
+    }
+
+    /// `[router] engine`
+    pub fn engine(self, engine: &str) -> Self {
+        self.set("engine", &format!("\"{engine}\""))
+    }
+
+    /// Sets `key` of `[router]` to `value`, which is TOML.
+    pub fn set(mut self, key: &str, value: &str) -> Self {
+        self.config.set_router(key, value);
+        self
+    }
+
+    /// Sets `key` of `[limits]` to `value`, which is TOML.
+    pub fn limit(mut self, key: &str, value: &str) -> Self {
+        self.config.set_limit(key, value);
+        self
+    }
+
+    /// Changes the agent's configuration in any other way.
+    pub fn config(mut self, change: impl FnOnce(&mut AgentConfig)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// Builds it, with servers, without an agent.
+    pub fn build(self) -> Result<Running> {
+        netns::sweep();
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let prefix = netns::prefix(NEXT.fetch_add(1, Ordering::Relaxed));
+        let home = Home::new(&prefix)?;
+        let network = Network::new(&prefix, self.shape).context("cannot build the network (it needs root)")?;
+        let upstream = Upstream::start(network.upstream())?;
+        Ok(Running { agent: None, _upstream: upstream, network, home, config: self.config })
+    }
+
+    /// Builds it and starts the agent in it.
+    pub fn start(self) -> Result<Running> {
+        let mut lab = self.build()?;
+        lab.start_agent()?;
+        Ok(lab)
+    }
+}
+
+impl Default for Lab {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A laboratory in operation.
+#[derive(Debug)]
+pub struct Running {
+    // In the order in which they have to end.
+    agent: Option<Agent>,
+    _upstream: Upstream,
+    network: Network,
+    home: Home,
+    config: AgentConfig,
+}
+
+impl Running {
+    /// Starts the agent, again if it has been stopped.
+    pub fn start_agent(&mut self) -> Result<()> {
+        let text = self.config.text(&self.home);
+        self.agent = None;
+        self.agent = Some(Agent::start(self.network.router(), &self.home, &text)?);
+        Ok(())
+    }
+
+    /// Takes the agent out, to end it in some way.
+    pub fn take_agent(&mut self) -> Result<Agent> {
+        self.agent.take().context("no agent runs in this laboratory")
+    }
+
+    /// Runs an agent that should refuse to start, with `change` made to its configuration.
+    pub fn refuse_to_start(&self, change: impl FnOnce(&mut AgentConfig)) -> Result<Finished> {
+        let mut config = self.config.clone();
+        change(&mut config);
+        self.refuse_text(&config.text(&self.home))
+    }
+
+    /// The same, with a whole configuration file.
+    pub fn refuse_text(&self, config: &str) -> Result<Finished> {
+        agent::run_to_end(self.network.router(), &self.home, config)
+    }
+
+    /// A client of the agent's control socket.
+    pub fn control(&self) -> Control {
+        Control::at(&self.home.control())
+    }
+
+    /// The agent's counters now, to compare with later.
+    pub fn counters(&self) -> Result<Snapshot> {
+        Snapshot::take(&self.control())
+    }
+
+    /// Runs a verb of the agent's command line on its control socket.
+    pub fn cli(&self, arguments: &[&str]) -> Result<Finished> {
+        let socket = self.home.control();
+        let mut all = vec!["--control", socket.to_str().context("the socket's path is UTF-8")?];
+        all.extend(arguments);
+        cli(self.network.router(), &all)
+    }
+
+    /// The wire of the first clients.
+    pub fn wire(&self) -> &Wire {
+        &self.network.clients()[0]
+    }
+
+    /// All namespaces and wires.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Files and pins.
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// Puts a relay between the first clients and the router. For each frame `policy` says
+    /// what is sent in its place: nothing, itself, or something else.
+    pub fn relay(&self, policy: impl Fn(Towards, &[u8]) -> Vec<Vec<u8>> + Clone + Send + 'static) -> Result<Relay> {
+        Relay::new(&self.network, policy)
+    }
+
+    /// `path` on the router, as the first clients reach it.
+    pub fn url(&self, path: &str) -> String {
+        format!("https://{}{path}", self.wire().router(PORT))
+    }
+
+    /// quic-go clients among the first clients, against the router's IPv4 address.
+    pub fn quic_go(&self) -> peers::QuicGo<'_> {
+        peers::QuicGo::new(self.wire().namespace(), self.wire().router(PORT))
+    }
+}
+
+/// The router's port in laboratories.
+pub const PORT: u16 = 443;

@@ -1,0 +1,36 @@
+//! curl with HTTP/3.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::lab::{Namespace, Program};
+
+/// A run of curl.
+#[derive(Clone, Debug)]
+pub struct Curl<'lab> {
+    namespace: &'lab Namespace,
+    arguments: Vec<String>,
+}
+
+impl<'lab> Curl<'lab> {
+    /// A transfer of `url` by a client in `namespace`, over HTTP/3 and nothing else.
+    pub fn new(namespace: &'lab Namespace, url: &str) -> Self {
+        let fixed = ["--http3-only", "--insecure", "--silent", "--show-error", "--fail", "--max-time", "30", url];
+        Self { namespace, arguments: fixed.map(str::to_owned).into() }
+    }
+
+    /// Any other option.
+    pub fn option(mut self, option: &str) -> Self {
+        self.arguments.push(option.into());
+        self
+    }
+
+    /// Runs it to its end; failing is an error. The body, which has to be text.
+    pub fn succeed(&self) -> Result<String> {
+        let mut command = self.namespace.command(super::find("curl")?);
+        Ok(Program::start("curl", command.args(&self.arguments))?.finish(PATIENCE)?.succeeded()?.stdout)
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(40);

@@ -1,0 +1,89 @@
+//! A stretch of bad network between clients and the router: a relay that may drop, delay,
+//! repeat or rewrite every frame.
+//!
+//! ```text
+//! behind             clients 0                 router
+//! [router0] ══ [behind0] (relay) [router0] ══ [clients0]
+//! ```
+//!
+//! The clients behind it have the addresses of the clients' namespace, which is then only
+//! the relay.
+
+use anyhow::Result;
+
+use super::{
+    netns::{Namespace, batch},
+    topology::Network,
+    wire::{Direction, Sender, Tap},
+};
+
+/// Clients behind a relay; ended on drop.
+#[derive(Debug)]
+pub struct Relay {
+    _taps: [Tap; 2],
+    behind: Namespace,
+}
+
+/// Which way a frame goes through a relay.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Towards {
+    /// From a client.
+    Router,
+    /// To a client.
+    Clients,
+}
+
+impl Relay {
+    /// Puts a relay into the wire of the first clients. For each frame `policy` says what is
+    /// sent in its place: nothing, itself, or something else.
+    pub(super) fn new(
+        network: &Network,
+        policy: impl Fn(Towards, &[u8]) -> Vec<Vec<u8>> + Clone + Send + 'static,
+    ) -> Result<Self> {
+        let wire = &network.clients()[0];
+        let here = wire.namespace();
+        let behind = Namespace::new(format!("{}-behind", here.name()))?;
+        batch(
+            &[],
+            &format!(
+                "link add name {INSIDE} netns {} type veth peer name router0 netns {}\n",
+                here.name(),
+                behind.name()
+            ),
+        )?;
+        here.ip(&format!("addr flush dev {OUTSIDE}\nlink set {INSIDE} up\n"))?;
+        wire.move_in(&behind)?;
+        // What passes through it is whole packets with their checksums.
+        behind.offload("router0", &WHOLE)?;
+        network.router().offload(&wire.router_interface(), &WHOLE)?;
+        let there = pass_on(here, Towards::Router, policy.clone())?;
+        let back = pass_on(here, Towards::Clients, policy)?;
+        Ok(Self { _taps: [there, back], behind })
+    }
+
+    /// Where the clients run.
+    pub fn clients(&self) -> &Namespace {
+        &self.behind
+    }
+}
+
+fn pass_on(
+    namespace: &Namespace,
+    towards: Towards,
+    policy: impl Fn(Towards, &[u8]) -> Vec<Vec<u8>> + Send + 'static,
+) -> Result<Tap> {
+    let (from, to) = match towards {
+        Towards::Router => (INSIDE, OUTSIDE),
+        Towards::Clients => (OUTSIDE, INSIDE),
+    };
+    let sender = Sender::new(namespace, to)?;
+    Tap::start(namespace, from, move |direction, frame| match direction {
+        Direction::In => policy(towards, frame).iter().try_for_each(|frame| sender.send(frame)),
+        // What the relay itself has sent.
+        Direction::Out => Ok(()),
+    })
+}
+
+const WHOLE: [&str; 4] = ["tx", "off", "gso", "off"];
+const INSIDE: &str = "behind0";
+const OUTSIDE: &str = "router0";

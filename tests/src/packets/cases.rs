@@ -1,0 +1,292 @@
+//! The table of packets: each with the reason it has to have, whoever decides.
+//!
+//! The same table goes through the decision as a function, through the loaded program
+//! (BPF_PROG_TEST_RUN) and over a wire. All three meet the world described here: a node
+//! with some listeners, four active slots, and two planted flows.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use router_common::{
+    connection_id::{ConnectionId, Layout, Owner},
+    reason::Reason,
+};
+
+use super::{
+    DESTINATION_OPTIONS, HOP_BY_HOP, Packet, ROUTING, SYN, arp,
+    quic::{Kind, Quic, V1, V2},
+};
+
+/// A packet and what has to become of it.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// What is special about it.
+    pub name: &'static str,
+    /// The whole Ethernet frame, at least 14 octets.
+    pub frame: Vec<u8>,
+    /// Why it goes where it goes; the reason says whether it is passed, dropped or delivered.
+    pub reason: Reason,
+    /// The slot it is delivered to, where that does not hang on the hash seed.
+    pub slot: Option<u8>,
+}
+
+/// This node.
+pub const NODE_ID: u16 = 1;
+
+/// Octets of its connection IDs.
+pub const CID_LENGTH: u8 = 17;
+
+/// Its active slots: 0 to this, excluded.
+pub const SLOTS: u8 = 4;
+
+/// Its listeners: an exact address, and every address of the other family.
+pub const LISTENERS: [SocketAddr; 2] =
+    [SocketAddr::new(IpAddr::V4(ROUTER4), PORT), SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), PORT)];
+
+/// Flow-table entries beside those of live connections: connection ID and slot.
+pub const PLANTED_FLOWS: [(&[u8], u8); 2] = [(b"chosen-1", 2), (b"0123456789abcdefg", 3)];
+
+/// A connection ID that `node` issues for `slot` under `rotation`.
+pub fn cid(rotation: u8, node: u16, slot: u8) -> ConnectionId {
+    let layout = Layout::new(rotation, CID_LENGTH).expect("a legal rotation and length");
+    layout.encode(Owner { node, slot }, *b"a nonce for the test")
+}
+
+/// The whole table.
+pub fn cases() -> Vec<Case> {
+    [not_ours(), malformed(), bad_quic(), by_flow(), by_cid(), by_assignment(), in_every_wrapping()].concat()
+}
+
+fn not_ours() -> Vec<Case> {
+    let other_protocol = |protocol| Packet::ip(CLIENT4, ROUTER4, protocol).frame();
+    let first_flight = || Quic::initial(V1, b"whatever");
+    let v4 = || udp4(first_flight());
+    let v6 = || udp6(first_flight());
+    vec![
+        passed("ARP", Reason::NotIp, arp(CLIENT4, ROUTER4)),
+        passed("an EtherType nobody knows", Reason::NotIp, v4().overwrite(12, &[0x88, 0xb5]).frame()),
+        passed("three VLAN tags", Reason::NotIp, v4().vlan(1).vlan(2).vlan(3).frame()),
+        passed("TCP", Reason::NotUdp, Packet::tcp(client4(), router4(), SYN).frame()),
+        passed("TCP over IPv6", Reason::NotUdp, Packet::tcp(client6(), router6(), SYN).frame()),
+        passed("ping", Reason::NotUdp, Packet::echo(CLIENT4, ROUTER4, 7).frame()),
+        passed("ping over IPv6", Reason::NotUdp, Packet::echo(CLIENT6, ROUTER6, 7).frame()),
+        passed("UDP-Lite", Reason::NotUdp, other_protocol(136)),
+        passed("ESP over IPv6", Reason::NotUdp, Packet::ip(CLIENT6, ROUTER6, 50).frame()),
+        passed("no next header", Reason::NotUdp, Packet::ip(CLIENT6, ROUTER6, 59).frame()),
+        passed("first fragment", Reason::Fragment, v4().fragment(0, true).frame()),
+        passed("middle fragment", Reason::Fragment, v4().fragment(64, true).frame()),
+        passed("last fragment", Reason::Fragment, v4().fragment(64, false).frame()),
+        passed("first fragment over IPv6", Reason::Fragment, v6().fragment(0, true).frame()),
+        passed("last fragment over IPv6", Reason::Fragment, v6().fragment(64, false).frame()),
+        passed("atomic fragment over IPv6", Reason::Fragment, v6().fragment(0, false).frame()),
+        passed("another port", Reason::NotListener, Packet::udp(client4(), (ROUTER4, 53), first_flight()).frame()),
+        passed(
+            "another port, IPv6",
+            Reason::NotListener,
+            Packet::udp(client6(), (ROUTER6, 53), first_flight()).frame(),
+        ),
+        passed(
+            "another address",
+            Reason::NotListener,
+            Packet::udp(client4(), (Ipv4Addr::new(10, 77, 0, 77), PORT), first_flight()).frame(),
+        ),
+        passed(
+            "an answer from our port's number",
+            Reason::NotListener,
+            Packet::udp((CLIENT4, PORT), (ROUTER4, 4000), [0x40; 60]).frame(),
+        ),
+    ]
+}
+
+/// Offsets are of an untagged frame: IPv4 begins at 14 and UDP at 34.
+fn malformed() -> Vec<Case> {
+    let v4 = || udp4(Quic::initial(V1, b"whatever"));
+    let v6 = || udp6(Quic::initial(V1, b"whatever"));
+    let malformed = |name, packet: Packet| passed(name, Reason::Malformed, packet.frame());
+    vec![
+        malformed("Ethernet and nothing behind it", v4().cut(14)),
+        malformed("a VLAN tag cut short", v4().vlan(7).cut(16)),
+        malformed("IPv4 cut short", v4().cut(33)),
+        malformed("IPv4 of version 5", v4().overwrite(14, &[0x55])),
+        malformed("IPv4 header of 16 octets", v4().overwrite(14, &[0x44])),
+        malformed("IPv4 options cut short", v4().overwrite(14, &[0x4f]).cut(60)),
+        malformed("IPv6 cut short", v6().cut(50)),
+        malformed("IPv6 of version 4", v6().overwrite(14, &[0x40])),
+        malformed("IPv6 extension cut short", v6().extension(DESTINATION_OPTIONS).cut(55)),
+        malformed("UDP cut short", v4().cut(40)),
+        malformed("UDP length of 7", v4().overwrite(38, &[0, 7])),
+        malformed("UDP longer than its IP packet", v4().overwrite(38, &[0x05, 0xdc])),
+        malformed("IPv4 longer than its frame", v4().cut(1200)),
+        malformed("IPv6 longer than its frame", v6().cut(1200)),
+    ]
+}
+
+fn bad_quic() -> Vec<Case> {
+    let cid = cid(0, NODE_ID, 1);
+    let cid = cid.as_slice();
+    let dropped = |name, reason, payload: Quic| passed(name, reason, udp4(payload).frame());
+    vec![
+        passed("empty datagram", Reason::Truncated, udp4([]).frame()),
+        dropped("a lone first octet", Reason::Truncated, Quic::short(cid).padded_to(1)),
+        dropped("short header that cannot be a packet", Reason::Truncated, Quic::short(cid).padded_to(20)),
+        dropped("long header without a length", Reason::Truncated, Quic::initial(V1, cid).padded_to(5)),
+        dropped(
+            "long header cut in its connection ID",
+            Reason::Truncated,
+            Quic::long(Kind::Handshake, V1, cid).padded_to(15),
+        ),
+        dropped("Initial of 1199 octets", Reason::SmallInitial, Quic::initial(V1, b"whatever").padded_to(1199)),
+        dropped(
+            "Initial of version 2 of 1199 octets",
+            Reason::SmallInitial,
+            Quic::initial(V2, b"whatever").padded_to(1199),
+        ),
+        dropped(
+            "unknown version in 1199 octets",
+            Reason::SmallUnknownVersion,
+            Quic::unknown_version(b"whatever", 1199),
+        ),
+        dropped("connection ID of 21 octets", Reason::CidTooLong, Quic::initial(V1, &[7; 21])),
+        dropped(
+            "connection ID of 21 octets in a Handshake",
+            Reason::CidTooLong,
+            Quic::long(Kind::Handshake, V2, &[7; 21]),
+        ),
+        dropped("connection ID of 255 octets", Reason::CidTooLong, Quic::initial(V1, &[7; 255])),
+        dropped("version negotiation", Reason::ServerOnly, Quic::version_negotiation(cid)),
+        dropped("Retry", Reason::ServerOnly, Quic::long(Kind::Retry, V1, cid)),
+        dropped("Retry of version 2", Reason::ServerOnly, Quic::long(Kind::Retry, V2, cid)),
+    ]
+}
+
+fn by_flow() -> Vec<Case> {
+    let [(chosen, chosen_slot), (issued, issued_slot)] = PLANTED_FLOWS;
+    vec![
+        delivered("Initial of a known flow", Reason::Flow, chosen_slot, udp4(Quic::initial(V1, chosen))),
+        delivered("0-RTT of a known flow", Reason::Flow, chosen_slot, udp4(Quic::long(Kind::ZeroRtt, V1, chosen))),
+        delivered("short header of a known flow", Reason::Flow, issued_slot, udp4(Quic::short(issued))),
+        delivered("the same over IPv6", Reason::Flow, issued_slot, udp6(Quic::short(issued))),
+        to_any("a prefix of a known flow's", Reason::Assigned, udp4(Quic::initial(V1, &chosen[..7]))),
+    ]
+}
+
+fn by_cid() -> Vec<Case> {
+    let ours = |slot| cid(0, NODE_ID, slot);
+    let short = |cid: ConnectionId| udp4(Quic::short(cid.as_slice()));
+    let long = |kind, version, slot| udp4(Quic::long(kind, version, ours(slot).as_slice()).padded_to(1200));
+    vec![
+        delivered("short header for slot 0", Reason::Cid, 0, short(ours(0))),
+        delivered("short header for slot 3", Reason::Cid, 3, short(ours(3))),
+        delivered("short header with the spin and key bits set", Reason::Cid, 1, short(ours(1)).overwrite(42, &[0x7f])),
+        delivered("Handshake", Reason::Cid, 1, long(Kind::Handshake, V1, 1)),
+        delivered("Handshake of version 2", Reason::Cid, 2, long(Kind::Handshake, V2, 2)),
+        delivered("second Initial, with our connection ID", Reason::Cid, 3, long(Kind::Initial, V1, 3)),
+        delivered("the same of version 2", Reason::Cid, 3, long(Kind::Initial, V2, 3)),
+        delivered("the smallest short header", Reason::Cid, 2, udp4(Quic::short(ours(2).as_slice()).padded_to(21))),
+        to_any("another node's", Reason::Unknown, short(cid(0, NODE_ID + 1, 1))),
+        to_any("a free slot's", Reason::Unknown, short(ours(SLOTS))),
+        to_any("a rotation without a configuration", Reason::Unknown, short(cid(3, NODE_ID, 1))),
+        to_any("the rotation that is never routable", Reason::Unknown, udp4(Quic::short(&[0xff; CID_LENGTH as usize]))),
+        to_any(
+            "Handshake with a connection ID of 8 octets",
+            Reason::Unknown,
+            udp4(Quic::long(Kind::Handshake, V1, b"whatever")),
+        ),
+        delivered(
+            "Initial and Handshake in one datagram",
+            Reason::Cid,
+            1,
+            udp4(
+                Quic::long(Kind::Initial, V1, ours(1).as_slice())
+                    .coalesced_with(Quic::long(Kind::Handshake, V1, ours(1).as_slice()))
+                    .padded_to(1200),
+            ),
+        ),
+    ]
+}
+
+fn by_assignment() -> Vec<Case> {
+    let first = |version, cid: &[u8]| udp4(Quic::initial(version, cid));
+    vec![
+        to_any("Initial", Reason::Assigned, first(V1, b"whatever")),
+        to_any("Initial of version 2", Reason::Assigned, first(V2, b"whatever")),
+        to_any("Initial with a connection ID of 20 octets", Reason::Assigned, first(V1, &[9; 20])),
+        to_any("Initial without a connection ID", Reason::Assigned, first(V1, &[])),
+        to_any("small 0-RTT", Reason::Assigned, udp4(Quic::long(Kind::ZeroRtt, V1, b"whatever"))),
+        to_any("0-RTT of version 2", Reason::Assigned, udp4(Quic::long(Kind::ZeroRtt, V2, b"whatever"))),
+        to_any("unknown version", Reason::Assigned, udp4(Quic::unknown_version(b"whatever", 1200))),
+        to_any(
+            "unknown version, connection ID of 255 octets",
+            Reason::Assigned,
+            udp4(Quic::unknown_version(&[5; 255], 1200)),
+        ),
+        to_any("Initial over IPv6", Reason::Assigned, udp6(Quic::initial(V1, b"whatever"))),
+    ]
+}
+
+/// What wraps a datagram changes nothing.
+fn in_every_wrapping() -> Vec<Case> {
+    let cid = cid(0, NODE_ID, 2);
+    let short = || Quic::short(cid.as_slice());
+    let same = |name, packet| delivered(name, Reason::Cid, 2, packet);
+    vec![
+        same("in a VLAN", udp4(short()).vlan(7)),
+        same("in a VLAN over IPv6", udp6(short()).vlan(7)),
+        same("with a priority tag", udp4(short()).vlan(0xe000)),
+        same("in a VLAN in a VLAN", udp4(short()).service_vlan(100).vlan(7)),
+        same("in two VLANs over IPv6", udp6(short()).vlan(100).vlan(7)),
+        same("behind IPv4 options", udp4(short()).options(&[1; 4])),
+        same("behind 40 octets of IPv4 options", udp4(short()).options(&[1; 40])),
+        same("behind hop-by-hop options", udp6(short()).extension(HOP_BY_HOP)),
+        same(
+            "behind three extension headers",
+            udp6(short()).extension(HOP_BY_HOP).extension(ROUTING).extension(DESTINATION_OPTIONS),
+        ),
+        same("before Ethernet padding", udp4(short()).pad(30)),
+        same("in a VLAN, behind options", udp4(short()).vlan(7).options(&[1; 8])),
+    ]
+}
+
+/// Passed or dropped: the reason knows which.
+fn passed(name: &'static str, reason: Reason, frame: Vec<u8>) -> Case {
+    Case { name, frame, reason, slot: None }
+}
+
+fn delivered(name: &'static str, reason: Reason, slot: u8, packet: Packet) -> Case {
+    Case { name, frame: packet.frame(), reason, slot: Some(slot) }
+}
+
+fn to_any(name: &'static str, reason: Reason, packet: Packet) -> Case {
+    Case { name, frame: packet.frame(), reason, slot: None }
+}
+
+fn udp4(payload: impl Into<Vec<u8>>) -> Packet {
+    Packet::udp(client4(), router4(), payload)
+}
+
+fn udp6(payload: impl Into<Vec<u8>>) -> Packet {
+    Packet::udp(client6(), router6(), payload)
+}
+
+fn client4() -> SocketAddr {
+    (CLIENT4, 4000).into()
+}
+
+fn client6() -> SocketAddr {
+    (CLIENT6, 4000).into()
+}
+
+fn router4() -> SocketAddr {
+    (ROUTER4, PORT).into()
+}
+
+fn router6() -> SocketAddr {
+    (ROUTER6, PORT).into()
+}
+
+/// Addresses of the first clients' wire in a laboratory; the clients' are nobody's there,
+/// so that nobody answers the answers.
+const ROUTER4: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+const CLIENT4: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 99);
+const ROUTER6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 1);
+const CLIENT6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x99);
+const PORT: u16 = 443;

@@ -1,0 +1,50 @@
+//! QUIC clients that others wrote, for the tests: kept in `.cache/peers`, made once.
+//!
+//! | program | what it is |
+//! |---|---|
+//! | `goq` | quic-go, our program around it (`tests/peers/quic-go-client`) |
+//! | `aioq` | aioquic, our program around it (`tests/peers/aioquic-client.py`) |
+//! | `curl` | curl with OpenSSL's QUIC, whose first flight is two Initials |
+//! | `gtlsclient` | ngtcp2's client |
+//!
+//! The rule this folder keeps: each part is made under another name and renamed when it is whole,
+//! and carries a stamp of its recipe. So an interrupted run is taken up again, a changed recipe is
+//! seen, and looking costs no process. Nothing is installed on the machine itself, and nothing
+//! needs root.
+
+mod aioquic;
+mod debian;
+mod programs;
+mod quic_go;
+
+use std::{fs, path::PathBuf};
+
+use anyhow::Result;
+
+use crate::workspace;
+
+/// Makes what is missing; answers the folder whose `bin` has the programs.
+pub(crate) fn ready() -> Result<PathBuf> {
+    fs::create_dir_all(folder().join("bin"))?;
+    debian::ready()?;
+    quic_go::ready()?;
+    aioquic::ready()?;
+    programs::ready()?;
+    Ok(folder())
+}
+
+fn folder() -> PathBuf {
+    workspace::cache("peers")
+}
+
+/// Makes a part by its recipe unless it was made by the same one before.
+fn once(part: &str, recipe: &str, make: impl FnOnce() -> Result<()>) -> Result<()> {
+    let stamp = folder().join(format!("{part}.stamp"));
+    if fs::read_to_string(&stamp).is_ok_and(|made_by| made_by == recipe) {
+        return Ok(());
+    }
+    eprintln!("setup: making the tests' {part}");
+    make()?;
+    fs::write(stamp, recipe)?;
+    Ok(())
+}

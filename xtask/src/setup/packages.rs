@@ -1,0 +1,60 @@
+//! Programs that come from Debian's packages.
+
+use anyhow::{Context as _, Result};
+
+use crate::shell::{as_root, capture, find, run};
+
+/// Installs the packages of the programs that are not here.
+pub(super) fn ready() -> Result<()> {
+    let missing = PROGRAMS.iter().filter(|(program, _)| find(program).is_none());
+    let missing: Vec<&str> = missing.map(|(_, package)| *package).collect();
+    install(&missing)
+}
+
+/// Installs Debian packages; does nothing for none.
+///
+/// # Errors
+/// On a machine without apt, naming the packages; without the right to install; if apt fails.
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let names = packages.join(" ");
+    find("apt-get")
+        .with_context(|| format!("missing on this machine, and there is no apt-get to install it: {names}"))?;
+    eprintln!("setup: installing {names}");
+    if apt_get(&[INSTALL, packages].concat()).is_err() {
+        // The lists of a new or old machine may not know the packages yet.
+        update_lists()?;
+        apt_get(&[INSTALL, packages].concat())?;
+    }
+    Ok(())
+}
+
+/// Has apt fetch its lists of packages.
+pub(crate) fn update_lists() -> Result<()> {
+    apt_get(&["update"])
+}
+
+/// Whether apt knows a package of this name that it could install.
+pub(super) fn is_offered(package: &str) -> bool {
+    let Some(apt_cache) = find("apt-cache") else { return false };
+    let policy = capture(std::process::Command::new(apt_cache).env("LC_ALL", "C").args(["policy", package]));
+    policy.is_ok_and(|text| text.contains("Candidate:") && !text.contains("Candidate: (none)"))
+}
+
+fn apt_get(arguments: &[&str]) -> Result<()> {
+    let wait = ["DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300"];
+    run(as_root("env", wait.iter().chain(arguments))?.stdin(std::process::Stdio::null()))
+}
+
+const INSTALL: &[&str] = &["install", "--yes", "--no-install-recommends"];
+
+/// A program that the build or the tests run, and the package that brings it.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("bpftool", "bpftool"),
+    ("ip", "iproute2"),
+    ("ethtool", "ethtool"),
+    ("nsenter", "util-linux"),
+    ("cc", "build-essential"),
+];
