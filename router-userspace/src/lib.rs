@@ -8,7 +8,9 @@
 
 pub mod agent;
 pub mod build_identity;
+pub mod cli;
 pub mod config;
 pub mod datapath;
 pub mod edge;
+pub mod telemetry;
 pub mod worker;

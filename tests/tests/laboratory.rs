@@ -117,7 +117,7 @@ fn a_relay_passes_on_what_its_policy_says() -> Result<()> {
     let count = sent.clone();
     // Every second frame of the clients is lost.
     let relay = lab.relay(move |towards, frame| match towards {
-        Towards::Router if count.fetch_add(1, Ordering::Relaxed) % 2 == 0 => Vec::new(),
+        Towards::Router if count.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) => Vec::new(),
         Towards::Router | Towards::Clients => vec![frame.to_vec()],
     })?;
     let server = router.enter(|| Ok(UdpSocket::bind((lab.wire().router4(), 5000))?))?;

@@ -210,9 +210,17 @@ impl Datapath {
     /// Runs `steer` over `frame` without a network: the action it returns, and the mean
     /// time of one of `repeat` runs.
     pub fn try_steer(&mut self, frame: &[u8], repeat: u32) -> Result<(u32, Duration)> {
-        let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
-        let result = self.xdp()?.test_run(options)?;
-        Ok((result.return_value, result.duration))
+        try_run(self.xdp()?, frame, repeat)
+    }
+
+    /// The same with `floor`, which only parses: what to measure `steer` by.
+    pub fn try_floor(&mut self, frame: &[u8], repeat: u32) -> Result<(u32, Duration)> {
+        try_run(object::floor(&mut self.ebpf)?, frame, repeat)
+    }
+
+    /// Kernel memory that each map takes now, in bytes, as the kernel accounts it.
+    pub fn map_memory(&self) -> Vec<(&'static str, u64)> {
+        names::ALL.iter().map(|&name| (name, pins::memory(&self.pins.map(name)).unwrap_or(0))).collect()
     }
 
     /// Instructions the verifier looked at, by program.
@@ -259,6 +267,12 @@ impl Drop for Datapath {
         }
         self.pins.remove();
     }
+}
+
+fn try_run(program: &Xdp, frame: &[u8], repeat: u32) -> Result<(u32, Duration)> {
+    let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
+    let result = program.test_run(options)?;
+    Ok((result.return_value, result.duration))
 }
 
 /// CPUs of the host, online or not: what the CPU map has to have room for.

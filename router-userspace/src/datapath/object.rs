@@ -15,6 +15,8 @@ use super::{
 
 /// Name of the XDP program.
 pub(super) const STEER: &str = "steer";
+/// Name of the program that benchmarks measure the others by.
+const FLOOR: &str = "floor";
 /// Name of the `sk_reuseport` program.
 pub(super) const SELECT: &str = "select";
 
@@ -46,6 +48,15 @@ pub(super) fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
 /// The `sk_reuseport` program.
 pub(super) fn select(ebpf: &mut Ebpf) -> Result<&mut SkReuseport> {
     Ok(ebpf.program_mut(SELECT).ok_or(DatapathError::MissingProgram(SELECT))?.try_into()?)
+}
+
+/// The benchmarks' program, loaded when first asked for.
+pub(super) fn floor(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
+    let program: &mut Xdp = ebpf.program_mut(FLOOR).ok_or(DatapathError::MissingProgram(FLOOR))?.try_into()?;
+    if program.fd().is_err() {
+        program.load()?;
+    }
+    Ok(program)
 }
 
 /// Carries the programs' diagnostics into the agent's log while it lives.

@@ -84,6 +84,14 @@ pub fn remove_stale(directory: &Path) -> Result<Vec<String>> {
     Ok(removed)
 }
 
+/// The kernel's account of a pinned map's memory, in bytes (`memlock` in its fdinfo).
+pub(super) fn memory(pin: &Path) -> Option<u64> {
+    let map = aya::maps::MapData::from_pin(pin).ok()?;
+    let descriptor = std::os::fd::AsRawFd::as_raw_fd(&std::os::fd::AsFd::as_fd(map.fd()));
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).ok()?;
+    info.lines().find_map(|line| line.strip_prefix("memlock:")?.trim().parse().ok())
+}
+
 fn lock(directory: &Path) -> Result<Flock<File>> {
     let at = |source| DatapathError::Directory { path: directory.to_owned(), source };
     let file = File::open(directory).map_err(at)?;

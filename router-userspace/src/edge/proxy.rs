@@ -36,7 +36,10 @@ pub(super) async fn forward(
     peer: SocketAddr,
 ) -> Result<(), ReplyError> {
     let method = request.method().clone();
-    request.body_mut().peek(&method).await?;
+    if let Err(error) = request.body_mut().peek(&method).await {
+        reply.abort(error.code());
+        return Err(error.into());
+    }
     if headers::expects_continue(request.headers()) {
         let mut interim = Response::new(());
         *interim.status_mut() = StatusCode::CONTINUE;

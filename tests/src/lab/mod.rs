@@ -6,18 +6,23 @@
 //! use router_tests::lab::Lab;
 //!
 //! let lab = Lab::new().queues(4).workers(4).engine("xdp").start()?;
-//! let summary = lab.quic_go().get("/bytes/100000").connections(5).run()?;
-//! assert_eq!(summary.requests_ok, 5);
+//! lab.quic_go().get("/bytes/100000").connections(5).succeed()?;
+//! lab.expect_no_packet_astray()?;
 //! # Ok(()) }
 //! ```
 //!
-//! Dropping it ends the programs and removes namespaces, pins and files. It needs root.
+//! Dropping it ends the programs and removes namespaces, pins and files. It needs root, and a
+//! process has one at a time.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU32, Ordering},
+};
 
 use anyhow::{Context, Result};
 
 mod agent;
+mod checks;
 mod config;
 mod control;
 mod counters;
@@ -32,6 +37,7 @@ pub mod wire;
 
 pub use self::{
     agent::{Agent, binary, cli},
+    checks::SeenFlows,
     config::AgentConfig,
     control::Control,
     counters::{Moved, Snapshot, open_sums},
@@ -99,13 +105,14 @@ impl Lab {
 
     /// Builds it, with servers, without an agent.
     pub fn build(self) -> Result<Running> {
+        let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         netns::sweep();
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let prefix = netns::prefix(NEXT.fetch_add(1, Ordering::Relaxed));
         let home = Home::new(&prefix)?;
         let network = Network::new(&prefix, self.shape).context("cannot build the network (it needs root)")?;
         let upstream = Upstream::start(network.upstream())?;
-        Ok(Running { agent: None, _upstream: upstream, network, home, config: self.config })
+        Ok(Running { agent: None, _upstream: upstream, network, home, config: self.config, _alone: alone })
     }
 
     /// Builds it and starts the agent in it.
@@ -131,6 +138,7 @@ pub struct Running {
     network: Network,
     home: Home,
     config: AgentConfig,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Running {
@@ -192,6 +200,18 @@ impl Running {
         &self.home
     }
 
+    /// Waits until all packets are accounted for, and makes sure that each reached its owner
+    /// by the direct way: XDP dropped none, every one that it delivered was read by a worker,
+    /// and no worker got another's.
+    pub fn expect_no_packet_astray(&self) -> Result<()> {
+        checks::no_packet_went_astray(&self.control())
+    }
+
+    /// Looks at the flow table until `clients` have ended.
+    pub fn watch_flows(&self, clients: &peers::Clients) -> Result<SeenFlows> {
+        SeenFlows::watch(&self.control(), clients)
+    }
+
     /// Puts a relay between the first clients and the router. For each frame `policy` says
     /// what is sent in its place: nothing, itself, or something else.
     pub fn relay(&self, policy: impl Fn(Towards, &[u8]) -> Vec<Vec<u8>> + Clone + Send + 'static) -> Result<Relay> {
@@ -203,11 +223,20 @@ impl Running {
         format!("https://{}{path}", self.wire().router(PORT))
     }
 
+    /// aioquic clients among the first clients that fetch `path`.
+    pub fn aioquic(&self, path: &str) -> peers::Aioquic<'_> {
+        peers::Aioquic::new(self.wire().namespace(), &self.url(path))
+    }
+
     /// quic-go clients among the first clients, against the router's IPv4 address.
     pub fn quic_go(&self) -> peers::QuicGo<'_> {
         peers::QuicGo::new(self.wire().namespace(), self.wire().router(PORT))
     }
 }
+
+/// Laboratories of one process wait for each other: what they count and how long they take
+/// would hang on who else is busy.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// The router's port in laboratories.
 pub const PORT: u16 = 443;

@@ -74,6 +74,12 @@ impl Namespace {
         run(self.command("ethtool").args(["-K", link]).args(features)).map(drop)
     }
 
+    /// Whether an XDP program is on its interface `link`.
+    pub fn has_xdp(&self, link: &str) -> Result<bool> {
+        let shown = run(Command::new("ip").args(["-n", &self.name, "-details", "link", "show", link]))?;
+        Ok(String::from_utf8_lossy(&shown.stdout).contains("prog/xdp"))
+    }
+
     fn path(&self) -> PathBuf {
         Path::new(RUN_NETNS).join(&self.name)
     }

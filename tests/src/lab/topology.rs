@@ -96,6 +96,11 @@ impl Wire {
         Ipv6Addr::new(0xfd77, 0, 0, self.number.into(), 0, 0, 0, 1)
     }
 
+    /// Both.
+    pub fn routers(&self) -> [IpAddr; 2] {
+        [self.router4().into(), self.router6().into()]
+    }
+
     /// The clients' IPv4 addresses: the first one is used until [`move_clients`](Self::move_clients).
     pub fn client4(&self) -> [Ipv4Addr; 2] {
         [2, 3].map(|host| Ipv4Addr::new(10, 77, self.number, host))

@@ -1,14 +1,20 @@
 //! Programs that come from Debian's packages.
 
-use anyhow::{Context as _, Result};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
 
 use crate::shell::{as_root, capture, find, run};
 
 /// Installs the packages of the programs that are not here.
 pub(super) fn ready() -> Result<()> {
-    let missing = PROGRAMS.iter().filter(|(program, _)| find(program).is_none());
-    let missing: Vec<&str> = missing.map(|(_, package)| *package).collect();
-    install(&missing)
+    let is_missing = |(program, _): &&(&str, &str)| find(program).is_none();
+    let packages: Vec<&str> = PROGRAMS.iter().filter(is_missing).map(|(_, package)| *package).collect();
+    install(&packages)?;
+    if let Some((program, package)) = PROGRAMS.iter().find(is_missing) {
+        bail!("{package} is installed, and still there is no program {program}");
+    }
+    Ok(())
 }
 
 /// Installs Debian packages; does nothing for none.
@@ -23,29 +29,32 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     find("apt-get")
         .with_context(|| format!("missing on this machine, and there is no apt-get to install it: {names}"))?;
     eprintln!("setup: installing {names}");
-    if apt_get(&[INSTALL, packages].concat()).is_err() {
+    let mut install = apt_get(&[INSTALL, packages].concat())?;
+    if run(&mut install).is_err() {
         // The lists of a new or old machine may not know the packages yet.
         update_lists()?;
-        apt_get(&[INSTALL, packages].concat())?;
+        run(&mut install)?;
     }
     Ok(())
 }
 
 /// Has apt fetch its lists of packages.
 pub(crate) fn update_lists() -> Result<()> {
-    apt_get(&["update"])
+    run(&mut apt_get(&["update"])?)
 }
 
 /// Whether apt knows a package of this name that it could install.
 pub(super) fn is_offered(package: &str) -> bool {
     let Some(apt_cache) = find("apt-cache") else { return false };
-    let policy = capture(std::process::Command::new(apt_cache).env("LC_ALL", "C").args(["policy", package]));
+    let policy = capture(Command::new(apt_cache).env("LC_ALL", "C").args(["policy", package]));
     policy.is_ok_and(|text| text.contains("Candidate:") && !text.contains("Candidate: (none)"))
 }
 
-fn apt_get(arguments: &[&str]) -> Result<()> {
+fn apt_get(arguments: &[&str]) -> Result<Command> {
     let wait = ["DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300"];
-    run(as_root("env", wait.iter().chain(arguments))?.stdin(std::process::Stdio::null()))
+    let mut command = as_root("env", wait.iter().chain(arguments))?;
+    command.stdin(Stdio::null());
+    Ok(command)
 }
 
 const INSTALL: &[&str] = &["install", "--yes", "--no-install-recommends"];

@@ -126,6 +126,43 @@ async fn an_early_answer_to_a_long_upload_is_complete() {
     assert_eq!(body, b"no!");
 }
 
+#[tokio::test]
+async fn a_client_that_has_sent_everything_is_not_stopped_for_its_late_end() {
+    let (origin, begun) = patient().await;
+    let lab = Lab::new(&proxy_to(origin));
+    let client = lab.http3().await;
+    let (mut send, mut recv) = client.quic.open_bi().await.unwrap();
+    let mut frames = head(POST);
+    frames[1] += 3;
+    // content-length: 5, and a DATA frame of as many octets
+    frames.extend([0x54, 1, b'5', 0x00, 5]);
+    frames.extend(b"hello");
+    send.write_all(&frames).await.unwrap();
+    let mut upstream = begun.await.unwrap();
+    upstream.read_exact(&mut [0; 5]).await.unwrap();
+    upstream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nyes").await.unwrap();
+    let answer = recv.read_to_end(1000).await.unwrap();
+    assert!(answer.ends_with(b"yes"), "{}", answer.escape_ascii());
+    send.finish().unwrap();
+    assert_eq!(send.stopped().await.unwrap(), None, "all was received, nothing was stopped");
+}
+
+#[tokio::test]
+async fn a_request_without_an_authority_is_malformed() {
+    let lab = Lab::new("");
+    let mut client = lab.http3().await;
+    let (mut send, mut recv) = client.quic.open_bi().await.unwrap();
+    send.write_all(&[0x01, 5, 0x00, 0x00, 0xc0 | GET, 0xc0 | 23, 0xc0 | 1]).await.unwrap();
+    send.finish().unwrap();
+    match recv.read_to_end(1000).await {
+        Err(ReadToEndError::Read(ReadError::Reset(code))) => {
+            assert_eq!(code.into_inner(), Code::H3_MESSAGE_ERROR.value());
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(client.get("/").await.0.status(), 200, "the connection goes on");
+}
+
 /// Numbers in QPACK's static table (RFC 9204 appendix A).
 const GET: u8 = 17;
 const POST: u8 = 20;

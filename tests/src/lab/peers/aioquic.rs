@@ -1,29 +1,49 @@
-//! aioquic clients: `aioq`.
+//! aioquic clients, many in one process: `aioq`.
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
+use super::{Clients, Load, Summary};
 use crate::lab::{Namespace, Program};
 
-/// A run of `aioq`.
+/// A run of `aioq` to be.
 #[derive(Clone, Debug)]
 pub struct Aioquic<'lab> {
     namespace: &'lab Namespace,
     arguments: Vec<String>,
-    connections: usize,
+    load: Load,
 }
 
 impl<'lab> Aioquic<'lab> {
-    /// Clients in `namespace` that fetch `url` six times, on one connection.
+    /// Clients in `namespace` that fetch `url`; one connection, one request.
     pub fn new(namespace: &'lab Namespace, url: &str) -> Self {
-        Self { namespace, arguments: vec![url.into()], connections: 1 }
+        let load = Load { connections: 1, per_connection: 1, moving: false };
+        Self { namespace, arguments: vec![url.into()], load }
     }
 
     /// So many connections, all at once.
-    pub fn connections(mut self, count: usize) -> Self {
-        self.connections = count;
-        self.option("--conns").option(&count.to_string())
+    pub fn connections(mut self, count: u64) -> Self {
+        self.load.connections = count;
+        self
+    }
+
+    /// So many requests, one after the other, on each connection.
+    pub fn requests(mut self, count: u64) -> Self {
+        self.load.per_connection = count;
+        self
+    }
+
+    /// Each connection gets another local port after so many octets of answers.
+    pub fn rebinding_at(mut self, octets: u64) -> Self {
+        self.load.moving = true;
+        self.option("--rebind").option("--rebind-at").option(&octets.to_string())
+    }
+
+    /// Each connection goes on half-way with the next connection ID that the router gave it.
+    pub fn changing_id(mut self) -> Self {
+        self.load.moving = true;
+        self.option("--cid")
     }
 
     /// Any other option.
@@ -32,15 +52,15 @@ impl<'lab> Aioquic<'lab> {
         self
     }
 
-    /// Runs it to its end; anything that did not succeed is an error. What it printed, a
-    /// line for each connection.
-    pub fn succeed(&self) -> Result<Vec<String>> {
+    /// Runs it to its end; anything that did not succeed is an error.
+    pub fn succeed(&self) -> Result<Summary> {
+        let Load { connections, per_connection, .. } = self.load;
         let mut command = self.namespace.command(super::find("aioq")?);
-        let finished = Program::start("aioq", command.args(&self.arguments))?.finish(PATIENCE)?.succeeded()?;
-        let lines: Vec<_> = finished.stdout.lines().filter(|line| line.contains("ok 6/6")).map(str::to_owned).collect();
-        ensure!(lines.len() == self.connections, "{} connections: {}", self.connections, finished.stdout);
-        Ok(lines)
+        command.args(&self.arguments).args(["--conns", &connections.to_string(), "-n", &per_connection.to_string()]);
+        command.args(["--json", "--timeout", "20"]);
+        let program = Program::start("aioq", &mut command)?;
+        Clients { program, load: self.load, patience: PATIENCE }.succeed()
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(60);

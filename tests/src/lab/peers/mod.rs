@@ -1,25 +1,94 @@
 //! Third-party QUIC clients, from `$QUIC_ROUTER_PEERS/bin`, where `cargo xtask` puts them.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+
+use super::Program;
 
 mod aioquic;
 mod curl;
 mod ngtcp2;
 mod quic_go;
 
-pub use self::{
-    aioquic::Aioquic,
-    curl::Curl,
-    ngtcp2::Ngtcp2,
-    quic_go::{QuicGo, Summary},
-};
+pub use self::{aioquic::Aioquic, curl::Curl, ngtcp2::Ngtcp2, quic_go::QuicGo};
+
+/// What became of the connections of one run of `goq` or `aioq`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Summary {
+    /// Connections whose handshake succeeded.
+    pub connections_ok: u64,
+    /// Connections whose handshake failed.
+    pub connections_failed: u64,
+    /// Requests, or streams, that got the right octets.
+    pub requests_ok: u64,
+    /// Requests, or streams, that did not.
+    pub requests_failed: u64,
+    /// Connections that changed their address.
+    pub moved: u64,
+    /// Octets of answers.
+    pub bytes: u64,
+    /// What went wrong, and how often.
+    pub errors: BTreeMap<String, u64>,
+    /// Short answers, and how often each came, if that was asked for.
+    pub bodies: BTreeMap<String, u64>,
+}
+
+/// A run of clients in progress; killed on drop.
+#[derive(Debug)]
+pub struct Clients {
+    program: Program,
+    load: Load,
+    patience: Duration,
+}
+
+/// How many connections there will be, how many requests (or streams) on each, and whether
+/// each changes its address.
+#[derive(Clone, Copy, Debug)]
+struct Load {
+    connections: u64,
+    per_connection: u64,
+    moving: bool,
+}
+
+impl Clients {
+    /// Waits until they have ended, at most for `patience`, and says whether they have.
+    pub fn ends_within(&self, patience: Duration) -> bool {
+        self.program.ends_within(patience)
+    }
+
+    /// Waits until they have ended.
+    pub fn finish(self) -> Result<Summary> {
+        let finished = self.program.finish(self.patience)?;
+        let last = finished.stdout.lines().rev().find(|line| line.starts_with('{'));
+        let json =
+            last.with_context(|| format!("{}: no summary: {}{}", finished.name, finished.stdout, finished.stderr))?;
+        serde_json::from_str(json).with_context(|| format!("{}: {json}", finished.name))
+    }
+
+    /// Waits until they have ended; anything that did not succeed is an error.
+    pub fn succeed(self) -> Result<Summary> {
+        let Load { connections, per_connection, moving } = self.load;
+        let summary = self.finish()?;
+        let all = summary.connections_ok == connections
+            && summary.requests_ok == connections * per_connection
+            && summary.moved == if moving { connections } else { 0 };
+        ensure!(
+            all && summary.errors.is_empty(),
+            "{connections} connections, {per_connection} requests each: {summary:?}"
+        );
+        Ok(summary)
+    }
+}
 
 /// The program `name` of a peer.
 pub fn find(name: &str) -> Result<PathBuf> {
     let folder = std::env::var_os("QUIC_ROUTER_PEERS")
         .context("QUIC_ROUTER_PEERS does not say where the QUIC clients are; try: cargo xtask test")?;
     let path = PathBuf::from(folder).join("bin").join(name);
-    if path.exists() { Ok(path) } else { Err(anyhow::anyhow!("no {}; try: cargo xtask setup", path.display())) }
+    if !path.exists() {
+        bail!("no {}; try: cargo xtask setup", path.display());
+    }
+    Ok(path)
 }

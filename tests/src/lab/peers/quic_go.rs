@@ -1,10 +1,10 @@
 //! quic-go clients, many in one process: `goq`.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
-use anyhow::{Context, Result, ensure};
-use serde::Deserialize;
+use anyhow::Result;
 
+use super::{Clients, Load, Summary};
 use crate::lab::{Namespace, Program};
 
 /// A run of `goq` to be.
@@ -13,43 +13,14 @@ pub struct QuicGo<'lab> {
     namespace: &'lab Namespace,
     router: SocketAddr,
     arguments: Vec<String>,
-    expected: Expected,
-}
-
-/// How many connections and requests (or streams) there will be.
-#[derive(Clone, Copy, Debug)]
-struct Expected {
-    connections: u64,
-    per_connection: u64,
-}
-
-/// What became of the connections of one run.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct Summary {
-    /// Connections whose handshake succeeded.
-    pub connections_ok: u64,
-    /// Connections whose handshake failed.
-    pub connections_failed: u64,
-    /// Requests, or streams, that got the right answer.
-    pub requests_ok: u64,
-    /// Requests, or streams, that did not.
-    pub requests_failed: u64,
-    /// Connections that changed their address.
-    pub moved: u64,
-    /// Octets of answers.
-    pub bytes: u64,
-    /// What went wrong, and how often.
-    #[serde(default)]
-    pub errors: BTreeMap<String, u64>,
-    /// Short answers, and how often each came.
-    #[serde(default)]
-    pub bodies: BTreeMap<String, u64>,
+    load: Load,
 }
 
 impl<'lab> QuicGo<'lab> {
     /// Clients in `namespace` of the router at `router`; one connection, one request.
     pub fn new(namespace: &'lab Namespace, router: SocketAddr) -> Self {
-        Self { namespace, router, arguments: Vec::new(), expected: Expected { connections: 1, per_connection: 1 } }
+        let load = Load { connections: 1, per_connection: 1, moving: false };
+        Self { namespace, router, arguments: Vec::new(), load }
     }
 
     /// HTTP/3: `GET path`.
@@ -58,9 +29,10 @@ impl<'lab> QuicGo<'lab> {
         self.argument("get").option("url", url)
     }
 
-    /// HTTP/3: `POST path` with so many octets.
+    /// HTTP/3: `POST path` with so many octets of the pattern. The answer has to be those, or
+    /// their size and SHA-256.
     pub fn post(self, path: &str, octets: u64) -> Self {
-        self.get(path).option("post", octets).flag("bodies")
+        self.get(path).option("post", octets).flag("check-post")
     }
 
     /// Raw QUIC: streams of so many octets, which have to come back the same.
@@ -71,20 +43,14 @@ impl<'lab> QuicGo<'lab> {
 
     /// So many connections, all at once.
     pub fn connections(mut self, count: u64) -> Self {
-        self.expected.connections = count;
-        self.option("n", count).option("c", count)
+        self.load.connections = count;
+        self
     }
 
-    /// So many requests, one after the other, on each connection.
+    /// So many requests (or streams), one after the other, on each connection.
     pub fn requests(mut self, count: u64) -> Self {
-        self.expected.per_connection = count;
-        self.option("r", count)
-    }
-
-    /// So many streams, one after the other, on each connection.
-    pub fn streams(mut self, count: u64) -> Self {
-        self.expected.per_connection = count;
-        self.option("streams", count)
+        self.load.per_connection = count;
+        self
     }
 
     /// All connections through one UDP socket.
@@ -92,36 +58,43 @@ impl<'lab> QuicGo<'lab> {
         self.flag("shared")
     }
 
-    /// Each connection gets another local port half-way, without knowing it.
-    pub fn rebinding(self) -> Self {
-        self.flag("rebind")
-    }
-
-    /// The same in the middle of a body, after so many octets of it.
-    pub fn rebinding_at(self, octets: u64) -> Self {
+    /// Each connection gets another local port after so many octets of bodies, without
+    /// knowing it.
+    pub fn rebinding_at(mut self, octets: u64) -> Self {
+        self.load.moving = true;
         self.flag("rebind").option("rebind-at", octets)
     }
 
-    /// Each connection changes to a new path half-way, knowing it.
-    pub fn migrating(self) -> Self {
-        self.flag("migrate")
+    /// Each connection changes to a new path after so many octets of bodies, knowing it.
+    pub fn migrating_at(mut self, octets: u64) -> Self {
+        self.load.moving = true;
+        self.flag("migrate").option("rebind-at", octets)
     }
 
-    /// A pause between the requests of a connection.
-    pub fn pausing(self, pause: Duration) -> Self {
-        self.option("pause", format!("{}ms", pause.as_millis()))
+    /// After its last request each connection stays open so long.
+    pub fn holding(self, time: Duration) -> Self {
+        self.option("hold", format!("{}ms", time.as_millis()))
+    }
+
+    /// Any other flag.
+    pub fn flag(self, name: &str) -> Self {
+        self.argument(&format!("-{name}"))
     }
 
     /// Any other option.
     pub fn option(self, name: &str, value: impl ToString) -> Self {
-        self.argument(&format!("-{name}")).argument(&value.to_string())
+        self.flag(name).argument(&value.to_string())
     }
 
     /// Starts it, to do something else meanwhile.
-    pub fn start(&self) -> Result<Started> {
+    pub fn start(&self) -> Result<Clients> {
+        let Load { connections, per_connection, .. } = self.load;
+        let (connections, each) = (connections.to_string(), per_connection.to_string());
         let mut command = self.namespace.command(super::find("goq")?);
-        command.args(&self.arguments).args(["-json", "-timeout", &format!("{}s", PER_CONNECTION.as_secs())]);
-        Ok(Started { program: Program::start("goq", &mut command)?, expected: self.expected })
+        command.args(&self.arguments).args(["-n", &connections, "-c", &connections, "-r", &each, "-streams", &each]);
+        command.args(["-json", "-timeout", &format!("{}s", PER_CONNECTION.as_secs())]);
+        let patience = PER_CONNECTION + Duration::from_secs(15);
+        Ok(Clients { program: Program::start("goq", &mut command)?, load: self.load, patience })
     }
 
     /// Runs it to its end.
@@ -134,47 +107,9 @@ impl<'lab> QuicGo<'lab> {
         self.start()?.succeed()
     }
 
-    fn flag(self, name: &str) -> Self {
-        self.argument(&format!("-{name}"))
-    }
-
     fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.into());
         self
-    }
-}
-
-/// A run of `goq` in progress; killed on drop.
-#[derive(Debug)]
-pub struct Started {
-    program: Program,
-    expected: Expected,
-}
-
-impl Started {
-    /// Waits until it has ended, at most for `patience`, and says whether it has.
-    pub fn ends_within(&self, patience: Duration) -> bool {
-        self.program.ends_within(patience)
-    }
-
-    /// Waits until it has ended.
-    pub fn finish(self) -> Result<Summary> {
-        let finished = self.program.finish(PER_CONNECTION + Duration::from_secs(15))?;
-        let last = finished.stdout.lines().rev().find(|line| line.starts_with('{'));
-        let json = last.with_context(|| format!("goq: no summary: {}{}", finished.stdout, finished.stderr))?;
-        serde_json::from_str(json).with_context(|| format!("goq: {json}"))
-    }
-
-    /// Waits until it has ended; anything that did not succeed is an error.
-    pub fn succeed(self) -> Result<Summary> {
-        let Expected { connections, per_connection } = self.expected;
-        let summary = self.finish()?;
-        let all = summary.connections_ok == connections && summary.requests_ok == connections * per_connection;
-        ensure!(
-            all && summary.errors.is_empty(),
-            "{connections} connections by {per_connection} requests: {summary:?}"
-        );
-        Ok(summary)
     }
 }
 

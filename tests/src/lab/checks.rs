@@ -1,0 +1,92 @@
+//! What has to hold after any traffic, and what the flow table showed during it.
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+use router_userspace::agent::api::Counters;
+
+use super::{Control, counters::open_sums, peers::Clients};
+
+/// Waits until all packets are accounted for, and makes sure that each reached its owner by
+/// the direct way: XDP dropped none, every one that it delivered was read by a worker, and
+/// no worker got another's.
+pub(super) fn no_packet_went_astray(control: &Control) -> Result<()> {
+    let deadline = Instant::now() + SETTLING;
+    loop {
+        let faults = faults(control)?;
+        if faults.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            bail!("packets went astray: {}", faults.join("; "));
+        }
+        std::thread::sleep(BETWEEN_LOOKS);
+    }
+}
+
+fn faults(control: &Control) -> Result<Vec<String>> {
+    let totals = control.status()?.totals;
+    let counters = control.counters()?;
+    let mut faults = open_sums(&counters);
+    let delivered = delivered_by_xdp(&counters);
+    if delivered != totals.datagrams_received {
+        faults.push(format!("XDP delivered {delivered}, the workers read {}", totals.datagrams_received));
+    }
+    for (count, what) in [
+        (dropped_by_xdp(&counters), "dropped by XDP"),
+        (totals.handed_over, "handed over"),
+        (totals.hand_over_dropped, "lost in handing over"),
+        (totals.socket_drops, "lost because a receive buffer was full"),
+    ] {
+        if count > 0 {
+            faults.push(format!("{count} {what}"));
+        }
+    }
+    Ok(faults)
+}
+
+fn delivered_by_xdp(counters: &Counters) -> u64 {
+    xdp(counters).map(|stage| stage.delivered.values().sum::<u64>()).sum()
+}
+
+fn dropped_by_xdp(counters: &Counters) -> u64 {
+    xdp(counters).map(|stage| stage.dropped.values().sum::<u64>()).sum()
+}
+
+fn xdp(counters: &Counters) -> impl Iterator<Item = &router_userspace::agent::api::Stage> {
+    counters.stages.iter().filter(|stage| stage.name == "xdp")
+}
+
+/// What the flow table showed while clients ran.
+#[derive(Clone, Debug, Default)]
+pub struct SeenFlows {
+    /// Everybody that a packet came from.
+    pub peers: BTreeSet<SocketAddr>,
+    /// Connection IDs whose peer changed, in hex.
+    pub changed: BTreeSet<String>,
+}
+
+impl SeenFlows {
+    /// Looks at the flow table again and again until `clients` have ended.
+    pub(super) fn watch(control: &Control, clients: &Clients) -> Result<Self> {
+        let mut seen = Self::default();
+        loop {
+            for flow in control.flows()?.flows {
+                seen.peers.extend(flow.peer);
+                if flow.peer_changes > 0 {
+                    seen.changed.insert(flow.cid);
+                }
+            }
+            if clients.ends_within(BETWEEN_LOOKS) {
+                return Ok(seen);
+            }
+        }
+    }
+}
+
+const SETTLING: Duration = Duration::from_secs(3);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);

@@ -1,0 +1,108 @@
+//! What is left when the agent ends, well or badly, and does it start again over that?
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use router_tests::lab::{Lab, Running, peers::Clients};
+
+#[test]
+fn sigterm_closes_and_detaches() -> Result<()> {
+    let mut lab = Lab::new().start()?;
+    let clients = lab.quic_go().get("/bytes/1000").connections(20).holding(Duration::from_secs(30)).start()?;
+    await_connections(&lab, &clients, 20)?;
+    assert!(has_xdp(&lab)?, "nothing is attached");
+
+    let finished = lab.take_agent()?.terminate()?;
+    assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
+    // A client that was told learns at once, not when its patience is over.
+    assert!(clients.ends_within(Duration::from_secs(5)), "the clients were not told");
+    let summary = clients.finish()?;
+    let lost: u64 = summary.errors.values().sum();
+    assert_eq!((summary.requests_ok, lost), (20, 20), "{summary:?}");
+    assert!(summary.errors.keys().all(|error| error.contains("lost on hold")), "{summary:?}");
+    assert!(!summary.errors.keys().any(|error| error.contains("timeout")), "{summary:?}");
+    expect_nothing_left(&lab)
+}
+
+#[test]
+fn started_again_after_sigkill() -> Result<()> {
+    let mut lab = Lab::new().start()?;
+    let first = lab.control().status()?;
+    let clients = lab.quic_go().get("/bytes/50000000").connections(20).start()?;
+    await_connections(&lab, &clients, 20)?;
+    lab.take_agent()?.kill()?;
+    drop(clients);
+    assert!(!lab.home().pinned().is_empty(), "nothing to find for the next start");
+
+    lab.start_agent()?;
+    let second = lab.control().status()?;
+    assert!(second.generation > first.generation, "{} then {}", first.generation, second.generation);
+    assert_eq!(second.interfaces[0].engine, "xdp", "{:?}", second.interfaces);
+    assert_ne!(second.interfaces[0].program_id, first.interfaces[0].program_id, "the dead one's program");
+    lab.quic_go().get("/bytes/100000").connections(50).succeed()?;
+    assert_eq!(lab.control().status()?.totals.accepted, 50);
+    lab.expect_no_packet_astray()?;
+
+    lab.take_agent()?.terminate()?;
+    expect_nothing_left(&lab)
+}
+
+#[test]
+fn started_and_stopped_ten_times() -> Result<()> {
+    let mut lab = Lab::new().build()?;
+    for round in 0..10 {
+        lab.start_agent()?;
+        lab.quic_go().get("/bytes/1000").connections(5).succeed()?;
+        let agent = lab.take_agent()?;
+        if round % 2 == 0 { agent.kill()? } else { agent.terminate().map(drop)? }
+    }
+    lab.start_agent()?;
+    lab.take_agent()?.terminate()?;
+    expect_nothing_left(&lab)
+}
+
+#[test]
+fn detach_removes_what_a_killed_one_left() -> Result<()> {
+    let mut lab = Lab::new().start()?;
+    lab.take_agent()?.kill()?;
+    assert!(has_xdp(&lab)?, "the link is pinned, so it outlives the agent");
+    let config = lab.home().path("config.toml");
+    let config = config.to_str().expect("UTF-8");
+    lab.cli(&["detach", "--config", config])?.succeeded()?;
+    expect_nothing_left(&lab)
+}
+
+#[test]
+fn detach_leaves_a_living_one_alone() -> Result<()> {
+    let lab = Lab::new().start()?;
+    let config = lab.home().path("config.toml");
+    let refused = lab.cli(&["detach", "--config", config.to_str().expect("UTF-8")])?;
+    assert!(!refused.status.success(), "{refused:?}");
+    lab.quic_go().get("/bytes/1000").connections(5).succeed()?;
+    lab.expect_no_packet_astray()
+}
+
+fn await_connections(lab: &Running, clients: &Clients, count: u64) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while lab.control().status()?.totals.accepted < count {
+        assert!(
+            !clients.ends_within(Duration::from_millis(10)) && Instant::now() < deadline,
+            "not {count} connections"
+        );
+    }
+    Ok(())
+}
+
+fn expect_nothing_left(lab: &Running) -> Result<()> {
+    assert!(!lab.home().pins().exists(), "pins are left: {:?}", lab.home().pinned());
+    assert!(!has_xdp(lab)?, "an XDP program is left on the interface");
+    assert!(!fs::exists(lab.home().control())?, "the control socket is left");
+    Ok(())
+}
+
+fn has_xdp(lab: &Running) -> Result<bool> {
+    lab.network().router().has_xdp(&lab.wire().router_interface())
+}

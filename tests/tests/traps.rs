@@ -1,0 +1,225 @@
+//! The traps that catch everybody who steers QUIC.
+
+use std::{
+    collections::BTreeMap,
+    net::UdpSocket,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::Result;
+use router_common::{
+    frame::{self, Datagram},
+    quic::{self, Kind},
+};
+use router_tests::{
+    content,
+    lab::{
+        Lab, PORT, Towards,
+        peers::QuicGo,
+        wire::{Capture, Direction},
+    },
+    packets::quic::{Quic, V1},
+};
+
+/// Post-quantum key shares do not fit one datagram. Both halves have to reach one worker.
+#[test]
+fn a_client_hello_in_two_initials() -> Result<()> {
+    let lab = Lab::new().start()?;
+    let capture = Capture::start(lab.wire().namespace(), "router0")?;
+    lab.quic_go().get("/bytes/20000").connections(100).succeed()?;
+    let flights = first_flights(&capture.stop()?);
+    assert_eq!(flights.len(), 100);
+    assert!(flights.values().all(|&initials| initials >= 2), "they fit one datagram: {flights:?}");
+    lab.expect_no_packet_astray()
+}
+
+/// The other case, so that the one above is known to test what it says.
+#[test]
+fn a_client_hello_in_one_initial() -> Result<()> {
+    let lab = Lab::new().start()?;
+    let capture = Capture::start(lab.wire().namespace(), "router0")?;
+    lab.quic_go().get("/bytes/20000").flag("classic").connections(20).succeed()?;
+    let flights = first_flights(&capture.stop()?);
+    assert_eq!(flights.len(), 20);
+    assert!(flights.values().all(|&initials| initials == 1), "{flights:?}");
+    lab.expect_no_packet_astray()
+}
+
+/// The server has no fresh connection ID to use towards the client's new address.
+#[test]
+fn rebinding_without_spare_connection_ids() -> Result<()> {
+    let lab = Lab::new().start()?;
+    lab.aioquic("/bytes/300000").option("--no-spare").connections(20).rebinding_at(100_000).succeed()?;
+    lab.expect_no_packet_astray()
+}
+
+/// The server's first answers are lost, so the clients send their Initials again, with the
+/// connection ID they chose, to a connection that exists already.
+#[test]
+fn initials_sent_again() -> Result<()> {
+    let lab = Lab::new().start()?;
+    let answers = Arc::new(Mutex::new(BTreeMap::<u16, u32>::new()));
+    let initials = Arc::new(Mutex::new(BTreeMap::<u16, u32>::new()));
+    let (lost, seen) = (answers.clone(), initials.clone());
+    let relay = lab.relay(move |towards, frame| {
+        let datagram = frame::parse(frame).ok();
+        let client = datagram.map(|datagram| match towards {
+            Towards::Router => datagram.source.port,
+            Towards::Clients => datagram.destination.port,
+        });
+        let (Some(client), Some(datagram)) = (client, datagram) else { return vec![frame.to_vec()] };
+        match towards {
+            Towards::Clients if count(&lost, client) <= 3 => Vec::new(),
+            Towards::Clients => vec![frame.to_vec()],
+            Towards::Router => {
+                if kind(frame, &datagram) == Some(Kind::Initial) {
+                    count(&seen, client);
+                }
+                vec![frame.to_vec()]
+            }
+        }
+    })?;
+    QuicGo::new(relay.clients(), lab.wire().router(PORT)).get("/bytes/20000").connections(20).succeed()?;
+    let initials = initials.lock().unwrap_or_else(PoisonError::into_inner);
+    // Two make a ClientHello, and a third acknowledges the server's Initial.
+    assert!(initials.len() == 20 && initials.values().all(|&count| count > 3), "not sent again: {initials:?}");
+    assert_eq!(lab.control().status()?.totals.accepted, 20, "a connection was made twice");
+    lab.expect_no_packet_astray()
+}
+
+/// Every frame arrives twice.
+#[test]
+fn everything_twice() -> Result<()> {
+    let lab = Lab::new().start()?;
+    let relay = lab.relay(|_, frame| vec![frame.to_vec(); 2])?;
+    QuicGo::new(relay.clients(), lab.wire().router(PORT)).get("/bytes/20000").connections(20).succeed()?;
+    assert_eq!(lab.control().status()?.totals.accepted, 20, "a connection was made twice");
+    lab.expect_no_packet_astray()
+}
+
+/// What decides is the first packet of a datagram, and all in it belong together.
+#[test]
+fn initial_and_handshake_in_one_datagram() -> Result<()> {
+    let lab = Lab::new().start()?;
+    let capture = Capture::start(lab.wire().namespace(), "router0")?;
+    lab.quic_go().get("/bytes/20000").connections(20).succeed()?;
+    lab.aioquic("/bytes/20000").connections(20).succeed()?;
+    let frames = capture.stop()?;
+    let coalesced =
+        frames.iter().filter(|(direction, frame)| *direction == Direction::Out && is_coalesced(frame)).count();
+    assert!(coalesced >= 20, "only {coalesced} datagrams of an Initial and another packet");
+    lab.expect_no_packet_astray()
+}
+
+/// The upstream answers before it has read the request. The client still gets a whole answer,
+/// and no reset that it would count as a failure.
+#[test]
+fn an_answer_before_the_request_is_read() -> Result<()> {
+    let lab = Lab::new().start()?;
+    lab.quic_go().get("/whoami").option("post", 3_000_000).connections(20).requests(3).succeed()?;
+    lab.expect_no_packet_astray()
+}
+
+#[test]
+fn a_version_that_nobody_speaks() -> Result<()> {
+    let lab = Lab::new().start()?;
+    let wire = lab.wire();
+    let client = wire.namespace().enter(|| Ok(UdpSocket::bind((wire.client4()[0], 0))?))?;
+    client.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let before = lab.counters()?;
+    client.send_to(&Vec::from(Quic::unknown_version(b"whatever", 1200)), wire.router(PORT))?;
+    let mut answer = [0; 1500];
+    let length = client.recv(&mut answer)?;
+    assert_eq!(answer[1..5], [0; 4], "no version negotiation: {:02x?}", &answer[..length]);
+    let versions = &answer[7 + 8 + 4..length];
+    assert!(versions.chunks(4).any(|version| version == V1.to_be_bytes()), "{versions:02x?}");
+    before.expect("xdp", &[("assigned", 1)])
+}
+
+/// Junk to our port, beside clients: counted, and nobody is disturbed.
+#[test]
+fn junk_between_connections() -> Result<()> {
+    let lab = Lab::new().start()?;
+    let wire = lab.wire();
+    let socket = wire.namespace().enter(|| Ok(UdpSocket::bind((wire.client4()[0], 0))?))?;
+    let clients = lab.quic_go().get("/bytes/200000").connections(50).start()?;
+    let mut sent = 0_u64;
+    while !clients.ends_within(Duration::from_millis(1)) {
+        for length in [1, 20, 21, 100, 1199, 1200, 1400] {
+            socket.send_to(&content::pattern(sent, sent + length), wire.router(PORT))?;
+            sent += length;
+        }
+    }
+    clients.succeed()?;
+    let totals = lab.control().status()?.totals;
+    assert_eq!((totals.accepted, totals.handed_over), (50, 0));
+    Ok(())
+}
+
+/// For each client-chosen connection ID, how many Initials came before the router's first answer
+/// to that client.
+fn first_flights(frames: &[(Direction, Vec<u8>)]) -> BTreeMap<Vec<u8>, u32> {
+    let mut flights = BTreeMap::new();
+    let mut answered = std::collections::BTreeSet::new();
+    for (direction, frame) in frames {
+        let Ok(datagram) = frame::parse(&frame[..]) else { continue };
+        match direction {
+            Direction::In => {
+                answered.insert(datagram.destination.port);
+            }
+            Direction::Out => {
+                let header = quic::classify(&frame[..], datagram.payload, OUR_CID_LENGTH);
+                if let Ok(header) = header
+                    && header.kind == Kind::Initial
+                    && !answered.contains(&datagram.source.port)
+                {
+                    *flights.entry(header.destination.as_slice().to_vec()).or_default() += 1;
+                }
+            }
+        }
+    }
+    flights
+}
+
+fn kind(frame: &[u8], datagram: &Datagram) -> Option<Kind> {
+    quic::classify(frame, datagram.payload, OUR_CID_LENGTH).ok().map(|header| header.kind)
+}
+
+/// Whether the datagram in `frame` is an Initial with another long-header packet behind it.
+fn is_coalesced(frame: &[u8]) -> bool {
+    let Ok(datagram) = frame::parse(frame) else { return false };
+    let payload = &frame[datagram.payload.at..][..datagram.payload.length];
+    kind(frame, &datagram) == Some(Kind::Initial)
+        && end_of_initial(payload).and_then(|end| payload.get(end)).is_some_and(|first| first & 0x80 != 0)
+}
+
+/// Where the Initial that `payload` begins with ends (RFC 9000 section 17.2.2).
+fn end_of_initial(payload: &[u8]) -> Option<usize> {
+    let mut at = 5;
+    for _destination_and_source in 0..2 {
+        at += 1 + usize::from(*payload.get(at)?);
+    }
+    let (token, at) = varint(payload, at)?;
+    let (length, at) = varint(payload, at + token)?;
+    Some(at + length)
+}
+
+/// A variable-length integer at `at`, and where it ends (RFC 9000 section 16).
+fn varint(octets: &[u8], at: usize) -> Option<(usize, usize)> {
+    let first = *octets.get(at)?;
+    let length = 1 << (first >> 6);
+    let rest = octets.get(at + 1..at + length)?;
+    let value = rest.iter().fold(usize::from(first & 0x3f), |value, &octet| value << 8 | usize::from(octet));
+    Some((value, at + length))
+}
+
+/// One more of `key`; how many that makes.
+fn count(counts: &Mutex<BTreeMap<u16, u32>>, key: u16) -> u32 {
+    let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+    let count = counts.entry(key).or_default();
+    *count += 1;
+    *count
+}
+
+const OUR_CID_LENGTH: usize = 17;
