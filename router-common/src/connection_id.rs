@@ -159,28 +159,24 @@ impl Layout {
     }
 }
 
-/// Clears what follows the first `len` octets, a word at a time: no loop for the verifier.
+/// Clears what follows the first `len` octets, a word at a time.
 #[inline(always)]
-fn keep_first(len: usize, bytes: [u8; MAX_LENGTH]) -> [u8; MAX_LENGTH] {
+fn keep_first(len: usize, b: [u8; MAX_LENGTH]) -> [u8; MAX_LENGTH] {
+    let first = u64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) & mask(len);
+    let second = u64::from_le_bytes([b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]]) & mask(len.saturating_sub(8));
+    let last = u32::from_le_bytes([b[16], b[17], b[18], b[19]]) & mask(len.saturating_sub(16)) as u32;
     let mut kept = [0; MAX_LENGTH];
-    let (words, _) = bytes.as_chunks::<4>();
-    let (kept_words, _) = kept.as_chunks_mut::<4>();
-    for i in 0..words.len() {
-        kept_words[i] = (u32::from_le_bytes(words[i]) & mask(len, i * 4)).to_le_bytes();
-    }
+    let (words, rest) = kept.as_chunks_mut::<8>();
+    words[0] = first.to_le_bytes();
+    words[1] = second.to_le_bytes();
+    rest.copy_from_slice(&last.to_le_bytes());
     kept
 }
 
-/// Ones for the octets of the word at `at` that lie before `len`.
+/// Ones for the first `len` octets of a little-endian word.
 #[inline(always)]
-fn mask(len: usize, at: usize) -> u32 {
-    if len >= at + 4 {
-        u32::MAX
-    } else if len <= at {
-        0
-    } else {
-        (1 << ((len - at) * 8)) - 1
-    }
+fn mask(len: usize) -> u64 {
+    if len >= 8 { u64::MAX } else { (1 << (len * 8)) - 1 }
 }
 
 #[cfg(test)]

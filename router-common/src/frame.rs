@@ -69,8 +69,13 @@ impl Address {
     /// The unspecified address of the same family.
     #[inline(always)]
     pub fn unspecified(self) -> Self {
-        let is_ipv4 = self.first == 0 && self.second & 0xffff_ffff == MAPPED_PREFIX;
-        Self { first: 0, second: if is_ipv4 { MAPPED_PREFIX } else { 0 } }
+        Self { first: 0, second: if self.is_ipv4() { MAPPED_PREFIX } else { 0 } }
+    }
+
+    /// Whether it is an IPv4 address, mapped.
+    #[inline(always)]
+    pub fn is_ipv4(self) -> bool {
+        self.first == 0 && self.second & 0xffff_ffff == MAPPED_PREFIX
     }
 }
 

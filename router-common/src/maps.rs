@@ -21,6 +21,8 @@ pub mod names {
     pub const SETTINGS: &str = "settings";
     /// [`ListenerKey`](super::ListenerKey) to [`Listener`](super::Listener)
     pub const LISTENERS: &str = "listeners";
+    /// UDP port to [`Port`](super::Port)
+    pub const PORTS: &str = "ports";
     /// Rotation to [`CidConfig`](super::CidConfig)
     pub const CID_CONFIGS: &str = "cid_configs";
     /// Slot to [`Slot`](super::Slot)
@@ -41,9 +43,10 @@ pub mod names {
     pub const CPUS: &str = "cpus";
 
     /// All of them.
-    pub const ALL: [&str; 11] = [
+    pub const ALL: [&str; 12] = [
         SETTINGS,
         LISTENERS,
+        PORTS,
         CID_CONFIGS,
         SLOTS,
         ASSIGNMENT,
@@ -173,7 +176,6 @@ impl ListenerKey {
     }
 
     /// The key for any address of this endpoint's family.
-    #[inline(always)]
     pub fn wildcard(endpoint: &Endpoint) -> Self {
         Self::exact(&Endpoint { address: endpoint.address.unspecified(), port: endpoint.port })
     }
@@ -207,6 +209,55 @@ impl Listener {
     #[inline(always)]
     pub fn socket_index(&self, slot: u8) -> u32 {
         self.id * SLOTS + u32::from(slot)
+    }
+}
+
+/// Value of `ports`, by UDP port: which destinations on it are listeners'. Nearly every
+/// packet that is not ours is told by this one look-up, and so is every packet for a
+/// listener on all addresses.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Port {
+    any_ipv4: u8,
+    any_ipv6: u8,
+    some: u8,
+    reserved: u8,
+}
+
+const _: () = assert!(size_of::<Port>() == 4);
+
+/// Whether a destination is a listener's, as far as its port tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Listens {
+    /// Yes, whatever the address.
+    Yes,
+    /// If `listeners` has this very address.
+    IfListed,
+    /// No.
+    No,
+}
+
+impl Port {
+    /// The same with one more listener.
+    pub fn with(mut self, key: &ListenerKey) -> Self {
+        let address = key.endpoint().address;
+        match (address == address.unspecified(), address.is_ipv4()) {
+            (true, true) => self.any_ipv4 = 1,
+            (true, false) => self.any_ipv6 = 1,
+            (false, _) => self.some = 1,
+        }
+        self
+    }
+
+    /// Whether an address on this port is a listener's.
+    #[inline(always)]
+    pub fn listens(&self, address: Address) -> Listens {
+        let any = if address.is_ipv4() { self.any_ipv4 } else { self.any_ipv6 };
+        match (any, self.some) {
+            (0, 0) => Listens::No,
+            (0, _) => Listens::IfListed,
+            _ => Listens::Yes,
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     connection_id::ConnectionId,
     frame::{self, Datagram, Endpoint, Payload},
     hash,
-    maps::{CidConfig, Listener, Settings, Slot},
+    maps::{CidConfig, Settings, Slot},
     quic::{self, Header},
     reason::Reason,
 };
@@ -22,8 +22,8 @@ pub trait Tables {
     /// `settings`; `None` only before the agent has written them.
     fn settings(&self) -> Option<Settings>;
 
-    /// The listener for a destination, by exact address or by wildcard.
-    fn listener(&self, destination: &Endpoint) -> Option<Listener>;
+    /// Whether a listener has this destination, by exact address or by wildcard.
+    fn listens(&self, destination: &Endpoint) -> bool;
 
     /// The flow of a connection ID, and its slot.
     fn flow(&self, cid: &ConnectionId) -> Option<(Self::Flow, u8)>;
@@ -84,7 +84,7 @@ pub fn frame<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> (Verdict<T:
         Ok(datagram) => datagram,
         Err(reason) => return (Verdict::Pass(reason), None),
     };
-    if tables.listener(&datagram.destination).is_none() {
+    if !tables.listens(&datagram.destination) {
         return (Verdict::Pass(Reason::NotListener), None);
     }
     (payload(frame, datagram.payload, tables), Some(datagram))

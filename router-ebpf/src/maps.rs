@@ -18,7 +18,7 @@ use router_common::{
     frame::Endpoint,
     maps::{
         ASSIGNMENT_SIZE, Assigned, CID_CONFIGS, CidConfig, Counters, Flow, FlowKey, Hop, LISTENERS_MAX,
-        Listener, ListenerKey, SLOTS, Secrets, Settings, Slot, SlotCounters, Stage,
+        Listener, ListenerKey, Listens, Port, SLOTS, Secrets, Settings, Slot, SlotCounters, Stage,
     },
     reason::Reason,
     steer::Tables,
@@ -28,6 +28,8 @@ use router_common::{
 static SETTINGS: Array<Settings, 1> = Array::new();
 #[btf_map(name = "listeners")]
 static LISTENERS: HashMap<ListenerKey, Listener, { LISTENERS_MAX as usize }> = HashMap::new();
+#[btf_map(name = "ports")]
+static PORTS: Array<Port, { u16::MAX as usize + 1 }> = Array::new();
 #[btf_map(name = "cid_configs")]
 static CID_CONFIG: Array<CidConfig, { CID_CONFIGS as usize }> = Array::new();
 #[btf_map(name = "slots")]
@@ -61,8 +63,13 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn listener(&self, destination: &Endpoint) -> Option<Listener> {
-        listener(destination).or_else(|| find_listener(&ListenerKey::wildcard(destination)))
+    fn listens(&self, destination: &Endpoint) -> bool {
+        let listens = PORTS.get(destination.port.into()).map(|port| port.listens(destination.address));
+        match listens {
+            Some(Listens::Yes) => true,
+            Some(Listens::IfListed) => listener(destination).is_some(),
+            Some(Listens::No) | None => false,
+        }
     }
 
     #[inline(always)]
@@ -115,13 +122,8 @@ impl StoredFlow {
 /// The listener bound to exactly this address and port.
 #[inline(always)]
 pub(crate) fn listener(bound: &Endpoint) -> Option<Listener> {
-    find_listener(&ListenerKey::exact(bound))
-}
-
-#[inline(always)]
-fn find_listener(key: &ListenerKey) -> Option<Listener> {
     // SAFETY: the value is copied at once, and an entry never changes: listeners are added and removed whole.
-    unsafe { LISTENERS.get(key) }.copied()
+    unsafe { LISTENERS.get(ListenerKey::exact(bound)) }.copied()
 }
 
 /// Whether this program keeps the flow entries, there being no XDP program.

@@ -1,18 +1,25 @@
 //! Does every packet of the table get the same verdict, whoever decides?
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fs,
     net::{IpAddr, SocketAddr},
+    process::Command,
 };
+
+use anyhow::{Context, Result};
 
 use router_common::{
     connection_id::{ConnectionId, Layout},
     frame::{Address, Endpoint},
-    maps::{CidConfig, Listener, ListenerKey, Settings, Slot, SlotState},
+    maps::{CidConfig, Flow, ListenerKey, Settings, Slot, SlotState},
     reason::{Fate, Reason},
     steer::{self, Tables, Verdict},
 };
-use router_tests::packets::{CID_LENGTH, LISTENERS, NODE_ID, PLANTED_FLOWS, SLOTS, cases};
+use router_tests::{
+    lab::{Lab, Running, Snapshot, run, wire::Sender},
+    packets::{CID_LENGTH, LISTENERS, NODE_ID, PLANTED_FLOWS, SLOTS, cases},
+};
 
 #[test]
 fn as_a_function() {
@@ -31,6 +38,63 @@ fn as_a_function() {
 }
 
 #[test]
+fn as_the_loaded_program() -> Result<()> {
+    let lab = start()?;
+    let program = lab.control().status()?.interfaces[0].program_id.expect("the program's ID");
+    for case in cases() {
+        let action = run_program(&lab, program, &case.frame).with_context(|| case.name.to_owned())?;
+        let expected: &[u32] = match case.reason.fate() {
+            Fate::Passed => &[XDP_PASS],
+            Fate::Dropped => &[XDP_DROP],
+            // On its worker's CPU already, or on the way there.
+            Fate::Delivered => &[XDP_PASS, XDP_REDIRECT],
+        };
+        assert!(expected.contains(&action.returned), "{}: XDP action {}", case.name, action.returned);
+        action.before.expect("xdp", &[(case.reason.name(), 1)]).with_context(|| case.name.to_owned())?;
+    }
+    Ok(())
+}
+
+#[test]
+fn on_the_wire() -> Result<()> {
+    let lab = start()?;
+    let sender = Sender::new(lab.wire().namespace(), "router0")?;
+    for case in cases() {
+        let (before, slots) = (lab.counters()?, by_slot(&lab)?);
+        sender.send(&case.frame)?;
+        before.expect("xdp", &[(case.reason.name(), 1)]).with_context(|| case.name.to_owned())?;
+        let moved: BTreeMap<u8, u64> = by_slot(&lab)?
+            .into_iter()
+            .map(|(slot, count)| (slot, count - slots[&slot]))
+            .filter(|&(_, n)| n > 0)
+            .collect();
+        match (case.reason.fate(), case.slot) {
+            (Fate::Passed | Fate::Dropped, _) => assert!(moved.is_empty(), "{}: {moved:?}", case.name),
+            (Fate::Delivered, Some(slot)) => assert_eq!(moved, [(slot, 1)].into(), "{}", case.name),
+            (Fate::Delivered, None) => assert_eq!(moved.values().sum::<u64>(), 1, "{}: {moved:?}", case.name),
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn as_explained_to_people() -> Result<()> {
+    let lab = start()?;
+    for case in cases() {
+        let explanation = lab.control().explain(&case.frame)?;
+        assert_eq!(explanation.reason, case.reason.name(), "{}: {explanation:?}", case.name);
+        let verdict = match (case.reason.fate(), case.slot) {
+            (Fate::Passed, _) => "pass".to_owned(),
+            (Fate::Dropped, _) => "drop".to_owned(),
+            (Fate::Delivered, Some(slot)) => format!("deliver to slot {slot}"),
+            (Fate::Delivered, None) => "deliver to slot ".to_owned(),
+        };
+        assert!(explanation.verdict.starts_with(&verdict), "{}: {explanation:?}", case.name);
+    }
+    Ok(())
+}
+
+#[test]
 fn the_table_knows_every_reason() {
     let known: BTreeSet<_> = cases().iter().map(|case| case.reason.name()).collect();
     // Only a node without any active slot has this one.
@@ -44,6 +108,61 @@ fn names_tell_cases_apart() {
     let names: Vec<_> = cases().iter().map(|case| case.name).collect();
     assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
 }
+
+/// The world of the table, as a running router.
+fn start() -> Result<Running> {
+    let listeners = LISTENERS.map(|address| address.to_string());
+    let lab = Lab::new().workers(SLOTS.into()).set("node_id", &NODE_ID.to_string());
+    let lab = lab.config(|config| config.listeners = listeners.into()).start()?;
+    let slots: Vec<_> = lab.control().workers()?.workers.iter().map(|worker| worker.slot).collect();
+    assert_eq!(slots, (0..SLOTS).collect::<Vec<_>>());
+    for (cid, slot) in PLANTED_FLOWS {
+        plant(&lab, cid, slot)?;
+    }
+    Ok(lab)
+}
+
+/// Writes an entry into the flow table, as docs/maps.md lays it out.
+fn plant(lab: &Running, cid: &[u8], slot: u8) -> Result<()> {
+    let mut key = cid.to_vec();
+    key.resize(20, 0);
+    key.extend((cid.len() as u32).to_ne_bytes());
+    let mut value = u32::from(slot).to_ne_bytes().to_vec();
+    value.resize(size_of::<Flow>(), 0);
+    let octets = |octets: &[u8]| octets.iter().map(u8::to_string).collect::<Vec<_>>();
+    let mut command = Command::new("bpftool");
+    command.args(["map", "update", "pinned"]).arg(lab.home().pins().join("flows"));
+    command.arg("key").args(octets(&key)).arg("value").args(octets(&value));
+    run(&mut command).map(drop)
+}
+
+/// What the loaded program made of a frame.
+struct Action {
+    before: Snapshot,
+    returned: u32,
+}
+
+/// BPF_PROG_TEST_RUN of the very program that is attached.
+fn run_program(lab: &Running, program: u32, frame: &[u8]) -> Result<Action> {
+    let (before, file) = (lab.counters()?, lab.home().path("frame"));
+    fs::write(&file, frame)?;
+    let mut command = Command::new("bpftool");
+    command.args(["-j", "prog", "run", "id", &program.to_string(), "data_in"]).arg(file).args(["repeat", "1"]);
+    let said: serde_json::Value = serde_json::from_slice(&run(&mut command)?.stdout)?;
+    let returned = said["retval"].as_u64().with_context(|| format!("bpftool says {said}"))?;
+    Ok(Action { before, returned: u32::try_from(returned)? })
+}
+
+/// Packets that XDP gave each slot.
+fn by_slot(lab: &Running) -> Result<BTreeMap<u8, u64>> {
+    let counters = lab.control().counters()?;
+    Ok(counters.slots.iter().map(|slot| (slot.slot, slot.xdp_local + slot.xdp_redirected)).collect())
+}
+
+/// `linux/bpf.h`, `enum xdp_action`
+const XDP_DROP: u32 = 1;
+const XDP_PASS: u32 = 2;
+const XDP_REDIRECT: u32 = 4;
 
 /// The world of the table, in memory.
 struct World {
@@ -73,11 +192,9 @@ impl Tables for World {
         Some(Settings::new(NODE_ID, CID_LENGTH, 1))
     }
 
-    fn listener(&self, destination: &Endpoint) -> Option<Listener> {
-        let matches = |key| self.listeners.iter().position(|listener| *listener == key);
-        let number =
-            matches(ListenerKey::exact(destination)).or_else(|| matches(ListenerKey::wildcard(destination)))?;
-        Some(Listener::new(number as u16))
+    fn listens(&self, destination: &Endpoint) -> bool {
+        let keys = [ListenerKey::exact(destination), ListenerKey::wildcard(destination)];
+        self.listeners.iter().any(|listener| keys.contains(listener))
     }
 
     fn flow(&self, cid: &ConnectionId) -> Option<((), u8)> {

@@ -3,7 +3,7 @@
 use router_common::{
     connection_id::ConnectionId,
     frame::{self, Datagram, Endpoint},
-    maps::{CidConfig, Listener, Settings, Slot},
+    maps::{CidConfig, Settings, Slot},
     quic::{self, Header, Kind},
     reason::{Fate, Reason},
     steer::{self, Tables, Verdict},
@@ -46,7 +46,7 @@ fn steps(bytes: &[u8], tables: &LiveTables<'_>) -> Vec<Step> {
         }
     };
     step("parse", describe_datagram(&datagram));
-    let Some(listener) = tables.listener(&datagram.destination) else {
+    let Some(listener) = tables.node.tables.listener(&datagram.destination) else {
         step("parse", because(Reason::NotListener));
         return steps;
     };
@@ -122,8 +122,8 @@ impl Tables for LiveTables<'_> {
         self.view.settings()
     }
 
-    fn listener(&self, destination: &Endpoint) -> Option<Listener> {
-        self.view.listener(destination)
+    fn listens(&self, destination: &Endpoint) -> bool {
+        self.view.listens(destination)
     }
 
     fn flow(&self, cid: &ConnectionId) -> Option<((), u8)> {

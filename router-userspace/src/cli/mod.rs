@@ -136,7 +136,8 @@ mod tests {
     }
 
     fn write_help(command: &mut clap::Command, to: &mut String) {
-        to.push_str(&format!("==> {}\n{}\n", command.get_name(), command.render_long_help()));
+        let help = command.render_long_help();
+        to.push_str(&format!("==> {}\n{help}\n", command.get_name()));
         let names: Vec<_> = command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
         for name in names {
             write_help(command.find_subcommand_mut(&name).unwrap(), to);

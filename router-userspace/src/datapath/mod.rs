@@ -24,8 +24,8 @@ use aya::{
     programs::{SkReuseport, TestRun as _, Xdp},
 };
 use router_common::maps::{
-    ASSIGNMENT_SIZE, Assigned, CidConfig, Counters, Listener, ListenerKey, Secrets, Settings, Slot, SlotCounters,
-    Stage, names,
+    ASSIGNMENT_SIZE, Assigned, CidConfig, Counters, Listener, ListenerKey, Port, Secrets, Settings, Slot,
+    SlotCounters, Stage, names,
 };
 
 pub use self::{
@@ -99,6 +99,10 @@ impl Datapath {
         }
         for &(key, listener) in &initial.listeners {
             self.hash(names::LISTENERS)?.insert(Plain(key), Plain(listener), 0)?;
+            let mut ports = self.array::<Port>(names::PORTS)?;
+            let index = key.endpoint().port.into();
+            let port = ports.get(&index, 0)?.0.with(&key);
+            ports.set(index, Plain(port), 0)?;
         }
         for index in 0..2 * ASSIGNMENT_SIZE {
             self.array(names::ASSIGNMENT)?.set(index, Plain(Assigned::NONE), 0)?;

@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "aya asks for a promise that a type may be copied as bytes")]
 
 use router_common::maps::{
-    Assigned, CidConfig, Counters, Flow, FlowKey, Listener, ListenerKey, Secrets, Settings, Slot, SlotCounters,
+    Assigned, CidConfig, Counters, Flow, FlowKey, Listener, ListenerKey, Port, Secrets, Settings, Slot, SlotCounters,
 };
 
 /// A key or value of the contract, as aya wants it.
@@ -20,7 +20,7 @@ macro_rules! contract {
 }
 
 contract!(
-    Assigned, CidConfig, Counters, Flow, FlowKey, Listener, ListenerKey, Secrets, Settings, Slot, SlotCounters
+    Assigned, CidConfig, Counters, Flow, FlowKey, Listener, ListenerKey, Port, Secrets, Settings, Slot, SlotCounters
 );
 
 // SAFETY: `Contract` is implemented here alone, for types of `router_common::maps`, whose

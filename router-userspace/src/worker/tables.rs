@@ -63,9 +63,10 @@ impl NodeTables {
         Self { listeners, ..self }
     }
 
-    /// The listeners.
-    pub fn listeners(&self) -> &[(ListenerKey, Listener)] {
-        &self.listeners
+    /// The listener for a destination, by exact address or by wildcard.
+    pub fn listener(&self, destination: &Endpoint) -> Option<Listener> {
+        let find = |key| self.listeners.iter().find(|(k, _)| *k == key).map(|&(_, listener)| listener);
+        find(ListenerKey::exact(destination)).or_else(|| find(ListenerKey::wildcard(destination)))
     }
 
     /// For the whole node.
@@ -143,9 +144,8 @@ impl Tables for View<'_> {
         Some(self.tables.settings)
     }
 
-    fn listener(&self, destination: &Endpoint) -> Option<Listener> {
-        let find = |key| self.tables.listeners.iter().find(|(k, _)| *k == key).map(|&(_, listener)| listener);
-        find(ListenerKey::exact(destination)).or_else(|| find(ListenerKey::wildcard(destination)))
+    fn listens(&self, destination: &Endpoint) -> bool {
+        self.tables.listener(destination).is_some()
     }
 
     fn flow(&self, cid: &ConnectionId) -> Option<((), u8)> {

@@ -8,6 +8,7 @@
 //! | `GET /bytes/N` | N octets of the pattern, with `x-sha256` |
 //! | `POST /echo` | the body, as it comes |
 //! | `POST /sink` | `OCTETS SHA256` of the body, as text |
+//! | `POST /early` | `early`, before the body is read; it is read all the same |
 //! | `GET /slow/MS` | `slow`, after so many milliseconds |
 //!
 //! and TCP that sends back what it gets on each `--echo ADDRESS`. It prints READY when it
@@ -82,6 +83,10 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infallible
         (&Method::GET, Some("bytes"), Some(Ok(length))) => bytes(length),
         (&Method::POST, Some("echo"), None) => Response::new(request.into_body().boxed()),
         (&Method::POST, Some("sink"), None) => sink(request.into_body()).await,
+        (&Method::POST, Some("early"), None) => {
+            tokio::spawn(sink(request.into_body()));
+            text("early".into())
+        }
         (&Method::GET, Some("slow"), Some(Ok(milliseconds))) => {
             tokio::time::sleep(Duration::from_millis(milliseconds)).await;
             text("slow".into())

@@ -1,6 +1,7 @@
 //! The real agent, run as an operator runs it.
 
 use std::{
+    ffi::OsString,
     path::PathBuf,
     process::Command,
     thread,
@@ -28,7 +29,7 @@ impl Agent {
     /// Starts the agent in `namespace` with the configuration `config`, and waits until it
     /// answers on its control socket.
     pub fn start(namespace: &Namespace, home: &Home, config: &str) -> Result<Self> {
-        let mut command = command(namespace, home, config)?;
+        let mut command = command(namespace, home, config, &[])?;
         let program = Program::start_logged("quic-router", &mut command, &home.log_path())?;
         let control = Control::at(&home.control());
         let agent = Self { program: Some(program), control };
@@ -92,9 +93,10 @@ impl Drop for Agent {
     }
 }
 
-/// Runs the agent with a configuration that it should refuse, until it ends.
-pub(super) fn run_to_end(namespace: &Namespace, home: &Home, config: &str) -> Result<Finished> {
-    Program::start("quic-router run", &mut command(namespace, home, config)?)?.finish(START)
+/// Runs the agent with a configuration that it should refuse, until it ends; by way of the
+/// program and arguments `under`, if there are any.
+pub(super) fn run_to_end(namespace: &Namespace, home: &Home, config: &str, under: &[&str]) -> Result<Finished> {
+    Program::start("quic-router run", &mut command(namespace, home, config, under)?)?.finish(START)
 }
 
 /// A command of the agent's binary in `namespace`, such as `["status", "--json"]`.
@@ -113,11 +115,13 @@ pub fn binary() -> Result<PathBuf> {
     found.context("no release build of quic-router; try: cargo build --release, or set QUIC_ROUTER_BIN")
 }
 
-fn command(namespace: &Namespace, home: &Home, config: &str) -> Result<Command> {
+fn command(namespace: &Namespace, home: &Home, config: &str, under: &[&str]) -> Result<Command> {
     let file = home.write("config.toml", config)?;
-    let mut command = namespace.command(binary()?);
+    let mut words: Vec<OsString> = under.iter().map(OsString::from).collect();
+    words.push(binary()?.into());
+    let mut command = namespace.command(&words[0]);
     // A debug build listens only where it was allowed to, and here it may.
-    command.args(["run", "--allow-test-build", "--config"]).arg(file);
+    command.args(&words[1..]).args(["run", "--allow-test-build", "--config"]).arg(file);
     Ok(command)
 }
 

@@ -156,7 +156,7 @@ impl Running {
     }
 
     /// Runs an agent that should refuse to start, with `change` made to its configuration.
-    pub fn refuse_to_start(&self, change: impl FnOnce(&mut AgentConfig)) -> Result<Finished> {
+    pub fn refuse(&self, change: impl FnOnce(&mut AgentConfig)) -> Result<Finished> {
         let mut config = self.config.clone();
         change(&mut config);
         self.refuse_text(&config.text(&self.home))
@@ -164,7 +164,17 @@ impl Running {
 
     /// The same, with a whole configuration file.
     pub fn refuse_text(&self, config: &str) -> Result<Finished> {
-        agent::run_to_end(self.network.router(), &self.home, config)
+        self.refuse_text_under(&[], config)
+    }
+
+    /// The same, run by way of another program: its name and arguments, such as `setpriv`.
+    pub fn refuse_text_under(&self, under: &[&str], config: &str) -> Result<Finished> {
+        agent::run_to_end(self.network.router(), &self.home, config, under)
+    }
+
+    /// The agent's configuration file as it is before a test spoils it.
+    pub fn config_text(&self) -> String {
+        self.config.text(&self.home)
     }
 
     /// A client of the agent's control socket.

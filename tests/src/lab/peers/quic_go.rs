@@ -92,6 +92,8 @@ impl<'lab> QuicGo<'lab> {
         let (connections, each) = (connections.to_string(), per_connection.to_string());
         let mut command = self.namespace.command(super::find("goq")?);
         command.args(&self.arguments).args(["-n", &connections, "-c", &connections, "-r", &each, "-streams", &each]);
+        // Go goes by the age of a module, and would leave post-quantum key shares out.
+        command.env("GODEBUG", "tlsmlkem=1");
         command.args(["-json", "-timeout", &format!("{}s", PER_CONNECTION.as_secs())]);
         let patience = PER_CONNECTION + Duration::from_secs(15);
         Ok(Clients { program: Program::start("goq", &mut command)?, load: self.load, patience })

@@ -1,0 +1,230 @@
+//! `bench datapath`: nanoseconds per packet of the real XDP program, for each kind of
+//! packet, beside the floor: a program that only parses Ethernet, IP and UDP.
+//!
+//! Floor and program run in turn, many times; the figures are medians, and the column
+//! `above` is the median of the differences within each turn, so that a machine that
+//! drifts drifts under both.
+
+use std::{collections::BTreeMap, env, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context as _, bail, ensure};
+use nix::{
+    sched::{CpuSet, sched_getcpu, sched_setaffinity},
+    unistd::Pid,
+};
+use router_common::{
+    connection_id::{ConnectionId, Layout, Owner},
+    frame::{Address, Endpoint},
+    maps::{CidConfig, Listener, ListenerKey, Origin, Secrets, Settings, Slot, SlotState, Stage},
+    reason::Reason,
+};
+use router_tests::packets::{Packet, quic::Quic};
+use router_userspace::{
+    agent::maglev,
+    datapath::{Datapath, FlowWriter, Initial, Pins, Size, flow_table_bytes, possible_cpus},
+};
+
+fn main() -> ExitCode {
+    if env::args().nth(1).as_deref() != Some("datapath") {
+        eprintln!("usage: bench datapath");
+        return ExitCode::from(2);
+    }
+    match datapath() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("bench: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn datapath() -> anyhow::Result<()> {
+    let cpu = stay_on_this_cpu()?;
+    println!("nanoseconds per packet, medians of {TURNS} turns of {REPEAT} runs each (BPF_PROG_TEST_RUN)\n");
+    println!("{:<44} {:>9} {:>7} {:>7} {:>7}", "packet", "flows", "steer", "floor", "above");
+    let mut hit_above_floor = BTreeMap::new();
+    for flows in TABLES {
+        let mut bench = Bench::new(flows, cpu)?;
+        for row in bench.rows() {
+            let Timing { steer, floor, above } = bench.time(&row)?;
+            println!("{:<44} {flows:>9} {steer:>7.1} {floor:>7.1} {above:>7.1}", row.name);
+            if row.name == HIT {
+                hit_above_floor.insert(flows, above);
+            }
+        }
+        if flows == 1_000_000 {
+            bench.print_costs()?;
+        }
+    }
+    let (thousand, million) = (hit_above_floor[&1_000], hit_above_floor[&1_000_000]);
+    println!("\na flow hit above the floor: {thousand:.1} ns with 1,000 flows (aim: 50 at most)");
+    println!("with 1,000,000 flows: {:.2} times that (aim: 1.5 at most)", million / thousand);
+    Ok(())
+}
+
+/// A kind of packet: several frames, each with another connection ID where there is one,
+/// so that a large table is felt.
+struct Row {
+    name: &'static str,
+    frames: Vec<Vec<u8>>,
+    reason: Reason,
+}
+
+impl Row {
+    fn new(name: &'static str, reason: Reason, frames: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        Self { name, frames: frames.into_iter().collect(), reason }
+    }
+}
+
+struct Timing {
+    steer: f64,
+    floor: f64,
+    above: f64,
+}
+
+struct Bench {
+    datapath: Datapath,
+    known: Vec<ConnectionId>,
+}
+
+impl Bench {
+    fn new(flows: u32, cpu: u32) -> anyhow::Result<Self> {
+        let other_cpu = (0..possible_cpus()).find(|&other| other != cpu).unwrap_or(cpu);
+        let directory = PathBuf::from(format!("/sys/fs/bpf/quic-router-bench-{}", std::process::id()));
+        let (pins, _) = Pins::take(&directory).context("pin directory")?;
+        let layout = layout();
+        let any = Endpoint { address: Address::ipv4([0; 4]), port: PORT };
+        let one = Endpoint { address: Address::ipv4([10, 0, 0, 1]), port: PORT + 1 };
+        let initial = Initial {
+            settings: Settings::new(NODE, layout.length(), 1),
+            secrets: Secrets::new([1, 2]),
+            cid_configs: vec![(layout.rotation(), CidConfig::clear(layout))],
+            listeners: vec![
+                (ListenerKey::exact(&any), Listener::new(0)),
+                (ListenerKey::exact(&one), Listener::new(1)),
+            ],
+        };
+        let size = Size { flows: flows.max(1024), cpus: possible_cpus() };
+        let mut datapath = Datapath::load(pins, &size, &initial, None)?;
+        for (slot, cpu) in [(LOCAL, cpu), (REMOTE, other_cpu)] {
+            datapath.open_cpu(cpu)?;
+            datapath.set_slot(slot, Slot::new(SlotState::Active, cpu, 1))?;
+        }
+        datapath.assign(&maglev(&[(LOCAL, 1)]))?;
+        let known = fill(&mut datapath.flow_writer()?, flows)?;
+        Ok(Self { datapath, known })
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let short = |cid: &ConnectionId| to(PORT, Quic::short(cid.as_slice()));
+        let short_to_one = |cid: &ConnectionId| to(PORT + 1, Quic::short(cid.as_slice()));
+        let unwritten = |slot| (0..FRAMES).map(move |n| short(&cid(slot, 0xffff_0000 + n)));
+        let initials = (0..FRAMES).map(|n| to(PORT, Quic::initial(1, &u64::from(n).to_be_bytes())));
+        vec![
+            Row::new("not ours: UDP to another port", Reason::NotListener, [to(PORT + 2, vec![0; 64])]),
+            Row::new(HIT, Reason::Flow, self.known.iter().map(short)),
+            Row::new("flow hit, listener on one address", Reason::Flow, self.known.iter().map(short_to_one)),
+            Row::new("connection ID decoded in clear", Reason::Cid, unwritten(LOCAL)),
+            Row::new("connection ID decoded, sent to another CPU", Reason::Cid, unwritten(REMOTE)),
+            Row::new("new connection: assigned", Reason::Assigned, initials),
+            Row::new("dropped: Initial under 1200 octets", Reason::SmallInitial, [to(PORT, small_initial())]),
+        ]
+    }
+
+    /// Runs the row, after making sure that it takes the path it claims to take.
+    fn time(&mut self, row: &Row) -> anyhow::Result<Timing> {
+        let before = self.datapath.counters(Stage::Xdp)?;
+        for frame in &row.frames {
+            self.datapath.try_steer(frame, 1)?;
+        }
+        let after = self.datapath.counters(Stage::Xdp)?;
+        let counted = after.get(row.reason) - before.get(row.reason);
+        ensure!(counted == row.frames.len() as u64, "{}: {counted} packets counted as {:?}", row.name, row.reason);
+
+        let (mut steer, mut floor, mut above) = (Vec::new(), Vec::new(), Vec::new());
+        for turn in 0..TURNS {
+            let frame = &row.frames[turn % row.frames.len()];
+            let with = self.datapath.try_steer(frame, REPEAT)?.1.as_nanos() as f64;
+            let without = self.datapath.try_floor(frame, REPEAT)?.1.as_nanos() as f64;
+            steer.push(with);
+            floor.push(without);
+            above.push(with - without);
+        }
+        Ok(Timing { steer: median(&mut steer), floor: median(&mut floor), above: median(&mut above) })
+    }
+
+    fn print_costs(&mut self) -> anyhow::Result<()> {
+        println!("\nverifier: instructions processed");
+        for (name, instructions) in self.datapath.verified_instructions()? {
+            println!("  {name:<14} {instructions:>12}");
+        }
+        println!("kernel memory of the maps, with 1,000,000 flows, in bytes");
+        for (name, bytes) in self.datapath.map_memory() {
+            println!("  {name:<14} {bytes:>12}");
+        }
+        println!("  what `doctor` says of such a flow table: {}", flow_table_bytes(1_000_000));
+        Ok(())
+    }
+}
+
+/// Writes flows; some of their connection IDs, spread over the table.
+fn fill(writer: &mut FlowWriter, flows: u32) -> anyhow::Result<Vec<ConnectionId>> {
+    let mut known = Vec::new();
+    let step = (flows / FRAMES).max(1);
+    for n in 0..flows {
+        let cid = cid(LOCAL, n);
+        if !writer.insert(&cid, LOCAL, Origin::Issued) {
+            bail!("the flow table is full at {n}");
+        }
+        if n % step == 0 {
+            known.push(cid);
+        }
+    }
+    Ok(known)
+}
+
+fn layout() -> Layout {
+    Layout::new(0, 17).expect("17 octets are a legal length")
+}
+
+/// The `n`th connection ID of a slot.
+fn cid(slot: u8, n: u32) -> ConnectionId {
+    let mut nonce = [0x5a; 20];
+    nonce[..4].copy_from_slice(&n.to_be_bytes());
+    layout().encode(Owner { node: NODE, slot }, nonce)
+}
+
+fn to(port: u16, payload: impl Into<Vec<u8>>) -> Vec<u8> {
+    Packet::udp(([10, 0, 0, 2], 40_000), ([10, 0, 0, 1], port), payload).frame()
+}
+
+/// An Initial that its sender did not pad.
+fn small_initial() -> Vec<u8> {
+    let mut payload = vec![0xc0, 0, 0, 0, 1, 8];
+    payload.resize(200, 7);
+    payload
+}
+
+fn stay_on_this_cpu() -> anyhow::Result<u32> {
+    let cpu = sched_getcpu()?;
+    let mut set = CpuSet::new();
+    set.set(cpu)?;
+    sched_setaffinity(Pid::from_raw(0), &set)?;
+    Ok(cpu as u32)
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+const HIT: &str = "flow hit";
+const TABLES: [u32; 3] = [1, 1_000, 1_000_000];
+const NODE: u16 = 1;
+const PORT: u16 = 443;
+const LOCAL: u8 = 1;
+const REMOTE: u8 = 2;
+/// Frames of one row, each with another connection ID.
+const FRAMES: u32 = 64;
+const TURNS: usize = 64;
+const REPEAT: u32 = 20_000;
