@@ -106,7 +106,7 @@ fn another_agent_runs_there() -> Result<()> {
     let lab = Lab::new().start()?;
     let pinned = lab.home().pinned();
     let refused = lab.refuse(|config| config.listeners = vec!["0.0.0.0:444".into()])?;
-    expect_refusal(&refused, INVALID, &["another agent"])?;
+    expect_refusal(&refused, INVALID, &["an agent is running", "control.sock"])?;
     assert_eq!(lab.home().pinned(), pinned);
     lab.quic_go().get("/bytes/1000").connections(5).succeed()?;
     lab.expect_no_packet_astray()
@@ -167,7 +167,7 @@ fn second(config: &mut AgentConfig, home: &Home) {
 }
 
 fn second_pins(home: &Home) -> std::path::PathBuf {
-    home.pins().with_extension("second")
+    home.pins().with_file_name(format!("{}-second", home.prefix()))
 }
 
 fn reuseport_socket(address: SocketAddrV4) -> Result<OwnedFd> {

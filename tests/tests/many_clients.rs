@@ -6,7 +6,7 @@ use anyhow::Result;
 use router_tests::{
     content,
     lab::{
-        Lab, PORT, Running,
+        Lab, PORT,
         peers::{Curl, Ngtcp2, QuicGo, find},
     },
 };
@@ -122,7 +122,7 @@ fn a_client_learns_which_slot_served_it() -> Result<()> {
         return Ok(());
     }
     let lab = Lab::new().start()?;
-    let head = Curl::new(lab.wire().namespace(), &lab.url("/bytes/10")).option("--head").succeed()?;
+    let head = Curl::new(lab.wire().namespace(), &lab.url("/whoami")).option("--include").succeed()?;
     let slot = head.lines().find_map(|line| line.strip_prefix("x-quic-router-slot: "));
     let slot: u8 = slot.unwrap_or_else(|| panic!("no x-quic-router-slot in {head}")).trim().parse()?;
     let workers = lab.control().workers()?.workers;
@@ -134,7 +134,7 @@ fn a_client_learns_which_slot_served_it() -> Result<()> {
 
 #[test]
 fn idle_connections_stay() -> Result<()> {
-    let lab: Running = Lab::new().start()?;
+    let lab = Lab::new().start()?;
     let clients = lab.quic_go().get("/bytes/1000").connections(50).holding(Duration::from_secs(3)).start()?;
     let open = |count| -> Result<()> {
         let deadline = std::time::Instant::now() + Duration::from_secs(10);

@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::Result;
 use router_common::{
+    connection_id::ConnectionId,
     frame::{self, Datagram},
     quic::{self, Kind},
 };
@@ -165,29 +166,19 @@ fn junk_between_connections() -> Result<()> {
     Ok(())
 }
 
-/// For each client-chosen connection ID, how many Initials came before the router's first answer
-/// to that client.
-fn first_flights(frames: &[(Direction, Vec<u8>)]) -> BTreeMap<Vec<u8>, u32> {
-    let mut flights = BTreeMap::new();
-    let mut answered = std::collections::BTreeSet::new();
-    for (direction, frame) in frames {
+/// For each client, by its port, how many Initials it sent with the connection ID of its
+/// first: the one it chose.
+fn first_flights(frames: &[(Direction, Vec<u8>)]) -> BTreeMap<u16, u32> {
+    let mut flights = BTreeMap::<u16, (ConnectionId, u32)>::new();
+    for (_, frame) in frames.iter().filter(|(direction, _)| *direction == Direction::Out) {
         let Ok(datagram) = frame::parse(&frame[..]) else { continue };
-        match direction {
-            Direction::In => {
-                answered.insert(datagram.destination.port);
-            }
-            Direction::Out => {
-                let header = quic::classify(&frame[..], datagram.payload, OUR_CID_LENGTH);
-                if let Ok(header) = header
-                    && header.kind == Kind::Initial
-                    && !answered.contains(&datagram.source.port)
-                {
-                    *flights.entry(header.destination.as_slice().to_vec()).or_default() += 1;
-                }
-            }
+        let Ok(header) = quic::classify(&frame[..], datagram.payload, OUR_CID_LENGTH) else { continue };
+        if header.kind == Kind::Initial {
+            let (chosen, count) = flights.entry(datagram.source.port).or_insert((header.destination, 0));
+            *count += u32::from(*chosen == header.destination);
         }
     }
-    flights
+    flights.into_iter().map(|(port, (_, count))| (port, count)).collect()
 }
 
 fn kind(frame: &[u8], datagram: &Datagram) -> Option<Kind> {

@@ -15,7 +15,10 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{SigSet, Signal};
 use router_tests::{
     bpftool,
-    lab::{Lab, Running, open_sums, peers::QuicGo},
+    lab::{
+        Lab, Running, binary, open_sums,
+        peers::{self, Clients},
+    },
 };
 use router_userspace::agent::api::{Counters, Totals, Workers};
 
@@ -26,8 +29,8 @@ fn main() -> Result<()> {
         other => bail!("unknown arguments {other:?}; try: demo [--keep]"),
     };
     let interrupts = Interrupts::watch()?;
-    say("A router with 4 workers between two networks of clients (veth, 4 queues each) and a server");
-    let lab = Lab::new().clients(2).queues(4).workers(4).engine("xdp").start()?;
+    say("A router with 4 workers, between clients (on a veth with 4 queues) and a server");
+    let lab = Lab::new().queues(4).workers(4).engine("xdp").start()?;
     show_engine(&lab)?;
     let demo = Demo { lab, interrupts };
     demo.fetch(5)?;
@@ -36,7 +39,7 @@ fn main() -> Result<()> {
     say("Every packet's fate");
     show_counters(&demo.lab.control().counters()?)?;
     if keep {
-        show_around(&demo.lab);
+        show_around(&demo.lab)?;
         demo.interrupts.wait();
     }
     say("Taking it down");
@@ -53,44 +56,44 @@ impl Demo {
     fn fetch(&self, count: u64) -> Result<()> {
         say(&format!("{count} clients at once fetch 100 kB each over HTTP/3"));
         let before = self.lab.control().workers()?;
-        self.run(self.lab.quic_go().get("/bytes/100000").connections(count))?;
+        self.follow(self.lab.quic_go().get("/bytes/100000").connections(count).start()?)?;
         show_workers(&before, &self.lab.control().workers()?);
         Ok(())
     }
 
-    /// Downloads during which each client's port changes.
+    /// Downloads during which each client's port changes, and the flow table that saw it.
     fn rebind(&self) -> Result<()> {
         say("20 downloads of 4 MB; in the middle of each, the client's port changes under it");
-        self.run(self.lab.quic_go().get("/bytes/4000000").connections(20).rebinding_at(2_000_000))?;
-        let flows = self.lab.control().flows()?;
-        let moved = flows.flows.iter().filter(|flow| flow.peer_changes > 0).count();
-        ensure!(moved > 0, "no entry of the flow table saw a peer change");
-        let handed_over: u64 = self.lab.control().status()?.totals.handed_over;
-        println!(
-            "  {moved} of {} flow-table entries saw their peer change; {handed_over} packets took a wrong worker",
-            flows.entries
-        );
-        let path = self.lab.home().pins().join("flows");
-        println!("\n  # bpftool map dump pinned {}", path.display());
-        for entry in busiest(&bpftool::print(&path)?, 2) {
-            println!("{entry}");
+        let clients = self.lab.quic_go().get("/bytes/4000000").connections(20).rebinding_at(2_000_000);
+        let clients = clients.holding(Duration::from_secs(3)).start()?;
+        let (mut moved, mut entries) = (0, 0);
+        while moved < 20 && !clients.ends_within(GLANCE) {
+            self.interrupts.check()?;
+            let flows = self.lab.control().flows()?;
+            moved = flows.flows.iter().filter(|flow| flow.peer_changes > 0).count();
+            entries = flows.entries;
         }
-        println!("  ... and so on: {} entries", flows.entries);
+        let path = self.lab.home().pins().join("flows");
+        let dump = bpftool::print(&path)?;
+        self.follow(clients)?;
+        let wrong = self.lab.control().status()?.totals.handed_over;
+        println!("  {moved} connection IDs saw their peer change; {wrong} packets took a wrong worker");
+        println!("\n  # bpftool map dump pinned {}", path.display());
+        println!("[{{\n{}\n    }},{{\n        ... and so on: {entries} entries", busiest(&dump, 2).join("\n    },{\n"));
         Ok(())
     }
 
-    /// Runs `clients` to their end, showing how far they are.
-    fn run(&self, clients: QuicGo<'_>) -> Result<()> {
-        let started = clients.start()?;
+    /// Shows how far `clients` are until they have ended.
+    fn follow(&self, clients: Clients) -> Result<()> {
         let live = std::io::stdout().is_terminal();
-        while !started.ends_within(Duration::from_millis(200)) {
+        while !clients.ends_within(GLANCE) {
             self.interrupts.check()?;
             if let (true, Ok(status)) = (live, self.lab.control().status()) {
                 print!("\r  {} connections open, {} so far ", status.totals.connections_now, status.totals.accepted);
                 std::io::stdout().flush()?;
             }
         }
-        let summary = started.succeed()?;
+        let summary = clients.succeed()?;
         let (connections, requests, bytes) = (summary.connections_ok, summary.requests_ok, summary.bytes);
         println!("\r  {connections} connections, {requests} requests answered, {bytes} octets received, none failed");
         Ok(())
@@ -141,24 +144,25 @@ fn show_counters(counters: &Counters) -> Result<()> {
     Ok(())
 }
 
-fn show_around(lab: &Running) {
-    let router = lab.network().router().name();
-    let clients = lab.wire().namespace().name();
+fn show_around(lab: &Running) -> Result<()> {
+    let (router, clients) = (lab.network().router().name(), lab.wire().namespace().name());
     let (control, pins) = (lab.home().control(), lab.home().pins());
+    let (binary, goq) = (binary()?, peers::find("goq")?);
     say("It keeps running. To look around, in another terminal:");
     for verb in ["status --watch", "workers list", "flows list", "counters --watch"] {
-        println!("  quic-router --control {} {verb}", control.display());
+        println!("  {} --control {} {verb}", binary.display(), control.display());
     }
     println!("  bpftool map dump pinned {}", pins.join("flows").display());
     println!("  nsenter --net=/run/netns/{router} ip -s link");
-    println!("  nsenter --net=/run/netns/{clients} curl --http3-only -k {}", lab.url("/whoami"));
+    println!("  nsenter --net=/run/netns/{clients} {} get -url {} -bodies", goq.display(), lab.url("/whoami"));
     println!("  tail -f {}", lab.home().log_path().display());
     println!("\nCtrl-C takes it down.");
+    Ok(())
 }
 
 /// The `count` entries of a dump with the most packets, as bpftool printed them.
 fn busiest(dump: &str, count: usize) -> Vec<&str> {
-    let mut entries: Vec<&str> = dump.split("},{\n").collect();
+    let mut entries: Vec<&str> = dump.split("},{\n").map(str::trim_end).collect();
     let packets = |entry: &&str| -> u64 {
         let after = entry.split("\"packets\": ").nth(1).unwrap_or_default();
         after.split(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse().ok()).unwrap_or_default()
@@ -171,6 +175,9 @@ fn busiest(dump: &str, count: usize) -> Vec<&str> {
 fn say(what: &str) {
     println!("\n== {what}");
 }
+
+/// How often what is shown is renewed.
+const GLANCE: Duration = Duration::from_millis(200);
 
 /// Ctrl-C and SIGTERM, from now on: requests to take everything down, not the end.
 struct Interrupts(Receiver<()>);

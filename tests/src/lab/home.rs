@@ -27,6 +27,11 @@ impl Home {
         Ok(home)
     }
 
+    /// What the names of all that is this laboratory's begin with.
+    pub fn prefix(&self) -> String {
+        self.pins.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     /// Where `name` is, whether or not it exists.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)

@@ -1,0 +1,77 @@
+//! Can a build that was made for testing be mistaken for one to run?
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use router_tests::lab::{Finished, Home, Program, binary};
+
+#[test]
+fn a_debug_build_refuses_to_listen_beyond_loopback() -> Result<()> {
+    let Some(debug_build) = debug_build() else { return Ok(()) };
+    let refused = listen(&debug_build, &[])?;
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    for word in ["quic-router: ", NOBODYS, "--allow-test-build"] {
+        assert!(refused.stderr.contains(word), "does not say {word}: {}", refused.stderr);
+    }
+    Ok(())
+}
+
+#[test]
+fn unless_told_to() -> Result<()> {
+    let Some(debug_build) = debug_build() else { return Ok(()) };
+    // It gets as far as asking the kernel for the address, which this host does not have.
+    let refused = listen(&debug_build, &["--allow-test-build"])?;
+    assert_eq!(refused.status.code(), Some(4), "{refused:?}");
+    assert!(!refused.stderr.contains("--allow-test-build"), "{}", refused.stderr);
+    Ok(())
+}
+
+#[test]
+fn a_release_is_not_asked() -> Result<()> {
+    let refused = listen(&binary()?, &[])?;
+    assert_eq!(refused.status.code(), Some(4), "{refused:?}");
+    assert!(!refused.stderr.contains("--allow-test-build"), "{}", refused.stderr);
+    Ok(())
+}
+
+#[test]
+fn each_says_what_it_is() -> Result<()> {
+    assert!(version(&binary()?)?.contains("release"), "{}", version(&binary()?)?);
+    if let Some(debug_build) = debug_build() {
+        assert!(version(&debug_build)?.contains("debug"), "{}", version(&debug_build)?);
+    }
+    Ok(())
+}
+
+/// Runs a build outside of any laboratory, on an address that no host has (RFC 5737).
+fn listen(binary: &Path, flags: &[&str]) -> Result<Finished> {
+    static RUNS: AtomicU32 = AtomicU32::new(0);
+    let home = Home::new(&format!("qr-{}-build{}", std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed)))?;
+    home.write_certificate("nobody", &["nobody.test"])?;
+    let mut command = Command::new(binary);
+    command.args(["run", "--listen", &format!("{NOBODYS}:443"), "--engine", "userspace", "--workers", "1"]).args(flags);
+    command.arg("--cert").arg(home.path("nobody.pem")).arg("--key").arg(home.path("nobody.key"));
+    command.arg("--state-dir").arg(home.path("state")).arg("--control").arg(home.control());
+    Program::start("quic-router run", &mut command)?.finish(Duration::from_secs(10))
+}
+
+fn version(binary: &Path) -> Result<String> {
+    let said = Program::start("quic-router version", Command::new(binary).args(["version", "--build"]))?;
+    Ok(said.finish(Duration::from_secs(10))?.succeeded().context("version --build")?.stdout)
+}
+
+/// The debug build, where there is one to test.
+fn debug_build() -> Option<PathBuf> {
+    let path = std::env::var_os("QUIC_ROUTER_DEV_BIN");
+    if path.is_none() {
+        eprintln!("not tested: QUIC_ROUTER_DEV_BIN does not say where the debug build is; cargo xtask test does");
+    }
+    path.map(PathBuf::from)
+}
+
+const NOBODYS: &str = "192.0.2.1";
