@@ -218,8 +218,11 @@ async fn serve(plan: Plan, shared: Shared, stats: Arc<WorkerStats>, mut channels
     let Command::Stop { grace } =
         channels.commands.recv().await.unwrap_or(Command::Stop { grace: Duration::ZERO });
     reception.draining.set(true);
-    let hurry = async { drop(channels.commands.recv().await) };
-    stop(&endpoints, &edge, async { drop(timeout(grace, hurry).await) }).await;
+    let out_of_patience = async {
+        // Over when the grace is, or when the agent says it again.
+        let _ = timeout(grace, channels.commands.recv()).await;
+    };
+    stop(&endpoints, &edge, out_of_patience).await;
     drop(shared.living);
 }
 
