@@ -155,7 +155,8 @@ impl Layout {
     pub fn decode(self, cid: &ConnectionId) -> Option<Owner> {
         let [word, ..] = cid.words();
         let server_id = word.swap_bytes() >> 32;
-        (cid.len() == usize::from(self.length)).then_some(Owner { node: (server_id >> 8) as u16, slot: server_id as u8 })
+        (cid.len() == usize::from(self.length))
+            .then_some(Owner { node: (server_id >> 8) as u16, slot: server_id as u8 })
     }
 }
 
@@ -163,7 +164,8 @@ impl Layout {
 #[inline(always)]
 fn keep_first(len: usize, b: [u8; MAX_LENGTH]) -> [u8; MAX_LENGTH] {
     let first = u64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) & mask(len);
-    let second = u64::from_le_bytes([b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]]) & mask(len.saturating_sub(8));
+    let second =
+        u64::from_le_bytes([b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]]) & mask(len.saturating_sub(8));
     let last = u32::from_le_bytes([b[16], b[17], b[18], b[19]]) & mask(len.saturating_sub(16)) as u32;
     let mut kept = [0; MAX_LENGTH];
     let (words, rest) = kept.as_chunks_mut::<8>();

@@ -17,8 +17,8 @@ use router_common::{
     connection_id::ConnectionId,
     frame::Endpoint,
     maps::{
-        ASSIGNMENT_SIZE, Assigned, CID_CONFIGS, CidConfig, Counters, Flow, FlowKey, Hop, LISTENERS_MAX,
-        Listener, ListenerKey, Listens, Port, SLOTS, Secrets, Settings, Slot, SlotCounters, Stage,
+        ASSIGNMENT_SIZE, Assigned, CID_CONFIGS, CidConfig, Counters, Flow, FlowKey, Hop, LISTENERS_MAX, Listener,
+        ListenerKey, Listens, Port, SLOTS, Secrets, Settings, Slot, SlotCounters, Stage,
     },
     reason::Reason,
     steer::Tables,

@@ -1,24 +1,21 @@
 //! Does every packet of the table get the same verdict, whoever decides?
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     fs,
-    net::{IpAddr, SocketAddr},
     process::Command,
 };
 
 use anyhow::{Context, Result};
 
 use router_common::{
-    connection_id::{ConnectionId, Layout},
-    frame::{Address, Endpoint},
-    maps::{CidConfig, Flow, ListenerKey, Settings, Slot, SlotState},
+    maps::Flow,
     reason::{Fate, Reason},
-    steer::{self, Tables, Verdict},
+    steer::{self, Verdict},
 };
 use router_tests::{
     lab::{Lab, Running, Snapshot, run, wire::Sender},
-    packets::{CID_LENGTH, LISTENERS, NODE_ID, PLANTED_FLOWS, SLOTS, cases},
+    packets::{LISTENERS, NODE_ID, PLANTED_FLOWS, SLOTS, World, cases},
 };
 
 #[test]
@@ -163,59 +160,3 @@ fn by_slot(lab: &Running) -> Result<BTreeMap<u8, u64>> {
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 const XDP_REDIRECT: u32 = 4;
-
-/// The world of the table, in memory.
-struct World {
-    listeners: Vec<ListenerKey>,
-    flows: HashMap<ConnectionId, u8>,
-}
-
-impl World {
-    fn new() -> Self {
-        let flows = PLANTED_FLOWS.map(|(cid, slot)| (ConnectionId::new(cid).expect("at most 20 octets"), slot));
-        Self { listeners: LISTENERS.map(key).into(), flows: flows.into() }
-    }
-}
-
-fn key(listener: SocketAddr) -> ListenerKey {
-    let address = match listener.ip() {
-        IpAddr::V4(v4) => Address::ipv4(v4.octets()),
-        IpAddr::V6(v6) => Address::new(v6.octets()),
-    };
-    ListenerKey::exact(&Endpoint { address, port: listener.port() })
-}
-
-impl Tables for World {
-    type Flow = ();
-
-    fn settings(&self) -> Option<Settings> {
-        Some(Settings::new(NODE_ID, CID_LENGTH, 1))
-    }
-
-    fn listens(&self, destination: &Endpoint) -> bool {
-        let keys = [ListenerKey::exact(destination), ListenerKey::wildcard(destination)];
-        self.listeners.iter().any(|listener| keys.contains(listener))
-    }
-
-    fn flow(&self, cid: &ConnectionId) -> Option<((), u8)> {
-        self.flows.get(cid).map(|&slot| ((), slot))
-    }
-
-    fn cid_config(&self, rotation: u8) -> Option<CidConfig> {
-        let layout = Layout::new(0, CID_LENGTH).expect("a legal layout");
-        (rotation < 7).then(|| if rotation == 0 { CidConfig::clear(layout) } else { CidConfig::default() })
-    }
-
-    fn slot(&self, slot: u8) -> Option<Slot> {
-        let state = if slot < SLOTS { SlotState::Active } else { SlotState::Free };
-        Some(Slot::new(state, 0, 1))
-    }
-
-    fn assigned(&self, hash: u64) -> Option<u8> {
-        Some((hash % u64::from(SLOTS)) as u8)
-    }
-
-    fn hash_seed(&self) -> Option<[u64; 2]> {
-        Some([1, 2])
-    }
-}

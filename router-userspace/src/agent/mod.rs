@@ -7,8 +7,8 @@
 //!                       SIGTERM, SIGINT ─► stop: drain, close, detach
 //! ```
 
-pub mod api;
 mod answers;
+pub mod api;
 mod assignment;
 mod control;
 mod engine;
@@ -106,10 +106,8 @@ pub struct DetachReport {
 /// If it does run.
 pub fn detach(bpf_dir: &Path, control: &Path) -> Result<DetachReport, StartError> {
     control::refuse_if_answered(control)?;
-    let mut removed: Vec<String> = datapath::remove_stale(bpf_dir)?
-        .into_iter()
-        .map(|name| bpf_dir.join(name).display().to_string())
-        .collect();
+    let mut removed: Vec<String> =
+        datapath::remove_stale(bpf_dir)?.into_iter().map(|name| bpf_dir.join(name).display().to_string()).collect();
     if fs::remove_file(control).is_ok() {
         removed.push(control.display().to_string());
     }

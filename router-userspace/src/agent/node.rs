@@ -163,8 +163,9 @@ impl Node {
     pub(super) fn set_draining(&self, slot: u8, draining: bool) -> Result<(), StartError> {
         let workers = self.workers.borrow();
         let Some(worker) = workers.iter().find(|worker| worker.slot() == slot) else {
-            return Err(StartError::refused(format!("slot {slot}: no worker is there"))
-                .with_hint("quic-router workers list"));
+            return Err(
+                StartError::refused(format!("slot {slot}: no worker is there")).with_hint("quic-router workers list")
+            );
         };
         let others_active = workers
             .iter()

@@ -45,10 +45,7 @@ pub(super) fn listeners(config: &Config) -> Vec<(ListenerKey, Listener)> {
 }
 
 /// Every listener's sockets, one for each slot.
-pub(super) fn open_sockets(
-    config: &Config,
-    slots: &[(u8, u32)],
-) -> Result<Vec<(Listener, SocketsBySlot)>, StartError> {
+pub(super) fn open_sockets(config: &Config, slots: &[(u8, u32)]) -> Result<Vec<(Listener, SocketsBySlot)>, StartError> {
     let open = |(listener, id): (&crate::config::Listener, u16)| {
         let sockets = udp::open(listener.address, slots.len())?;
         Ok((Listener::new(id), slots.iter().map(|&(slot, _)| slot).zip(sockets).collect()))

@@ -59,7 +59,8 @@ mod tests {
     #[test]
     fn each_purpose_has_its_own_key() {
         let secrets = Secrets::new(&[7; 32]);
-        let labels: [&[u8]; 4] = [b"stateless reset", b"address validation tokens", b"session tickets", b"assignment hash"];
+        let labels: [&[u8]; 4] =
+            [b"stateless reset", b"address validation tokens", b"session tickets", b"assignment hash"];
         let keys: std::collections::HashSet<_> = labels.iter().map(|label| secrets.derive(label)).collect();
         assert_eq!(keys.len(), labels.len());
         assert_eq!(secrets.ticket_secret(), Secrets::new(&[7; 32]).ticket_secret());

@@ -65,8 +65,12 @@ impl State {
         };
         let mode = fs::metadata(&path).map_err(|e| failed(&path, e))?.permissions().mode();
         if mode & 0o077 != 0 {
-            return Err(StartError::refused(format!("{}: others can read it (mode {:o})", path.display(), mode & 0o777))
-                .with_hint(format!("chmod 600 {}", path.display())));
+            return Err(StartError::refused(format!(
+                "{}: others can read it (mode {:o})",
+                path.display(),
+                mode & 0o777
+            ))
+            .with_hint(format!("chmod 600 {}", path.display())));
         }
         let master = <[u8; 32]>::try_from(master).map_err(|master| {
             StartError::refused(format!("{}: {} octets, not 32", path.display(), master.len()))
@@ -80,8 +84,7 @@ impl State {
         let path = self.directory.join(name);
         let new = self.directory.join(format!("{name}.new"));
         let write = || -> io::Result<()> {
-            let mut file =
-                OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
+            let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
             file.write_all(contents)?;
             file.sync_all()?;
             fs::rename(&new, &path)

@@ -24,7 +24,8 @@ use crate::datapath::{FlowWriter, monotonic_now};
 /// `idle` is the connections' idle timeout.
 pub(super) fn start(writer: FlowWriter, idle: Duration, swept: Arc<AtomicU64>) -> std::io::Result<Sweeper> {
     let (sender, receiver) = mpsc::channel();
-    let thread = thread::Builder::new().name("sweeper".to_owned()).spawn(move || run(writer, idle, &receiver, &swept))?;
+    let thread =
+        thread::Builder::new().name("sweeper".to_owned()).spawn(move || run(writer, idle, &receiver, &swept))?;
     Ok(Sweeper { sender, _thread: thread })
 }
 

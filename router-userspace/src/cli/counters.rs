@@ -39,8 +39,7 @@ fn render(counters: &api::Counters, all: bool) -> String {
         let closes = if stage.closes { "yes" } else { "no (packets were on their way while it was read)" };
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{}: {} received, sums close: {closes}", stage.name, stage.received);
-        for (fate, reasons) in
-            [("passed", &stage.passed), ("dropped", &stage.dropped), ("delivered", &stage.delivered)]
+        for (fate, reasons) in [("passed", &stage.passed), ("dropped", &stage.dropped), ("delivered", &stage.delivered)]
         {
             text.push_str(&render_reasons(fate, reasons, all));
         }

@@ -39,16 +39,14 @@ impl Explain {
         }
         let wrong = |e: &dyn std::fmt::Display| Failed::new(Exit::No, format!("{}: {e}", path.display()));
         let capture = fs::read(path).map_err(|e| wrong(&e))?;
-        let frames = pcap(&capture).map_err(|e| {
-            wrong(&e).with_hint(Some("tcpdump -r FILE -w NEW.pcap, which writes a classic capture"))
-        })?;
+        let frames = pcap(&capture)
+            .map_err(|e| wrong(&e).with_hint(Some("tcpdump -r FILE -w NEW.pcap, which writes a classic capture")))?;
         Ok(frames.into_iter().map(|frame| frame.iter().map(|octet| format!("{octet:02x}")).collect()).collect())
     }
 }
 
 fn render(explanation: &api::Explanation) -> String {
-    let steps: String =
-        explanation.steps.iter().map(|step| format!("{:<9} {}\n", step.step, step.finding)).collect();
+    let steps: String = explanation.steps.iter().map(|step| format!("{:<9} {}\n", step.step, step.finding)).collect();
     format!("{steps}verdict   {} ({})\n", explanation.verdict, explanation.reason)
 }
 

@@ -88,13 +88,13 @@ impl DatapathError {
         match self {
             Self::NoBpffs(_) => Some("mount -t bpf bpf /sys/fs/bpf".to_owned()),
             Self::InUse(path) => Some(format!("another bpf_dir than {}, or stop that agent", path.display())),
-            Self::NotPermitted => {
-                Some("running as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; or engine = \"userspace\"".to_owned())
-            }
+            Self::NotPermitted => Some(
+                "running as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; or engine = \"userspace\"".to_owned(),
+            ),
             Self::NoInterface(_) => Some("ip link show".to_owned()),
-            Self::OtherProgram { interface, .. } => Some(format!(
-                "`ip link set dev {interface} xdp off` if nobody needs it, or engine = \"reuseport\""
-            )),
+            Self::OtherProgram { interface, .. } => {
+                Some(format!("`ip link set dev {interface} xdp off` if nobody needs it, or engine = \"reuseport\""))
+            }
             Self::Attach { .. } => Some("engine = \"reuseport\", which needs no XDP".to_owned()),
             _ => None,
         }

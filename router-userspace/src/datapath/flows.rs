@@ -78,6 +78,5 @@ fn get(map: &FlowMap, cid: &ConnectionId) -> Option<Flow> {
 
 /// Nanoseconds of CLOCK_MONOTONIC, the clock of the flow table.
 pub fn monotonic_now() -> u64 {
-    clock_gettime(ClockId::CLOCK_MONOTONIC)
-        .map_or(0, |now| now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |now| now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
 }

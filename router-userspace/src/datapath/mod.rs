@@ -24,8 +24,8 @@ use aya::{
     programs::{SkReuseport, TestRun as _, Xdp},
 };
 use router_common::maps::{
-    ASSIGNMENT_SIZE, Assigned, CidConfig, Counters, Listener, ListenerKey, Port, Secrets, Settings, Slot,
-    SlotCounters, Stage, names,
+    ASSIGNMENT_SIZE, Assigned, CidConfig, Counters, Listener, ListenerKey, Port, Secrets, Settings, Slot, SlotCounters,
+    Stage, names,
 };
 
 pub use self::{
@@ -82,13 +82,8 @@ impl Datapath {
             pins.pin_map(&ebpf, name)?;
         }
         object::load_programs(&mut ebpf)?;
-        let mut datapath = Self {
-            ebpf,
-            pins,
-            settings: initial.settings,
-            attachments: BTreeMap::new(),
-            _kernel_log: kernel_log,
-        };
+        let mut datapath =
+            Self { ebpf, pins, settings: initial.settings, attachments: BTreeMap::new(), _kernel_log: kernel_log };
         datapath.fill_in(initial)?;
         Ok(datapath)
     }

@@ -20,7 +20,18 @@ macro_rules! contract {
 }
 
 contract!(
-    Assigned, CidConfig, Counters, Flow, FlowKey, Listener, ListenerKey, Port, Secrets, Settings, Slot, SlotCounters
+    Assigned,
+    CidConfig,
+    Counters,
+    Flow,
+    FlowKey,
+    Listener,
+    ListenerKey,
+    Port,
+    Secrets,
+    Settings,
+    Slot,
+    SlotCounters
 );
 
 // SAFETY: `Contract` is implemented here alone, for types of `router_common::maps`, whose

@@ -37,19 +37,19 @@ use tokio::{
     time::timeout,
 };
 
-pub use self::{
-    admission::Admission,
-    flows::{FlowTable, NoFlows},
-    generator::random as random_connection_id,
-    stats::WorkerStats,
-    tables::{NodeTables, Placement, View},
-};
 use self::{
     accept::Reception,
     flows::Flows,
     generator::SteeredGenerator,
     inbox::Inboxes,
     socket::{Ownership, SteeredSocket},
+};
+pub use self::{
+    admission::Admission,
+    flows::{FlowTable, NoFlows},
+    generator::random as random_connection_id,
+    stats::WorkerStats,
+    tables::{NodeTables, Placement, View},
 };
 use crate::edge::Edge;
 
@@ -215,8 +215,7 @@ async fn serve(plan: Plan, shared: Shared, stats: Arc<WorkerStats>, mut channels
     let _ = channels.ready.send(Ok(()));
 
     // The agent keeps the other end for as long as it runs; without it there is nobody to serve for.
-    let Command::Stop { grace } =
-        channels.commands.recv().await.unwrap_or(Command::Stop { grace: Duration::ZERO });
+    let Command::Stop { grace } = channels.commands.recv().await.unwrap_or(Command::Stop { grace: Duration::ZERO });
     reception.draining.set(true);
     let out_of_patience = async {
         // Over when the grace is, or when the agent says it again.
@@ -248,8 +247,7 @@ fn endpoint(
     let owner = Owner { node: shared.tables.settings().node_id(), slot };
     let flows = reception.flows.clone();
     let mut endpoint_config = EndpointConfig::new(Arc::clone(&shared.reset_key));
-    endpoint_config
-        .cid_generator(move || Box::new(SteeredGenerator::new(layout, owner, flows.clone())));
+    endpoint_config.cid_generator(move || Box::new(SteeredGenerator::new(layout, owner, flows.clone())));
     Endpoint::new_with_abstract_socket(endpoint_config, Some(config), Arc::new(socket), Arc::new(TokioRuntime))
 }
 

@@ -61,8 +61,7 @@ impl SteeredSocket {
             ready!(self.udp.poll_recv_ready(cx))?;
             // An error here is the report of an ICMP message, which anybody can forge, or
             // "would block": either way the next datagram is what counts.
-            let received =
-                self.udp.try_io(Interest::READABLE, || self.state.recv((&self.udp).into(), bufs, metas));
+            let received = self.udp.try_io(Interest::READABLE, || self.state.recv((&self.udp).into(), bufs, metas));
             if let Ok(count) = received {
                 for (buf, meta) in bufs.iter_mut().zip(metas.iter_mut()).take(count) {
                     self.ownership.keep_own(buf, meta);
@@ -132,7 +131,10 @@ impl AsyncUdpSocket for SteeredSocket {
 
 impl fmt::Debug for SteeredSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SteeredSocket").field("slot", &self.ownership.slot).field("udp", &self.udp).finish_non_exhaustive()
+        f.debug_struct("SteeredSocket")
+            .field("slot", &self.ownership.slot)
+            .field("udp", &self.udp)
+            .finish_non_exhaustive()
     }
 }
 

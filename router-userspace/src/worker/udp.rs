@@ -49,7 +49,9 @@ impl OpenError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::InUse(address) => Some(format!("`ss -ulpn sport = :{}` names the process", address.port())),
-            Self::Foreign { .. } => Some("stop that process: the kernel would give it packets of our connections".to_owned()),
+            Self::Foreign { .. } => {
+                Some("stop that process: the kernel would give it packets of our connections".to_owned())
+            }
             Self::System { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some("running as root or with CAP_NET_BIND_SERVICE".to_owned())
             }

@@ -99,10 +99,7 @@ impl Bench {
             settings: Settings::new(NODE, layout.length(), 1),
             secrets: Secrets::new([1, 2]),
             cid_configs: vec![(layout.rotation(), CidConfig::clear(layout))],
-            listeners: vec![
-                (ListenerKey::exact(&any), Listener::new(0)),
-                (ListenerKey::exact(&one), Listener::new(1)),
-            ],
+            listeners: vec![(ListenerKey::exact(&any), Listener::new(0)), (ListenerKey::exact(&one), Listener::new(1))],
         };
         let size = Size { flows: flows.max(1024), cpus: possible_cpus() };
         let mut datapath = Datapath::load(pins, &size, &initial, None)?;

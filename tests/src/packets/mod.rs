@@ -5,8 +5,12 @@
 
 mod cases;
 pub mod quic;
+mod world;
 
-pub use self::cases::{CID_LENGTH, Case, LISTENERS, NODE_ID, PLANTED_FLOWS, SLOTS, cases, cid};
+pub use self::{
+    cases::{CID_LENGTH, Case, LISTENERS, NODE_ID, PLANTED_FLOWS, SLOTS, cases, cid},
+    world::World,
+};
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
