@@ -1,131 +1,136 @@
-//! What kind of build this is, so that one kind cannot be mistaken for another.
+//! What this build is, so that it can't be mistaken for another.
 //!
-//! Five concurrent clients once brought down an HAProxy that everybody took for a
-//! production build: it was a sanitizer-built interop image. A debug or sanitizer build of
-//! ours therefore says what it is, and does not listen where real clients are.
+//! The rule this file keeps: a build that is slow by design (debug assertions, sanitizers)
+//! says so wherever it is asked, and does not serve the public unless somebody insists.
 
-use std::{fmt, net::SocketAddr};
+use std::net::SocketAddr;
 
 use serde::Serialize;
 
-use crate::{agent::api::SCHEMA, config::Config};
+/// Name of the program.
+pub const NAME: &str = "quic-router";
 
-/// Everything that tells builds apart.
-#[derive(Clone, Debug, Serialize)]
-pub struct Identity {
-    /// [`SCHEMA`]
-    pub schema: u32,
-    /// The package's version.
-    pub version: &'static str,
-    /// The commit it was built from, where known.
+/// How this program was built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Build {
+    /// Commit of the sources, shortened; none outside a repository.
     pub commit: Option<&'static str>,
-    /// Cargo's profile.
-    pub profile: &'static str,
-    /// Whether debug assertions are compiled in.
-    pub debug_assertions: bool,
-    /// The sanitizer it was built with.
-    pub sanitizer: Option<&'static str>,
-    /// The compiler.
+    /// `rustc --version`
     pub rustc: Option<&'static str>,
-    /// Whether it is fit for production.
-    pub production: bool,
+    /// Cargo profile and optimisation level.
+    pub profile: Option<&'static str>,
+    /// Whether overflows and invariants are checked at run time.
+    pub debug_assertions: bool,
+    /// The sanitizer that instruments every memory access, if one does.
+    pub sanitizer: Option<&'static str>,
+    /// Cargo features beyond the default ones.
+    pub features: &'static [&'static str],
+    /// Why it is not fit for production; none if it is.
+    pub test_build: Option<&'static str>,
 }
 
-/// This build's identity.
-pub fn identity() -> Identity {
-    Identity {
-        schema: SCHEMA,
-        version: env!("CARGO_PKG_VERSION"),
+/// The build that is running.
+pub fn build() -> Build {
+    Build {
         commit: option_env!("QUIC_ROUTER_COMMIT"),
-        profile: option_env!("QUIC_ROUTER_PROFILE").unwrap_or("unknown"),
-        debug_assertions: cfg!(debug_assertions),
-        sanitizer: sanitizer(),
         rustc: option_env!("QUIC_ROUTER_RUSTC"),
-        production: is_test_build().is_none(),
+        profile: option_env!("QUIC_ROUTER_PROFILE"),
+        debug_assertions: cfg!(debug_assertions),
+        sanitizer: option_env!("QUIC_ROUTER_SANITIZER"),
+        features: FEATURES,
+        test_build: is_test_build(),
     }
 }
 
-/// In a few words.
+/// The build in one line: profile, what makes it a test build, features.
 pub fn summary() -> String {
-    let identity = identity();
-    match is_test_build() {
-        Some(why) => format!("test build: {why}"),
-        None => format!("{} build", identity.profile),
+    let build = build();
+    let mut parts = vec![build.profile.unwrap_or("unknown profile").to_owned()];
+    if build.debug_assertions {
+        parts.push("debug assertions".to_owned());
+    }
+    if let Some(sanitizer) = build.sanitizer {
+        parts.push(format!("{sanitizer} sanitizer"));
+    }
+    if !build.features.is_empty() {
+        parts.push(format!("features {}", build.features.join(" ")));
+    }
+    parts.join(", ")
+}
+
+/// Why this build is for tests only; none if it is fit for production.
+pub fn is_test_build() -> Option<&'static str> {
+    if option_env!("QUIC_ROUTER_SANITIZER").is_some() {
+        Some("a sanitizer checks every memory access")
+    } else if cfg!(debug_assertions) {
+        Some("debug assertions are on")
+    } else {
+        None
     }
 }
 
-/// Why this build is not one for production.
-pub fn is_test_build() -> Option<String> {
-    if let Some(sanitizer) = sanitizer() {
-        return Some(format!("built with the {sanitizer} sanitizer"));
-    }
-    cfg!(debug_assertions).then(|| "debug assertions are compiled in".to_owned())
-}
-
-/// Refuses addresses on which a test build might be taken for a production one.
+/// Refuses to let a test build listen where the public could reach it: beyond loopback, unless
+/// `allow`ed or in a network namespace of its own (a test's lab).
 ///
 /// # Errors
-/// One sentence that says why, and what to do, unless the build is one for production, the
-/// operator `allow`ed it, the addresses are loopback, or the network namespace is private.
-pub fn refuse_public_listen(addresses: &[SocketAddr], allow: bool, private_namespace: bool) -> Result<(), String> {
+/// One sentence: which address, why not, and the way out.
+pub fn refuse_public_listen(listeners: &[SocketAddr], allow: bool, in_private_netns: bool) -> Result<(), String> {
     match is_test_build() {
-        Some(why) if !allow => refuse(addresses, &why, private_namespace),
+        Some(reason) if !allow && !in_private_netns => refuse_beyond_loopback(listeners, reason),
         _ => Ok(()),
     }
 }
 
-fn refuse(addresses: &[SocketAddr], why: &str, private_namespace: bool) -> Result<(), String> {
-    let harmless = |address: &&SocketAddr| {
-        let ip = address.ip().to_canonical();
-        ip.is_loopback() || (private_namespace && Config::is_private(ip))
-    };
-    match addresses.iter().find(|address| !harmless(address)) {
+fn refuse_beyond_loopback(listeners: &[SocketAddr], reason: &str) -> Result<(), String> {
+    match listeners.iter().find(|address| !address.ip().to_canonical().is_loopback()) {
         None => Ok(()),
         Some(address) => Err(format!(
-            "listener {address}: this is a test build ({why}): it is slow, runs out under load, and must not be \
-             taken for a production one; build with `cargo build --release`, or pass --allow-test-build"
+            "listener {address}: this is a test build ({reason}) and the address is not loopback: such builds are \
+             slow and give out under load (five concurrent clients once brought down a sanitizer-built HAProxy \
+             interop image that was used as if it were production); build with `cargo build --release`, or insist \
+             with --allow-test-build"
         )),
     }
 }
 
-fn sanitizer() -> Option<&'static str> {
-    option_env!("QUIC_ROUTER_SANITIZER").filter(|name| !name.is_empty())
-}
-
-impl fmt::Display for Identity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "quic-router {}", self.version)?;
-        writeln!(f, "commit            {}", self.commit.unwrap_or("unknown"))?;
-        writeln!(f, "profile           {}", self.profile)?;
-        writeln!(f, "debug assertions  {}", if self.debug_assertions { "yes" } else { "no" })?;
-        writeln!(f, "sanitizer         {}", self.sanitizer.unwrap_or("none"))?;
-        writeln!(f, "compiler          {}", self.rustc.unwrap_or("unknown"))?;
-        writeln!(f, "features          none")?;
-        writeln!(f, "for production    {}", if self.production { "yes" } else { "no" })
-    }
-}
+/// This package has no optional features; each that comes is listed here behind its `cfg!`.
+const FEATURES: &[&str] = &[];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_test_build_stays_where_no_real_client_is() {
-        let refused = |address: &str, private| refuse(&[address.parse().unwrap()], "reason", private).is_err();
-        assert!(!refused("127.0.0.1:443", false));
-        assert!(!refused("[::1]:443", false));
-        assert!(refused("0.0.0.0:443", false));
-        assert!(refused("192.0.2.1:443", false));
-        assert!(refused("10.0.0.1:443", false));
-        assert!(!refused("10.0.0.1:443", true));
-        assert!(refused("0.0.0.0:443", true));
+    fn listeners(addresses: &[&str]) -> Vec<SocketAddr> {
+        addresses.iter().map(|address| address.parse().unwrap()).collect()
     }
 
     #[test]
-    fn the_error_says_why_and_what_to_do() {
-        let error = refuse(&["0.0.0.0:443".parse().unwrap()], "debug assertions are compiled in", false).unwrap_err();
-        for part in ["0.0.0.0:443", "debug assertions", "--release", "--allow-test-build"] {
-            assert!(error.contains(part), "{error}");
+    fn loopback_is_never_refused() {
+        let loopback = listeners(&["127.0.0.1:443", "127.9.9.9:1", "[::1]:443", "[::ffff:127.0.0.1]:443"]);
+        assert_eq!(refuse_beyond_loopback(&loopback, "because"), Ok(()));
+    }
+
+    #[test]
+    fn any_other_address_is_refused_by_name_with_the_way_out() {
+        for public in ["0.0.0.0:443", "[::]:443", "10.0.0.1:443", "192.0.2.1:443", "[2001:db8::1]:443"] {
+            let error = refuse_beyond_loopback(&listeners(&["127.0.0.1:443", public]), "because").unwrap_err();
+            for word in [public, "because", "cargo build --release", "--allow-test-build"] {
+                assert!(error.contains(word), "{word} is not in: {error}");
+            }
         }
+    }
+
+    #[test]
+    fn who_insists_or_has_a_namespace_of_his_own_may() {
+        let public = listeners(&["192.0.2.1:443"]);
+        assert_eq!(refuse_public_listen(&public, true, false), Ok(()));
+        assert_eq!(refuse_public_listen(&public, false, true), Ok(()));
+        assert_eq!(refuse_public_listen(&public, false, false).is_err(), is_test_build().is_some());
+    }
+
+    #[test]
+    fn a_build_with_debug_assertions_says_so() {
+        assert_eq!(summary().contains("debug assertions"), cfg!(debug_assertions));
+        assert_eq!(build().test_build.is_some(), cfg!(debug_assertions) || build().sanitizer.is_some());
     }
 }

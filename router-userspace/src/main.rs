@@ -1,5 +1,7 @@
-//! The `quic-router` binary.
+//! The binary `quic-router`: its command line lives in the library, where tests reach it.
 
-fn main() -> std::process::ExitCode {
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
     router_userspace::cli::main()
 }

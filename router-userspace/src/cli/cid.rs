@@ -1,64 +1,176 @@
-//! `cid`: connection IDs by hand.
+//! `quic-router cid`: what a connection ID says, and fresh ones that say what they should.
 
-use std::{fmt::Write as _, process::ExitCode};
+use std::{fmt, str::FromStr};
 
-use clap::{Args, Subcommand};
-
-use super::{Output, Places, client::Agent, fail::Failed, text::show};
+use super::{
+    Json,
+    client::Client,
+    fail::{Exit, Fail},
+    output::{self, Align::Left, Table},
+};
 use crate::agent::api;
 
-#[derive(Args, Debug)]
-pub(super) struct Cid {
-    #[command(subcommand)]
-    what: What,
-    #[command(flatten)]
-    output: Output,
-}
-
-#[derive(Debug, Subcommand)]
-enum What {
-    /// What a connection ID says, and whether it is routable
+/// Decode connection IDs, or generate one
+#[derive(clap::Subcommand, Debug)]
+pub(super) enum Cid {
+    /// Say where packets with this connection ID go, and why
     Decode {
-        /// Connection ID, hex
-        hex: String,
+        /// The connection ID, in hex
+        #[arg(value_name = "HEX")]
+        cid: Hex,
+        #[command(flatten)]
+        json: Json,
     },
-    /// A fresh connection ID
+    /// Make a connection ID as a worker would issue it
     Generate {
-        /// The slot it is to belong to
-        #[arg(long, default_value_t = 0)]
+        /// The worker's slot, 0 to 255
+        #[arg(long, value_name = "N", default_value_t = 0)]
         slot: u8,
+        #[command(flatten)]
+        json: Json,
     },
 }
 
 impl Cid {
-    pub(super) fn carry_out(&self, places: &Places) -> Result<ExitCode, Failed> {
-        let agent = Agent::at(places);
-        let ask = || match &self.what {
-            What::Decode { hex } => agent.get(&format!("/v1/connection-id/{hex}")),
-            What::Generate { slot } => agent.post(&format!("/v1/connection-id?slot={slot}"), &()),
+    pub(super) fn execute(&self, client: &Client) -> Result<Exit, Fail> {
+        let (answer, json) = match self {
+            Self::Decode { cid, json } => (client.get(&format!("/v1/connection-id/{cid}"))?, json),
+            Self::Generate { slot, json } => (client.post(&format!("/v1/connection-id?slot={slot}"), "")?, json),
         };
-        show(self.output.json, None, ask, render)?;
-        Ok(ExitCode::SUCCESS)
+        let decoded: api::DecodedCid = answer.read()?;
+        output::print(&match self {
+            _ if json.json => answer.json() + "\n",
+            Self::Decode { .. } => text(&decoded),
+            Self::Generate { .. } => format!("{}\n", decoded.cid),
+        })?;
+        Ok(Exit::Done)
     }
 }
 
-fn render(cid: &api::DecodedCid) -> String {
-    let mut text = String::new();
-    let mut line = |name: &str, value: String| {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{name:<14} {value}");
-    };
-    line("connection ID", cid.cid.clone());
-    line("octets", format!("{} (self-described rest: {})", cid.length, cid.length_bits));
-    line("rotation", cid.rotation.to_string());
-    for (name, value) in [("server ID", &cid.server_id), ("nonce", &cid.nonce)] {
+fn text(decoded: &api::DecodedCid) -> String {
+    let mut table = Table::new(0, &[Left, Left]);
+    table.row(["cid", &decoded.cid]);
+    table.row(["length", &output::plural(decoded.length.into(), "octet", "octets")]);
+    table.row(["rotation", &decoded.rotation.to_string()]);
+    table.row(["length bits", &decoded.length_bits.to_string()]);
+    let fields = [
+        ("server ID", decoded.server_id.clone()),
+        ("node", decoded.node.map(|node| node.to_string())),
+        ("slot", decoded.slot.map(|slot| slot.to_string())),
+        ("nonce", decoded.nonce.clone()),
+    ];
+    for (name, value) in fields {
         if let Some(value) = value {
-            line(name, value.clone());
+            table.row([name, &value]);
         }
     }
-    if let (Some(node), Some(slot)) = (cid.node, cid.slot) {
-        line("belongs to", format!("node {node}, slot {slot}"));
+    let routable = match &decoded.why_not {
+        None => "yes".to_owned(),
+        Some(why) => format!("no: {why}"),
+    };
+    table.row(["routable", &routable]);
+    table.text()
+}
+
+/// Octets on the command line: hexadecimal, with blanks, colons or dashes between if one likes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Hex(String);
+
+impl FromStr for Hex {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim().trim_start_matches("0x");
+        let digits: String = text.chars().filter(|c| !c.is_whitespace() && !matches!(c, ':' | '-')).collect();
+        if let Some(other) = digits.chars().find(|c| !c.is_ascii_hexdigit()) {
+            return Err(format!("{other:?} is not a hexadecimal digit"));
+        }
+        if digits.is_empty() || !digits.len().is_multiple_of(2) {
+            return Err(format!("{} hexadecimal digits are not whole octets", digits.len()));
+        }
+        Ok(Self(digits.to_ascii_lowercase()))
     }
-    line("routable", cid.why_not.as_ref().map_or("yes".to_owned(), |why| format!("no: {why}")));
-    text
+}
+
+impl fmt::Display for Hex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Hex {
+    /// The octets of a frame.
+    pub(super) fn of(octets: &[u8]) -> Self {
+        use fmt::Write as _;
+        Self(octets.iter().fold(String::with_capacity(2 * octets.len()), |mut text, octet| {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{octet:02x}");
+            text
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hex_is_read_as_people_write_it() {
+        for text in ["00ff10", "00:FF:10", " 00 ff 10\n", "0x00ff10", "00-ff-10"] {
+            assert_eq!(text.parse::<Hex>().unwrap().to_string(), "00ff10", "{text}");
+        }
+        for text in ["", "0", "abc", "0g", "0x", "é0"] {
+            assert!(text.parse::<Hex>().is_err(), "{text}");
+        }
+        assert_eq!(Hex::of(&[0, 255, 16]).to_string(), "00ff10");
+    }
+
+    #[test]
+    fn what_a_connection_id_says() {
+        let decoded = api::DecodedCid {
+            schema: 1,
+            cid: "1000070112233445".to_owned(),
+            length: 8,
+            rotation: 0,
+            length_bits: 16,
+            server_id: Some("000701".to_owned()),
+            node: Some(7),
+            slot: Some(1),
+            nonce: Some("12233445".to_owned()),
+            routable: true,
+            why_not: None,
+        };
+        let expected = "\
+cid          1000070112233445
+length       8 octets
+rotation     0
+length bits  16
+server ID    000701
+node         7
+slot         1
+nonce        12233445
+routable     yes
+";
+        assert_eq!(text(&decoded), expected);
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_says_why() {
+        let decoded = api::DecodedCid {
+            schema: 1,
+            cid: "ff".to_owned(),
+            length: 1,
+            rotation: 7,
+            length_bits: 31,
+            server_id: None,
+            node: None,
+            slot: None,
+            nonce: None,
+            routable: false,
+            why_not: Some("rotation 7".to_owned()),
+        };
+        let expected =
+            "cid          ff\nlength       1 octet\nrotation     7\nlength bits  31\nroutable     no: rotation 7\n";
+        assert_eq!(text(&decoded), expected);
+    }
 }

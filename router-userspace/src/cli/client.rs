@@ -1,4 +1,7 @@
-//! The agent's control socket, from the other side.
+//! Asks the agent: HTTP/1.1 over its control socket, one connection a request.
+//!
+//! The rule this room keeps: `--json` prints the agent's own answer, untouched, so that a field
+//! this program does not know yet reaches whoever asked.
 
 use std::{
     io,
@@ -7,80 +10,234 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use serde::{Serialize, de::DeserializeOwned};
-use tokio::{net::UnixStream, time::timeout};
+use serde::{Deserialize, de::DeserializeOwned};
+use tokio::{net::UnixStream, runtime::Runtime, task::LocalSet, time::timeout};
 
 use super::{
-    Places,
-    fail::{Exit, Failed},
+    fail::{Exit, Fail},
+    output,
 };
-use crate::{
-    agent::api,
-    config::{Config, StartFlags},
-};
+use crate::agent::api::{Failure, SCHEMA};
 
-/// An agent, by its control socket.
-pub(super) struct Agent {
+/// Where the control socket is, unless `--control` says otherwise.
+pub(super) const DEFAULT_CONTROL: &str = "/run/quic-router/control.sock";
+
+/// The agent behind a control socket.
+pub(super) struct Client {
     socket: PathBuf,
+    runtime: Runtime,
 }
 
-impl Agent {
-    /// The agent that `--control` names, else the configuration, else the default.
-    pub(super) fn at(places: &Places) -> Self {
-        let configured = || Config::load(&places.config, &StartFlags::default(), None).ok().map(|c| c.router.control);
-        let socket = places.control.clone().or_else(configured).unwrap_or_else(|| DEFAULT_SOCKET.into());
-        Self { socket }
-    }
+/// What the agent answered: JSON.
+pub(super) struct Answer(Bytes);
 
-    /// Asks for `path`.
-    pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failed> {
-        self.ask(Method::GET, path, Bytes::new())
-    }
-
-    /// Sends `body` to `path`.
-    pub(super) fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failed> {
-        let body = serde_json::to_vec(body).map_err(|e| Failed::new(Exit::Usage, e))?;
-        self.ask(Method::POST, path, body.into())
-    }
-
-    fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, Failed> {
+impl Client {
+    /// A client for the agent that listens on `socket`. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// If the system gives no runtime.
+    pub(super) fn new(socket: &Path) -> Result<Self, Fail> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|e| Failed::new(Exit::Kernel, format!("runtime: {e}")))?;
-        let asking = converse(&self.socket, method, path, body);
-        let (status, body) = runtime
-            .block_on(async { timeout(PATIENCE, asking).await })
-            .map_err(|_| self.unreachable("it does not answer"))?
-            .map_err(|e| self.unreachable(&e.to_string()))?;
+            .map_err(|error| Fail::new(Exit::Kernel, format!("starting a runtime: {error}")))?;
+        Ok(Self { socket: socket.to_owned(), runtime })
+    }
+
+    /// `GET target`
+    ///
+    /// # Errors
+    /// If no agent can be reached, or if it refuses, in its own words.
+    pub(super) fn get(&self, target: &str) -> Result<Answer, Fail> {
+        self.ask(Method::GET, target, Bytes::new())
+    }
+
+    /// `POST target` with a JSON body, which may be empty.
+    ///
+    /// # Errors
+    /// Like [`Self::get`].
+    pub(super) fn post(&self, target: &str, body: impl Into<Bytes>) -> Result<Answer, Fail> {
+        self.ask(Method::POST, target, body.into())
+    }
+
+    fn ask(&self, method: Method, target: &str, body: Bytes) -> Result<Answer, Fail> {
+        let request = Request::builder()
+            .method(method)
+            .uri(target)
+            .header(header::HOST, "localhost")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|error| Fail::new(Exit::Usage, format!("request {target}: {error}")))?;
+        let in_time = async { timeout(PATIENCE, exchange(&self.socket, request)).await };
+        let answer = LocalSet::new().block_on(&self.runtime, in_time);
+        let (status, body) = answer.unwrap_or(Err(ExchangeError::Silent)).map_err(|error| self.unreachable(&error))?;
         if status.is_success() {
-            return serde_json::from_slice(&body).map_err(|e| self.unreachable(&format!("its answer: {e}")));
+            return Ok(Answer(body));
         }
-        let failure = serde_json::from_slice::<api::Failure>(&body)
-            .unwrap_or_else(|_| api::Failure { error: format!("the agent answers {status}"), hint: None });
-        Err(Failed::new(Exit::No, failure.error).with_hint(failure.hint))
+        let exit = if status.is_server_error() { Exit::Kernel } else { Exit::No };
+        match serde_json::from_slice::<Failure>(&body) {
+            Ok(failure) => Err(Fail::told(exit, failure)),
+            Err(_) => Err(Fail::new(exit, format!("control socket {}: {target}: {status}", self.socket.display()))),
+        }
     }
 
-    fn unreachable(&self, why: &str) -> Failed {
-        Failed::new(Exit::NoAgent, format!("no agent is reachable at {}: {why}", self.socket.display()))
-            .with_hint(Some("quic-router run, or --control with the socket of the agent that runs"))
+    fn unreachable(&self, error: &ExchangeError) -> Fail {
+        let socket = self.socket.display();
+        let (why, hint) = match error {
+            ExchangeError::Connect(error) => match error.kind() {
+                io::ErrorKind::NotFound => ("no agent runs here: there is no such socket".to_owned(), self.start()),
+                io::ErrorKind::ConnectionRefused => {
+                    ("no agent answers: it has ended without removing its socket".to_owned(), self.start())
+                }
+                io::ErrorKind::PermissionDenied => {
+                    ("permission denied: only root may ask the agent".to_owned(), "sudo quic-router ...".to_owned())
+                }
+                _ => (error.to_string(), self.start()),
+            },
+            ExchangeError::Http(error) => (
+                format!("what answers does not speak as an agent does: {error}"),
+                format!("ss -xlp src {socket}, which names the process"),
+            ),
+            ExchangeError::Silent => (
+                format!("the agent did not answer within {}", output::span(PATIENCE)),
+                format!("ss -xlp src {socket}, which names the process"),
+            ),
+        };
+        Fail::new(Exit::NoAgent, format!("control socket {socket}: {why}")).hint(hint)
+    }
+
+    /// The command that starts an agent which this client would reach.
+    fn start(&self) -> String {
+        if self.socket == Path::new(DEFAULT_CONTROL) {
+            "quic-router run, or --control PATH if the agent's socket is elsewhere".to_owned()
+        } else {
+            format!("quic-router run --control {}", self.socket.display())
+        }
     }
 }
 
-async fn converse(socket: &Path, method: Method, path: &str, body: Bytes) -> io::Result<(StatusCode, Bytes)> {
-    let stream = UnixStream::connect(socket).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-    tokio::spawn(connection);
-    let request = Request::builder().method(method).uri(path).header(http::header::HOST, "agent").body(Full::new(body));
-    let response = sender.send_request(request.map_err(io::Error::other)?).await.map_err(io::Error::other)?;
-    let status = response.status();
-    let body = response.into_body().collect().await.map_err(io::Error::other)?;
-    Ok((status, body.to_bytes()))
+impl Answer {
+    /// The JSON as the agent wrote it.
+    pub(super) fn json(&self) -> String {
+        String::from_utf8_lossy(&self.0).trim_end().to_owned()
+    }
+
+    /// The answer as what it was asked for.
+    ///
+    /// # Errors
+    /// If the agent's answers have another shape than this program knows.
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Fail> {
+        #[derive(Deserialize)]
+        struct Schema {
+            schema: u32,
+        }
+        let unknown = |why: String| {
+            Fail::new(Exit::No, format!("the agent's answer: {why}"))
+                .hint("the agent's own version of quic-router, or --json")
+        };
+        match serde_json::from_slice::<Schema>(&self.0) {
+            Ok(Schema { schema: SCHEMA }) => {
+                serde_json::from_slice(&self.0).map_err(|error| unknown(error.to_string()))
+            }
+            Ok(Schema { schema }) => Err(unknown(format!("schema {schema}, this program knows {SCHEMA}"))),
+            Err(error) => Err(unknown(error.to_string())),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(json: &'static str) -> Self {
+        Self(Bytes::from_static(json.as_bytes()))
+    }
 }
 
-const DEFAULT_SOCKET: &str = "/run/quic-router/control.sock";
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Why there is no answer.
+enum ExchangeError {
+    Connect(io::Error),
+    Http(hyper::Error),
+    Silent,
+}
+
+async fn exchange(socket: &Path, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), ExchangeError> {
+    let stream = UnixStream::connect(socket).await.map_err(ExchangeError::Connect)?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(ExchangeError::Http)?;
+    // Ends with the runtime's next turn after `sender` is dropped; its errors reach `sender`.
+    tokio::task::spawn_local(connection);
+    let (head, body) = sender.send_request(request).await.map_err(ExchangeError::Http)?.into_parts();
+    let body = body.collect().await.map_err(ExchangeError::Http)?;
+    Ok((head.status, body.to_bytes()))
+}
+
+/// How long the agent may take: it answers from memory, but a full flow table takes a while.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        io::{Read as _, Write as _},
+        os::unix::net::UnixListener,
+        thread,
+    };
+
+    use super::*;
+    use crate::agent::api::Workers;
+
+    /// Asks an agent that says `answer`; what was asked of it, and what came of it.
+    fn ask(name: &str, answer: &'static str) -> (String, Result<Answer, Fail>) {
+        let socket = std::env::temp_dir().join(format!("quic-router-{}-{name}.sock", std::process::id()));
+        let listener = UnixListener::bind(&socket).unwrap();
+        let agent = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = vec![0; 4_096];
+            let length = stream.read(&mut request).unwrap();
+            stream.write_all(answer.as_bytes()).unwrap();
+            String::from_utf8_lossy(&request[..length]).into_owned()
+        });
+        let outcome = Client::new(&socket).unwrap().get("/v1/workers");
+        fs::remove_file(&socket).unwrap();
+        (agent.join().unwrap(), outcome)
+    }
+
+    #[test]
+    fn an_answer_is_kept_as_it_was_written() {
+        let body = r#"{"schema":1,"workers":[],"new":true}"#;
+        let (request, outcome) =
+            ask("whole", "HTTP/1.1 200 OK\r\ncontent-length: 36\r\n\r\n{\"schema\":1,\"workers\":[],\"new\":true}");
+        assert!(request.starts_with("GET /v1/workers HTTP/1.1\r\n"), "{request}");
+        let answer = outcome.ok().unwrap();
+        assert_eq!(answer.json(), body);
+        assert!(answer.read::<Workers>().unwrap().workers.is_empty());
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_the_agents_words() {
+        let (_, outcome) =
+            ask("refused", "HTTP/1.1 409 Conflict\r\ncontent-length: 27\r\n\r\n{\"error\":\"no\",\"hint\":\"yes\"}");
+        assert_eq!(outcome.err().unwrap(), Fail::new(Exit::No, "no").hint("yes"));
+        let (_, outcome) = ask("kernel", "HTTP/1.1 500 Oh\r\ncontent-length: 18\r\n\r\n{\"error\":\"no map\"}");
+        assert_eq!(outcome.err().unwrap(), Fail::new(Exit::Kernel, "no map"));
+    }
+
+    #[test]
+    fn without_an_agent_the_exit_code_is_3_and_the_socket_is_named() {
+        let fail = Client::new(Path::new("/nowhere/control.sock")).unwrap().get("/v1/status").err().unwrap();
+        assert_eq!(fail.exit(), Exit::NoAgent);
+        assert_eq!(
+            fail.to_string(),
+            "quic-router: control socket /nowhere/control.sock: no agent runs here: there is no such socket\n\
+             try: quic-router run --control /nowhere/control.sock\n"
+        );
+        let (_, outcome) = ask("nonsense", "SSH-2.0-OpenSSH_9.2\r\n");
+        assert_eq!(outcome.err().unwrap().exit(), Exit::NoAgent);
+    }
+
+    #[test]
+    fn another_schema_is_not_guessed_at() {
+        let fail = Answer::of(r#"{"schema":2,"workers":[]}"#).read::<Workers>().unwrap_err();
+        assert!(fail.to_string().contains("schema 2, this program knows 1"), "{fail}");
+    }
+}

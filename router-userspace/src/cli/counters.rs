@@ -1,93 +1,145 @@
-//! `counters`: every packet's fate by reason, and whether the sums close.
+//! `quic-router counters`: every packet's fate by reason, and whether the sums close.
 
-use std::{collections::BTreeMap, fmt::Write as _, process::ExitCode};
-
-use clap::Args;
+use std::collections::BTreeMap;
 
 use super::{
-    Output, Places,
-    client::Agent,
-    fail::Failed,
-    text::{show, table},
+    Json,
+    client::Client,
+    fail::{Exit, Fail},
+    output::{
+        Align::{Left, Right},
+        Table, count,
+    },
+    watch::Watch,
 };
 use crate::agent::api;
 
-#[derive(Args, Debug)]
+/// Show every packet's fate by reason, in all stages, and whether the sums close
+#[derive(clap::Args, Debug)]
 pub(super) struct Counters {
-    #[command(flatten)]
-    output: Output,
-    /// Show reasons that never occurred, too
+    /// Show reasons that no packet had, too
     #[arg(long)]
     all: bool,
-    /// Again and again, every so many seconds
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2")]
-    watch: Option<u64>,
+    #[command(flatten)]
+    watch: Watch,
+    #[command(flatten)]
+    json: Json,
 }
 
 impl Counters {
-    pub(super) fn carry_out(&self, places: &Places) -> Result<ExitCode, Failed> {
-        let agent = Agent::at(places);
-        let ask = || agent.get::<api::Counters>("/v1/counters");
-        show(self.output.json, self.watch, ask, |counters| render(counters, self.all))?;
-        Ok(ExitCode::SUCCESS)
-    }
-}
-
-fn render(counters: &api::Counters, all: bool) -> String {
-    let mut text = String::new();
-    for stage in &counters.stages {
-        let closes = if stage.closes { "yes" } else { "no (packets were on their way while it was read)" };
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{}: {} received, sums close: {closes}", stage.name, stage.received);
-        for (fate, reasons) in [("passed", &stage.passed), ("dropped", &stage.dropped), ("delivered", &stage.delivered)]
-        {
-            text.push_str(&render_reasons(fate, reasons, all));
-        }
-        text.push('\n');
-    }
-    let rows: Vec<_> = counters
-        .slots
-        .iter()
-        .map(|s| {
-            [u64::from(s.slot), s.xdp_local, s.xdp_redirected, s.xdp_unredirected, s.selected, s.unselected]
-                .iter()
-                .map(u64::to_string)
-                .collect()
+    pub(super) fn execute(&self, client: &Client) -> Result<Exit, Fail> {
+        self.watch.print(|| {
+            let answer = client.get("/v1/counters")?;
+            let counters: api::Counters = answer.read()?;
+            let text = if self.json.json { answer.json() + "\n" } else { text(&counters, self.all) };
+            Ok((text, Exit::Done))
         })
-        .collect();
-    if !rows.is_empty() {
-        let header = ["SLOT", "XDP LOCAL", "XDP REDIRECTED", "XDP UNREDIRECTED", "SELECTED", "UNSELECTED"];
-        text.push_str(&table(&header, &rows));
     }
-    text
 }
 
-fn render_reasons(fate: &str, reasons: &BTreeMap<String, u64>, all: bool) -> String {
-    let shown = reasons.iter().filter(|(_, count)| all || **count > 0);
-    shown.map(|(reason, count)| format!("  {fate:<10} {reason:<22} {count:>12}\n")).collect()
+fn text(counters: &api::Counters, all: bool) -> String {
+    let mut sections: Vec<String> = counters.stages.iter().map(|of| stage(of, all)).collect();
+    if !counters.slots.is_empty() {
+        sections.push(format!("what the kernel gave each slot\n{}", slots(&counters.slots).text()));
+    }
+    sections.join("\n")
+}
+
+fn stage(stage: &api::Stage, all: bool) -> String {
+    let mut table = Table::new(2, &[Left, Left, Right]);
+    table.row(["received".to_owned(), String::new(), count(stage.received)]);
+    for (fate, reasons) in [("passed", &stage.passed), ("dropped", &stage.dropped), ("delivered", &stage.delivered)] {
+        add_reasons(&mut table, fate, reasons, all);
+    }
+    let closes = if stage.closes { "yes" } else { "no" };
+    format!("{}\n{}  sums close: {closes}\n", stage.name, table.text())
+}
+
+/// The rows of one fate, its name in front of the first.
+fn add_reasons(table: &mut Table, fate: &str, reasons: &BTreeMap<String, u64>, all: bool) {
+    let shown = reasons.iter().filter(|(_, packets)| all || **packets > 0);
+    for (index, (reason, &packets)) in shown.enumerate() {
+        let fate = if index == 0 { fate } else { "" };
+        table.row([fate.to_owned(), reason.clone(), count(packets)]);
+    }
+}
+
+fn slots(slots: &[api::SlotCounters]) -> Table {
+    let mut table = Table::new(2, &[Right; 6]);
+    table.row(["SLOT", "XDP LOCAL", "XDP REDIRECTED", "XDP UNREDIRECTED", "SELECTED", "UNSELECTED"]);
+    for slot in slots {
+        let counters =
+            [slot.xdp_local, slot.xdp_redirected, slot.xdp_unredirected, slot.selected, slot.unselected].map(count);
+        table.row([slot.slot.to_string()].into_iter().chain(counters));
+    }
+    table
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn zeros_are_hidden_unless_asked_for() {
-        let named = |pairs: &[(&str, u64)]| pairs.iter().map(|(n, c)| ((*n).to_owned(), *c)).collect();
-        let stage = api::Stage {
+    fn reasons(pairs: &[(&str, u64)]) -> BTreeMap<String, u64> {
+        pairs.iter().map(|(name, packets)| ((*name).to_owned(), *packets)).collect()
+    }
+
+    fn sample() -> api::Counters {
+        let xdp = api::Stage {
             name: "xdp".to_owned(),
-            received: 3,
-            passed: named(&[("not_ip", 1), ("not_udp", 0)]),
-            dropped: named(&[("truncated", 0)]),
-            delivered: named(&[("flow", 2)]),
+            received: 1_212,
+            passed: reasons(&[("not_ip", 3), ("not_udp", 9), ("fragment", 0)]),
+            dropped: reasons(&[("truncated", 0)]),
+            delivered: reasons(&[("flow", 1_200), ("cid", 0)]),
             closes: true,
         };
-        let counters = api::Counters { schema: 1, stages: vec![stage], slots: vec![] };
-        assert_eq!(
-            render(&counters, false),
-            "xdp: 3 received, sums close: yes\n  passed     not_ip                            1\n  \
-             delivered  flow                              2\n\n"
-        );
-        assert_eq!(render(&counters, true).lines().count(), 6);
+        let worker = api::Stage {
+            name: "worker".to_owned(),
+            received: 1_201,
+            passed: reasons(&[]),
+            dropped: reasons(&[]),
+            delivered: reasons(&[("own", 1_200)]),
+            closes: false,
+        };
+        let slot = api::SlotCounters {
+            slot: 0,
+            xdp_local: 1_000,
+            xdp_redirected: 200,
+            xdp_unredirected: 0,
+            selected: 1_200,
+            unselected: 0,
+        };
+        api::Counters { schema: 1, stages: vec![xdp, worker], slots: vec![slot] }
+    }
+
+    #[test]
+    fn every_stage_with_its_sum() {
+        let expected = "\
+xdp
+  received            1,212
+  passed     not_ip       3
+             not_udp      9
+  delivered  flow     1,200
+  sums close: yes
+
+worker
+  received        1,201
+  delivered  own  1,200
+  sums close: no
+
+what the kernel gave each slot
+  SLOT  XDP LOCAL  XDP REDIRECTED  XDP UNREDIRECTED  SELECTED  UNSELECTED
+     0      1,000             200                 0     1,200           0
+";
+        assert_eq!(text(&sample(), false), expected);
+    }
+
+    #[test]
+    fn all_shows_reasons_without_packets() {
+        let text = text(&sample(), true);
+        for row in
+            ["  passed     fragment       0\n", "  dropped    truncated      0\n", "  delivered  cid            0\n"]
+        {
+            assert!(text.contains(row), "{row:?} is not in:\n{text}");
+        }
     }
 }

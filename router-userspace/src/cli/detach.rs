@@ -1,47 +1,84 @@
-//! `detach`: removes what an instance that no longer runs has left.
+//! `quic-router detach`: puts the host back as it was before an agent that no longer runs.
 
-use std::process::ExitCode;
+use std::path::PathBuf;
 
-use clap::Args;
+use serde::Serialize;
 
 use super::{
-    Places,
-    fail::{Failed, print},
+    Global, Json,
+    client::DEFAULT_CONTROL,
+    fail::{Exit, Fail},
+    output,
 };
 use crate::{
-    agent,
+    agent::{self, DetachReport, api::SCHEMA},
     config::{Config, StartFlags},
     datapath,
 };
 
-#[derive(Args, Debug)]
+/// Remove every link, pin and map of an instance that no longer runs
+///
+/// Refuses if an agent answers on the control socket. The folder of the pins is that of the
+/// configuration, if there is one.
+#[derive(clap::Args, Debug)]
 pub(super) struct Detach {
-    /// Where it pinned its maps and links [default: as configured, else /sys/fs/bpf/quic-router]
+    /// Folder of the pinned maps and links, in place of the configuration's
     #[arg(long, value_name = "DIR")]
-    bpf_dir: Option<std::path::PathBuf>,
+    bpf_dir: Option<PathBuf>,
+    #[command(flatten)]
+    json: Json,
 }
 
 impl Detach {
-    pub(super) fn carry_out(&self, places: &Places) -> Result<ExitCode, Failed> {
-        let configured = Config::load(&places.config, &StartFlags::default(), places.control.as_deref()).ok();
-        let router = configured.map(|config| config.router);
-        let bpf_dir = self
-            .bpf_dir
-            .clone()
-            .or_else(|| router.as_ref().map(|router| router.bpf_dir.clone()))
-            .unwrap_or_else(datapath::default_directory);
-        let control = places
-            .control
-            .clone()
-            .or_else(|| router.as_ref().map(|router| router.control.clone()))
-            .unwrap_or_else(|| "/run/quic-router/control.sock".into());
-        let report = agent::detach(&bpf_dir, &control)?;
-        if report.removed.is_empty() {
-            print(&format!("nothing was left in {}\n", bpf_dir.display()))?;
+    pub(super) fn execute(&self, global: &Global) -> Result<Exit, Fail> {
+        let (bpf_dir, control) = self.places(global)?;
+        let report = agent::detach(&bpf_dir, &control).map_err(|error| Fail::from(&error))?;
+        if self.json.json {
+            output::print_json(&Removed { schema: SCHEMA, removed: &report.removed })?;
+        } else {
+            output::print(&text(&report))?;
         }
-        for path in report.removed {
-            print(&format!("removed {path}\n"))?;
+        Ok(Exit::Done)
+    }
+
+    /// Where pins and control socket are: as the flags say, else as the configuration does, which
+    /// is read only if it is needed and there.
+    fn places(&self, global: &Global) -> Result<(PathBuf, PathBuf), Fail> {
+        let (mut bpf_dir, mut control) = (self.bpf_dir.clone(), global.control.clone());
+        if (bpf_dir.is_none() || control.is_none()) && global.config_is_expected() {
+            let config = Config::load(&global.config, &StartFlags::default(), None).map_err(|error| {
+                Fail::from(error).hint("--bpf-dir DIR and --control PATH, which need no configuration")
+            })?;
+            bpf_dir.get_or_insert(config.router.bpf_dir);
+            control.get_or_insert(config.router.control);
         }
-        Ok(ExitCode::SUCCESS)
+        let bpf_dir = bpf_dir.unwrap_or_else(datapath::default_directory);
+        Ok((bpf_dir, control.unwrap_or_else(|| DEFAULT_CONTROL.into())))
+    }
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Removed<'r> {
+    schema: u32,
+    removed: &'r [String],
+}
+
+fn text(report: &DetachReport) -> String {
+    if report.removed.is_empty() {
+        return "nothing was left\n".to_owned();
+    }
+    report.removed.iter().map(|path| format!("removed {path}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_what_was_removed() {
+        assert_eq!(text(&DetachReport::default()), "nothing was left\n");
+        let report = DetachReport { removed: vec!["/bpf/link-eth0".to_owned(), "/bpf/flows".to_owned()] };
+        assert_eq!(text(&report), "removed /bpf/link-eth0\nremoved /bpf/flows\n");
     }
 }

@@ -1,108 +1,152 @@
-//! `explain`: what would happen to a packet, or to each of a capture, with the live tables.
+//! `quic-router explain`: what would happen to a packet, step by step, with the live tables.
 
-use std::{fs, path::Path, process::ExitCode};
-
-use clap::Args;
+use std::{fs::File, io::BufReader, path::Path, time::Duration};
 
 use super::{
-    Output, Places,
-    client::Agent,
-    fail::{Exit, Failed},
-    text::show,
+    Json,
+    capture::{Capture, Packet},
+    cid::Hex,
+    client::{Answer, Client},
+    fail::{Exit, Fail},
+    output::{self, Align::Left, Table},
 };
-use crate::agent::api;
+use crate::agent::api::{ExplainRequest, Explanation};
 
-#[derive(Args, Debug)]
+/// Say what would happen to a packet, step by step, and why
+///
+/// With a capture and --json, each line is one packet's explanation.
+#[derive(clap::Args, Debug)]
 pub(super) struct Explain {
-    /// An Ethernet frame in hex, or a capture file (classic pcap, Ethernet)
-    #[arg(value_name = "HEX|FILE.pcap")]
+    /// A whole Ethernet frame in hex, or a capture of such (classic pcap)
+    #[arg(value_name = "HEX|FILE")]
     packet: String,
     #[command(flatten)]
-    output: Output,
+    json: Json,
 }
 
 impl Explain {
-    pub(super) fn carry_out(&self, places: &Places) -> Result<ExitCode, Failed> {
-        let agent = Agent::at(places);
-        for frame in self.frames()? {
-            let request = api::ExplainRequest { frame };
-            show(self.output.json, None, || agent.post::<api::Explanation>("/v1/explain", &request), render)?;
+    pub(super) fn execute(&self, client: &Client) -> Result<Exit, Fail> {
+        match self.packet.parse::<Hex>() {
+            Ok(frame) => self.show(&explain(client, &frame)?, "")?,
+            Err(_) if Path::new(&self.packet).exists() => self.explain_capture(client)?,
+            Err(why) => {
+                let message = format!("{}: no such file, nor hex: {why}", shortened(&self.packet));
+                return Err(Fail::new(Exit::Usage, message)
+                    .hint("hex of a whole Ethernet frame, or a capture of tcpdump -i IF -w FILE"));
+            }
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(Exit::Done)
     }
 
-    /// The frames in hex.
-    fn frames(&self) -> Result<Vec<String>, Failed> {
-        let path = Path::new(&self.packet);
-        if !path.exists() {
-            return Ok(vec![self.packet.clone()]);
+    fn explain_capture(&self, client: &Client) -> Result<(), Fail> {
+        let file = File::open(&self.packet)
+            .map_err(|error| Fail::new(Exit::No, format!("{}: cannot be opened: {error}", self.packet)))?;
+        let unreadable = |error: super::capture::CaptureError| {
+            let fail = Fail::new(Exit::No, format!("{}: {error}", self.packet));
+            match error.hint(&self.packet) {
+                Some(hint) => fail.hint(hint),
+                None => fail,
+            }
+        };
+        let mut capture = Capture::open(BufReader::new(file)).map_err(unreadable)?;
+        let mut start = None;
+        for number in 1.. {
+            let Some(packet) = capture.next(number).map_err(unreadable)? else { break };
+            let start = *start.get_or_insert(packet.time);
+            let title = title(number, &packet, start);
+            self.show(&explain(client, &Hex::of(&packet.octets))?, &title)?;
         }
-        let wrong = |e: &dyn std::fmt::Display| Failed::new(Exit::No, format!("{}: {e}", path.display()));
-        let capture = fs::read(path).map_err(|e| wrong(&e))?;
-        let frames = pcap(&capture)
-            .map_err(|e| wrong(&e).with_hint(Some("tcpdump -r FILE -w NEW.pcap, which writes a classic capture")))?;
-        Ok(frames.into_iter().map(|frame| frame.iter().map(|octet| format!("{octet:02x}")).collect()).collect())
+        Ok(())
+    }
+
+    fn show(&self, answer: &Answer, title: &str) -> Result<(), Fail> {
+        let explanation: Explanation = answer.read()?;
+        output::print(&if self.json.json { answer.json() + "\n" } else { text(&explanation, title) })
     }
 }
 
-fn render(explanation: &api::Explanation) -> String {
-    let steps: String = explanation.steps.iter().map(|step| format!("{:<9} {}\n", step.step, step.finding)).collect();
-    format!("{steps}verdict   {} ({})\n", explanation.verdict, explanation.reason)
+fn explain(client: &Client, frame: &Hex) -> Result<Answer, Fail> {
+    let request = serde_json::to_vec(&ExplainRequest { frame: frame.to_string() })
+        .map_err(|error| Fail::new(Exit::Kernel, format!("JSON: {error}")))?;
+    client.post("/v1/explain", request)
 }
 
-/// The frames of a classic capture file (draft-ietf-opsawg-pcap), in either byte order.
-fn pcap(file: &[u8]) -> Result<Vec<&[u8]>, &'static str> {
-    let (header, mut rest) = file.split_first_chunk::<24>().ok_or("not a capture file")?;
-    let read: fn([u8; 4]) -> u32 = match header.first_chunk() {
-        Some(&[0xd4, 0xc3, 0xb2, 0xa1] | &[0x4d, 0x3c, 0xb2, 0xa1]) => u32::from_le_bytes,
-        Some(&[0xa1, 0xb2, 0xc3, 0xd4] | &[0xa1, 0xb2, 0x3c, 0x4d]) => u32::from_be_bytes,
-        _ => return Err("not a classic capture file"),
+/// What stands above a captured packet's steps.
+fn title(number: u64, packet: &Packet, start: u64) -> String {
+    let after = output::span(Duration::from_nanos(packet.time.saturating_sub(start)));
+    let captured = packet.octets.len() as u64;
+    let octets = if captured < u64::from(packet.original_length) {
+        format!("only {captured} of {} octets captured", packet.original_length)
+    } else {
+        output::plural(captured, "octet", "octets")
     };
-    if read([header[20], header[21], header[22], header[23]]) & 0xffff != LINKTYPE_ETHERNET {
-        return Err("its packets are not Ethernet frames");
-    }
-    let mut frames = Vec::new();
-    while let Some((record, after)) = rest.split_first_chunk::<16>() {
-        let length = read([record[8], record[9], record[10], record[11]]) as usize;
-        let (frame, after) = after.split_at_checked(length).ok_or("its last packet is cut off")?;
-        frames.push(frame);
-        rest = after;
-    }
-    Ok(frames)
+    format!("packet {number}, after {after}, {octets}\n")
 }
 
-const LINKTYPE_ETHERNET: u32 = 1;
+fn text(explanation: &Explanation, title: &str) -> String {
+    let mut table = Table::new(if title.is_empty() { 0 } else { 2 }, &[Left, Left]);
+    let mut last = "";
+    for step in &explanation.steps {
+        // A step that finds several things is named once.
+        table.row([if step.step == last { "" } else { &step.step }, &step.finding]);
+        last = &step.step;
+    }
+    table.row(["verdict", &format!("{} ({})", explanation.verdict, explanation.reason)]);
+    format!("{title}{}", table.text())
+}
+
+/// The beginning of an argument that may be a packet's worth of digits.
+fn shortened(text: &str) -> String {
+    let mut beginning: String = text.chars().take(40).collect();
+    if beginning.len() < text.len() {
+        beginning.push_str("...");
+    }
+    beginning
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::api::Step;
 
-    fn capture(magic: u32, link_type: u32, big: bool, frames: &[&[u8]]) -> Vec<u8> {
-        let word = |n: u32| if big { n.to_be_bytes() } else { n.to_le_bytes() };
-        let mut file = [word(magic), word(0x0002_0004), word(0), word(0), word(65_535), word(link_type)].concat();
-        for frame in frames {
-            let length = frame.len() as u32;
-            file.extend([word(0), word(0), word(length), word(length)].concat());
-            file.extend(*frame);
-        }
-        file
-    }
-
-    #[test]
-    fn reads_captures_of_both_byte_orders() {
-        for (magic, big) in [(0xa1b2_c3d4, false), (0xa1b2_c3d4, true), (0xa1b2_3c4d, false)] {
-            let file = capture(magic, 1, big, &[b"first", b"second"]);
-            assert_eq!(pcap(&file), Ok(vec![&b"first"[..], b"second"]), "{magic:x} {big}");
+    fn explanation() -> Explanation {
+        let step = |step: &str, finding: &str| Step { step: step.to_owned(), finding: finding.to_owned() };
+        Explanation {
+            schema: 1,
+            steps: vec![
+                step("parse", "UDP from 192.0.2.1:1 to 192.0.2.2:443, 1200 octets of payload"),
+                step("parse", "listener 0 answers there"),
+                step("classify", "Initial, destination connection ID 00"),
+            ],
+            verdict: "deliver to slot 2".to_owned(),
+            reason: "assigned".to_owned(),
         }
     }
 
     #[test]
-    fn refuses_what_it_cannot_read() {
-        assert_eq!(pcap(b"short"), Err("not a capture file"));
-        assert_eq!(pcap(&[0x0a; 30]), Err("not a classic capture file"));
-        assert_eq!(pcap(&capture(0xa1b2_c3d4, 113, false, &[])), Err("its packets are not Ethernet frames"));
-        let mut cut = capture(0xa1b2_c3d4, 1, false, &[b"frame"]);
-        cut.pop();
-        assert_eq!(pcap(&cut), Err("its last packet is cut off"));
+    fn a_step_is_named_once() {
+        let expected = "\
+parse     UDP from 192.0.2.1:1 to 192.0.2.2:443, 1200 octets of payload
+          listener 0 answers there
+classify  Initial, destination connection ID 00
+verdict   deliver to slot 2 (assigned)
+";
+        assert_eq!(text(&explanation(), ""), expected);
+    }
+
+    #[test]
+    fn a_captured_packet_has_a_title() {
+        let mut packet = Packet { time: 3_500_000_000, original_length: 1, octets: vec![0] };
+        assert_eq!(title(2, &packet, 2_000_000_000), "packet 2, after 1.5 s, 1 octet\n");
+        packet.original_length = 1_500;
+        assert_eq!(title(1, &packet, packet.time), "packet 1, after 0 ms, only 1 of 1500 octets captured\n");
+        let text = text(&explanation(), "packet 1\n");
+        assert!(text.starts_with("packet 1\n  parse     UDP from"), "{text}");
+    }
+
+    #[test]
+    fn a_long_argument_is_shortened() {
+        assert_eq!(shortened("x.pcap"), "x.pcap");
+        assert_eq!(shortened(&"z".repeat(41)), format!("{}...", "z".repeat(40)));
     }
 }

@@ -1,89 +1,204 @@
-//! The one printer of errors, and what the process exits with.
+//! How a command ends: exit codes, and the one printer for everything that goes wrong.
+//!
+//! The rule this room keeps: an error is one line on standard error, `quic-router: what failed:
+//! why`, and where the way out is known a second, `try: ...`.
 
-use std::{fmt, process::ExitCode};
-
-use crate::{
-    agent::StartError,
-    config::{Config, ConfigError, StartFlags},
+use std::{
+    fmt,
+    io::{self, Write as _},
+    process::ExitCode,
 };
 
-use super::Places;
+use crate::{
+    agent::{StartError, api},
+    build_identity::NAME,
+    config::ConfigError,
+};
 
-/// Why a verb was not carried out.
-#[derive(Debug)]
-pub(super) struct Failed {
+/// What the process exits with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Exit {
+    /// It was done, or the answer is yes.
+    Done = 0,
+    /// The answer is no: unhealthy, invalid, not there.
+    No = 1,
+    /// The command line cannot be understood.
+    Usage = 2,
+    /// No agent answers on the control socket.
+    NoAgent = 3,
+    /// The kernel or the system refused.
+    Kernel = 4,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command could not do what it was asked.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fail {
     exit: Exit,
+    errors: Vec<Error>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Error {
     message: String,
     hint: Option<String>,
 }
 
-/// Exit codes, as promised.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Exit {
-    /// The answer is no: unhealthy, invalid.
-    No = 1,
-    /// The command line makes no sense.
-    Usage = 2,
-    /// No agent answers.
-    NoAgent = 3,
-    /// The kernel refused.
-    Kernel = 4,
-}
-
-impl Failed {
+impl Fail {
+    /// `message` is `what failed: why`.
     pub(super) fn new(exit: Exit, message: impl fmt::Display) -> Self {
-        Self { exit, message: message.to_string(), hint: None }
+        Self { exit, errors: vec![Error { message: one_line(&message.to_string()), hint: None }] }
     }
 
-    pub(super) fn with_hint(self, hint: Option<impl Into<String>>) -> Self {
-        Self { hint: hint.map(Into::into), ..self }
-    }
-
-    /// One line on standard error, and the way out where one is known.
-    pub(super) fn print(&self) -> ExitCode {
-        eprintln!("quic-router: {}", self.message);
-        match &self.hint {
-            Some(question) if question.ends_with('?') => eprintln!("{question}"),
-            Some(hint) => eprintln!("try: {hint}"),
-            None => {}
+    /// Says what to try after the error said last.
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        if let Some(last) = self.errors.last_mut() {
+            last.hint = Some(one_line(&hint.into()));
         }
-        ExitCode::from(self.exit as u8)
+        self
+    }
+
+    /// Nobody reads what we print any more: end without a word, as other programs in a pipe do.
+    pub(super) fn reader_gone() -> Self {
+        Self { exit: Exit::Done, errors: Vec::new() }
+    }
+
+    /// All that is wrong with a configuration, not just the first thing.
+    pub(super) fn every_problem(error: &ConfigError) -> Self {
+        let each = error.problems().iter();
+        let errors =
+            each.map(|problem| Error { message: problem.to_string(), hint: problem.hint().map(str::to_owned) });
+        Self { exit: Exit::No, errors: errors.collect() }
+    }
+
+    /// What the agent said on its control socket.
+    pub(super) fn told(exit: Exit, failure: api::Failure) -> Self {
+        let fail = Self::new(exit, failure.error);
+        match failure.hint {
+            Some(hint) => fail.hint(hint),
+            None => fail,
+        }
+    }
+
+    /// What the process exits with.
+    pub(super) fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// Prints it to standard error.
+    pub(super) fn print(&self) {
+        // Where standard error is closed, the exit code has to speak for itself.
+        let _ = io::stderr().write_all(self.to_string().as_bytes());
     }
 }
 
-impl From<ConfigError> for Failed {
+impl fmt::Display for Fail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Error { message, hint } in &self.errors {
+            writeln!(f, "{NAME}: {message}")?;
+            if let Some(hint) = hint {
+                writeln!(f, "try: {hint}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl From<ConfigError> for Fail {
     fn from(error: ConfigError) -> Self {
-        Self::new(Exit::No, &error).with_hint(error.hint())
-    }
-}
-
-impl From<StartError> for Failed {
-    fn from(error: StartError) -> Self {
-        let exit = if error.exit_code() == 1 { Exit::No } else { Exit::Kernel };
-        Self::new(exit, &error).with_hint(error.hint())
-    }
-}
-
-impl From<anyhow::Error> for Failed {
-    fn from(error: anyhow::Error) -> Self {
-        match error.downcast::<StartError>() {
-            Ok(error) => error.into(),
-            Err(error) => Self::new(Exit::Kernel, format!("{error:#}")),
+        let fail = Self::new(Exit::No, &error);
+        match error.hint() {
+            Some(hint) => fail.hint(hint),
+            None => fail,
         }
     }
 }
 
-/// Reads the configuration that `places` and `flags` name.
-pub(super) fn load_config(places: &Places, flags: &StartFlags) -> Result<Config, Failed> {
-    Ok(Config::load(&places.config, flags, places.control.as_deref())?)
+impl From<&StartError> for Fail {
+    fn from(error: &StartError) -> Self {
+        let exit = if error.exit_code() == Exit::No as u8 { Exit::No } else { Exit::Kernel };
+        let fail = Self::new(exit, error);
+        match error.hint() {
+            Some(hint) => fail.hint(hint),
+            None => fail,
+        }
+    }
 }
 
-/// Prints to standard output; a reader that has gone away is no error of ours.
-pub(super) fn print(text: &str) -> Result<(), Failed> {
-    use std::io::{ErrorKind, Write as _};
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(Failed::new(Exit::No, format!("standard output: {e}"))),
-        _ => Ok(()),
+/// What the agent itself could not do.
+impl From<anyhow::Error> for Fail {
+    fn from(error: anyhow::Error) -> Self {
+        match error.downcast_ref::<StartError>() {
+            Some(start) => start.into(),
+            None => Self::new(Exit::Kernel, format!("{error:#}")),
+        }
+    }
+}
+
+/// What clap found wrong with the command line, in our one line; its tip is what to try.
+impl From<&clap::Error> for Fail {
+    fn from(error: &clap::Error) -> Self {
+        let text = error.to_string();
+        let mut paragraphs = text.trim_start_matches("error: ").split("\n\n");
+        let fail = Self::new(Exit::Usage, paragraphs.next().unwrap_or("the command line cannot be understood"));
+        let tip = text.lines().find_map(|line| line.trim_start().strip_prefix("tip: "));
+        let usage = text.lines().find_map(|line| line.strip_prefix("Usage: "));
+        match tip.or(usage) {
+            Some(hint) => fail.hint(hint),
+            None => fail.hint(format!("{NAME} --help")),
+        }
+    }
+}
+
+/// Messages of others may span lines; ours never do.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    #[test]
+    fn an_error_is_one_line_and_its_way_out_another() {
+        let fail = Fail::new(Exit::NoAgent, "control socket /run/x:\n  nobody answers").hint("quic-router run");
+        assert_eq!(fail.to_string(), "quic-router: control socket /run/x: nobody answers\ntry: quic-router run\n");
+        assert_eq!(Fail::reader_gone().to_string(), "");
+    }
+
+    #[test]
+    fn the_agents_own_errors_keep_exit_code_and_hint() {
+        let refused = anyhow::Error::from(StartError::refused("port in use").with_hint("another"));
+        assert_eq!(Fail::from(refused), Fail::new(Exit::No, "port in use").hint("another"));
+        let kernel = anyhow::Error::from(StartError::kernel("no BPF")).context("starting");
+        assert_eq!(Fail::from(kernel), Fail::new(Exit::Kernel, "no BPF"));
+        let other = anyhow::anyhow!("cause").context("effect");
+        assert_eq!(Fail::from(other), Fail::new(Exit::Kernel, "effect: cause"));
+    }
+
+    #[test]
+    fn wrong_usage_is_one_line_with_a_tip() {
+        for (line, message, hint) in [
+            (&["status", "--jsn"][..], "unexpected argument '--jsn' found", "a similar argument exists: '--json'"),
+            (&["stat"][..], "unrecognized subcommand 'stat'", "a similar subcommand exists: 'status'"),
+            (&["explain"][..], "the following required arguments were not provided: <HEX|FILE>", "quic-router explain"),
+        ] {
+            let error = Cli::command().try_get_matches_from([&["quic-router"], line].concat()).unwrap_err();
+            let fail = Fail::from(&error);
+            assert_eq!(fail.exit(), Exit::Usage);
+            let text = fail.to_string();
+            assert!(text.starts_with(&format!("quic-router: {message}")), "{text}");
+            assert!(text.contains(&format!("\ntry: {hint}")), "{text}");
+            assert_eq!(text.lines().count(), 2, "{text}");
+        }
     }
 }

@@ -1,78 +1,179 @@
-//! `flows`: the live flow table.
+//! `quic-router flows`: the live flow table, connection ID by connection ID.
 
-use std::{net::IpAddr, process::ExitCode};
-
-use clap::{Args, Subcommand};
+use std::{net::IpAddr, time::Duration};
 
 use super::{
-    Output, Places,
-    client::Agent,
-    fail::Failed,
-    text::{bytes, seconds, show, table},
+    Json,
+    cid::Hex,
+    client::Client,
+    fail::{Exit, Fail},
+    output::{
+        self,
+        Align::{Left, Right},
+        Table, count,
+    },
 };
 use crate::agent::api;
 
-#[derive(Args, Debug)]
-pub(super) struct Flows {
-    #[command(subcommand)]
-    what: What,
-    #[command(flatten)]
-    output: Output,
-}
-
-#[derive(Debug, Subcommand)]
-enum What {
-    /// Flows, as many as --limit allows
+/// Show the live flow table
+#[derive(clap::Subcommand, Debug)]
+pub(super) enum Flows {
+    /// List entries of the flow table
     List {
-        /// Only those of this slot
-        #[arg(long)]
+        /// Only those of this slot, 0 to 255
+        #[arg(long, value_name = "N")]
         slot: Option<u8>,
         /// Only those whose last packet came from this address
         #[arg(long, value_name = "IP")]
         peer: Option<IpAddr>,
-        /// So many at most
-        #[arg(long, default_value_t = 1_000)]
-        limit: usize,
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 1_000)]
+        limit: u64,
+        #[command(flatten)]
+        json: Json,
     },
-    /// The flow of one connection ID
+    /// Show one entry of the flow table
+    ///
+    /// Exits with 1 if the table has no such connection ID.
     Show {
-        /// Connection ID, hex
-        cid: String,
+        /// The connection ID, in hex
+        #[arg(value_name = "CID")]
+        cid: Hex,
+        #[command(flatten)]
+        json: Json,
     },
 }
 
 impl Flows {
-    pub(super) fn carry_out(&self, places: &Places) -> Result<ExitCode, Failed> {
-        let agent = Agent::at(places);
-        let path = match &self.what {
-            What::List { slot, peer, limit } => {
-                let slot = slot.map(|slot| format!("&slot={slot}")).unwrap_or_default();
-                let peer = peer.map(|peer| format!("&peer={peer}")).unwrap_or_default();
-                format!("/v1/flows?limit={limit}{slot}{peer}")
-            }
-            What::Show { cid } => format!("/v1/flows/{cid}"),
+    pub(super) fn execute(&self, client: &Client) -> Result<Exit, Fail> {
+        let (answer, json) = match self {
+            Self::List { slot, peer, limit, json } => (client.get(&query(*slot, *peer, *limit))?, json),
+            Self::Show { cid, json } => (client.get(&format!("/v1/flows/{cid}"))?, json),
         };
-        show(self.output.json, None, || agent.get::<api::Flows>(&path), render)?;
-        Ok(ExitCode::SUCCESS)
+        let flows: api::Flows = answer.read()?;
+        output::print(&match self {
+            _ if json.json => answer.json() + "\n",
+            Self::List { .. } => list(&flows),
+            Self::Show { .. } => flows.flows.iter().map(show).collect(),
+        })?;
+        Ok(Exit::Done)
     }
 }
 
-fn render(flows: &api::Flows) -> String {
-    let rows: Vec<_> = flows.flows.iter().map(row).collect();
-    let header = ["CONNECTION ID", "SLOT", "ORIGIN", "PACKETS", "BYTES", "PEER", "CHANGES", "AGE", "IDLE"];
-    format!("{}{} of {} entries\n", table(&header, &rows), rows.len(), flows.entries)
+fn query(slot: Option<u8>, peer: Option<IpAddr>, limit: u64) -> String {
+    let slot = slot.map(|slot| format!("&slot={slot}")).unwrap_or_default();
+    let peer = peer.map(|peer| format!("&peer={peer}")).unwrap_or_default();
+    format!("/v1/flows?limit={limit}{slot}{peer}")
 }
 
-fn row(flow: &api::Flow) -> Vec<String> {
-    vec![
-        flow.cid.clone(),
-        flow.slot.to_string(),
-        flow.origin.clone(),
-        flow.packets.to_string(),
-        bytes(flow.bytes),
-        flow.peer.map_or_else(|| "-".to_owned(), |peer| peer.to_string()),
-        flow.peer_changes.to_string(),
-        seconds(flow.age_ms / 1000),
-        flow.idle_ms.map_or_else(|| "-".to_owned(), |idle| seconds(idle / 1000)),
-    ]
+fn list(flows: &api::Flows) -> String {
+    let mut table = Table::new(0, &[Left, Right, Left, Left, Right, Right, Right, Right, Right]);
+    table.row(["CID", "SLOT", "ORIGIN", "PEER", "CHANGES", "PACKETS", "BYTES", "AGE", "IDLE"]);
+    for flow in &flows.flows {
+        table.row([
+            flow.cid.clone(),
+            flow.slot.to_string(),
+            flow.origin.clone(),
+            flow.peer.map_or("-".to_owned(), |peer| peer.to_string()),
+            count(flow.peer_changes.into()),
+            count(flow.packets),
+            output::bytes(flow.bytes),
+            milliseconds(flow.age_ms),
+            flow.idle_ms.map_or("-".to_owned(), milliseconds),
+        ]);
+    }
+    let entries = output::plural(flows.entries, "entry", "entries");
+    format!("{}{} of {entries}\n", table.text(), count(flows.flows.len() as u64))
+}
+
+fn show(flow: &api::Flow) -> String {
+    let mut table = Table::new(0, &[Left, Left]);
+    table.row(["cid", &flow.cid]);
+    table.row(["slot", &flow.slot.to_string()]);
+    table.row([
+        "origin",
+        match flow.origin.as_str() {
+            "issued" => "issued by the agent",
+            "chosen" => "chosen by the client, for its first flight",
+            other => other,
+        },
+    ]);
+    let peer = flow.peer.map_or("none yet".to_owned(), |peer| peer.to_string());
+    table.row(["peer", &format!("{peer} ({})", output::plural(flow.peer_changes.into(), "change", "changes"))]);
+    table.row(["packets", &count(flow.packets)]);
+    table.row(["bytes", &output::bytes(flow.bytes)]);
+    table.row(["written", &format!("{} ago", milliseconds(flow.age_ms))]);
+    table.row(["last seen", &flow.idle_ms.map_or("never".to_owned(), |idle| format!("{} ago", milliseconds(idle)))]);
+    table.text()
+}
+
+fn milliseconds(number: u64) -> String {
+    output::span(Duration::from_millis(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> api::Flows {
+        let used = api::Flow {
+            cid: "10000100aabbccddeeff00112233445566".to_owned(),
+            slot: 0,
+            origin: "issued".to_owned(),
+            packets: 1_250,
+            bytes: 1_572_864,
+            peer: Some("[2001:db8::1]:50000".parse().unwrap()),
+            peer_changes: 1,
+            age_ms: 192_000,
+            idle_ms: Some(350),
+        };
+        let unused = api::Flow {
+            cid: "0011223344556677".to_owned(),
+            slot: 12,
+            origin: "chosen".to_owned(),
+            packets: 0,
+            bytes: 0,
+            peer: None,
+            peer_changes: 0,
+            age_ms: 5,
+            idle_ms: None,
+        };
+        api::Flows { schema: 1, entries: 1_000, flows: vec![used, unused] }
+    }
+
+    #[test]
+    fn a_row_for_each_entry() {
+        let expected = "\
+CID                                 SLOT  ORIGIN  PEER                 CHANGES  PACKETS    BYTES     AGE    IDLE
+10000100aabbccddeeff00112233445566     0  issued  [2001:db8::1]:50000        1    1,250  1.5 MiB  3m 12s  350 ms
+0011223344556677                      12  chosen  -                          0        0      0 B    5 ms       -
+2 of 1,000 entries
+";
+        assert_eq!(list(&sample()), expected);
+    }
+
+    #[test]
+    fn one_entry_in_full() {
+        let expected = "\
+cid        10000100aabbccddeeff00112233445566
+slot       0
+origin     issued by the agent
+peer       [2001:db8::1]:50000 (1 change)
+packets    1,250
+bytes      1.5 MiB
+written    3m 12s ago
+last seen  350 ms ago
+";
+        assert_eq!(show(&sample().flows[0]), expected);
+        let unused = show(&sample().flows[1]);
+        assert!(unused.contains("peer       none yet (0 changes)\n"), "{unused}");
+        assert!(unused.contains("last seen  never\n"), "{unused}");
+    }
+
+    #[test]
+    fn filters_become_the_query() {
+        assert_eq!(query(None, None, 1_000), "/v1/flows?limit=1000");
+        let peer = "2001:db8::1".parse().unwrap();
+        assert_eq!(query(Some(3), Some(peer), 5), "/v1/flows?limit=5&slot=3&peer=2001:db8::1");
+    }
 }

@@ -1,146 +1,186 @@
-//! The command line: one file a verb. It talks to the agent's control socket and to the
-//! host, never to what runs inside the agent; `run` becomes the agent.
+//! The command line: what can be asked, one file a verb.
+//!
+//! The rule this room keeps: verbs that ask an agent know its control socket and nothing of what
+//! runs behind it. Help texts, man pages and completions all come from the definition here.
 
+mod capture;
 mod check;
 mod cid;
 mod client;
+mod completions;
 mod counters;
 mod detach;
 mod doctor;
 mod explain;
 mod fail;
 mod flows;
-mod reference;
+mod man;
+mod output;
 mod run;
+#[cfg(test)]
+mod snapshots;
 mod status;
-mod text;
 mod version;
+mod watch;
 mod workers;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
 
-use self::fail::Failed;
-use crate::config::DEFAULT_PATH;
+use self::{
+    client::{Client, DEFAULT_CONTROL},
+    fail::{Exit, Fail},
+};
+use crate::config::{self, Config, StartFlags};
 
-/// Steers QUIC packets by connection ID to the worker that owns the connection, and serves them.
-#[derive(Debug, Parser)]
-#[command(name = "quic-router", version, propagate_version = true, max_term_width = 100)]
-pub struct Cli {
+/// An eBPF/XDP-assisted QUIC connection router
+///
+/// Every packet of a QUIC connection reaches the worker that has the connection, whatever address
+/// it comes from.
+#[derive(Parser, Debug)]
+#[command(
+    name = "quic-router",
+    version,
+    after_long_help = EXIT_CODES,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
     #[command(flatten)]
-    places: Places,
+    global: Global,
     #[command(subcommand)]
     verb: Verb,
 }
 
-/// Where the configuration and the agent are.
-#[derive(Args, Clone, Debug)]
-struct Places {
-    /// The configuration
-    #[arg(long, global = true, value_name = "FILE", default_value = DEFAULT_PATH)]
+/// What every verb takes.
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Global options")]
+struct Global {
+    /// The configuration file
+    #[arg(long, global = true, value_name = "FILE", default_value = config::DEFAULT_PATH)]
     config: PathBuf,
-    /// The agent's control socket [default: as configured, else /run/quic-router/control.sock]
+
+    /// The agent's control socket, in place of the configuration's or /run/quic-router/control.sock
     #[arg(long, global = true, value_name = "PATH")]
     control: Option<PathBuf>,
 }
 
-/// How a reading verb prints.
-#[derive(Args, Clone, Copy, Debug)]
-struct Output {
-    /// Print JSON ("schema": 1) instead of text
+impl Global {
+    /// Whether there is a configuration, or should be one because it was named.
+    fn config_is_expected(&self) -> bool {
+        self.config.exists() || self.config != Path::new(config::DEFAULT_PATH)
+    }
+
+    /// The control socket that is asked: as said, else as configured. A configuration that was
+    /// not named and can't be read is no obstacle: then it is the default.
+    fn control(&self) -> Result<PathBuf, Fail> {
+        if let Some(control) = &self.control {
+            return Ok(control.clone());
+        }
+        if !self.config_is_expected() {
+            return Ok(DEFAULT_CONTROL.into());
+        }
+        match Config::load(&self.config, &StartFlags::default(), None) {
+            Ok(config) => Ok(config.router.control),
+            Err(_) if self.config == Path::new(config::DEFAULT_PATH) => Ok(DEFAULT_CONTROL.into()),
+            Err(error) => Err(Fail::from(error).hint("--control PATH, which needs no configuration")),
+        }
+    }
+
+    fn client(&self) -> Result<Client, Fail> {
+        Client::new(&self.control()?)
+    }
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    Run(run::Run),
+    Check(check::Check),
+    Status(status::Status),
+    #[command(subcommand)]
+    Workers(workers::Workers),
+    #[command(subcommand)]
+    Flows(flows::Flows),
+    Counters(counters::Counters),
+    Explain(explain::Explain),
+    Doctor(doctor::Doctor),
+    Detach(detach::Detach),
+    #[command(subcommand)]
+    Cid(cid::Cid),
+    Version(version::Version),
+    Completions(completions::Completions),
+    Man(man::Man),
+}
+
+impl Verb {
+    fn execute(&self, global: &Global) -> Result<Exit, Fail> {
+        match self {
+            Self::Run(verb) => verb.execute(global),
+            Self::Check(verb) => verb.execute(global),
+            Self::Status(verb) => verb.execute(&global.client()?),
+            Self::Workers(verb) => verb.execute(&global.client()?),
+            Self::Flows(verb) => verb.execute(&global.client()?),
+            Self::Counters(verb) => verb.execute(&global.client()?),
+            Self::Explain(verb) => verb.execute(&global.client()?),
+            Self::Doctor(verb) => verb.execute(global),
+            Self::Detach(verb) => verb.execute(global),
+            Self::Cid(verb) => verb.execute(&global.client()?),
+            Self::Version(verb) => verb.execute(),
+            Self::Completions(verb) => verb.execute(),
+            Self::Man(verb) => verb.execute(),
+        }
+    }
+}
+
+/// `--json`
+#[derive(clap::Args, Debug)]
+struct Json {
+    /// Answer in JSON, for programs
     #[arg(long)]
     json: bool,
 }
 
-#[derive(Debug, Subcommand)]
-enum Verb {
-    /// Run the agent in the foreground
-    Run(Box<run::Run>),
-    /// Read the configuration and probe the host; change nothing
-    Check(check::Check),
-    /// Generation, engine per interface and why, totals, health
-    Status(status::Status),
-    /// The workers: list them, take one out of the assignment, put it back
-    Workers(workers::Workers),
-    /// The flow table: list it, or show one flow
-    Flows(flows::Flows),
-    /// Every packet's fate by reason, all stages, and whether the sums close
-    Counters(counters::Counters),
-    /// Connection IDs: decode one, or generate one
-    Cid(cid::Cid),
-    /// What would happen to a packet, step by step, and why
-    Explain(explain::Explain),
-    /// Kernel, driver, queues, buffers, capabilities, conflicts: what is fine, what is not, how to mend it
-    Doctor(check::Doctor),
-    /// Remove every link, pin and map of an instance that no longer runs
-    Detach(detach::Detach),
-    /// The version, and with --build what kind of build this is
-    Version(version::Version),
-    /// Completions for a shell
-    Completions(reference::Completions),
-    /// The manual page, in roff
-    Man,
-}
-
-/// Carries out the command line; what the process exits with.
+/// Does what the command line asks, and says what to exit with.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match carry_out(&cli) {
-        Ok(code) => code,
-        Err(failed) => failed.print(),
-    }
+    let outcome = match Cli::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli.verb.execute(&cli.global),
+        Err(error) => answer_or_refuse(&error),
+    };
+    outcome
+        .unwrap_or_else(|fail| {
+            fail.print();
+            fail.exit()
+        })
+        .into()
 }
 
-fn carry_out(cli: &Cli) -> Result<ExitCode, Failed> {
-    let places = &cli.places;
-    match &cli.verb {
-        Verb::Run(run) => run.carry_out(places),
-        Verb::Check(check) => check.carry_out(places),
-        Verb::Status(status) => status.carry_out(places),
-        Verb::Workers(workers) => workers.carry_out(places),
-        Verb::Flows(flows) => flows.carry_out(places),
-        Verb::Counters(counters) => counters.carry_out(places),
-        Verb::Cid(cid) => cid.carry_out(places),
-        Verb::Explain(explain) => explain.carry_out(places),
-        Verb::Doctor(doctor) => doctor.carry_out(places),
-        Verb::Detach(detach) => detach.carry_out(places),
-        Verb::Version(version) => version.carry_out(),
-        Verb::Completions(completions) => completions.carry_out(),
-        Verb::Man => reference::man(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory as _;
-
-    use super::*;
-
-    #[test]
-    fn the_definition_is_sound() {
-        Cli::command().debug_assert();
-    }
-
-    /// Help, completions and the manual page come from one definition; a change of it is
-    /// seen here. `UPDATE_SNAPSHOTS=1 cargo test` takes it over.
-    #[test]
-    fn help_is_as_it_was() {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli/help.txt");
-        let mut help = String::new();
-        write_help(&mut Cli::command().term_width(100), &mut help);
-        if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
-            std::fs::write(file, &help).unwrap();
+/// Clap's way out of parsing: the help and version that were asked for, or wrong usage.
+fn answer_or_refuse(error: &clap::Error) -> Result<Exit, Fail> {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            output::print(&error.to_string())?;
+            Ok(Exit::Done)
         }
-        assert_eq!(help, std::fs::read_to_string(file).unwrap_or_default(), "see {file}");
-    }
-
-    fn write_help(command: &mut clap::Command, to: &mut String) {
-        let help = command.render_long_help();
-        to.push_str(&format!("==> {}\n{help}\n", command.get_name()));
-        let names: Vec<_> = command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
-        for name in names {
-            write_help(command.find_subcommand_mut(&name).unwrap(), to);
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            // Where standard error is closed, the exit code has to speak for itself.
+            let _ = io::stderr().write_all(error.to_string().as_bytes());
+            Ok(Exit::Usage)
         }
+        _ => Err(error.into()),
     }
 }
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, or the answer is yes
+  1  the answer is no: unhealthy, invalid, not there
+  2  wrong usage
+  3  no agent reachable
+  4  the kernel refused";

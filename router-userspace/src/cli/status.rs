@@ -1,134 +1,233 @@
-//! `status`: the whole agent at a glance.
+//! `quic-router status`: the whole agent at a glance, its health first.
 
-use std::{fmt::Write as _, process::ExitCode};
-
-use clap::Args;
+use std::time::Duration;
 
 use super::{
-    Output, Places,
-    client::Agent,
-    fail::Failed,
-    text::{bytes, seconds, show, table},
+    Json,
+    client::Client,
+    fail::{Exit, Fail},
+    output::{
+        self,
+        Align::{Left, Right},
+        Table, count,
+    },
+    watch::Watch,
 };
-use crate::agent::api;
+use crate::agent::api::{self, FlowTable, Totals};
 
-#[derive(Args, Debug)]
+/// Show health, the engine of each interface and why, listeners, totals
+///
+/// Exits with 1 if the agent is not healthy.
+#[derive(clap::Args, Debug)]
 pub(super) struct Status {
     #[command(flatten)]
-    output: Output,
-    /// Again and again, every so many seconds
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2")]
-    watch: Option<u64>,
+    watch: Watch,
+    #[command(flatten)]
+    json: Json,
 }
 
 impl Status {
-    pub(super) fn carry_out(&self, places: &Places) -> Result<ExitCode, Failed> {
-        let agent = Agent::at(places);
-        let status = show(self.output.json, self.watch, || agent.get::<api::Status>("/v1/status"), render)?;
-        Ok(if status.healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    pub(super) fn execute(&self, client: &Client) -> Result<Exit, Fail> {
+        self.watch.print(|| {
+            let answer = client.get("/v1/status")?;
+            let status: api::Status = answer.read()?;
+            let text = if self.json.json { answer.json() + "\n" } else { text(&status) };
+            Ok((text, if status.healthy { Exit::Done } else { Exit::No }))
+        })
     }
 }
 
-fn render(status: &api::Status) -> String {
-    let mut text = String::new();
-    let health = if status.healthy { "healthy" } else { "unhealthy" };
-    // Writing to a string cannot fail.
-    let _ = writeln!(
-        text,
-        "{health}: node {}, generation {}, up {}, process {}, version {} ({})",
+fn text(status: &api::Status) -> String {
+    let sections = [
+        health(status),
+        section("interfaces", &interfaces(&status.interfaces)),
+        section("listeners", &listeners(&status.listeners)),
+        section("totals of all workers", &totals(&status.totals)),
+        status.flow_table.as_ref().map(|table| section("flow table", &flow_table(table))).unwrap_or_default(),
+    ];
+    sections.into_iter().filter(|section| !section.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+fn health(status: &api::Status) -> String {
+    let mut text = if status.healthy { "healthy\n".to_owned() } else { "NOT HEALTHY\n".to_owned() };
+    for problem in &status.problems {
+        text += &format!("  {problem}\n");
+    }
+    text + &format!(
+        "node {}, generation {}, process {}, up {}\nquic-router {} ({})\n",
         status.node_id,
         status.generation,
-        seconds(status.uptime_seconds),
         status.pid,
+        output::span(Duration::from_secs(status.uptime_seconds)),
         status.version,
-        status.build
-    );
-    for problem in &status.problems {
-        let _ = writeln!(text, "  problem: {problem}");
-    }
-    let dash = || "-".to_owned();
-    let rows: Vec<_> = status
-        .interfaces
-        .iter()
-        .map(|i| {
-            let program = i.program_id.map_or_else(dash, |id| id.to_string());
-            let mode = i.mode.clone().unwrap_or_else(dash);
-            vec![i.name.clone(), i.engine.clone(), mode, program, i.why.clone().unwrap_or_default()]
-        })
-        .collect();
-    let _ = write!(text, "\n{}", table(&["INTERFACE", "ENGINE", "MODE", "PROGRAM", "WHY"], &rows));
-    let rows: Vec<_> = status
-        .listeners
-        .iter()
-        .map(|l| vec![l.id.to_string(), l.address.to_string(), l.certificates.clone()])
-        .collect();
-    let _ = write!(text, "\n{}", table(&["LISTENER", "ADDRESS", "CERTIFICATES"], &rows));
-    let _ = write!(text, "\n{}", render_totals(&status.totals));
-    if let Some(flows) = &status.flow_table {
-        let _ = writeln!(
-            text,
-            "flow table   {} of {} entries, {} swept, {} not written for lack of room",
-            flows.entries, flows.capacity, flows.swept, flows.full
-        );
-    }
-    text
+        status.build,
+    )
 }
 
-fn render_totals(t: &api::Totals) -> String {
-    format!(
-        "connections  {} now, {} in handshake, {} accepted, {} failed\n\
-         refused      {} by max_connections, {} by max_connections_per_ip, {} by max_handshakes; {} sent a Retry\n\
-         datagrams    {} received ({}), {} own, {} bad, {} handed over, {} lost handing over, {} dropped by sockets\n",
-        t.connections_now,
-        t.handshakes_now,
-        t.accepted,
-        t.handshakes_failed,
-        t.refused_connections,
-        t.refused_per_ip,
-        t.refused_handshakes,
-        t.retried,
-        t.datagrams_received,
-        bytes(t.bytes_received),
-        t.datagrams_own,
-        t.datagrams_dropped,
-        t.handed_over,
-        t.hand_over_dropped,
-        t.socket_drops
-    )
+fn section(title: &str, table: &Table) -> String {
+    match table.text() {
+        lines if lines.is_empty() => String::new(),
+        lines => format!("{title}\n{lines}"),
+    }
+}
+
+fn interfaces(interfaces: &[api::Interface]) -> Table {
+    let mut table = Table::new(2, &[Left, Left, Left, Left, Left]);
+    for interface in interfaces {
+        let name = if interface.name == "*" { "all" } else { &interface.name };
+        table.row([
+            name.to_owned(),
+            interface.engine.clone(),
+            interface.mode.clone().unwrap_or_default(),
+            interface.program_id.map(|id| format!("program {id}")).unwrap_or_default(),
+            interface.why.clone().unwrap_or_default(),
+        ]);
+    }
+    table
+}
+
+fn listeners(listeners: &[api::Listener]) -> Table {
+    let mut table = Table::new(2, &[Left, Left]);
+    for listener in listeners {
+        let certificates = match listener.certificates.as_str() {
+            "self-signed" => "self-signed certificate".to_owned(),
+            "files" => "certificates from files".to_owned(),
+            other => format!("certificates: {other}"),
+        };
+        table.row([listener.address.to_string(), certificates]);
+    }
+    table
+}
+
+fn totals(totals: &Totals) -> Table {
+    let mut table = Table::new(2, &[Left, Right, Left]);
+    let handshakes = output::plural(totals.handshakes_now, "handshake", "handshakes");
+    let with_handshakes = format!("connections now, {handshakes} among them");
+    for (group, number, what) in [
+        ("connections", totals.connections_now, with_handshakes.as_str()),
+        ("", totals.accepted, "came up"),
+        ("", totals.handshakes_failed, "failed in the handshake"),
+        ("refused", totals.refused_connections, "at max_connections"),
+        ("", totals.refused_per_ip, "at max_connections_per_ip"),
+        ("", totals.refused_handshakes, "at max_handshakes"),
+        ("", totals.retried, "sent a Retry"),
+        ("datagrams", totals.datagrams_received, "received"),
+        ("", totals.datagrams_own, "of the worker's own connections"),
+        ("", totals.handed_over, "handed over to their worker"),
+        ("", totals.hand_over_dropped, "lost because its inbox was full"),
+        ("", totals.datagrams_dropped, "provably bad"),
+        ("", totals.socket_drops, "dropped by the kernel: receive buffer full"),
+    ] {
+        let always = matches!(what, "came up" | "received" | "of the worker's own connections") || !group.is_empty();
+        if always || number > 0 {
+            table.row([group.to_owned(), count(number), what.to_owned()]);
+        }
+    }
+    table.row(["bytes".to_owned(), output::bytes(totals.bytes_received), "received".to_owned()]);
+    table
+}
+
+fn flow_table(flows: &FlowTable) -> Table {
+    let mut table = Table::new(2, &[Right, Left]);
+    let share = flows.entries as f64 / flows.capacity.max(1) as f64 * 100.0;
+    let entries = if flows.entries == 1 { "entry" } else { "entries" };
+    table.row([count(flows.entries), format!("{entries} of {} ({share:.1} %)", count(flows.capacity))]);
+    table.row([count(flows.swept), "swept after long disuse".to_owned()]);
+    if flows.full > 0 {
+        table.row([count(flows.full), "not written: the table was full (those flows go by their CID)".to_owned()]);
+    }
+    table
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn health_comes_first_and_problems_are_told() {
-        let status = api::Status {
+    fn sample() -> api::Status {
+        api::Status {
             schema: 1,
-            version: "1.2.3".to_owned(),
-            build: "release".to_owned(),
-            pid: 42,
+            version: "0.1.0".to_owned(),
+            build: "release (opt-level 3)".to_owned(),
+            pid: 4242,
             node_id: 7,
             generation: 3,
-            uptime_seconds: 61,
-            healthy: false,
-            problems: vec!["worker 2 has ended: its connections are lost".to_owned()],
-            interfaces: vec![api::Interface {
-                name: "eth0".to_owned(),
-                engine: "xdp".to_owned(),
-                mode: Some("native".to_owned()),
-                why: None,
-                program_id: Some(9),
+            uptime_seconds: 8_040,
+            healthy: true,
+            problems: Vec::new(),
+            interfaces: vec![
+                api::Interface {
+                    name: "eth0".to_owned(),
+                    engine: "xdp".to_owned(),
+                    mode: Some("native".to_owned()),
+                    why: None,
+                    program_id: Some(91),
+                },
+                api::Interface {
+                    name: "wlan0".to_owned(),
+                    engine: "reuseport".to_owned(),
+                    mode: None,
+                    why: Some("XDP cannot be attached".to_owned()),
+                    program_id: None,
+                },
+            ],
+            listeners: vec![api::Listener {
+                id: 0,
+                address: "192.0.2.1:443".parse().unwrap(),
+                certificates: "files".to_owned(),
             }],
-            listeners: vec![],
-            totals: api::Totals { connections_now: 5, ..api::Totals::default() },
-            flow_table: None,
-        };
-        let text = render(&status);
-        let lines: Vec<_> = text.lines().collect();
-        assert_eq!(lines[0], "unhealthy: node 7, generation 3, up 1m 1s, process 42, version 1.2.3 (release)");
-        assert_eq!(lines[1], "  problem: worker 2 has ended: its connections are lost");
-        assert_eq!(lines[3..5], ["INTERFACE  ENGINE  MODE    PROGRAM  WHY", "eth0       xdp     native        9"]);
-        assert!(text.contains("connections  5 now, 0 in handshake"), "{text}");
+            totals: Totals {
+                connections_now: 1_234,
+                handshakes_now: 1,
+                accepted: 20_000,
+                datagrams_received: 1_000_000,
+                datagrams_own: 999_990,
+                datagrams_dropped: 10,
+                bytes_received: 3 << 30,
+                ..Totals::default()
+            },
+            flow_table: Some(FlowTable { entries: 12_340, capacity: 1_000_000, full: 0, swept: 99 }),
+        }
+    }
+
+    #[test]
+    fn a_healthy_agent() {
+        let expected = "\
+healthy
+node 7, generation 3, process 4242, up 2h 14m
+quic-router 0.1.0 (release (opt-level 3))
+
+interfaces
+  eth0   xdp        native  program 91
+  wlan0  reuseport                      XDP cannot be attached
+
+listeners
+  192.0.2.1:443  certificates from files
+
+totals of all workers
+  connections      1,234  connections now, 1 handshake among them
+                  20,000  came up
+  refused              0  at max_connections
+  datagrams    1,000,000  received
+                 999,990  of the worker's own connections
+                      10  provably bad
+  bytes          3.0 GiB  received
+
+flow table
+  12,340  entries of 1,000,000 (1.2 %)
+      99  swept after long disuse
+";
+        assert_eq!(text(&sample()), expected);
+    }
+
+    #[test]
+    fn problems_come_first_and_what_an_engine_lacks_is_left_out() {
+        let problems = vec!["worker 2 has ended: its connections are lost".to_owned()];
+        let totals = Totals { socket_drops: 5, ..Totals::default() };
+        let ill =
+            api::Status { healthy: false, problems, totals, interfaces: Vec::new(), flow_table: None, ..sample() };
+        let text = text(&ill);
+        assert!(text.starts_with("NOT HEALTHY\n  worker 2 has ended: its connections are lost\nnode 7,"), "{text}");
+        assert!(text.contains("5  dropped by the kernel: receive buffer full\n"), "{text}");
+        assert!(!text.contains("interfaces") && !text.contains("flow table"), "{text}");
     }
 }

@@ -1,74 +1,109 @@
-//! `workers`: list them, take one out of the assignment, put it back.
-
-use std::process::ExitCode;
-
-use clap::{Args, Subcommand};
+//! `quic-router workers`: who is in which slot, and whether it gets new connections.
 
 use super::{
-    Output, Places,
-    client::Agent,
-    fail::Failed,
-    text::{bytes, show, table},
+    Json,
+    client::{Answer, Client},
+    fail::{Exit, Fail},
+    output::{
+        self,
+        Align::{Left, Right},
+        Table, count,
+    },
 };
 use crate::agent::api;
 
-#[derive(Args, Debug)]
-pub(super) struct Workers {
-    #[command(subcommand)]
-    what: What,
-    #[command(flatten)]
-    output: Output,
-}
-
-#[derive(Debug, Subcommand)]
-enum What {
-    /// Every worker, its slot, CPU and totals
-    List,
-    /// Give a slot's worker no new connections; it keeps those it has
-    Drain {
-        /// The worker's slot
-        slot: u8,
+/// List workers, or take one out of the assignment of new connections and back
+#[derive(clap::Subcommand, Debug)]
+pub(super) enum Workers {
+    /// List the workers by slot
+    List {
+        #[command(flatten)]
+        json: Json,
     },
-    /// Give it new connections again
-    Undrain {
-        /// The worker's slot
+    /// Give a slot no new connections; it keeps the ones it has
+    Drain {
+        /// The slot, 0 to 255
         slot: u8,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Give a draining slot new connections again
+    Undrain {
+        /// The slot, 0 to 255
+        slot: u8,
+        #[command(flatten)]
+        json: Json,
     },
 }
 
 impl Workers {
-    pub(super) fn carry_out(&self, places: &Places) -> Result<ExitCode, Failed> {
-        let agent = Agent::at(places);
-        let ask = || match self.what {
-            What::List => agent.get("/v1/workers"),
-            What::Drain { slot } => agent.post(&format!("/v1/workers/{slot}/drain"), &()),
-            What::Undrain { slot } => agent.post(&format!("/v1/workers/{slot}/undrain"), &()),
+    pub(super) fn execute(&self, client: &Client) -> Result<Exit, Fail> {
+        let (answer, json) = match self {
+            Self::List { json } => (client.get("/v1/workers")?, json),
+            Self::Drain { slot, json } => (client.post(&format!("/v1/workers/{slot}/drain"), "")?, json),
+            Self::Undrain { slot, json } => (client.post(&format!("/v1/workers/{slot}/undrain"), "")?, json),
         };
-        show(self.output.json, None, ask, render)?;
-        Ok(ExitCode::SUCCESS)
+        output::print(&shown(&answer, json)?)?;
+        Ok(Exit::Done)
     }
 }
 
-fn render(workers: &api::Workers) -> String {
-    let rows: Vec<_> = workers.workers.iter().map(row).collect();
-    table(
-        &["SLOT", "CPU", "STATE", "CONNECTIONS", "ACCEPTED", "FAILED", "DATAGRAMS", "HANDED OVER", "DROPS", "BUFFER"],
-        &rows,
-    )
+fn shown(answer: &Answer, json: &Json) -> Result<String, Fail> {
+    let workers: api::Workers = answer.read()?;
+    Ok(if json.json { answer.json() + "\n" } else { text(&workers.workers) })
 }
 
-fn row(worker: &api::Worker) -> Vec<String> {
-    let t = &worker.totals;
-    vec![
-        worker.slot.to_string(),
-        worker.cpu.to_string(),
-        worker.state.clone(),
-        t.connections_now.to_string(),
-        t.accepted.to_string(),
-        t.handshakes_failed.to_string(),
-        t.datagrams_received.to_string(),
-        t.handed_over.to_string(),
-        t.socket_drops.to_string(),
-        bytes(worker.receive_buffer),
-    ]
+fn text(workers: &[api::Worker]) -> String {
+    let mut table = Table::new(0, &[Right, Right, Left, Right, Right, Right, Right, Right, Right, Right]);
+    table.row([
+        "SLOT",
+        "CPU",
+        "STATE",
+        "CONNECTIONS",
+        "HANDSHAKES",
+        "ACCEPTED",
+        "DATAGRAMS",
+        "HANDED OVER",
+        "SOCKET DROPS",
+        "BUFFER",
+    ]);
+    for worker in workers {
+        let totals = &worker.totals;
+        table.row([
+            worker.slot.to_string(),
+            worker.cpu.to_string(),
+            worker.state.clone(),
+            count(totals.connections_now),
+            count(totals.handshakes_now),
+            count(totals.accepted),
+            count(totals.datagrams_received),
+            count(totals.handed_over),
+            count(totals.socket_drops),
+            output::bytes(worker.receive_buffer),
+        ]);
+    }
+    table.text()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::api::Totals;
+
+    #[test]
+    fn a_row_for_each_slot() {
+        let worker = |slot, state: &str, accepted| api::Worker {
+            slot,
+            cpu: u32::from(slot) + 2,
+            state: state.to_owned(),
+            receive_buffer: 8 << 20,
+            totals: Totals { connections_now: 12, accepted, datagrams_received: 4_500, ..Totals::default() },
+        };
+        let expected = "\
+SLOT  CPU  STATE     CONNECTIONS  HANDSHAKES  ACCEPTED  DATAGRAMS  HANDED OVER  SOCKET DROPS   BUFFER
+   0    2  active             12           0     1,000      4,500            0             0  8.0 MiB
+   1    3  draining           12           0         7      4,500            0             0  8.0 MiB
+";
+        assert_eq!(text(&[worker(0, "active", 1_000), worker(1, "draining", 7)]), expected);
+    }
 }

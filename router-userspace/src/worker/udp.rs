@@ -123,14 +123,18 @@ fn refuse_foreign(address: SocketAddr, ours: &[UdpSocket]) -> Result<(), OpenErr
 }
 
 /// A line of the kernel's table of UDP sockets.
-struct Bound {
-    address: SocketAddr,
-    inode: u64,
-    drops: u64,
+#[derive(Clone, Debug)]
+pub struct Bound {
+    /// What the socket is bound to.
+    pub address: SocketAddr,
+    /// The inode by which the kernel names it.
+    pub inode: u64,
+    /// Datagrams dropped because its buffer was full.
+    pub drops: u64,
 }
 
 /// Every bound UDP socket of this network namespace.
-fn bound_sockets() -> impl Iterator<Item = Bound> {
+pub fn bound_sockets() -> impl Iterator<Item = Bound> {
     ["/proc/thread-self/net/udp", "/proc/thread-self/net/udp6"].into_iter().flat_map(|table| {
         let text = fs::read_to_string(table).unwrap_or_default();
         text.lines().skip(1).filter_map(parse_line).collect::<Vec<_>>()
@@ -156,7 +160,7 @@ fn parse_line(line: &str) -> Option<Bound> {
 }
 
 /// Which process holds a socket, in words.
-fn owner(inode: u64) -> String {
+pub fn owner(inode: u64) -> String {
     let wanted = format!("socket:[{inode}]");
     let holds = |pid: &str| {
         let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;

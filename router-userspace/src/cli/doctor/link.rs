@@ -1,0 +1,170 @@
+//! Gathers the facts about an interface, from rtnetlink and the driver.
+
+use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use nix::net::if_::{if_indextoname, if_nametoindex};
+
+use super::{ethtool, wanted::Wanted};
+use crate::{agent::api::Status, datapath::attached_program};
+
+/// What an interface is and has.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    /// The driver, or for a virtual device its kind.
+    pub(super) driver: Option<String>,
+    /// Set up by the administrator.
+    pub(super) up: bool,
+    /// The other end of the wire is there.
+    pub(super) carrier: bool,
+    /// Octets of the largest IP packet.
+    pub(super) mtu: u32,
+    /// Receive queues in use.
+    pub(super) queues: u32,
+    /// Receive queues there could be.
+    pub(super) most_queues: u32,
+    /// The XDP program on it.
+    pub(super) program: Option<Program>,
+    /// Packets are merged by the device.
+    pub(super) lro: bool,
+    /// Packets are merged in software, after XDP.
+    pub(super) gro: bool,
+    /// The other end, of a veth.
+    pub(super) peer: Option<Peer>,
+}
+
+/// An XDP program that is attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Program {
+    pub(super) id: u32,
+    pub(super) name: String,
+    pub(super) whose: Whose,
+}
+
+/// Who attached a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// The agent that runs.
+    Ours,
+    /// An agent that no longer runs: its link is pinned and nobody answers.
+    Stale,
+    /// Somebody else.
+    Foreign,
+}
+
+/// The other end of a veth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Peer {
+    /// In this namespace.
+    Here {
+        /// Its name.
+        name: String,
+        /// It leaves checksums to the device, which for a veth means: to nobody.
+        transmit_checksums: bool,
+    },
+    /// In another namespace.
+    Elsewhere,
+}
+
+/// Looks; nothing if there is no such interface.
+pub(super) fn facts(name: &str, wanted: &Wanted, agent: Option<&Status>) -> Option<Facts> {
+    let link = ask_kernel(if_nametoindex(name).ok()?)?;
+    let flags = link.header.flags;
+    let queues = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::NumRxQueues(queues) => Some(*queues),
+        _ => None,
+    });
+    let (queues, most_queues) = ethtool::receive_queues(name).unwrap_or((queues.unwrap_or(1), queues.unwrap_or(1)));
+    let driver = ethtool::driver(name).or_else(|| kind(&link));
+    Some(Facts {
+        peer: peer(&link).filter(|_| driver.as_deref() == Some("veth")),
+        driver,
+        up: flags.contains(LinkFlags::Up),
+        carrier: flags.contains(LinkFlags::LowerUp),
+        mtu: mtu(&link),
+        queues,
+        most_queues,
+        program: attached_program(name).map(|(id, program)| Program {
+            id,
+            name: program,
+            whose: whose(id, name, wanted, agent),
+        }),
+        lro: ethtool::large_receive_offload(name).unwrap_or(false),
+        gro: ethtool::generic_receive_offload(name).unwrap_or(false),
+    })
+}
+
+fn whose(id: u32, interface: &str, wanted: &Wanted, agent: Option<&Status>) -> Whose {
+    match agent {
+        Some(agent) if agent.interfaces.iter().any(|interface| interface.program_id == Some(id)) => Whose::Ours,
+        None if wanted.bpf_dir.join(format!("link-{interface}")).exists() => Whose::Stale,
+        Some(_) | None => Whose::Foreign,
+    }
+}
+
+fn kind(link: &LinkMessage) -> Option<String> {
+    link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::LinkInfo(parts) => parts.iter().find_map(|part| match part {
+            LinkInfo::Kind(kind) => Some(kind.to_string()),
+            _ => None,
+        }),
+        _ => None,
+    })
+}
+
+fn mtu(link: &LinkMessage) -> u32 {
+    let mtu = |attribute: &LinkAttribute| if let LinkAttribute::Mtu(mtu) = attribute { Some(*mtu) } else { None };
+    link.attributes.iter().find_map(mtu).unwrap_or(0)
+}
+
+fn peer(link: &LinkMessage) -> Option<Peer> {
+    if link.attributes.iter().any(|attribute| matches!(attribute, LinkAttribute::LinkNetNsId(_))) {
+        return Some(Peer::Elsewhere);
+    }
+    let index = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Link(index) => Some(*index),
+        _ => None,
+    });
+    let name = if_indextoname(index?).ok()?.into_string().ok()?;
+    let transmit_checksums = ethtool::transmit_checksums(&name).unwrap_or(false);
+    Some(Peer::Here { name, transmit_checksums })
+}
+
+/// `RTM_GETLINK`
+fn ask_kernel(index: u32) -> Option<LinkMessage> {
+    let mut request = LinkMessage::default();
+    request.header.index = index;
+    let mut message =
+        NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(RouteNetlinkMessage::GetLink(request)));
+    message.header.flags = NLM_F_REQUEST;
+    message.finalize();
+    let mut octets = vec![0; message.buffer_len()];
+    message.serialize(&mut octets);
+
+    let mut socket = Socket::new(NETLINK_ROUTE).ok()?;
+    socket.bind_auto().ok()?;
+    socket.connect(&SocketAddr::new(0, 0)).ok()?;
+    socket.send(&octets, 0).ok()?;
+    let (answer, _) = socket.recv_from_full().ok()?;
+    match NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer).ok()?.payload {
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => Some(link),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Engine;
+
+    #[test]
+    fn loopback_is_there_and_nothing_is_made_up() {
+        let wanted = Wanted::sample(Engine::Auto);
+        let facts = facts("lo", &wanted, None).unwrap();
+        assert!(facts.mtu > 1_500 && facts.queues >= 1 && facts.peer.is_none(), "{facts:?}");
+        assert!(super::facts("no-such-if", &wanted, None).is_none());
+    }
+}
