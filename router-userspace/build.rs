@@ -8,13 +8,23 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, ExitCode},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aya_build::{Package, Toolchain};
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match build() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn build() -> Result<()> {
     let root = PathBuf::from(variable("CARGO_MANIFEST_DIR")?).join("..");
     if let Ok(toolchain) = env::var(SECOND_RUN) {
         return build_objects(&root, &toolchain);
@@ -34,7 +44,10 @@ fn main() -> Result<()> {
         second_run.env("RUSTC_BOOTSTRAP", "1");
     }
     let status = second_run.status()?;
-    ensure!(status.success(), "the eBPF build with toolchain `{toolchain}` failed; try: cargo xtask setup");
+    ensure!(
+        status.success(),
+        "the eBPF crate does not build with toolchain `{toolchain}`; if the toolchain is at fault: cargo xtask setup"
+    );
     Ok(())
 }
 

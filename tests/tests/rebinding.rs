@@ -71,7 +71,8 @@ fn expect_all_to_survive(lab: &Running, clients: QuicGo<'_>) -> Result<()> {
     let seen = lab.watch_flows(&clients)?;
     clients.succeed()?;
     assert!(seen.changed.len() >= 100, "the peer of only {} connection IDs changed", seen.changed.len());
-    assert!(seen.peers.len() >= 200, "only {} peers for 100 connections that moved", seen.peers.len());
+    // Not twice as many: a port that one client gives up may be the next one's new port.
+    assert!(seen.peers.len() > 150, "only {} peers for 100 connections that moved", seen.peers.len());
     lab.expect_no_packet_astray()
 }
 

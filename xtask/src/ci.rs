@@ -32,9 +32,11 @@ impl Ci {
             let toolchain = setup::ready()?;
             setup::linters(&toolchain).map(|()| toolchain)
         })?;
-        phases.run("format", || run(workspace::cargo().args(["fmt", "--all", "--check"])))?;
-        phases.run("lints", userspace_lints)?;
-        phases.run("lints of the kernel's part", || kernel_lints(&toolchain))?;
+        // Each runs, also after a failure: one run shows all that is wrong.
+        let format = phases.run("format", || run(workspace::cargo().args(["fmt", "--all", "--check"])));
+        let lints = phases.run("lints", userspace_lints);
+        let kernel = phases.run("lints of the kernel's part", || kernel_lints(&toolchain));
+        format.and(lints).and(kernel)?;
         if self.lints { Ok(()) } else { phases.run("tests", || Test::default().run()) }
     }
 }

@@ -259,12 +259,11 @@ impl Datapath {
 }
 
 impl Drop for Datapath {
-    /// Detaches everything and removes every pin: what an agent set up goes when it goes.
+    /// Detaches everything; the pins go after it. What an agent set up goes when it goes.
     fn drop(&mut self) {
         for (_, attachment) in std::mem::take(&mut self.attachments) {
             attachment.detach();
         }
-        self.pins.remove();
     }
 }
 

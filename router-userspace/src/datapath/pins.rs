@@ -19,7 +19,7 @@ use nix::{
 
 use super::error::{DatapathError, Result};
 
-/// A pin directory that this process holds.
+/// A pin directory that this process holds. It goes with everything in it when this is dropped.
 #[derive(Debug)]
 pub struct Pins {
     directory: PathBuf,
@@ -61,9 +61,11 @@ impl Pins {
     pub(super) fn pin_map(&self, ebpf: &Ebpf, name: &'static str) -> Result<()> {
         Ok(ebpf.map(name).ok_or(DatapathError::MissingMap(name))?.pin(self.map(name))?)
     }
+}
 
-    /// Removes every pin, and the directory.
-    pub(super) fn remove(&self) {
+impl Drop for Pins {
+    /// Removes every pin, and the directory: also when a start fails halfway.
+    fn drop(&mut self) {
         let removed = remove_all(&self.directory).and_then(|_| fs::remove_dir(&self.directory));
         if let Err(e) = removed {
             tracing::warn!("{}: cannot be removed: {e}", self.directory.display());
@@ -79,8 +81,7 @@ pub fn remove_stale(directory: &Path) -> Result<Vec<String>> {
     if !directory.exists() {
         return Ok(Vec::new());
     }
-    let (pins, removed) = Pins::take(directory)?;
-    pins.remove();
+    let (_pins, removed) = Pins::take(directory)?;
     Ok(removed)
 }
 

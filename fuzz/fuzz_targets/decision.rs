@@ -1,0 +1,70 @@
+//! The decision over any frame and any tables: it ends, does not panic, and keeps its word.
+//!
+//! `cargo +nightly fuzz run decision` (from this folder's parent).
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use router_common::{
+    connection_id::{ConnectionId, Layout},
+    frame::Endpoint,
+    maps::{CidConfig, Settings, Slot, SlotState},
+    reason::Fate,
+    steer::{self, Tables, Verdict},
+};
+
+/// Tables that the fuzzer chooses: which look-ups hit is in its first octets.
+struct Chosen {
+    length: u8,
+    hits: u8,
+    slot: u8,
+}
+
+impl Tables for Chosen {
+    type Flow = ();
+
+    fn settings(&self) -> Option<Settings> {
+        Some(Settings::new(0x0102, self.length, 1))
+    }
+
+    fn listens(&self, _: &Endpoint) -> bool {
+        self.hits & 1 != 0
+    }
+
+    fn flow(&self, _: &ConnectionId) -> Option<((), u8)> {
+        (self.hits & 2 != 0).then_some(((), self.slot))
+    }
+
+    fn cid_config(&self, rotation: u8) -> Option<CidConfig> {
+        Layout::new(rotation, self.length).map(CidConfig::clear)
+    }
+
+    fn slot(&self, slot: u8) -> Option<Slot> {
+        let state = if self.hits & 4 != 0 || slot % 2 == 0 { SlotState::Active } else { SlotState::Free };
+        Some(Slot::new(state, 0, 1))
+    }
+
+    fn assigned(&self, hash: u64) -> Option<u8> {
+        (self.hits & 8 != 0).then_some(hash as u8)
+    }
+
+    fn hash_seed(&self) -> Option<[u64; 2]> {
+        Some([1, 2])
+    }
+}
+
+fuzz_target!(|input: &[u8]| {
+    let [length, hits, slot, frame @ ..] = input else { return };
+    let tables = Chosen { length: *length, hits: *hits, slot: *slot };
+    let (verdict, datagram) = steer::frame(frame, &tables);
+    let fate = match verdict {
+        Verdict::Pass(_) => Fate::Passed,
+        Verdict::Drop(_) => Fate::Dropped,
+        Verdict::Deliver(delivery) => {
+            assert!(delivery.slot.is_taken(), "delivered to a free slot");
+            assert!(datagram.is_some(), "delivered without a datagram");
+            Fate::Delivered
+        }
+    };
+    assert_eq!(verdict.reason().fate(), fate, "a reason of another fate");
+});
