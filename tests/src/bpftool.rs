@@ -25,32 +25,3 @@ pub fn print(path: &Path) -> Result<String> {
     let output = run(Command::new("bpftool").args(["map", "dump", "pinned"]).arg(path))?;
     Ok(String::from_utf8(output.stdout)?)
 }
-
-/// Names of the fields of `value`, nested ones as `outer.inner`, sorted.
-pub fn field_names(value: &Value) -> Vec<String> {
-    let Value::Object(fields) = value else { return Vec::new() };
-    let mut names = Vec::new();
-    for (name, inner) in fields {
-        let below = field_names(inner);
-        if below.is_empty() {
-            names.push(name.clone());
-        } else {
-            names.extend(below.iter().map(|field| format!("{name}.{field}")));
-        }
-    }
-    names.sort();
-    names
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn names_nested_fields() {
-        let value = json!({"slot": 1, "key": {"len": 2, "bytes": [1, 2]}});
-        assert_eq!(field_names(&value), ["key.bytes", "key.len", "slot"]);
-    }
-}

@@ -19,7 +19,7 @@ fn five_then_a_hundred_quic_go_clients() -> Result<()> {
         assert_eq!(summary.bytes, clients * 100_000);
     }
     assert_eq!(lab.control().status()?.totals.accepted, 105);
-    lab.expect_no_packet_astray()
+    lab.expect_no_packet_lost()
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn over_ipv6() -> Result<()> {
     let lab = Lab::new().start()?;
     let clients = QuicGo::new(lab.wire().namespace(), (lab.wire().router6(), PORT).into());
     clients.get("/bytes/100000").connections(50).succeed()?;
-    lab.expect_no_packet_astray()
+    lab.expect_no_packet_lost()
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn from_two_networks_at_once() -> Result<()> {
     for clients in started {
         clients.succeed()?;
     }
-    lab.expect_no_packet_astray()
+    lab.expect_no_packet_lost()
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn with_each_number_of_workers() -> Result<()> {
         let lab = Lab::new().queues(2).workers(workers).start()?;
         lab.quic_go().get("/bytes/50000").connections(50).requests(2).succeed()?;
         assert_eq!(lab.control().workers()?.workers.len(), usize::from(workers));
-        lab.expect_no_packet_astray()?;
+        lab.expect_no_packet_lost()?;
     }
     Ok(())
 }
@@ -87,7 +87,7 @@ fn aioquic() -> Result<()> {
     let summary = lab.aioquic("/bytes/50000").connections(5).requests(6).succeed()?;
     assert_eq!(summary.bytes, 5 * 6 * 50_000);
     lab.aioquic("/bytes/10000").connections(20).requests(2).succeed()?;
-    lab.expect_no_packet_astray()
+    lab.expect_no_packet_lost()
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn curl() -> Result<()> {
     let posted = "x".repeat(20_000);
     let answer = Curl::new(lab.wire().namespace(), &lab.url("/sink")).option("--data").option(&posted).succeed()?;
     assert_eq!(answer, format!("20000 {}\n", content::sha256(posted.as_bytes())));
-    lab.expect_no_packet_astray()
+    lab.expect_no_packet_lost()
 }
 
 #[test]

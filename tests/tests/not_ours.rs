@@ -135,7 +135,7 @@ fn quic_in_tagged_frames() -> Result<()> {
     })?;
     QuicGo::new(relay.clients(), lab.wire().router(PORT)).get("/bytes/100000").connections(20).succeed()?;
     QuicGo::new(relay.clients(), (lab.wire().router6(), PORT).into()).get("/bytes/100000").connections(20).succeed()?;
-    lab.expect_no_packet_astray()
+    lab.expect_no_packet_lost()
 }
 
 /// A megabyte there and back, as a remote shell or a copy would.

@@ -32,7 +32,7 @@ fn expect_an_even_spread<'lab>(lab: &'lab Running, how: impl Fn(QuicGo<'lab>) ->
         assert!(this_time.iter().all(|count| (50..=150).contains(count)), "{this_time:?}");
     }
     assert!(served.iter().all(|count| (75 * ROUNDS..=125 * ROUNDS).contains(count)), "{served:?}");
-    lab.expect_no_packet_astray()
+    lab.expect_no_packet_lost()
 }
 
 const CONNECTIONS: u64 = 400;

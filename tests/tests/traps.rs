@@ -32,7 +32,7 @@ fn a_client_hello_in_two_initials() -> Result<()> {
     let flights = first_flights(&capture.stop()?);
     assert_eq!(flights.len(), 100);
     assert!(flights.values().all(|&initials| initials >= 2), "they fit one datagram: {flights:?}");
-    lab.expect_no_packet_astray()
+    lab.expect_no_packet_lost()
 }
 
 /// The other case, so that the one above is known to test what it says.
@@ -44,7 +44,7 @@ fn a_client_hello_in_one_initial() -> Result<()> {
     let flights = first_flights(&capture.stop()?);
     assert_eq!(flights.len(), 20);
     assert!(flights.values().all(|&initials| initials == 1), "{flights:?}");
-    lab.expect_no_packet_astray()
+    lab.expect_no_packet_lost()
 }
 
 /// The server has no fresh connection ID to use towards the client's new address.
@@ -110,7 +110,7 @@ fn initial_and_handshake_in_one_datagram() -> Result<()> {
     let coalesced =
         frames.iter().filter(|(direction, frame)| *direction == Direction::Out && is_coalesced(frame)).count();
     assert!(coalesced >= 20, "only {coalesced} datagrams of an Initial and another packet");
-    lab.expect_no_packet_astray()
+    lab.expect_no_packet_lost()
 }
 
 /// The upstream answers before it has read the request. The client still gets a whole answer,

@@ -42,11 +42,6 @@ impl Agent {
         &self.control
     }
 
-    /// Its process ID.
-    pub fn pid(&self) -> u32 {
-        self.program().pid()
-    }
-
     /// SIGKILL: it gets no chance to clean up.
     pub fn kill(mut self) -> Result<()> {
         let program = self.program.take().context("it runs")?;

@@ -17,8 +17,10 @@ pub struct AgentConfig {
     pub connection_id: Vec<(String, String)>,
     /// `[limits]`
     pub limits: Vec<(String, String)>,
-    /// Addresses of `[[listener]]`, all with the laboratory's certificate.
+    /// Addresses of `[[listener]]`.
     pub listeners: Vec<String>,
+    /// Certificates of all of them, by their names in the laboratory's home.
+    pub certificates: Vec<String>,
     /// Everything behind that: routes and upstreams.
     pub rest: String,
 }
@@ -40,6 +42,7 @@ impl AgentConfig {
             connection_id: pairs(&[("encryption", "\"none\"")]),
             limits: Vec::new(),
             listeners: vec!["0.0.0.0:443".into(), "[::]:443".into()],
+            certificates: vec!["certificate".into()],
             rest: format!(
                 "[[route]]\nalpn = \"echo\"\nupstream = \"echo\"\n\n\
                  [[route]]\npath = \"/\"\nupstream = \"web\"\n\n\
@@ -69,14 +72,13 @@ impl AgentConfig {
                 set(&mut router, key, &format!("\"{}\"", path.display()));
             }
         }
-        let (cert, key) = (home.path("certificate.pem"), home.path("certificate.key"));
-        let listener = |address: &String| {
-            format!(
-                "[[listener]]\naddress = \"{address}\"\ncertificates = [{{ cert = \"{}\", key = \"{}\" }}]\n\n",
-                cert.display(),
-                key.display()
-            )
+        let certificate = |name: &String| {
+            let path = |kind| home.path(&format!("{name}.{kind}"));
+            format!("{{ cert = \"{}\", key = \"{}\" }}", path("pem").display(), path("key").display())
         };
+        let certificates = self.certificates.iter().map(certificate).collect::<Vec<_>>().join(", ");
+        let listener =
+            |address: &String| format!("[[listener]]\naddress = \"{address}\"\ncertificates = [{certificates}]\n\n");
         format!(
             "# A laboratory's; the certificate is for {HOST}.\n[router]\n{}\n[connection_id]\n{}\n[limits]\n{}\n{}{}",
             lines(&router),

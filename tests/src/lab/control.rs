@@ -11,9 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use router_userspace::agent::api::{
-    Counters, DecodedCid, ExplainRequest, Explanation, Failure, Flow, Flows, Status, Workers,
-};
+use router_userspace::agent::api::{Counters, ExplainRequest, Explanation, Failure, Flows, Status, Workers};
 use serde::de::DeserializeOwned;
 
 /// A client of a control socket. Each call is one connection.
@@ -43,12 +41,6 @@ impl Control {
         self.get("/v1/flows?limit=1000000")
     }
 
-    /// `GET /v1/flows/CID`
-    pub fn flow(&self, cid: &str) -> Result<Option<Flow>> {
-        let flows: Flows = self.get(&format!("/v1/flows/{cid}"))?;
-        Ok(flows.flows.into_iter().next())
-    }
-
     /// `GET /v1/counters`
     pub fn counters(&self) -> Result<Counters> {
         self.get("/v1/counters")
@@ -58,21 +50,6 @@ impl Control {
     pub fn explain(&self, frame: &[u8]) -> Result<Explanation> {
         let frame = frame.iter().map(|octet| format!("{octet:02x}")).collect();
         self.call("POST", "/v1/explain", &serde_json::to_string(&ExplainRequest { frame })?)
-    }
-
-    /// `GET /v1/connection-id/CID`
-    pub fn decode(&self, cid: &str) -> Result<DecodedCid> {
-        self.get(&format!("/v1/connection-id/{cid}"))
-    }
-
-    /// `POST /v1/workers/SLOT/drain`
-    pub fn drain(&self, slot: u8) -> Result<Workers> {
-        self.call("POST", &format!("/v1/workers/{slot}/drain"), "")
-    }
-
-    /// `POST /v1/workers/SLOT/undrain`
-    pub fn undrain(&self, slot: u8) -> Result<Workers> {
-        self.call("POST", &format!("/v1/workers/{slot}/undrain"), "")
     }
 
     fn get<T: DeserializeOwned>(&self, target: &str) -> Result<T> {

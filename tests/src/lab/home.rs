@@ -19,7 +19,7 @@ pub struct Home {
 }
 
 impl Home {
-    /// Makes the folder and puts a certificate for `localhost`, [`HOST`] and its subdomains there.
+    /// Makes the folder and puts a certificate for `localhost`, `router.test` and its subdomains there.
     pub fn new(prefix: &str) -> Result<Self> {
         let home = Self { folder: std::env::temp_dir().join(prefix), pins: Path::new(netns::BPFFS).join(prefix) };
         fs::create_dir_all(&home.folder).with_context(|| format!("cannot make {}", home.folder.display()))?;
@@ -90,4 +90,4 @@ impl Drop for Home {
 }
 
 /// A name that the certificate is for.
-pub const HOST: &str = "router.test";
+pub(super) const HOST: &str = "router.test";

@@ -64,11 +64,6 @@ impl Program {
         Ok(Self { name: name.into(), child, stdout, stderr })
     }
 
-    /// Its process ID.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Waits until it has printed a line that begins with `beginning`, and returns that.
     pub fn await_line(&self, beginning: &str, deadline: Duration) -> Result<String> {
         let found =

@@ -185,7 +185,7 @@ pub const UPSTREAM4: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 2);
 pub const UPSTREAM6: Ipv6Addr = Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, 0, 2);
 
 /// The router's interface towards the servers.
-pub const UPSTREAM_INTERFACE: &str = "upstream0";
+const UPSTREAM_INTERFACE: &str = "upstream0";
 
 fn connect_upstream(router: &Namespace, upstream: &Namespace) -> Result<()> {
     batch(

@@ -86,12 +86,6 @@ impl Packet {
         }
     }
 
-    /// Ethernet addresses: destination, then source. Those of the first clients' wire unless told.
-    pub fn macs(mut self, macs: [[u8; 6]; 2]) -> Self {
-        self.macs = macs;
-        self
-    }
-
     /// One more 802.1Q tag, inside those there are.
     pub fn vlan(mut self, id: u16) -> Self {
         self.tags.push([VLAN, id]);

@@ -52,7 +52,8 @@ fn driver(name: &str, facts: &Facts) -> Finding {
 }
 
 fn mtu(name: &str, facts: &Facts) -> Option<Finding> {
-    (facts.mtu > NATIVE_MTU).then(|| {
+    // Without a driver XDP is generic, which takes packets of any size.
+    (facts.driver.is_some() && facts.mtu > NATIVE_MTU).then(|| {
         let finding = format!("MTU {}: most drivers run XDP natively only up to about {NATIVE_MTU}", facts.mtu);
         Finding::warn(name, finding).hint(format!("ip link set dev {name} mtu 1500"))
     })
@@ -242,10 +243,10 @@ mod tests {
 
     #[test]
     fn what_slows_xdp_down_is_a_warning_with_a_way_out() {
-        let slow = Facts { driver: None, mtu: 9_000, queues: 1, lro: true, gro: false, ..fine() };
+        let slow = Facts { driver: Some("e1000e".to_owned()), mtu: 9_000, queues: 1, lro: true, gro: false, ..fine() };
         let text = super::super::finding::Findings::new(judged(&slow, Engine::Xdp)).text();
         for line in [
-            "warn  eth0  has no driver that could run XDP natively",
+            "warn  eth0  driver e1000e is not known to run XDP natively",
             "warn  eth0  MTU 9000: most drivers",
             "try: ip link set dev eth0 mtu 1500",
             "warn  eth0  1 receive queue for 2 workers",
@@ -256,6 +257,12 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line:?} is not in:\n{text}");
         }
+        let virtual_one = judged(&Facts { driver: None, mtu: 65_536, ..fine() }, Engine::Xdp);
+        assert!(virtual_one.contains(&driver("eth0", &Facts { driver: None, ..fine() })));
+        assert!(
+            !super::super::finding::Findings::new(virtual_one).text().contains("MTU 65536: most drivers"),
+            "generic XDP takes any size"
+        );
         let full = Facts { queues: 1, most_queues: 1, ..fine() };
         assert!(judged(&full, Engine::Xdp).contains(&Finding::ok("eth0", "1 receive queue, as many as there can be")));
     }

@@ -1,0 +1,164 @@
+//! Does the command line keep its promises to people and to scripts: exit codes, one line of
+//! error, JSON with a schema, and verbs that do what they say?
+
+use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
+
+use anyhow::{Context, Result};
+use router_tests::{
+    content::hex,
+    lab::{Lab, Running},
+    packets::{cases, cid},
+};
+use router_userspace::agent::api::{Counters, DecodedCid, Explanation, Flows, Status, Workers};
+use serde::de::DeserializeOwned;
+
+const USAGE: i32 = 2;
+const NO_AGENT: i32 = 3;
+
+#[test]
+fn nobody_is_there() -> Result<()> {
+    let lab = Lab::new().build()?;
+    let verbs: [&[&str]; 5] =
+        [&["status"], &["workers", "list"], &["workers", "drain", "0"], &["flows", "list"], &["counters"]];
+    for verb in verbs {
+        let said = lab.cli(verb)?;
+        assert_eq!(said.status.code(), Some(NO_AGENT), "{said:?}");
+        let lines: Vec<_> = said.stderr.lines().collect();
+        let control = lab.home().control().display().to_string();
+        assert!(lines[0].starts_with("quic-router: ") && lines[0].contains(&control), "{lines:?}");
+        assert!(lines.len() <= 2 && said.stdout.is_empty(), "{said:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_makes_no_sense() -> Result<()> {
+    let lab = Lab::new().build()?;
+    let verbs: [&[&str]; 4] = [&[], &["stauts"], &["workers", "drain"], &["workers", "drain", "256"]];
+    for verb in verbs {
+        let said = lab.cli(verb)?;
+        assert_eq!(said.status.code(), Some(USAGE), "{said:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_reading_verb_speaks_json() -> Result<()> {
+    let lab = Lab::new().start()?;
+    lab.quic_go().get("/bytes/1000").connections(5).succeed()?;
+    assert_eq!(json::<Status>(&lab, &["status"])?.totals.accepted, 5);
+    assert_eq!(json::<Workers>(&lab, &["workers", "list"])?.workers.len(), 4);
+    assert!(json::<Flows>(&lab, &["flows", "list"])?.entries > 0);
+    assert!(json::<Counters>(&lab, &["counters"])?.stages.iter().all(|stage| stage.closes));
+    for verb in [&["doctor"][..], &["version"]] {
+        let _: serde_json::Value = json(&lab, verb)?;
+    }
+    // And to people.
+    for verb in [&["status"][..], &["workers", "list"], &["flows", "list"], &["counters"]] {
+        let said = lab.cli(verb)?.succeeded()?.stdout;
+        assert!(said.lines().count() > 1 && !said.starts_with('{'), "{said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_drained_slot_gets_nothing_new_and_keeps_what_it_has() -> Result<()> {
+    let lab = Lab::new().start()?;
+    let kept = lab.quic_go().get("/bytes/100000").connections(40).requests(10).option("pause", "300ms").start()?;
+    while lab.control().status()?.totals.accepted < 40 {
+        assert!(!kept.ends_within(Duration::from_millis(10)), "the clients ended too soon");
+    }
+    lab.cli(&["workers", "drain", "2"])?.succeeded()?;
+    let before = accepted(&lab, 2)?;
+    lab.quic_go().get("/bytes/1000").connections(100).succeed()?;
+    assert_eq!(accepted(&lab, 2)?, before, "the drained slot got new connections");
+    assert_eq!(state(&lab, 2)?, "draining");
+    kept.succeed()?;
+
+    lab.cli(&["workers", "undrain", "2"])?.succeeded()?;
+    lab.quic_go().get("/bytes/1000").connections(100).succeed()?;
+    assert!(accepted(&lab, 2)? > before, "the slot got nothing again");
+    assert_eq!(state(&lab, 2)?, "active");
+    lab.expect_no_packet_astray()
+}
+
+#[test]
+fn flows_can_be_picked() -> Result<()> {
+    let lab = Lab::new().start()?;
+    let clients = lab.quic_go().get("/bytes/1000").connections(10).holding(Duration::from_secs(20)).start()?;
+    while lab.control().status()?.totals.accepted < 10 {
+        assert!(!clients.ends_within(Duration::from_millis(10)), "the clients ended too soon");
+    }
+    let all = json::<Flows>(&lab, &["flows", "list"])?;
+    let some = all.flows.iter().find(|flow| flow.packets > 0).context("a flow with packets")?;
+    let shown = json::<Flows>(&lab, &["flows", "show", &some.cid])?;
+    assert!(shown.flows.len() == 1 && shown.flows[0].slot == some.slot, "{shown:?}");
+    let of_slot = json::<Flows>(&lab, &["flows", "list", "--slot", &some.slot.to_string()])?;
+    assert!(!of_slot.flows.is_empty() && of_slot.flows.iter().all(|flow| flow.slot == some.slot), "{of_slot:?}");
+    let peer = lab.wire().client4()[0].to_string();
+    assert!(!json::<Flows>(&lab, &["flows", "list", "--peer", &peer])?.flows.is_empty());
+    assert!(json::<Flows>(&lab, &["flows", "list", "--peer", "192.0.2.1"])?.flows.is_empty());
+    assert_eq!(lab.cli(&["flows", "show", "00112233"])?.status.code(), Some(1));
+    Ok(())
+}
+
+#[test]
+fn connection_ids_are_read_and_made() -> Result<()> {
+    let lab = Lab::new().start()?;
+    let ours = hex(cid(0, 1, 3).as_slice());
+    let decoded = json::<DecodedCid>(&lab, &["cid", "decode", &ours])?;
+    assert_eq!((decoded.node, decoded.slot, decoded.routable), (Some(1), Some(3), true), "{decoded:?}");
+    let generated = json::<DecodedCid>(&lab, &["cid", "generate", "--slot", "2"])?;
+    let again = json::<DecodedCid>(&lab, &["cid", "decode", &generated.cid])?;
+    assert_eq!((again.node, again.slot, again.length), (Some(1), Some(2), 17), "{again:?}");
+    Ok(())
+}
+
+#[test]
+fn a_packet_is_explained() -> Result<()> {
+    let lab = Lab::new().start()?;
+    let cases = cases();
+    let case = cases.iter().find(|case| case.name == "short header for slot 3").context("the case")?;
+    let explained = json::<Explanation>(&lab, &["explain", &hex(&case.frame)])?;
+    assert_eq!((explained.verdict.as_str(), explained.reason.as_str()), ("deliver to slot 3", "cid"));
+    Ok(())
+}
+
+#[test]
+fn check_changes_nothing() -> Result<()> {
+    let lab = Lab::new().build()?;
+    let file = lab.home().write("config.toml", &lab.config_text())?;
+    let file = file.to_str().context("UTF-8")?;
+    let said = lab.cli(&["check", "--config", file])?.succeeded()?;
+    assert!(!lab.home().pins().exists() && !lab.home().control().exists(), "{said:?}");
+    assert!(!lab.network().router().has_xdp(&lab.wire().router_interface())?);
+    lab.home().write("config.toml", "[router]\nworkers = \"many\"\n")?;
+    assert_eq!(lab.cli(&["check", "--config", file])?.status.code(), Some(1));
+    Ok(())
+}
+
+#[test]
+fn the_control_socket_is_roots_alone() -> Result<()> {
+    let lab = Lab::new().start()?;
+    let mode = fs::metadata(lab.home().control())?.permissions().mode();
+    assert_eq!(mode & 0o077, 0, "{mode:o}");
+    Ok(())
+}
+
+/// What `verb` says with `--json`, which has to have schema 1.
+fn json<T: DeserializeOwned>(lab: &Running, verb: &[&str]) -> Result<T> {
+    let said = lab.cli(&[verb, &["--json"]].concat())?;
+    let value: serde_json::Value = serde_json::from_str(&said.stdout).with_context(|| format!("{said:?}"))?;
+    assert_eq!(value["schema"], 1, "{value}");
+    serde_json::from_value(value).with_context(|| format!("{said:?}"))
+}
+
+fn accepted(lab: &Running, slot: u8) -> Result<u64> {
+    let workers = lab.control().workers()?.workers;
+    Ok(workers.iter().filter(|worker| worker.slot == slot).map(|worker| worker.totals.accepted).sum())
+}
+
+fn state(lab: &Running, slot: u8) -> Result<String> {
+    let workers = lab.control().workers()?.workers;
+    Ok(workers.iter().filter(|worker| worker.slot == slot).map(|worker| worker.state.clone()).collect())
+}

@@ -1,0 +1,84 @@
+//! Are the limits of the configuration kept, and do those within them notice nothing?
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use router_common::frame;
+use router_tests::lab::{Lab, PORT, Running, Towards, peers::QuicGo};
+use router_userspace::agent::api::Totals;
+
+#[test]
+fn connections_of_the_node() -> Result<()> {
+    let lab = Lab::new().limit("max_connections", "10").start()?;
+    let summary = lab.quic_go().get("/bytes/1000").connections(30).holding(HOLD).run()?;
+    assert_eq!((summary.requests_ok, summary.connections_failed), (10, 20), "{summary:?}");
+    // A client of several Initials is refused with each of them: nothing is kept about it.
+    assert!(lab.control().status()?.totals.refused_connections >= 20);
+    // Whoever leaves makes room.
+    await_totals(&lab, |totals| totals.connections_now == 0)?;
+    lab.quic_go().get("/bytes/1000").connections(10).succeed()?;
+    lab.expect_no_packet_lost()
+}
+
+#[test]
+fn connections_of_an_address() -> Result<()> {
+    let lab = Lab::new().limit("max_connections_per_ip", "5").start()?;
+    let [one, other] = lab.wire().client4();
+    let from = |address| lab.quic_go().get("/bytes/1000").option("local", address).holding(HOLD);
+    let crowd = from(one).connections(20).start()?;
+    await_totals(&lab, |totals| totals.accepted >= 5)?;
+    // The crowd takes nothing from its neighbour.
+    from(other).connections(5).succeed()?;
+    let summary = crowd.finish()?;
+    assert_eq!((summary.requests_ok, summary.connections_failed), (5, 15), "{summary:?}");
+    assert!(lab.control().status()?.totals.refused_per_ip >= 15);
+    lab.expect_no_packet_lost()
+}
+
+/// Whoever begins handshakes and never answers fills half of the room. From then on clients
+/// have to show that they get what is sent to their address, and those that do are served.
+#[test]
+fn half_open_handshakes() -> Result<()> {
+    let lab = Lab::new().workers(1).limit("max_handshakes", "16").start()?;
+    let deaf = Arc::new(Mutex::new(BTreeSet::new()));
+    let listeners = deaf.clone();
+    let relay = lab.relay(move |towards, frame| {
+        let datagram = frame::parse(frame).ok();
+        let mut deaf = listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        match (towards, datagram) {
+            (Towards::Router, Some(datagram)) if deaf.len() < 20 => {
+                deaf.insert(datagram.source.port);
+            }
+            (Towards::Clients, Some(datagram)) if deaf.contains(&datagram.destination.port) => return Vec::new(),
+            (Towards::Router | Towards::Clients, _) => {}
+        }
+        vec![frame.to_vec()]
+    })?;
+    let clients = QuicGo::new(relay.clients(), lab.wire().router(PORT)).get("/bytes/1000");
+    let _deaf = clients.clone().connections(20).start()?;
+    let before = await_totals(&lab, |totals| totals.handshakes_now == 8 && totals.retried >= 12)?;
+    clients.connections(5).succeed()?;
+    let after = lab.control().status()?.totals;
+    assert_eq!((after.accepted, after.refused_handshakes), (5, 0), "{after:?}");
+    assert!(after.retried >= before.retried + 5, "they were not sent a Retry: {before:?} {after:?}");
+    Ok(())
+}
+
+fn await_totals(lab: &Running, enough: impl Fn(&Totals) -> bool) -> Result<Totals> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let totals = lab.control().status()?.totals;
+        if enough(&totals) {
+            return Ok(totals);
+        }
+        assert!(Instant::now() < deadline, "never enough: {totals:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// So long the connections within the limit stay, for the others to meet it.
+const HOLD: Duration = Duration::from_secs(2);
