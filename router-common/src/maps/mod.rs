@@ -1,0 +1,243 @@
+//! The contract between kernel, agent and operator: the maps' names, sizes, and the types
+//! of their keys and values. `docs/maps.md` is its text for people.
+//!
+//! Every type is plain: fixed layout, no padding, no enum or bool across the boundary.
+//! Fields are private; numbers are in the host's byte order, addresses in the network's.
+//! A change of any layout or meaning raises [`SCHEMA`].
+
+mod flow;
+mod listener;
+mod slot;
+
+pub use self::{
+    flow::{Flow, Origin},
+    listener::{Listener, ListenerKey, Listens, Port},
+    slot::{Hop, Slot, SlotCounters, SlotState},
+};
+use crate::connection_id::{Layout, UNROUTABLE};
+pub use crate::{connection_id::ConnectionId as FlowKey, reason::Counters};
+
+/// Version of this contract; stands in the map `settings`.
+pub const SCHEMA: u32 = 1;
+
+/// The maps' names, as they are pinned and as `bpftool` shows them.
+pub mod names {
+    /// [`Settings`](super::Settings)
+    pub const SETTINGS: &str = "settings";
+    /// [`ListenerKey`](super::ListenerKey) to [`Listener`](super::Listener)
+    pub const LISTENERS: &str = "listeners";
+    /// UDP port to [`Port`](super::Port)
+    pub const PORTS: &str = "ports";
+    /// Rotation to [`CidConfig`](super::CidConfig)
+    pub const CID_CONFIGS: &str = "cid_configs";
+    /// Slot to [`Slot`](super::Slot)
+    pub const SLOTS: &str = "slots";
+    /// [`Assigned::index`](super::Assigned::index) to [`Assigned`](super::Assigned)
+    pub const ASSIGNMENT: &str = "assignment";
+    /// [`FlowKey`](super::FlowKey) to [`Flow`](super::Flow)
+    pub const FLOWS: &str = "flows";
+    /// [`Stage`](super::Stage) to [`Counters`](super::Counters), per CPU
+    pub const COUNTERS: &str = "counters";
+    /// Slot to [`SlotCounters`](super::SlotCounters), per CPU
+    pub const SLOT_COUNTERS: &str = "slot_counters";
+    /// [`Secrets`](super::Secrets)
+    pub const SECRETS: &str = "secrets";
+    /// [`Listener::socket_index`](super::Listener::socket_index) to a UDP socket
+    pub const SOCKETS: &str = "sockets";
+    /// CPU to its queue in the CPU map
+    pub const CPUS: &str = "cpus";
+
+    /// All of them.
+    pub const ALL: [&str; 12] = [
+        SETTINGS,
+        LISTENERS,
+        PORTS,
+        CID_CONFIGS,
+        SLOTS,
+        ASSIGNMENT,
+        FLOWS,
+        COUNTERS,
+        SLOT_COUNTERS,
+        SECRETS,
+        SOCKETS,
+        CPUS,
+    ];
+}
+
+/// Slots of a node: 0 to 255.
+pub const SLOTS: u32 = 256;
+
+/// Listeners of a node.
+pub const LISTENERS_MAX: u32 = 64;
+
+/// Entries of one half of the assignment: a prime, so that Maglev's permutations work, and
+/// 64 times the slots, so that shares are even within 1.6 %.
+pub const ASSIGNMENT_SIZE: u32 = 16_381;
+
+/// Configurations of connection IDs, by rotation.
+pub const CID_CONFIGS: u32 = UNROUTABLE as u32;
+
+/// Flow-table entries per connection: eight connection IDs issued at a time, the
+/// client-chosen one, and one being replaced.
+pub const FLOWS_PER_CONNECTION: u32 = 10;
+
+/// Keys of the map `counters`: the stage.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Stage {
+    /// The XDP program.
+    Xdp = 0,
+    /// The `sk_reuseport` program.
+    Select = 1,
+}
+
+impl Stage {
+    /// Both, in the order a packet meets them.
+    pub const ALL: [Self; 2] = [Self::Xdp, Self::Select];
+}
+
+/// Value of `settings` (one entry): what holds for the whole node.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Settings {
+    schema: u32,
+    node_id: u32,
+    cid_length: u32,
+    assignment_half: u32,
+    select_accounts: u32,
+    reserved: u32,
+    generation: u64,
+}
+
+const _: () = assert!(size_of::<Settings>() == 32);
+
+impl Settings {
+    /// Settings of a node whose assignment's first half is in force.
+    pub fn new(node_id: u16, cid_length: u8, generation: u64) -> Self {
+        Self { schema: SCHEMA, node_id: node_id.into(), cid_length: cid_length.into(), generation, ..Self::default() }
+    }
+
+    /// The contract's version.
+    pub fn schema(&self) -> u32 {
+        self.schema
+    }
+
+    /// This host's node ID.
+    #[inline(always)]
+    pub fn node_id(&self) -> u16 {
+        self.node_id as u16
+    }
+
+    /// Octets of the connection IDs this node issues.
+    #[inline(always)]
+    pub fn cid_length(&self) -> usize {
+        self.cid_length as usize
+    }
+
+    /// Which half of the assignment is in force, 0 or 1.
+    #[inline(always)]
+    pub fn assignment_half(&self) -> u32 {
+        self.assignment_half & 1
+    }
+
+    /// The same with the other half in force: the one write that changes the assignment.
+    pub fn flipped(self) -> Self {
+        Self { assignment_half: 1 - self.assignment_half(), ..self }
+    }
+
+    /// Whether `select` keeps the flow entries' packets and peers, there being no XDP program.
+    #[inline(always)]
+    pub fn select_accounts(&self) -> bool {
+        self.select_accounts != 0
+    }
+
+    /// The same with [`select_accounts`](Self::select_accounts) as given.
+    pub fn with_select_accounts(self, yes: bool) -> Self {
+        Self { select_accounts: yes.into(), ..self }
+    }
+
+    /// The run of the agent that wrote this.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+}
+
+/// Value of `cid_configs`, by rotation: how to decode its connection IDs.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CidConfig {
+    /// 0 unused, 1 in clear.
+    encoding: u32,
+    length: u32,
+}
+
+const _: () = assert!(size_of::<CidConfig>() == 8);
+
+impl CidConfig {
+    /// `layout`, in clear.
+    pub fn clear(layout: Layout) -> Self {
+        Self { encoding: ENCODING_CLEAR, length: layout.length().into() }
+    }
+
+    /// How to decode a connection ID of `rotation`; `None` while it is not in use.
+    #[inline(always)]
+    pub fn layout(&self, rotation: u8) -> Option<Layout> {
+        if self.encoding != ENCODING_CLEAR {
+            return None;
+        }
+        Layout::new(rotation, self.length as u8)
+    }
+}
+
+const ENCODING_CLEAR: u32 = 1;
+
+/// Value of `assignment`: the slot that gets the new connections whose hash falls here.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Assigned {
+    slot: u32,
+}
+
+impl Assigned {
+    /// No slot.
+    pub const NONE: Self = Self { slot: u32::MAX };
+
+    /// `slot`
+    pub fn to(slot: u8) -> Self {
+        Self { slot: slot.into() }
+    }
+
+    /// The slot, if there is one.
+    #[inline(always)]
+    pub fn slot(&self) -> Option<u8> {
+        (self.slot < SLOTS).then_some(self.slot as u8)
+    }
+
+    /// The index in the map `assignment` of `hash` in `half`.
+    #[inline(always)]
+    pub fn index(half: u32, hash: u64) -> u32 {
+        // Multiply and shift, not a remainder: every index of the half, none beyond it.
+        let within = ((hash >> 32) * ASSIGNMENT_SIZE as u64) >> 32;
+        (half & 1) * ASSIGNMENT_SIZE + within as u32
+    }
+}
+
+/// Value of `secrets` (one entry), for root's eyes only.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct Secrets {
+    hash_seed: [u64; 2],
+}
+
+impl Secrets {
+    /// The seed of the hash that places new connections.
+    pub fn new(hash_seed: [u64; 2]) -> Self {
+        Self { hash_seed }
+    }
+
+    /// The seed of the hash that places new connections.
+    #[inline(always)]
+    pub fn hash_seed(&self) -> [u64; 2] {
+        self.hash_seed
+    }
+}
