@@ -76,7 +76,6 @@ fn await_totals(lab: &Running, enough: impl Fn(&Totals) -> bool) -> Result<Total
             return Ok(totals);
         }
         assert!(Instant::now() < deadline, "never enough: {totals:?}");
-        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

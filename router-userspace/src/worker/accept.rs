@@ -79,10 +79,17 @@ impl Reception {
         // Before the first answer leaves: from now on the whole first flight comes here,
         // also if the assignment changes meanwhile.
         let first_flight = FirstFlight::begin(self, incoming.orig_dst_cid());
+        // Counted here and now: of a burst of Initials the next is looked at before any task runs.
+        let place = Place {
+            _admitted: admitted,
+            _first_flight: first_flight,
+            _open: Gauge::raise(&self.stats, |stats| &stats.connections_now),
+        };
+        let handshake = Gauge::raise(&self.stats, |stats| &stats.handshakes_now);
         match incoming.accept() {
             Ok(connecting) => {
                 let reception = Rc::clone(self);
-                spawn_local(async move { reception.serve(connecting, admitted, first_flight).await });
+                spawn_local(async move { reception.serve(connecting, place, handshake).await });
             }
             Err(e) => {
                 self.stats.handshakes_failed.add(1);
@@ -91,9 +98,7 @@ impl Reception {
         }
     }
 
-    async fn serve(&self, connecting: Connecting, _admitted: Admitted, _first_flight: FirstFlight) {
-        let _open = Gauge::raise(&self.stats, |stats| &stats.connections_now);
-        let handshake = Gauge::raise(&self.stats, |stats| &stats.handshakes_now);
+    async fn serve(&self, connecting: Connecting, _place: Place, handshake: Gauge) {
         let peer = connecting.remote_address();
         let result = connecting.await;
         drop(handshake);
@@ -108,6 +113,13 @@ impl Reception {
             }
         }
     }
+}
+
+/// What a connection holds for as long as it lives.
+struct Place {
+    _admitted: Admitted,
+    _first_flight: FirstFlight,
+    _open: Gauge,
 }
 
 /// A client-chosen connection ID's entry in the flow table, for as long as its connection
