@@ -23,6 +23,7 @@ mod sweep;
 
 use std::{
     fs,
+    io::Write as _,
     net::{IpAddr, SocketAddr},
     os::unix::fs::MetadataExt as _,
     path::Path,
@@ -74,7 +75,8 @@ async fn serve(config: Config, options: RunOptions) -> anyhow::Result<()> {
     for line in node.summary() {
         tracing::info!("{line}");
     }
-    println!("ready");
+    // Whoever started us may have closed it.
+    let _ = writeln!(std::io::stdout(), "ready");
 
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping, connections have {grace:?} to finish"),
