@@ -21,8 +21,8 @@ fn sigterm_closes_and_detaches() -> Result<()> {
     assert!(clients.ends_within(Duration::from_secs(5)), "the clients were not told");
     let summary = clients.finish()?;
     let lost: u64 = summary.errors.values().sum();
-    assert_eq!((summary.requests_ok, lost), (20, 20), "{summary:?}");
-    assert!(summary.errors.keys().all(|error| error.contains("lost on hold")), "{summary:?}");
+    // Told on hold; or, if the last one's request had not been made yet, told in answer to it.
+    assert_eq!((summary.connections_ok, lost), (20, 20), "{summary:?}");
     assert!(!summary.errors.keys().any(|error| error.contains("timeout")), "{summary:?}");
     expect_nothing_left(&lab)
 }
