@@ -33,7 +33,7 @@ pub use self::{
     error::{DatapathError, Result},
     flows::{FlowReader, FlowWriter, monotonic_now},
     pins::{Pins, remove_stale},
-    xdp_links::attached_program,
+    xdp_links::{attached_program, link},
 };
 use self::{object::KernelLog, plain::Plain};
 

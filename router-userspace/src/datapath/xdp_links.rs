@@ -21,7 +21,7 @@ pub fn attached_program(interface: &str) -> Option<(u32, String)> {
 }
 
 fn program_id(interface: &str) -> Option<u32> {
-    let link = link(interface)?;
+    let link = link(nix::net::if_::if_nametoindex(interface).ok()?)?;
     link.attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::Xdp(parts) => parts.iter().find_map(|part| match part {
             LinkXdp::ProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::SkbProgId(id) | LinkXdp::HwProgId(id) => Some(*id),
@@ -31,8 +31,8 @@ fn program_id(interface: &str) -> Option<u32> {
     })
 }
 
-fn link(interface: &str) -> Option<LinkMessage> {
-    let index = nix::net::if_::if_nametoindex(interface).ok()?;
+/// What the kernel says of the interface with this index (`RTM_GETLINK`).
+pub fn link(index: u32) -> Option<LinkMessage> {
     let mut request = LinkMessage::default();
     request.header.index = index;
     let mut message =

@@ -1,15 +1,13 @@
 //! Gathers the facts about an interface, from rtnetlink and the driver.
 
-use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
-use netlink_packet_route::{
-    RouteNetlinkMessage,
-    link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
-};
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use nix::net::if_::{if_indextoname, if_nametoindex};
 
 use super::{ethtool, wanted::Wanted};
-use crate::{agent::api::Status, datapath::attached_program};
+use crate::{
+    agent::api::Status,
+    datapath::{self, attached_program},
+};
 
 /// What an interface is and has.
 #[derive(Clone, Debug)]
@@ -71,7 +69,7 @@ pub(super) enum Peer {
 
 /// Looks; nothing if there is no such interface.
 pub(super) fn facts(name: &str, wanted: &Wanted, agent: Option<&Status>) -> Option<Facts> {
-    let link = ask_kernel(if_nametoindex(name).ok()?)?;
+    let link = datapath::link(if_nametoindex(name).ok()?)?;
     let flags = link.header.flags;
     let queues = link.attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::NumRxQueues(queues) => Some(*queues),
@@ -131,28 +129,6 @@ fn peer(link: &LinkMessage) -> Option<Peer> {
     let name = if_indextoname(index?).ok()?.into_string().ok()?;
     let transmit_checksums = ethtool::transmit_checksums(&name).unwrap_or(false);
     Some(Peer::Here { name, transmit_checksums })
-}
-
-/// `RTM_GETLINK`
-fn ask_kernel(index: u32) -> Option<LinkMessage> {
-    let mut request = LinkMessage::default();
-    request.header.index = index;
-    let mut message =
-        NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(RouteNetlinkMessage::GetLink(request)));
-    message.header.flags = NLM_F_REQUEST;
-    message.finalize();
-    let mut octets = vec![0; message.buffer_len()];
-    message.serialize(&mut octets);
-
-    let mut socket = Socket::new(NETLINK_ROUTE).ok()?;
-    socket.bind_auto().ok()?;
-    socket.connect(&SocketAddr::new(0, 0)).ok()?;
-    socket.send(&octets, 0).ok()?;
-    let (answer, _) = socket.recv_from_full().ok()?;
-    match NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer).ok()?.payload {
-        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => Some(link),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
