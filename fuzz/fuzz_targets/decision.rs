@@ -6,7 +6,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use router_common::{
-    connection_id::{ConnectionId, Layout},
+    connection_id::{CidKeys, ConnectionId, Identity},
     frame::Endpoint,
     maps::{CidConfig, Settings, Slot, SlotState},
     reason::Fate,
@@ -18,10 +18,13 @@ struct Chosen {
     length: u8,
     hits: u8,
     slot: u8,
+    config: CidConfig,
+    keys: CidKeys,
 }
 
 impl Tables for Chosen {
     type Flow = ();
+    type Keys = CidKeys;
 
     fn settings(&self) -> Option<Settings> {
         Some(Settings::new(0x0102, self.length, 1))
@@ -35,8 +38,12 @@ impl Tables for Chosen {
         (self.hits & 2 != 0).then_some(((), self.slot))
     }
 
-    fn cid_config(&self, rotation: u8) -> Option<CidConfig> {
-        Layout::new(rotation, self.length).map(CidConfig::clear)
+    fn cid_config(&self, rotation: u8) -> Option<&CidConfig> {
+        (rotation < 7).then_some(&self.config)
+    }
+
+    fn cid_keys(&self, rotation: u8) -> Option<&CidKeys> {
+        (rotation < 7).then_some(&self.keys)
     }
 
     fn slot(&self, slot: u8) -> Option<Slot> {
@@ -55,7 +62,11 @@ impl Tables for Chosen {
 
 fuzz_target!(|input: &[u8]| {
     let [length, hits, slot, frame @ ..] = input else { return };
-    let tables = Chosen { length: *length, hits: *hits, slot: *slot };
+    // An identity of one octet, so that noise hits it.
+    let server_id = Identity::server_id(&[*slot]).expect("one octet");
+    let identity = if hits & 16 == 0 { Identity::node(0x0102) } else { server_id };
+    let config = CidConfig::new(identity, (*length).into(), hits & 32 != 0).unwrap_or_default();
+    let tables = Chosen { length: *length, hits: *hits, slot: *slot, config, keys: CidKeys::new(&[*hits; 16], [1, 2]) };
     let (verdict, datagram) = steer::frame(frame, &tables);
     let fate = match verdict {
         Verdict::Pass(_) => Fate::Passed,

@@ -1,4 +1,5 @@
-//! The keyed hash that spreads client-chosen connection IDs over the assignment.
+//! The keyed hash that spreads client-chosen connection IDs over the assignment, and masks
+//! a slot that travels in clear.
 //!
 //! SipHash-1-3 over the length and the zero-padded octets of the ID. Keyed, so that a
 //! client cannot aim connections at one worker; short, because it runs once per packet of
@@ -9,11 +10,18 @@ use crate::connection_id::ConnectionId;
 /// Hashes `cid` under `seed`.
 #[inline(always)]
 pub fn of(cid: &ConnectionId, seed: [u64; 2]) -> u64 {
-    let mut state = State::new(seed);
     let [first, second, third] = cid.words();
+    words([first, second, third | (cid.len() as u64) << 56], seed)
+}
+
+/// Hashes three words under `seed`.
+#[inline(always)]
+pub(crate) fn words(words: [u64; 3], seed: [u64; 2]) -> u64 {
+    let mut state = State::new(seed);
+    let [first, second, third] = words;
     state.absorb(first);
     state.absorb(second);
-    state.absorb(third | (cid.len() as u64) << 56);
+    state.absorb(third);
     state.finish()
 }
 

@@ -6,7 +6,7 @@
 
 use crate::{
     bytes::Bytes,
-    connection_id::ConnectionId,
+    connection_id::{ConnectionId, Keys},
     frame::{self, Datagram, Endpoint, Payload},
     hash,
     maps::{CidConfig, Settings, Slot},
@@ -19,6 +19,9 @@ pub trait Tables {
     /// An entry of the flow table, for whoever accounts the packet there.
     type Flow;
 
+    /// How the keys of a configuration are kept.
+    type Keys: Keys;
+
     /// `settings`; `None` only before the agent has written them.
     fn settings(&self) -> Option<Settings>;
 
@@ -29,7 +32,10 @@ pub trait Tables {
     fn flow(&self, cid: &ConnectionId) -> Option<(Self::Flow, u8)>;
 
     /// The configuration of a rotation, 0 to 6; `None` for any other.
-    fn cid_config(&self, rotation: u8) -> Option<CidConfig>;
+    fn cid_config(&self, rotation: u8) -> Option<&CidConfig>;
+
+    /// Its keys.
+    fn cid_keys(&self, rotation: u8) -> Option<&Self::Keys>;
 
     /// What is in a slot.
     fn slot(&self, slot: u8) -> Option<Slot>;
@@ -97,21 +103,21 @@ pub fn payload<B: Bytes + ?Sized, T: Tables>(packet: &B, payload: Payload, table
         return Verdict::Pass(Reason::NoSlot);
     };
     match quic::classify(packet, payload, settings.cid_length()) {
-        Ok(header) => route(&header, &settings, tables),
+        Ok(header) => route(&header, tables),
         Err(reason) => Verdict::Drop(reason),
     }
 }
 
 /// Finds the slot of a classified packet.
 #[inline(always)]
-pub fn route<T: Tables>(header: &Header, settings: &Settings, tables: &T) -> Verdict<T::Flow> {
+pub fn route<T: Tables>(header: &Header, tables: &T) -> Verdict<T::Flow> {
     let cid = &header.destination;
     if let Some((flow, number)) = tables.flow(cid)
         && let Some(slot) = taken(number, tables)
     {
         return Verdict::Deliver(Delivery { number, slot, flow: Some(flow), reason: Reason::Flow });
     }
-    if let Some(number) = decoded(cid, settings, tables)
+    if let Some(number) = decoded(cid, tables)
         && let Some(slot) = taken(number, tables)
     {
         return Verdict::Deliver(Delivery { number, slot, flow: None, reason: Reason::Cid });
@@ -128,10 +134,9 @@ pub fn route<T: Tables>(header: &Header, settings: &Settings, tables: &T) -> Ver
 
 /// The slot on this node that `cid` names, whether or not a worker is there.
 #[inline(always)]
-pub fn decoded<T: Tables>(cid: &ConnectionId, settings: &Settings, tables: &T) -> Option<u8> {
+pub fn decoded<T: Tables>(cid: &ConnectionId, tables: &T) -> Option<u8> {
     let rotation = cid.rotation();
-    let owner = tables.cid_config(rotation)?.layout(rotation)?.decode(cid)?;
-    (owner.node == settings.node_id()).then_some(owner.slot)
+    tables.cid_config(rotation)?.slot(cid, tables.cid_keys(rotation)?)
 }
 
 /// What is in slot `number`, unless it is free.

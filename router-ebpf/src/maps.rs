@@ -17,8 +17,8 @@ use router_common::{
     connection_id::ConnectionId,
     frame::Endpoint,
     maps::{
-        ASSIGNMENT_SIZE, Assigned, CID_CONFIGS, CidConfig, Counters, Flow, FlowKey, Hop, LISTENERS_MAX, Listener,
-        ListenerKey, Listens, Port, SLOTS, Secrets, Settings, Slot, SlotCounters, Stage,
+        ASSIGNMENT_SIZE, Assigned, CID_CONFIGS, CidConfig, CidKeys, Counters, Flow, FlowKey, Hop, LISTENERS_MAX,
+        Listener, ListenerKey, Listens, Port, SLOTS, Secrets, Settings, Slot, SlotCounters, Stage,
     },
     reason::Reason,
     steer::Tables,
@@ -32,6 +32,8 @@ static LISTENERS: HashMap<ListenerKey, Listener, { LISTENERS_MAX as usize }> = H
 static PORTS: Array<Port, { u16::MAX as usize + 1 }> = Array::new();
 #[btf_map(name = "cid_configs")]
 static CID_CONFIG: Array<CidConfig, { CID_CONFIGS as usize }> = Array::new();
+#[btf_map(name = "cid_keys")]
+static CID_KEYS: Array<CidKeys, { CID_CONFIGS as usize }> = Array::new();
 #[btf_map(name = "slots")]
 static SLOT: Array<Slot, { SLOTS as usize }> = Array::new();
 #[btf_map(name = "assignment")]
@@ -56,6 +58,7 @@ pub(crate) struct Maps;
 
 impl Tables for Maps {
     type Flow = StoredFlow;
+    type Keys = CidKeys;
 
     #[inline(always)]
     fn settings(&self) -> Option<Settings> {
@@ -81,8 +84,13 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn cid_config(&self, rotation: u8) -> Option<CidConfig> {
-        CID_CONFIG.get(rotation.into()).copied()
+    fn cid_config(&self, rotation: u8) -> Option<&CidConfig> {
+        CID_CONFIG.get(rotation.into())
+    }
+
+    #[inline(always)]
+    fn cid_keys(&self, rotation: u8) -> Option<&CidKeys> {
+        CID_KEYS.get(rotation.into())
     }
 
     #[inline(always)]

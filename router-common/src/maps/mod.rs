@@ -14,11 +14,14 @@ pub use self::{
     listener::{Listener, ListenerKey, Listens, Port},
     slot::{Hop, Slot, SlotCounters, SlotState},
 };
-use crate::connection_id::{Layout, UNROUTABLE};
-pub use crate::{connection_id::ConnectionId as FlowKey, reason::Counters};
+use crate::connection_id::ROTATIONS;
+pub use crate::{
+    connection_id::{CidConfig, CidKeys, ConnectionId as FlowKey},
+    reason::Counters,
+};
 
 /// Version of this contract; stands in the map `settings`.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// The maps' names, as they are pinned and as `bpftool` shows them.
 pub mod names {
@@ -30,6 +33,8 @@ pub mod names {
     pub const PORTS: &str = "ports";
     /// Rotation to [`CidConfig`](super::CidConfig)
     pub const CID_CONFIGS: &str = "cid_configs";
+    /// Rotation to [`CidKeys`](super::CidKeys)
+    pub const CID_KEYS: &str = "cid_keys";
     /// Slot to [`Slot`](super::Slot)
     pub const SLOTS: &str = "slots";
     /// [`Assigned::index`](super::Assigned::index) to [`Assigned`](super::Assigned)
@@ -48,11 +53,12 @@ pub mod names {
     pub const CPUS: &str = "cpus";
 
     /// All of them.
-    pub const ALL: [&str; 12] = [
+    pub const ALL: [&str; 13] = [
         SETTINGS,
         LISTENERS,
         PORTS,
         CID_CONFIGS,
+        CID_KEYS,
         SLOTS,
         ASSIGNMENT,
         FLOWS,
@@ -75,7 +81,7 @@ pub const LISTENERS_MAX: u32 = 64;
 pub const ASSIGNMENT_SIZE: u32 = 16_381;
 
 /// Configurations of connection IDs, by rotation.
-pub const CID_CONFIGS: u32 = UNROUTABLE as u32;
+pub const CID_CONFIGS: u32 = ROTATIONS as u32;
 
 /// Flow-table entries per connection: eight connection IDs issued at a time, the
 /// client-chosen one, and one being replaced.
@@ -161,35 +167,6 @@ impl Settings {
         self.generation
     }
 }
-
-/// Value of `cid_configs`, by rotation: how to decode its connection IDs.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct CidConfig {
-    /// 0 unused, 1 in clear.
-    encoding: u32,
-    length: u32,
-}
-
-const _: () = assert!(size_of::<CidConfig>() == 8);
-
-impl CidConfig {
-    /// `layout`, in clear.
-    pub fn clear(layout: Layout) -> Self {
-        Self { encoding: ENCODING_CLEAR, length: layout.length().into() }
-    }
-
-    /// How to decode a connection ID of `rotation`; `None` while it is not in use.
-    #[inline(always)]
-    pub fn layout(&self, rotation: u8) -> Option<Layout> {
-        if self.encoding != ENCODING_CLEAR {
-            return None;
-        }
-        Layout::new(rotation, self.length as u8)
-    }
-}
-
-const ENCODING_CLEAR: u32 = 1;
 
 /// Value of `assignment`: the slot that gets the new connections whose hash falls here.
 #[repr(C)]

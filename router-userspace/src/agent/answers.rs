@@ -2,7 +2,7 @@
 
 use http::{Method, StatusCode, request::Parts};
 use router_common::{
-    connection_id::{ConnectionId, Owner, UNROUTABLE},
+    connection_id::{ConnectionId, UNROUTABLE},
     maps::{Counters, Flow, Hop, Origin, SlotState, Stage},
     reason::{Fate, Reason},
 };
@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::{
     api::{self, SCHEMA, Totals},
+    connection_ids::encoding_name,
     error::StartError,
     explain,
     node::{Kernel, Node},
@@ -18,7 +19,7 @@ use super::{
 use crate::{
     build_identity,
     datapath::{DatapathError, monotonic_now},
-    worker::{Worker, random_connection_id, udp},
+    worker::{Worker, udp},
 };
 
 /// Why a request is not answered.
@@ -73,8 +74,12 @@ pub(super) fn answer(node: &Node, head: &Parts, body: &[u8]) -> Result<Vec<u8>, 
         (&Method::GET, ["v1", "connection-id", cid]) => json(&decode(node, &connection_id(cid)?)),
         (&Method::POST, ["v1", "connection-id"]) => {
             let slot = query.get("slot").map_or(Ok(0), |slot| parse(slot, "a slot, 0 to 255"))?;
-            let owner = Owner { node: node.config.router.node_id, slot };
-            json(&decode(node, &random_connection_id(node.tables.layout(), owner)))
+            json(&decode(node, &node.tables.connection_ids().issue(slot)))
+        }
+        (&Method::GET, ["v1", "connection-id-configurations"]) => json(&configurations(node)),
+        (&Method::POST, ["v1", "connection-id-configurations"]) => {
+            node.rotate_connection_ids()?;
+            json(&configurations(node))
         }
         (method, _) => Err(Refusal::not_found(format!("{method} {}: there is no such request", head.uri.path()))),
     }
@@ -104,6 +109,7 @@ fn status(node: &Node) -> api::Status {
         listeners: listeners(node),
         totals: totals(node).into_iter().fold(Totals::default(), |sum, (_, totals)| add(sum, totals)),
         flow_table: node.kernel.as_ref().map(flow_table),
+        connection_ids: node.connection_ids.describe(),
     }
 }
 
@@ -112,6 +118,7 @@ fn problems(node: &Node) -> Vec<String> {
         let dead = workers.iter().filter(|worker| !worker.is_running());
         dead.map(|worker| format!("worker {} has ended: its connections are lost", worker.slot())).collect()
     });
+    problems.extend(node.connection_ids.trouble());
     for info in &node.sockets {
         // The kernel reports twice what it was asked for.
         if info.receive_buffer < 2 * udp::RECEIVE_BUFFER as u64 {
@@ -292,39 +299,55 @@ fn worker_stage(node: &Node) -> api::Stage {
     }
 }
 
+fn configurations(node: &Node) -> api::CidConfigurations {
+    api::CidConfigurations { schema: SCHEMA, configurations: node.connection_ids.describe() }
+}
+
 fn decode(node: &Node, cid: &ConnectionId) -> api::DecodedCid {
+    let set = node.tables.connection_ids().now();
+    let configuration = set.get(cid.rotation());
+    let opened = configuration.and_then(|configuration| Some((configuration.config(), configuration.open(cid)?)));
     let octets = cid.as_slice();
-    let owner = node.tables.decode(cid);
-    let why_not = why_not_routable(node, cid, owner);
-    api::DecodedCid {
+    let mut decoded = api::DecodedCid {
         schema: SCHEMA,
         cid: hex::encode(octets),
         length: octets.len() as u8,
         rotation: cid.rotation(),
         length_bits: cid.length_bits(),
-        server_id: owner.and_then(|_| octets.get(1..4)).map(hex::encode),
-        node: owner.map(|owner| owner.node),
-        slot: owner.map(|owner| owner.slot),
-        nonce: owner.and_then(|_| octets.get(4..)).map(hex::encode),
-        routable: why_not.is_none(),
-        why_not,
-    }
-}
-
-fn why_not_routable(node: &Node, cid: &ConnectionId, owner: Option<Owner>) -> Option<String> {
-    let Some(owner) = owner else {
-        return Some(if cid.rotation() == UNROUTABLE {
-            "rotation 7 says that it was issued without a configuration".to_owned()
-        } else if cid.rotation() != node.tables.layout().rotation() {
-            format!("no configuration has rotation {}", cid.rotation())
-        } else {
-            format!("it has {} octets, ours have {}", cid.len(), node.tables.layout().length())
-        });
+        encoding: configuration.map(|configuration| encoding_name(configuration.config()).to_owned()),
+        server_id: None,
+        node: None,
+        slot: None,
+        nonce: None,
+        routable: false,
+        why_not: None,
     };
-    if owner.node != node.config.router.node_id {
-        return Some(format!("it belongs to node {}, this is node {}", owner.node, node.config.router.node_id));
-    }
-    (node.tables.slot_state(owner.slot) == SlotState::Free).then(|| format!("slot {} is free", owner.slot))
+    let why_not = match &opened {
+        Some((config, opened)) => {
+            decoded.server_id = Some(hex::encode(opened.server_id()));
+            decoded.node = config.node_in(opened.server_id());
+            decoded.slot = Some(opened.slot());
+            decoded.nonce = Some(hex::encode(opened.nonce()));
+            let theirs = match decoded.node {
+                Some(other) => format!("it belongs to node {other}, this is node {}", node.config.router.node_id),
+                None => format!("its server ID is another's: ours is {}", hex::encode(config.identity())),
+            };
+            let is_free = node.tables.slot_state(opened.slot()) == SlotState::Free;
+            let free = || is_free.then(|| format!("slot {} is free", opened.slot()));
+            if opened.is_of(config) { free() } else { Some(theirs) }
+        }
+        None => Some(match configuration {
+            Some(configuration) => {
+                format!("it has {} octets, ours have {}", cid.len(), configuration.config().length())
+            }
+            None if cid.len() == 0 => "it is empty".to_owned(),
+            None if cid.rotation() == UNROUTABLE => {
+                "rotation 7 says that it was issued without a configuration".to_owned()
+            }
+            None => format!("no configuration has rotation {}", cid.rotation()),
+        }),
+    };
+    api::DecodedCid { routable: why_not.is_none(), why_not, ..decoded }
 }
 
 fn connection_id(text: &str) -> Result<ConnectionId, Refusal> {

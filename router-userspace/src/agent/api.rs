@@ -11,6 +11,8 @@
 //! | `POST /v1/explain` with [`ExplainRequest`] | [`Explanation`] |
 //! | `GET /v1/connection-id/CID` | [`DecodedCid`] |
 //! | `POST /v1/connection-id?slot=N` | [`DecodedCid`] of a fresh one |
+//! | `GET /v1/connection-id-configurations` | [`CidConfigurations`] |
+//! | `POST /v1/connection-id-configurations` | the same, after a new one was brought in |
 //!
 //! Anything that fails answers with a status of 400 or above and a [`Failure`]. Fields are
 //! added, never renamed or removed, while [`SCHEMA`] stays.
@@ -61,6 +63,9 @@ pub struct Status {
     pub totals: Totals,
     /// The flow table, where the engine has one.
     pub flow_table: Option<FlowTable>,
+    /// The configurations of connection IDs, the issued one first.
+    #[serde(default)]
+    pub connection_ids: Vec<CidConfiguration>,
 }
 
 /// How packets come from one interface.
@@ -282,18 +287,64 @@ pub struct DecodedCid {
     pub length: u8,
     /// Top three bits of the first octet; 7 is unroutable.
     pub rotation: u8,
-    /// Low five bits of the first octet: the length of the rest, self-described.
+    /// Low five bits of the first octet: the length of the rest, where the configuration says
+    /// that they are.
     pub length_bits: u8,
-    /// Hex; none where it cannot be decoded.
+    /// How the configuration of that rotation writes connection IDs: as in [`CidConfiguration`];
+    /// none if there is no such configuration.
+    #[serde(default)]
+    pub encoding: Option<String>,
+    /// Hex, decrypted; none where it cannot be decoded.
     pub server_id: Option<String>,
-    /// First two octets of the server ID.
+    /// First two octets of the server ID; none where server IDs come from outside.
     pub node: Option<u16>,
-    /// Third octet of the server ID.
+    /// The last octet of the server ID, or the first of the nonce where server IDs come from outside.
     pub slot: Option<u8>,
-    /// Hex.
+    /// Hex, decrypted.
     pub nonce: Option<String>,
     /// A packet with it would be delivered by it.
     pub routable: bool,
     /// Why not.
     pub why_not: Option<String>,
+}
+
+/// Answer to `GET /v1/connection-id-configurations`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CidConfigurations {
+    /// [`SCHEMA`]
+    pub schema: u32,
+    /// The issued one first, then by age.
+    pub configurations: Vec<CidConfiguration>,
+}
+
+/// A configuration of connection IDs, and what it is still used for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CidConfiguration {
+    /// Top three bits of its connection IDs, 0 to 6.
+    pub rotation: u8,
+    /// `issuing`: new connection IDs follow it; `retiring`: it is only decoded, and goes when
+    /// nobody uses it.
+    pub state: String,
+    /// `clear`, `single pass`, `four pass`, or `clear, slot masked`
+    pub encoding: String,
+    /// Octets of a whole connection ID.
+    pub length: u8,
+    /// Octets of the server ID.
+    pub server_id_length: u8,
+    /// Hex: the node ID, or the whole server ID where that comes from outside.
+    pub identity: String,
+    /// Where its key comes from: `auto`, `file`, or `none`.
+    pub key: String,
+    /// Seconds since it was made, perhaps by an earlier run.
+    pub age_seconds: u64,
+    /// Connections now that were accepted while it was issued.
+    pub connections: u64,
+    /// Connection IDs issued in this run.
+    pub issued: u64,
+    /// Datagrams of this run with a connection ID that it decoded.
+    pub datagrams: u64,
+    /// Seconds since the last of those, or since the agent started.
+    pub quiet_seconds: u64,
+    /// The largest share of the nonces that any slot has used, 0 to 1; none in clear.
+    pub nonces_used: Option<f64>,
 }

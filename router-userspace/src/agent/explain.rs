@@ -12,10 +12,11 @@ use router_common::{
 use super::{
     answers::hex,
     api::{Explanation, SCHEMA, Step},
+    connection_ids::encoding_name,
     node::Node,
     socket_address,
 };
-use crate::worker::{Placement, View};
+use crate::worker::{HostKeys, Placement, View};
 
 /// Explains what becomes of an Ethernet frame.
 pub(super) fn explain(node: &Node, bytes: &[u8]) -> Explanation {
@@ -60,23 +61,28 @@ fn steps(bytes: &[u8], tables: &LiveTables<'_>) -> Vec<Step> {
         }
     };
     step("classify", describe_header(&header));
-    for finding in route(&header, &settings, tables) {
+    for finding in route(&header, tables) {
         step("route", finding);
     }
     steps
 }
 
-fn route(header: &Header, settings: &Settings, tables: &LiveTables<'_>) -> Vec<String> {
+fn route(header: &Header, tables: &LiveTables<'_>) -> Vec<String> {
     let cid = &header.destination;
     let mut findings = vec![match tables.flow(cid) {
         Some(((), slot)) => format!("the flow table has it: slot {slot}"),
         None => "the flow table does not have it".to_owned(),
     }];
-    let verdict = steer::route(header, settings, tables);
+    let verdict = steer::route(header, tables);
     if verdict.reason() != Reason::Flow {
-        findings.push(match steer::decoded(cid, settings, tables) {
-            Some(slot) => format!("it decodes, by configuration {}, to slot {slot} of this node", cid.rotation()),
-            None => "it does not decode to a slot of this node".to_owned(),
+        let rotation = cid.rotation();
+        let by = tables
+            .cid_config(rotation)
+            .map(|config| format!("by configuration {rotation} ({})", encoding_name(config)));
+        findings.push(match (by, steer::decoded(cid, tables)) {
+            (Some(by), Some(slot)) => format!("it decodes, {by}, to slot {slot} of this node"),
+            (Some(by), None) => format!("it does not decode, {by}, to a slot of this node"),
+            (None, _) => format!("it does not decode: no configuration has rotation {rotation}"),
         });
     }
     findings.push(because(verdict.reason()));
@@ -117,6 +123,7 @@ struct LiveTables<'a> {
 
 impl Tables for LiveTables<'_> {
     type Flow = ();
+    type Keys = HostKeys;
 
     fn settings(&self) -> Option<Settings> {
         self.view.settings()
@@ -131,8 +138,12 @@ impl Tables for LiveTables<'_> {
         in_kernel.map(|flow| ((), flow.slot())).or_else(|| self.view.flow(cid))
     }
 
-    fn cid_config(&self, rotation: u8) -> Option<CidConfig> {
+    fn cid_config(&self, rotation: u8) -> Option<&CidConfig> {
         self.view.cid_config(rotation)
+    }
+
+    fn cid_keys(&self, rotation: u8) -> Option<&HostKeys> {
+        self.view.cid_keys(rotation)
     }
 
     fn slot(&self, slot: u8) -> Option<Slot> {

@@ -10,6 +10,7 @@
 mod answers;
 pub mod api;
 mod assignment;
+mod connection_ids;
 mod control;
 mod engine;
 mod error;
@@ -72,6 +73,7 @@ async fn serve(config: Config, options: RunOptions) -> anyhow::Result<()> {
     let grace = config.router.drain_timeout;
     let node = Rc::new(Node::start(config, &options)?);
     let answering = control.answer(Rc::clone(&node));
+    tokio::task::spawn_local(Rc::clone(&node).look_after());
     for line in node.summary() {
         tracing::info!("{line}");
     }

@@ -3,16 +3,18 @@
 use std::{
     cell::RefCell,
     convert::Infallible,
+    rc::Rc,
     sync::{Arc, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
 use quinn::ServerConfig;
-use router_common::maps::{CidConfig, Listener, Settings, Slot, SlotState};
+use router_common::maps::{Listener, Settings, Slot, SlotState};
 use tokio::sync::{Mutex, mpsc};
 
 use super::{
     RunOptions, api,
+    connection_ids::CidRotation,
     engine::{self, Loaded, SocketsBySlot},
     error::StartError,
     flows::KernelFlows,
@@ -33,6 +35,7 @@ pub(super) struct Node {
     pub(super) generation: u64,
     pub(super) started: Instant,
     pub(super) tables: Arc<NodeTables>,
+    pub(super) connection_ids: CidRotation,
     pub(super) interfaces: Vec<api::Interface>,
     pub(super) kernel: Option<Kernel>,
     pub(super) sockets: Vec<plan::SocketInfo>,
@@ -58,25 +61,27 @@ impl Node {
     /// What cannot be had; nothing is left of what was begun.
     pub(super) fn start(config: Config, options: &RunOptions) -> Result<Self, StartError> {
         let state = State::take(&config.router.state_dir)?;
-        let secrets = state.secrets()?;
+        let secrets = Arc::new(state.secrets()?);
         let slots = plan::place_workers(config.router.workers)?;
         let server_configs = plan::server_configs(&config, &secrets)?;
         let listeners = plan::listeners(&config);
-        let layout = plan::layout(&config)?;
         let sockets = plan::open_sockets(&config, &slots)?;
+        let connection_ids = CidRotation::start(&config, &state, Arc::clone(&secrets))?;
         let generation = state.next_generation()?;
 
-        let settings = Settings::new(config.router.node_id, layout.length(), generation);
+        let settings = Settings::new(config.router.node_id, config.connection_id.length, generation);
         let initial = Initial {
             settings,
             secrets: router_common::maps::Secrets::new(secrets.hash_seed()),
-            cid_configs: vec![(layout.rotation(), CidConfig::clear(layout))],
+            cid_configs: connection_ids.for_kernel(),
             listeners: listeners.clone(),
         };
         let (living, alive) = mpsc::channel(1);
         let Loaded { datapath, why_not } = engine::load(&config, &initial, options)?;
-        let tables = NodeTables::new(settings, layout, secrets.hash_seed()).with_listeners(listeners);
+        let tables = NodeTables::new(settings, Arc::clone(connection_ids.ids()), secrets.hash_seed());
+        let tables = tables.with_listeners(listeners);
         let mut node = Self {
+            connection_ids,
             tables: Arc::new(tables),
             interfaces: vec![engine::without_xdp("*", "userspace", why_not.unwrap_or_default())],
             kernel: datapath.map(|datapath| Kernel::new(datapath, &config.limits)).transpose()?,
@@ -92,8 +97,9 @@ impl Node {
             engine::connect(kernel.datapath.get_mut(), &slots, &sockets, generation)?;
         }
         let admission = Admission::new(node.config.limits);
-        let shared = Shared::new(Arc::clone(&node.tables), admission, secrets.reset_key(), living)
-            .steered_by_kernel(node.kernel.is_some());
+        let lifetime = node.config.connection_id.lifetime;
+        let shared =
+            Shared::new(Arc::clone(&node.tables), admission, lifetime, living).steered_by_kernel(node.kernel.is_some());
         node.start_workers(&slots, sockets, &server_configs, shared)?;
         node.assign()?;
         if let Some(kernel) = &mut node.kernel {
@@ -185,6 +191,30 @@ impl Node {
         self.assign()
     }
 
+    /// Brings in a new configuration of connection IDs.
+    ///
+    /// # Errors
+    /// If it cannot be had now; nothing has changed then.
+    pub(super) fn rotate_connection_ids(&self) -> Result<(), StartError> {
+        let mut datapath = self.kernel.as_ref().map(|kernel| kernel.datapath.borrow_mut());
+        self.connection_ids.rotate(datapath.as_deref_mut(), |rotation| self.datagrams_of(rotation))
+    }
+
+    /// What has to be done now and then, for as long as the agent runs.
+    pub(super) async fn look_after(self: Rc<Self>) {
+        let mut tick = tokio::time::interval(BETWEEN_LOOKS);
+        loop {
+            tick.tick().await;
+            let mut datapath = self.kernel.as_ref().map(|kernel| kernel.datapath.borrow_mut());
+            self.connection_ids.look_after(datapath.as_deref_mut(), |rotation| self.datagrams_of(rotation));
+        }
+    }
+
+    /// Datagrams that the workers have decoded by the configurations of `rotation`.
+    fn datagrams_of(&self, rotation: u8) -> u64 {
+        self.workers.borrow().iter().map(|worker| worker.stats().of_rotation(rotation)).sum()
+    }
+
     /// Runs `read` over the workers.
     pub(super) fn with_workers<T>(&self, read: impl FnOnce(&[Worker]) -> T) -> T {
         read(&self.workers.borrow())
@@ -240,3 +270,5 @@ impl Kernel {
         })
     }
 }
+
+const BETWEEN_LOOKS: Duration = Duration::from_millis(250);

@@ -8,7 +8,6 @@ use nix::{
 };
 use quinn::{IdleTimeout, ServerConfig, TransportConfig, VarInt, crypto::rustls::QuicServerConfig};
 use router_common::{
-    connection_id::Layout,
     frame::Endpoint,
     maps::{Listener, ListenerKey},
 };
@@ -28,12 +27,6 @@ pub(super) fn place_workers(count: NonZeroU16) -> Result<Vec<(u8, u32)>, StartEr
         (0..CpuSet::count()).filter(|&cpu| allowed.is_set(cpu).unwrap_or(false)).map(|cpu| cpu as u32).collect();
     let slots = 0..=u8::try_from(count.get() - 1).unwrap_or(u8::MAX);
     Ok(slots.zip(cpus.into_iter().cycle()).collect())
-}
-
-/// The layout of the connection IDs that are issued.
-pub(super) fn layout(config: &Config) -> Result<Layout, StartError> {
-    let length = config.connection_id.length;
-    Layout::new(0, length).ok_or_else(|| StartError::refused(format!("connection_id.length: {length} is not 8 to 20")))
 }
 
 /// The listeners, numbered in the order of the configuration.

@@ -5,6 +5,8 @@ use std::{fmt, sync::Arc};
 
 use aws_lc_rs::{hkdf, hmac};
 
+use super::answers::hex;
+
 /// The keys derived from a master secret by HKDF-SHA256, one label each.
 pub(super) struct Secrets {
     master: hkdf::Prk,
@@ -15,9 +17,20 @@ impl Secrets {
         Self { master: hkdf::Salt::new(hkdf::HKDF_SHA256, b"quic-router master secret 1").extract(master) }
     }
 
-    /// Signs stateless reset tokens (RFC 9000 section 10.3.2).
-    pub(super) fn reset_key(&self) -> Arc<hmac::Key> {
-        Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &self.derive(b"stateless reset")))
+    /// Signs stateless reset tokens (RFC 9000 section 10.3.2) of the connection IDs of one
+    /// configuration, which `salt` names.
+    pub(super) fn reset_key(&self, salt: &[u8]) -> Arc<hmac::Key> {
+        Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &self.derive_for(b"stateless reset", salt)))
+    }
+
+    /// Masks the slot in connection IDs of one configuration, where it travels in clear.
+    pub(super) fn slot_mask(&self, salt: &[u8]) -> [u64; 2] {
+        words(&self.derive_for(b"slot mask", salt))
+    }
+
+    /// Tells whether a key is one that was seen before, without giving it away; hex.
+    pub(super) fn digest(&self, key: &[u8; 16]) -> String {
+        hex::encode(&self.derive_for(b"spent key", key))
     }
 
     /// Seals Retry and NEW_TOKEN tokens (RFC 9000 section 8.1).
@@ -32,18 +45,26 @@ impl Secrets {
 
     /// Seeds the hash that places new connections.
     pub(super) fn hash_seed(&self) -> [u64; 2] {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = self.derive(b"assignment hash");
-        [u64::from_le_bytes([a, b, c, d, e, f, g, h]), u64::from_le_bytes([i, j, k, l, m, n, o, p])]
+        words(&self.derive(b"assignment hash"))
     }
 
     fn derive(&self, label: &[u8]) -> [u8; 32] {
+        self.derive_for(label, &[])
+    }
+
+    fn derive_for(&self, label: &[u8], salt: &[u8]) -> [u8; 32] {
         let mut key = [0; 32];
         self.master
-            .expand(&[label], hkdf::HKDF_SHA256)
+            .expand(&[label, salt], hkdf::HKDF_SHA256)
             .and_then(|okm| okm.fill(&mut key))
             .expect("HKDF-SHA256 gives 32 octets for any label");
         key
     }
+}
+
+fn words(key: &[u8; 32]) -> [u64; 2] {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = *key;
+    [u64::from_le_bytes([a, b, c, d, e, f, g, h]), u64::from_le_bytes([i, j, k, l, m, n, o, p])]
 }
 
 impl fmt::Debug for Secrets {
@@ -59,10 +80,12 @@ mod tests {
     #[test]
     fn each_purpose_has_its_own_key() {
         let secrets = Secrets::new(&[7; 32]);
-        let labels: [&[u8]; 4] =
-            [b"stateless reset", b"address validation tokens", b"session tickets", b"assignment hash"];
-        let keys: std::collections::HashSet<_> = labels.iter().map(|label| secrets.derive(label)).collect();
-        assert_eq!(keys.len(), labels.len());
+        let labels: [&[u8]; 5] =
+            [b"stateless reset", b"slot mask", b"address validation tokens", b"session tickets", b"assignment hash"];
+        let salts: [&[u8]; 3] = [b"", b"one", b"other"];
+        let keys: std::collections::HashSet<_> =
+            labels.iter().flat_map(|label| salts.map(|salt| secrets.derive_for(label, salt))).collect();
+        assert_eq!(keys.len(), labels.len() * salts.len());
         assert_eq!(secrets.ticket_secret(), Secrets::new(&[7; 32]).ticket_secret());
         assert_ne!(secrets.ticket_secret(), Secrets::new(&[8; 32]).ticket_secret());
     }

@@ -1,4 +1,5 @@
-//! The state folder: whose it is, the master secret in it, and the number of the run.
+//! The state folder: whose it is, the master secret in it, and the number of the run. What
+//! else is kept there is written through it.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -54,24 +55,14 @@ impl State {
     /// Also if others than its owner can read it.
     pub(super) fn secrets(&self) -> Result<Secrets, StartError> {
         let path = self.directory.join(MASTER_FILE);
-        let master = match fs::read(&path) {
-            Ok(master) => master,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+        let master = match self.read_secret(MASTER_FILE)? {
+            Some(master) => master,
+            None => {
                 let master = rand::random::<[u8; 32]>();
                 self.replace(MASTER_FILE, &master)?;
                 master.to_vec()
             }
-            Err(e) => return Err(failed(&path, e)),
         };
-        let mode = fs::metadata(&path).map_err(|e| failed(&path, e))?.permissions().mode();
-        if mode & 0o077 != 0 {
-            return Err(StartError::refused(format!(
-                "{}: others can read it (mode {:o})",
-                path.display(),
-                mode & 0o777
-            ))
-            .with_hint(format!("chmod 600 {}", path.display())));
-        }
         let master = <[u8; 32]>::try_from(master).map_err(|master| {
             StartError::refused(format!("{}: {} octets, not 32", path.display(), master.len()))
                 .with_hint("removing the file: the agent then makes a new one, and old tickets and tokens lapse")
@@ -79,18 +70,46 @@ impl State {
         Ok(Secrets::new(&master))
     }
 
-    /// Writes a file of mode 0600 so that it is there whole, or not at all.
-    fn replace(&self, name: &str, contents: &[u8]) -> Result<(), StartError> {
-        let path = self.directory.join(name);
-        let new = self.directory.join(format!("{name}.new"));
-        let write = || -> io::Result<()> {
-            let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
-            file.write_all(contents)?;
-            file.sync_all()?;
-            fs::rename(&new, &path)
-        };
-        write().map_err(|e| failed(&path, e))
+    /// Where the file `name` is.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
     }
+
+    /// A file that only its owner may be able to read; none if it is not there.
+    ///
+    /// # Errors
+    /// Also if others can read it.
+    pub(super) fn read_secret(&self, name: &str) -> Result<Option<Vec<u8>>, StartError> {
+        let path = self.path(name);
+        let contents = match fs::read(&path) {
+            Ok(contents) => contents,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(failed(&path, e)),
+        };
+        let mode = fs::metadata(&path).map_err(|e| failed(&path, e))?.permissions().mode();
+        if mode & 0o077 != 0 {
+            let message = format!("{}: others can read it (mode {:o})", path.display(), mode & 0o777);
+            return Err(StartError::refused(message).with_hint(format!("chmod 600 {}", path.display())));
+        }
+        Ok(Some(contents))
+    }
+
+    fn replace(&self, name: &str, contents: &[u8]) -> Result<(), StartError> {
+        let path = self.path(name);
+        replace(&path, contents).map_err(|e| failed(&path, e))
+    }
+}
+
+/// Writes a file of mode 0600 so that it is there whole, or as it was; also after a power cut.
+pub(super) fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
+    file.write_all(contents)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    // The name is in the folder, and that has to reach the disk too.
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 fn failed(path: &Path, error: io::Error) -> StartError {

@@ -1,12 +1,18 @@
 //! `quic-router cid`: what a connection ID says, and fresh ones that say what they should.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
+
+use serde::de::DeserializeOwned;
 
 use super::{
     Json,
-    client::Client,
+    client::{Answer, Client},
     fail::{Exit, Fail},
-    output::{self, Align::Left, Table},
+    output::{
+        self,
+        Align::{Left, Right},
+        Table,
+    },
 };
 use crate::agent::api;
 
@@ -29,22 +35,70 @@ pub(super) enum Cid {
         #[command(flatten)]
         json: Json,
     },
+    /// List the configurations, and what each is still used for
+    List {
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Bring in a new configuration, with a new key, without losing a connection
+    ///
+    /// New connection IDs follow it; the old one is decoded until no connection uses it, and then
+    /// goes by itself. With encryption = "file:PATH", write the new key into the file first.
+    Rotate {
+        #[command(flatten)]
+        json: Json,
+    },
 }
 
 impl Cid {
     pub(super) fn execute(&self, client: &Client) -> Result<Exit, Fail> {
-        let (answer, json) = match self {
-            Self::Decode { cid, json } => (client.get(&format!("/v1/connection-id/{cid}"))?, json),
-            Self::Generate { slot, json } => (client.post(&format!("/v1/connection-id?slot={slot}"), "")?, json),
-        };
-        let decoded: api::DecodedCid = answer.read()?;
-        output::print(&match self {
-            _ if json.json => answer.json() + "\n",
-            Self::Decode { .. } => text(&decoded),
-            Self::Generate { .. } => format!("{}\n", decoded.cid),
-        })?;
-        Ok(Exit::Done)
+        match self {
+            Self::Decode { cid, json } => show(&client.get(&format!("/v1/connection-id/{cid}"))?, json, text),
+            Self::Generate { slot, json } => {
+                let answer = client.post(&format!("/v1/connection-id?slot={slot}"), "")?;
+                show(&answer, json, |decoded: &api::DecodedCid| format!("{}\n", decoded.cid))
+            }
+            Self::List { json } => show(&client.get(CONFIGURATIONS)?, json, list),
+            Self::Rotate { json } => show(&client.post(CONFIGURATIONS, "")?, json, list),
+        }
     }
+}
+
+fn show<T: DeserializeOwned>(answer: &Answer, json: &Json, text: impl FnOnce(&T) -> String) -> Result<Exit, Fail> {
+    output::print(&if json.json { answer.json() + "\n" } else { text(&answer.read()?) })?;
+    Ok(Exit::Done)
+}
+
+fn list(answer: &api::CidConfigurations) -> String {
+    configurations(&answer.configurations, 0).text()
+}
+
+/// What there is to say of configurations, one a line; also for `status`.
+pub(super) fn configurations(configurations: &[api::CidConfiguration], indent: usize) -> Table {
+    let mut table = Table::new(indent, &[Right, Left, Left, Left, Left, Left, Left]);
+    for configuration in configurations {
+        let api::CidConfiguration { rotation, state, encoding, length, identity, connections, datagrams, .. } =
+            configuration;
+        let datagrams = match datagrams {
+            0 => "no datagram yet".to_owned(),
+            _ => format!(
+                "{}, the last {} ago",
+                output::plural(*datagrams, "datagram", "datagrams"),
+                output::span(Duration::from_secs(configuration.quiet_seconds))
+            ),
+        };
+        let nonces = configuration.nonces_used.filter(|&used| used >= WORTH_TELLING);
+        table.row([
+            rotation.to_string(),
+            state.clone(),
+            format!("{encoding}, {length} octets"),
+            format!("identity {identity}"),
+            output::plural(*connections, "connection", "connections") + " began under it",
+            datagrams,
+            nonces.map(|used| format!("{:.1} % of its nonces used", used * 100.0)).unwrap_or_default(),
+        ]);
+    }
+    table
 }
 
 fn text(decoded: &api::DecodedCid) -> String {
@@ -54,6 +108,7 @@ fn text(decoded: &api::DecodedCid) -> String {
     table.row(["rotation", &decoded.rotation.to_string()]);
     table.row(["length bits", &decoded.length_bits.to_string()]);
     let fields = [
+        ("encoding", decoded.encoding.clone()),
         ("server ID", decoded.server_id.clone()),
         ("node", decoded.node.map(|node| node.to_string())),
         ("slot", decoded.slot.map(|slot| slot.to_string())),
@@ -110,6 +165,10 @@ impl Hex {
     }
 }
 
+const CONFIGURATIONS: &str = "/v1/connection-id-configurations";
+/// From this share on nonces are worth a word.
+const WORTH_TELLING: f64 = 0.001;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,6 +192,7 @@ mod tests {
             length: 8,
             rotation: 0,
             length_bits: 16,
+            encoding: Some("clear".to_owned()),
             server_id: Some("000701".to_owned()),
             node: Some(7),
             slot: Some(1),
@@ -145,6 +205,7 @@ cid          1000070112233445
 length       8 octets
 rotation     0
 length bits  16
+encoding     clear
 server ID    000701
 node         7
 slot         1
@@ -162,6 +223,7 @@ routable     yes
             length: 1,
             rotation: 7,
             length_bits: 31,
+            encoding: None,
             server_id: None,
             node: None,
             slot: None,
@@ -172,5 +234,37 @@ routable     yes
         let expected =
             "cid          ff\nlength       1 octet\nrotation     7\nlength bits  31\nroutable     no: rotation 7\n";
         assert_eq!(text(&decoded), expected);
+    }
+
+    #[test]
+    fn configurations_are_told_by_what_they_are_used_for() {
+        let issuing = api::CidConfiguration {
+            rotation: 3,
+            state: "issuing".to_owned(),
+            encoding: "single pass".to_owned(),
+            length: 17,
+            server_id_length: 3,
+            identity: "0001".to_owned(),
+            key: "auto".to_owned(),
+            age_seconds: 60,
+            connections: 12,
+            issued: 96,
+            datagrams: 4_321,
+            quiet_seconds: 0,
+            nonces_used: Some(0.25),
+        };
+        let retiring = api::CidConfiguration {
+            rotation: 2,
+            state: "retiring".to_owned(),
+            connections: 1,
+            datagrams: 0,
+            nonces_used: None,
+            ..issuing.clone()
+        };
+        let expected = "\
+3  issuing   single pass, 17 octets  identity 0001  12 connections began under it  4,321 datagrams, the last 0 ms ago  25.0 % of its nonces used
+2  retiring  single pass, 17 octets  identity 0001  1 connection began under it    no datagram yet
+";
+        assert_eq!(configurations(&[issuing, retiring], 0).text(), expected);
     }
 }

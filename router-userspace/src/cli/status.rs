@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Json,
+    Json, cid,
     client::Client,
     fail::{Exit, Fail},
     output::{
@@ -44,6 +44,7 @@ fn text(status: &api::Status) -> String {
         section("listeners", &listeners(&status.listeners)),
         section("totals of all workers", &totals(&status.totals)),
         status.flow_table.as_ref().map(|table| section("flow table", &flow_table(table))).unwrap_or_default(),
+        section("connection IDs", &cid::configurations(&status.connection_ids, 2)),
     ];
     sections.into_iter().filter(|section| !section.is_empty()).collect::<Vec<_>>().join("\n")
 }
@@ -186,6 +187,21 @@ mod tests {
                 ..Totals::default()
             },
             flow_table: Some(FlowTable { entries: 12_340, capacity: 1_000_000, full: 0, swept: 99 }),
+            connection_ids: vec![api::CidConfiguration {
+                rotation: 0,
+                state: "issuing".to_owned(),
+                encoding: "single pass".to_owned(),
+                length: 17,
+                server_id_length: 3,
+                identity: "0007".to_owned(),
+                key: "auto".to_owned(),
+                age_seconds: 8_040,
+                connections: 1_234,
+                issued: 9_999,
+                datagrams: 999_990,
+                quiet_seconds: 2,
+                nonces_used: Some(0.0),
+            }],
         }
     }
 
@@ -215,6 +231,9 @@ totals of all workers
 flow table
   12,340  entries of 1,000,000 (1.2 %)
       99  swept after long disuse
+
+connection IDs
+  0  issuing  single pass, 17 octets  identity 0007  1,234 connections began under it  999,990 datagrams, the last 2.0 s ago
 ";
         assert_eq!(text(&sample()), expected);
     }

@@ -14,22 +14,20 @@ use std::{
 };
 
 use super::{
-    Config, ConfigError, ConnectionIdPlan, Engine, Limits, Router,
+    Config, ConfigError, Engine, Limits, Router,
     error::{Findings, Place},
-    file::{At, RawConfig, RawConnectionId, RawCount, RawDuration, RawLimits, RawRouter},
+    file::{At, RawConfig, RawCount, RawDuration, RawLimits, RawRouter},
     suggest::nearest,
     values,
 };
 
+mod connection_id;
 mod listeners;
 mod routes;
 mod upstreams;
 
 /// Slots of a node, and so most workers: slot numbers are one octet of the connection ID.
 const WORKERS: RangeInclusive<i64> = 1..=255;
-/// First octet, 3 of server ID, and at least 4 of nonce (draft-ietf-quic-load-balancers section 3)
-/// up to the longest connection ID of QUIC version 1 (RFC 9000 section 17.2).
-const CID_LENGTHS: RangeInclusive<i64> = 8..=20;
 /// The flow table is allocated for these; beyond ten million it would take gigabytes of kernel memory.
 const CONNECTIONS: RangeInclusive<i64> = 1..=10_000_000;
 const HANDSHAKES: RangeInclusive<i64> = 1..=1_000_000;
@@ -44,7 +42,7 @@ const ENGINES: [(&str, Engine); 4] =
 /// Checks everything; gives the configuration, or all that is wrong with it.
 pub(super) fn config(raw: RawConfig, mut findings: Findings<'_>) -> Result<Config, ConfigError> {
     let router = router(raw.router, &mut findings);
-    let connection_id = connection_id(&raw.connection_id, &mut findings);
+    let connection_id = connection_id::check(&raw.connection_id, &mut findings);
     let limits = limits(&raw.limits, &mut findings);
     let listeners = listeners::check(raw.listener, &mut findings);
     let upstreams = upstreams::check(raw.upstream, &mut findings);
@@ -181,36 +179,6 @@ fn absolute(raw: Option<At<PathBuf>>, (key, default): (&str, &str), findings: &m
     path
 }
 
-fn connection_id(raw: &RawConnectionId, findings: &mut Findings<'_>) -> ConnectionIdPlan {
-    if let Some(At { place, value: encoding }) = &raw.encoding
-        && encoding != "quic-lb"
-    {
-        findings.problem(*place, "connection_id.encoding", format_args!("\"{encoding}\" is not known"));
-        findings.hint("encoding = \"quic-lb\"");
-    }
-    encryption(raw.encryption.as_ref(), findings);
-    ConnectionIdPlan { length: number(raw.length.as_ref(), ("connection_id.length", 17), CID_LENGTHS, findings) }
-}
-
-fn encryption(raw: Option<&At<String>>, findings: &mut Findings<'_>) {
-    const IN_CLEAR: &str = "connection IDs are issued in clear: encrypted ones are not in this version \
-                            (connection_id.encryption = \"none\" says that this is known)";
-    match raw {
-        None => findings.notice(Place::Whole, IN_CLEAR),
-        Some(At { value, .. }) if value == "none" => {}
-        Some(At { place, value }) if value == "auto" => findings.notice(*place, IN_CLEAR),
-        Some(At { place, value }) => {
-            let why = if value.starts_with("file:") {
-                "encrypted connection IDs are not in this version".to_owned()
-            } else {
-                format!("\"{value}\" is not known")
-            };
-            findings.problem(*place, "connection_id.encryption", why);
-            findings.hint("encryption = \"none\"");
-        }
-    }
-}
-
 fn limits(raw: &RawLimits, findings: &mut Findings<'_>) -> Limits {
     let connections = ("limits.max_connections", 100_000);
     let max_connections: u32 = number(raw.max_connections.as_ref(), connections, CONNECTIONS, findings);
@@ -267,4 +235,12 @@ fn one_of<T: Copy>(at: &At<String>, key: &str, words: &[(&str, T)], findings: &m
         }
     }
     found.map(|(_, value)| *value)
+}
+
+/// Where relative paths start: the file's own folder for the file's, the current one for the flags'.
+fn base(place: Place, file: &str) -> PathBuf {
+    match place {
+        Place::Offset(_) => Path::new(file).parent().map(Path::to_owned).unwrap_or_default(),
+        Place::Flag(_) | Place::Whole => PathBuf::new(),
+    }
 }

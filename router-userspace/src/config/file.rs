@@ -95,7 +95,10 @@ pub(super) struct RawRouter {
 pub(super) struct RawConnectionId {
     pub(super) encoding: Option<At<String>>,
     pub(super) length: Option<At<i64>>,
+    pub(super) server_id: Option<At<String>>,
     pub(super) encryption: Option<At<String>>,
+    pub(super) describe_length: Option<bool>,
+    pub(super) lifetime: Option<At<RawDuration>>,
 }
 
 /// `[limits]`

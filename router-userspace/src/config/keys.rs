@@ -53,7 +53,14 @@ static ROUTER: Table = Table {
 
 static CONNECTION_ID: Table = Table {
     name: "connection_id",
-    keys: &[("encoding", "\"quic-lb\""), ("length", "17"), ("encryption", "\"auto\"")],
+    keys: &[
+        ("encoding", "\"quic-lb\""),
+        ("length", "17"),
+        ("server_id", "-"),
+        ("encryption", "\"auto\""),
+        ("describe_length", "true"),
+        ("lifetime", "\"1h\""),
+    ],
     below: &[],
 };
 

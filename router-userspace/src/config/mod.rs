@@ -2,7 +2,8 @@
 //!
 //! `file` reads TOML into raw structs, `flags` lays the command line over them, `check` turns
 //! both into a [`Config`]. Whoever holds a `Config` need not validate anything again: names
-//! resolve, numbers are in range, every route leads somewhere, certificates and keys match.
+//! resolve, numbers are in range, every route leads somewhere, certificates and keys match, key
+//! files hold keys.
 //!
 //! What is asked for and not in this version is an error; what is tolerated without effect is
 //! said in [`Config::notices`]. Nothing is ignored in silence.
@@ -24,7 +25,10 @@ mod check;
 mod error;
 mod file;
 mod flags;
+pub mod key_file;
 mod keys;
+pub(crate) mod octets;
+mod server_id;
 mod suggest;
 #[cfg(test)]
 mod tests;
@@ -33,6 +37,8 @@ mod values;
 pub use self::{
     error::{ConfigError, Problem},
     flags::StartFlags,
+    key_file::{CidKey, KeyFileError},
+    server_id::ServerId,
 };
 
 /// The file that is read unless another is named.
@@ -74,7 +80,7 @@ pub struct Router {
     pub interfaces: Vec<String>,
     /// Where maps and links are pinned; on a bpffs.
     pub bpf_dir: PathBuf,
-    /// Where the master secret lives; mode 0700.
+    /// Where the master secret and the key of the connection IDs live; mode 0700.
     pub state_dir: PathBuf,
     /// The control socket.
     pub control: PathBuf,
@@ -99,13 +105,32 @@ pub enum Engine {
     Userspace,
 }
 
-/// `[connection_id]`: the shape of the connection IDs this node issues.
-///
-/// In this version always QUIC-LB in clear: server ID = node (2 octets) + slot (1 octet).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// `[connection_id]`: the shape of the connection IDs this node issues (QUIC-LB).
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionIdPlan {
-    /// Octets of a whole connection ID, 8 to 20: first octet, 3 of server ID, the rest nonce.
+    /// Octets of a whole connection ID, at most 20: first octet, server ID, and at least 4 of nonce.
     pub length: u8,
+    /// The server ID to use, for a load balancer in front, with the slot in the nonce's first octet;
+    /// none: node ID (2 octets) and slot (1).
+    pub server_id: Option<ServerId>,
+    /// Whether, and with which key, server ID and nonce are encrypted.
+    pub encryption: Encryption,
+    /// Whether the low five bits of the first octet tell the length of the rest, or are random.
+    pub describe_length: bool,
+    /// After this time a connection's IDs are replaced by fresh ones, so that an old configuration
+    /// is out of use soon after a rotation; at least a second.
+    pub lifetime: Duration,
+}
+
+/// What stands between a connection ID's reader and the server ID in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Encryption {
+    /// A random key, kept in [`Router::state_dir`].
+    Auto,
+    /// Nothing: it is in clear.
+    None,
+    /// The key that [`key_file::read`] finds here; it was good when the configuration was checked.
+    File(PathBuf),
 }
 
 /// `[limits]`: what a node refuses to exceed.
@@ -240,8 +265,8 @@ impl Config {
         Self::build("", "command line", |raw| flags.overlay(raw, control))
     }
 
-    /// Reads `text`; `name` stands for the file in errors, and relative certificate paths start
-    /// from its folder.
+    /// Reads `text`; `name` stands for the file in errors, and relative paths of certificates and
+    /// keys start from its folder.
     pub fn parse(text: &str, name: &str) -> Result<Self, ConfigError> {
         Self::build(text, name, |_| ())
     }

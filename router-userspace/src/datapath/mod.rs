@@ -24,8 +24,8 @@ use aya::{
     programs::{SkReuseport, TestRun as _, Xdp},
 };
 use router_common::maps::{
-    ASSIGNMENT_SIZE, Assigned, CidConfig, Counters, Listener, ListenerKey, Port, Secrets, Settings, Slot, SlotCounters,
-    Stage, names,
+    ASSIGNMENT_SIZE, Assigned, CidConfig, CidKeys, Counters, Listener, ListenerKey, Port, Secrets, Settings, Slot,
+    SlotCounters, Stage, names,
 };
 
 pub use self::{
@@ -62,8 +62,8 @@ pub struct Initial {
     pub settings: Settings,
     /// The seed of the hash that places new connections; secret.
     pub secrets: Secrets,
-    /// By rotation.
-    pub cid_configs: Vec<(u8, CidConfig)>,
+    /// By rotation; the keys are secret.
+    pub cid_configs: Vec<(u8, CidConfig, CidKeys)>,
     /// Those to answer on.
     pub listeners: Vec<(ListenerKey, Listener)>,
 }
@@ -89,8 +89,8 @@ impl Datapath {
     }
 
     fn fill_in(&mut self, initial: &Initial) -> Result<()> {
-        for &(rotation, config) in &initial.cid_configs {
-            self.array(names::CID_CONFIGS)?.set(rotation.into(), Plain(config), 0)?;
+        for (rotation, config, keys) in &initial.cid_configs {
+            self.set_cid_config(*rotation, *config, keys)?;
         }
         for &(key, listener) in &initial.listeners {
             self.hash(names::LISTENERS)?.insert(Plain(key), Plain(listener), 0)?;
@@ -105,6 +105,19 @@ impl Datapath {
         self.array(names::SECRETS)?.set(0, Plain(initial.secrets), 0)?;
         self.array(names::SETTINGS)?.set(0, Plain(initial.settings), 0)?;
         Ok(())
+    }
+
+    /// Has connection IDs of `rotation` (0 to 6) decoded by `config` from now on.
+    pub fn set_cid_config(&mut self, rotation: u8, config: CidConfig, keys: &CidKeys) -> Result<()> {
+        // The keys first: what is decoded from now on is decoded by them.
+        self.array(names::CID_KEYS)?.set(rotation.into(), Plain(*keys), 0)?;
+        Ok(self.array(names::CID_CONFIGS)?.set(rotation.into(), Plain(config), 0)?)
+    }
+
+    /// Has connection IDs of `rotation` decoded no longer, and forgets the keys.
+    pub fn clear_cid_config(&mut self, rotation: u8) -> Result<()> {
+        self.array(names::CID_CONFIGS)?.set(rotation.into(), Plain(CidConfig::default()), 0)?;
+        Ok(self.array(names::CID_KEYS)?.set(rotation.into(), Plain(CidKeys::NONE), 0)?)
     }
 
     /// Tells the kernel what is in a slot. Its CPU must have been [opened](Self::open_cpu).

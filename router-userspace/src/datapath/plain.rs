@@ -3,7 +3,8 @@
 #![expect(unsafe_code, reason = "aya asks for a promise that a type may be copied as bytes")]
 
 use router_common::maps::{
-    Assigned, CidConfig, Counters, Flow, FlowKey, Listener, ListenerKey, Port, Secrets, Settings, Slot, SlotCounters,
+    Assigned, CidConfig, CidKeys, Counters, Flow, FlowKey, Listener, ListenerKey, Port, Secrets, Settings, Slot,
+    SlotCounters,
 };
 
 /// A key or value of the contract, as aya wants it.
@@ -22,6 +23,7 @@ macro_rules! contract {
 contract!(
     Assigned,
     CidConfig,
+    CidKeys,
     Counters,
     Flow,
     FlowKey,

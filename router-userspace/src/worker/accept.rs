@@ -11,6 +11,7 @@ use tokio::task::spawn_local;
 
 use super::{
     admission::{Admission, Admitted, Refusal},
+    connection_ids::Era,
     flows::Flows,
     stats::{Stat, WorkerStats},
     tables::NodeTables,
@@ -83,6 +84,7 @@ impl Reception {
         let place = Place {
             _admitted: admitted,
             _first_flight: first_flight,
+            _era: self.tables.connection_ids().begin(),
             _open: Gauge::raise(&self.stats, |stats| &stats.connections_now),
         };
         let handshake = Gauge::raise(&self.stats, |stats| &stats.handshakes_now);
@@ -119,6 +121,7 @@ impl Reception {
 struct Place {
     _admitted: Admitted,
     _first_flight: FirstFlight,
+    _era: Era,
     _open: Gauge,
 }
 

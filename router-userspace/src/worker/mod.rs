@@ -6,6 +6,7 @@
 
 mod accept;
 mod admission;
+mod connection_ids;
 mod flows;
 mod generator;
 mod inbox;
@@ -30,7 +31,6 @@ use nix::{
     unistd::Pid,
 };
 use quinn::{Endpoint, EndpointConfig, ServerConfig, TokioRuntime, VarInt};
-use router_common::connection_id::Owner;
 use tokio::{
     sync::mpsc,
     task::{LocalSet, spawn_local},
@@ -39,6 +39,7 @@ use tokio::{
 
 use self::{
     accept::Reception,
+    connection_ids::ResetKeys,
     flows::Flows,
     generator::SteeredGenerator,
     inbox::Inboxes,
@@ -46,8 +47,8 @@ use self::{
 };
 pub use self::{
     admission::Admission,
+    connection_ids::{Configuration, ConnectionIds, HostKeys, Ledger, Nonces, Secrets, Set},
     flows::{FlowTable, NoFlows},
-    generator::random as random_connection_id,
     stats::WorkerStats,
     tables::{NodeTables, Placement, View},
 };
@@ -58,21 +59,22 @@ use crate::edge::Edge;
 pub struct Shared {
     tables: Arc<NodeTables>,
     admission: Arc<Admission>,
-    reset_key: Arc<dyn quinn::crypto::HmacKey>,
+    cid_lifetime: Duration,
     by_kernel: bool,
     inboxes: Arc<Inboxes>,
     living: mpsc::Sender<Infallible>,
 }
 
 impl Shared {
-    /// Each worker keeps a copy of `living` until its thread ends, however it ends.
+    /// A connection's IDs are replaced after `cid_lifetime`. Each worker keeps a copy of
+    /// `living` until its thread ends, however it ends.
     pub fn new(
         tables: Arc<NodeTables>,
         admission: Arc<Admission>,
-        reset_key: Arc<dyn quinn::crypto::HmacKey>,
+        cid_lifetime: Duration,
         living: mpsc::Sender<Infallible>,
     ) -> Self {
-        Self { tables, admission, reset_key, by_kernel: false, inboxes: Arc::default(), living }
+        Self { tables, admission, cid_lifetime, by_kernel: false, inboxes: Arc::default(), living }
     }
 
     /// The same, saying whether the kernel brings packets to their workers, or the workers
@@ -243,11 +245,12 @@ fn endpoint(
         stats: Arc::clone(&reception.stats),
     };
     let socket = SteeredSocket::new(socket, shared.inboxes.open(listener, slot), ownership)?;
-    let layout = shared.tables.layout();
-    let owner = Owner { node: shared.tables.settings().node_id(), slot };
-    let flows = reception.flows.clone();
-    let mut endpoint_config = EndpointConfig::new(Arc::clone(&shared.reset_key));
-    endpoint_config.cid_generator(move || Box::new(SteeredGenerator::new(layout, owner, flows.clone())));
+    let ids = Arc::clone(shared.tables.connection_ids());
+    let (flows, lifetime) = (reception.flows.clone(), shared.cid_lifetime);
+    let mut endpoint_config = EndpointConfig::new(Arc::new(ResetKeys(Arc::clone(&ids))));
+    endpoint_config.min_reset_interval(BETWEEN_RESETS);
+    endpoint_config
+        .cid_generator(move || Box::new(SteeredGenerator::new(Arc::clone(&ids), slot, flows.clone(), lifetime)));
     Endpoint::new_with_abstract_socket(endpoint_config, Some(config), Arc::new(socket), Arc::new(TokioRuntime))
 }
 
@@ -282,4 +285,8 @@ fn pin_to(cpu: u32) -> io::Result<()> {
 /// H3_NO_ERROR (RFC 9114 section 8.1), which raw QUIC clients see as an application error
 /// code like any other.
 const CLOSED: VarInt = VarInt::from_u32(0x100);
+/// No wait between stateless resets. After a restart each client of the last run has to learn
+/// at once that its connection is gone, and many ask in one batch. Who would flood us gains
+/// nothing: only a connection ID of this very slot is answered, with less than what asked.
+const BETWEEN_RESETS: Duration = Duration::ZERO;
 const CLOSE_LINGERS: Duration = Duration::from_secs(3);

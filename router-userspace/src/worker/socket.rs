@@ -174,8 +174,14 @@ impl Ownership {
     }
 
     fn owner(&self, datagram: &[u8]) -> Owner {
-        match self.tables.steer(datagram, self.placement) {
-            Verdict::Deliver(delivery) if delivery.number == self.slot => Owner::Me,
+        let (verdict, rotation) = self.tables.steer(datagram, self.placement);
+        match verdict {
+            Verdict::Deliver(delivery) if delivery.number == self.slot => {
+                if let Some(rotation) = rotation {
+                    self.stats.decoded(rotation);
+                }
+                Owner::Me
+            }
             Verdict::Deliver(delivery) => Owner::Other(delivery.number),
             // No slot is active: whoever has the datagram may refuse the connection.
             Verdict::Pass(_) => Owner::Me,

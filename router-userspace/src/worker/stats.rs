@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use router_common::connection_id::ROTATIONS;
+
 use crate::agent::api::Totals;
 
 macro_rules! stats {
@@ -10,6 +12,7 @@ macro_rules! stats {
         #[derive(Debug, Default)]
         pub struct WorkerStats {
             $($(#[doc = $doc])+ pub(super) $name: Stat,)+
+            by_rotation: [Stat; ROTATIONS as usize],
         }
 
         impl WorkerStats {
@@ -52,6 +55,19 @@ stats! {
     taken_over,
     /// Bytes received.
     bytes_received,
+}
+
+impl WorkerStats {
+    /// Datagrams of this worker's own whose connection ID the configuration of `rotation` decoded.
+    pub fn of_rotation(&self, rotation: u8) -> u64 {
+        self.by_rotation.get(usize::from(rotation)).map_or(0, Stat::get)
+    }
+
+    pub(super) fn decoded(&self, rotation: u8) {
+        if let Some(stat) = self.by_rotation.get(usize::from(rotation)) {
+            stat.add(1);
+        }
+    }
 }
 
 /// One number.

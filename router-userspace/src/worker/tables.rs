@@ -14,19 +14,23 @@ use std::{
     },
 };
 
+use arc_swap::Guard;
 use router_common::{
-    connection_id::{ConnectionId, Layout, Owner},
+    connection_id::ConnectionId,
     frame::{Endpoint, Payload},
     maps::{Assigned, CidConfig, Listener, ListenerKey, Settings, Slot, SlotState},
+    quic,
+    reason::Reason,
     steer::{self, Tables, Verdict},
 };
+
+use super::connection_ids::{ConnectionIds, HostKeys, Set};
 
 /// What all workers of a node share.
 #[derive(Debug)]
 pub struct NodeTables {
     settings: Settings,
-    layout: Layout,
-    rotation: u8,
+    connection_ids: Arc<ConnectionIds>,
     hash_seed: [u64; 2],
     listeners: Vec<(ListenerKey, Listener)>,
     slots: [AtomicU8; 256],
@@ -45,11 +49,10 @@ pub enum Placement {
 
 impl NodeTables {
     /// The tables of a node without slots.
-    pub fn new(settings: Settings, layout: Layout, hash_seed: [u64; 2]) -> Self {
+    pub fn new(settings: Settings, connection_ids: Arc<ConnectionIds>, hash_seed: [u64; 2]) -> Self {
         Self {
             settings,
-            layout,
-            rotation: 0,
+            connection_ids,
             hash_seed,
             listeners: Vec::new(),
             slots: array::from_fn(|_| AtomicU8::new(0)),
@@ -74,9 +77,9 @@ impl NodeTables {
         self.settings
     }
 
-    /// The shape of the connection IDs that are issued now.
-    pub fn layout(&self) -> Layout {
-        self.layout
+    /// The configurations of connection IDs.
+    pub fn connection_ids(&self) -> &Arc<ConnectionIds> {
+        &self.connection_ids
     }
 
     /// The seed of the hash that places new connections.
@@ -108,37 +111,41 @@ impl NodeTables {
         *self.assignment.write().unwrap_or_else(PoisonError::into_inner) = assignment.into();
     }
 
-    /// Who issued `cid`, by its own octets: some node and slot.
-    pub fn decode(&self, cid: &ConnectionId) -> Option<Owner> {
-        (cid.rotation() == self.rotation).then(|| self.layout.decode(cid)).flatten()
-    }
-
     /// The client-chosen connection IDs of connections that a worker has.
     pub fn first_flights(&self) -> &FirstFlights {
         &self.first_flights
     }
 
-    /// Decides about a UDP payload.
-    pub fn steer(&self, payload: &[u8], placement: Placement) -> Verdict<()> {
+    /// Decides about a UDP payload. With the verdict comes the rotation of the configuration
+    /// that decoded its connection ID, if that is what decided.
+    pub fn steer(&self, payload: &[u8], placement: Placement) -> (Verdict<()>, Option<u8>) {
         let whole = Payload { at: 0, length: payload.len() };
-        steer::payload(payload, whole, &self.view(placement))
+        let header = match quic::classify(payload, whole, self.settings.cid_length()) {
+            Ok(header) => header,
+            Err(reason) => return (Verdict::Drop(reason), None),
+        };
+        let verdict = steer::route(&header, &self.view(placement));
+        let rotation = (verdict.reason() == Reason::Cid).then(|| header.destination.rotation());
+        (verdict, rotation)
     }
 
     /// The decision's view of these tables.
     pub fn view(&self, placement: Placement) -> View<'_> {
-        View { tables: self, placement }
+        View { tables: self, connection_ids: self.connection_ids.now(), placement }
     }
 }
 
 /// The decision's view of the node's tables.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct View<'a> {
     tables: &'a NodeTables,
+    connection_ids: Guard<Arc<Set>>,
     placement: Placement,
 }
 
 impl Tables for View<'_> {
     type Flow = ();
+    type Keys = HostKeys;
 
     fn settings(&self) -> Option<Settings> {
         Some(self.tables.settings)
@@ -152,8 +159,12 @@ impl Tables for View<'_> {
         self.tables.first_flights.slot_of(cid).map(|slot| ((), slot))
     }
 
-    fn cid_config(&self, rotation: u8) -> Option<CidConfig> {
-        (rotation == self.tables.rotation).then(|| CidConfig::clear(self.tables.layout))
+    fn cid_config(&self, rotation: u8) -> Option<&CidConfig> {
+        Some(self.connection_ids.get(rotation)?.config())
+    }
+
+    fn cid_keys(&self, rotation: u8) -> Option<&HostKeys> {
+        Some(self.connection_ids.get(rotation)?.keys())
     }
 
     fn slot(&self, slot: u8) -> Option<Slot> {
@@ -214,11 +225,12 @@ impl FirstFlights {
 mod tests {
     use router_common::reason::Reason;
 
-    use super::*;
+    use super::{super::connection_ids::configuration::tests::configuration, *};
 
     fn tables() -> NodeTables {
-        let layout = Layout::new(0, 17).unwrap();
-        let tables = NodeTables::new(Settings::new(1, 17, 1), layout, [1, 2]);
+        let without = Arc::new(aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &[9; 32]));
+        let ids = Arc::new(ConnectionIds::new(configuration(0, true), without));
+        let tables = NodeTables::new(Settings::new(7, 17, 1), ids, [1, 2]);
         tables.set_slot_state(3, SlotState::Active);
         tables
     }
@@ -237,7 +249,8 @@ mod tests {
         payload
     }
 
-    fn delivery(verdict: Verdict<()>) -> (u8, Reason) {
+    fn delivery((verdict, rotation): (Verdict<()>, Option<u8>)) -> (u8, Reason) {
+        assert_eq!(rotation.is_some(), verdict.reason() == Reason::Cid);
         match verdict {
             Verdict::Deliver(delivery) => (delivery.number, delivery.reason),
             other => panic!("{other:?}"),
@@ -247,7 +260,7 @@ mod tests {
     #[test]
     fn a_cid_of_ours_names_its_slot_whoever_got_the_packet() {
         let tables = tables();
-        let cid = tables.layout().encode(Owner { node: 1, slot: 3 }, [9; 20]);
+        let cid = tables.connection_ids().issue(3);
         for placement in [Placement::Kernel(5), Placement::Assignment] {
             assert_eq!(delivery(tables.steer(&one_rtt(&cid), placement)), (3, Reason::Cid));
         }
@@ -265,7 +278,7 @@ mod tests {
     fn a_first_flight_stays_with_the_worker_that_accepted_it() {
         let tables = tables();
         // Chosen by the client, and looking like slot 3's by chance.
-        let chosen = tables.layout().encode(Owner { node: 1, slot: 3 }, [9; 20]);
+        let chosen = tables.connection_ids().issue(3);
         tables.set_slot_state(5, SlotState::Active);
         tables.first_flights().insert(chosen, 5);
         assert_eq!(delivery(tables.steer(&initial(&chosen), Placement::Kernel(5))), (5, Reason::Flow));
@@ -277,7 +290,7 @@ mod tests {
     fn without_a_kernel_the_assignment_places() {
         let tables = tables();
         let chosen = ConnectionId::new(&[0xe7; 8]).unwrap();
-        assert_eq!(tables.steer(&initial(&chosen), Placement::Assignment), Verdict::Pass(Reason::NoSlot));
+        assert_eq!(tables.steer(&initial(&chosen), Placement::Assignment).0, Verdict::Pass(Reason::NoSlot));
         tables.assign(&vec![Assigned::to(3); router_common::maps::ASSIGNMENT_SIZE as usize]);
         assert_eq!(delivery(tables.steer(&initial(&chosen), Placement::Assignment)), (3, Reason::Assigned));
     }

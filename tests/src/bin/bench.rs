@@ -13,7 +13,7 @@ use nix::{
     unistd::Pid,
 };
 use router_common::{
-    connection_id::{ConnectionId, Layout, Owner},
+    connection_id::{CidKeys, ConnectionId, Identity, Nonce},
     frame::{Address, Endpoint},
     maps::{CidConfig, Listener, ListenerKey, Origin, Secrets, Settings, Slot, SlotState, Stage},
     reason::Reason,
@@ -56,10 +56,62 @@ fn datapath() -> anyhow::Result<()> {
             bench.print_costs()?;
         }
     }
+    let decoded = encodings(cpu)?;
     let (thousand, million) = (hit_above_floor[&1_000], hit_above_floor[&1_000_000]);
     println!("\na flow hit above the floor: {thousand:.1} ns with 1,000 flows (aim: 50 at most)");
     println!("with 1,000,000 flows: {:.2} times that (aim: 1.5 at most)", million / thousand);
+    for (name, above) in decoded {
+        println!(
+            "decoding, {name}: {above:.1} ns above in clear{}",
+            if name == SINGLE_PASS { " (aim: 150 at most)" } else { "" }
+        );
+    }
     Ok(())
+}
+
+/// Each encoding of connection IDs, with and without a flow hit; what decoding costs above
+/// decoding in clear, of the same length and in the same turns.
+fn encodings(cpu: u32) -> anyhow::Result<Vec<(&'static str, f64)>> {
+    println!();
+    let node = Identity::node(NODE);
+    let server_id = Identity::server_id(b"a server ID").context("11 octets")?;
+    let mut above_clear = Vec::new();
+    for (length, shapes) in [
+        (17, vec![("in clear, 17 octets", node, false), (SINGLE_PASS, node, true)]),
+        (
+            18,
+            vec![
+                ("in clear, 18 octets", node, false),
+                ("slot masked, 18 octets", server_id, false),
+                ("four pass, 3 rounds", node, true),
+                ("four pass, 4 rounds", server_id, true),
+            ],
+        ),
+    ] {
+        let mut bench = Bench::with(1_000, cpu, &shapes_of(length, &shapes)?)?;
+        let mut clear = None;
+        for (n, (name, ..)) in shapes.into_iter().enumerate() {
+            let [hit, decoded] = bench.encoding_rows(n);
+            let mut time = |row: &Row, what: &str| {
+                let timing = bench.time(row)?;
+                let Timing { steer, floor, above } = timing;
+                println!("{:<44} {:>9} {steer:>7.1} {floor:>7.1} {above:>7.1}", format!("{name}: {what}"), 1_000);
+                anyhow::Ok(above)
+            };
+            time(&hit, "flow hit")?;
+            let above = time(&decoded, "decoded")?;
+            match clear {
+                None => clear = Some(above),
+                Some(clear) => above_clear.push((name, above - clear)),
+            }
+        }
+    }
+    Ok(above_clear)
+}
+
+fn shapes_of(length: usize, shapes: &[(&str, Identity, bool)]) -> anyhow::Result<Vec<CidConfig>> {
+    let shape = |&(_, identity, encrypted): &(&str, Identity, bool)| CidConfig::new(identity, length, encrypted);
+    shapes.iter().map(shape).collect::<Option<_>>().context("a length that is not legal")
 }
 
 /// A kind of packet: several frames, each with another connection ID where there is one,
@@ -84,24 +136,30 @@ struct Timing {
 
 struct Bench {
     datapath: Datapath,
+    configs: Vec<CidConfig>,
     known: Vec<ConnectionId>,
 }
 
 impl Bench {
     fn new(flows: u32, cpu: u32) -> anyhow::Result<Self> {
+        Self::with(flows, cpu, &[in_clear()])
+    }
+
+    /// With these configurations of connection IDs, of one length, by rotation.
+    fn with(flows: u32, cpu: u32, configs: &[CidConfig]) -> anyhow::Result<Self> {
         let other_cpu = (0..possible_cpus()).find(|&other| other != cpu).unwrap_or(cpu);
         let directory = PathBuf::from(format!("/sys/fs/bpf/quic-router-bench-{}", std::process::id()));
         let (pins, _) = Pins::take(&directory).context("pin directory")?;
-        let layout = layout();
+        let length = configs.first().map_or(0, CidConfig::length) as u8;
         let any = Endpoint { address: Address::ipv4([0; 4]), port: PORT };
         let one = Endpoint { address: Address::ipv4([10, 0, 0, 1]), port: PORT + 1 };
         let initial = Initial {
-            settings: Settings::new(NODE, layout.length(), 1),
+            settings: Settings::new(NODE, length, 1),
             secrets: Secrets::new([1, 2]),
-            cid_configs: vec![(layout.rotation(), CidConfig::clear(layout))],
+            cid_configs: (0..).zip(configs).map(|(rotation, &config)| (rotation, config, keys())).collect(),
             listeners: vec![(ListenerKey::exact(&any), Listener::new(0)), (ListenerKey::exact(&one), Listener::new(1))],
         };
-        let size = Size { flows: flows.max(1024), cpus: possible_cpus() };
+        let size = Size { flows: flows.max(1024) + 8 * FRAMES, cpus: possible_cpus() };
         let mut datapath = Datapath::load(pins, &size, &initial, None)?;
         for (slot, cpu) in [(LOCAL, cpu), (REMOTE, other_cpu)] {
             datapath.open_cpu(cpu)?;
@@ -109,13 +167,25 @@ impl Bench {
         }
         datapath.assign(&maglev(&[(LOCAL, 1)]))?;
         let known = fill(&mut datapath.flow_writer()?, flows)?;
-        Ok(Self { datapath, known })
+        Ok(Self { datapath, configs: configs.to_vec(), known })
+    }
+
+    /// Packets of configuration `n`: whose connection ID is in the flow table, and is not.
+    fn encoding_rows(&mut self, n: usize) -> [Row; 2] {
+        let (config, rotation) = (self.configs[n], n as u8);
+        let ids = |from: u32| (from..from + FRAMES).map(move |nonce| issued(&config, rotation, LOCAL, nonce));
+        let frames = |from| ids(from).map(|cid| to(PORT, Quic::short(cid.as_slice())));
+        let mut writer = self.datapath.flow_writer().expect("it was opened before");
+        for cid in ids(UNWRITTEN) {
+            writer.insert(&cid, LOCAL, Origin::Issued);
+        }
+        [Row::new("hit", Reason::Flow, frames(UNWRITTEN)), Row::new("decoded", Reason::Cid, frames(UNWRITTEN + FRAMES))]
     }
 
     fn rows(&self) -> Vec<Row> {
         let short = |cid: &ConnectionId| to(PORT, Quic::short(cid.as_slice()));
         let short_to_one = |cid: &ConnectionId| to(PORT + 1, Quic::short(cid.as_slice()));
-        let unwritten = |slot| (0..FRAMES).map(move |n| short(&cid(slot, 0xffff_0000 + n)));
+        let unwritten = |slot| (0..FRAMES).map(move |n| short(&cid(slot, UNWRITTEN + n)));
         let initials = (0..FRAMES).map(|n| to(PORT, Quic::initial(1, &u64::from(n).to_be_bytes())));
         vec![
             Row::new("not ours: UDP to another port", Reason::NotListener, [to(PORT + 2, vec![0; 64])]),
@@ -180,15 +250,24 @@ fn fill(writer: &mut FlowWriter, flows: u32) -> anyhow::Result<Vec<ConnectionId>
     Ok(known)
 }
 
-fn layout() -> Layout {
-    Layout::new(0, 17).expect("17 octets are a legal length")
+fn in_clear() -> CidConfig {
+    CidConfig::new(Identity::node(NODE), 17, false).expect("17 octets are a legal length")
 }
 
-/// The `n`th connection ID of a slot.
+/// The `n`th connection ID of a slot, in clear.
 fn cid(slot: u8, n: u32) -> ConnectionId {
-    let mut nonce = [0x5a; 20];
-    nonce[..4].copy_from_slice(&n.to_be_bytes());
-    layout().encode(Owner { node: NODE, slot }, nonce)
+    issued(&in_clear(), 0, slot, n)
+}
+
+/// The `n`th connection ID of a slot under a configuration.
+fn issued(config: &CidConfig, rotation: u8, slot: u8, n: u32) -> ConnectionId {
+    let mut octets = [0x5a; 20];
+    octets[..4].copy_from_slice(&n.to_be_bytes());
+    config.encode(rotation, slot, &Nonce { octets, low_bits: 0 }, &keys()).expect("a legal rotation")
+}
+
+fn keys() -> CidKeys {
+    CidKeys::new(&[0x42; 16], [3, 4])
 }
 
 fn to(port: u16, payload: impl Into<Vec<u8>>) -> Vec<u8> {
@@ -216,6 +295,7 @@ fn median(values: &mut [f64]) -> f64 {
 }
 
 const HIT: &str = "flow hit";
+const SINGLE_PASS: &str = "single pass";
 const TABLES: [u32; 3] = [1, 1_000, 1_000_000];
 const NODE: u16 = 1;
 const PORT: u16 = 443;
@@ -223,5 +303,7 @@ const LOCAL: u8 = 1;
 const REMOTE: u8 = 2;
 /// Frames of one row, each with another connection ID.
 const FRAMES: u32 = 64;
+/// Nonces from here on are in no flow table that was filled.
+const UNWRITTEN: u32 = 0xffff_0000;
 const TURNS: usize = 64;
 const REPEAT: u32 = 20_000;

@@ -39,7 +39,7 @@ impl AgentConfig {
                 ("drain_timeout", "\"2s\""),
                 ("debug_headers", "true"),
             ]),
-            connection_id: pairs(&[("encryption", "\"none\"")]),
+            connection_id: Vec::new(),
             limits: Vec::new(),
             listeners: vec!["0.0.0.0:443".into(), "[::]:443".into()],
             certificates: vec!["certificate".into()],
@@ -55,6 +55,11 @@ impl AgentConfig {
     /// Sets `key` of `[router]` to `value`, which is TOML.
     pub fn set_router(&mut self, key: &str, value: &str) {
         set(&mut self.router, key, value);
+    }
+
+    /// Sets `key` of `[connection_id]` to `value`, which is TOML.
+    pub fn set_connection_id(&mut self, key: &str, value: &str) {
+        set(&mut self.connection_id, key, value);
     }
 
     /// Sets `key` of `[limits]` to `value`, which is TOML.

@@ -97,6 +97,12 @@ impl Lab {
         self
     }
 
+    /// Sets `key` of `[connection_id]` to `value`, which is TOML.
+    pub fn connection_id(mut self, key: &str, value: &str) -> Self {
+        self.config.set_connection_id(key, value);
+        self
+    }
+
     /// Changes the agent's configuration in any other way.
     pub fn config(mut self, change: impl FnOnce(&mut AgentConfig)) -> Self {
         change(&mut self.config);

@@ -7,7 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use router_common::{
-    connection_id::{ConnectionId, Layout, Owner},
+    connection_id::{CidConfig, CidKeys, ConnectionId, Identity, Nonce},
     reason::Reason,
 };
 
@@ -45,10 +45,15 @@ pub const LISTENERS: [SocketAddr; 2] =
 /// Flow-table entries beside those of live connections: connection ID and slot.
 pub const PLANTED_FLOWS: [(&[u8], u8); 2] = [(b"chosen-1", 2), (b"0123456789abcdefg", 3)];
 
-/// A connection ID that `node` issues for `slot` under `rotation`.
+/// A connection ID that `node` issues in clear for `slot` under `rotation`.
 pub fn cid(rotation: u8, node: u16, slot: u8) -> ConnectionId {
-    let layout = Layout::new(rotation, CID_LENGTH).expect("a legal rotation and length");
-    layout.encode(Owner { node, slot }, *b"a nonce for the test")
+    let nonce = Nonce { octets: *b"a nonce for the test", low_bits: 0 };
+    in_clear(node).encode(rotation, slot, &nonce, &CidKeys::NONE).expect("a legal rotation")
+}
+
+/// How `node` writes connection IDs in clear.
+pub(super) fn in_clear(node: u16) -> CidConfig {
+    CidConfig::new(Identity::node(node), CID_LENGTH.into(), false).expect("a legal length")
 }
 
 /// The whole table.

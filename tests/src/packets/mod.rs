@@ -4,11 +4,16 @@
 //! ([`Packet::overwrite`], [`Packet::cut`]) is spoilt after that.
 
 mod cases;
+mod kernel;
 pub mod quic;
+mod random;
 mod world;
 
+use self::cases::in_clear;
 pub use self::{
     cases::{CID_LENGTH, Case, LISTENERS, NODE_ID, PLANTED_FLOWS, SLOTS, cases, cid},
+    kernel::{Kernel, Tally},
+    random::Random,
     world::World,
 };
 

@@ -7,35 +7,48 @@ use std::{
 };
 
 use router_common::{
-    connection_id::{ConnectionId, Layout},
+    connection_id::{CidKeys, ConnectionId, Identity},
     frame::{Address, Endpoint},
     maps::{ASSIGNMENT_SIZE, Assigned, CidConfig, ListenerKey, Settings, Slot, SlotState},
     steer::Tables,
 };
 
-use super::{CID_LENGTH, LISTENERS, NODE_ID, PLANTED_FLOWS, SLOTS};
+use super::{CID_LENGTH, LISTENERS, NODE_ID, PLANTED_FLOWS, SLOTS, in_clear};
 
 /// The same settings, listeners, slots and flows as [`cases`](super::cases) speaks of.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct World {
     flows: HashMap<ConnectionId, u8>,
+    configs: Vec<(u8, CidConfig, CidKeys)>,
 }
 
 impl World {
-    /// With the planted flows.
+    /// With the planted flows, and one configuration of connection IDs: in clear.
     pub fn new() -> Self {
         let flows = PLANTED_FLOWS.map(|(cid, slot)| (ConnectionId::new(cid).expect("at most 20 octets"), slot));
-        Self { flows: flows.into() }
+        Self { flows: flows.into(), configs: vec![(0, in_clear(NODE_ID), keys())] }
+    }
+
+    /// The same with an encrypted configuration under rotation 1, and under rotation 2 one whose
+    /// server ID comes from outside.
+    pub fn with_all_encodings() -> Self {
+        let config =
+            |identity, encrypted| CidConfig::new(identity, CID_LENGTH.into(), encrypted).expect("a legal length");
+        let server_id = Identity::server_id(b"outside").expect("7 octets");
+        let mut world = Self::new();
+        world.configs.push((1, config(Identity::node(NODE_ID), true), keys()));
+        world.configs.push((2, config(server_id, false), keys()));
+        world
+    }
+
+    /// Its configurations of connection IDs, by rotation.
+    pub fn configs(&self) -> &[(u8, CidConfig, CidKeys)] {
+        &self.configs
     }
 
     /// Its listeners' keys.
     pub fn listeners() -> [ListenerKey; LISTENERS.len()] {
         LISTENERS.map(key)
-    }
-
-    /// How its connection IDs look.
-    pub fn layout() -> Layout {
-        Layout::new(0, CID_LENGTH).expect("a legal rotation and length")
     }
 
     /// Whom each entry of the assignment names: the slots in turn.
@@ -55,6 +68,7 @@ impl Default for World {
 
 impl Tables for World {
     type Flow = ();
+    type Keys = CidKeys;
 
     fn settings(&self) -> Option<Settings> {
         Some(Settings::new(NODE_ID, CID_LENGTH, 1))
@@ -69,8 +83,12 @@ impl Tables for World {
         self.flows.get(cid).map(|&slot| ((), slot))
     }
 
-    fn cid_config(&self, rotation: u8) -> Option<CidConfig> {
-        (rotation < 7).then(|| if rotation == 0 { CidConfig::clear(Self::layout()) } else { CidConfig::default() })
+    fn cid_config(&self, rotation: u8) -> Option<&CidConfig> {
+        self.configs.iter().find(|(of, _, _)| *of == rotation).map(|(_, config, _)| config)
+    }
+
+    fn cid_keys(&self, rotation: u8) -> Option<&CidKeys> {
+        self.configs.iter().find(|(of, _, _)| *of == rotation).map(|(_, _, keys)| keys)
     }
 
     fn slot(&self, slot: u8) -> Option<Slot> {
@@ -85,6 +103,10 @@ impl Tables for World {
     fn hash_seed(&self) -> Option<[u64; 2]> {
         Some(Self::SEED)
     }
+}
+
+fn keys() -> CidKeys {
+    CidKeys::new(b"no secret at all", World::SEED)
 }
 
 fn slot_of(index: u32) -> u8 {

@@ -1,9 +1,6 @@
 //! `[[listener]]`: addresses that can be bound, with certificates that can be presented.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    path::{Path, PathBuf},
-};
+use std::net::{IpAddr, SocketAddr};
 
 use crate::config::{
     CertificateFiles, Certificates, Config, LISTENERS_MAX, Listener, certificates,
@@ -112,19 +109,11 @@ fn certificate(
         findings.hint("certificates = [{ cert = \"FILE\", key = \"FILE\" }] (or --cert and --key)");
         return None;
     };
-    let base = base(place, findings.name());
+    let base = super::base(place, findings.name());
     let files = CertificateFiles { cert: base.join(cert), key: base.join(key) };
     if let Err(error) = certificates::load(&files) {
         findings.problem(place, "listener.certificates", format_args!("listener {listener}: {error}"));
         return None;
     }
     Some(files)
-}
-
-/// Where relative paths start: the file's own folder for the file's, the current one for the flags'.
-fn base(place: Place, file: &str) -> PathBuf {
-    match place {
-        Place::Offset(_) => Path::new(file).parent().map(Path::to_owned).unwrap_or_default(),
-        Place::Flag(_) | Place::Whole => PathBuf::new(),
-    }
 }

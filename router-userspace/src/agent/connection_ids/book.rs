@@ -1,0 +1,360 @@
+//! What a node keeps about its connection IDs from run to run: `connection-ids.json` in the
+//! state folder, with the keys, so for its owner's eyes only.
+//!
+//! Every change is on the disk before it has an effect.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::PathBuf,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use router_common::connection_id::{CidConfig, CidKeys, Identity, MAX_LENGTH, ROTATIONS};
+use serde::{Deserialize, Serialize};
+
+use super::super::{
+    answers::hex,
+    error::StartError,
+    secrets::Secrets,
+    state::{State, replace},
+};
+use crate::worker::Ledger;
+
+/// The file, and what stands in it.
+pub(super) struct Book {
+    path: PathBuf,
+    pages: Mutex<Pages>,
+}
+
+/// All of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pages {
+    /// Of this file's form: [`VERSION`].
+    version: u32,
+    /// How many configurations this node has had.
+    pub(super) eras: u64,
+    /// The era of the configuration that new connection IDs follow.
+    pub(super) issuing: u64,
+    /// Those that can be decoded.
+    pub(super) configurations: Vec<Page>,
+    /// Digests of keys from files that were used and are not to be used again.
+    pub(super) spent: Vec<String>,
+}
+
+/// One configuration.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Page {
+    pub(super) rotation: u8,
+    pub(super) era: u64,
+    /// Seconds since 1970.
+    pub(super) created: u64,
+    pub(super) shape: Shape,
+    /// Hex of 16 octets; none in clear.
+    key: Option<String>,
+    /// Hex of 20 octets: where the nonces begin, and what the configuration's other keys are
+    /// derived with.
+    salt: String,
+    /// By slot: nonces before this number may have been used.
+    leased: BTreeMap<u8, u64>,
+}
+
+/// What an operator decides about a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Shape {
+    /// Octets of a whole connection ID.
+    pub(super) length: u8,
+    pub(super) describes_length: bool,
+    pub(super) identity: StoredIdentity,
+    pub(super) key_from: KeyFrom,
+}
+
+/// What tells our connection IDs from others'.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum StoredIdentity {
+    /// `router.node_id`
+    NodeId(u16),
+    /// `connection_id.server_id`, hex.
+    ServerId(String),
+}
+
+/// Where a configuration's key comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum KeyFrom {
+    /// Made here.
+    Auto,
+    /// A file of the operator's.
+    File,
+    /// There is none.
+    None,
+}
+
+impl KeyFrom {
+    /// As the configuration says it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::File => "file",
+            Self::None => "none",
+        }
+    }
+}
+
+impl Book {
+    /// Opens the book in the state folder; an empty one at the first start.
+    ///
+    /// # Errors
+    /// If it cannot be read, or does not make sense.
+    pub(super) fn open(state: &State) -> Result<Self, StartError> {
+        let path = state.path(FILE);
+        let refuse = |why: String| {
+            StartError::refused(format!("{}: {why}", path.display()))
+                .with_hint("moving the file away: new keys are then made, and clients of earlier runs time out")
+        };
+        let pages = match state.read_secret(FILE)? {
+            None => Pages { version: VERSION, eras: 0, issuing: 0, configurations: Vec::new(), spent: Vec::new() },
+            Some(text) => serde_json::from_slice::<Pages>(&text)
+                // The error's own words might quote a key.
+                .map_err(|e| {
+                    refuse(format!("not as this version writes it (line {}, column {})", e.line(), e.column()))
+                })?,
+        };
+        if pages.version != VERSION {
+            return Err(refuse(format!("of version {}, not {VERSION}", pages.version)));
+        }
+        pages.configurations.iter().try_for_each(Page::check).map_err(refuse)?;
+        Ok(Self { path, pages: Mutex::new(pages) })
+    }
+
+    /// What stands in it now.
+    pub(super) fn pages(&self) -> Pages {
+        self.lock().clone()
+    }
+
+    /// Changes it, on the disk first.
+    ///
+    /// # Errors
+    /// If it cannot be written; then nothing has changed.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Pages)) -> Result<(), StartError> {
+        self.try_change(change).map_err(|e| StartError::kernel(format!("state folder: {}: {e}", self.path.display())))
+    }
+
+    fn try_change(&self, change: impl FnOnce(&mut Pages)) -> io::Result<()> {
+        let mut pages = self.lock();
+        let mut changed = pages.clone();
+        change(&mut changed);
+        let text = serde_json::to_vec_pretty(&changed).map_err(io::Error::other)?;
+        replace(&self.path, &text)?;
+        *pages = changed;
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pages> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ledger for Book {
+    fn lease(&self, era: u64, slot: u8, up_to: u64) -> io::Result<()> {
+        self.try_change(|pages| {
+            for page in pages.configurations.iter_mut().filter(|page| page.era == era) {
+                page.leased.insert(slot, up_to);
+            }
+        })
+    }
+}
+
+impl Pages {
+    /// The configuration that new connection IDs follow; none before the first.
+    pub(super) fn issuing(&self) -> Option<&Page> {
+        self.configurations.iter().find(|page| page.era == self.issuing)
+    }
+
+    /// Whether there is a configuration of `rotation`.
+    pub(super) fn has(&self, rotation: u8) -> bool {
+        self.configurations.iter().any(|page| page.rotation == rotation)
+    }
+
+    /// Takes out the configurations that `which` names. Keys that came from files are noted as
+    /// spent: their nonces would begin anew.
+    pub(super) fn forget(&mut self, which: impl Fn(&Page) -> bool, secrets: &Secrets) {
+        let from_files = self.configurations.iter().filter(|page| which(page) && page.shape.key_from == KeyFrom::File);
+        self.spent.extend(from_files.map(|page| secrets.digest(&page.key())));
+        self.configurations.retain(|page| !which(page));
+    }
+
+    /// The rotation for a new configuration: the next one that is free.
+    pub(super) fn free_rotation(&self) -> Option<u8> {
+        let first = self.issuing().map_or(0, |page| page.rotation + 1);
+        (0..ROTATIONS).map(|step| (first + step) % ROTATIONS).find(|&rotation| !self.has(rotation))
+    }
+}
+
+impl Page {
+    /// A new configuration.
+    pub(super) fn new(rotation: u8, era: u64, shape: Shape, key: Option<&[u8; 16]>) -> Self {
+        let created = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        Self {
+            rotation,
+            era,
+            created: created.map_or(0, |since| since.as_secs()),
+            shape,
+            key: key.map(|key| hex::encode(key)),
+            salt: hex::encode(&rand::random::<[u8; MAX_LENGTH]>()),
+            leased: BTreeMap::new(),
+        }
+    }
+
+    /// What its connection IDs look like.
+    pub(super) fn config(&self) -> Option<CidConfig> {
+        let config = CidConfig::new(self.shape.identity.identity()?, self.shape.length.into(), self.key.is_some())?;
+        Some(config.describing_length(self.shape.describes_length))
+    }
+
+    /// Its AES key; zeros in clear, where none is used.
+    pub(super) fn key(&self) -> [u8; 16] {
+        self.key.as_deref().and_then(octets).unwrap_or_default()
+    }
+
+    /// What its nonces begin with.
+    pub(super) fn salt(&self) -> [u8; MAX_LENGTH] {
+        octets(&self.salt).unwrap_or_default()
+    }
+
+    /// What the kernel needs to decode its connection IDs.
+    pub(super) fn kernel_keys(&self, slot_mask: [u64; 2]) -> CidKeys {
+        CidKeys::new(&self.key(), slot_mask)
+    }
+
+    /// By slot, the number that the next nonce has at least.
+    pub(super) fn leased(&self) -> impl Iterator<Item = (u8, u64)> {
+        self.leased.iter().map(|(&slot, &up_to)| (slot, up_to))
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let wrong = |what: &str| Err(format!("configuration {}: {what}", self.rotation));
+        if self.rotation >= ROTATIONS {
+            return wrong("there are rotations 0 to 6");
+        }
+        if self.key.as_deref().is_some_and(|key| octets::<16>(key).is_none()) {
+            return wrong("its key is not hex of 16 octets");
+        }
+        if self.key.is_some() != (self.shape.key_from != KeyFrom::None) {
+            return wrong("it has a key where it should have none, or the other way round");
+        }
+        if octets::<MAX_LENGTH>(&self.salt).is_none() {
+            return wrong("its salt is not hex of 20 octets");
+        }
+        match self.config() {
+            Some(_) => Ok(()),
+            None => wrong("its lengths are not legal"),
+        }
+    }
+}
+
+impl std::fmt::Debug for Page {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Page").field("rotation", &self.rotation).field("era", &self.era).finish_non_exhaustive()
+    }
+}
+
+impl StoredIdentity {
+    fn identity(&self) -> Option<Identity> {
+        match self {
+            Self::NodeId(node) => Some(Identity::node(*node)),
+            Self::ServerId(text) => Identity::server_id(&hex::decode(text)?),
+        }
+    }
+}
+
+fn octets<const N: usize>(text: &str) -> Option<[u8; N]> {
+    hex::decode(text)?.try_into().ok()
+}
+
+const FILE: &str = "connection-ids.json";
+const VERSION: u32 = 1;
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
+    use super::*;
+
+    fn state(name: &str) -> (State, PathBuf) {
+        let path = std::env::temp_dir().join(format!("quic-router-book-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        (State::take(&path).unwrap(), path)
+    }
+
+    fn shape() -> Shape {
+        let identity = StoredIdentity::NodeId(1);
+        Shape { length: 17, describes_length: true, identity, key_from: KeyFrom::Auto }
+    }
+
+    fn with_one(state: &State) -> Book {
+        let book = Book::open(state).unwrap();
+        book.change(|pages| {
+            pages.configurations.push(Page::new(3, 1, shape(), Some(&[7; 16])));
+            pages.issuing = 1;
+            pages.eras = 1;
+        })
+        .unwrap();
+        book
+    }
+
+    #[test]
+    fn what_was_written_is_there_in_the_next_run() {
+        let (state, path) = state("again");
+        with_one(&state).lease(1, 9, 4_096).unwrap();
+        let pages = Book::open(&state).unwrap().pages();
+        let page = pages.issuing().unwrap();
+        assert_eq!((page.rotation, page.key(), &page.shape), (3, [7; 16], &shape()));
+        assert_eq!(page.leased().collect::<Vec<_>>(), [(9, 4_096)]);
+        assert_eq!(pages.free_rotation(), Some(4));
+        let mode = fs::metadata(state.path(FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_without_quoting_it() {
+        let (state, path) = state("senseless");
+        with_one(&state);
+        let good = fs::read_to_string(state.path(FILE)).unwrap();
+        let key = "07".repeat(16);
+        for (from, to, why) in [
+            ("{", "[", "not as this version writes it"),
+            ("\"version\": 1", "\"version\": 2", "of version 2"),
+            ("\"rotation\": 3", "\"rotation\": 7", "rotations 0 to 6"),
+            (&key, "0707", "its key is not hex"),
+            (&format!("\"{key}\""), "null", "where it should have none"),
+            ("\"length\": 17", "\"length\": 7", "its lengths"),
+            (&format!("\"{key}\""), &format!("[\"{key}\"]"), "not as this version"),
+        ] {
+            assert!(good.contains(from), "{from}");
+            replace(&state.path(FILE), good.replacen(from, to, 1).as_bytes()).unwrap();
+            let error = Book::open(&state).err().unwrap();
+            assert!(error.to_string().contains(why) && !error.to_string().contains("0707"), "{error}");
+            assert!(error.hint().is_some());
+        }
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn a_change_that_cannot_be_written_is_none() {
+        let (state, path) = state("unwritable");
+        let book = with_one(&state);
+        fs::create_dir(path.join("connection-ids.json.new")).unwrap();
+        assert!(book.lease(1, 0, 1).is_err());
+        let error = book.change(|pages| pages.issuing = 5).unwrap_err();
+        assert!(error.to_string().contains(FILE), "{error}");
+        assert_eq!(book.pages().issuing, 1);
+        assert_eq!(book.pages().issuing().unwrap().leased().count(), 0);
+        fs::remove_dir_all(path).unwrap();
+    }
+}

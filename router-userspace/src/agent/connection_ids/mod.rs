@@ -1,0 +1,387 @@
+//! The life of the configurations of connection IDs: found again at start, rotated, and
+//! forgotten when nobody uses them.
+//!
+//! ```text
+//! rotate:  kernel decodes ─► workers decode ─► written down ─► workers issue
+//! retire:  unused ─► workers and kernel forget ─► written down
+//! ```
+//!
+//! A connection uses the configuration it began under until it ends, or until quinn has
+//! replaced its connection IDs (`connection_id.lifetime`). A configuration is out of use
+//! when no connection can have its IDs any more, and none of them has been seen for as long
+//! as a connection may be silent.
+
+mod book;
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use router_common::connection_id::{CidConfig, CidKeys, Encoding};
+
+use self::book::{Book, KeyFrom, Page, Shape, StoredIdentity};
+use super::{answers::hex, api, error::StartError, secrets::Secrets, state::State};
+use crate::{
+    config::{Config, Encryption, key_file},
+    datapath::Datapath,
+    worker::{self, Configuration, ConnectionIds, HostKeys, Nonces},
+};
+
+/// The configurations of a node, and what becomes of them.
+pub(super) struct CidRotation {
+    ids: Arc<ConnectionIds>,
+    book: Arc<Book>,
+    secrets: Arc<Secrets>,
+    plan: Plan,
+    uses: RefCell<BTreeMap<u64, Use>>,
+    trouble: RefCell<Option<String>>,
+}
+
+/// What the configuration file says.
+struct Plan {
+    shape: Shape,
+    key_file: Option<PathBuf>,
+    lifetime: Duration,
+    idle_timeout: Duration,
+}
+
+/// How a configuration is used, as far as the agent has seen.
+#[derive(Debug)]
+struct Use {
+    /// When it was last issued; none while it is.
+    retired: Option<Instant>,
+    /// Datagrams, of earlier configurations of this rotation too, when it came into use.
+    before: u64,
+    /// The same when last looked at.
+    datagrams: u64,
+    /// When there was last one.
+    seen: Instant,
+}
+
+impl Use {
+    fn new(datagrams: u64) -> Self {
+        Self { retired: None, before: datagrams, datagrams, seen: Instant::now() }
+    }
+}
+
+impl CidRotation {
+    /// Finds the configurations of earlier runs, and makes one if none of them is what `config`
+    /// asks for.
+    ///
+    /// # Errors
+    /// If the state folder or a key file does not allow it; nothing has changed then.
+    pub(super) fn start(config: &Config, state: &State, secrets: Arc<Secrets>) -> Result<Self, StartError> {
+        let plan = Plan::of(config);
+        let book = Arc::new(Book::open(state)?);
+        plan.prepare(&book, &secrets)?;
+        let pages = book.pages();
+        let issuing = pages.issuing().ok_or_else(|| StartError::kernel("no configuration of connection IDs"))?;
+        let ids = ConnectionIds::new(configuration(issuing, &secrets, &book)?, secrets.reset_key(&[]));
+        let mut uses = BTreeMap::from([(issuing.era, Use::new(0))]);
+        for page in pages.configurations.iter().filter(|page| page.era != issuing.era) {
+            ids.add(configuration(page, &secrets, &book)?);
+            uses.insert(page.era, Use { retired: Some(Instant::now()), ..Use::new(0) });
+        }
+        let (uses, trouble) = (RefCell::new(uses), RefCell::default());
+        Ok(Self { ids: Arc::new(ids), book, secrets, plan, uses, trouble })
+    }
+
+    /// What the workers share.
+    pub(super) fn ids(&self) -> &Arc<ConnectionIds> {
+        &self.ids
+    }
+
+    /// What the kernel needs to decode all of them.
+    pub(super) fn for_kernel(&self) -> Vec<(u8, CidConfig, CidKeys)> {
+        let pages = self.book.pages();
+        let row = |page: &Page| {
+            let config = page.config()?.issuing(page.era == pages.issuing);
+            Some((page.rotation, config, page.kernel_keys(self.secrets.slot_mask(&page.salt()))))
+        };
+        pages.configurations.iter().filter_map(row).collect()
+    }
+
+    /// Brings in a new configuration: decodable everywhere before anything is issued under it.
+    /// `seen` is how many datagrams the workers have had of a rotation.
+    ///
+    /// # Errors
+    /// If it cannot be had now; nothing has changed then.
+    pub(super) fn rotate(&self, kernel: Option<&mut Datapath>, seen: impl Fn(u8) -> u64) -> Result<(), StartError> {
+        let pages = self.book.pages();
+        let Some(rotation) = pages.free_rotation() else {
+            return Err(StartError::refused("all seven configurations of connection IDs are still in use")
+                .with_hint("`quic-router status` says by what; each goes within connection_id.lifetime"));
+        };
+        let key = self.plan.new_key(&pages, &self.secrets)?;
+        let page = Page::new(rotation, pages.eras + 1, self.plan.shape.clone(), key.as_ref());
+        let new = configuration(&page, &self.secrets, &self.book)?;
+        let old = self.ids.now().issuing().clone();
+
+        let mut kernel = kernel;
+        if let Some(datapath) = kernel.as_deref_mut() {
+            let keys = page.kernel_keys(self.secrets.slot_mask(&page.salt()));
+            datapath.set_cid_config(rotation, new.config().issuing(true), &keys)?;
+        }
+        self.ids.add(Arc::clone(&new));
+        let era = page.era;
+        let written = self.book.change(|pages| {
+            pages.eras = era;
+            pages.issuing = era;
+            pages.configurations.push(page);
+        });
+        if let Err(e) = written {
+            self.ids.remove(rotation);
+            if let Some(datapath) = kernel {
+                datapath.clear_cid_config(rotation)?;
+            }
+            return Err(e);
+        }
+        self.ids.issue_under(Arc::clone(&new));
+        if let Some(datapath) = kernel
+            && let Some(page) = pages.configurations.iter().find(|page| page.era == old.era())
+        {
+            let keys = page.kernel_keys(self.secrets.slot_mask(&page.salt()));
+            // Only what people see changes: it is decoded as before.
+            if let Err(e) = datapath.set_cid_config(old.rotation(), *old.config(), &keys) {
+                tracing::warn!("map cid_configs: configuration {} still reads as issued: {e}", old.rotation());
+            }
+        }
+        let mut uses = self.uses.borrow_mut();
+        uses.insert(era, Use::new(seen(rotation)));
+        if let Some(old) = uses.get_mut(&old.era()) {
+            old.retired = Some(Instant::now());
+        }
+        tracing::info!("connection IDs: configuration {rotation} is issued from now on");
+        Ok(())
+    }
+
+    /// What is to be done now and then: forget what is out of use, keep nonces in stock, and
+    /// rotate before they run out.
+    pub(super) fn look_after(&self, mut kernel: Option<&mut Datapath>, seen: impl Fn(u8) -> u64) {
+        let result = (|| {
+            self.note_uses(&seen);
+            for configuration in self.out_of_use() {
+                self.forget(&configuration, kernel.as_deref_mut())?;
+            }
+            let issuing = self.ids.now().issuing().clone();
+            issuing.nonces().renew_in_time().map_err(|e| {
+                StartError::kernel(format!("connection IDs of configuration {}: {e}", issuing.rotation()))
+            })?;
+            if issuing.nonces().used() >= NEARLY_USED_UP {
+                self.rotate(kernel, &seen).map_err(|e| {
+                    let used = issuing.nonces().used() * 100.0;
+                    let message = format!(
+                        "connection IDs: configuration {} has used {used:.0} % of its nonces and cannot be rotated: {e}",
+                        issuing.rotation()
+                    );
+                    StartError::refused(message).with_hint(e.hint().unwrap_or("quic-router cid rotate"))
+                })?;
+            }
+            Ok(())
+        })();
+        let trouble = result.err().map(|e: StartError| match e.hint() {
+            Some(hint) => format!("{e} (try: {hint})"),
+            None => e.to_string(),
+        });
+        let mut last = self.trouble.borrow_mut();
+        if let Some(trouble) = trouble.as_ref().filter(|trouble| last.as_ref() != Some(trouble)) {
+            tracing::warn!("{trouble}");
+        }
+        *last = trouble;
+    }
+
+    /// What is wrong, in one sentence.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.trouble.borrow().clone()
+    }
+
+    /// All configurations, for people, the issued one first.
+    pub(super) fn describe(&self) -> Vec<api::CidConfiguration> {
+        let (pages, set, uses) = (self.book.pages(), self.ids.now(), self.uses.borrow());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let mut all: Vec<_> = set.iter().collect();
+        all.sort_by_key(|configuration| std::cmp::Reverse(configuration.era()));
+        let describe = |configuration: &&Arc<Configuration>| {
+            let (page, used) = (
+                pages.configurations.iter().find(|page| page.era == configuration.era()),
+                uses.get(&configuration.era()),
+            );
+            let config = configuration.config();
+            api::CidConfiguration {
+                rotation: configuration.rotation(),
+                state: if configuration.era() == set.issuing().era() { "issuing" } else { "retiring" }.to_owned(),
+                encoding: encoding_name(config).to_owned(),
+                length: config.length() as u8,
+                server_id_length: config.server_id_length() as u8,
+                identity: hex::encode(config.identity()),
+                key: page.map_or("none", |page| page.shape.key_from.name()).to_owned(),
+                age_seconds: page.map_or(0, |page| now.saturating_sub(page.created)),
+                connections: self.ids.connections_of(configuration.era()),
+                issued: configuration.issued(),
+                datagrams: used.map_or(0, |used| used.datagrams - used.before),
+                quiet_seconds: used.map_or(0, |used| used.seen.elapsed().as_secs()),
+                nonces_used: configuration.is_encrypted().then(|| configuration.nonces().used()),
+            }
+        };
+        all.iter().map(describe).collect()
+    }
+
+    fn note_uses(&self, seen: impl Fn(u8) -> u64) {
+        let mut uses = self.uses.borrow_mut();
+        for configuration in self.ids.now().iter() {
+            let datagrams = seen(configuration.rotation());
+            if let Some(used) = uses.get_mut(&configuration.era())
+                && used.datagrams != datagrams
+            {
+                used.datagrams = datagrams;
+                used.seen = Instant::now();
+            }
+        }
+    }
+
+    fn out_of_use(&self) -> Vec<Arc<Configuration>> {
+        let Plan { lifetime, idle_timeout, .. } = self.plan;
+        let uses = self.uses.borrow();
+        let is_over = |configuration: &&Arc<Configuration>| {
+            let Some(used) = uses.get(&configuration.era()) else { return false };
+            let Some(retired) = used.retired else { return false };
+            // Who was silent when its connection IDs were replaced learns so when it comes back.
+            let replaced = retired.elapsed() >= lifetime + idle_timeout;
+            let nobody = self.ids.connections_up_to(configuration.era()) == 0;
+            (nobody || replaced) && used.seen.elapsed() >= idle_timeout
+        };
+        self.ids.now().iter().filter(is_over).cloned().collect()
+    }
+
+    fn forget(&self, configuration: &Configuration, kernel: Option<&mut Datapath>) -> Result<(), StartError> {
+        let rotation = configuration.rotation();
+        self.ids.remove(rotation);
+        self.uses.borrow_mut().remove(&configuration.era());
+        if let Some(datapath) = kernel {
+            datapath.clear_cid_config(rotation)?;
+        }
+        self.book.change(|pages| pages.forget(|page| page.era == configuration.era(), &self.secrets))?;
+        tracing::info!("connection IDs: configuration {rotation} is out of use, and gone");
+        Ok(())
+    }
+}
+
+impl Plan {
+    fn of(config: &Config) -> Self {
+        let plan = &config.connection_id;
+        let (key_from, key_file) = match &plan.encryption {
+            Encryption::Auto => (KeyFrom::Auto, None),
+            Encryption::None => (KeyFrom::None, None),
+            Encryption::File(path) => (KeyFrom::File, Some(path.clone())),
+        };
+        let identity = match &plan.server_id {
+            Some(server_id) => StoredIdentity::ServerId(hex::encode(server_id.as_slice())),
+            None => StoredIdentity::NodeId(config.router.node_id),
+        };
+        Self {
+            shape: Shape { length: plan.length, describes_length: plan.describe_length, identity, key_from },
+            key_file,
+            lifetime: plan.lifetime,
+            idle_timeout: config.limits.idle_timeout,
+        }
+    }
+
+    /// Sees to it that the book's issued configuration is what this asks for.
+    fn prepare(&self, book: &Book, secrets: &Secrets) -> Result<(), StartError> {
+        let pages = book.pages();
+        let given = self.file_key()?;
+        let fits = |page: &&Page| page.shape == self.shape && given.is_none_or(|key| key == page.key());
+        if pages.issuing().filter(fits).is_some() {
+            return Ok(());
+        }
+        // One length for a node: a short header does not tell it.
+        let dropped = |page: &Page| page.shape.length != self.shape.length;
+        if let Some(page) = pages.configurations.iter().find(|page| dropped(page)) {
+            tracing::warn!(
+                "connection IDs of {} octets, as issued by earlier runs, are no longer decoded: now they have {}",
+                page.shape.length,
+                self.shape.length
+            );
+        }
+        // A key from a file that was issued before: its nonces go on where they were.
+        if let Some(page) = pages.configurations.iter().find(|page| given.is_some() && fits(page)) {
+            let era = page.era;
+            return book.change(|pages| pages.issuing = era);
+        }
+        let key = self.new_key(&pages, secrets)?;
+        book.change(|pages| {
+            pages.forget(dropped, secrets);
+            let rotation = pages.free_rotation().unwrap_or_else(|| {
+                // No connection is left from earlier runs: whom the oldest is for, gave up first.
+                let oldest = pages.configurations.iter().map(|page| page.era).min().unwrap_or(0);
+                pages.forget(|page| page.era == oldest, secrets);
+                pages.free_rotation().unwrap_or(0)
+            });
+            pages.eras += 1;
+            pages.issuing = pages.eras;
+            pages.configurations.push(Page::new(rotation, pages.eras, self.shape.clone(), key.as_ref()));
+        })
+    }
+
+    /// The key of a new configuration, if it is to have one.
+    ///
+    /// # Errors
+    /// If it is to come from a file, and the one there has been used.
+    fn new_key(&self, pages: &book::Pages, secrets: &Secrets) -> Result<Option<[u8; 16]>, StartError> {
+        let key = match self.shape.key_from {
+            KeyFrom::None => return Ok(None),
+            KeyFrom::Auto => return Ok(Some(rand::random())),
+            KeyFrom::File => self.file_key()?,
+        };
+        let used = |key: &[u8; 16]| {
+            let known = pages.configurations.iter().any(|page| page.key() == *key);
+            known || pages.spent.contains(&secrets.digest(key))
+        };
+        match (&self.key_file, key.as_ref().filter(|key| used(key))) {
+            (Some(path), Some(_)) => Err(StartError::refused(format!(
+                "{}: its key has been used for a configuration of connection IDs, and each takes a new one",
+                path.display()
+            ))
+            .with_hint("a new key in the file: openssl rand -hex 16")),
+            _ => Ok(key),
+        }
+    }
+
+    /// The key in the file, if one is named.
+    fn file_key(&self) -> Result<Option<[u8; 16]>, StartError> {
+        let Some(path) = &self.key_file else { return Ok(None) };
+        let key = key_file::read(path).map_err(|e| StartError::refused(&e).with_hint(e.hint()))?;
+        Ok(Some(*key.octets()))
+    }
+}
+
+/// `page` as the workers have it.
+fn configuration(page: &Page, secrets: &Secrets, book: &Arc<Book>) -> Result<Arc<Configuration>, StartError> {
+    let config = page.config().ok_or_else(|| StartError::kernel("a configuration of connection IDs is not legal"))?;
+    let ledger = Arc::clone(book);
+    let nonces = Nonces::new(page.era, page.salt(), config.free_octets(), ledger);
+    let nonces = page.leased().fold(nonces, |nonces, (slot, up_to)| nonces.leased(slot, up_to));
+    let salt = page.salt();
+    let keys = HostKeys::new(&page.key(), secrets.slot_mask(&salt));
+    let secrets = worker::Secrets { keys, reset_key: secrets.reset_key(&salt) };
+    Ok(Arc::new(Configuration::new(page.rotation, page.era, config, secrets, nonces)))
+}
+
+/// How a configuration writes connection IDs, for people.
+pub(super) fn encoding_name(config: &CidConfig) -> &'static str {
+    match config.encoding() {
+        Some(Encoding::Clear) => "clear",
+        Some(Encoding::SinglePass) => "single pass",
+        Some(Encoding::FourPass) => "four pass",
+        Some(Encoding::ClearMaskedSlot) => "clear, slot masked",
+        None => "not in use",
+    }
+}
+
+/// From this share of its nonces on a configuration is replaced: time for the last lease, and
+/// for an operator where it has to be done by hand.
+const NEARLY_USED_UP: f64 = 0.875;

@@ -1,0 +1,182 @@
+//! The XDP program, loaded but not attached: what does it do with a frame?
+
+use std::{
+    ops::{Add, Sub},
+    path::PathBuf,
+};
+
+use anyhow::{Result, bail, ensure};
+use router_common::{
+    connection_id::CidKeys,
+    maps::{CidConfig, Hop, Listener, Secrets, Settings, Slot, SlotState, Stage},
+    reason::{Counters, Reason},
+    steer::{self, Verdict},
+};
+use router_userspace::datapath::{Datapath, FlowWriter, Initial, Pins, Size, possible_cpus};
+
+use super::World;
+
+/// The program with maps of its own.
+pub struct Kernel {
+    datapath: Datapath,
+    slots: u16,
+    actions: Actions,
+    total: Tally,
+}
+
+/// What the program has returned so far.
+#[derive(Default)]
+struct Actions {
+    pass: u64,
+    drop: u64,
+}
+
+/// How many packets went which way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tally {
+    /// Left to the kernel.
+    pub passed: u64,
+    /// Thrown away.
+    pub dropped: u64,
+    /// Delivered, by slot.
+    pub slots: [u64; 256],
+    /// By reason.
+    pub reasons: [u64; Reason::ALL.len()],
+}
+
+impl Kernel {
+    /// Loads it, with the listeners and the assignment of [`World`], `slots` active slots, and
+    /// these configurations of connection IDs. `name` is for its pins.
+    pub fn load(name: &str, settings: Settings, slots: u16, configs: &[(u8, CidConfig, CidKeys)]) -> Result<Self> {
+        let directory = PathBuf::from(format!("/sys/fs/bpf/qr-{}-{name}", std::process::id()));
+        let (pins, _) = Pins::take(&directory)?;
+        let listeners = World::listeners().into_iter().zip(0..).map(|(key, id)| (key, Listener::new(id)));
+        let initial = Initial {
+            settings,
+            secrets: Secrets::new(World::SEED),
+            cid_configs: configs.to_vec(),
+            listeners: listeners.collect(),
+        };
+        let mut datapath = Datapath::load(pins, &Size { flows: 1024, cpus: possible_cpus() }, &initial, None)?;
+        for slot in 0..slots {
+            let cpu = u32::from(slot) % possible_cpus();
+            datapath.open_cpu(cpu)?;
+            datapath.set_slot(slot as u8, Slot::new(SlotState::Active, cpu, 1))?;
+        }
+        datapath.assign(&World::assignment())?;
+        let mut kernel = Self { datapath, slots, actions: Actions::default(), total: Tally::default() };
+        kernel.total = kernel.count()?;
+        Ok(kernel)
+    }
+
+    /// A handle to plant flows with.
+    pub fn flow_writer(&self) -> Result<FlowWriter> {
+        Ok(self.datapath.flow_writer()?)
+    }
+
+    /// What the program did with `frames`: what it returned, and which counters moved.
+    pub fn steer(&mut self, frames: &[Vec<u8>]) -> Result<Tally> {
+        for frame in frames {
+            match self.datapath.try_steer(frame, 1)?.0 {
+                XDP_PASS => self.actions.pass += 1,
+                XDP_DROP => self.actions.drop += 1,
+                XDP_REDIRECT => {}
+                other => bail!("XDP action {other} for {frame:02x?}"),
+            }
+        }
+        let before = self.total;
+        self.total = self.count()?;
+        Ok(self.total - before)
+    }
+
+    /// Makes sure that it does with `frames` what `decide` says it has to; else names the frame.
+    pub fn agree(&mut self, frames: &[Vec<u8>], decide: impl Fn(&[u8]) -> Tally) -> Result<Tally> {
+        let expected: Tally = frames.iter().map(|frame| decide(frame)).fold(Tally::default(), Tally::add);
+        if self.steer(frames)? == expected {
+            return Ok(expected);
+        }
+        for frame in frames {
+            let (there, here) = (self.steer(std::slice::from_ref(frame))?, decide(frame));
+            ensure!(there == here, "the program: {there:?}\nthe function: {here:?}\nframe: {frame:02x?}");
+        }
+        bail!("a batch of packets differed, but none of them alone")
+    }
+
+    fn count(&mut self) -> Result<Tally> {
+        let counters: Counters = self.datapath.counters(Stage::Xdp)?;
+        ensure!(counters.closes(), "the sum is open");
+        let mut total = Tally { passed: self.actions.pass, dropped: self.actions.drop, ..Tally::default() };
+        for &reason in Reason::ALL {
+            total.reasons[reason as usize] = counters.get(reason);
+        }
+        for slot in 0..self.slots {
+            let hops = self.datapath.slot_counters(slot as u8)?;
+            total.slots[usize::from(slot)] = hops.get(Hop::Local) + hops.get(Hop::Redirected);
+            // What is on its slot's CPU already is delivered by passing it.
+            total.passed -= hops.get(Hop::Local);
+        }
+        Ok(total)
+    }
+}
+
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(self.datapath.directory());
+    }
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self { passed: 0, dropped: 0, slots: [0; 256], reasons: [0; Reason::ALL.len()] }
+    }
+}
+
+impl Tally {
+    /// What the function says of one frame in the world that `tables` tell of.
+    pub fn decided<T: steer::Tables>(frame: &[u8], tables: &T) -> Self {
+        let (verdict, _) = steer::frame(frame, tables);
+        let mut tally = Self::default();
+        tally.reasons[verdict.reason() as usize] = 1;
+        match verdict {
+            Verdict::Pass(_) => tally.passed = 1,
+            Verdict::Drop(_) => tally.dropped = 1,
+            Verdict::Deliver(delivery) => tally.slots[usize::from(delivery.number)] = 1,
+        }
+        tally
+    }
+
+    /// Packets with `reason`.
+    pub fn of(&self, reason: Reason) -> u64 {
+        self.reasons[reason as usize]
+    }
+
+    fn combine(self, other: Self, with: impl Fn(u64, u64) -> u64) -> Self {
+        Self {
+            passed: with(self.passed, other.passed),
+            dropped: with(self.dropped, other.dropped),
+            slots: std::array::from_fn(|i| with(self.slots[i], other.slots[i])),
+            reasons: std::array::from_fn(|i| with(self.reasons[i], other.reasons[i])),
+        }
+    }
+}
+
+impl Add for Tally {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        self.combine(other, |a, b| a + b)
+    }
+}
+
+impl Sub for Tally {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        self.combine(other, |a, b| a - b)
+    }
+}
+
+/// `linux/bpf.h`, `enum xdp_action`
+const XDP_DROP: u32 = 1;
+const XDP_PASS: u32 = 2;
+const XDP_REDIRECT: u32 = 4;
