@@ -40,6 +40,7 @@ def arguments():
     p.add_argument("--cid", action="store_true", help="go on with the next destination connection ID")
     p.add_argument("--rebind-at", type=int, default=0, help="move after so many octets of answers, not half-way")
     p.add_argument("--no-spare", action="store_true", help="never give the server a spare connection ID")
+    p.add_argument("--dcid", type=bytes.fromhex, default=b"", help="first destination connection ID, in hex (random)")
     p.add_argument("--keyupdate", action="store_true", help="update the 1-RTT keys half-way")
     p.add_argument("--resume", action="store_true", help="twice, the second time with the first one's ticket")
     p.add_argument("--zero-rtt", action="store_true", help="the same with early data")
@@ -59,6 +60,8 @@ class Http3(QuicConnectionProtocol):
         self.octets, self.move, self.notes = 0, None, []
         if args.no_spare:
             quic._replenish_connection_ids = lambda: None
+        if args.dcid:
+            quic._peer_cid.cid = quic._original_destination_connection_id = args.dcid
 
     def quic_event_received(self, event):
         if isinstance(event, ConnectionTerminated):

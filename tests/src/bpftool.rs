@@ -20,6 +20,22 @@ pub fn dump(path: &Path) -> Result<Vec<Value>> {
     Ok(entries.into_iter().map(formatted).collect())
 }
 
+/// Deletes every entry that the map pinned at `path` has now; how many were deleted.
+pub fn empty(path: &Path) -> Result<usize> {
+    let output = run(Command::new("bpftool").args(["-j", "map", "dump", "pinned"]).arg(path))?;
+    let entries: Vec<Value> = serde_json::from_slice(&output.stdout).context("bpftool's dump is no JSON list")?;
+    let mut deleted = 0;
+    for entry in &entries {
+        let octets = entry["key"].as_array().context("a key is a list of octets")?;
+        let octets = octets.iter().filter_map(Value::as_str).map(|octet| octet.trim_start_matches("0x"));
+        let mut delete = Command::new("bpftool");
+        delete.args(["map", "delete", "pinned"]).arg(path).args(["key", "hex"]).args(octets);
+        // It may have gone by itself meanwhile.
+        deleted += usize::from(delete.output().context("cannot run bpftool")?.status.success());
+    }
+    Ok(deleted)
+}
+
 /// The map pinned at `path` as bpftool prints it for people.
 pub fn print(path: &Path) -> Result<String> {
     let output = run(Command::new("bpftool").args(["map", "dump", "pinned"]).arg(path))?;

@@ -2,8 +2,12 @@
 //! nothing left half-started?
 
 use std::{
+    fs,
     net::{SocketAddrV4, UdpSocket},
-    os::fd::{AsRawFd, OwnedFd},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::fs::PermissionsExt,
+    },
 };
 
 use anyhow::{Context, Result};
@@ -19,7 +23,7 @@ const KERNEL: i32 = 4;
 fn configurations_that_are_wrong() -> Result<()> {
     let lab = Lab::new().build()?;
     lab.home().write_certificate("mixed", &["mixed.test"])?;
-    std::fs::copy(lab.home().path("certificate.key"), lab.home().path("mixed.key"))?;
+    fs::copy(lab.home().path("certificate.key"), lab.home().path("mixed.key"))?;
     let cases: [(&str, Spoil<'_>, &[&str]); 14] = [
         (
             "unknown key",
@@ -48,6 +52,79 @@ fn configurations_that_are_wrong() -> Result<()> {
         let refused = lab.refuse(spoil)?;
         expect_refusal(&refused, INVALID, says).with_context(|| name.to_owned())?;
         expect_nothing_started(&lab).with_context(|| name.to_owned())?;
+    }
+    Ok(())
+}
+
+#[test]
+fn connection_ids_that_cannot_be() -> Result<()> {
+    let lab = Lab::new().build()?;
+    let secret = "6b65792d6b65792d6b65792d6b65792d";
+    for (name, content, mode) in [
+        ("short.key", "0102", 0o600),
+        ("long.key", "000102030405060708090a0b0c0d0e0f10", 0o600),
+        ("text.key", "my secret key!", 0o600),
+        ("open.key", secret, 0o640),
+        ("closed.key", secret, 0o600),
+    ] {
+        let path = lab.home().write(name, content)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    }
+    let file = |name: &str| format!("\"file:{}\"", lab.home().path(name).display());
+    let key = |c: &mut AgentConfig, name: &str| c.set_connection_id("encryption", &file(name));
+    let id = |c: &mut AgentConfig, id: &str| c.set_connection_id("server_id", &format!("\"{id}\""));
+    let cases: [(&str, Spoil<'_>, &[&str]); 15] = [
+        ("no such file", &|c| key(c, "no.key"), &["no.key", "cannot be read"]),
+        ("a folder", &|c| key(c, "."), &["not a regular file"]),
+        ("too short a key", &|c| key(c, "short.key"), &["short.key", "2 octets, not 16"]),
+        ("too long a key", &|c| key(c, "long.key"), &["long.key", "17 octets, not 16"]),
+        ("text for a key", &|c| key(c, "text.key"), &["text.key", "neither hex nor base64"]),
+        ("a key that others can read", &|c| key(c, "open.key"), &["open.key", "mode 640", "chmod 600"]),
+        ("an unknown word", &|c| c.set_connection_id("encryption", "\"aes\""), &["connection_id.encryption", "aes"]),
+        ("no room for a nonce", &|c| c.set_connection_id("length", "7"), &["connection_id.length", "7"]),
+        ("over 20", &|c| c.set_connection_id("length", "21"), &["connection_id.length", "21"]),
+        ("a server ID of 16 octets", &|c| id(c, "000102030405060708090a0b0c0d0e0f"), &["server_id", "1 to 15"]),
+        ("a server ID of no octets", &|c| id(c, ""), &["server_id"]),
+        ("a server ID of what?", &|c| id(c, "a-b-c"), &["server_id", "neither hex nor base64"]),
+        ("a variable that is not set", &|c| id(c, "env:NO_SUCH_VARIABLE"), &["NO_SUCH_VARIABLE"]),
+        (
+            "a server ID that leaves no room",
+            &|c| {
+                id(c, "0102030405060708");
+                c.set_connection_id("length", "12");
+            },
+            &["connection_id.length", "12", "13"],
+        ),
+        ("too short a life", &|c| c.set_connection_id("lifetime", "\"10ms\""), &["connection_id.lifetime", "10ms"]),
+    ];
+    for (name, spoil, says) in cases {
+        let refused = lab.refuse(spoil)?;
+        expect_refusal(&refused, INVALID, says).with_context(|| name.to_owned())?;
+        expect_nothing_started(&lab).with_context(|| name.to_owned())?;
+        anyhow::ensure!(!refused.stderr.contains(secret), "{name}: the key is shown: {refused:?}");
+        anyhow::ensure!(!lab.home().path("state").exists(), "{name}: a state folder was made");
+    }
+    Ok(())
+}
+
+/// What an earlier run left in the state folder cannot be used: said, and left as it is.
+#[test]
+fn a_book_of_connection_ids_that_is_no_use() -> Result<()> {
+    let mut lab = Lab::new().start()?;
+    lab.take_agent()?.terminate()?;
+    let path = lab.home().path("state/connection-ids.json");
+    let good = fs::read_to_string(&path)?;
+    for (bad, mode, says) in [
+        (good.replacen('{', "", 1), 0o600, "not as this version writes it"),
+        (good.replacen("\"version\": 1", "\"version\": 9", 1), 0o600, "of version 9"),
+        (good.replacen("\"rotation\": 0", "\"rotation\": 8", 1), 0o600, "rotations 0 to 6"),
+        (good.clone(), 0o644, "others can read it"),
+    ] {
+        fs::write(&path, &bad)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
+        expect_refusal(&lab.refuse(|_| ())?, INVALID, &["connection-ids.json", says, "try: "])?;
+        expect_nothing_started(&lab)?;
+        assert_eq!(fs::read_to_string(&path)?, bad);
     }
     Ok(())
 }

@@ -7,9 +7,9 @@ use anyhow::{Context, Result};
 use router_tests::{
     content::hex,
     lab::{Lab, Running},
-    packets::{cases, cid},
+    packets::cases,
 };
-use router_userspace::agent::api::{Counters, DecodedCid, Explanation, Flows, Status, Workers};
+use router_userspace::agent::api::{CidConfigurations, Counters, DecodedCid, Explanation, Flows, Status, Workers};
 use serde::de::DeserializeOwned;
 
 const USAGE: i32 = 2;
@@ -105,22 +105,37 @@ fn flows_can_be_picked() -> Result<()> {
 #[test]
 fn connection_ids_are_read_and_made() -> Result<()> {
     let lab = Lab::new().start()?;
-    let ours = hex(cid(0, 1, 3).as_slice());
-    let decoded = json::<DecodedCid>(&lab, &["cid", "decode", &ours])?;
-    assert_eq!((decoded.node, decoded.slot, decoded.routable), (Some(1), Some(3), true), "{decoded:?}");
     let generated = json::<DecodedCid>(&lab, &["cid", "generate", "--slot", "2"])?;
     let again = json::<DecodedCid>(&lab, &["cid", "decode", &generated.cid])?;
     assert_eq!((again.node, again.slot, again.length), (Some(1), Some(2), 17), "{again:?}");
+    assert_eq!((again.encoding.as_deref(), again.routable, again.why_not), (Some("single pass"), true, None));
+    for (cid, why) in [
+        (&generated.cid[..32], "it has 16 octets, ours have 17"),
+        (&format!("50{}", &generated.cid[2..]), "no configuration has rotation 2"),
+        (&format!("ff{}", &generated.cid[2..]), "rotation 7 says that it was issued without a configuration"),
+        (&format!("10{}", "00".repeat(16)), "it belongs to node "),
+    ] {
+        let decoded = json::<DecodedCid>(&lab, &["cid", "decode", cid])?;
+        let says = decoded.why_not.as_deref().unwrap_or_default();
+        assert!(!decoded.routable && says.starts_with(why), "{decoded:?}");
+    }
+    let rotated = json::<CidConfigurations>(&lab, &["cid", "rotate"])?.configurations;
+    assert_eq!((rotated.len(), rotated[0].rotation, rotated[1].rotation), (2, 1, 0));
+    assert_eq!(json::<CidConfigurations>(&lab, &["cid", "list"])?.configurations.len(), 2);
+    let people = lab.cli(&["cid", "list"])?.succeeded()?.stdout;
+    assert!(people.starts_with("1  issuing ") && people.contains("\n0  retiring "), "{people}");
     Ok(())
 }
 
 #[test]
 fn a_packet_is_explained() -> Result<()> {
-    let lab = Lab::new().start()?;
+    let lab = Lab::new().connection_id("encryption", "\"none\"").start()?;
     let cases = cases();
     let case = cases.iter().find(|case| case.name == "short header for slot 3").context("the case")?;
     let explained = json::<Explanation>(&lab, &["explain", &hex(&case.frame)])?;
     assert_eq!((explained.verdict.as_str(), explained.reason.as_str()), ("deliver to slot 3", "cid"));
+    let finding = "it decodes, by configuration 0 (clear), to slot 3 of this node";
+    assert!(explained.steps.iter().any(|step| step.finding == finding), "{explained:?}");
     Ok(())
 }
 

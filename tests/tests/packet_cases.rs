@@ -109,7 +109,8 @@ fn names_tell_cases_apart() {
 /// The world of the table, as a running router.
 fn start() -> Result<Running> {
     let listeners = LISTENERS.map(|address| address.to_string());
-    let lab = Lab::new().workers(SLOTS.into()).set("node_id", &NODE_ID.to_string());
+    let lab = Lab::new().connection_id("encryption", "\"none\"").workers(SLOTS.into());
+    let lab = lab.set("node_id", &NODE_ID.to_string());
     let lab = lab.config(|config| config.listeners = listeners.into()).start()?;
     let slots: Vec<_> = lab.control().workers()?.workers.iter().map(|worker| worker.slot).collect();
     assert_eq!(slots, (0..SLOTS).collect::<Vec<_>>());

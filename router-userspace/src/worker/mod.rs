@@ -245,12 +245,12 @@ fn endpoint(
         stats: Arc::clone(&reception.stats),
     };
     let socket = SteeredSocket::new(socket, shared.inboxes.open(listener, slot), ownership)?;
-    let ids = Arc::clone(shared.tables.connection_ids());
-    let (flows, lifetime) = (reception.flows.clone(), shared.cid_lifetime);
-    let mut endpoint_config = EndpointConfig::new(Arc::new(ResetKeys(Arc::clone(&ids))));
+    let (tables, flows, lifetime) = (Arc::clone(&shared.tables), reception.flows.clone(), shared.cid_lifetime);
+    let reset_keys = ResetKeys(Arc::clone(tables.connection_ids()));
+    let mut endpoint_config = EndpointConfig::new(Arc::new(reset_keys));
     endpoint_config.min_reset_interval(BETWEEN_RESETS);
     endpoint_config
-        .cid_generator(move || Box::new(SteeredGenerator::new(Arc::clone(&ids), slot, flows.clone(), lifetime)));
+        .cid_generator(move || Box::new(SteeredGenerator::new(Arc::clone(&tables), slot, flows.clone(), lifetime)));
     Endpoint::new_with_abstract_socket(endpoint_config, Some(config), Arc::new(socket), Arc::new(TokioRuntime))
 }
 

@@ -26,10 +26,11 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Starts the agent in `namespace` with the configuration `config`, and waits until it
-    /// answers on its control socket.
-    pub fn start(namespace: &Namespace, home: &Home, config: &str) -> Result<Self> {
+    /// Starts the agent in `namespace` with the configuration `config` and these environment
+    /// variables, and waits until it answers on its control socket.
+    pub fn start(namespace: &Namespace, home: &Home, config: &str, environment: &[(String, String)]) -> Result<Self> {
         let mut command = command(namespace, home, config, &[])?;
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         let program = Program::start_logged("quic-router", &mut command, &home.log_path())?;
         let control = Control::at(&home.control());
         let agent = Self { program: Some(program), control };

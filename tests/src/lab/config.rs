@@ -23,6 +23,8 @@ pub struct AgentConfig {
     pub certificates: Vec<String>,
     /// Everything behind that: routes and upstreams.
     pub rest: String,
+    /// Not in the file: environment variables of the agent.
+    pub environment: Vec<(String, String)>,
 }
 
 impl AgentConfig {
@@ -49,6 +51,7 @@ impl AgentConfig {
                  [upstream.web]\nservers = [\"http://{UPSTREAM4}:{HTTP_PORT}\"]\n\n\
                  [upstream.echo]\nservers = [\"tcp://{UPSTREAM4}:{ECHO_PORT}\"]\n"
             ),
+            environment: Vec::new(),
         }
     }
 

@@ -11,7 +11,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use router_userspace::agent::api::{Counters, ExplainRequest, Explanation, Failure, Flows, Status, Workers};
+use router_userspace::agent::api::{
+    CidConfiguration, CidConfigurations, Counters, DecodedCid, ExplainRequest, Explanation, Failure, Flows, Status,
+    Workers,
+};
 use serde::de::DeserializeOwned;
 
 /// A client of a control socket. Each call is one connection.
@@ -44,6 +47,32 @@ impl Control {
     /// `GET /v1/counters`
     pub fn counters(&self) -> Result<Counters> {
         self.get("/v1/counters")
+    }
+
+    /// `GET /v1/connection-id-configurations`: the issued one first.
+    pub fn cid_configurations(&self) -> Result<Vec<CidConfiguration>> {
+        Ok(self.get::<CidConfigurations>("/v1/connection-id-configurations")?.configurations)
+    }
+
+    /// `POST /v1/connection-id-configurations`: a new one, which is issued from now on.
+    pub fn rotate(&self) -> Result<CidConfiguration> {
+        let all: CidConfigurations = self.call("POST", "/v1/connection-id-configurations", "")?;
+        all.configurations.into_iter().next().context("no configuration is issued")
+    }
+
+    /// `GET /v1/connection-id/CID`, of a connection ID in hex.
+    pub fn decode(&self, cid: &str) -> Result<DecodedCid> {
+        self.get(&format!("/v1/connection-id/{cid}"))
+    }
+
+    /// `POST /v1/connection-id?slot=N`
+    pub fn generate(&self, slot: u8) -> Result<DecodedCid> {
+        self.call("POST", &format!("/v1/connection-id?slot={slot}"), "")
+    }
+
+    /// `POST /v1/workers/SLOT/drain`
+    pub fn drain(&self, slot: u8) -> Result<Workers> {
+        self.call("POST", &format!("/v1/workers/{slot}/drain"), "")
     }
 
     /// `POST /v1/explain`

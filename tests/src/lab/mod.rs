@@ -103,6 +103,12 @@ impl Lab {
         self
     }
 
+    /// Sets an environment variable of the agent's.
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.config.environment.push((name.into(), value.into()));
+        self
+    }
+
     /// Changes the agent's configuration in any other way.
     pub fn config(mut self, change: impl FnOnce(&mut AgentConfig)) -> Self {
         change(&mut self.config);
@@ -152,8 +158,13 @@ impl Running {
     pub fn start_agent(&mut self) -> Result<()> {
         let text = self.config.text(&self.home);
         self.agent = None;
-        self.agent = Some(Agent::start(self.network.router(), &self.home, &text)?);
+        self.agent = Some(Agent::start(self.network.router(), &self.home, &text, &self.config.environment)?);
         Ok(())
+    }
+
+    /// Changes the configuration with which the agent is started the next time.
+    pub fn reconfigure(&mut self, change: impl FnOnce(&mut AgentConfig)) {
+        change(&mut self.config);
     }
 
     /// Takes the agent out, to end it in some way.

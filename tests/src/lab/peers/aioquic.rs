@@ -52,15 +52,30 @@ impl<'lab> Aioquic<'lab> {
         self
     }
 
+    /// The client-chosen connection ID of its first flight.
+    pub fn beginning_with(self, cid: &[u8]) -> Self {
+        self.option("--dcid").option(&crate::content::hex(cid))
+    }
+
+    /// So long nothing happens on a connection between two requests.
+    pub fn pausing(self, time: Duration) -> Self {
+        self.option("--pause").option(&time.as_secs_f32().to_string())
+    }
+
     /// Runs it to its end; anything that did not succeed is an error.
     pub fn succeed(&self) -> Result<Summary> {
+        self.start()?.succeed()
+    }
+
+    /// Starts it, to do something else meanwhile.
+    pub fn start(&self) -> Result<Clients> {
         let Load { connections, per_connection, .. } = self.load;
         let mut command = self.namespace.command(super::find("aioq")?);
         command.args(&self.arguments).args(["--conns", &connections.to_string(), "-n", &per_connection.to_string()]);
         command.args(["--json", "--timeout", "20"]);
         let program = Program::start("aioq", &mut command)?;
-        Clients { program, load: self.load, patience: PATIENCE }.succeed()
+        Ok(Clients { program, load: self.load, patience: PATIENCE })
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);

@@ -14,13 +14,15 @@ pub struct QuicGo<'lab> {
     router: SocketAddr,
     arguments: Vec<String>,
     load: Load,
+    at_once: Option<u64>,
+    time: Duration,
 }
 
 impl<'lab> QuicGo<'lab> {
     /// Clients in `namespace` of the router at `router`; one connection, one request.
     pub fn new(namespace: &'lab Namespace, router: SocketAddr) -> Self {
         let load = Load { connections: 1, per_connection: 1, moving: false };
-        Self { namespace, router, arguments: Vec::new(), load }
+        Self { namespace, router, arguments: Vec::new(), load, at_once: None, time: PER_CONNECTION }
     }
 
     /// HTTP/3: `GET path`.
@@ -41,10 +43,27 @@ impl<'lab> QuicGo<'lab> {
         self.argument("echo").option("addr", router).option("alpn", "echo").option("size", octets)
     }
 
-    /// So many connections, all at once.
+    /// So many connections, all at once unless [`at_once`](Self::at_once) says otherwise.
     pub fn connections(mut self, count: u64) -> Self {
         self.load.connections = count;
         self
+    }
+
+    /// So many of the connections at a time: when one ends, the next begins.
+    pub fn at_once(mut self, count: u64) -> Self {
+        self.at_once = Some(count);
+        self
+    }
+
+    /// A connection may take so long in all.
+    pub fn within(mut self, time: Duration) -> Self {
+        self.time = time;
+        self
+    }
+
+    /// So long nothing happens on a connection between two requests.
+    pub fn pausing(self, time: Duration) -> Self {
+        self.option("pause", format!("{}ms", time.as_millis()))
     }
 
     /// So many requests (or streams), one after the other, on each connection.
@@ -89,13 +108,14 @@ impl<'lab> QuicGo<'lab> {
     /// Starts it, to do something else meanwhile.
     pub fn start(&self) -> Result<Clients> {
         let Load { connections, per_connection, .. } = self.load;
+        let at_once = self.at_once.unwrap_or(connections).to_string();
         let (connections, each) = (connections.to_string(), per_connection.to_string());
         let mut command = self.namespace.command(super::find("goq")?);
-        command.args(&self.arguments).args(["-n", &connections, "-c", &connections, "-r", &each, "-streams", &each]);
+        command.args(&self.arguments).args(["-n", &connections, "-c", &at_once, "-r", &each, "-streams", &each]);
         // Go goes by the age of a module, and would leave post-quantum key shares out.
         command.env("GODEBUG", "tlsmlkem=1");
-        command.args(["-json", "-timeout", &format!("{}s", PER_CONNECTION.as_secs())]);
-        let patience = PER_CONNECTION + Duration::from_secs(15);
+        command.args(["-json", "-timeout", &format!("{}s", self.time.as_secs())]);
+        let patience = self.time + Duration::from_secs(15);
         Ok(Clients { program: Program::start("goq", &mut command)?, load: self.load, patience })
     }
 
@@ -115,5 +135,5 @@ impl<'lab> QuicGo<'lab> {
     }
 }
 
-/// How long a connection may take in all.
+/// How long a connection may take in all, unless a test says otherwise.
 const PER_CONNECTION: Duration = Duration::from_secs(45);
