@@ -32,6 +32,15 @@ pub fn hex(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
+/// The octets that `hex` stands for.
+///
+/// # Panics
+/// If it is not hex: what is read here was printed by a program.
+pub fn unhex(hex: &str) -> Vec<u8> {
+    let octet = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex");
+    (0..hex.len()).step_by(2).map(octet).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

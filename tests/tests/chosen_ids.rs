@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use router_tests::{
-    content::hex,
+    content::{hex, unhex},
     lab::{Lab, Running},
 };
 
@@ -13,7 +13,7 @@ fn that_decode_to_a_slot() -> Result<()> {
         let lab = Lab::new().engine(engine).start()?;
         lab.control().drain(1)?;
         for (slot, state) in [(2, "active"), (1, "draining"), (9, "free")] {
-            let chosen = octets(&lab.control().generate(slot)?.cid);
+            let chosen = unhex(&lab.control().generate(slot)?.cid);
             let decoded = lab.control().decode(&hex(&chosen))?;
             assert_eq!((decoded.slot, decoded.routable), (Some(slot), state != "free"), "{decoded:?}");
             serve(&lab, &chosen).with_context(|| format!("{engine}, {state} slot"))?;
@@ -26,7 +26,7 @@ fn that_decode_to_a_slot() -> Result<()> {
 #[test]
 fn that_decode_to_nothing() -> Result<()> {
     let lab = Lab::new().start()?;
-    let ours = octets(&lab.control().generate(2)?.cid);
+    let ours = unhex(&lab.control().generate(2)?.cid);
     let with_first = |first: u8| [&[first], &ours[1..]].concat();
     for chosen in [ours[..8].to_vec(), [&ours[..], b"abc"].concat(), with_first(3 << 5), with_first(0xff)] {
         assert_eq!(lab.control().decode(&hex(&chosen))?.slot, None);
@@ -45,7 +45,7 @@ fn that_somebody_else_was_issued() -> Result<()> {
     let issued = loop {
         let flows = lab.control().flows()?.flows;
         if let Some(flow) = flows.into_iter().find(|flow| flow.origin == "issued" && flow.packets > 0) {
-            break octets(&flow.cid);
+            break unhex(&flow.cid);
         }
         assert!(!owner.ends_within(std::time::Duration::from_millis(5)), "the owner ended too soon");
     };
@@ -62,8 +62,4 @@ fn serve(lab: &Running, chosen: &[u8]) -> Result<()> {
     lab.aioquic("/bytes/20000").requests(2).rebinding_at(10_000).beginning_with(chosen).succeed()?;
     assert_eq!(lab.control().status()?.totals.accepted, before + 1);
     Ok(())
-}
-
-fn octets(hex: &str) -> Vec<u8> {
-    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex")).collect()
 }

@@ -6,7 +6,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use router_tests::lab::{Lab, Running};
+use router_tests::{
+    content::{hex, unhex},
+    lab::{Lab, Running},
+};
 
 /// Ten thousand connections in ten crowds: every connection ID that any of them got.
 #[test]
@@ -76,7 +79,7 @@ fn no_nonce_comes_twice_in_any_run() -> Result<()> {
         issued.look(&lab)?;
         all += issued.all.len();
         for (cid, slot) in &issued.all {
-            let decoded = lab.control().decode(&router_tests::content::hex(cid))?;
+            let decoded = lab.control().decode(&hex(cid))?;
             ensure!((decoded.node, decoded.slot) == (Some(1), Some(*slot)), "{decoded:?}");
             nonces.insert((*slot, decoded.nonce.context("ours have one")?));
         }
@@ -98,7 +101,7 @@ impl Issued {
     fn look(&mut self, lab: &Running) -> Result<()> {
         for flow in lab.control().flows()?.flows {
             if flow.origin == "issued" {
-                self.all.insert(octets(&flow.cid), flow.slot);
+                self.all.insert(unhex(&flow.cid), flow.slot);
             }
         }
         Ok(())
@@ -122,10 +125,6 @@ impl Issued {
     fn of(&self, slot: u8) -> Vec<&[u8]> {
         self.all.iter().filter(|(_, of)| **of == slot).map(|(cid, _)| &cid[..]).collect()
     }
-}
-
-fn octets(hex: &str) -> Vec<u8> {
-    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex")).collect()
 }
 
 /// What stands in each place of the connection IDs.

@@ -5,6 +5,7 @@ use std::fs;
 use anyhow::{Context, Result};
 use router_tests::{
     bpftool,
+    content::{hex, unhex},
     lab::Lab,
     packets::{Packet, quic::Quic},
 };
@@ -21,8 +22,8 @@ fn keys_of_connection_ids() -> Result<()> {
     assert!(keys.len() == 2 && keys.iter().all(|key| key.len() == 32), "{} keys", keys.len());
 
     let cid = lab.control().generate(1)?.cid;
-    let frame = Packet::udp(([10, 77, 0, 2], 4000), ([10, 77, 0, 1], 443), Quic::short(&octets(&cid))).frame();
-    let frame = router_tests::content::hex(&frame);
+    let frame = Packet::udp(([10, 77, 0, 2], 4000), ([10, 77, 0, 1], 443), Quic::short(&unhex(&cid))).frame();
+    let frame = hex(&frame);
     let verbs: [&[&str]; 8] = [
         &["status"],
         &["cid", "list"],
@@ -52,15 +53,11 @@ fn keys_of_connection_ids() -> Result<()> {
     for key in keys {
         assert!(!squeezed.contains(key), "a key is shown");
         // As bpftool would print it: a list of decimal numbers.
-        let decimal: Vec<_> = octets(key).iter().map(u8::to_string).collect();
+        let decimal: Vec<_> = unhex(key).iter().map(u8::to_string).collect();
         assert!(!shown.contains(&decimal.join(",")) && !shown.contains(&decimal.join(", ")), "a key is shown");
         // And its first words, which is what an expanded key begins with.
-        let words = octets(key).chunks(4).map(|w| u32::from_be_bytes([w[0], w[1], w[2], w[3]])).collect::<Vec<_>>();
+        let words = unhex(key).chunks(4).map(|w| u32::from_be_bytes([w[0], w[1], w[2], w[3]])).collect::<Vec<_>>();
         assert!(!words.iter().all(|word| shown.contains(&word.to_string())), "an expanded key is shown");
     }
     Ok(())
-}
-
-fn octets(hex: &str) -> Vec<u8> {
-    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex")).collect()
 }
