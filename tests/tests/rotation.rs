@@ -49,8 +49,9 @@ fn every_two_seconds_for_a_minute() -> Result<()> {
     other.succeed().context("aioquic")?;
     assert_eq!(used, (0..7).collect(), "rotations that were used");
     assert!((3..=7).contains(&most), "{most} configurations at most at a time");
-    let totals = lab.control().status()?.totals;
-    assert_eq!((totals.accepted, totals.handshakes_failed), (6_100, 0));
+    // Not `handshakes_failed`: on a busy machine a copy of an Initial comes when its connection is
+    // over, and begins one that nobody finishes. That none of these failed, their clients know.
+    assert_eq!(lab.control().status()?.totals.accepted, 6_100);
     lab.expect_no_packet_astray()?;
     let last = await_one(&lab)?;
     assert_eq!((last.state.as_str(), last.rotation), ("issuing", 30 % 7));
@@ -97,14 +98,14 @@ fn an_eighth_is_refused() -> Result<()> {
         assert_eq!(lab.control().rotate()?.rotation, rotation);
         clients.push(holding()?);
     }
-    let before = fs::read(lab.home().path("state/connection-ids.json"))?;
+    let before = configurations_on_file(&lab)?;
     let refused = lab.cli(&["cid", "rotate"])?;
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     assert!(refused.stderr.contains("all seven configurations of connection IDs are still in use"), "{refused:?}");
     assert!(refused.stderr.contains("try: "), "{refused:?}");
     let after = lab.control().cid_configurations()?;
     assert_eq!((after.len(), after[0].rotation), (7, 6));
-    assert_eq!(fs::read(lab.home().path("state/connection-ids.json"))?, before);
+    assert_eq!(configurations_on_file(&lab)?, before);
     for client in clients {
         client.succeed()?;
     }
@@ -204,6 +205,16 @@ fn a_changed_configuration_is_a_new_one() -> Result<()> {
     assert_eq!(shapes(&lab)?, [(0, "0009".into(), 12)]);
     lab.quic_go().get("/bytes/10000").connections(20).rebinding_at(5_000).succeed()?;
     lab.expect_no_packet_astray()
+}
+
+/// All that is written down of the configurations, but for the nonces that workers take meanwhile.
+fn configurations_on_file(lab: &Running) -> Result<serde_json::Value> {
+    let mut pages: serde_json::Value =
+        serde_json::from_slice(&fs::read(lab.home().path("state/connection-ids.json"))?)?;
+    for page in pages["configurations"].as_array_mut().context("a list of configurations")? {
+        page.as_object_mut().context("a configuration")?.remove("leased").context("leased nonces")?;
+    }
+    Ok(pages)
 }
 
 /// Waits until all configurations but the issued one have gone by themselves.
