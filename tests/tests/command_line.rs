@@ -62,27 +62,6 @@ fn every_reading_verb_speaks_json() -> Result<()> {
 }
 
 #[test]
-fn a_drained_slot_gets_nothing_new_and_keeps_what_it_has() -> Result<()> {
-    let lab = Lab::new().start()?;
-    let kept = lab.quic_go().get("/bytes/100000").connections(40).requests(10).option("pause", "300ms").start()?;
-    while lab.control().status()?.totals.accepted < 40 {
-        assert!(!kept.ends_within(Duration::from_millis(10)), "the clients ended too soon");
-    }
-    lab.cli(&["workers", "drain", "2"])?.succeeded()?;
-    let before = accepted(&lab, 2)?;
-    lab.quic_go().get("/bytes/1000").connections(100).succeed()?;
-    assert_eq!(accepted(&lab, 2)?, before, "the drained slot got new connections");
-    assert_eq!(state(&lab, 2)?, "draining");
-    kept.succeed()?;
-
-    lab.cli(&["workers", "undrain", "2"])?.succeeded()?;
-    lab.quic_go().get("/bytes/1000").connections(100).succeed()?;
-    assert!(accepted(&lab, 2)? > before, "the slot got nothing again");
-    assert_eq!(state(&lab, 2)?, "active");
-    lab.expect_no_packet_astray()
-}
-
-#[test]
 fn flows_can_be_picked() -> Result<()> {
     let lab = Lab::new().start()?;
     let clients = lab.quic_go().get("/bytes/1000").connections(10).holding(Duration::from_secs(20)).start()?;
@@ -166,14 +145,4 @@ fn json<T: DeserializeOwned>(lab: &Running, verb: &[&str]) -> Result<T> {
     let value: serde_json::Value = serde_json::from_str(&said.stdout).with_context(|| format!("{said:?}"))?;
     assert_eq!(value["schema"], 1, "{value}");
     serde_json::from_value(value).with_context(|| format!("{said:?}"))
-}
-
-fn accepted(lab: &Running, slot: u8) -> Result<u64> {
-    let workers = lab.control().workers()?.workers;
-    Ok(workers.iter().filter(|worker| worker.slot == slot).map(|worker| worker.totals.accepted).sum())
-}
-
-fn state(lab: &Running, slot: u8) -> Result<String> {
-    let workers = lab.control().workers()?.workers;
-    Ok(workers.iter().filter(|worker| worker.slot == slot).map(|worker| worker.state.clone()).collect())
 }

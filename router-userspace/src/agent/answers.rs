@@ -1,5 +1,10 @@
 //! What each request on the control socket is answered: state is read from below, here and now.
 
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
 use http::{Method, StatusCode, request::Parts};
 use router_common::{
     connection_id::{ConnectionId, UNROUTABLE},
@@ -14,6 +19,7 @@ use super::{
     error::StartError,
     explain,
     node::{Kernel, Node},
+    plan::Numbered,
     socket_address,
 };
 use crate::{
@@ -52,16 +58,19 @@ impl From<DatapathError> for Refusal {
 }
 
 /// The JSON that answers a request.
-pub(super) fn answer(node: &Node, head: &Parts, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+pub(super) fn answer(node: &Rc<Node>, head: &Parts, body: &[u8]) -> Result<Vec<u8>, Refusal> {
     let path: Vec<&str> = head.uri.path().split('/').skip(1).collect();
     let query = Query(head.uri.query().unwrap_or(""));
     match (&head.method, &path[..]) {
         (&Method::GET, ["v1", "status"]) => json(&status(node)),
         (&Method::GET, ["v1", "workers"]) => json(&workers(node)),
         (&Method::POST, ["v1", "workers", slot, verb @ ("drain" | "undrain")]) => {
-            node.set_draining(parse(slot, "a slot, 0 to 255")?, *verb == "drain")?;
+            let timeout = query.get("timeout_ms").map(|ms| parse(ms, "milliseconds").map(Duration::from_millis));
+            let grace = timeout.transpose()?.unwrap_or(node.config().router.drain_timeout);
+            node.set_draining(parse(slot, "a slot, 0 to 255")?, (*verb == "drain").then_some(grace))?;
             json(&workers(node))
         }
+        (&Method::POST, ["v1", "reload"]) => json(&api::Reloaded { schema: SCHEMA, changes: node.reload()? }),
         (&Method::GET, ["v1", "flows"]) => json(&flows(node, &query)?),
         (&Method::GET, ["v1", "flows", cid]) => json(&flow(node, cid)?),
         (&Method::GET, ["v1", "counters"]) => json(&counters(node)?),
@@ -100,14 +109,14 @@ fn status(node: &Node) -> api::Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         build: build_identity::summary(),
         pid: std::process::id(),
-        node_id: node.config.router.node_id,
+        node_id: node.config().router.node_id,
         generation: node.generation,
         uptime_seconds: node.started.elapsed().as_secs(),
         healthy: problems.is_empty(),
         problems,
-        interfaces: node.interfaces.clone(),
+        interfaces: node.now().interfaces.clone(),
         listeners: listeners(node),
-        totals: totals(node).into_iter().fold(Totals::default(), |sum, (_, totals)| add(sum, totals)),
+        totals: sum(node),
         flow_table: node.kernel.as_ref().map(flow_table),
         connection_ids: node.connection_ids.describe(),
     }
@@ -115,11 +124,11 @@ fn status(node: &Node) -> api::Status {
 
 fn problems(node: &Node) -> Vec<String> {
     let mut problems: Vec<String> = node.with_workers(|workers| {
-        let dead = workers.iter().filter(|worker| !worker.is_running());
+        let dead = workers.iter().filter(|worker| !worker.is_running() && !worker.is_stopping());
         dead.map(|worker| format!("worker {} has ended: its connections are lost", worker.slot())).collect()
     });
     problems.extend(node.connection_ids.trouble());
-    for info in &node.sockets {
+    for info in &node.now().sockets {
         // The kernel reports twice what it was asked for.
         if info.receive_buffer < 2 * udp::RECEIVE_BUFFER as u64 {
             problems.push(format!(
@@ -134,15 +143,18 @@ fn problems(node: &Node) -> Vec<String> {
 }
 
 fn listeners(node: &Node) -> Vec<api::Listener> {
-    let listener = |(listener, id): (&crate::config::Listener, u16)| api::Listener {
-        id,
+    let listener = |Numbered { id, listener }: &Numbered, state: &str| api::Listener {
+        id: *id,
         address: listener.address,
         certificates: match listener.certificates {
             crate::config::Certificates::Files(_) => "files".to_owned(),
             crate::config::Certificates::SelfSigned => "self-signed".to_owned(),
         },
+        state: state.to_owned(),
     };
-    node.config.listeners.iter().zip(0..).map(listener).collect()
+    let now = node.now();
+    let open = now.listeners.iter().map(|one| listener(one, "open"));
+    open.chain(now.closing.iter().map(|one| listener(one, "closing"))).collect()
 }
 
 fn flow_table(kernel: &Kernel) -> api::FlowTable {
@@ -156,16 +168,18 @@ fn flow_table(kernel: &Kernel) -> api::FlowTable {
 }
 
 fn workers(node: &Node) -> api::Workers {
-    let totals = totals(node);
+    let (totals, now) = (totals(node), node.now());
     let worker = |worker: &Worker| api::Worker {
         slot: worker.slot(),
         cpu: worker.cpu(),
         state: match (worker.is_running(), node.tables.slot_state(worker.slot())) {
             (false, _) => "ended".to_owned(),
+            (true, _) if worker.is_stopping() => "leaving".to_owned(),
             (true, SlotState::Draining) => "draining".to_owned(),
             (true, SlotState::Active | SlotState::Free) => "active".to_owned(),
         },
-        receive_buffer: node.sockets.iter().find(|info| info.slot == worker.slot()).map_or(0, |i| i.receive_buffer / 2),
+        seconds_left: worker.drains_until().map(|end| end.saturating_duration_since(Instant::now()).as_secs()),
+        receive_buffer: now.sockets.iter().find(|info| info.slot == worker.slot()).map_or(0, |i| i.receive_buffer / 2),
         totals: totals.iter().find(|(slot, _)| *slot == worker.slot()).map(|(_, totals)| *totals).unwrap_or_default(),
     };
     api::Workers { schema: SCHEMA, workers: node.with_workers(|workers| workers.iter().map(worker).collect()) }
@@ -173,20 +187,26 @@ fn workers(node: &Node) -> api::Workers {
 
 /// Each worker's totals, with the drops that the kernel counted for its sockets.
 fn totals(node: &Node) -> Vec<(u8, Totals)> {
-    let drops = udp::drops();
+    let (drops, now) = (udp::drops(), node.now());
     let of = |worker: &Worker| {
-        let own = node.sockets.iter().filter(|info| info.slot == worker.slot());
+        let own = now.sockets.iter().filter(|info| info.slot == worker.slot());
         let socket_drops = own.filter_map(|info| drops.get(&info.inode)).sum();
         (worker.slot(), Totals { socket_drops, ..worker.stats().totals() })
     };
     node.with_workers(|workers| workers.iter().map(of).collect())
 }
 
+/// All workers', also those that have ended.
+fn sum(node: &Node) -> Totals {
+    totals(node).into_iter().fold(node.departed.borrow().totals(), |sum, (_, totals)| add(sum, totals))
+}
+
 macro_rules! add_fields {
     ($sum:ident, $other:ident: $($name:ident)+) => { Totals { $($name: $sum.$name + $other.$name,)+ } };
 }
 
-fn add(sum: Totals, other: Totals) -> Totals {
+/// Both added up.
+pub(super) fn add(sum: Totals, other: Totals) -> Totals {
     add_fields!(sum, other: connections_now handshakes_now accepted handshakes_failed refused_connections
         refused_per_ip refused_handshakes retried datagrams_received datagrams_own datagrams_dropped handed_over
         taken_over hand_over_dropped socket_drops bytes_received)
@@ -286,7 +306,7 @@ fn stage(name: &str, counters: &Counters) -> api::Stage {
 }
 
 fn worker_stage(node: &Node) -> api::Stage {
-    let sum = totals(node).into_iter().fold(Totals::default(), |sum, (_, totals)| add(sum, totals));
+    let sum = sum(node);
     let named = |pairs: &[(&str, u64)]| pairs.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect();
     let reasons = sum.datagrams_own + sum.datagrams_dropped + sum.handed_over + sum.hand_over_dropped;
     api::Stage {
@@ -329,7 +349,7 @@ fn decode(node: &Node, cid: &ConnectionId) -> api::DecodedCid {
             decoded.slot = Some(opened.slot());
             decoded.nonce = Some(hex::encode(opened.nonce()));
             let theirs = match decoded.node {
-                Some(other) => format!("it belongs to node {other}, this is node {}", node.config.router.node_id),
+                Some(other) => format!("it belongs to node {other}, this is node {}", node.config().router.node_id),
                 None => format!("its server ID is another's: ours is {}", hex::encode(config.identity())),
             };
             let is_free = node.tables.slot_state(opened.slot()) == SlotState::Free;

@@ -5,6 +5,7 @@
 //! | `GET /v1/status` | [`Status`] |
 //! | `GET /v1/workers` | [`Workers`] |
 //! | `POST /v1/workers/SLOT/drain`, `POST /v1/workers/SLOT/undrain` | [`Workers`] after the change |
+//! | `POST /v1/reload` | [`Reloaded`] |
 //! | `GET /v1/flows?slot=N&peer=IP&limit=N` | [`Flows`] |
 //! | `GET /v1/flows/CID` | [`Flows`] with one entry, or 404 |
 //! | `GET /v1/counters` | [`Counters`] |
@@ -92,6 +93,9 @@ pub struct Listener {
     pub address: SocketAddr,
     /// `files` or `self-signed`
     pub certificates: String,
+    /// `open`, or `closing`: no longer configured, its connections have some time left.
+    #[serde(default)]
+    pub state: String,
 }
 
 /// Sums over workers since the agent started, and gauges (named `_now`).
@@ -160,12 +164,25 @@ pub struct Worker {
     pub slot: u8,
     /// The CPU it is pinned to.
     pub cpu: u32,
-    /// `active` or `draining`
+    /// `active`; `draining`: it gets no new connections; `leaving`: it drains, and then it ends;
+    /// or `ended`
     pub state: String,
+    /// Seconds until what is left of its connections is closed, while it drains.
+    #[serde(default)]
+    pub seconds_left: Option<u64>,
     /// Bytes of receive buffer that the kernel granted each of its sockets.
     pub receive_buffer: u64,
     /// Its sums and gauges.
     pub totals: Totals,
+}
+
+/// Answer to `POST /v1/reload`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// [`SCHEMA`]
+    pub schema: u32,
+    /// What has changed, one sentence each; none if nothing has.
+    pub changes: Vec<String>,
 }
 
 /// Answer to `GET /v1/flows`.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::UdpSocket};
 
-use router_common::maps::{FLOWS_PER_CONNECTION, Listener, Slot, SlotState};
+use router_common::maps::{FLOWS_PER_CONNECTION, Listener};
 
 use super::{RunOptions, api, error::StartError};
 use crate::{
@@ -52,25 +52,13 @@ impl Loaded {
 /// The sockets of one listener, by slot.
 pub(super) type SocketsBySlot = BTreeMap<u8, UdpSocket>;
 
-/// Puts slots and sockets into the maps, and `select` in charge of each listener's group.
-pub(super) fn connect(
-    datapath: &mut Datapath,
-    slots: &[(u8, u32)],
-    sockets: &[(Listener, SocketsBySlot)],
-    generation: u64,
-) -> Result<(), StartError> {
-    for &(number, cpu) in slots {
-        let shared = slots.iter().filter(|(_, other)| *other == cpu).count() > 1;
-        datapath.open_cpu(cpu)?;
-        datapath.set_slot(number, Slot::new(SlotState::Active, cpu, generation).with_shares_cpu(shared))?;
+/// Puts the sockets of a listener into the maps, and `select` in charge of its group.
+pub(super) fn connect(datapath: &mut Datapath, listener: &Listener, sockets: &SocketsBySlot) -> Result<(), StartError> {
+    for (&slot, socket) in sockets {
+        datapath.set_socket(listener, slot, socket)?;
     }
-    for (listener, by_slot) in sockets {
-        for (&slot, socket) in by_slot {
-            datapath.set_socket(listener, slot, socket)?;
-        }
-        if let Some(socket) = by_slot.values().next() {
-            datapath.select_for(std::os::fd::AsFd::as_fd(socket))?;
-        }
+    if let Some(socket) = sockets.values().next() {
+        datapath.select_for(std::os::fd::AsFd::as_fd(socket))?;
     }
     Ok(())
 }
@@ -81,22 +69,32 @@ pub(super) fn connect(
 /// If an interface is not there, or if XDP was asked for by name and cannot be had.
 pub(super) fn attach(datapath: &mut Datapath, router: &Router) -> Result<Vec<api::Interface>, StartError> {
     let mut interfaces = Vec::new();
-    if matches!(router.engine, Engine::Auto | Engine::AfXdp | Engine::Xdp) {
+    if goes_by_interface(router.engine) {
         for name in &router.interfaces {
             interfaces.push(attach_one(datapath, name, router.engine)?);
         }
     }
-    if datapath.attachments().is_empty() {
-        datapath.set_select_accounts(true)?;
-    }
     if interfaces.is_empty() {
-        let why = if router.engine == Engine::Reuseport { "asked for by name" } else { "no interfaces are configured" };
-        interfaces.push(without_xdp("*", "reuseport", why.to_owned()));
+        interfaces.push(without_interfaces(router));
     }
     Ok(interfaces)
 }
 
-fn attach_one(datapath: &mut Datapath, name: &str, engine: Engine) -> Result<api::Interface, StartError> {
+/// How packets come where no interface is steered on.
+pub(super) fn without_interfaces(router: &Router) -> api::Interface {
+    let why = if router.engine == Engine::Reuseport { "asked for by name" } else { "no interfaces are configured" };
+    without_xdp("*", "reuseport", why.to_owned())
+}
+
+/// Whether an engine steers in XDP, where it can.
+pub(super) fn goes_by_interface(engine: Engine) -> bool {
+    match engine {
+        Engine::Auto | Engine::AfXdp | Engine::Xdp => true,
+        Engine::Reuseport | Engine::Userspace => false,
+    }
+}
+
+pub(super) fn attach_one(datapath: &mut Datapath, name: &str, engine: Engine) -> Result<api::Interface, StartError> {
     match datapath.attach(name) {
         Ok(attachment) => Ok(api::Interface {
             name: name.to_owned(),

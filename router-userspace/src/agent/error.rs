@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{datapath::DatapathError, worker::udp::OpenError};
+use crate::{config::ConfigError, datapath::DatapathError, worker::udp::OpenError};
 
 /// Why the agent does not start. Nothing of it is left running.
 #[derive(Debug)]
@@ -46,6 +46,13 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+impl From<ConfigError> for StartError {
+    fn from(error: ConfigError) -> Self {
+        let hint = error.hint().map(str::to_owned);
+        Self { hint, ..Self::refused(error) }
+    }
+}
 
 impl From<DatapathError> for StartError {
     fn from(error: DatapathError) -> Self {

@@ -4,20 +4,24 @@
 //! ```text
 //! run ─► start ─► sockets, engine (datapath), workers ─► control socket ─► ready
 //!                                                          │
+//!                                SIGHUP ─► reload: what has changed, in place
 //!                       SIGTERM, SIGINT ─► stop: drain, close, detach
 //! ```
 
 mod answers;
 pub mod api;
 mod assignment;
+mod certificates;
 mod connection_ids;
 mod control;
+mod departed;
 mod engine;
 mod error;
 mod explain;
 mod flows;
 mod node;
 mod plan;
+mod reload;
 mod secrets;
 mod state;
 mod sweep;
@@ -37,25 +41,50 @@ use tokio::signal::unix::{SignalKind, signal};
 
 pub use self::{assignment::maglev, error::StartError};
 use self::{control::ControlSocket, node::Node};
-use crate::{build_identity, config::Config, datapath};
+use crate::{
+    build_identity,
+    config::{Config, ConfigError},
+    datapath,
+    telemetry::Log,
+};
 
 /// How to run, besides the configuration.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct RunOptions {
     /// Load the kernel programs that log, at this level.
     pub kernel_log: Option<String>,
-    /// Let a debug or sanitizer build listen anywhere.
-    pub allow_test_build: bool,
+    /// The log, whose level a reload may change.
+    pub log: Log,
+}
+
+/// Where the configuration comes from: read at the start, and again at every reload.
+pub struct ConfigSource {
+    read: Box<dyn Fn() -> Result<Config, ConfigError>>,
+    allow_test_build: bool,
+}
+
+impl ConfigSource {
+    /// Reads it by `read`. With `allow_test_build` a debug or sanitizer build may listen anywhere.
+    pub fn new(read: impl Fn() -> Result<Config, ConfigError> + 'static, allow_test_build: bool) -> Self {
+        Self { read: Box::new(read), allow_test_build }
+    }
+
+    /// The configuration as it is now.
+    fn read(&self) -> Result<Config, StartError> {
+        let config = (self.read)()?;
+        let addresses: Vec<SocketAddr> = config.listeners.iter().map(|listener| listener.address).collect();
+        build_identity::refuse_public_listen(&addresses, self.allow_test_build, in_private_namespace())
+            .map_err(StartError::refused)?;
+        Ok(config)
+    }
 }
 
 /// Runs the agent until it is told to stop.
 ///
 /// # Errors
 /// [`StartError`] if it cannot start; then nothing of it is left.
-pub fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
-    let addresses: Vec<SocketAddr> = config.listeners.iter().map(|listener| listener.address).collect();
-    build_identity::refuse_public_listen(&addresses, options.allow_test_build, in_private_namespace())
-        .map_err(StartError::refused)?;
+pub fn run(source: ConfigSource, options: RunOptions) -> anyhow::Result<()> {
+    let config = source.read()?;
     for notice in &config.notices {
         tracing::warn!("{notice}");
     }
@@ -63,15 +92,15 @@ pub fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("the agent's runtime cannot be made")?;
-    tokio::task::LocalSet::new().block_on(&runtime, serve(config, options))
+    tokio::task::LocalSet::new().block_on(&runtime, serve(config, source, options))
 }
 
-async fn serve(config: Config, options: RunOptions) -> anyhow::Result<()> {
+async fn serve(config: Config, source: ConfigSource, options: RunOptions) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
+    let mut hang_up = signal(SignalKind::hangup()).context("SIGHUP cannot be awaited")?;
     let control = ControlSocket::bind(&config.router.control)?;
-    let grace = config.router.drain_timeout;
-    let node = Rc::new(Node::start(config, &options)?);
+    let node = Rc::new(Node::start(config, source, &options)?);
     let answering = control.answer(Rc::clone(&node));
     tokio::task::spawn_local(Rc::clone(&node).look_after());
     for line in node.summary() {
@@ -80,16 +109,24 @@ async fn serve(config: Config, options: RunOptions) -> anyhow::Result<()> {
     // Whoever started us may have closed it.
     let _ = writeln!(std::io::stdout(), "ready");
 
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: stopping, connections have {grace:?} to finish"),
-        _ = interrupt.recv() => tracing::info!("SIGINT: stopping, connections have {grace:?} to finish"),
-    }
+    let signal = loop {
+        tokio::select! {
+            _ = terminate.recv() => break "SIGTERM",
+            _ = interrupt.recv() => break "SIGINT",
+            _ = hang_up.recv() => if let Err(e) = node.reload() {
+                tracing::error!("reload: {e}; nothing has changed");
+            },
+        }
+    };
+    let grace = node.config().router.drain_timeout;
+    tracing::info!("{signal}: stopping, connections have {grace:?} to finish");
     node.stop(grace);
     loop {
         tokio::select! {
             () = node.stopped() => break,
             _ = terminate.recv() => node.stop(Duration::ZERO),
             _ = interrupt.recv() => node.stop(Duration::ZERO),
+            _ = hang_up.recv() => tracing::warn!("SIGHUP: no reload while the agent stops"),
         }
     }
     drop(answering);

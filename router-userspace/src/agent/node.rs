@@ -1,7 +1,8 @@
 //! A started agent: its workers, its datapath, and what the control socket asks about them.
 
 use std::{
-    cell::RefCell,
+    cell::{Ref, RefCell},
+    collections::BTreeMap,
     convert::Infallible,
     rc::Rc,
     sync::{Arc, atomic::AtomicU64},
@@ -13,12 +14,16 @@ use router_common::maps::{Listener, Settings, Slot, SlotState};
 use tokio::sync::{Mutex, mpsc};
 
 use super::{
-    RunOptions, api,
+    ConfigSource, RunOptions, api,
+    certificates::CertificateFiles,
     connection_ids::CidRotation,
+    departed::Departed,
     engine::{self, Loaded, SocketsBySlot},
     error::StartError,
     flows::KernelFlows,
-    maglev, plan,
+    maglev,
+    plan::{self, Numbered},
+    secrets::Secrets,
     state::State,
     sweep::{self, Sweeper},
 };
@@ -26,22 +31,41 @@ use crate::{
     config::{Config, Limits},
     datapath::{Datapath, FlowReader, Initial},
     edge::{Edge, ServedBy},
-    worker::{Admission, FlowTable, NoFlows, NodeTables, Plan, Shared, Worker},
+    telemetry::Log,
+    worker::{Admission, FlowTable, Listening, NoFlows, NodeTables, Plan, Shared, Worker},
 };
 
 /// Everything that runs. Dropping it detaches the datapath.
 pub(super) struct Node {
-    pub(super) config: Config,
     pub(super) generation: u64,
     pub(super) started: Instant,
     pub(super) tables: Arc<NodeTables>,
     pub(super) connection_ids: CidRotation,
-    pub(super) interfaces: Vec<api::Interface>,
     pub(super) kernel: Option<Kernel>,
-    pub(super) sockets: Vec<plan::SocketInfo>,
+    pub(super) source: ConfigSource,
+    pub(super) log: Log,
+    pub(super) secrets: Arc<Secrets>,
+    pub(super) admission: Arc<Admission>,
+    pub(super) departed: RefCell<Departed>,
+    pub(super) certificates: RefCell<CertificateFiles>,
+    now: RefCell<Now>,
     workers: RefCell<Vec<Worker>>,
+    /// The CPU of each slot that is taken.
+    places: RefCell<BTreeMap<u8, u32>>,
+    /// What workers share; none once the agent stops.
+    shared: RefCell<Option<Shared>>,
     alive: Mutex<mpsc::Receiver<Infallible>>,
     _state: State,
+}
+
+/// What a reload changes.
+pub(super) struct Now {
+    pub(super) config: Rc<Config>,
+    pub(super) interfaces: Vec<api::Interface>,
+    pub(super) sockets: Vec<plan::SocketInfo>,
+    pub(super) listeners: Vec<Numbered>,
+    /// No longer in the configuration; their connections have some time left.
+    pub(super) closing: Vec<Numbered>,
 }
 
 /// What a node has if its engine uses BPF.
@@ -59,13 +83,14 @@ impl Node {
     ///
     /// # Errors
     /// What cannot be had; nothing is left of what was begun.
-    pub(super) fn start(config: Config, options: &RunOptions) -> Result<Self, StartError> {
+    pub(super) fn start(config: Config, source: ConfigSource, options: &RunOptions) -> Result<Self, StartError> {
         let state = State::take(&config.router.state_dir)?;
         let secrets = Arc::new(state.secrets()?);
-        let slots = plan::place_workers(config.router.workers)?;
+        let slots = plan::place_workers(config.router.workers.get().into(), &[])?;
         let server_configs = plan::server_configs(&config, &secrets)?;
-        let listeners = plan::listeners(&config);
-        let sockets = plan::open_sockets(&config, &slots)?;
+        let listeners = plan::number_listeners(&config.listeners, &[]);
+        let open = |listener: &Numbered| plan::open_sockets(listener, &slots, &[]);
+        let sockets = listeners.iter().map(open).collect::<Result<Vec<_>, _>>()?;
         let connection_ids = CidRotation::start(&config, &state, Arc::clone(&secrets))?;
         let generation = state.next_generation()?;
 
@@ -74,54 +99,139 @@ impl Node {
             settings,
             secrets: router_common::maps::Secrets::new(secrets.hash_seed()),
             cid_configs: connection_ids.for_kernel(),
-            listeners: listeners.clone(),
+            listeners: listeners.iter().map(Numbered::entry).collect(),
         };
-        let (living, alive) = mpsc::channel(1);
         let Loaded { datapath, why_not } = engine::load(&config, &initial, options)?;
-        let tables = NodeTables::new(settings, Arc::clone(connection_ids.ids()), secrets.hash_seed());
-        let tables = tables.with_listeners(listeners);
-        let mut node = Self {
-            connection_ids,
-            tables: Arc::new(tables),
-            interfaces: vec![engine::without_xdp("*", "userspace", why_not.unwrap_or_default())],
-            kernel: datapath.map(|datapath| Kernel::new(datapath, &config.limits)).transpose()?,
-            sockets: plan::describe(&sockets),
-            workers: RefCell::default(),
-            alive: Mutex::new(alive),
-            started: Instant::now(),
-            _state: state,
+        let tables = Arc::new(NodeTables::new(settings, Arc::clone(connection_ids.ids()), secrets.hash_seed()));
+        tables.set_listeners(initial.listeners);
+        let (living, alive) = mpsc::channel(1);
+        let admission = Admission::new(config.limits);
+        let lifetime = config.connection_id.lifetime;
+        let shared = Shared::new(Arc::clone(&tables), Arc::clone(&admission), lifetime, living)
+            .steered_by_kernel(datapath.is_some());
+        let interfaces = vec![engine::without_xdp("*", "userspace", why_not.unwrap_or_default())];
+        let certificates = CertificateFiles::of(&config);
+        let node = Self {
             generation,
-            config,
+            started: Instant::now(),
+            tables,
+            connection_ids,
+            kernel: datapath.map(|datapath| Kernel::new(datapath, &config.limits)).transpose()?,
+            source,
+            log: options.log.clone(),
+            secrets,
+            admission,
+            departed: RefCell::default(),
+            certificates: RefCell::new(certificates),
+            now: RefCell::new(Now {
+                config: Rc::new(config),
+                interfaces,
+                sockets: Vec::new(),
+                listeners: listeners.clone(),
+                closing: Vec::new(),
+            }),
+            workers: RefCell::default(),
+            places: RefCell::default(),
+            shared: RefCell::new(Some(shared)),
+            alive: Mutex::new(alive),
+            _state: state,
         };
-        if let Some(kernel) = &mut node.kernel {
-            engine::connect(kernel.datapath.get_mut(), &slots, &sockets, generation)?;
+        node.take_slots(&slots)?;
+        let sockets: Vec<_> = listeners.iter().zip(sockets).collect();
+        for (listener, sockets) in &sockets {
+            node.connect(listener, sockets)?;
         }
-        let admission = Admission::new(node.config.limits);
-        let lifetime = node.config.connection_id.lifetime;
-        let shared =
-            Shared::new(Arc::clone(&node.tables), admission, lifetime, living).steered_by_kernel(node.kernel.is_some());
-        node.start_workers(&slots, sockets, &server_configs, shared)?;
+        let config = node.config();
+        node.start_workers(&slots, sockets, &server_configs, &config)?;
         node.assign()?;
-        if let Some(kernel) = &mut node.kernel {
-            node.interfaces = engine::attach(kernel.datapath.get_mut(), &node.config.router)?;
+        if let Some(kernel) = &node.kernel {
+            let interfaces = engine::attach(&mut kernel.datapath.borrow_mut(), &config.router)?;
+            node.now.borrow_mut().interfaces = interfaces;
+            kernel.account_where_xdp_does_not()?;
         }
         Ok(node)
     }
 
-    fn start_workers(
+    /// What a reload may change.
+    pub(super) fn now(&self) -> Ref<'_, Now> {
+        self.now.borrow()
+    }
+
+    /// Changes it.
+    pub(super) fn change_now(&self, change: impl FnOnce(&mut Now)) {
+        change(&mut self.now.borrow_mut());
+    }
+
+    /// The configuration in force.
+    pub(super) fn config(&self) -> Rc<Config> {
+        Rc::clone(&self.now.borrow().config)
+    }
+
+    /// The CPU of each slot that is taken.
+    pub(super) fn places(&self) -> Vec<(u8, u32)> {
+        self.places.borrow().iter().map(|(&slot, &cpu)| (slot, cpu)).collect()
+    }
+
+    /// Takes slots for workers that are about to start.
+    pub(super) fn take_slots(&self, slots: &[(u8, u32)]) -> Result<(), StartError> {
+        self.places.borrow_mut().extend(slots.iter().copied());
+        for &(slot, cpu) in slots {
+            self.tables.set_slot_state(slot, SlotState::Active);
+            if let Some(kernel) = &self.kernel {
+                kernel.datapath.borrow_mut().open_cpu(cpu)?;
+            }
+        }
+        self.write_slots()
+    }
+
+    /// Gives a slot back whose worker has ended.
+    pub(super) fn free_slot(&self, slot: u8) -> Result<(), StartError> {
+        self.tables.set_slot_state(slot, SlotState::Free);
+        self.places.borrow_mut().remove(&slot);
+        self.now.borrow_mut().sockets.retain(|socket| socket.slot != slot);
+        if let Some(kernel) = &self.kernel {
+            kernel.datapath.borrow_mut().set_slot(slot, Slot::default())?;
+        }
+        self.write_slots()
+    }
+
+    /// Tells the kernel what is in the slots: also which of them share a CPU now.
+    fn write_slots(&self) -> Result<(), StartError> {
+        let Some(kernel) = &self.kernel else { return Ok(()) };
+        let places = self.places.borrow();
+        for (&slot, &cpu) in &*places {
+            let shared = places.values().filter(|&&other| other == cpu).count() > 1;
+            let entry = Slot::new(self.tables.slot_state(slot), cpu, self.generation).with_shares_cpu(shared);
+            kernel.datapath.borrow_mut().set_slot(slot, entry)?;
+        }
+        Ok(())
+    }
+
+    /// Makes sockets those of their slots on a listener.
+    pub(super) fn connect(&self, listener: &Numbered, sockets: &SocketsBySlot) -> Result<(), StartError> {
+        self.now.borrow_mut().sockets.extend(plan::describe(listener.id, sockets));
+        match &self.kernel {
+            Some(kernel) => engine::connect(&mut kernel.datapath.borrow_mut(), &Listener::new(listener.id), sockets),
+            None => Ok(()),
+        }
+    }
+
+    /// Starts workers in slots that were taken, each with its sockets.
+    pub(super) fn start_workers(
         &self,
         slots: &[(u8, u32)],
-        mut sockets: Vec<(Listener, SocketsBySlot)>,
+        mut sockets: Vec<(&Numbered, SocketsBySlot)>,
         server_configs: &[ServerConfig],
-        shared: Shared,
+        config: &Rc<Config>,
     ) -> Result<(), StartError> {
         for &(slot, cpu) in slots {
             let own = sockets.iter_mut().zip(server_configs).filter_map(|((listener, by_slot), config)| {
-                Some((listener.id() as u16, by_slot.remove(&slot)?, config.clone()))
+                Some(Listening { listener: listener.id, socket: by_slot.remove(&slot)?, config: config.clone() })
             });
-            let plan = Plan { slot, cpu, sockets: own.collect(), flows: self.flow_table(slot)?, edge: self.edge(slot) };
-            let worker = Worker::start(plan, shared.clone()).map_err(StartError::kernel)?;
-            self.tables.set_slot_state(slot, SlotState::Active);
+            let (sockets, flows, edge) = (own.collect(), self.flow_table(slot)?, edge(config, slot));
+            let shared = self.shared.borrow().clone();
+            let shared = shared.ok_or_else(|| StartError::refused("the agent is about to stop"))?;
+            let worker = Worker::start(Plan { slot, cpu, sockets, flows, edge }, shared).map_err(StartError::kernel)?;
             self.workers.borrow_mut().push(worker);
         }
         Ok(())
@@ -137,15 +247,8 @@ impl Node {
         }))
     }
 
-    fn edge(&self, slot: u8) -> Box<dyn FnOnce() -> Edge + Send> {
-        let config = self.config.clone();
-        let description =
-            format!("node {}, worker {slot}, slot {slot}, process {}", config.router.node_id, std::process::id());
-        Box::new(move || Edge::new(&config, ServedBy { slot: slot.to_string(), description }))
-    }
-
     /// Spreads new connections over the active slots: one write, in kernel and userspace alike.
-    fn assign(&self) -> Result<(), StartError> {
+    pub(super) fn assign(&self) -> Result<(), StartError> {
         let active: Vec<_> = self
             .workers
             .borrow()
@@ -162,33 +265,70 @@ impl Node {
         Ok(())
     }
 
-    /// Takes a slot out of the assignment, or back in. Its connections stay.
+    /// Takes a slot out of the assignment, has its connections asked to end, and closed after
+    /// `grace`; or, without that, takes the slot back in.
     ///
     /// # Errors
-    /// If there is no such worker, or if it is the last active one.
-    pub(super) fn set_draining(&self, slot: u8, draining: bool) -> Result<(), StartError> {
+    /// If there is no such worker, if it is about to end, or if it is the last active one.
+    pub(super) fn set_draining(&self, slot: u8, grace: Option<Duration>) -> Result<(), StartError> {
+        let draining = grace.is_some();
         let workers = self.workers.borrow();
-        let Some(worker) = workers.iter().find(|worker| worker.slot() == slot) else {
-            return Err(
-                StartError::refused(format!("slot {slot}: no worker is there")).with_hint("quic-router workers list")
-            );
-        };
+        let refused = |why: &str| Err(StartError::refused(format!("slot {slot}: {why}")));
+        match workers.iter().find(|worker| worker.slot() == slot) {
+            None => {
+                return refused("no worker is there").map_err(|e: StartError| e.with_hint("quic-router workers list"));
+            }
+            Some(worker) if worker.is_stopping() => return refused("its worker is about to end"),
+            Some(_) => {}
+        }
         let others_active = workers
             .iter()
             .any(|other| other.slot() != slot && self.tables.slot_state(other.slot()) == SlotState::Active);
         if draining && !others_active {
-            return Err(StartError::refused(format!("slot {slot}: it is the last active one"))
-                .with_hint("undrain another first"));
-        }
-        let state = if draining { SlotState::Draining } else { SlotState::Active };
-        self.tables.set_slot_state(slot, state);
-        if let Some(kernel) = &self.kernel {
-            let shared = workers.iter().filter(|other| other.cpu() == worker.cpu()).count() > 1;
-            let entry = Slot::new(state, worker.cpu(), self.generation).with_shares_cpu(shared);
-            kernel.datapath.borrow_mut().set_slot(slot, entry)?;
+            return refused("it is the last active one").map_err(|e: StartError| e.with_hint("undrain another first"));
         }
         drop(workers);
-        self.assign()
+        self.tables.set_slot_state(slot, if draining { SlotState::Draining } else { SlotState::Active });
+        self.write_slots()?;
+        self.assign()?;
+        // Only now: whoever was asked to go and comes back goes elsewhere.
+        self.with_worker(slot, |worker| match grace {
+            Some(grace) => worker.drain(grace),
+            None => worker.undrain(),
+        });
+        Ok(())
+    }
+
+    /// Tells the workers of these slots to end: no new connections, and `grace` for those there are.
+    pub(super) fn send_away(&self, slots: &[(u8, u32)], grace: Duration) -> Result<(), StartError> {
+        for &(slot, _) in slots {
+            self.tables.set_slot_state(slot, SlotState::Draining);
+        }
+        let written = self.write_slots().and_then(|()| self.assign());
+        for &(slot, _) in slots {
+            self.with_worker(slot, |worker| worker.leave(grace));
+        }
+        written
+    }
+
+    fn with_worker(&self, slot: u8, act: impl FnOnce(&Worker)) {
+        if let Some(worker) = self.workers.borrow().iter().find(|worker| worker.slot() == slot) {
+            act(worker);
+        }
+    }
+
+    /// Brings the listeners into force in the kernel and for the workers: those there are, and
+    /// those whose connections have some time left.
+    pub(super) fn write_listeners(&self) -> Result<(), StartError> {
+        let entries: Vec<_> = {
+            let now = self.now.borrow();
+            now.listeners.iter().chain(&now.closing).map(Numbered::entry).collect()
+        };
+        if let Some(kernel) = &self.kernel {
+            kernel.datapath.borrow_mut().set_listeners(&entries)?;
+        }
+        self.tables.set_listeners(entries);
+        Ok(())
     }
 
     /// Brings in a new configuration of connection IDs.
@@ -205,14 +345,36 @@ impl Node {
         let mut tick = tokio::time::interval(BETWEEN_LOOKS);
         loop {
             tick.tick().await;
-            let mut datapath = self.kernel.as_ref().map(|kernel| kernel.datapath.borrow_mut());
-            self.connection_ids.look_after(datapath.as_deref_mut(), |rotation| self.datagrams_of(rotation));
+            {
+                let mut datapath = self.kernel.as_ref().map(|kernel| kernel.datapath.borrow_mut());
+                self.connection_ids.look_after(datapath.as_deref_mut(), |rotation| self.datagrams_of(rotation));
+            }
+            if let Err(e) = self.bury_ended_workers() {
+                tracing::error!("a worker that has ended: {e}");
+            }
+            self.renew_certificates();
         }
+    }
+
+    /// Gives back the slots of workers that ended because they were told to.
+    fn bury_ended_workers(&self) -> Result<(), StartError> {
+        let is_over = |worker: &Worker| worker.is_stopping() && !worker.is_running();
+        if self.shared.borrow().is_none() {
+            return Ok(());
+        }
+        let ended: Vec<_> = self.workers.borrow_mut().extract_if(.., |worker| is_over(worker)).collect();
+        for worker in ended {
+            tracing::info!("worker {} has ended", worker.slot());
+            self.departed.borrow_mut().add(&worker);
+            self.free_slot(worker.slot())?;
+        }
+        Ok(())
     }
 
     /// Datagrams that the workers have decoded by the configurations of `rotation`.
     fn datagrams_of(&self, rotation: u8) -> u64 {
-        self.workers.borrow().iter().map(|worker| worker.stats().of_rotation(rotation)).sum()
+        let now: u64 = self.workers.borrow().iter().map(|worker| worker.stats().of_rotation(rotation)).sum();
+        now + self.departed.borrow().of_rotation(rotation)
     }
 
     /// Runs `read` over the workers.
@@ -222,17 +384,18 @@ impl Node {
 
     /// What was started, in lines for the log.
     pub(super) fn summary(&self) -> Vec<String> {
+        let now = self.now.borrow();
         let mut lines = vec![format!(
             "quic-router {}: node {}, generation {}, {} workers",
             env!("CARGO_PKG_VERSION"),
-            self.config.router.node_id,
+            now.config.router.node_id,
             self.generation,
             self.workers.borrow().len()
         )];
-        for listener in &self.config.listeners {
+        for listener in &now.config.listeners {
             lines.push(format!("listening on {}", listener.address));
         }
-        for interface in &self.interfaces {
+        for interface in &now.interfaces {
             let mode = interface.mode.as_ref().map(|mode| format!(", {mode}")).unwrap_or_default();
             let why = interface.why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
             lines.push(format!("interface {}: engine {}{mode}{why}", interface.name, interface.engine));
@@ -243,6 +406,7 @@ impl Node {
     /// Tells all workers to stop: connections have `grace` to finish. Said again, the shorter
     /// grace counts.
     pub(super) fn stop(&self, grace: Duration) {
+        self.shared.take();
         for worker in self.workers.borrow().iter() {
             worker.stop(grace);
         }
@@ -252,6 +416,13 @@ impl Node {
     pub(super) async fn stopped(&self) {
         while self.alive.lock().await.recv().await.is_some() {}
     }
+}
+
+fn edge(config: &Rc<Config>, slot: u8) -> Box<dyn FnOnce() -> Edge + Send> {
+    let config = Config::clone(config);
+    let description =
+        format!("node {}, worker {slot}, slot {slot}, process {}", config.router.node_id, std::process::id());
+    Box::new(move || Edge::new(&config, ServedBy { slot: slot.to_string(), description }))
 }
 
 impl Kernel {
@@ -268,6 +439,18 @@ impl Kernel {
             swept,
             sweeper,
         })
+    }
+
+    /// Has `select` keep the flow entries where no XDP program does.
+    pub(super) fn account_where_xdp_does_not(&self) -> Result<(), StartError> {
+        let mut datapath = self.datapath.borrow_mut();
+        let nowhere = datapath.attachments().is_empty();
+        Ok(datapath.set_select_accounts(nowhere)?)
+    }
+
+    /// Flows stay for connections that may be silent for `idle`, or longer if it was longer before.
+    pub(super) fn keep_flows_for(&self, idle: Duration) {
+        self.sweeper.at_least(idle);
     }
 }
 

@@ -24,14 +24,19 @@ use crate::datapath::{FlowWriter, monotonic_now};
 /// `idle` is the connections' idle timeout.
 pub(super) fn start(writer: FlowWriter, idle: Duration, swept: Arc<AtomicU64>) -> std::io::Result<Sweeper> {
     let (sender, receiver) = mpsc::channel();
-    let thread =
-        thread::Builder::new().name("sweeper".to_owned()).spawn(move || run(writer, idle, &receiver, &swept))?;
-    Ok(Sweeper { sender, _thread: thread })
+    let longest = Arc::new(AtomicU64::new(nanoseconds(idle)));
+    let thread = thread::Builder::new().name("sweeper".to_owned()).spawn({
+        let longest = Arc::clone(&longest);
+        move || run(writer, &longest, &receiver, &swept)
+    })?;
+    Ok(Sweeper { sender, longest, _thread: thread })
 }
 
 /// The way to the sweeper.
 pub(super) struct Sweeper {
     sender: mpsc::Sender<ConnectionId>,
+    /// The longest idle timeout that a connection may have begun with, in nanoseconds.
+    longest: Arc<AtomicU64>,
     _thread: thread::JoinHandle<()>,
 }
 
@@ -40,11 +45,17 @@ impl Sweeper {
     pub(super) fn sender(&self) -> mpsc::Sender<ConnectionId> {
         self.sender.clone()
     }
+
+    /// New connections have this idle timeout. Those there are keep theirs.
+    pub(super) fn at_least(&self, idle: Duration) {
+        self.longest.fetch_max(nanoseconds(idle), Ordering::Relaxed);
+    }
 }
 
-fn run(mut writer: FlowWriter, idle: Duration, written: &mpsc::Receiver<ConnectionId>, swept: &AtomicU64) {
+fn run(mut writer: FlowWriter, longest: &AtomicU64, written: &mpsc::Receiver<ConnectionId>, swept: &AtomicU64) {
+    let idle = || Duration::from_nanos(longest.load(Ordering::Relaxed));
     let mut young = Queue::new(UNUSED);
-    let mut used = Queue::new(idle + SLACK);
+    let mut used = Queue::new(idle() + SLACK);
     loop {
         match written.recv_timeout(TICK) {
             Ok(cid) => young.push(cid, monotonic_now()),
@@ -54,7 +65,7 @@ fn run(mut writer: FlowWriter, idle: Duration, written: &mpsc::Receiver<Connecti
         let now = monotonic_now();
         let due: Vec<_> = std::iter::from_fn(|| young.due(now).or_else(|| used.due(now))).take(BATCH).collect();
         for cid in due {
-            match writer.get(&cid).map(|flow| is_over(&flow, idle, now)) {
+            match writer.get(&cid).map(|flow| is_over(&flow, idle(), now)) {
                 Some(true) => {
                     writer.remove(&cid);
                     swept.fetch_add(1, Ordering::Relaxed);

@@ -16,6 +16,7 @@ mod fail;
 mod flows;
 mod man;
 mod output;
+mod reload;
 mod run;
 #[cfg(test)]
 mod snapshots;
@@ -103,6 +104,7 @@ impl Global {
 enum Verb {
     Run(run::Run),
     Check(check::Check),
+    Reload(reload::Reload),
     Status(status::Status),
     #[command(subcommand)]
     Workers(workers::Workers),
@@ -124,6 +126,7 @@ impl Verb {
         match self {
             Self::Run(verb) => verb.execute(global),
             Self::Check(verb) => verb.execute(global),
+            Self::Reload(verb) => verb.execute(&global.client()?),
             Self::Status(verb) => verb.execute(&global.client()?),
             Self::Workers(verb) => verb.execute(&global.client()?),
             Self::Flows(verb) => verb.execute(&global.client()?),

@@ -5,9 +5,9 @@ use super::{
     fail::{Exit, Fail},
 };
 use crate::{
-    agent::{self, RunOptions},
+    agent::{self, ConfigSource, RunOptions},
     config::{Config, StartFlags},
-    telemetry::{self, LogFilter},
+    telemetry::Log,
 };
 
 /// Run the agent in the foreground
@@ -18,10 +18,6 @@ use crate::{
 pub(super) struct Run {
     #[command(flatten)]
     start: StartFlags,
-
-    /// What to log: error, warn, info, debug, trace or off, also by module: info,quinn=debug
-    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = log_filter)]
-    log: LogFilter,
 
     /// Load the kernel programs that log each packet, at this level (slow)
     #[arg(long, value_name = "LEVEL", value_parser = ["error", "warn", "info", "debug", "trace"])]
@@ -34,18 +30,12 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn execute(&self, global: &Global) -> Result<Exit, Fail> {
-        let config = Config::load(&global.config, &self.start, global.control.as_deref())?;
-        let log = self.log.clone();
-        telemetry::start(&match &self.kernel_log {
-            Some(level) => log.with_kernel_level(level),
-            None => log,
-        });
-        let options = RunOptions { kernel_log: self.kernel_log.clone(), allow_test_build: self.allow_test_build };
-        agent::run(config, options)?;
+        let (path, start, control) = (global.config.clone(), self.start.clone(), global.control.clone());
+        let read = move || Config::load(&path, &start, control.as_deref());
+        // What is wrong with it is said before there is a log.
+        let log = Log::start(&read()?.router.log, self.kernel_log.clone());
+        let options = RunOptions { kernel_log: self.kernel_log.clone(), log };
+        agent::run(ConfigSource::new(read, self.allow_test_build), options)?;
         Ok(Exit::Done)
     }
-}
-
-fn log_filter(text: &str) -> Result<LogFilter, String> {
-    LogFilter::parse(text).map_err(|error| error.to_string())
 }

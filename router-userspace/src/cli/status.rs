@@ -88,14 +88,15 @@ fn interfaces(interfaces: &[api::Interface]) -> Table {
 }
 
 fn listeners(listeners: &[api::Listener]) -> Table {
-    let mut table = Table::new(2, &[Left, Left]);
+    let mut table = Table::new(2, &[Left, Left, Left]);
     for listener in listeners {
         let certificates = match listener.certificates.as_str() {
             "self-signed" => "self-signed certificate".to_owned(),
             "files" => "certificates from files".to_owned(),
             other => format!("certificates: {other}"),
         };
-        table.row([listener.address.to_string(), certificates]);
+        let state = if listener.state == "closing" { "closing: its last connections may end" } else { "" };
+        table.row([listener.address.to_string(), certificates, state.to_owned()]);
     }
     table
 }
@@ -175,6 +176,7 @@ mod tests {
                 id: 0,
                 address: "192.0.2.1:443".parse().unwrap(),
                 certificates: "files".to_owned(),
+                state: "open".to_owned(),
             }],
             totals: Totals {
                 connections_now: 1_234,

@@ -1,5 +1,7 @@
 //! `quic-router workers`: who is in which slot, and whether it gets new connections.
 
+use std::time::Duration;
+
 use super::{
     Json,
     client::{Answer, Client},
@@ -10,7 +12,7 @@ use super::{
         Table, count,
     },
 };
-use crate::agent::api;
+use crate::{agent::api, config};
 
 /// List workers, or take one out of the assignment of new connections and back
 #[derive(clap::Subcommand, Debug)]
@@ -20,10 +22,16 @@ pub(super) enum Workers {
         #[command(flatten)]
         json: Json,
     },
-    /// Give a slot no new connections; it keeps the ones it has
+    /// Give a slot no new connections, and have those it has end
+    ///
+    /// Clients of HTTP/3 are asked to go elsewhere (GOAWAY), what they have asked is served, and
+    /// streams go on. After the timeout what is left is closed.
     Drain {
         /// The slot, 0 to 255
         slot: u8,
+        /// How long its connections may take to end, in place of the configured drain_timeout: 90s, 10m
+        #[arg(long, value_name = "DURATION", value_parser = config::duration)]
+        timeout: Option<Duration>,
         #[command(flatten)]
         json: Json,
     },
@@ -40,7 +48,11 @@ impl Workers {
     pub(super) fn execute(&self, client: &Client) -> Result<Exit, Fail> {
         let (answer, json) = match self {
             Self::List { json } => (client.get("/v1/workers")?, json),
-            Self::Drain { slot, json } => (client.post(&format!("/v1/workers/{slot}/drain"), "")?, json),
+            Self::Drain { slot, timeout, json } => {
+                let timeout = timeout.map(|timeout| format!("?timeout_ms={}", timeout.as_millis()));
+                let target = format!("/v1/workers/{slot}/drain{}", timeout.unwrap_or_default());
+                (client.post(&target, "")?, json)
+            }
             Self::Undrain { slot, json } => (client.post(&format!("/v1/workers/{slot}/undrain"), "")?, json),
         };
         output::print(&shown(&answer, json)?)?;
@@ -54,11 +66,12 @@ fn shown(answer: &Answer, json: &Json) -> Result<String, Fail> {
 }
 
 fn text(workers: &[api::Worker]) -> String {
-    let mut table = Table::new(0, &[Right, Right, Left, Right, Right, Right, Right, Right, Right, Right]);
+    let mut table = Table::new(0, &[Right, Right, Left, Right, Right, Right, Right, Right, Right, Right, Right]);
     table.row([
         "SLOT",
         "CPU",
         "STATE",
+        "TIME LEFT",
         "CONNECTIONS",
         "HANDSHAKES",
         "ACCEPTED",
@@ -73,6 +86,7 @@ fn text(workers: &[api::Worker]) -> String {
             worker.slot.to_string(),
             worker.cpu.to_string(),
             worker.state.clone(),
+            worker.seconds_left.map(|left| output::span(Duration::from_secs(left))).unwrap_or_default(),
             count(totals.connections_now),
             count(totals.handshakes_now),
             count(totals.accepted),
@@ -96,13 +110,14 @@ mod tests {
             slot,
             cpu: u32::from(slot) + 2,
             state: state.to_owned(),
+            seconds_left: (state == "draining").then_some(75),
             receive_buffer: 8 << 20,
             totals: Totals { connections_now: 12, accepted, datagrams_received: 4_500, ..Totals::default() },
         };
         let expected = "\
-SLOT  CPU  STATE     CONNECTIONS  HANDSHAKES  ACCEPTED  DATAGRAMS  HANDED OVER  SOCKET DROPS   BUFFER
-   0    2  active             12           0     1,000      4,500            0             0  8.0 MiB
-   1    3  draining           12           0         7      4,500            0             0  8.0 MiB
+SLOT  CPU  STATE     TIME LEFT  CONNECTIONS  HANDSHAKES  ACCEPTED  DATAGRAMS  HANDED OVER  SOCKET DROPS   BUFFER
+   0    2  active                        12           0     1,000      4,500            0             0  8.0 MiB
+   1    3  draining     1m 15s           12           0         7      4,500            0             0  8.0 MiB
 ";
         assert_eq!(text(&[worker(0, "active", 1_000), worker(1, "draining", 7)]), expected);
     }

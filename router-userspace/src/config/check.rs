@@ -20,6 +20,7 @@ use super::{
     suggest::nearest,
     values,
 };
+use crate::telemetry::LogFilter;
 
 mod connection_id;
 mod listeners;
@@ -64,7 +65,17 @@ fn router(raw: RawRouter, findings: &mut Findings<'_>) -> Router {
         control: control(raw.control, findings),
         drain_timeout: duration(raw.drain_timeout.as_ref(), ("router.drain_timeout", 60), findings),
         debug_headers: raw.debug_headers,
+        log: log(raw.log, findings),
     }
+}
+
+fn log(raw: Option<At<String>>, findings: &mut Findings<'_>) -> LogFilter {
+    let Some(At { place, value }) = raw else { return LogFilter::default() };
+    LogFilter::parse(&value).unwrap_or_else(|e| {
+        findings.problem(place, "router.log", format_args!("\"{value}\": {e}"));
+        findings.hint("error, warn, info, debug, trace or off, also by module: info,quinn=debug");
+        LogFilter::default()
+    })
 }
 
 fn workers(raw: Option<&At<RawCount>>, findings: &mut Findings<'_>) -> NonZeroU16 {

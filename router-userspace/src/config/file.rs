@@ -87,6 +87,7 @@ pub(super) struct RawRouter {
     pub(super) control: Option<At<PathBuf>>,
     pub(super) drain_timeout: Option<At<RawDuration>>,
     pub(super) debug_headers: bool,
+    pub(super) log: Option<At<String>>,
 }
 
 /// `[connection_id]`

@@ -54,6 +54,10 @@ pub struct StartFlags {
     /// Folder for the master secret
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+
+    /// What to log: error, warn, info, debug, trace or off, also by module: info,quinn=debug
+    #[arg(long, value_name = "LEVEL")]
+    pub log: Option<String>,
 }
 
 impl StartFlags {
@@ -69,6 +73,7 @@ impl StartFlags {
         replace(&mut router.engine, "--engine", self.engine.clone());
         replace(&mut router.bpf_dir, "--bpf-dir", self.bpf_dir.clone());
         replace(&mut router.state_dir, "--state-dir", self.state_dir.clone());
+        replace(&mut router.log, "--log", self.log.clone());
         replace(&mut router.control, "--control", control.map(Path::to_owned));
     }
 

@@ -47,6 +47,7 @@ static ROUTER: Table = Table {
         ("control", "\"/run/quic-router/control.sock\""),
         ("drain_timeout", "\"60s\""),
         ("debug_headers", "false"),
+        ("log", "\"info\""),
     ],
     below: &[],
 };

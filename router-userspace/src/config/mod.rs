@@ -19,6 +19,7 @@ use std::{
 };
 
 use self::file::RawConfig;
+use crate::telemetry::LogFilter;
 
 pub mod certificates;
 mod check;
@@ -39,6 +40,7 @@ pub use self::{
     flags::StartFlags,
     key_file::{CidKey, KeyFileError},
     server_id::ServerId,
+    values::duration,
 };
 
 /// The file that is read unless another is named.
@@ -88,6 +90,8 @@ pub struct Router {
     pub drain_timeout: Duration,
     /// Name the worker and slot in a response header, `x-quic-router-slot`.
     pub debug_headers: bool,
+    /// What to log.
+    pub log: LogFilter,
 }
 
 /// How packets reach workers, best first.

@@ -96,6 +96,7 @@ fn defaults_are_those_promised() {
             state_dir: "/var/lib/quic-router".into(),
             control: "/run/quic-router/control.sock".into(),
             drain_timeout: Duration::from_secs(60),
+            log: LogFilter::default(),
             debug_headers: false,
         },
         connection_id: ConnectionIdPlan {

@@ -11,8 +11,11 @@ use super::{Authority, Server};
 /// Longest duration that any key takes.
 const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// `"500ms"`, `"60s"`, `"2m"`, `"1h"`: above 0, at most 24 hours.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+/// Reads a duration: `"500ms"`, `"60s"`, `"2m"`, `"1h"`; above 0, at most 24 hours.
+///
+/// # Errors
+/// What is wrong with it, in a sentence.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let milliseconds = match unit {

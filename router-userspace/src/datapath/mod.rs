@@ -42,6 +42,7 @@ pub struct Datapath {
     ebpf: Ebpf,
     pins: Pins,
     settings: Settings,
+    listeners: Vec<(ListenerKey, Listener)>,
     attachments: BTreeMap<String, Attachment>,
     _kernel_log: Option<KernelLog>,
 }
@@ -82,8 +83,14 @@ impl Datapath {
             pins.pin_map(&ebpf, name)?;
         }
         object::load_programs(&mut ebpf)?;
-        let mut datapath =
-            Self { ebpf, pins, settings: initial.settings, attachments: BTreeMap::new(), _kernel_log: kernel_log };
+        let mut datapath = Self {
+            ebpf,
+            pins,
+            settings: initial.settings,
+            listeners: Vec::new(),
+            attachments: BTreeMap::new(),
+            _kernel_log: kernel_log,
+        };
         datapath.fill_in(initial)?;
         Ok(datapath)
     }
@@ -92,13 +99,7 @@ impl Datapath {
         for (rotation, config, keys) in &initial.cid_configs {
             self.set_cid_config(*rotation, *config, keys)?;
         }
-        for &(key, listener) in &initial.listeners {
-            self.hash(names::LISTENERS)?.insert(Plain(key), Plain(listener), 0)?;
-            let mut ports = self.array::<Port>(names::PORTS)?;
-            let index = key.endpoint().port.into();
-            let port = ports.get(&index, 0)?.0.with(&key);
-            ports.set(index, Plain(port), 0)?;
-        }
+        self.set_listeners(&initial.listeners)?;
         for index in 0..2 * ASSIGNMENT_SIZE {
             self.array(names::ASSIGNMENT)?.set(index, Plain(Assigned::NONE), 0)?;
         }
@@ -118,6 +119,26 @@ impl Datapath {
     pub fn clear_cid_config(&mut self, rotation: u8) -> Result<()> {
         self.array(names::CID_CONFIGS)?.set(rotation.into(), Plain(CidConfig::default()), 0)?;
         Ok(self.array(names::CID_KEYS)?.set(rotation.into(), Plain(CidKeys::NONE), 0)?)
+    }
+
+    /// Makes these the listeners, and no others. What is not among them any more is passed to
+    /// the kernel's stack from now on.
+    pub fn set_listeners(&mut self, listeners: &[(ListenerKey, Listener)]) -> Result<()> {
+        let before = std::mem::take(&mut self.listeners);
+        for &(key, listener) in listeners {
+            self.hash(names::LISTENERS)?.insert(Plain(key), Plain(listener), 0)?;
+        }
+        for (key, _) in before.iter().filter(|(key, _)| !listeners.iter().any(|(kept, _)| kept == key)) {
+            self.hash::<_, Listener>(names::LISTENERS)?.remove(&Plain(*key))?;
+        }
+        // A port that nobody has any more is written too, as nobody's.
+        for (key, _) in before.iter().chain(listeners) {
+            let on_port = listeners.iter().filter(|(other, _)| other.endpoint().port == key.endpoint().port);
+            let port = on_port.fold(Port::default(), |port, (listener, _)| port.with(listener));
+            self.array(names::PORTS)?.set(key.endpoint().port.into(), Plain(port), 0)?;
+        }
+        self.listeners = listeners.to_vec();
+        Ok(())
     }
 
     /// Tells the kernel what is in a slot. Its CPU must have been [opened](Self::open_cpu).

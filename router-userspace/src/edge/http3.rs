@@ -1,7 +1,12 @@
 //! One HTTP/3 connection: its requests are accepted here and each is served in a task of its own,
 //! so that none holds up another. What goes wrong with a request never ends the connection.
 
-use std::{convert::Infallible, future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    pin::pin,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use h3::{
@@ -10,11 +15,11 @@ use h3::{
     server::{self, RequestResolver},
 };
 use http::{Request, StatusCode};
-use tokio::{sync::mpsc, time};
+use tokio::time;
 use tracing::debug;
 
 use super::{
-    Site,
+    Draining, Serving, Site,
     body::RequestBody,
     page, proxy,
     reply::{Reply, ReplyError},
@@ -31,27 +36,21 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client that was told to go elsewhere may be silent before its connection is closed.
 const LINGER: Duration = Duration::from_secs(3);
 
+/// How long what crosses the last GOAWAY may be on its way.
+const CROSSING: Duration = Duration::from_secs(1);
+
 /// Serves requests until the connection ends, or is drained and its last response acknowledged.
-pub(super) async fn serve(site: Arc<Site>, connection: quinn::Connection) {
+pub(super) async fn serve(site: Arc<Site>, connection: quinn::Connection, draining: Draining) {
     let peer = connection.remote_address();
-    let mut draining = site.draining.subscribe();
-    let (alive, all_served) = mpsc::channel(1);
     // GREASE is off: a stream and a frame more per connection, for nothing that we would learn.
     let h3 = server::builder()
         .max_field_section_size(FIELD_SECTION_MAX)
         .send_grease(false)
         .build(Connection::new(connection.clone()))
         .await;
-    let mut session = match h3 {
-        Ok(h3) => Session { h3, site, connection, alive, all_served, served_any: false },
-        Err(error) => return debug!(%peer, %error, "HTTP/3 did not begin"),
-    };
-    // Cannot fail while the session holds the site, which holds the sender.
-    let signal = async { drop(draining.wait_for(|draining| *draining).await) };
-    match session.accept_until(signal).await {
-        Ended::Signalled => session.drain().await,
-        Ended::ByPeer => session.finish().await,
-        Ended::Lost => {}
+    match h3 {
+        Ok(h3) => Session { h3, site, connection, alive: Arc::new(()), served_any: false }.serve(draining).await,
+        Err(error) => debug!(%peer, %error, "HTTP/3 did not begin"),
     }
 }
 
@@ -61,37 +60,21 @@ struct Session {
     site: Arc<Site>,
     connection: quinn::Connection,
     /// Each request holds a clone until its response is acknowledged or given up.
-    alive: mpsc::Sender<Infallible>,
-    all_served: mpsc::Receiver<Infallible>,
+    alive: Arc<()>,
     served_any: bool,
 }
 
-/// Why no more requests are accepted.
-enum Ended {
-    /// What was waited for happened.
-    Signalled,
-    /// The client said GOAWAY and has its responses.
-    ByPeer,
-    /// The connection is closed.
-    Lost,
-}
-
 impl Session {
-    async fn accept_until(&mut self, signal: impl Future<Output = ()>) -> Ended {
-        let mut signal = pin!(signal);
+    async fn serve(mut self, mut draining: Draining) {
         loop {
-            let accepted = tokio::select! {
+            tokio::select! {
                 biased;
-                () = &mut signal => return Ended::Signalled,
-                accepted = self.h3.accept() => accepted,
-            };
-            match accepted {
-                Ok(Some(resolver)) => self.start(resolver),
-                Ok(None) => return Ended::ByPeer,
-                Err(error) => {
-                    debug!(%error, "HTTP/3 connection ended");
-                    return Ended::Lost;
-                }
+                () = draining.begun() => return self.drain().await,
+                accepted = self.h3.accept() => match accepted {
+                    Ok(Some(resolver)) => self.start(resolver),
+                    Ok(None) => return self.finish().await,
+                    Err(error) => return debug!(%error, "HTTP/3 connection ended"),
+                },
             }
         }
     }
@@ -109,42 +92,43 @@ impl Session {
         });
     }
 
-    /// RFC 9114 section 5.2: a GOAWAY that names no request tells the client to go elsewhere, one
-    /// a round trip later names the first request that will not be served. What arrives still is
-    /// rejected, so the client knows that it may send it again elsewhere.
+    /// RFC 9114 section 5.2. A GOAWAY that names no request asks the client to go elsewhere. What
+    /// it asks here all the same is served: clients differ in how well they listen. When it has
+    /// been silent for a while, a GOAWAY names the first request that will not be served; one
+    /// that crosses it is rejected, so that the client knows that it may send it again elsewhere.
     async fn drain(mut self) {
-        if self.served_any {
-            let patience = self.connection.rtt() * 2;
-            if self.h3.shutdown(usize::MAX).await.is_err() {
-                return;
+        let mut silent = pin!(silence(self.connection.clone(), Arc::downgrade(&self.alive)));
+        let mut told = false;
+        loop {
+            // Not before the first request: h3 would then name that one.
+            if self.served_any && !told {
+                told = true;
+                if self.h3.shutdown(usize::MAX).await.is_err() {
+                    return;
+                }
             }
-            match self.accept_until(time::sleep(patience)).await {
-                Ended::Signalled => {}
-                Ended::ByPeer => return self.finish().await,
-                Ended::Lost => return,
+            tokio::select! {
+                biased;
+                () = &mut silent => break,
+                accepted = self.h3.accept() => match accepted {
+                    Ok(Some(resolver)) => self.start(resolver),
+                    Ok(None) => return self.finish().await,
+                    Err(_lost) => return,
+                },
             }
         }
         // Counts from the last accepted request: 1 is the one after it.
         if self.h3.shutdown(1).await.is_err() {
             return;
         }
-        let Self { mut h3, connection, alive, mut all_served, served_any, .. } = self;
-        drop(alive);
-        let end = async {
-            let _ = all_served.recv().await;
-            if served_any {
-                quiet(&connection).await;
-            }
-        };
-        let mut end = pin!(end);
+        let mut crossed = pin!(time::sleep(CROSSING));
         loop {
             tokio::select! {
-                biased;
                 // Dropping `h3` closes the connection with H3_NO_ERROR.
-                () = &mut end => return,
-                accepted = h3.accept() => match accepted {
+                () = &mut crossed => return,
+                accepted = self.h3.accept() => match accepted {
                     Ok(Some(resolver)) => reject(resolver),
-                    Ok(None) => return end.await,
+                    Ok(None) => return crossed.await,
                     Err(_lost) => return,
                 },
             }
@@ -153,25 +137,33 @@ impl Session {
 
     /// The client begins nothing more: what it has begun is finished.
     async fn finish(self) {
-        let Self { h3, connection, alive, mut all_served, .. } = self;
-        drop(alive);
-        let _ = all_served.recv().await;
-        quiet(&connection).await;
-        drop(h3);
+        tokio::select! {
+            () = silence(self.connection.clone(), Arc::downgrade(&self.alive)) => {}
+            _ = self.connection.closed() => {}
+        }
     }
 }
 
-/// Waits until the connection is closed, or nothing came on it for [`LINGER`]. A client that is
-/// told to go elsewhere closes it when it has done with the last response; what it has received
-/// and acknowledged but not yet read would be lost to it if we did.
-async fn quiet(connection: &quinn::Connection) {
-    let mut seen = connection.stats().udp_rx.datagrams;
-    while time::timeout(LINGER, connection.closed()).await.is_err() {
-        let now = connection.stats().udp_rx.datagrams;
-        if now == seen {
+/// Waits until no request is in flight and nothing of one came for [`LINGER`].
+///
+/// A client that is told to go elsewhere closes the connection when it has done with the last
+/// response; what it has received and acknowledged but not yet read would be lost to it if we
+/// closed. While it reads, it raises its flow control's limits. That it sends PINGs says nothing.
+async fn silence(connection: quinn::Connection, alive: Weak<()>) {
+    let heard = || {
+        let frames = connection.stats().frame_rx;
+        [frames.stream, frames.max_data, frames.max_stream_data, frames.stop_sending, frames.reset_stream]
+    };
+    // One is the session's own.
+    let in_flight = || alive.strong_count() > 1;
+    let mut before = heard();
+    loop {
+        time::sleep(LINGER).await;
+        let now = heard();
+        if now == before && !in_flight() {
             return;
         }
-        seen = now;
+        before = now;
     }
 }
 
@@ -190,19 +182,21 @@ async fn serve_request(
     peer: SocketAddr,
 ) {
     let Accepted { allowance, mut stopped } = accepted;
+    // One request is served by one configuration, from its head to its end.
+    let serving = site.now.load_full();
     let (request, stream) = match time::timeout(HEAD_TIMEOUT, request::resolve(resolver, &allowance)).await {
         Ok(Ok(resolved)) => resolved,
         Ok(Err(error)) => return debug!(%peer, %error, "no request"),
         Err(_elapsed) => return debug!(%peer, "the request's head did not come in time"),
     };
     let (send, recv) = stream.split();
-    let reply = Reply::new(send, request.method(), site.slot.clone());
+    let reply = Reply::new(send, request.method(), serving.slot.clone());
     let checked = request::check(&request);
     let content_length = checked.as_ref().ok().and_then(|facts| facts.content_length);
     let body = RequestBody::new(recv, allowance, content_length);
     let mut answered = pin!(async {
         match checked {
-            Ok(_) => answer(site, request, body, reply, peer).await,
+            Ok(_) => answer(site, &serving, Exchange { request, body, reply }, peer).await,
             Err(refusal) => refuse(refusal, body, reply).await,
         }
     });
@@ -223,18 +217,20 @@ async fn serve_request(
     }
 }
 
-async fn answer(
-    site: &Site,
+/// A request and the way back.
+struct Exchange {
     request: Request<()>,
-    mut body: RequestBody,
-    mut reply: Reply,
-    peer: SocketAddr,
-) -> Result<(), ReplyError> {
-    if site.routes.are_page_only() {
+    body: RequestBody,
+    reply: Reply,
+}
+
+async fn answer(site: &Site, serving: &Serving, exchange: Exchange, peer: SocketAddr) -> Result<(), ReplyError> {
+    let Exchange { request, mut body, mut reply } = exchange;
+    if serving.routes.are_page_only() {
         return page::answer(site, &request, &mut body, &mut reply).await;
     }
     let uri = request.uri();
-    match site.routes.http(uri.host().unwrap_or_default(), uri.path()) {
+    match serving.routes.http(uri.host().unwrap_or_default(), uri.path()) {
         Some(upstream) => proxy::forward(upstream, request.map(|()| body), reply, peer).await,
         None => refuse(Refusal(StatusCode::NOT_FOUND, "no route leads there"), body, reply).await,
     }

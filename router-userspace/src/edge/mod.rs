@@ -8,6 +8,7 @@
 //! A connection takes the way `route` → `http3` → `proxy` (or `page`), or `route` → `raw`.
 
 mod body;
+mod drain;
 mod headers;
 mod http3;
 mod page;
@@ -26,11 +27,12 @@ mod upstream;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use http::HeaderValue;
 use quinn::crypto::rustls::HandshakeData;
-use tokio::sync::watch;
 use tracing::debug;
 
+pub use drain::{Drain, Draining};
 pub use raw::{STREAM_CANCELLED, STREAM_REFUSED, UPSTREAM_CLOSED, UPSTREAM_RESET, UPSTREAM_UNREACHABLE};
 
 use self::route::Routes;
@@ -54,52 +56,57 @@ pub struct Edge(Arc<Site>);
 
 /// What all connections of an edge share.
 struct Site {
+    served_by: ServedBy,
+    now: ArcSwap<Serving>,
+}
+
+/// What the configuration says that is served.
+struct Serving {
     routes: Routes,
-    description: String,
     /// Carried by every response under `debug_headers`.
     slot: Option<HeaderValue>,
-    draining: watch::Sender<bool>,
 }
 
 impl Edge {
     /// An edge with no upstream connections yet.
     pub fn new(config: &Config, served_by: ServedBy) -> Self {
-        let slot = config.router.debug_headers.then(|| HeaderValue::from_str(&served_by.slot).ok()).flatten();
-        Self(Arc::new(Site {
-            routes: Routes::new(config),
-            description: served_by.description,
-            slot,
-            draining: watch::Sender::new(false),
-        }))
+        let now = ArcSwap::from_pointee(Serving::new(config, &served_by, None));
+        Self(Arc::new(Site { served_by, now }))
+    }
+
+    /// From now on requests, and new raw connections, go by `config`. What has begun is
+    /// finished as it was begun, and upstreams that stay the same keep their connections.
+    pub fn reconfigure(&self, config: &Config) {
+        let Site { served_by, now } = &*self.0;
+        let next = Serving::new(config, served_by, Some(&now.load().routes));
+        now.store(Arc::new(next));
     }
 
     /// Serves `connection`, whose handshake is complete, until it ends.
     ///
     /// Runs inside a tokio runtime and puts each request or stream in a task of its own there;
-    /// these end with the connection.
-    pub async fn serve(&self, connection: quinn::Connection) {
+    /// these end with the connection. When `draining` begins, the client of an HTTP/3 connection
+    /// is asked to go elsewhere (see [`Drain`]).
+    pub async fn serve(&self, connection: quinn::Connection, draining: Draining) {
         let peer = connection.remote_address();
         let agreed = connection.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
         let alpn = agreed.as_ref().and_then(|data| data.protocol.as_deref()).unwrap_or_default();
         let name = agreed.as_ref().and_then(|data| data.server_name.as_deref());
         debug!(%peer, alpn = %alpn.escape_ascii(), name, "serving");
         if alpn == route::HTTP3 {
-            http3::serve(self.0.clone(), connection).await;
-        } else if let Some(upstream) = self.0.routes.raw(alpn, name) {
+            http3::serve(self.0.clone(), connection, draining).await;
+        } else if let Some(upstream) = self.0.now.load_full().routes.raw(alpn, name) {
             raw::serve(upstream.clone(), connection).await;
         } else {
             connection.close(NO_ROUTE.into(), b"no route for this ALPN and server name");
         }
         debug!(%peer, "ended");
     }
+}
 
-    /// Asks the clients of all HTTP/3 connections, present and future ones, to go elsewhere
-    /// (GOAWAY, RFC 9114 section 5.2). Requests in flight are finished; then the client is left to
-    /// close, and its connection closed when it is silent for a few seconds. A connection on which
-    /// nothing was asked is closed at once. [`serve`](Self::serve) returns with each.
-    ///
-    /// Raw QUIC knows no such word: those connections stay until they end or are closed.
-    pub fn drain(&self) {
-        self.0.draining.send_replace(true);
+impl Serving {
+    fn new(config: &Config, served_by: &ServedBy, before: Option<&Routes>) -> Self {
+        let slot = config.router.debug_headers.then(|| HeaderValue::from_str(&served_by.slot).ok()).flatten();
+        Self { routes: Routes::new(config, before), slot }
     }
 }

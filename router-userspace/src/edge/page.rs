@@ -21,7 +21,7 @@ pub(super) async fn answer(
         "quic-router: no HTTP route is configured, this is the built-in page.\n\
          served by: {}\n\
          request: {} {} with {received} bytes\n",
-        site.description,
+        site.served_by.description,
         request.method(),
         request.uri().path(),
     );

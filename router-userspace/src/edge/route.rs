@@ -12,6 +12,7 @@ pub(super) const HTTP3: &[u8] = b"h3";
 pub(super) struct Routes {
     http: Vec<HttpRoute>,
     raw: Vec<RawRoute>,
+    upstreams: BTreeMap<Arc<str>, (config::Upstream, Arc<Upstream>)>,
 }
 
 struct HttpRoute {
@@ -27,12 +28,22 @@ struct RawRoute {
 }
 
 impl Routes {
-    pub(super) fn new(config: &Config) -> Self {
-        let upstreams: BTreeMap<_, _> =
-            config.upstreams.iter().map(|(name, upstream)| (name, Arc::new(Upstream::new(upstream)))).collect();
+    /// Those of `config`. Upstreams that were the same `before` are the same: they keep their
+    /// connections, and their count of what is in flight.
+    pub(super) fn new(config: &Config, before: Option<&Self>) -> Self {
+        let same = |name: &Arc<str>, upstream: &config::Upstream| {
+            let (was, kept) = before?.upstreams.get(name)?;
+            (was == upstream).then(|| kept.clone())
+        };
+        let upstream = |(name, upstream): (&Arc<str>, &config::Upstream)| {
+            let one = same(name, upstream).unwrap_or_else(|| Arc::new(Upstream::new(upstream)));
+            (name.clone(), (upstream.clone(), one))
+        };
+        let upstreams: BTreeMap<_, _> = config.upstreams.iter().map(upstream).collect();
+        let mut routes = Self { http: Vec::new(), raw: Vec::new(), upstreams };
         // The index holds: every name that a route of a `Config` uses is among its upstreams.
-        let upstream = |name: &Arc<str>| upstreams[name].clone();
-        let mut routes = Self { http: Vec::new(), raw: Vec::new() };
+        let upstreams = routes.upstreams.clone();
+        let upstream = |name: &Arc<str>| upstreams[name].1.clone();
         for route in config.routes.iter().cloned() {
             match route {
                 config::Route::Http { host, path, upstream: name } => {

@@ -4,7 +4,9 @@
 
 use std::io::{self, IsTerminal as _};
 
-use tracing_subscriber::{EnvFilter, filter::ParseError};
+use tracing_subscriber::{
+    EnvFilter, Registry, filter::ParseError, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
+};
 
 /// What to log: a level, or a level for each module, as in `info,router_userspace::edge=debug`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,19 +22,46 @@ impl LogFilter {
     }
 
     /// The same, and from the kernel's programs whatever is at `level` or above.
-    pub fn with_kernel_level(self, level: &str) -> Self {
+    fn with_kernel_level(&self, level: &str) -> Self {
         Self(format!("{},{KERNEL_PROGRAMS}={level}", self.0))
     }
 }
 
-/// Starts the log. Later calls have no effect: there is one log in a process.
-pub fn start(filter: &LogFilter) {
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(&filter.0))
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
-    // Whoever set up a log before keeps it.
-    let _ = log.try_init();
+impl Default for LogFilter {
+    fn default() -> Self {
+        Self("info".to_owned())
+    }
+}
+
+/// The log of this process.
+#[derive(Clone, Debug)]
+pub struct Log {
+    filter: reload::Handle<EnvFilter, Registry>,
+    kernel_level: Option<String>,
+}
+
+impl Log {
+    /// Starts it. Of the kernel's programs it has what is at `kernel_level` or above.
+    ///
+    /// There is one log in a process: whoever set one up before keeps it.
+    pub fn start(filter: &LogFilter, kernel_level: Option<String>) -> Self {
+        let (layer, handle) = reload::Layer::new(EnvFilter::default());
+        let log = Self { filter: handle, kernel_level };
+        log.change(filter);
+        let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+        let _ = tracing_subscriber::registry().with(layer).with(lines).try_init();
+        log
+    }
+
+    /// Logs by `filter` from now on.
+    pub fn change(&self, filter: &LogFilter) {
+        let filter = match &self.kernel_level {
+            Some(level) => filter.with_kernel_level(level),
+            None => filter.clone(),
+        };
+        // Without anybody who logs by it there is nothing to change.
+        let _ = self.filter.reload(EnvFilter::new(&filter.0));
+    }
 }
 
 /// Under which name the kernel's programs log: the crate they are compiled from.

@@ -5,7 +5,7 @@
 
 use std::{cell::Cell, rc::Rc, sync::Arc};
 
-use quinn::{Connecting, Endpoint, Incoming};
+use quinn::{Connecting, Endpoint, Incoming, VarInt};
 use router_common::connection_id::ConnectionId;
 use tokio::task::spawn_local;
 
@@ -16,7 +16,7 @@ use super::{
     stats::{Stat, WorkerStats},
     tables::NodeTables,
 };
-use crate::edge::Edge;
+use crate::edge::{Drain, Draining, Edge};
 
 /// What a worker's accept loops share.
 pub(super) struct Reception {
@@ -26,26 +26,40 @@ pub(super) struct Reception {
     pub(super) flows: Flows,
     pub(super) stats: Arc<WorkerStats>,
     pub(super) edge: Edge,
-    /// Whether new connections are refused, because the worker is about to stop.
-    pub(super) draining: Cell<bool>,
+}
+
+/// The way in to a worker on one listener.
+#[derive(Default)]
+pub(super) struct Door {
+    /// Whether new connections are refused, because nobody else is there for them.
+    shut: Cell<bool>,
+    pub(super) drain: Drain,
+}
+
+impl Door {
+    /// No new connections; those there are are asked to go elsewhere.
+    pub(super) fn shut(&self) {
+        self.shut.set(true);
+        self.drain.begin();
+    }
 }
 
 impl Reception {
     /// Takes in connections until the endpoint is closed.
-    pub(super) async fn accept(self: Rc<Self>, endpoint: Endpoint) {
+    pub(super) async fn accept(self: Rc<Self>, endpoint: Endpoint, door: Rc<Door>) {
         while let Some(incoming) = endpoint.accept().await {
-            if let Some(incoming) = self.challenge(incoming) {
-                self.admit(incoming);
+            if let Some(incoming) = self.challenge(incoming, &door) {
+                self.admit(incoming, &door);
             }
         }
     }
 
     /// Sends a Retry to a client that has not proved its address, once half of the
     /// handshakes that we allow are open (RFC 9000 section 8.1.2).
-    fn challenge(&self, incoming: Incoming) -> Option<Incoming> {
+    fn challenge(&self, incoming: Incoming, door: &Door) -> Option<Incoming> {
         let open = self.stats.handshakes_now.get();
         let limit = u64::from(self.admission.limits().max_handshakes);
-        if open >= limit || self.draining.get() {
+        if open >= limit || door.shut.get() {
             self.stats.refused_handshakes.add(1);
             incoming.refuse();
             return None;
@@ -62,7 +76,7 @@ impl Reception {
         }
     }
 
-    fn admit(self: &Rc<Self>, incoming: Incoming) {
+    fn admit(self: &Rc<Self>, incoming: Incoming, door: &Door) {
         let peer = incoming.remote_address();
         let admitted = match self.admission.admit(peer.ip()) {
             Ok(admitted) => admitted,
@@ -90,8 +104,8 @@ impl Reception {
         let handshake = Gauge::raise(&self.stats, |stats| &stats.handshakes_now);
         match incoming.accept() {
             Ok(connecting) => {
-                let reception = Rc::clone(self);
-                spawn_local(async move { reception.serve(connecting, place, handshake).await });
+                let (reception, draining) = (Rc::clone(self), door.drain.hear());
+                spawn_local(async move { reception.serve(connecting, place, handshake, draining).await });
             }
             Err(e) => {
                 self.stats.handshakes_failed.add(1);
@@ -100,14 +114,18 @@ impl Reception {
         }
     }
 
-    async fn serve(&self, connecting: Connecting, _place: Place, handshake: Gauge) {
+    async fn serve(&self, connecting: Connecting, _place: Place, handshake: Gauge, draining: Draining) {
         let peer = connecting.remote_address();
         let result = connecting.await;
         drop(handshake);
         match result {
             Ok(connection) => {
                 self.stats.accepted.add(1);
-                self.edge.serve(connection).await;
+                let mut deadline = draining.clone();
+                tokio::select! {
+                    () = self.edge.serve(connection.clone(), draining) => {}
+                    () = deadline.over() => connection.close(CLOSED, b"the time to drain is over"),
+                }
             }
             Err(e) => {
                 self.stats.handshakes_failed.add(1);
@@ -116,6 +134,10 @@ impl Reception {
         }
     }
 }
+
+/// H3_NO_ERROR (RFC 9114 section 8.1), which raw QUIC clients see as an application error
+/// code like any other: what a connection is closed with that nothing was wrong with.
+pub(super) const CLOSED: VarInt = VarInt::from_u32(0x100);
 
 /// What a connection holds for as long as it lives.
 struct Place {

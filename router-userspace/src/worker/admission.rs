@@ -12,12 +12,14 @@ use std::{
     },
 };
 
+use arc_swap::ArcSwap;
+
 use crate::config::Limits;
 
 /// The node's limits, and how much of them is taken.
 #[derive(Debug)]
 pub struct Admission {
-    limits: Limits,
+    limits: ArcSwap<Limits>,
     connections: AtomicU32,
     hasher: RandomState,
     by_address: [Mutex<HashMap<IpAddr, u32>>; 64],
@@ -36,7 +38,7 @@ impl Admission {
     /// Nothing taken.
     pub fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self {
-            limits,
+            limits: ArcSwap::from_pointee(limits),
             connections: AtomicU32::new(0),
             hasher: RandomState::new(),
             by_address: array::from_fn(|_| Mutex::default()),
@@ -44,21 +46,26 @@ impl Admission {
     }
 
     /// The limits.
-    pub fn limits(&self) -> &Limits {
-        &self.limits
+    pub fn limits(&self) -> Limits {
+        **self.limits.load()
+    }
+
+    /// Changes them. Connections beyond new ones stay; they are counted, and none is added.
+    pub fn set_limits(&self, limits: Limits) {
+        self.limits.store(Arc::new(limits));
     }
 
     /// Takes a place for a connection from `address`, until the result is dropped.
     pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Admitted, Refusal> {
         let address = address.to_canonical();
         let taken = self.connections.fetch_add(1, Ordering::Relaxed);
-        if taken >= self.limits.max_connections {
+        if taken >= self.limits().max_connections {
             self.connections.fetch_sub(1, Ordering::Relaxed);
             return Err(Refusal::Connections);
         }
         let mut shard = self.shard(address);
         let of_address = shard.entry(address).or_insert(0);
-        if *of_address >= self.limits.max_connections_per_ip {
+        if *of_address >= self.limits().max_connections_per_ip {
             self.connections.fetch_sub(1, Ordering::Relaxed);
             return Err(Refusal::PerAddress);
         }

@@ -10,6 +10,7 @@ mod connection_ids;
 mod flows;
 mod generator;
 mod inbox;
+mod service;
 mod socket;
 mod stats;
 mod tables;
@@ -20,31 +21,15 @@ use std::{
     convert::Infallible,
     io,
     net::UdpSocket,
-    rc::Rc,
     sync::{Arc, mpsc as std_mpsc},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use nix::{
-    sched::{CpuSet, sched_setaffinity},
-    unistd::Pid,
-};
-use quinn::{Endpoint, EndpointConfig, ServerConfig, TokioRuntime, VarInt};
-use tokio::{
-    sync::mpsc,
-    task::{LocalSet, spawn_local},
-    time::timeout,
-};
+use quinn::ServerConfig;
+use tokio::sync::mpsc;
 
-use self::{
-    accept::Reception,
-    connection_ids::ResetKeys,
-    flows::Flows,
-    generator::SteeredGenerator,
-    inbox::Inboxes,
-    socket::{Ownership, SteeredSocket},
-};
+use self::inbox::Inboxes;
 pub use self::{
     admission::Admission,
     connection_ids::{Configuration, ConnectionIds, HostKeys, Ledger, Nonces, Secrets, Set},
@@ -52,7 +37,7 @@ pub use self::{
     stats::WorkerStats,
     tables::{NodeTables, Placement, View},
 };
-use crate::edge::Edge;
+use crate::{config::Config, edge::Edge};
 
 /// What all workers of an agent share.
 #[derive(Clone)]
@@ -95,12 +80,22 @@ pub struct Plan {
     pub slot: u8,
     /// The CPU to pin it to.
     pub cpu: u32,
-    /// Its socket for each listener, by the listener's number, with what the listener serves.
-    pub sockets: Vec<(u16, UdpSocket, ServerConfig)>,
+    /// Its socket for each listener, with what the listener serves.
+    pub sockets: Vec<Listening>,
     /// Where it writes flows.
     pub flows: Box<dyn FlowTable>,
     /// What its connections are for.
     pub edge: EdgeFactory,
+}
+
+/// A worker's part in a listener.
+pub struct Listening {
+    /// The listener's number.
+    pub listener: u16,
+    /// The worker's own socket.
+    pub socket: UdpSocket,
+    /// What connections are begun with.
+    pub config: ServerConfig,
 }
 
 /// Makes a worker's edge, on the worker's own thread.
@@ -114,12 +109,8 @@ pub struct Worker {
     stats: Arc<WorkerStats>,
     commands: mpsc::UnboundedSender<Command>,
     thread: thread::JoinHandle<()>,
-}
-
-/// What the agent tells a worker.
-#[derive(Debug)]
-enum Command {
-    Stop { grace: Duration },
+    stopping: Cell<bool>,
+    until: Cell<Option<Instant>>,
 }
 
 impl Worker {
@@ -134,10 +125,12 @@ impl Worker {
         let (ready, is_ready) = std_mpsc::sync_channel(1);
         let thread = thread::Builder::new().name(format!("worker-{slot}")).spawn({
             let stats = Arc::clone(&stats);
-            move || run(plan, shared, stats, Channels { commands: received, ready })
+            move || service::run(plan, shared, stats, Channels { commands: received, ready })
         })?;
         match is_ready.recv() {
-            Ok(Ok(())) => Ok(Self { slot, cpu, stats, commands, thread }),
+            Ok(Ok(())) => {
+                Ok(Self { slot, cpu, stats, commands, thread, stopping: Cell::default(), until: Cell::default() })
+            }
             Ok(Err(e)) => Err(e),
             Err(_) => Err(io::Error::other(format!("worker {slot} ended before it was ready"))),
         }
@@ -163,130 +156,94 @@ impl Worker {
         !self.thread.is_finished()
     }
 
+    /// Whether it has been told to leave or to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    /// When the connections are closed that are left, if it drains.
+    pub fn drains_until(&self) -> Option<Instant> {
+        self.until.get()
+    }
+
+    /// Has its connections asked to end, and what is left of them closed after `grace`. It
+    /// stays, and takes in what is sent to it all the same.
+    pub fn drain(&self, grace: Duration) {
+        self.until.set(Some(Instant::now() + grace));
+        self.tell(Command::Drain { grace });
+    }
+
+    /// Takes [`drain`](Self::drain) back. Clients that were asked to go may still do so.
+    pub fn undrain(&self) {
+        self.until.set(None);
+        self.tell(Command::Undrain);
+    }
+
+    /// The same as [`drain`](Self::drain), and then to end: when the last connection has, or
+    /// after `grace`.
+    pub fn leave(&self, grace: Duration) {
+        self.go(grace);
+        self.tell(Command::Leave { grace });
+    }
+
     /// Tells it to take no more connections, to let requests finish for `grace`, then to
     /// close what is left, and to end. Said again, it closes at once.
     pub fn stop(&self, grace: Duration) {
-        // A worker that is gone has stopped.
-        let _ = self.commands.send(Command::Stop { grace });
+        self.go(grace);
+        self.tell(Command::Stop { grace });
     }
+
+    fn go(&self, grace: Duration) {
+        self.stopping.set(true);
+        self.until.set(Some(Instant::now() + grace));
+    }
+
+    /// Has requests and new raw connections served by `config` from now on.
+    pub fn reconfigure(&self, config: Arc<Config>) {
+        self.tell(Command::Reconfigure(config));
+    }
+
+    /// Has it listen on one more listener.
+    ///
+    /// # Errors
+    /// If the socket cannot be used, or the worker has ended.
+    pub fn listen(&self, listening: Listening) -> io::Result<()> {
+        let (done, is_done) = std_mpsc::sync_channel(1);
+        self.tell(Command::Listen { listening, done });
+        let gone = || io::Error::other(format!("worker {} has ended", self.slot));
+        is_done.recv().map_err(|_| gone())?
+    }
+
+    /// Has new connections to `listener` begun with `config`.
+    pub fn serve(&self, listener: u16, config: ServerConfig) {
+        self.tell(Command::Serve { listener, config });
+    }
+
+    /// Has it take no more connections to `listener`, let requests finish for `grace`, then
+    /// close what is left, and the socket. The agent holds the other end of `closed`.
+    pub fn close(&self, listener: u16, grace: Duration, closed: mpsc::Sender<Infallible>) {
+        self.tell(Command::Close { listener, grace, closed });
+    }
+
+    /// A worker that is gone needs to be told nothing.
+    fn tell(&self, command: Command) {
+        let _ = self.commands.send(command);
+    }
+}
+
+/// What the agent tells a worker.
+enum Command {
+    Drain { grace: Duration },
+    Undrain,
+    Leave { grace: Duration },
+    Stop { grace: Duration },
+    Reconfigure(Arc<Config>),
+    Listen { listening: Listening, done: std_mpsc::SyncSender<io::Result<()>> },
+    Serve { listener: u16, config: ServerConfig },
+    Close { listener: u16, grace: Duration, closed: mpsc::Sender<Infallible> },
 }
 
 struct Channels {
     commands: mpsc::UnboundedReceiver<Command>,
     ready: std_mpsc::SyncSender<io::Result<()>>,
 }
-
-/// The worker's thread.
-fn run(plan: Plan, shared: Shared, stats: Arc<WorkerStats>, channels: Channels) {
-    let slot = plan.slot;
-    let runtime = pin_to(plan.cpu).and_then(|()| tokio::runtime::Builder::new_current_thread().enable_all().build());
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(e) => {
-            let _ = channels.ready.send(Err(io::Error::new(e.kind(), format!("worker {slot}: {e}"))));
-            return;
-        }
-    };
-    LocalSet::new().block_on(&runtime, serve(plan, shared, stats, channels));
-}
-
-async fn serve(plan: Plan, shared: Shared, stats: Arc<WorkerStats>, mut channels: Channels) {
-    let edge = (plan.edge)();
-    let reception = Rc::new(Reception {
-        slot: plan.slot,
-        admission: Arc::clone(&shared.admission),
-        tables: Arc::clone(&shared.tables),
-        flows: Flows::new(plan.flows),
-        stats,
-        edge: edge.clone(),
-        draining: Cell::new(false),
-    });
-    let mut endpoints = Vec::new();
-    for (listener, socket, config) in plan.sockets {
-        match endpoint(&reception, &shared, listener, socket, config) {
-            Ok(endpoint) => endpoints.push(endpoint),
-            Err(e) => {
-                let _ = channels.ready.send(Err(e));
-                return;
-            }
-        }
-    }
-    for endpoint in &endpoints {
-        spawn_local(Rc::clone(&reception).accept(endpoint.clone()));
-    }
-    let _ = channels.ready.send(Ok(()));
-
-    // The agent keeps the other end for as long as it runs; without it there is nobody to serve for.
-    let Command::Stop { grace } = channels.commands.recv().await.unwrap_or(Command::Stop { grace: Duration::ZERO });
-    reception.draining.set(true);
-    let out_of_patience = async {
-        // Over when the grace is, or when the agent says it again.
-        let _ = timeout(grace, channels.commands.recv()).await;
-    };
-    stop(&endpoints, &edge, out_of_patience).await;
-    drop(shared.living);
-}
-
-/// The quinn endpoint of this worker on one listener.
-fn endpoint(
-    reception: &Reception,
-    shared: &Shared,
-    listener: u16,
-    socket: UdpSocket,
-    config: ServerConfig,
-) -> io::Result<Endpoint> {
-    let slot = reception.slot;
-    let ownership = Ownership {
-        slot,
-        listener,
-        placement: if shared.by_kernel { Placement::Kernel(slot) } else { Placement::Assignment },
-        tables: Arc::clone(&shared.tables),
-        inboxes: Arc::clone(&shared.inboxes),
-        stats: Arc::clone(&reception.stats),
-    };
-    let socket = SteeredSocket::new(socket, shared.inboxes.open(listener, slot), ownership)?;
-    let (tables, flows, lifetime) = (Arc::clone(&shared.tables), reception.flows.clone(), shared.cid_lifetime);
-    let reset_keys = ResetKeys(Arc::clone(tables.connection_ids()));
-    let mut endpoint_config = EndpointConfig::new(Arc::new(reset_keys));
-    endpoint_config.min_reset_interval(BETWEEN_RESETS);
-    endpoint_config
-        .cid_generator(move || Box::new(SteeredGenerator::new(Arc::clone(&tables), slot, flows.clone(), lifetime)));
-    Endpoint::new_with_abstract_socket(endpoint_config, Some(config), Arc::new(socket), Arc::new(TokioRuntime))
-}
-
-/// No new connections; those there are may finish what they are doing; then a proper close,
-/// never silence.
-async fn stop(endpoints: &[Endpoint], edge: &Edge, out_of_patience: impl Future<Output = ()>) {
-    edge.drain();
-    let idle = async {
-        for endpoint in endpoints {
-            endpoint.wait_idle().await;
-        }
-    };
-    tokio::select! {
-        () = idle => return,
-        () = out_of_patience => {}
-    }
-    for endpoint in endpoints {
-        endpoint.close(CLOSED, b"the server stops");
-    }
-    for endpoint in endpoints {
-        // Three probe timeouts of the slowest path: enough for the close to be repeated.
-        let _ = timeout(CLOSE_LINGERS, endpoint.wait_idle()).await;
-    }
-}
-
-fn pin_to(cpu: u32) -> io::Result<()> {
-    let mut set = CpuSet::new();
-    set.set(cpu as usize)?;
-    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
-}
-
-/// H3_NO_ERROR (RFC 9114 section 8.1), which raw QUIC clients see as an application error
-/// code like any other.
-const CLOSED: VarInt = VarInt::from_u32(0x100);
-/// No wait between stateless resets. After a restart each client of the last run has to learn
-/// at once that its connection is gone, and many ask in one batch. Who would flood us gains
-/// nothing: only a connection ID of this very slot is answered, with less than what asked.
-const BETWEEN_RESETS: Duration = Duration::ZERO;
-const CLOSE_LINGERS: Duration = Duration::from_secs(3);

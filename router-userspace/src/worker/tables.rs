@@ -14,7 +14,7 @@ use std::{
     },
 };
 
-use arc_swap::Guard;
+use arc_swap::{ArcSwap, Guard};
 use router_common::{
     connection_id::ConnectionId,
     frame::{Endpoint, Payload},
@@ -32,7 +32,7 @@ pub struct NodeTables {
     settings: Settings,
     connection_ids: Arc<ConnectionIds>,
     hash_seed: [u64; 2],
-    listeners: Vec<(ListenerKey, Listener)>,
+    listeners: ArcSwap<Vec<(ListenerKey, Listener)>>,
     slots: [AtomicU8; 256],
     assignment: RwLock<Arc<[Assigned]>>,
     first_flights: FirstFlights,
@@ -54,21 +54,22 @@ impl NodeTables {
             settings,
             connection_ids,
             hash_seed,
-            listeners: Vec::new(),
+            listeners: ArcSwap::default(),
             slots: array::from_fn(|_| AtomicU8::new(0)),
             assignment: RwLock::new(Arc::from([])),
             first_flights: FirstFlights::default(),
         }
     }
 
-    /// The same with these listeners.
-    pub fn with_listeners(self, listeners: Vec<(ListenerKey, Listener)>) -> Self {
-        Self { listeners, ..self }
+    /// Brings these listeners into force.
+    pub fn set_listeners(&self, listeners: Vec<(ListenerKey, Listener)>) {
+        self.listeners.store(Arc::new(listeners));
     }
 
     /// The listener for a destination, by exact address or by wildcard.
     pub fn listener(&self, destination: &Endpoint) -> Option<Listener> {
-        let find = |key| self.listeners.iter().find(|(k, _)| *k == key).map(|&(_, listener)| listener);
+        let listeners = self.listeners.load();
+        let find = |key| listeners.iter().find(|(k, _)| *k == key).map(|&(_, listener)| listener);
         find(ListenerKey::exact(destination)).or_else(|| find(ListenerKey::wildcard(destination)))
     }
 

@@ -60,13 +60,14 @@ impl OpenError {
     }
 }
 
-/// Opens `count` sockets on `address`, one for each worker, in one reuseport group.
+/// Opens `count` sockets on `address`, one for each worker, in one reuseport group, in which
+/// those with the inodes `known` may be already.
 ///
 /// # Errors
 /// If the address cannot be bound, or if somebody else is in the group.
-pub fn open(address: SocketAddr, count: usize) -> Result<Vec<UdpSocket>, OpenError> {
+pub fn open(address: SocketAddr, count: usize, known: &[u64]) -> Result<Vec<UdpSocket>, OpenError> {
     let sockets = (0..count).map(|_| open_one(address)).collect::<Result<Vec<_>, _>>()?;
-    refuse_foreign(address, &sockets)?;
+    refuse_foreign(address, &sockets, known)?;
     Ok(sockets)
 }
 
@@ -113,8 +114,8 @@ pub fn drops() -> HashMap<u64, u64> {
     bound_sockets().map(|bound| (bound.inode, bound.drops)).collect()
 }
 
-fn refuse_foreign(address: SocketAddr, ours: &[UdpSocket]) -> Result<(), OpenError> {
-    let ours: Vec<_> = ours.iter().filter_map(inode).collect();
+fn refuse_foreign(address: SocketAddr, ours: &[UdpSocket], known: &[u64]) -> Result<(), OpenError> {
+    let ours: Vec<_> = ours.iter().filter_map(inode).chain(known.iter().copied()).collect();
     let foreign = bound_sockets().find(|bound| bound.address == address && !ours.contains(&bound.inode));
     match foreign {
         Some(bound) => Err(OpenError::Foreign { address, inode: bound.inode, owner: owner(bound.inode) }),
@@ -196,16 +197,18 @@ mod tests {
     fn a_foreign_socket_in_the_group_is_named() {
         let foreign = open_one("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = foreign.local_addr().unwrap();
-        let error = open(address, 2).unwrap_err();
+        let error = open(address, 2, &[]).unwrap_err();
         let text = error.to_string();
         assert!(text.contains(&format!("process {}", std::process::id())), "{text}");
-        assert!(text.contains(&inode(&foreign).unwrap().to_string()), "{text}");
+        let known = inode(&foreign).unwrap();
+        assert!(text.contains(&known.to_string()), "{text}");
+        assert_eq!(open(address, 2, &[known]).unwrap().len(), 2);
     }
 
     #[test]
     fn a_port_in_use_is_named() {
         let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
-        assert!(matches!(open(address, 1), Err(OpenError::InUse(a)) if a == address));
+        assert!(matches!(open(address, 1, &[]), Err(OpenError::InUse(a)) if a == address));
     }
 }

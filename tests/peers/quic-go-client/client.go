@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
 )
 
 // client is what all connections of a run have in common.
@@ -71,6 +73,9 @@ func (cl *client) connect() error {
 		}
 		defer way.close()
 	}
+	if cl.o.follow {
+		return cl.follow(ctx, way)
+	}
 	dial := way.first.Dial
 	if cl.o.resume {
 		dial = way.first.DialEarly
@@ -104,12 +109,46 @@ func (cl *client) connect() error {
 	return nil
 }
 
+// follow makes all requests of a connection, and goes on with another one where the server asks
+// for that (GOAWAY), as clients do that pool their connections.
+func (cl *client) follow(ctx context.Context, way *route) error {
+	dials := 0
+	pool := &http3.Transport{TLSClientConfig: cl.tls, QUICConfig: cl.quic, DisableCompression: true}
+	pool.Dial = func(ctx context.Context, _ string, secure *tls.Config, config *quic.Config) (*quic.Conn, error) {
+		begun := time.Now()
+		conn, err := way.first.DialEarly(ctx, cl.target, secure, config)
+		if err == nil && dials == 0 {
+			cl.tally.connected(time.Since(begun))
+		}
+		if dials++; err != nil {
+			cl.tally.refused()
+		}
+		return conn, err
+	}
+	defer pool.Close()
+	return cl.repeat(cl.requester(ctx, func(r *http.Request) (*http.Response, error) {
+		for {
+			response, err := pool.RoundTrip(r)
+			var refused *http3.Error
+			if errors.As(err, &refused) && refused.ErrorCode == http3.ErrCodeRequestRejected {
+				continue // nothing was done for it (RFC 9114, section 4.1.1)
+			}
+			return response, err
+		}
+	}, &journey{}), &journey{}, ctx)
+}
+
 // work makes all requests, or streams, of a connection.
 func (cl *client) work(ctx context.Context, conn *quic.Conn, trip *journey) error {
-	one := cl.requester(ctx, conn, trip)
 	if cl.o.verb == "echo" {
-		one = func() (int64, error) { return echoOnce(ctx, conn, cl.o.size, trip) }
+		return cl.repeat(func() (int64, error) { return echoOnce(ctx, conn, cl.o.size, trip) }, trip, ctx)
 	}
+	h3 := (&http3.Transport{DisableCompression: true}).NewClientConn(conn)
+	return cl.repeat(cl.requester(ctx, h3.RoundTrip, trip), trip, ctx)
+}
+
+// repeat does one thing as often as the flags say.
+func (cl *client) repeat(one func() (int64, error), trip *journey, ctx context.Context) error {
 	par := max(1, cl.o.par)
 	for done := 0; done < cl.o.expected(); done += par {
 		if cl.o.moves() && cl.o.rebindAt == 0 && done >= cl.o.expected()/2 {

@@ -28,7 +28,7 @@ type options struct {
 	verb, url, addr, sni, alpn, ca      string
 	connections, atOnce, requests, par  int
 	streams, size, post                 int
-	rebind, migrate, shared             bool
+	rebind, migrate, shared, follow     bool
 	rebindAt, expectSize                int64
 	local, rebindTo                     string
 	resume, v2, classic                 bool
@@ -81,6 +81,7 @@ func parse(verb string, arguments []string) *options {
 	f.DurationVar(&o.keepAlive, "keepalive", 100*time.Millisecond, "with -rebind: send a PING after so long a silence")
 	f.StringVar(&o.local, "local", "", "the local IP address, or address and port")
 	f.StringVar(&o.rebindTo, "rebind-to", "", "the local IP address after the move")
+	f.BoolVar(&o.follow, "follow", false, "get: when the server says GOAWAY, go on with another connection")
 	f.BoolVar(&o.shared, "shared", false, "all connections through one UDP socket")
 	f.BoolVar(&o.resume, "resume", false, "share TLS sessions and tokens between connections, try 0-RTT")
 	f.BoolVar(&o.v2, "v2", false, "QUIC version 2")

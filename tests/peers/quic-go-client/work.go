@@ -17,19 +17,17 @@ import (
 	"github.com/quic-go/quic-go/http3"
 )
 
-// requester makes HTTP/3 requests on a connection; each answers how many bytes came and whether
+// requester makes HTTP/3 requests; each answers how many bytes came and whether
 // they were right.
-func (cl *client) requester(ctx context.Context, conn *quic.Conn, trip *journey) func() (int64, error) {
-	if cl.o.verb != "get" {
-		return nil
-	}
-	h3 := (&http3.Transport{DisableCompression: true}).NewClientConn(conn)
+func (cl *client) requester(
+	ctx context.Context, roundTrip func(*http.Request) (*http.Response, error), trip *journey,
+) func() (int64, error) {
 	return func() (int64, error) {
 		request, err := cl.request(ctx, trip)
 		if err != nil {
 			return 0, err
 		}
-		response, err := h3.RoundTrip(request)
+		response, err := roundTrip(request)
 		if err != nil {
 			return 0, err
 		}

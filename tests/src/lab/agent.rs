@@ -43,6 +43,11 @@ impl Agent {
         &self.control
     }
 
+    /// SIGHUP: it reads its configuration again.
+    pub fn hang_up(&self) -> Result<()> {
+        self.program().signal(Signal::SIGHUP)
+    }
+
     /// SIGKILL: it gets no chance to clean up.
     pub fn kill(mut self) -> Result<()> {
         let program = self.program.take().context("it runs")?;
@@ -112,7 +117,7 @@ pub fn binary() -> Result<PathBuf> {
 }
 
 fn command(namespace: &Namespace, home: &Home, config: &str, under: &[&str]) -> Result<Command> {
-    let file = home.write("config.toml", config)?;
+    let file = home.write(CONFIG, config)?;
     let mut words: Vec<OsString> = under.iter().map(OsString::from).collect();
     words.push(binary()?.into());
     let mut command = namespace.command(&words[0]);
@@ -121,6 +126,8 @@ fn command(namespace: &Namespace, home: &Home, config: &str, under: &[&str]) -> 
     Ok(command)
 }
 
+/// The configuration's file in a laboratory's home.
+pub(super) const CONFIG: &str = "config.toml";
 /// How long the agent may take to be ready.
 const START: Duration = Duration::from_secs(20);
 /// How long it may take to end when asked to.

@@ -12,8 +12,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use router_userspace::agent::api::{
-    CidConfiguration, CidConfigurations, Counters, DecodedCid, ExplainRequest, Explanation, Failure, Flows, Status,
-    Workers,
+    CidConfiguration, CidConfigurations, Counters, DecodedCid, ExplainRequest, Explanation, Failure, Flows, Reloaded,
+    Status, Workers,
 };
 use serde::de::DeserializeOwned;
 
@@ -73,6 +73,16 @@ impl Control {
     /// `POST /v1/workers/SLOT/drain`
     pub fn drain(&self, slot: u8) -> Result<Workers> {
         self.call("POST", &format!("/v1/workers/{slot}/drain"), "")
+    }
+
+    /// `POST /v1/workers/SLOT/undrain`
+    pub fn undrain(&self, slot: u8) -> Result<Workers> {
+        self.call("POST", &format!("/v1/workers/{slot}/undrain"), "")
+    }
+
+    /// `POST /v1/reload`: what has changed, one sentence each.
+    pub fn reload(&self) -> Result<Vec<String>> {
+        Ok(self.call::<Reloaded>("POST", "/v1/reload", "")?.changes)
     }
 
     /// `POST /v1/explain`

@@ -162,9 +162,28 @@ impl Running {
         Ok(())
     }
 
+    /// Changes the configuration, and has the running agent read it again; what has changed, one
+    /// sentence each. If it is refused, the configuration here is as before; the file is not.
+    pub fn reload(&mut self, change: impl FnOnce(&mut AgentConfig)) -> Result<Vec<String>> {
+        let before = self.config.clone();
+        self.rewrite(change)?;
+        self.control().reload().inspect_err(|_| self.config = before)
+    }
+
+    /// Changes the configuration and its file. The running agent is not told.
+    pub fn rewrite(&mut self, change: impl FnOnce(&mut AgentConfig)) -> Result<()> {
+        change(&mut self.config);
+        self.home.write(agent::CONFIG, &self.config_text()).map(drop)
+    }
+
     /// Changes the configuration with which the agent is started the next time.
     pub fn reconfigure(&mut self, change: impl FnOnce(&mut AgentConfig)) {
         change(&mut self.config);
+    }
+
+    /// The running agent.
+    pub fn agent(&self) -> Result<&Agent> {
+        self.agent.as_ref().context("no agent runs in this laboratory")
     }
 
     /// Takes the agent out, to end it in some way.

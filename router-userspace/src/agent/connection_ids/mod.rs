@@ -14,7 +14,7 @@
 mod book;
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::BTreeMap,
     path::PathBuf,
     sync::Arc,
@@ -46,7 +46,8 @@ struct Plan {
     shape: Shape,
     key_file: Option<PathBuf>,
     lifetime: Duration,
-    idle_timeout: Duration,
+    /// The longest that a connection may be silent, whenever it began.
+    idle_timeout: Cell<Duration>,
 }
 
 /// How a configuration is used, as far as the agent has seen.
@@ -194,6 +195,11 @@ impl CidRotation {
         *last = trouble;
     }
 
+    /// New connections may be silent for so long; those there are keep their own idle timeout.
+    pub(super) fn silence_lasts(&self, idle_timeout: Duration) {
+        self.plan.idle_timeout.set(self.plan.idle_timeout.get().max(idle_timeout));
+    }
+
     /// What is wrong, in one sentence.
     pub(super) fn trouble(&self) -> Option<String> {
         self.trouble.borrow().clone()
@@ -244,7 +250,7 @@ impl CidRotation {
     }
 
     fn out_of_use(&self) -> Vec<Arc<Configuration>> {
-        let Plan { lifetime, idle_timeout, .. } = self.plan;
+        let (lifetime, idle_timeout) = (self.plan.lifetime, self.plan.idle_timeout.get());
         let uses = self.uses.borrow();
         let is_over = |configuration: &&Arc<Configuration>| {
             let Some(used) = uses.get(&configuration.era()) else { return false };
@@ -286,7 +292,7 @@ impl Plan {
             shape: Shape { length: plan.length, describes_length: plan.describe_length, identity, key_from },
             key_file,
             lifetime: plan.lifetime,
-            idle_timeout: config.limits.idle_timeout,
+            idle_timeout: Cell::new(config.limits.idle_timeout),
         }
     }
 

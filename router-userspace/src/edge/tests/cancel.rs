@@ -4,7 +4,8 @@ use std::{io::ErrorKind, net::SocketAddr};
 
 use bytes::Bytes;
 use h3::error::{Code, StreamError};
-use quinn::{ReadError, ReadToEndError, VarInt};
+use http::Request;
+use quinn::{ConnectionError, ReadError, ReadToEndError, VarInt};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -204,7 +205,7 @@ async fn a_body_in_the_smallest_frames_is_taken_whole() {
 }
 
 #[tokio::test]
-async fn draining_finishes_what_was_begun_and_takes_nothing_new() {
+async fn draining_finishes_what_was_begun_and_asks_the_client_to_go() {
     let (origin, begun) = patient().await;
     let lab = Lab::new(&proxy_to(origin).replace("[[route]]", "[[route]]\nhost = \"localhost\""));
     let mut client = lab.http3().await;
@@ -213,31 +214,87 @@ async fn draining_finishes_what_was_begun_and_takes_nothing_new() {
     stream.finish().await.unwrap();
     let mut upstream = begun.await.unwrap();
 
-    lab.edge.drain();
-    let error = (&mut idle.closed).await.unwrap();
-    assert!(error.is_h3_no_error(), "who has nothing in flight is let go at once: {error}");
-
-    // Requests that cross the GOAWAY are served for a while, then rejected; never just dropped.
-    loop {
-        let (mut send, mut recv) = client.quic.open_bi().await.unwrap();
-        send.write_all(&head(GET)).await.unwrap();
-        send.finish().unwrap();
-        match recv.read_to_end(1000).await {
-            Ok(answer) => assert!(answer.ends_with(b"404 no route leads there\n"), "{}", answer.escape_ascii()),
-            Err(ReadToEndError::Read(ReadError::Reset(code))) => {
-                assert_eq!(code.into_inner(), Code::H3_REQUEST_REJECTED.value());
-                break;
-            }
-            Err(other) => panic!("{other}"),
-        }
-    }
-    let more = client.requests.send_request(request("GET", "/")).await;
-    assert!(more.is_err(), "the client was told to go elsewhere");
+    lab.drain.begin();
+    // Who comes late with a first request is served as well.
+    let elsewhere = Request::get("https://elsewhere/").body(()).unwrap();
+    let mut late = idle.requests.send_request(elsewhere).await.unwrap();
+    late.finish().await.unwrap();
+    assert_eq!(late.recv_response().await.unwrap().status(), 404);
+    // And who does not listen: the GOAWAY names no request.
+    let (mut send, mut recv) = client.quic.open_bi().await.unwrap();
+    send.write_all(&head(GET)).await.unwrap();
+    send.finish().unwrap();
+    let answer = recv.read_to_end(1000).await.unwrap();
+    assert!(answer.ends_with(b"404 no route leads there\n"), "{}", answer.escape_ascii());
 
     upstream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n").await.unwrap();
     assert_eq!(stream.recv_response().await.unwrap().status(), 200);
     upstream.write_all(b"whole").await.unwrap();
     assert_eq!(read(&mut stream).await.unwrap(), b"whole");
-    let error = client.closed.await.unwrap();
-    assert!(error.is_h3_no_error(), "closed by the edge once all is served and quiet: {error}");
+    for mut client in [client, idle] {
+        let more = client.requests.send_request(request("GET", "/")).await;
+        assert!(more.is_err(), "the client was told to go elsewhere");
+        let error = client.closed.await.unwrap();
+        assert!(error.is_h3_no_error(), "closed by the edge once all is served and quiet: {error}");
+    }
+}
+
+/// The last GOAWAY names the first request that will not be served, and that one is rejected.
+#[tokio::test]
+async fn a_request_that_crosses_the_last_goaway_is_rejected() {
+    let lab = Lab::new("");
+    let client = lab.connect("h3").await;
+    let ask = async || {
+        let (mut send, mut recv) = client.open_bi().await.unwrap();
+        send.write_all(&head(GET)).await.unwrap();
+        send.finish().unwrap();
+        recv.read_to_end(10_000).await
+    };
+    let mut control = client.accept_uni().await.unwrap();
+    ask().await.unwrap();
+    lab.drain.begin();
+    let (mut goaways, mut octets) = (Vec::new(), Vec::new());
+    while goaways.len() < 2 {
+        octets.extend(control.read_chunk(1000, true).await.unwrap().unwrap().bytes);
+        goaways = self::goaways(&octets);
+    }
+    // On stream 0 was the request that was served; 4 is the next.
+    assert!(goaways[0] > 1 << 32, "{goaways:?}");
+    assert_eq!(goaways[1], 4, "{goaways:?}");
+    match ask().await {
+        Err(ReadToEndError::Read(ReadError::Reset(code))) => {
+            assert_eq!(code.into_inner(), Code::H3_REQUEST_REJECTED.value());
+        }
+        other => panic!("{other:?}"),
+    }
+    let closed = client.closed().await;
+    assert!(
+        matches!(&closed, ConnectionError::ApplicationClosed(close)
+        if close.error_code.into_inner() == Code::H3_NO_ERROR.value()),
+        "{closed:?}"
+    );
+}
+
+/// What the GOAWAY frames on a control stream name (RFC 9114 sections 6.2.1 and 7.2.6).
+fn goaways(mut octets: &[u8]) -> Vec<u64> {
+    let octets = &mut octets;
+    assert_eq!(varint(octets), Some(0), "the control stream");
+    let mut named = Vec::new();
+    while let (Some(frame), Some(length)) = (varint(octets), varint(octets)) {
+        let Some((mut content, rest)) = octets.split_at_checked(length as usize) else { break };
+        if frame == 7 {
+            named.extend(varint(&mut content));
+        }
+        *octets = rest;
+    }
+    named
+}
+
+/// RFC 9000 section 16.
+fn varint(octets: &mut &[u8]) -> Option<u64> {
+    let length = 1 << (octets.first()? >> 6);
+    let (number, rest) = octets.split_at_checked(length)?;
+    *octets = rest;
+    let number = number.iter().fold(0, |number, &octet| number << 8 | u64::from(octet));
+    Some(number & (u64::MAX >> (66 - 8 * length)))
 }

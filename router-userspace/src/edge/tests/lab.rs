@@ -20,7 +20,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
     config::Config,
-    edge::{Edge, ServedBy, tickets::Tickets, tls},
+    edge::{Drain, Edge, ServedBy, tickets::Tickets, tls},
 };
 
 /// Octets that quinn may hold for a client that doesn't read.
@@ -28,7 +28,7 @@ pub(super) const SEND_WINDOW: u64 = 512 * 1024;
 
 /// An edge that serves whoever connects.
 pub(super) struct Lab {
-    pub(super) edge: Edge,
+    pub(super) drain: Arc<Drain>,
     address: SocketAddr,
     client: Endpoint,
 }
@@ -46,19 +46,20 @@ impl Lab {
         server.transport_config(Arc::new(transport));
         let server = Endpoint::server(server, "127.0.0.1:0".parse().unwrap()).unwrap();
         let address = server.local_addr().unwrap();
-        let serving = edge.clone();
+        let drain = Arc::<Drain>::default();
+        let (serving, word) = (edge, drain.clone());
         tokio::spawn(async move {
             while let Some(incoming) = server.accept().await {
-                let edge = serving.clone();
+                let (edge, draining) = (serving.clone(), word.hear());
                 tokio::spawn(async move {
                     if let Ok(connection) = incoming.await {
-                        edge.serve(connection).await;
+                        edge.serve(connection, draining).await;
                     }
                 });
             }
         });
         let client = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-        Self { edge, address, client }
+        Self { drain, address, client }
     }
 
     pub(super) async fn connect(&self, alpn: &str) -> quinn::Connection {

@@ -90,6 +90,11 @@ impl<'lab> QuicGo<'lab> {
         self.flag("migrate").option("rebind-at", octets)
     }
 
+    /// When the router asks for it (GOAWAY), each goes on with another connection.
+    pub fn following(self) -> Self {
+        self.flag("follow")
+    }
+
     /// After its last request each connection stays open so long.
     pub fn holding(self, time: Duration) -> Self {
         self.option("hold", format!("{}ms", time.as_millis()))

@@ -1,0 +1,34 @@
+//! What workers counted that have ended: sums over all workers go on from there.
+
+use router_common::connection_id::ROTATIONS;
+
+use super::{answers::add, api::Totals};
+use crate::worker::Worker;
+
+/// The sums of workers that are gone.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Departed {
+    totals: Totals,
+    by_rotation: [u64; ROTATIONS as usize],
+}
+
+impl Departed {
+    /// Takes over what `worker` has counted. It has nothing open any more.
+    pub(super) fn add(&mut self, worker: &Worker) {
+        let totals = worker.stats().totals();
+        self.totals = add(self.totals, Totals { connections_now: 0, handshakes_now: 0, ..totals });
+        for (rotation, sum) in (0..).zip(&mut self.by_rotation) {
+            *sum += worker.stats().of_rotation(rotation);
+        }
+    }
+
+    /// All sums.
+    pub(super) fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// Datagrams that the configurations of `rotation` decoded.
+    pub(super) fn of_rotation(&self, rotation: u8) -> u64 {
+        self.by_rotation.get(usize::from(rotation)).copied().unwrap_or(0)
+    }
+}

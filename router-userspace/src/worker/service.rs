@@ -1,0 +1,238 @@
+//! What runs on a worker's thread: its endpoints, and what the agent tells it.
+
+use std::{collections::BTreeMap, io, rc::Rc, sync::Arc};
+
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    unistd::Pid,
+};
+use quinn::{Endpoint, EndpointConfig, TokioRuntime};
+use tokio::{
+    task::{LocalSet, spawn_local},
+    time::{Duration, Instant, sleep, sleep_until, timeout},
+};
+
+use super::{
+    Channels, Command, Listening, Placement, Plan, Shared,
+    accept::{CLOSED, Door, Reception},
+    connection_ids::ResetKeys,
+    flows::Flows,
+    generator::SteeredGenerator,
+    socket::{Ownership, SteeredSocket},
+    stats::WorkerStats,
+};
+use crate::edge::Drain;
+
+/// The worker's thread.
+pub(super) fn run(plan: Plan, shared: Shared, stats: Arc<WorkerStats>, channels: Channels) {
+    let slot = plan.slot;
+    let runtime = pin_to(plan.cpu).and_then(|()| tokio::runtime::Builder::new_current_thread().enable_all().build());
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            let _ = channels.ready.send(Err(io::Error::new(e.kind(), format!("worker {slot}: {e}"))));
+            return;
+        }
+    };
+    LocalSet::new().block_on(&runtime, serve(plan, shared, stats, channels));
+}
+
+async fn serve(plan: Plan, shared: Shared, stats: Arc<WorkerStats>, mut channels: Channels) {
+    let reception = Rc::new(Reception {
+        slot: plan.slot,
+        admission: Arc::clone(&shared.admission),
+        tables: Arc::clone(&shared.tables),
+        flows: Flows::new(plan.flows),
+        stats,
+        edge: (plan.edge)(),
+    });
+    let mut service = Service { reception, shared, listeners: BTreeMap::new(), drains_until: None };
+    for listening in plan.sockets {
+        if let Err(e) = service.listen(listening) {
+            let _ = channels.ready.send(Err(e));
+            return;
+        }
+    }
+    let _ = channels.ready.send(Ok(()));
+
+    let (grace, refusing) = loop {
+        let deadline = service.drains_until;
+        tokio::select! {
+            biased;
+            command = channels.commands.recv() => match command {
+                Some(Command::Leave { grace }) => break (grace, false),
+                Some(Command::Stop { grace }) => break (grace, true),
+                Some(other) => service.obey(other),
+                // The agent keeps the other end for as long as it runs; without it there is nobody to serve for.
+                None => break (Duration::ZERO, true),
+            },
+            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                service.drains_until = None;
+                service.each_drain(Drain::end);
+            }
+        }
+    };
+    let out_of_patience = async {
+        // Over when the grace is, or when the agent says it again.
+        let _ = timeout(grace, async {
+            while !matches!(channels.commands.recv().await, None | Some(Command::Stop { .. })) {}
+        })
+        .await;
+    };
+    match refusing {
+        true => service.stop(out_of_patience).await,
+        false => service.leave(out_of_patience).await,
+    }
+    drop(service.shared.living);
+}
+
+/// A worker at work.
+struct Service {
+    reception: Rc<Reception>,
+    shared: Shared,
+    listeners: BTreeMap<u16, Open>,
+    drains_until: Option<Instant>,
+}
+
+/// An endpoint, and the way in to it.
+struct Open {
+    endpoint: Endpoint,
+    door: Rc<Door>,
+}
+
+impl Service {
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Reconfigure(config) => self.reception.edge.reconfigure(&config),
+            Command::Listen { listening, done } => {
+                // The agent waits for it.
+                let _ = done.send(self.listen(listening));
+            }
+            Command::Serve { listener, config } => {
+                if let Some(open) = self.listeners.get(&listener) {
+                    open.endpoint.set_server_config(Some(config));
+                }
+            }
+            Command::Close { listener, grace, closed } => {
+                if let Some(open) = self.listeners.remove(&listener) {
+                    spawn_local(async move {
+                        open.door.shut();
+                        close(&[&open.endpoint], idle(&[&open.endpoint]), sleep(grace)).await;
+                        drop(closed);
+                    });
+                }
+            }
+            Command::Drain { grace } => {
+                self.drains_until = Some(Instant::now() + grace);
+                self.each_drain(Drain::begin);
+            }
+            Command::Undrain => {
+                self.drains_until = None;
+                self.each_drain(Drain::cancel);
+            }
+            // They end the loop that this is called from.
+            Command::Leave { .. } | Command::Stop { .. } => {}
+        }
+    }
+
+    fn listen(&mut self, listening: Listening) -> io::Result<()> {
+        let (listener, door) = (listening.listener, Rc::<Door>::default());
+        if self.drains_until.is_some() {
+            door.drain.begin();
+        }
+        let endpoint = self.endpoint(listening)?;
+        spawn_local(Rc::clone(&self.reception).accept(endpoint.clone(), Rc::clone(&door)));
+        self.listeners.insert(listener, Open { endpoint, door });
+        Ok(())
+    }
+
+    fn endpoint(&self, Listening { listener, socket, config }: Listening) -> io::Result<Endpoint> {
+        let (shared, slot) = (&self.shared, self.reception.slot);
+        let ownership = Ownership {
+            slot,
+            listener,
+            placement: if shared.by_kernel { Placement::Kernel(slot) } else { Placement::Assignment },
+            tables: Arc::clone(&shared.tables),
+            inboxes: Arc::clone(&shared.inboxes),
+            stats: Arc::clone(&self.reception.stats),
+        };
+        let socket = SteeredSocket::new(socket, shared.inboxes.open(listener, slot), ownership)?;
+        let (tables, lifetime) = (Arc::clone(&shared.tables), shared.cid_lifetime);
+        let flows = self.reception.flows.clone();
+        let reset_keys = ResetKeys(Arc::clone(tables.connection_ids()));
+        let mut endpoint_config = EndpointConfig::new(Arc::new(reset_keys));
+        endpoint_config.min_reset_interval(BETWEEN_RESETS);
+        endpoint_config
+            .cid_generator(move || Box::new(SteeredGenerator::new(Arc::clone(&tables), slot, flows.clone(), lifetime)));
+        Endpoint::new_with_abstract_socket(endpoint_config, Some(config), Arc::new(socket), Arc::new(TokioRuntime))
+    }
+
+    fn each_drain(&self, act: impl Fn(&Drain)) {
+        self.listeners.values().for_each(|open| act(&open.door.drain));
+    }
+
+    fn endpoints(&self) -> Vec<&Endpoint> {
+        self.listeners.values().map(|open| &open.endpoint).collect()
+    }
+
+    /// Ends, new connections being refused: nobody else is there for them.
+    async fn stop(&self, out_of_patience: impl Future<Output = ()>) {
+        self.listeners.values().for_each(|open| open.door.shut());
+        let endpoints = self.endpoints();
+        close(&endpoints, idle(&endpoints), out_of_patience).await;
+    }
+
+    /// Ends when nothing is left. Others get the new connections; those that were on their way
+    /// here are taken in.
+    async fn leave(&self, out_of_patience: impl Future<Output = ()>) {
+        self.each_drain(Drain::begin);
+        let endpoints = self.endpoints();
+        let left = async {
+            loop {
+                sleep(ON_THEIR_WAY).await;
+                idle(&endpoints).await;
+                if endpoints.iter().all(|endpoint| endpoint.open_connections() == 0) {
+                    return;
+                }
+            }
+        };
+        close(&endpoints, left, out_of_patience).await;
+    }
+}
+
+async fn idle(endpoints: &[&Endpoint]) {
+    for endpoint in endpoints {
+        endpoint.wait_idle().await;
+    }
+}
+
+/// Those there are may finish what they are doing; then a proper close, never silence.
+async fn close(endpoints: &[&Endpoint], done: impl Future<Output = ()>, out_of_patience: impl Future<Output = ()>) {
+    tokio::select! {
+        () = done => {}
+        () = out_of_patience => {}
+    }
+    // Also where nobody is left: it ends the accept loop, and the socket with it.
+    for endpoint in endpoints {
+        endpoint.close(CLOSED, b"the server stops");
+    }
+    for endpoint in endpoints {
+        // Three probe timeouts of the slowest path: enough for the close to be repeated.
+        let _ = timeout(CLOSE_LINGERS, endpoint.wait_idle()).await;
+    }
+}
+
+fn pin_to(cpu: u32) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(cpu as usize)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
+}
+
+/// No wait between stateless resets. After a restart each client of the last run has to learn
+/// at once that its connection is gone, and many ask in one batch. Who would flood us gains
+/// nothing: only a connection ID of this very slot is answered, with less than what asked.
+const BETWEEN_RESETS: Duration = Duration::ZERO;
+/// How long packets may be on their way to a worker that the assignment no longer names: in
+/// the queues of a busy host.
+const ON_THEIR_WAY: Duration = Duration::from_millis(500);
+const CLOSE_LINGERS: Duration = Duration::from_secs(3);

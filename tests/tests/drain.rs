@@ -1,0 +1,115 @@
+//! Does a slot that is drained get nothing new, do its clients go without losing anything, and is
+//! whoever stays told when the time is over?
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use router_tests::lab::{Lab, Running, peers::Clients};
+use router_userspace::agent::api::Worker;
+
+#[test]
+fn clients_that_listen_lose_nothing() -> Result<()> {
+    let lab = Lab::new().set("drain_timeout", "\"40s\"").start()?;
+    let get = || lab.quic_go().get("/bytes/20000").following();
+    let clients = get().connections(60).requests(100).pausing(SHORT).start()?;
+    let slow = get().connections(60).requests(8).pausing(Duration::from_secs(1)).start()?;
+    await_accepted(&lab, &[&clients, &slow], 120)?;
+    let before = worker(&lab, 2)?;
+    assert!(before.totals.connections_now > 10, "{before:?}");
+    lab.cli(&["workers", "drain", "2"])?.succeeded()?;
+    let during = worker(&lab, 2)?;
+    assert_eq!((during.state.as_str(), during.totals.accepted), ("draining", before.totals.accepted));
+    assert!(during.seconds_left.is_some_and(|left| (35..40).contains(&left)), "{during:?}");
+    // Long before anybody has to.
+    await_worker(&lab, 2, |worker| worker.totals.connections_now == 0)?;
+    assert!(worker(&lab, 2)?.seconds_left.is_some_and(|left| left > 20));
+    clients.succeed()?;
+    slow.succeed()?;
+    lab.quic_go().get("/bytes/1000").connections(100).succeed()?;
+    assert_eq!(worker(&lab, 2)?.totals.accepted, before.totals.accepted, "the drained slot got new connections");
+
+    lab.cli(&["workers", "undrain", "2"])?.succeeded()?;
+    lab.quic_go().get("/bytes/1000").connections(100).succeed()?;
+    let after = worker(&lab, 2)?;
+    assert!(after.totals.accepted > before.totals.accepted, "the slot got nothing again");
+    assert_eq!((after.state.as_str(), after.seconds_left), ("active", None));
+    lab.expect_no_packet_lost()
+}
+
+#[test]
+fn who_stays_is_closed_when_the_time_is_over() -> Result<()> {
+    let lab = Lab::new().start()?;
+    let raw = lab.quic_go().echo(1_000).connections(40).requests(200).pausing(SHORT).start()?;
+    let deaf = lab.quic_go().get("/bytes/1000").connections(40).requests(200).pausing(SHORT).start()?;
+    await_accepted(&lab, &[&raw, &deaf], 80)?;
+    let staying = worker(&lab, 1)?.totals.connections_now;
+    assert!(staying > 5, "{staying}");
+    lab.cli(&["workers", "drain", "1", "--timeout", "1s"])?.succeeded()?;
+    await_worker(&lab, 1, |worker| worker.seconds_left == Some(0) && worker.totals.connections_now == 0)?;
+    let (raw, deaf) = (raw.finish()?, deaf.finish()?);
+    // Everybody of the slot was told, and nobody else.
+    let told = |error: &str| error.contains("0x100") || error.contains("H3_NO_ERROR") || error.contains("GOAWAY");
+    for summary in [&raw, &deaf] {
+        assert!(summary.errors.keys().all(|error| told(error)), "{summary:?}");
+        assert_eq!(summary.connections_ok, 40, "{summary:?}");
+    }
+    let lost: u64 = raw.errors.values().chain(deaf.errors.values()).sum();
+    assert_eq!(lost, staying, "{raw:?} {deaf:?}");
+    lab.expect_no_packet_lost()
+}
+
+#[test]
+fn undrained_in_time_everybody_stays() -> Result<()> {
+    let lab = Lab::new().start()?;
+    let streams = lab.quic_go().echo(1_000).connections(40).requests(150).pausing(SHORT).start()?;
+    await_accepted(&lab, &[&streams], 40)?;
+    lab.cli(&["workers", "drain", "1", "--timeout", "1500ms"])?.succeeded()?;
+    lab.cli(&["workers", "undrain", "1"])?.succeeded()?;
+    streams.succeed()?;
+    lab.expect_no_packet_lost()
+}
+
+#[test]
+fn what_makes_no_sense() -> Result<()> {
+    let lab = Lab::new().workers(2).start()?;
+    let refused = |arguments: &[&str], code: i32, says: &str| -> Result<()> {
+        let refused = lab.cli(&[&["workers"], arguments].concat())?;
+        ensure!(refused.status.code() == Some(code) && refused.stderr.contains(says), "{arguments:?}: {refused:?}");
+        Ok(())
+    };
+    refused(&["drain", "7"], 1, "slot 7: no worker is there")?;
+    refused(&["drain", "0", "--timeout", "soon"], 2, "\"soon\" is not a duration")?;
+    lab.cli(&["workers", "drain", "0"])?.succeeded()?;
+    refused(&["drain", "1"], 1, "slot 1: it is the last active one")?;
+    lab.quic_go().get("/bytes/1000").connections(20).succeed()?;
+    assert_eq!(worker(&lab, 1)?.totals.accepted, 20);
+    Ok(())
+}
+
+fn worker(lab: &Running, slot: u8) -> Result<Worker> {
+    let workers = lab.control().workers()?.workers;
+    workers.into_iter().find(|worker| worker.slot == slot).context("no such worker")
+}
+
+fn await_worker(lab: &Running, slot: u8, is_so: impl Fn(&Worker) -> bool) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let worker = worker(lab, slot)?;
+        if is_so(&worker) {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "not after 20 seconds: {worker:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn await_accepted(lab: &Running, clients: &[&Clients], count: u64) -> Result<()> {
+    while lab.control().status()?.totals.accepted < count {
+        for clients in clients {
+            ensure!(!clients.ends_within(Duration::from_millis(5)), "the clients ended too soon");
+        }
+    }
+    Ok(())
+}
+
+const SHORT: Duration = Duration::from_millis(20);

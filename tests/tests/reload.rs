@@ -1,0 +1,408 @@
+//! Does a changed configuration come into force while everything runs, without touching anybody
+//! whom it does not concern?
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use router_tests::{
+    bpftool,
+    lab::{
+        AgentConfig, Lab, PORT, Running, UPSTREAM4, UPSTREAM6,
+        peers::{Clients, QuicGo},
+        run,
+    },
+};
+use router_userspace::agent::api::{Status, Worker};
+
+/// What has begun is finished by the old routes, also on a connection whose next request goes by
+/// the new ones.
+#[test]
+fn routes() -> Result<()> {
+    let mut lab = Lab::new().start()?;
+    let slow = lab.quic_go().get("/slow/2000").connections(20).start()?;
+    await_that(&slow, || upstream_connections(&lab, 80).map(|count| count >= 20))?;
+    let streams = lab.quic_go().echo(20_000).connections(20).requests(40).pausing(SHORT).start()?;
+    await_that(&streams, || upstream_connections(&lab, 7).map(|count| count >= 1))?;
+    let changed = lab.reload(|config| {
+        config.rest = config.rest.replace("path = \"/\"", "path = \"/bytes/\"");
+        config.set_router("debug_headers", "false");
+    })?;
+    assert_eq!(changed, ["routes have changed", "debug_headers has changed"]);
+    slow.succeed()?;
+    streams.succeed()?;
+    lab.quic_go().get("/bytes/20000").connections(20).succeed()?;
+    let summary = lab.quic_go().get("/slow/1").connections(20).run()?;
+    assert_eq!(summary.errors.keys().map(String::as_str).collect::<Vec<_>>(), ["status 404"], "{summary:?}");
+    // Both of one connection: its first request finds a route, and the second none.
+    let both = lab.quic_go().get("/bytes/100").requests(1_000).pausing(SHORT).start()?;
+    await_accepted(&lab, &both, 81)?;
+    lab.reload(|config| config.rest = config.rest.replace("path = \"/bytes/\"", "path = \"/none/\""))?;
+    let summary = both.finish()?;
+    assert!(summary.requests_ok > 0 && summary.errors.keys().eq(["status 404"]), "{summary:?}");
+    assert_eq!(lab.control().status()?.totals.accepted, 81);
+    lab.expect_no_packet_lost()
+}
+
+/// Fifty reloads, every second one wrong, while clients of all kinds count what they lose.
+#[test]
+fn fifty_under_load() -> Result<()> {
+    let mut lab = Lab::new()
+        .set("drain_timeout", "\"60s\"")
+        .limit("max_connections_per_ip", "10_000")
+        .config(|config| config.certificates.push("other".into()))
+        .build()?;
+    lab.home().write_certificate("other", &["other.test"])?;
+    lab.start_agent()?;
+    let minute = Duration::from_secs(90);
+    let get = |path| lab.quic_go().get(path).within(minute).following();
+    let new = get("/bytes/20000").connections(4_000).at_once(10).pausing(SHORT).start()?;
+    let long = get("/bytes/1000").connections(20).requests(100).pausing(SHORT * 20).start()?;
+    let idle = get("/bytes/1000").connections(20).requests(3).pausing(Duration::from_secs(12)).start()?;
+    let downloads = get("/bytes/3000000").connections(300).at_once(4).start()?;
+    let uploads = lab.quic_go().post("/sink", 1_000_000).connections(300).at_once(4).within(minute).following();
+    let uploads = uploads.start()?;
+    let streams = lab.quic_go().echo(20_000).connections(20).requests(100).pausing(SHORT * 20).within(minute);
+    let streams = streams.start()?;
+    let moving = lab.quic_go().echo(20_000).connections(20).requests(100).pausing(SHORT * 20).within(minute);
+    let moving = moving.rebinding_at(200_000).start()?;
+    let other = lab.aioquic("/bytes/1000").connections(10).requests(1).start()?;
+
+    let begun = Instant::now();
+    let (mut good, mut bad) = (0, 0);
+    for round in 0..50_u32 {
+        // Not a wait for something to happen: the reloads' rhythm.
+        std::thread::sleep((begun + BETWEEN_RELOADS * round).saturating_duration_since(Instant::now()));
+        if round % 2 == 0 {
+            lab.reload(|config| change(config, round / 2)).with_context(|| format!("reload {round}"))?;
+            good += 1;
+        } else {
+            let refused = lab.reload(|config| spoil(config, round / 2)).err();
+            ensure!(refused.is_some(), "reload {round} was not refused");
+            bad += 1;
+        }
+    }
+    assert_eq!((good, bad), (25, 25));
+    for (name, clients) in [
+        ("a new connection every few milliseconds", new),
+        ("long connections", long),
+        ("idle connections", idle),
+        ("downloads", downloads),
+        ("uploads", uploads),
+        ("raw streams", streams),
+        ("raw streams that move", moving),
+        ("aioquic", other),
+    ] {
+        clients.succeed().context(name)?;
+    }
+    let totals = lab.control().status()?.totals;
+    assert_eq!(
+        (totals.refused_connections, totals.refused_per_ip, totals.refused_handshakes, totals.retried),
+        (0, 0, 0, 0)
+    );
+    lab.expect_no_packet_astray()
+}
+
+/// A new listener serves beside the old one. One that goes lets its connections end.
+#[test]
+fn listeners() -> Result<()> {
+    let mut lab = Lab::new().start()?;
+    let untouched = echo_on(&lab, PORT).connections(20).requests(200).pausing(SHORT).start()?;
+    await_accepted(&lab, &untouched, 20)?;
+    let changed = lab.reload(|config| config.listeners.push("0.0.0.0:8443".into()))?;
+    assert_eq!(changed, ["listening on 0.0.0.0:8443", "certificates have changed"]);
+    echo_on(&lab, 8443).connections(50).succeed()?;
+    echo_on(&lab, 8443).connections(50).rebinding_at(10_000).succeed()?;
+    lab.expect_no_packet_astray()?;
+
+    let leaving = echo_on(&lab, 8443).connections(10).requests(60).pausing(SHORT).start()?;
+    await_accepted(&lab, &leaving, 130)?;
+    let changed = lab.reload(|config| config.listeners.retain(|address| !address.ends_with(":8443")))?;
+    assert!(changed[0].starts_with("no longer listening on 0.0.0.0:8443"), "{changed:?}");
+    let state = |status: &Status| {
+        let listener = status.listeners.iter().find(|one| one.address.port() == 8443);
+        listener.map(|one| one.state.clone())
+    };
+    assert_eq!(state(&lab.control().status()?).as_deref(), Some("closing"));
+    // Nobody comes in any more, and those who are in stay in.
+    let refused = echo_on(&lab, 8443).connections(5).run()?;
+    assert_eq!((refused.connections_ok, refused.connections_failed), (0, 5), "{refused:?}");
+    assert!(refused.errors.keys().all(|error| error.contains("CONNECTION_REFUSED")), "{refused:?}");
+    let again = lab.reload(|config| config.listeners.push("0.0.0.0:8443".into()));
+    let again = format!("{:#}", again.expect_err("it has not ended yet"));
+    assert!(again.contains("0.0.0.0:8443: its last connections of before have not ended yet"), "{again}");
+    leaving.succeed()?;
+    await_status(&lab, |status| state(status).is_none())?;
+    untouched.succeed()?;
+    let listeners = bpftool::dump(&lab.home().pins().join("listeners"))?;
+    assert_eq!(listeners.len(), 2, "{listeners:?}");
+    // And back again, under the number it had.
+    lab.reload(|config| config.listeners.push("0.0.0.0:8443".into()))?;
+    echo_on(&lab, 8443).connections(20).succeed()?;
+    lab.expect_no_packet_astray()
+}
+
+/// `steer` is attached to what is added, and leaves what is removed; transfers over the others,
+/// and over that one, go on.
+#[test]
+fn interfaces() -> Result<()> {
+    let mut lab = Lab::new().clients(2).set("interfaces", "[\"clients0\"]").start()?;
+    let has_xdp = |lab: &Running| -> Result<[bool; 2]> {
+        let router = lab.network().router();
+        Ok([router.has_xdp("clients0")?, router.has_xdp("clients1")?])
+    };
+    assert_eq!(has_xdp(&lab)?, [true, false]);
+    let load = |lab: &Running, wire: usize| {
+        let wire = &lab.network().clients()[wire];
+        let clients = QuicGo::new(wire.namespace(), wire.router(PORT));
+        clients.get("/bytes/20000").connections(20).requests(100).pausing(SHORT).start()
+    };
+    let clients = [load(&lab, 0)?, load(&lab, 1)?];
+    await_accepted(&lab, &clients[0], 40)?;
+    let changed = lab.reload(|config| config.set_router("interfaces", "[\"clients0\", \"clients1\"]"))?;
+    assert_eq!(changed, ["interface clients1 added"]);
+    assert_eq!(has_xdp(&lab)?, [true, true]);
+    let changed = lab.reload(|config| config.set_router("interfaces", "[\"clients1\"]"))?;
+    assert_eq!(changed, ["interface clients0 removed"]);
+    assert_eq!(has_xdp(&lab)?, [false, true]);
+    let names: Vec<_> = lab.control().status()?.interfaces.into_iter().map(|one| one.name).collect();
+    assert_eq!(names, ["clients1"]);
+    for clients in clients {
+        clients.succeed()?;
+    }
+    lab.take_agent()?.terminate()?;
+    assert_eq!(has_xdp(&lab)?, [false, false]);
+    Ok(())
+}
+
+/// More workers take new connections at once; those that go keep what they have until it ends.
+#[test]
+fn workers() -> Result<()> {
+    let mut lab = Lab::new().workers(2).set("drain_timeout", "\"30s\"").start()?;
+    let streams = lab.quic_go().echo(20_000).connections(60).requests(150).pausing(SHORT).start()?;
+    await_accepted(&lab, &streams, 60)?;
+    let changed = lab.reload(|config| config.set_router("workers", "5"))?;
+    assert_eq!(changed, ["workers started in slots 2, 3, 4"]);
+    lab.quic_go().get("/bytes/1000").connections(200).succeed()?;
+    let accepted: Vec<_> = workers_of(&lab)?.iter().map(|worker| worker.totals.accepted).collect();
+    assert!(accepted.len() == 5 && accepted[2..].iter().all(|&count| count > 15), "{accepted:?}");
+
+    let changed = lab.reload(|config| config.set_router("workers", "1"))?;
+    assert_eq!(changed, ["workers of slots 1, 2, 3, 4 end when their connections have"]);
+    let states = |lab: &Running| -> Result<Vec<_>> {
+        Ok(workers_of(lab)?.into_iter().map(|worker| (worker.slot, worker.state)).collect())
+    };
+    assert!(states(&lab)?.contains(&(1, "leaving".to_owned())), "{:?}", states(&lab)?);
+    let before = workers_of(&lab)?;
+    lab.quic_go().get("/bytes/1000").connections(100).succeed()?;
+    assert_eq!(workers_of(&lab)?[0].totals.accepted, before[0].totals.accepted + 100);
+    streams.succeed()?;
+    await_status(&lab, |_| workers_of(&lab).is_ok_and(|workers| workers.len() == 1))?;
+    assert_eq!(states(&lab)?, [(0, "active".to_owned())]);
+    // What those who are gone have counted stays counted.
+    assert_eq!(lab.control().status()?.totals.accepted, 360);
+    let slots = bpftool::dump(&lab.home().pins().join("slots"))?;
+    let taken = slots.iter().filter(|entry| entry["value"]["state"] != 0).count();
+    assert_eq!(taken, 1, "{slots:?}");
+    lab.expect_no_packet_lost()
+}
+
+/// Without a word from anybody. Half of a change is none.
+#[test]
+fn a_certificate_that_is_replaced() -> Result<()> {
+    let lab = Lab::new().start()?;
+    let home = lab.home();
+    let trusted = home.path("first.pem");
+    fs::copy(home.path("certificate.pem"), &trusted)?;
+    let ask = |ca: &std::path::Path| lab.quic_go().get("/bytes/1000").connections(5).option("ca", ca.display()).run();
+    assert_eq!(ask(&trusted)?.requests_ok, 5);
+    let streams = lab.quic_go().echo(20_000).connections(20).requests(200).pausing(SHORT).start()?;
+
+    home.write_certificate("next", &["localhost", "router.test"])?;
+    fs::copy(home.path("next.pem"), home.path("certificate.pem"))?;
+    await_log(&lab, "certificates have changed, but stay as they were in memory")?;
+    assert_eq!(ask(&trusted)?.requests_ok, 5);
+    fs::copy(home.path("next.key"), home.path("certificate.key"))?;
+    await_log(&lab, "new connections get the new ones")?;
+    assert_eq!(ask(&home.path("next.pem"))?.requests_ok, 5);
+    assert_eq!(ask(&trusted)?.connections_failed, 5);
+    streams.succeed()?;
+    lab.expect_no_packet_lost()
+}
+
+/// A signal does the same, and tells by the log what has become of it.
+#[test]
+fn by_signal() -> Result<()> {
+    let mut lab = Lab::new().start()?;
+    lab.rewrite(|config| config.set_router("log", "\"warn,router_userspace::edge=debug\""))?;
+    lab.agent()?.hang_up()?;
+    await_that_is(|| {
+        lab.quic_go().get("/bytes/1000").succeed()?;
+        Ok(lab.home().log().contains("DEBUG router_userspace::edge: serving"))
+    })?;
+    lab.rewrite(|config| config.set_router("workers", "\"many\""))?;
+    lab.agent()?.hang_up()?;
+    await_log(&lab, "router.workers: \"many\" is not \"auto\" or a number from 1 to 255; nothing has changed")?;
+    lab.quic_go().get("/bytes/1000").connections(5).succeed()?;
+    Ok(())
+}
+
+/// What is wrong, or cannot be had, changes nothing: not what runs, not what is pinned.
+#[test]
+fn what_is_refused() -> Result<()> {
+    let mut lab = Lab::new().clients(2).set("interfaces", "[\"clients0\"]").start()?;
+    let squatter = lab.network().router().enter(|| Ok(std::net::UdpSocket::bind("0.0.0.0:9443")?))?;
+    let streams = lab.quic_go().echo(20_000).connections(20).requests(150).pausing(SHORT).start()?;
+    await_accepted(&lab, &streams, 20)?;
+    let whole = |lab: &Running| -> Result<_> {
+        let Status { interfaces, listeners, generation, .. } = lab.control().status()?;
+        let workers: Vec<_> = workers_of(lab)?.into_iter().map(|one| (one.slot, one.cpu, one.state)).collect();
+        let maps = ["listeners", "slots", "cid_configs"].map(|map| bpftool::dump(&lab.home().pins().join(map)));
+        let maps = maps.into_iter().collect::<Result<Vec<_>>>()?;
+        let said = format!("{interfaces:?} {listeners:?} {generation} {workers:?} {:?}", lab.home().pinned());
+        Ok((said, maps, sockets(lab)?))
+    };
+    let before = whole(&lab)?;
+    let cases: [(&str, Spoil<'_>, &[&str]); 13] = [
+        ("node_id", &|c| c.set_router("node_id", "2"), &["router.node_id cannot change while the agent runs"]),
+        ("engine", &|c| c.set_router("engine", "\"reuseport\""), &["router.engine cannot change"]),
+        ("bpf_dir", &|c| c.set_router("bpf_dir", "\"/sys/fs/bpf/elsewhere\""), &["router.bpf_dir cannot change"]),
+        ("state_dir", &|c| c.set_router("state_dir", "\"/elsewhere\""), &["router.state_dir cannot change"]),
+        ("control", &|c| c.set_router("control", "\"/elsewhere\""), &["router.control cannot change"]),
+        ("length", &|c| c.set_connection_id("length", "12"), &["connection_id cannot change"]),
+        ("no TOML", &|c| c.rest.push('['), &["config.toml"]),
+        ("no such key", &|c| c.set_router("nodeid", "1"), &["router.nodeid: unknown key"]),
+        ("no such certificate", &|c| c.certificates.push("none".into()), &["none.pem"]),
+        ("no such interface", &|c| c.set_router("interfaces", "[\"clients0\", \"eth9\"]"), &["eth9"]),
+        ("a port in use", &|c| c.listeners.push("0.0.0.0:9443".into()), &["0.0.0.0:9443"]),
+        ("an address of others", &|c| c.listeners.push("192.0.2.1:443".into()), &["192.0.2.1:443"]),
+        (
+            "much that would do, and one thing that does not",
+            &|c| {
+                c.listeners.push("0.0.0.0:8443".into());
+                c.set_router("workers", "6");
+                c.set_router("interfaces", "[\"clients0\", \"clients1\", \"eth9\"]");
+            },
+            &["eth9"],
+        ),
+    ];
+    for (name, spoil, says) in cases {
+        let refused = lab.reload(spoil).err().with_context(|| format!("{name}: not refused"))?;
+        let refused = format!("{refused:#}");
+        for words in says {
+            ensure!(refused.contains(words), "{name}: {refused}");
+        }
+        let after = whole(&lab)?;
+        ensure!(after == before, "{name}: something has changed:\n{before:?}\n{after:?}");
+    }
+    drop(squatter);
+    streams.succeed()?;
+    assert_eq!(lab.reload(|_| {})?, [""; 0]);
+    lab.expect_no_packet_lost()
+}
+
+/// What an operator types, and reads.
+#[test]
+fn on_the_command_line() -> Result<()> {
+    let mut lab = Lab::new().start()?;
+    assert_eq!(lab.cli(&["reload"])?.succeeded()?.stdout, "nothing has changed\n");
+    lab.rewrite(|config| config.set_limit("max_connections_per_ip", "3"))?;
+    assert_eq!(lab.cli(&["reload"])?.succeeded()?.stdout, "limits have changed\n");
+    let summary = lab.quic_go().get("/bytes/100").connections(9).holding(Duration::from_secs(1)).run()?;
+    assert_eq!((summary.connections_ok, summary.connections_failed), (3, 6), "{summary:?}");
+    lab.rewrite(|config| config.set_router("node_id", "2"))?;
+    let refused = lab.cli(&["reload"])?;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        refused.stderr.starts_with("quic-router: router.node_id cannot change while the agent runs"),
+        "{refused:?}"
+    );
+    assert!(refused.stderr.contains("try: a restart"), "{refused:?}");
+    lab.take_agent()?.terminate()?;
+    assert_eq!(lab.cli(&["reload"])?.status.code(), Some(3));
+    Ok(())
+}
+
+/// What a test does to a configuration.
+type Spoil<'a> = &'a dyn Fn(&mut AgentConfig);
+
+/// The valid changes of [`fifty_under_load`]: routes and upstreams, certificates, workers.
+fn change(config: &mut AgentConfig, round: u32) {
+    let (v4, v6) = (format!("http://{UPSTREAM4}:80"), format!("http://[{UPSTREAM6}]:80"));
+    match round % 3 {
+        0 if config.rest.contains(&v4) => config.rest = config.rest.replace(&v4, &v6),
+        0 => config.rest = config.rest.replace(&v6, &v4),
+        1 => config.certificates.reverse(),
+        _ => config.set_router("workers", ["3", "5", "2", "4"][round as usize / 3 % 4]),
+    }
+}
+
+/// The others.
+fn spoil(config: &mut AgentConfig, round: u32) {
+    match round % 4 {
+        0 => config.rest.push_str("[[route]]\nupstream = \"nowhere\"\n"),
+        1 => config.certificates.push("none".into()),
+        2 => config.set_router("node_id", "77"),
+        _ => config.set_router("interfaces", "[\"clients0\", \"eth9\"]"),
+    }
+}
+
+/// Raw streams of clients of the listener on `port`.
+fn echo_on(lab: &Running, port: u16) -> QuicGo<'_> {
+    lab.quic_go().echo(20_000).option("addr", lab.wire().router(port))
+}
+
+fn workers_of(lab: &Running) -> Result<Vec<Worker>> {
+    Ok(lab.control().workers()?.workers)
+}
+
+/// UDP sockets in the router's namespace, by address.
+fn sockets(lab: &Running) -> Result<Vec<String>> {
+    let listed = run(lab.network().router().command("ss").args(["-Huna"]))?;
+    let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let mut addresses: Vec<_> =
+        text.lines().filter_map(|line| line.split_whitespace().nth(3)).map(str::to_owned).collect();
+    addresses.sort();
+    Ok(addresses)
+}
+
+/// How many TCP connections there are to `port` of the servers.
+fn upstream_connections(lab: &Running, port: u16) -> Result<usize> {
+    let mut command = lab.network().upstream().command("ss");
+    let listed = run(command.args(["-Htn", "state", "established", &format!("( sport = :{port} )")]))?;
+    Ok(String::from_utf8_lossy(&listed.stdout).lines().count())
+}
+
+fn await_accepted(lab: &Running, clients: &Clients, count: u64) -> Result<()> {
+    await_that(clients, || Ok(lab.control().status()?.totals.accepted >= count))
+}
+
+/// Waits until something is so, as long as the clients run.
+fn await_that(clients: &Clients, is_so: impl Fn() -> Result<bool>) -> Result<()> {
+    while !is_so()? {
+        ensure!(!clients.ends_within(Duration::from_millis(10)), "the clients ended too soon");
+    }
+    Ok(())
+}
+
+fn await_status(lab: &Running, is_so: impl Fn(&Status) -> bool) -> Result<()> {
+    await_that_is(|| Ok(is_so(&lab.control().status()?)))
+}
+
+fn await_log(lab: &Running, words: &str) -> Result<()> {
+    await_that_is(|| Ok(lab.home().log().contains(words))).with_context(|| format!("no {words:?} in the log"))
+}
+
+fn await_that_is(is_so: impl Fn() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !is_so()? {
+        ensure!(Instant::now() < deadline, "not after 20 seconds");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+const SHORT: Duration = Duration::from_millis(20);
+const BETWEEN_RELOADS: Duration = Duration::from_millis(800);
