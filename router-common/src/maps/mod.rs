@@ -140,6 +140,13 @@ impl Settings {
         self.cid_length as usize
     }
 
+    /// The same, of a generation that comes after the one which has `running` in force: until it
+    /// flips, the same half of the assignment is.
+    pub fn after(self, running: Self) -> Self {
+        let Self { assignment_half, select_accounts, .. } = running;
+        Self { assignment_half, select_accounts, ..self }
+    }
+
     /// Which half of the assignment is in force, 0 or 1.
     #[inline(always)]
     pub fn assignment_half(&self) -> u32 {

@@ -18,6 +18,7 @@ use super::{
     connection_ids::encoding_name,
     error::StartError,
     explain,
+    generations::upgrade,
     node::{Kernel, Node},
     plan::Numbered,
     socket_address,
@@ -57,8 +58,11 @@ impl From<DatapathError> for Refusal {
     }
 }
 
+/// How long an upgrade may take, unless its request says otherwise.
+const UPGRADE_MS: u64 = 60_000;
+
 /// The JSON that answers a request.
-pub(super) fn answer(node: &Rc<Node>, head: &Parts, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+pub(super) async fn answer(node: &Rc<Node>, head: &Parts, body: &[u8]) -> Result<Vec<u8>, Refusal> {
     let path: Vec<&str> = head.uri.path().split('/').skip(1).collect();
     let query = Query(head.uri.query().unwrap_or(""));
     match (&head.method, &path[..]) {
@@ -70,7 +74,23 @@ pub(super) fn answer(node: &Rc<Node>, head: &Parts, body: &[u8]) -> Result<Vec<u
             node.set_draining(parse(slot, "a slot, 0 to 255")?, (*verb == "drain").then_some(grace))?;
             json(&workers(node))
         }
+        #[cfg(debug_assertions)]
+        (&Method::POST, ["v1", "workers", slot, "panic"]) => {
+            node.make_panic(parse(slot, "a slot, 0 to 255")?);
+            json(&workers(node))
+        }
         (&Method::POST, ["v1", "reload"]) => json(&api::Reloaded { schema: SCHEMA, changes: node.reload()? }),
+        (&Method::POST, ["v1", "upgrade"]) => {
+            let request: api::UpgradeRequest =
+                serde_json::from_slice(body).map_err(|e| Refusal::bad_request(format!("body: {e}")))?;
+            let patience = Duration::from_millis(request.timeout_ms.unwrap_or(UPGRADE_MS));
+            let successor = upgrade(node, request.binary, patience).await?;
+            json(&api::Upgraded { schema: SCHEMA, generation: successor.generation, pid: successor.pid })
+        }
+        (&Method::POST, ["v1", "generations"]) => {
+            node.hear_of(serde_json::from_slice(body).map_err(|e| Refusal::bad_request(format!("body: {e}")))?);
+            json(&())
+        }
         (&Method::GET, ["v1", "flows"]) => json(&flows(node, &query)?),
         (&Method::GET, ["v1", "flows", cid]) => json(&flow(node, cid)?),
         (&Method::GET, ["v1", "counters"]) => json(&counters(node)?),
@@ -87,6 +107,7 @@ pub(super) fn answer(node: &Rc<Node>, head: &Parts, body: &[u8]) -> Result<Vec<u
         }
         (&Method::GET, ["v1", "connection-id-configurations"]) => json(&configurations(node)),
         (&Method::POST, ["v1", "connection-id-configurations"]) => {
+            node.require_charge()?;
             node.rotate_connection_ids()?;
             json(&configurations(node))
         }
@@ -111,6 +132,7 @@ fn status(node: &Node) -> api::Status {
         pid: std::process::id(),
         node_id: node.config().router.node_id,
         generation: node.generation,
+        generations: node.describe_generations(),
         uptime_seconds: node.started.elapsed().as_secs(),
         healthy: problems.is_empty(),
         problems,
@@ -127,6 +149,7 @@ fn problems(node: &Node) -> Vec<String> {
         let dead = workers.iter().filter(|worker| !worker.is_running() && !worker.is_stopping());
         dead.map(|worker| format!("worker {} has ended: its connections are lost", worker.slot())).collect()
     });
+    problems.extend(node.replacements.problems());
     problems.extend(node.connection_ids.trouble());
     for info in &node.now().sockets {
         // The kernel reports twice what it was asked for.

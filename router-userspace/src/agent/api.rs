@@ -18,7 +18,7 @@
 //! Anything that fails answers with a status of 400 or above and a [`Failure`]. Fields are
 //! added, never renamed or removed, while [`SCHEMA`] stays.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +50,9 @@ pub struct Status {
     pub node_id: u16,
     /// One run of the agent; grows with every start on the same state folder.
     pub generation: u64,
+    /// All generations that run, this one first.
+    #[serde(default)]
+    pub generations: Vec<Generation>,
     /// Seconds since the agent was ready.
     pub uptime_seconds: u64,
     /// Nothing is wrong.
@@ -67,6 +70,50 @@ pub struct Status {
     /// The configurations of connection IDs, the issued one first.
     #[serde(default)]
     pub connection_ids: Vec<CidConfiguration>,
+}
+
+/// One run of the agent on this node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Generation {
+    /// Its number.
+    pub generation: u64,
+    /// Its process.
+    pub pid: u32,
+    /// `serving`; `handing over`: it serves while the next one gets ready; `preparing`; or
+    /// `draining`: the next one has taken over
+    pub state: String,
+    /// Its slots.
+    pub slots: Vec<u8>,
+    /// Connections open.
+    pub connections: u64,
+    /// Seconds since it was started.
+    pub age_seconds: u64,
+    /// Seconds until what is left of its connections is closed, while it drains.
+    pub seconds_left: Option<u64>,
+    /// Nobody would notice if it were stopped. It ends by itself.
+    pub may_be_stopped: bool,
+}
+
+/// Body of `POST /v1/upgrade`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct UpgradeRequest {
+    /// The program of the new generation; the file that the running one was started from, if none.
+    #[serde(default)]
+    pub binary: Option<PathBuf>,
+    /// How long it may take until it has taken over, in milliseconds; a minute, if none.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
+}
+
+/// Answer to `POST /v1/upgrade`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Upgraded {
+    /// [`SCHEMA`]
+    pub schema: u32,
+    /// The generation that serves now.
+    pub generation: u64,
+    /// Its process.
+    pub pid: u32,
 }
 
 /// How packets come from one interface.

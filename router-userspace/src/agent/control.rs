@@ -1,6 +1,7 @@
 //! The control socket: HTTP/1.1 with JSON bodies on a Unix socket that only root can open.
 
 use std::{
+    cell::RefCell,
     fs, io,
     os::unix::{
         fs::{DirBuilderExt as _, PermissionsExt as _},
@@ -11,7 +12,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderValue, Request, Response, StatusCode,
+    header::{CONNECTION, CONTENT_TYPE, UPGRADE},
+};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -20,11 +24,20 @@ use tokio::{
     task::{AbortHandle, spawn_local},
 };
 
-use super::{answers, api::Failure, error::StartError, node::Node};
+use super::{
+    answers,
+    api::Failure,
+    error::StartError,
+    generations::{HANDOVER, PROTOCOL, hand_over, refuse_other_versions},
+    node::Node,
+};
 
 /// The bound socket; dropping it removes its file.
 pub(super) struct ControlSocket {
+    /// As configured.
     path: PathBuf,
+    /// Where it is, if not there: another generation has that.
+    elsewhere: RefCell<Option<PathBuf>>,
     listener: UnixListener,
 }
 
@@ -35,22 +48,58 @@ impl ControlSocket {
     /// If an agent answers on it.
     pub(super) fn bind(path: &Path) -> Result<Self, StartError> {
         refuse_if_answered(path)?;
-        let failed = |e: io::Error| StartError::kernel(format!("control socket {}: {e}", path.display()));
         if let Some(parent) = path.parent() {
-            fs::DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(failed)?;
+            fs::DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(|e| failed(path, e))?;
         }
-        match fs::remove_file(path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
+        Self::listen(path, path)
+    }
+
+    /// Binds the socket of a generation that gets ready beside the one that answers at `path`.
+    pub(super) fn bind_beside(path: &Path) -> Result<Self, StartError> {
+        Self::listen(path, &beside(path, &format!("new-{}", std::process::id())))
+    }
+
+    fn listen(path: &Path, here: &Path) -> Result<Self, StartError> {
+        match fs::remove_file(here) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(here, e)),
             _ => {}
         }
-        let listener = UnixListener::bind(path).map_err(failed)?;
-        let socket = Self { path: path.to_owned(), listener };
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        let listener = UnixListener::bind(here).map_err(|e| failed(here, e))?;
+        let elsewhere = RefCell::new((here != path).then(|| here.to_owned()));
+        let socket = Self { path: path.to_owned(), elsewhere, listener };
+        fs::set_permissions(here, fs::Permissions::from_mode(0o600)).map_err(|e| failed(here, e))?;
         Ok(socket)
     }
 
+    /// Takes the configured name, in one step: somebody answers there all the time.
+    pub(super) fn take_place(&self) -> Result<(), StartError> {
+        match self.elsewhere.take() {
+            Some(here) => fs::rename(here, &self.path).map_err(|e| failed(&self.path, e)),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes another name beside the configured one, which the next generation is about to take.
+    pub(super) fn step_aside(&self, generation: u64) -> Result<(), StartError> {
+        let here = aside(&self.path, generation);
+        // What a run of that number left, long ago.
+        let _ = fs::remove_file(&here);
+        fs::hard_link(&self.path, &here).map_err(|e| failed(&here, e))?;
+        *self.elsewhere.borrow_mut() = Some(here);
+        Ok(())
+    }
+
+    /// Takes the configured name back.
+    pub(super) fn step_back(&self) -> Result<(), StartError> {
+        let Some(here) = self.elsewhere.borrow().clone() else { return Ok(()) };
+        self.take_place()?;
+        // Where both names were this socket's, a rename has changed nothing.
+        let _ = fs::remove_file(here);
+        Ok(())
+    }
+
     /// Answers for `node` until the result is dropped.
-    pub(super) fn answer(self, node: Rc<Node>) -> Answering {
+    pub(super) fn answer(self: Rc<Self>, node: Rc<Node>) -> Answering {
         Answering(spawn_local(async move { self.accept(node).await }).abort_handle())
     }
 
@@ -71,8 +120,9 @@ impl ControlSocket {
 
 impl Drop for ControlSocket {
     fn drop(&mut self) {
+        let here = self.elsewhere.borrow();
         // It may have been removed by hand.
-        let _ = fs::remove_file(&self.path);
+        let _ = fs::remove_file(here.as_ref().unwrap_or(&self.path));
     }
 }
 
@@ -83,6 +133,22 @@ impl Drop for Answering {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+/// Where the control socket of a generation is that has handed over.
+pub(super) fn aside(path: &Path, generation: u64) -> PathBuf {
+    beside(path, &generation.to_string())
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(suffix);
+    name.into()
+}
+
+fn failed(path: &Path, error: io::Error) -> StartError {
+    StartError::kernel(format!("control socket {}: {error}", path.display()))
 }
 
 /// Refuses to go on if an agent answers at `path`.
@@ -96,19 +162,49 @@ pub(super) fn refuse_if_answered(path: &Path) -> Result<(), StartError> {
 
 async fn converse(stream: UnixStream, node: Rc<Node>) {
     let service = service_fn(move |request| answer(request, Rc::clone(&node)));
-    let conversation =
-        http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+    let conversation = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
+        .await;
     if let Err(e) = conversation {
         tracing::debug!("control socket: {e}");
     }
 }
 
 async fn answer(request: Request<Incoming>, node: Rc<Node>) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    if request.uri().path() == HANDOVER {
+        return Ok(match refuse_other_versions(request.headers()) {
+            Ok(()) => begin_handover(request, node),
+            Err(e) => response(Err(e.into())),
+        });
+    }
     let (head, body) = request.into_parts();
     let answer = match Limited::new(body, BODY_LIMIT).collect().await {
-        Ok(body) => answers::answer(&node, &head, &body.to_bytes()),
+        Ok(body) => answers::answer(&node, &head, &body.to_bytes()).await,
         Err(_) => Err(answers::Refusal::bad_request(format!("the body is over {BODY_LIMIT} octets"))),
     };
+    Ok(response(answer))
+}
+
+/// From here on the two generations speak another protocol on this connection.
+fn begin_handover(request: Request<Incoming>, node: Rc<Node>) -> Response<Full<Bytes>> {
+    spawn_local(async move {
+        let stream = hyper::upgrade::on(request).await.map(|upgraded| upgraded.downcast::<TokioIo<UnixStream>>());
+        match stream {
+            Ok(Ok(parts)) => hand_over(node, parts.io.into_inner()).await,
+            Ok(Err(_)) => tracing::warn!("takeover: not over a Unix socket"),
+            Err(e) => tracing::warn!("takeover: {e}"),
+        }
+    });
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    response.headers_mut().insert(UPGRADE, HeaderValue::from_static(PROTOCOL));
+    response
+}
+
+fn response(answer: Result<Vec<u8>, answers::Refusal>) -> Response<Full<Bytes>> {
     let (status, json) = match answer {
         Ok(json) => (StatusCode::OK, json),
         Err(refusal) => {
@@ -118,8 +214,8 @@ async fn answer(request: Request<Incoming>, node: Rc<Node>) -> Result<Response<F
     };
     let mut response = Response::new(Full::from(json));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
-    Ok(response)
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 /// More than a jumbo frame in hex.

@@ -1,6 +1,6 @@
 //! How packets reach the workers: the best engine that works, and why not a better one.
 
-use std::{collections::BTreeMap, net::UdpSocket};
+use std::{collections::BTreeMap, net::UdpSocket, os::fd::AsFd as _};
 
 use router_common::maps::{FLOWS_PER_CONNECTION, Listener};
 
@@ -8,6 +8,7 @@ use super::{RunOptions, api, error::StartError};
 use crate::{
     config::{Config, Engine, Router},
     datapath::{self, Datapath, DatapathError, Initial, Mode, Pins, Size},
+    worker::udp,
 };
 
 /// Loads the datapath, if the configured engine has one and it works; else why not.
@@ -19,10 +20,7 @@ pub(super) fn load(config: &Config, initial: &Initial, options: &RunOptions) -> 
     if router.engine == Engine::Userspace {
         return Ok(Loaded::none("asked for by name"));
     }
-    let size = Size {
-        flows: config.limits.max_connections.saturating_mul(FLOWS_PER_CONNECTION),
-        cpus: datapath::possible_cpus(),
-    };
+    let size = size(config);
     let loaded = Pins::take(&router.bpf_dir).and_then(|(pins, stale)| {
         if !stale.is_empty() {
             tracing::warn!("{}: removed what a crashed run left: {}", router.bpf_dir.display(), stale.join(", "));
@@ -35,6 +33,25 @@ pub(super) fn load(config: &Config, initial: &Initial, options: &RunOptions) -> 
         Err(e) if router.engine == Engine::Auto => Ok(Loaded::none(&e.to_string())),
         Err(e) => Err(e.into()),
     }
+}
+
+/// Loads the datapath beside that of the generation which runs.
+///
+/// # Errors
+/// If the configured engine has none, or it does not fit the maps there are.
+pub(super) fn join(config: &Config, initial: &Initial, options: &RunOptions) -> Result<Loaded, StartError> {
+    let router = &config.router;
+    if router.engine == Engine::Userspace {
+        return Err(StartError::refused("takeover: router.engine is userspace: nothing steers between two processes")
+            .with_hint("a stop and a start"));
+    }
+    let pins = Pins::share(&router.bpf_dir)?;
+    let datapath = Datapath::join(pins, &size(config), initial, options.kernel_log.as_deref())?;
+    Ok(Loaded { datapath: Some(datapath), why_not: None })
+}
+
+fn size(config: &Config) -> Size {
+    Size { flows: config.limits.max_connections.saturating_mul(FLOWS_PER_CONNECTION), cpus: datapath::possible_cpus() }
 }
 
 /// A datapath, or why there is none.
@@ -58,9 +75,16 @@ pub(super) fn connect(datapath: &mut Datapath, listener: &Listener, sockets: &So
         datapath.set_socket(listener, slot, socket)?;
     }
     if let Some(socket) = sockets.values().next() {
-        datapath.select_for(std::os::fd::AsFd::as_fd(socket))?;
+        datapath.select_for(socket.as_fd())?;
     }
     Ok(())
+}
+
+/// Puts `select` in charge of the group of the socket of ours that has this inode.
+pub(super) fn select_for(datapath: &mut Datapath, inode: u64) -> Result<(), StartError> {
+    // A worker that has ended has taken it along.
+    let Some(socket) = udp::own_socket(inode) else { return Ok(()) };
+    Ok(datapath.select_for(socket.as_fd())?)
 }
 
 /// Attaches `steer` to the interfaces, as far as the engine wants it; how packets come from each.
@@ -95,7 +119,8 @@ pub(super) fn goes_by_interface(engine: Engine) -> bool {
 }
 
 pub(super) fn attach_one(datapath: &mut Datapath, name: &str, engine: Engine) -> Result<api::Interface, StartError> {
-    match datapath.attach(name) {
+    // Where another generation's is, it is replaced.
+    match datapath.take_over(name) {
         Ok(attachment) => Ok(api::Interface {
             name: name.to_owned(),
             engine: "xdp".to_owned(),

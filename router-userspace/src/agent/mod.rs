@@ -5,6 +5,7 @@
 //! run ─► start ─► sockets, engine (datapath), workers ─► control socket ─► ready
 //!                                                          │
 //!                                SIGHUP ─► reload: what has changed, in place
+//!                  `upgrade`, takeover ─► generations: the next one serves, this one drains
 //!                       SIGTERM, SIGINT ─► stop: drain, close, detach
 //! ```
 
@@ -19,10 +20,13 @@ mod engine;
 mod error;
 mod explain;
 mod flows;
+mod generations;
 mod node;
 mod plan;
 mod reload;
+mod replacements;
 mod secrets;
+mod service_manager;
 mod state;
 mod sweep;
 
@@ -40,7 +44,11 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 pub use self::{assignment::maglev, error::StartError};
-use self::{control::ControlSocket, node::Node};
+use self::{
+    control::ControlSocket,
+    generations::{Kind, TakeOver},
+    node::Node,
+};
 use crate::{
     build_identity,
     config::{Config, ConfigError},
@@ -53,6 +61,8 @@ use crate::{
 pub struct RunOptions {
     /// Load the kernel programs that log, at this level.
     pub kernel_log: Option<String>,
+    /// Take over from the agent that runs, if one does.
+    pub takeover: bool,
     /// The log, whose level a reload may change.
     pub log: Log,
 }
@@ -99,8 +109,7 @@ async fn serve(config: Config, source: ConfigSource, options: RunOptions) -> any
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
     let mut hang_up = signal(SignalKind::hangup()).context("SIGHUP cannot be awaited")?;
-    let control = ControlSocket::bind(&config.router.control)?;
-    let node = Rc::new(Node::start(config, source, &options)?);
+    let (node, control) = begin(config, source, &options).await?;
     let answering = control.answer(Rc::clone(&node));
     tokio::task::spawn_local(Rc::clone(&node).look_after());
     for line in node.summary() {
@@ -108,19 +117,29 @@ async fn serve(config: Config, source: ConfigSource, options: RunOptions) -> any
     }
     // Whoever started us may have closed it.
     let _ = writeln!(std::io::stdout(), "ready");
+    node.service_manager.ready(&node.in_a_word());
 
     let signal = loop {
         tokio::select! {
-            _ = terminate.recv() => break "SIGTERM",
-            _ = interrupt.recv() => break "SIGINT",
+            _ = terminate.recv() => break Some("SIGTERM"),
+            _ = interrupt.recv() => break Some("SIGINT"),
+            () = node.generations.over() => break None,
             _ = hang_up.recv() => if let Err(e) = node.reload() {
                 tracing::error!("reload: {e}; nothing has changed");
             },
         }
     };
-    let grace = node.config().router.drain_timeout;
-    tracing::info!("{signal}: stopping, connections have {grace:?} to finish");
-    node.stop(grace);
+    match signal {
+        Some(signal) => {
+            let grace = node.config().router.drain_timeout;
+            tracing::info!("{signal}: stopping, connections have {grace:?} to finish");
+            node.stop(grace);
+        }
+        None => {
+            tracing::info!("generation {}: its last connection has ended", node.generation);
+            node.stop(Duration::ZERO);
+        }
+    }
     loop {
         tokio::select! {
             () = node.stopped() => break,
@@ -132,6 +151,41 @@ async fn serve(config: Config, source: ConfigSource, options: RunOptions) -> any
     drop(answering);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// From a configuration to a node in charge: the first one, or one that has taken over.
+async fn begin(
+    config: Config,
+    source: ConfigSource,
+    options: &RunOptions,
+) -> Result<(Rc<Node>, Rc<ControlSocket>), StartError> {
+    let path = config.router.control.clone();
+    let takeover = match options.takeover {
+        true => TakeOver::begin(&path, Kind::of(&config.router, config.connection_id.length)).await?,
+        false => None,
+    };
+    let Some(mut takeover) = takeover else {
+        let control = Rc::new(ControlSocket::bind(&path)?);
+        let node = Rc::new(Node::start(config, source, options, &[])?);
+        node.answers_on(&control);
+        return Ok((node, control));
+    };
+    let started = ControlSocket::bind_beside(&path).and_then(|control| {
+        let (control, before) = (Rc::new(control), takeover.before());
+        let node = Rc::new(Node::start(config, source, options, before)?);
+        node.answers_on(&control);
+        Ok((node, control))
+    });
+    match started {
+        Ok((node, control)) => {
+            takeover.finish(&node, &control).await?;
+            Ok((node, control))
+        }
+        Err(e) => {
+            takeover.fail(&e).await;
+            Err(e)
+        }
+    }
 }
 
 /// What [`detach`] removed.

@@ -1,7 +1,7 @@
 //! A started agent: its workers, its datapath, and what the control socket asks about them.
 
 use std::{
-    cell::{Ref, RefCell},
+    cell::{OnceCell, Ref, RefCell},
     collections::BTreeMap,
     convert::Infallible,
     rc::Rc,
@@ -17,13 +17,17 @@ use super::{
     ConfigSource, RunOptions, api,
     certificates::CertificateFiles,
     connection_ids::CidRotation,
+    control::ControlSocket,
     departed::Departed,
     engine::{self, Loaded, SocketsBySlot},
     error::StartError,
     flows::KernelFlows,
+    generations::{Generations, Neighbour, Phase},
     maglev,
     plan::{self, Numbered},
+    replacements::Replacements,
     secrets::Secrets,
+    service_manager::ServiceManager,
     state::State,
     sweep::{self, Sweeper},
 };
@@ -48,6 +52,10 @@ pub(super) struct Node {
     pub(super) admission: Arc<Admission>,
     pub(super) departed: RefCell<Departed>,
     pub(super) certificates: RefCell<CertificateFiles>,
+    pub(super) generations: Generations,
+    pub(super) replacements: Replacements,
+    pub(super) service_manager: ServiceManager,
+    control: OnceCell<Rc<ControlSocket>>,
     now: RefCell<Now>,
     workers: RefCell<Vec<Worker>>,
     /// The CPU of each slot that is taken.
@@ -81,15 +89,33 @@ pub(super) struct Kernel {
 impl Node {
     /// Starts everything. The interfaces come last: until then no packet is touched.
     ///
+    /// Where generations are there `before`, all of it is beside theirs, and gets nothing yet.
+    ///
     /// # Errors
     /// What cannot be had; nothing is left of what was begun.
-    pub(super) fn start(config: Config, source: ConfigSource, options: &RunOptions) -> Result<Self, StartError> {
-        let state = State::take(&config.router.state_dir)?;
+    pub(super) fn start(
+        config: Config,
+        source: ConfigSource,
+        options: &RunOptions,
+        before: &[Neighbour],
+    ) -> Result<Self, StartError> {
+        let is_first = before.is_empty();
+        let state = match is_first {
+            true => State::take(&config.router.state_dir)?,
+            false => State::share(&config.router.state_dir)?,
+        };
         let secrets = Arc::new(state.secrets()?);
-        let slots = plan::place_workers(config.router.workers.get().into(), &[])?;
+        let places: Vec<_> = before.iter().flat_map(|other| other.places.clone()).collect();
+        let slots = plan::place_workers(config.router.workers.get().into(), &places)?;
+        if slots.len() < config.router.workers.get().into() {
+            return Err(StartError::refused(format!("router.workers: {} of 256 slots are taken", places.len()))
+                .with_hint("again when the generations before have ended, or fewer workers"));
+        }
         let server_configs = plan::server_configs(&config, &secrets)?;
-        let listeners = plan::number_listeners(&config.listeners, &[]);
-        let open = |listener: &Numbered| plan::open_sockets(listener, &slots, &[]);
+        let known: Vec<_> = before.iter().flat_map(|other| other.listeners.clone()).collect();
+        let listeners = plan::number_listeners(&config.listeners, &known);
+        let sockets: Vec<_> = before.iter().flat_map(|other| other.sockets.clone()).collect();
+        let open = |listener: &Numbered| plan::open_sockets(listener, &slots, &sockets);
         let sockets = listeners.iter().map(open).collect::<Result<Vec<_>, _>>()?;
         let connection_ids = CidRotation::start(&config, &state, Arc::clone(&secrets))?;
         let generation = state.next_generation()?;
@@ -101,9 +127,15 @@ impl Node {
             cid_configs: connection_ids.for_kernel(),
             listeners: listeners.iter().map(Numbered::entry).collect(),
         };
-        let Loaded { datapath, why_not } = engine::load(&config, &initial, options)?;
+        let Loaded { datapath, why_not } = match is_first {
+            true => engine::load(&config, &initial, options)?,
+            false => engine::join(&config, &initial, options)?,
+        };
         let tables = Arc::new(NodeTables::new(settings, Arc::clone(connection_ids.ids()), secrets.hash_seed()));
         tables.set_listeners(initial.listeners);
+        for &(slot, _) in &places {
+            tables.set_slot_state(slot, SlotState::Draining);
+        }
         let (living, alive) = mpsc::channel(1);
         let admission = Admission::new(config.limits);
         let lifetime = config.connection_id.lifetime;
@@ -123,6 +155,10 @@ impl Node {
             admission,
             departed: RefCell::default(),
             certificates: RefCell::new(certificates),
+            generations: Generations::after(before),
+            replacements: Replacements::default(),
+            service_manager: ServiceManager::of_environment(!is_first),
+            control: OnceCell::new(),
             now: RefCell::new(Now {
                 config: Rc::new(config),
                 interfaces,
@@ -143,13 +179,44 @@ impl Node {
         }
         let config = node.config();
         node.start_workers(&slots, sockets, &server_configs, &config)?;
-        node.assign()?;
+        if is_first {
+            node.assign()?;
+        }
         if let Some(kernel) = &node.kernel {
             let interfaces = engine::attach(&mut kernel.datapath.borrow_mut(), &config.router)?;
             node.now.borrow_mut().interfaces = interfaces;
-            kernel.account_where_xdp_does_not()?;
+        }
+        if is_first {
+            node.account_where_xdp_does_not()?;
         }
         Ok(node)
+    }
+
+    /// Where the agent answers for this node, from now on.
+    pub(super) fn answers_on(&self, control: &Rc<ControlSocket>) {
+        // Once, right after the start.
+        let _ = self.control.set(Rc::clone(control));
+    }
+
+    /// Where the agent answers.
+    ///
+    /// # Errors
+    /// If it does not yet.
+    pub(super) fn control(&self) -> Result<&ControlSocket, StartError> {
+        self.control.get().map(|control| &**control).ok_or_else(|| StartError::refused("not yet"))
+    }
+
+    /// Whether it has been told to stop.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.shared.borrow().is_none()
+    }
+
+    /// Has `select` keep the flow entries where no XDP program does.
+    pub(super) fn account_where_xdp_does_not(&self) -> Result<(), StartError> {
+        let Some(kernel) = &self.kernel else { return Ok(()) };
+        let mut datapath = kernel.datapath.borrow_mut();
+        let nowhere = datapath.attachments().is_empty();
+        Ok(datapath.set_select_accounts(nowhere)?)
     }
 
     /// What a reload may change.
@@ -170,6 +237,11 @@ impl Node {
     /// The CPU of each slot that is taken.
     pub(super) fn places(&self) -> Vec<(u8, u32)> {
         self.places.borrow().iter().map(|(&slot, &cpu)| (slot, cpu)).collect()
+    }
+
+    /// The same, and those of other generations.
+    pub(super) fn all_places(&self) -> Vec<(u8, u32)> {
+        self.places().into_iter().chain(self.generations.places()).collect()
     }
 
     /// Takes slots for workers that are about to start.
@@ -196,15 +268,53 @@ impl Node {
     }
 
     /// Tells the kernel what is in the slots: also which of them share a CPU now.
-    fn write_slots(&self) -> Result<(), StartError> {
+    pub(super) fn write_slots(&self) -> Result<(), StartError> {
         let Some(kernel) = &self.kernel else { return Ok(()) };
-        let places = self.places.borrow();
+        let (places, others) = (self.places.borrow(), self.generations.places());
         for (&slot, &cpu) in &*places {
-            let shared = places.values().filter(|&&other| other == cpu).count() > 1;
+            let all = places.values().chain(others.iter().map(|(_, cpu)| cpu));
+            let shared = all.filter(|&&other| other == cpu).count() > 1;
             let entry = Slot::new(self.tables.slot_state(slot), cpu, self.generation).with_shares_cpu(shared);
             kernel.datapath.borrow_mut().set_slot(slot, entry)?;
         }
         Ok(())
+    }
+
+    /// Frees slots of another generation, which has ended.
+    pub(super) fn free_others_slots(&self, slots: &[u8]) -> Result<(), StartError> {
+        for &slot in slots {
+            self.tables.set_slot_state(slot, SlotState::Free);
+            if let Some(kernel) = &self.kernel {
+                kernel.datapath.borrow_mut().set_slot(slot, Slot::default())?;
+            }
+        }
+        self.remove_flows_of(slots.to_vec());
+        self.write_slots()
+    }
+
+    /// Frees every slot that is neither ours nor another generation's that we know of.
+    pub(super) fn free_unknown_slots(&self) -> Result<(), StartError> {
+        let known: Vec<_> = self.places().into_iter().chain(self.generations.places()).map(|(slot, _)| slot).collect();
+        let unknown: Vec<_> = (0..=u8::MAX).filter(|slot| !known.contains(slot)).collect();
+        self.free_others_slots(&unknown)
+    }
+
+    /// Has flows to slots removed that nobody has any more. It takes a while, and nobody waits.
+    fn remove_flows_of(&self, slots: Vec<u8>) {
+        let Some(kernel) = &self.kernel else { return };
+        let handles = kernel.datapath.borrow().flow_reader().and_then(|reader| {
+            let writer = kernel.datapath.borrow().flow_writer()?;
+            Ok((reader, writer))
+        });
+        let removed = handles.map_err(std::io::Error::other).and_then(|(reader, mut writer)| {
+            std::thread::Builder::new().name("clear flows".to_owned()).spawn(move || {
+                let theirs: Vec<_> = reader.iter().filter(|(_, flow)| slots.contains(&flow.slot())).collect();
+                theirs.into_iter().for_each(|(cid, _)| writer.remove(&cid));
+            })
+        });
+        if let Err(e) = removed {
+            tracing::warn!("flows of slots that are free stay until they are swept: {e}");
+        }
     }
 
     /// Makes sockets those of their slots on a listener.
@@ -271,6 +381,7 @@ impl Node {
     /// # Errors
     /// If there is no such worker, if it is about to end, or if it is the last active one.
     pub(super) fn set_draining(&self, slot: u8, grace: Option<Duration>) -> Result<(), StartError> {
+        self.require_charge()?;
         let draining = grace.is_some();
         let workers = self.workers.borrow();
         let refused = |why: &str| Err(StartError::refused(format!("slot {slot}: {why}")));
@@ -320,10 +431,16 @@ impl Node {
     /// Brings the listeners into force in the kernel and for the workers: those there are, and
     /// those whose connections have some time left.
     pub(super) fn write_listeners(&self) -> Result<(), StartError> {
-        let entries: Vec<_> = {
+        let mut entries: Vec<_> = {
             let now = self.now.borrow();
             now.listeners.iter().chain(&now.closing).map(Numbered::entry).collect()
         };
+        for (id, address) in self.generations.others().into_iter().flat_map(|other| other.listeners) {
+            let theirs = plan::entry(id, address);
+            if !entries.contains(&theirs) {
+                entries.push(theirs);
+            }
+        }
         if let Some(kernel) = &self.kernel {
             kernel.datapath.borrow_mut().set_listeners(&entries)?;
         }
@@ -345,30 +462,25 @@ impl Node {
         let mut tick = tokio::time::interval(BETWEEN_LOOKS);
         loop {
             tick.tick().await;
+            match self.generations.phase() {
+                Phase::InCharge => self.service_manager.alive(),
+                Phase::Preparing => continue,
+                Phase::HandingOver => {
+                    self.service_manager.alive();
+                    continue;
+                }
+                Phase::Retired => {
+                    self.look_after_retirement();
+                    continue;
+                }
+            }
             {
                 let mut datapath = self.kernel.as_ref().map(|kernel| kernel.datapath.borrow_mut());
                 self.connection_ids.look_after(datapath.as_deref_mut(), |rotation| self.datagrams_of(rotation));
             }
-            if let Err(e) = self.bury_ended_workers() {
-                tracing::error!("a worker that has ended: {e}");
-            }
+            self.look_after_workers();
             self.renew_certificates();
         }
-    }
-
-    /// Gives back the slots of workers that ended because they were told to.
-    fn bury_ended_workers(&self) -> Result<(), StartError> {
-        let is_over = |worker: &Worker| worker.is_stopping() && !worker.is_running();
-        if self.shared.borrow().is_none() {
-            return Ok(());
-        }
-        let ended: Vec<_> = self.workers.borrow_mut().extract_if(.., |worker| is_over(worker)).collect();
-        for worker in ended {
-            tracing::info!("worker {} has ended", worker.slot());
-            self.departed.borrow_mut().add(&worker);
-            self.free_slot(worker.slot())?;
-        }
-        Ok(())
     }
 
     /// Datagrams that the workers have decoded by the configurations of `rotation`.
@@ -380,6 +492,16 @@ impl Node {
     /// Runs `read` over the workers.
     pub(super) fn with_workers<T>(&self, read: impl FnOnce(&[Worker]) -> T) -> T {
         read(&self.workers.borrow())
+    }
+
+    /// Changes which workers there are.
+    pub(super) fn change_workers<T>(&self, change: impl FnOnce(&mut Vec<Worker>) -> T) -> T {
+        change(&mut self.workers.borrow_mut())
+    }
+
+    /// What runs, in a word.
+    pub(super) fn in_a_word(&self) -> String {
+        format!("generation {}, {} workers", self.generation, self.workers.borrow().len())
     }
 
     /// What was started, in lines for the log.
@@ -406,7 +528,10 @@ impl Node {
     /// Tells all workers to stop: connections have `grace` to finish. Said again, the shorter
     /// grace counts.
     pub(super) fn stop(&self, grace: Duration) {
-        self.shared.take();
+        if self.shared.take().is_some() && self.generations.phase() == Phase::InCharge {
+            self.service_manager.stopping();
+            self.generations.stop_others();
+        }
         for worker in self.workers.borrow().iter() {
             worker.stop(grace);
         }
@@ -430,22 +555,14 @@ impl Kernel {
         let swept = Arc::<AtomicU64>::default();
         let sweeper = sweep::start(datapath.flow_writer()?, limits.idle_timeout, Arc::clone(&swept))
             .map_err(|e| StartError::kernel(format!("the sweeper cannot be started: {e}")))?;
-        let capacity = limits.max_connections.saturating_mul(router_common::maps::FLOWS_PER_CONNECTION);
         Ok(Self {
             flows: datapath.flow_reader()?,
+            capacity: datapath.flow_capacity(),
             datapath: RefCell::new(datapath),
-            capacity: capacity.into(),
             full: Arc::default(),
             swept,
             sweeper,
         })
-    }
-
-    /// Has `select` keep the flow entries where no XDP program does.
-    pub(super) fn account_where_xdp_does_not(&self) -> Result<(), StartError> {
-        let mut datapath = self.datapath.borrow_mut();
-        let nowhere = datapath.attachments().is_empty();
-        Ok(datapath.set_select_accounts(nowhere)?)
     }
 
     /// Flows stay for connections that may be silent for `idle`, or longer if it was longer before.

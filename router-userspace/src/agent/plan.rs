@@ -1,6 +1,9 @@
 //! From the configuration to what a node is made of: placements, TLS, sockets.
 
-use std::{net::UdpSocket, sync::Arc};
+use std::{
+    net::{SocketAddr, UdpSocket},
+    sync::Arc,
+};
 
 use nix::{
     sched::{CpuSet, sched_getaffinity},
@@ -50,18 +53,23 @@ pub(super) struct Numbered {
 impl Numbered {
     /// As the maps know it.
     pub(super) fn entry(&self) -> (ListenerKey, Listener) {
-        let address = self.listener.address;
-        (ListenerKey::exact(&Endpoint { address: mapped(address.ip()), port: address.port() }), Listener::new(self.id))
+        entry(self.id, self.listener.address)
     }
+}
+
+/// A listener as the maps know it.
+pub(super) fn entry(id: u16, address: SocketAddr) -> (ListenerKey, Listener) {
+    (ListenerKey::exact(&Endpoint { address: mapped(address.ip()), port: address.port() }), Listener::new(id))
 }
 
 /// The listeners of a configuration with their numbers: those they have `before`, or the lowest
 /// that are free.
-pub(super) fn number_listeners(listeners: &[crate::config::Listener], before: &[Numbered]) -> Vec<Numbered> {
+pub(super) fn number_listeners(listeners: &[crate::config::Listener], before: &[(u16, SocketAddr)]) -> Vec<Numbered> {
     let mut numbered: Vec<Numbered> = Vec::new();
     for listener in listeners {
-        let same = before.iter().find(|known| known.listener.address == listener.address).map(|known| known.id);
-        let taken = |id: &u16| before.iter().chain(&numbered).any(|known| known.id == *id);
+        let same = before.iter().find(|(_, address)| *address == listener.address).map(|(id, _)| *id);
+        let taken =
+            |id: &u16| before.iter().any(|(known, _)| known == id) || numbered.iter().any(|known| known.id == *id);
         let id = same.or_else(|| (0..=u16::MAX).find(|id| !taken(id))).unwrap_or(u16::MAX);
         numbered.push(Numbered { id, listener: listener.clone() });
     }
@@ -151,7 +159,7 @@ mod tests {
         };
         let first = number_listeners(&[listener(1), listener(2), listener(3)], &[]);
         assert_eq!(ids(&first), [(0, 1), (1, 2), (2, 3)]);
-        let fewer = [first[0].clone(), first[2].clone()];
+        let fewer = [&first[0], &first[2]].map(|one| (one.id, one.listener.address));
         assert_eq!(ids(&number_listeners(&[listener(3), listener(4), listener(5)], &fewer)), [(2, 3), (1, 4), (3, 5)]);
     }
 }

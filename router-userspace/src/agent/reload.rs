@@ -33,6 +33,17 @@ impl Node {
     /// If it is not valid, or asks for what cannot be had while the agent runs; nothing has
     /// changed then.
     pub(super) fn reload(self: &Rc<Self>) -> Result<Vec<String>, StartError> {
+        self.require_charge()?;
+        self.service_manager.reloading();
+        let result = self.reload_now();
+        self.service_manager.ready(&match &result {
+            Ok(_) => self.in_a_word(),
+            Err(e) => format!("{}; reload refused: {e}", self.in_a_word()),
+        });
+        result
+    }
+
+    fn reload_now(self: &Rc<Self>) -> Result<Vec<String>, StartError> {
         let config = Rc::new(self.source.read()?);
         let before = self.config();
         refuse_immovable(&before, &config)?;
@@ -64,7 +75,9 @@ impl Node {
             let message = format!("listener {}: its last connections of before have not ended yet", listener.address);
             return Err(StartError::refused(message).with_hint("again in a while: router.drain_timeout at most"));
         }
-        let known: Vec<_> = now.listeners.iter().chain(&now.closing).cloned().collect();
+        let own = now.listeners.iter().chain(&now.closing).map(|one| (one.id, one.listener.address));
+        let theirs = self.generations.others().into_iter().flat_map(|other| other.listeners);
+        let known: Vec<_> = own.chain(theirs).collect();
         let listeners = plan::number_listeners(&config.listeners, &known);
         if let Some(beyond) = listeners.iter().find(|listener| usize::from(listener.id) >= LISTENERS_MAX) {
             let message = format!("listener {}: no number is free for it", beyond.listener.address);
@@ -80,7 +93,7 @@ impl Node {
         workers.sort_unstable();
         let wanted = usize::from(config.router.workers.get());
         let leaving = workers.split_off(wanted.min(workers.len()));
-        let starting = plan::place_workers(wanted - workers.len(), &self.places())?;
+        let starting = plan::place_workers(wanted - workers.len(), &self.all_places())?;
         if starting.len() < wanted - workers.len() {
             return Err(StartError::refused(format!("router.workers: no slots are free for {wanted} workers"))
                 .with_hint("again in a while: some workers are about to end"));
@@ -95,7 +108,8 @@ impl Node {
 
     /// Sockets for new workers on every listener, and for every worker on new listeners.
     fn open_sockets(&self, change: &Change) -> Result<Vec<(Numbered, SocketsBySlot)>, StartError> {
-        let known: Vec<_> = self.now().sockets.iter().map(|socket| socket.inode).collect();
+        let mut known: Vec<_> = self.now().sockets.iter().map(|socket| socket.inode).collect();
+        known.extend(self.generations.others().into_iter().flat_map(|other| other.sockets));
         let everybody = [&change.staying[..], &change.starting].concat();
         let for_new = change.new.iter().map(|listener| (listener, &everybody));
         let for_kept = change.kept.iter().map(|listener| (listener, &change.starting));
@@ -220,7 +234,7 @@ impl Node {
         let mut kernel_says = vec![self.write_listeners(), self.send_away(&change.leaving, grace)];
         if let Some(kernel) = &self.kernel {
             kernel.keep_flows_for(config.limits.idle_timeout);
-            kernel_says.push(kernel.account_where_xdp_does_not());
+            kernel_says.push(self.account_where_xdp_does_not());
             self.change_now(|now| {
                 now.interfaces.retain(|interface| interface.name != "*");
                 if now.interfaces.is_empty() {

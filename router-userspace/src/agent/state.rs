@@ -12,25 +12,45 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::{error::StartError, secrets::Secrets};
 
-/// The state folder, held by this process alone.
+/// The state folder, held by this process, and by the generations before and after it.
 #[derive(Debug)]
 pub(super) struct State {
     directory: PathBuf,
-    _lock: Flock<File>,
+    lock: Flock<File>,
 }
 
 impl State {
     /// Makes the folder (mode 0700) and takes it.
+    ///
+    /// # Errors
+    /// If an agent that runs has it.
     pub(super) fn take(directory: &Path) -> Result<Self, StartError> {
+        let state = Self::lock(directory, FlockArg::LockExclusiveNonblock)?;
+        // Nobody had it. The next generation may have it too, if we let it.
+        match state.lock.relock(FlockArg::LockSharedNonblock) {
+            Ok(()) => Ok(state),
+            Err(e) => Err(failed(directory, e.into())),
+        }
+    }
+
+    /// Takes the folder beside the generation that runs.
+    ///
+    /// # Errors
+    /// If an agent starts there just now.
+    pub(super) fn share(directory: &Path) -> Result<Self, StartError> {
+        Self::lock(directory, FlockArg::LockSharedNonblock)
+    }
+
+    fn lock(directory: &Path, how: FlockArg) -> Result<Self, StartError> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|e| failed(directory, e))?;
         let path = directory.join("lock");
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
         let file = file.map_err(|e| failed(&path, e))?;
-        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
+        let lock = Flock::lock(file, how).map_err(|_| {
             StartError::refused(format!("{}: another agent that runs uses this state folder", directory.display()))
                 .with_hint("another state_dir, or stop that agent")
         })?;
-        Ok(Self { directory: directory.to_owned(), _lock: lock })
+        Ok(Self { directory: directory.to_owned(), lock })
     }
 
     /// The number of this run: one more than that of the last one here.
@@ -80,24 +100,28 @@ impl State {
     /// # Errors
     /// Also if others can read it.
     pub(super) fn read_secret(&self, name: &str) -> Result<Option<Vec<u8>>, StartError> {
-        let path = self.path(name);
-        let contents = match fs::read(&path) {
-            Ok(contents) => contents,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(failed(&path, e)),
-        };
-        let mode = fs::metadata(&path).map_err(|e| failed(&path, e))?.permissions().mode();
-        if mode & 0o077 != 0 {
-            let message = format!("{}: others can read it (mode {:o})", path.display(), mode & 0o777);
-            return Err(StartError::refused(message).with_hint(format!("chmod 600 {}", path.display())));
-        }
-        Ok(Some(contents))
+        read_secret(&self.path(name))
     }
 
     fn replace(&self, name: &str, contents: &[u8]) -> Result<(), StartError> {
         let path = self.path(name);
         replace(&path, contents).map_err(|e| failed(&path, e))
     }
+}
+
+/// A file that only its owner may be able to read; none if it is not there.
+pub(super) fn read_secret(path: &Path) -> Result<Option<Vec<u8>>, StartError> {
+    let contents = match fs::read(path) {
+        Ok(contents) => contents,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(failed(path, e)),
+    };
+    let mode = fs::metadata(path).map_err(|e| failed(path, e))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        let message = format!("{}: others can read it (mode {:o})", path.display(), mode & 0o777);
+        return Err(StartError::refused(message).with_hint(format!("chmod 600 {}", path.display())));
+    }
+    Ok(Some(contents))
 }
 
 /// Writes a file of mode 0600 so that it is there whole, or as it was; also after a power cut.

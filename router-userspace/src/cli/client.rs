@@ -30,6 +30,7 @@ pub(super) const DEFAULT_CONTROL: &str = "/run/quic-router/control.sock";
 pub(super) struct Client {
     socket: PathBuf,
     runtime: Runtime,
+    patience: Duration,
 }
 
 /// What the agent answered: JSON.
@@ -45,7 +46,12 @@ impl Client {
             .enable_all()
             .build()
             .map_err(|error| Fail::new(Exit::Kernel, format!("starting a runtime: {error}")))?;
-        Ok(Self { socket: socket.to_owned(), runtime })
+        Ok(Self { socket: socket.to_owned(), runtime, patience: PATIENCE })
+    }
+
+    /// The same, for what may take so much longer.
+    pub(super) fn patient(self, longer: Duration) -> Self {
+        Self { patience: PATIENCE + longer, ..self }
     }
 
     /// `GET target`
@@ -72,7 +78,7 @@ impl Client {
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))
             .map_err(|error| Fail::new(Exit::Usage, format!("request {target}: {error}")))?;
-        let in_time = async { timeout(PATIENCE, exchange(&self.socket, request)).await };
+        let in_time = async { timeout(self.patience, exchange(&self.socket, request)).await };
         let answer = LocalSet::new().block_on(&self.runtime, in_time);
         let (status, body) = answer.unwrap_or(Err(ExchangeError::Silent)).map_err(|error| self.unreachable(&error))?;
         if status.is_success() {
@@ -103,7 +109,7 @@ impl Client {
                 format!("ss -xlp src {socket}, which names the process"),
             ),
             ExchangeError::Silent => (
-                format!("the agent did not answer within {}", output::span(PATIENCE)),
+                format!("the agent did not answer within {}", output::span(self.patience)),
                 format!("ss -xlp src {socket}, which names the process"),
             ),
         };

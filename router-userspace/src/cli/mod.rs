@@ -21,6 +21,7 @@ mod run;
 #[cfg(test)]
 mod snapshots;
 mod status;
+mod upgrade;
 mod version;
 mod watch;
 mod workers;
@@ -105,6 +106,7 @@ enum Verb {
     Run(run::Run),
     Check(check::Check),
     Reload(reload::Reload),
+    Upgrade(upgrade::Upgrade),
     Status(status::Status),
     #[command(subcommand)]
     Workers(workers::Workers),
@@ -127,6 +129,7 @@ impl Verb {
             Self::Run(verb) => verb.execute(global),
             Self::Check(verb) => verb.execute(global),
             Self::Reload(verb) => verb.execute(&global.client()?),
+            Self::Upgrade(verb) => verb.execute(global.client()?),
             Self::Status(verb) => verb.execute(&global.client()?),
             Self::Workers(verb) => verb.execute(&global.client()?),
             Self::Flows(verb) => verb.execute(&global.client()?),

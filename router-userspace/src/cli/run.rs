@@ -23,6 +23,10 @@ pub(super) struct Run {
     #[arg(long, value_name = "LEVEL", value_parser = ["error", "warn", "info", "debug", "trace"])]
     kernel_log: Option<String>,
 
+    /// Take over from the agent that runs, losing no connection; start as usual if none does
+    #[arg(long)]
+    takeover: bool,
+
     /// Let a debug or sanitizer build listen beyond loopback
     #[arg(long)]
     allow_test_build: bool,
@@ -34,7 +38,7 @@ impl Run {
         let read = move || Config::load(&path, &start, control.as_deref());
         // What is wrong with it is said before there is a log.
         let log = Log::start(&read()?.router.log, self.kernel_log.clone());
-        let options = RunOptions { kernel_log: self.kernel_log.clone(), log };
+        let options = RunOptions { kernel_log: self.kernel_log.clone(), takeover: self.takeover, log };
         agent::run(ConfigSource::new(read, self.allow_test_build), options)?;
         Ok(Exit::Done)
     }

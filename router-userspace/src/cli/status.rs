@@ -40,6 +40,7 @@ impl Status {
 fn text(status: &api::Status) -> String {
     let sections = [
         health(status),
+        section("generations", &generations(&status.generations)),
         section("interfaces", &interfaces(&status.interfaces)),
         section("listeners", &listeners(&status.listeners)),
         section("totals of all workers", &totals(&status.totals)),
@@ -70,6 +71,29 @@ fn section(title: &str, table: &Table) -> String {
         lines if lines.is_empty() => String::new(),
         lines => format!("{title}\n{lines}"),
     }
+}
+
+/// Where there are several: which serves, and how far the others are.
+fn generations(generations: &[api::Generation]) -> Table {
+    let mut table = Table::new(2, &[Right, Left, Left, Left, Right, Left, Left]);
+    for one in generations.iter().filter(|_| generations.len() > 1) {
+        let slots: Vec<_> = one.slots.iter().map(u8::to_string).collect();
+        let left = match (one.may_be_stopped, one.seconds_left) {
+            (true, _) => "may be stopped; it ends by itself".to_owned(),
+            (false, Some(left)) => format!("at most {} left", output::span(Duration::from_secs(left))),
+            (false, None) => String::new(),
+        };
+        table.row([
+            one.generation.to_string(),
+            one.state.clone(),
+            format!("process {}, {} old", one.pid, output::span(Duration::from_secs(one.age_seconds))),
+            format!("slots {}", slots.join(" ")),
+            count(one.connections),
+            if one.connections == 1 { "connection" } else { "connections" }.to_owned(),
+            left,
+        ]);
+    }
+    table
 }
 
 fn interfaces(interfaces: &[api::Interface]) -> Table {
@@ -145,6 +169,38 @@ fn flow_table(flows: &FlowTable) -> Table {
 mod tests {
     use super::*;
 
+    fn generation(generation: u64, state: &str, connections: u64, seconds_left: Option<u64>) -> api::Generation {
+        api::Generation {
+            generation,
+            pid: 4_239 + generation as u32,
+            state: state.to_owned(),
+            slots: vec![4, 5],
+            connections,
+            age_seconds: 8_040,
+            seconds_left,
+            may_be_stopped: state == "draining" && connections == 0,
+        }
+    }
+
+    #[test]
+    fn generations_side_by_side() {
+        let generations = vec![
+            generation(3, "serving", 1_234, None),
+            generation(2, "draining", 1, Some(75)),
+            generation(1, "draining", 0, Some(5)),
+        ];
+        let text = text(&api::Status { generations, ..sample() });
+        let expected = "
+generations
+  3  serving   process 4242, 2h 14m old  slots 4 5  1,234  connections
+  2  draining  process 4241, 2h 14m old  slots 4 5      1  connection   at most 1m 15s left
+  1  draining  process 4240, 2h 14m old  slots 4 5      0  connections  may be stopped; it ends by itself
+
+interfaces
+";
+        assert!(text.contains(expected), "{text}");
+    }
+
     fn sample() -> api::Status {
         api::Status {
             schema: 1,
@@ -153,6 +209,7 @@ mod tests {
             pid: 4242,
             node_id: 7,
             generation: 3,
+            generations: vec![generation(3, "serving", 1_234, None)],
             uptime_seconds: 8_040,
             healthy: true,
             problems: Vec::new(),

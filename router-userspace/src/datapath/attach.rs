@@ -3,12 +3,13 @@
 use aya::programs::{
     ProgramError, Xdp, XdpMode,
     links::{FdLink, PinnedLink},
+    xdp::XdpLink,
 };
 
 use super::{
     error::{DatapathError, Result},
     pins::Pins,
-    xdp_links::attached_program,
+    xdp_links::{attached_program, is_generic},
 };
 
 /// Where the XDP program runs.
@@ -50,6 +51,21 @@ impl Attachment {
             tracing::warn!("XDP link cannot be unpinned: {e}");
         }
     }
+}
+
+/// Puts `program` in the place of the one on `interface`, in one step: no packet sees neither.
+///
+/// The link is the one that is pinned there; whoever attached it, it is this one's from now on.
+pub(super) fn replace(program: &mut Xdp, interface: &str, pins: &Pins) -> Result<Attachment> {
+    let program_id = program.info()?.id();
+    let pinned = || Ok::<_, DatapathError>(FdLink::from(PinnedLink::from_pin(pins.link(interface))?));
+    let id = program.attach_to_link(XdpLink::try_from(pinned()?)?)?;
+    // The link is held by its pin; a handle that is dropped here would detach nothing.
+    drop(program.take_link(id)?);
+    let mode = if is_generic(interface) { Mode::Generic } else { Mode::Native };
+    let why_not_native = (mode == Mode::Generic).then(|| "the driver refused native XDP".to_owned());
+    let link = PinnedLink::from_pin(pins.link(interface))?;
+    Ok(Attachment { mode, program_id, why_not_native, link })
 }
 
 pub(super) fn attach(program: &mut Xdp, interface: &str, pins: &Pins) -> Result<Attachment> {

@@ -21,6 +21,19 @@ pub enum DatapathError {
     /// Another agent holds the pin directory.
     #[error("{0} belongs to another agent that is running")]
     InUse(PathBuf),
+    /// The maps that are pinned have another form.
+    #[error("the maps in {directory} are of schema {found}, this program's of schema {ours}")]
+    Schema {
+        /// Where they are.
+        directory: PathBuf,
+        /// Theirs; 0 if not even that can be read.
+        found: u32,
+        /// Ours.
+        ours: u32,
+    },
+    /// The maps that are pinned are another node's, or another state folder's.
+    #[error("the maps in {0} belong to another node: node_id, connection_id.length or the master secret differ")]
+    OtherNode(PathBuf),
     /// A file or folder could not be made, locked or removed.
     #[error("{path}: {source}")]
     Directory {
@@ -94,6 +107,9 @@ impl DatapathError {
             Self::NoInterface(_) => Some("ip link show".to_owned()),
             Self::OtherProgram { interface, .. } => {
                 Some(format!("`ip link set dev {interface} xdp off` if nobody needs it, or engine = \"reuseport\""))
+            }
+            Self::Schema { .. } | Self::OtherNode(_) => {
+                Some("a stop and a start: one generation cannot take over from the other".to_owned())
             }
             Self::Attach { .. } => Some("engine = \"reuseport\", which needs no XDP".to_owned()),
             _ => None,

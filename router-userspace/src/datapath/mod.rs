@@ -42,7 +42,6 @@ pub struct Datapath {
     ebpf: Ebpf,
     pins: Pins,
     settings: Settings,
-    listeners: Vec<(ListenerKey, Listener)>,
     attachments: BTreeMap<String, Attachment>,
     _kernel_log: Option<KernelLog>,
 }
@@ -78,21 +77,86 @@ impl Datapath {
     /// # Errors
     /// What the kernel refused, and the way out.
     pub fn load(pins: Pins, size: &Size, initial: &Initial, kernel_log: Option<&str>) -> Result<Self> {
-        let (mut ebpf, kernel_log) = object::load(size, kernel_log)?;
+        let (mut ebpf, kernel_log) = object::load(size, kernel_log, None)?;
         for name in names::ALL {
             pins.pin_map(&ebpf, name)?;
         }
         object::load_programs(&mut ebpf)?;
-        let mut datapath = Self {
-            ebpf,
-            pins,
-            settings: initial.settings,
-            listeners: Vec::new(),
-            attachments: BTreeMap::new(),
-            _kernel_log: kernel_log,
-        };
+        let mut datapath =
+            Self { ebpf, pins, settings: initial.settings, attachments: BTreeMap::new(), _kernel_log: kernel_log };
         datapath.fill_in(initial)?;
+        datapath.pins.settle()?;
         Ok(datapath)
+    }
+
+    /// Loads the programs beside those of the generation that runs, with its maps. What is in
+    /// force stays in force: nothing is changed but that configurations of connection IDs are
+    /// added which that generation does not have.
+    ///
+    /// # Errors
+    /// If the maps are not as this program knows them, or belong to another node.
+    pub fn join(pins: Pins, size: &Size, initial: &Initial, kernel_log: Option<&str>) -> Result<Self> {
+        pins.require_schema()?;
+        let (mut ebpf, kernel_log) = object::load(size, kernel_log, Some(&pins))?;
+        object::load_programs(&mut ebpf)?;
+        let attachments = BTreeMap::new();
+        let mut datapath = Self { ebpf, pins, settings: initial.settings, attachments, _kernel_log: kernel_log };
+        let running: Plain<Settings> = datapath.array(names::SETTINGS)?.get(&0, 0)?;
+        let secrets: Plain<Secrets> = datapath.array(names::SECRETS)?.get(&0, 0)?;
+        let same = (running.0.node_id(), running.0.cid_length())
+            == (initial.settings.node_id(), initial.settings.cid_length());
+        if !same || secrets.0 != initial.secrets {
+            return Err(DatapathError::OtherNode(datapath.pins.directory().to_owned()));
+        }
+        // Its assignment stays in force until ours is flipped in.
+        datapath.settings = initial.settings.after(running.0);
+        for (rotation, config, keys) in &initial.cid_configs {
+            datapath.set_cid_config(*rotation, *config, keys)?;
+        }
+        Ok(datapath)
+    }
+
+    /// Says whether everything is detached and unpinned when this is dropped, or another
+    /// generation has it.
+    pub fn set_in_charge(&mut self, yes: bool) {
+        self.pins.set_ours(yes);
+    }
+
+    /// Takes back what another generation, which has ended, has changed: our settings are in
+    /// force again (the assignment has to follow), and our programs wherever they were.
+    pub fn resume(&mut self, interfaces: &[String]) -> Result<()> {
+        let running: Plain<Settings> = self.array(names::SETTINGS)?.get(&0, 0)?;
+        self.settings = self.settings.after(running.0);
+        let had = std::mem::take(&mut self.attachments);
+        let wanted = interfaces.iter().filter(|interface| had.contains_key(*interface));
+        for interface in wanted {
+            self.take_over(interface)?;
+        }
+        Ok(())
+    }
+
+    /// Interfaces to which some generation has attached `steer`.
+    pub fn attached_interfaces(&self) -> Vec<String> {
+        self.pins.links()
+    }
+
+    /// Puts `steer` in the place of another generation's on `interface`, in one step; or attaches
+    /// it where there is none.
+    pub fn take_over(&mut self, interface: &str) -> Result<&Attachment> {
+        let Self { ebpf, pins, .. } = self;
+        if !pins.link(interface).exists() {
+            return self.attach(interface);
+        }
+        let attachment = attach::replace(object::xdp(ebpf)?, interface, pins)?;
+        Ok(self.attachments.entry(interface.to_owned()).or_insert(attachment))
+    }
+
+    /// Detaches another generation's `steer` from an interface that is not ours.
+    pub fn detach_other(&mut self, interface: &str) {
+        // It goes with its last reference, and that is the other generation's until it ends.
+        if let Err(e) = std::fs::remove_file(self.pins.link(interface)) {
+            tracing::warn!("XDP link of {interface} cannot be unpinned: {e}");
+        }
     }
 
     fn fill_in(&mut self, initial: &Initial) -> Result<()> {
@@ -124,20 +188,20 @@ impl Datapath {
     /// Makes these the listeners, and no others. What is not among them any more is passed to
     /// the kernel's stack from now on.
     pub fn set_listeners(&mut self, listeners: &[(ListenerKey, Listener)]) -> Result<()> {
-        let before = std::mem::take(&mut self.listeners);
+        let before: Vec<ListenerKey> =
+            self.hash::<ListenerKey, Listener>(names::LISTENERS)?.keys().filter_map(|key| Some(key.ok()?.0)).collect();
         for &(key, listener) in listeners {
             self.hash(names::LISTENERS)?.insert(Plain(key), Plain(listener), 0)?;
         }
-        for (key, _) in before.iter().filter(|(key, _)| !listeners.iter().any(|(kept, _)| kept == key)) {
+        for key in before.iter().filter(|key| !listeners.iter().any(|(kept, _)| kept == *key)) {
             self.hash::<_, Listener>(names::LISTENERS)?.remove(&Plain(*key))?;
         }
         // A port that nobody has any more is written too, as nobody's.
-        for (key, _) in before.iter().chain(listeners) {
+        for key in before.iter().chain(listeners.iter().map(|(key, _)| key)) {
             let on_port = listeners.iter().filter(|(other, _)| other.endpoint().port == key.endpoint().port);
             let port = on_port.fold(Port::default(), |port, (listener, _)| port.with(listener));
             self.array(names::PORTS)?.set(key.endpoint().port.into(), Plain(port), 0)?;
         }
-        self.listeners = listeners.to_vec();
         Ok(())
     }
 
@@ -149,7 +213,12 @@ impl Datapath {
     /// Lets packets be redirected to `cpu`.
     pub fn open_cpu(&mut self, cpu: u32) -> Result<()> {
         let map = self.ebpf.map_mut(names::CPUS).ok_or(DatapathError::MissingMap(names::CPUS))?;
-        Ok(CpuMap::try_from(map)?.set(cpu, CPU_QUEUE_PACKETS, None, 0)?)
+        let mut cpus = CpuMap::try_from(map)?;
+        // Set again, it would get a new queue, which could overtake what waits in the old one.
+        if cpus.get(cpu, 0).is_ok_and(|there| there.queue_size == CPU_QUEUE_PACKETS) {
+            return Ok(());
+        }
+        Ok(cpus.set(cpu, CPU_QUEUE_PACKETS, None, 0)?)
     }
 
     /// Makes `socket` the one of slot `number` for `listener`.
@@ -230,6 +299,12 @@ impl Datapath {
         Ok(sum)
     }
 
+    /// Entries that the flow table has room for.
+    pub fn flow_capacity(&self) -> u64 {
+        let info = MapData::from_pin(self.pins.map(names::FLOWS)).and_then(|map| map.info());
+        info.map_or(0, |info| info.max_entries().into())
+    }
+
     /// A handle to write flows with, one for each worker.
     pub fn flow_writer(&self) -> Result<FlowWriter> {
         FlowWriter::open(&self.pins.map(names::FLOWS))
@@ -296,7 +371,9 @@ impl Drop for Datapath {
     /// Detaches everything; the pins go after it. What an agent set up goes when it goes.
     fn drop(&mut self) {
         for (_, attachment) in std::mem::take(&mut self.attachments) {
-            attachment.detach();
+            if self.pins.are_ours() {
+                attachment.detach();
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use tokio::{io::unix::AsyncFd, task::JoinHandle};
 use super::{
     Size,
     error::{DatapathError, Result},
+    pins::Pins,
 };
 
 /// Name of the XDP program.
@@ -20,11 +21,17 @@ const FLOOR: &str = "floor";
 /// Name of the `sk_reuseport` program.
 pub(super) const SELECT: &str = "select";
 
-/// Creates the maps of the object; the one with diagnostics if `kernel_log` names a level.
-pub(super) fn load(size: &Size, kernel_log: Option<&str>) -> Result<(Ebpf, Option<KernelLog>)> {
+/// Creates the maps of the object, or takes those that are pinned in `pins`; the object with
+/// diagnostics if `kernel_log` names a level.
+pub(super) fn load(size: &Size, kernel_log: Option<&str>, pins: Option<&Pins>) -> Result<(Ebpf, Option<KernelLog>)> {
     let level = kernel_log.map(level).transpose()?;
     let mut loader = EbpfLoader::new();
     loader.map_max_entries(names::FLOWS, size.flows).map_max_entries(names::CPUS, size.cpus);
+    for name in names::ALL {
+        if let Some(pins) = pins {
+            loader.map_pin_path(name, pins.map(name));
+        }
+    }
     if let Some(level) = &level {
         loader.override_global(aya_log::LEVEL, level, true);
     }

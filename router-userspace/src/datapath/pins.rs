@@ -1,7 +1,8 @@
-//! The pin directory: one running agent's, found and cleaned if that agent is gone.
+//! The pin directory: one node's, found and cleaned if no agent of it runs.
 //!
-//! An agent holds an exclusive lock on the directory for as long as it runs. Whatever lies
-//! in a directory that nobody holds is what a crashed run left behind.
+//! An agent holds a lock on the directory for as long as it runs: exclusive until everything
+//! is in place, then shared with the generations before and after it. Whatever lies in a
+//! directory that nobody holds is what a crashed run left behind.
 
 use std::{
     fs::{self, File},
@@ -10,20 +11,30 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aya::Ebpf;
+use aya::{
+    Ebpf,
+    maps::{Array, Map, MapData},
+};
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
     sys::statfs::{FsType, statfs},
 };
 
-use super::error::{DatapathError, Result};
+use router_common::maps::{SCHEMA, Settings, names};
 
-/// A pin directory that this process holds. It goes with everything in it when this is dropped.
+use super::{
+    error::{DatapathError, Result},
+    plain::Plain,
+};
+
+/// A pin directory that this process holds. It goes with everything in it when this is dropped,
+/// unless it is another generation's.
 #[derive(Debug)]
 pub struct Pins {
     directory: PathBuf,
-    _lock: Flock<File>,
+    lock: Flock<File>,
+    ours: bool,
 }
 
 impl Pins {
@@ -38,9 +49,53 @@ impl Pins {
         require_bpffs(directory)?;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(at)?;
         fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).map_err(at)?;
-        let lock = lock(directory)?;
+        let lock = lock(directory, FlockArg::LockExclusiveNonblock)?;
         let stale = remove_all(directory).map_err(at)?;
-        Ok((Self { directory: directory.to_owned(), _lock: lock }, stale))
+        Ok((Self { directory: directory.to_owned(), lock, ours: true }, stale))
+    }
+
+    /// Holds `directory` beside the agent that runs there. What is in it stays that agent's.
+    ///
+    /// # Errors
+    /// If it is not there, or if an agent has it for itself, because it starts or takes it down.
+    pub fn share(directory: &Path) -> Result<Self> {
+        let lock = lock(directory, FlockArg::LockSharedNonblock)?;
+        Ok(Self { directory: directory.to_owned(), lock, ours: false })
+    }
+
+    /// Everything is in place: from now on other generations may hold the directory too.
+    pub(super) fn settle(&self) -> Result<()> {
+        self.lock.relock(FlockArg::LockSharedNonblock).map_err(|_| DatapathError::InUse(self.directory.clone()))
+    }
+
+    pub(super) fn are_ours(&self) -> bool {
+        self.ours
+    }
+
+    /// Interfaces that links are pinned for.
+    pub(super) fn links(&self) -> Vec<String> {
+        let names = fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter_map(|name| name.strip_prefix(LINK_PREFIX).map(str::to_owned)).collect()
+    }
+
+    /// Refuses maps of another version of the contract.
+    pub(super) fn require_schema(&self) -> Result<()> {
+        let settings = Map::Array(MapData::from_pin(self.map(names::SETTINGS))?);
+        // Read as what every version begins with, whatever follows.
+        let found = match Array::<_, Plain<Settings>>::try_from(settings) {
+            Ok(settings) => settings.get(&0, 0)?.0.schema(),
+            Err(_) => 0,
+        };
+        match found == SCHEMA {
+            true => Ok(()),
+            false => Err(DatapathError::Schema { directory: self.directory.clone(), found, ours: SCHEMA }),
+        }
+    }
+
+    /// Says whether what is in the directory goes with this.
+    pub(super) fn set_ours(&mut self, ours: bool) {
+        self.ours = ours;
     }
 
     /// The directory.
@@ -66,6 +121,9 @@ impl Pins {
 impl Drop for Pins {
     /// Removes every pin, and the directory: also when a start fails halfway.
     fn drop(&mut self) {
+        if !self.ours {
+            return;
+        }
         let removed = remove_all(&self.directory).and_then(|_| fs::remove_dir(&self.directory));
         if let Err(e) = removed {
             tracing::warn!("{}: cannot be removed: {e}", self.directory.display());
@@ -87,16 +145,16 @@ pub fn remove_stale(directory: &Path) -> Result<Vec<String>> {
 
 /// The kernel's account of a pinned map's memory, in bytes (`memlock` in its fdinfo).
 pub(super) fn memory(pin: &Path) -> Option<u64> {
-    let map = aya::maps::MapData::from_pin(pin).ok()?;
+    let map = MapData::from_pin(pin).ok()?;
     let descriptor = std::os::fd::AsRawFd::as_raw_fd(&std::os::fd::AsFd::as_fd(map.fd()));
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).ok()?;
     info.lines().find_map(|line| line.strip_prefix("memlock:")?.trim().parse().ok())
 }
 
-fn lock(directory: &Path) -> Result<Flock<File>> {
+fn lock(directory: &Path, how: FlockArg) -> Result<Flock<File>> {
     let at = |source| DatapathError::Directory { path: directory.to_owned(), source };
     let file = File::open(directory).map_err(at)?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+    Flock::lock(file, how).map_err(|(_, errno)| match errno {
         Errno::EWOULDBLOCK => DatapathError::InUse(directory.to_owned()),
         other => at(other.into()),
     })

@@ -20,6 +20,15 @@ pub fn attached_program(interface: &str) -> Option<(u32, String)> {
     Some((id, name))
 }
 
+/// Whether the XDP program on `interface` runs in the stack, not in the driver.
+pub(super) fn is_generic(interface: &str) -> bool {
+    let parts = nix::net::if_::if_nametoindex(interface).ok().and_then(link).map(|link| link.attributes);
+    parts.into_iter().flatten().any(|attribute| match attribute {
+        LinkAttribute::Xdp(parts) => parts.iter().any(|part| matches!(part, LinkXdp::SkbProgId(_))),
+        _ => false,
+    })
+}
+
 fn program_id(interface: &str) -> Option<u32> {
     let link = link(nix::net::if_::if_nametoindex(interface).ok()?)?;
     link.attributes.iter().find_map(|attribute| match attribute {

@@ -34,6 +34,7 @@ use tracing::debug;
 
 pub use drain::{Drain, Draining};
 pub use raw::{STREAM_CANCELLED, STREAM_REFUSED, UPSTREAM_CLOSED, UPSTREAM_RESET, UPSTREAM_UNREACHABLE};
+pub use route::offered_protocols;
 
 use self::route::Routes;
 use crate::config::Config;

@@ -88,9 +88,9 @@ impl Routes {
     }
 }
 
-/// What a listener offers: `h3` if there is an HTTP route or no route at all, and each raw
-/// route's protocol, without repetition.
-pub(super) fn protocols(routes: &[config::Route]) -> Vec<Vec<u8>> {
+/// What a listener offers by ALPN: `h3` if there is an HTTP route or no route at all, and each
+/// raw route's protocol, without repetition.
+pub fn offered_protocols(routes: &[config::Route]) -> Vec<Vec<u8>> {
     let mut protocols = Vec::new();
     if routes.is_empty() {
         protocols.push(HTTP3.to_vec());

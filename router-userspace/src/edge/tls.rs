@@ -66,7 +66,7 @@ pub fn tls(
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(certificates));
-    config.alpn_protocols = route::protocols(routes);
+    config.alpn_protocols = route::offered_protocols(routes);
     config.ticketer = tickets;
     // A ticket holds the whole session: nothing is kept that another worker wouldn't have.
     config.session_storage = Arc::new(NoServerSessionStorage {});

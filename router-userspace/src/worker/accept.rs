@@ -37,6 +37,11 @@ pub(super) struct Door {
 }
 
 impl Door {
+    /// Whether new connections are refused.
+    pub(super) fn is_shut(&self) -> bool {
+        self.shut.get()
+    }
+
     /// No new connections; those there are are asked to go elsewhere.
     pub(super) fn shut(&self) {
         self.shut.set(true);

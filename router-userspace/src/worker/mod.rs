@@ -156,6 +156,11 @@ impl Worker {
         !self.thread.is_finished()
     }
 
+    /// Whether it has no connections any more, and none that begin.
+    pub fn is_done(&self) -> bool {
+        !self.is_running() || self.stats.connections_now.get() == 0
+    }
+
     /// Whether it has been told to leave or to stop.
     pub fn is_stopping(&self) -> bool {
         self.stopping.get()
@@ -191,6 +196,12 @@ impl Worker {
     pub fn stop(&self, grace: Duration) {
         self.go(grace);
         self.tell(Command::Stop { grace });
+    }
+
+    /// Has its thread panic, for tests of what comes then.
+    #[cfg(debug_assertions)]
+    pub fn make_panic(&self) {
+        self.tell(Command::Panic);
     }
 
     fn go(&self, grace: Duration) {
@@ -233,14 +244,32 @@ impl Worker {
 
 /// What the agent tells a worker.
 enum Command {
-    Drain { grace: Duration },
+    Drain {
+        grace: Duration,
+    },
     Undrain,
-    Leave { grace: Duration },
-    Stop { grace: Duration },
+    Leave {
+        grace: Duration,
+    },
+    Stop {
+        grace: Duration,
+    },
+    #[cfg(debug_assertions)]
+    Panic,
     Reconfigure(Arc<Config>),
-    Listen { listening: Listening, done: std_mpsc::SyncSender<io::Result<()>> },
-    Serve { listener: u16, config: ServerConfig },
-    Close { listener: u16, grace: Duration, closed: mpsc::Sender<Infallible> },
+    Listen {
+        listening: Listening,
+        done: std_mpsc::SyncSender<io::Result<()>>,
+    },
+    Serve {
+        listener: u16,
+        config: ServerConfig,
+    },
+    Close {
+        listener: u16,
+        grace: Duration,
+        closed: mpsc::Sender<Infallible>,
+    },
 }
 
 struct Channels {

@@ -8,6 +8,7 @@ use nix::{
 };
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use tokio::{
+    sync::Notify,
     task::{LocalSet, spawn_local},
     time::{Duration, Instant, sleep, sleep_until, timeout},
 };
@@ -46,7 +47,8 @@ async fn serve(plan: Plan, shared: Shared, stats: Arc<WorkerStats>, mut channels
         stats,
         edge: (plan.edge)(),
     });
-    let mut service = Service { reception, shared, listeners: BTreeMap::new(), drains_until: None };
+    let mut service =
+        Service { reception, shared, listeners: BTreeMap::new(), drains_until: None, broken: Rc::default() };
     for listening in plan.sockets {
         if let Err(e) = service.listen(listening) {
             let _ = channels.ready.send(Err(e));
@@ -55,6 +57,7 @@ async fn serve(plan: Plan, shared: Shared, stats: Arc<WorkerStats>, mut channels
     }
     let _ = channels.ready.send(Ok(()));
 
+    let broken = Rc::clone(&service.broken);
     let (grace, refusing) = loop {
         let deadline = service.drains_until;
         tokio::select! {
@@ -66,6 +69,8 @@ async fn serve(plan: Plan, shared: Shared, stats: Arc<WorkerStats>, mut channels
                 // The agent keeps the other end for as long as it runs; without it there is nobody to serve for.
                 None => break (Duration::ZERO, true),
             },
+            // Half a worker is none: the agent starts another.
+            () = broken.notified() => return,
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                 service.drains_until = None;
                 service.each_drain(Drain::end);
@@ -92,6 +97,8 @@ struct Service {
     shared: Shared,
     listeners: BTreeMap<u16, Open>,
     drains_until: Option<Instant>,
+    /// Said when an endpoint has ended that nobody closed.
+    broken: Rc<Notify>,
 }
 
 /// An endpoint, and the way in to it.
@@ -130,6 +137,8 @@ impl Service {
                 self.drains_until = None;
                 self.each_drain(Drain::cancel);
             }
+            #[cfg(debug_assertions)]
+            Command::Panic => panic!("somebody asked for it"),
             // They end the loop that this is called from.
             Command::Leave { .. } | Command::Stop { .. } => {}
         }
@@ -141,7 +150,15 @@ impl Service {
             door.drain.begin();
         }
         let endpoint = self.endpoint(listening)?;
-        spawn_local(Rc::clone(&self.reception).accept(endpoint.clone(), Rc::clone(&door)));
+        let (accepting, broken) = (Rc::clone(&self.reception), self.broken.clone());
+        let (incoming, here) = (endpoint.clone(), Rc::clone(&door));
+        spawn_local(async move {
+            let ended = spawn_local(accepting.accept(incoming, Rc::clone(&here))).await;
+            // Unless it was closed, its driver has panicked, or what was spawned here.
+            if ended.is_err() || !here.is_shut() {
+                broken.notify_one();
+            }
+        });
         self.listeners.insert(listener, Open { endpoint, door });
         Ok(())
     }

@@ -5,10 +5,14 @@ use std::{
     collections::HashMap,
     fs, io,
     net::{SocketAddr, UdpSocket},
-    os::{fd::AsFd as _, unix::fs::MetadataExt as _},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
 };
 
 use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// Receive buffer asked for on each socket, in bytes: some five thousand full datagrams.
@@ -107,6 +111,17 @@ pub fn receive_buffer(socket: &UdpSocket) -> usize {
 pub fn inode(socket: &UdpSocket) -> Option<u64> {
     let descriptor = std::os::fd::AsRawFd::as_raw_fd(socket);
     fs::metadata(format!("/proc/self/fd/{descriptor}")).ok().map(|metadata| metadata.ino())
+}
+
+/// Another handle on the socket of this process that has this inode.
+pub fn own_socket(inode: u64) -> Option<OwnedFd> {
+    let ours = pidfd_open(getpid(), PidfdFlags::empty()).ok()?;
+    let number = fs::read_dir("/proc/self/fd").ok()?.flatten().find_map(|entry| {
+        let is_it = fs::metadata(entry.path()).is_ok_and(|metadata| metadata.ino() == inode)
+            && fs::read_link(entry.path()).is_ok_and(|link| link.to_string_lossy().starts_with("socket:"));
+        entry.file_name().to_str().filter(|_| is_it)?.parse().ok()
+    })?;
+    pidfd_getfd(ours, number, PidfdGetfdFlags::empty()).ok()
 }
 
 /// Datagrams that the kernel dropped, by inode of the socket, because its buffer was full.

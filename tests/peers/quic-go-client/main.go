@@ -78,7 +78,7 @@ func parse(verb string, arguments []string) *options {
 	f.BoolVar(&o.rebind, "rebind", false, "swap the UDP socket under the connection (NAT rebinding)")
 	f.BoolVar(&o.migrate, "migrate", false, "probe a new path, then switch to it (active migration)")
 	f.Int64Var(&o.rebindAt, "rebind-at", 0, "move after so many bytes of bodies, sent or received, not half-way between requests")
-	f.DurationVar(&o.keepAlive, "keepalive", 100*time.Millisecond, "with -rebind: send a PING after so long a silence")
+	f.DurationVar(&o.keepAlive, "keepalive", 0, "send a PING after so long a silence (with -rebind: 100 ms)")
 	f.StringVar(&o.local, "local", "", "the local IP address, or address and port")
 	f.StringVar(&o.rebindTo, "rebind-to", "", "the local IP address after the move")
 	f.BoolVar(&o.follow, "follow", false, "get: when the server says GOAWAY, go on with another connection")
@@ -140,10 +140,11 @@ func (o *options) quicConfig() *quic.Config {
 		InitialStreamReceiveWindow: 4 << 20, MaxStreamReceiveWindow: 16 << 20,
 		InitialConnectionReceiveWindow: 8 << 20, MaxConnectionReceiveWindow: 32 << 20,
 	}
-	if o.rebind {
+	config.KeepAlivePeriod = o.keepAlive
+	if o.rebind && o.keepAlive == 0 {
 		// A client that only receives has nothing to say from its new address, and the server goes
 		// on sending to the old one. What rouses it is the keep-alive.
-		config.KeepAlivePeriod = o.keepAlive
+		config.KeepAlivePeriod = 100 * time.Millisecond
 	}
 	if o.v2 {
 		config.Versions = []quic.Version{quic.Version2}

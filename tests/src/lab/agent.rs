@@ -1,17 +1,23 @@
 //! The real agent, run as an operator runs it.
 
 use std::{
-    ffi::OsString,
-    path::PathBuf,
+    ffi::{OsStr, OsString},
+    path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicI32, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::Signal;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use router_userspace::agent::api::Upgraded;
 
 use super::{
+    config::AgentConfig,
     control::Control,
     home::Home,
     netns::Namespace,
@@ -21,19 +27,21 @@ use super::{
 /// A running agent; ended on drop, politely first.
 #[derive(Debug)]
 pub struct Agent {
+    /// The first generation; what later ones say comes from it too.
     program: Option<Program>,
+    /// The process of the newest, if it is another one.
+    newest: AtomicI32,
     control: Control,
 }
 
 impl Agent {
-    /// Starts the agent in `namespace` with the configuration `config` and these environment
-    /// variables, and waits until it answers on its control socket.
-    pub fn start(namespace: &Namespace, home: &Home, config: &str, environment: &[(String, String)]) -> Result<Self> {
-        let mut command = command(namespace, home, config, &[])?;
-        command.envs(environment.iter().map(|(name, value)| (name, value)));
+    /// Starts the agent in `namespace` with the configuration `config`, and waits until it answers on its control socket.
+    pub(super) fn start(namespace: &Namespace, home: &Home, config: &AgentConfig) -> Result<Self> {
+        let mut command = command(namespace, home, &config.text(home), &config.under, config.binary()?)?;
+        command.envs(config.environment.iter().map(|(name, value)| (name, value)));
         let program = Program::start_logged("quic-router", &mut command, &home.log_path())?;
         let control = Control::at(&home.control());
-        let agent = Self { program: Some(program), control };
+        let agent = Self { program: Some(program), newest: AtomicI32::new(0), control };
         agent.await_ready()?;
         Ok(agent)
     }
@@ -43,22 +51,42 @@ impl Agent {
         &self.control
     }
 
+    /// Replaces it by the next generation: its own binary, or another one. What is signalled from
+    /// now on is the new one; this one ends when all of them have.
+    pub fn upgrade(&self, binary: Option<&Path>) -> Result<Upgraded> {
+        let upgraded = self.control.upgrade(binary)?;
+        self.newest.store(i32::try_from(upgraded.pid)?, Ordering::Relaxed);
+        Ok(upgraded)
+    }
+
+    /// The process of the newest generation.
+    pub fn pid(&self) -> Result<i32> {
+        match self.newest.load(Ordering::Relaxed) {
+            0 => self.program().pid(),
+            newest => Ok(newest),
+        }
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill(Pid::from_raw(self.pid()?), signal)?)
+    }
+
     /// SIGHUP: it reads its configuration again.
     pub fn hang_up(&self) -> Result<()> {
-        self.program().signal(Signal::SIGHUP)
+        self.signal(Signal::SIGHUP)
     }
 
     /// SIGKILL: it gets no chance to clean up.
     pub fn kill(mut self) -> Result<()> {
+        self.signal(Signal::SIGKILL)?;
         let program = self.program.take().context("it runs")?;
-        program.signal(Signal::SIGKILL)?;
         program.finish(MANNERS).map(drop)
     }
 
     /// SIGTERM: it closes its connections, detaches, and ends.
     pub fn terminate(mut self) -> Result<Finished> {
+        self.signal(Signal::SIGTERM)?;
         let program = self.program.take().context("it runs")?;
-        program.terminate()?;
         program.finish(MANNERS)
     }
 
@@ -84,11 +112,14 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
+        if self.program.is_none() {
+            return;
+        }
+        let _ = self.signal(Signal::SIGTERM);
         let Some(program) = self.program.take() else { return };
         if thread::panicking() {
             eprintln!("--- what the agent said ---\n{}---", program.said());
         }
-        let _ = program.terminate();
         // Past its deadline it is killed.
         let _ = program.finish(MANNERS);
     }
@@ -97,7 +128,7 @@ impl Drop for Agent {
 /// Runs the agent with a configuration that it should refuse, until it ends; by way of the
 /// program and arguments `under`, if there are any.
 pub(super) fn run_to_end(namespace: &Namespace, home: &Home, config: &str, under: &[&str]) -> Result<Finished> {
-    Program::start("quic-router run", &mut command(namespace, home, config, under)?)?.finish(START)
+    Program::start("quic-router run", &mut command(namespace, home, config, under, binary()?)?)?.finish(START)
 }
 
 /// A command of the agent's binary in `namespace`, such as `["status", "--json"]`.
@@ -116,10 +147,22 @@ pub fn binary() -> Result<PathBuf> {
     found.context("no release build of quic-router; try: cargo build --release, or set QUIC_ROUTER_BIN")
 }
 
-fn command(namespace: &Namespace, home: &Home, config: &str, under: &[&str]) -> Result<Command> {
+/// The debug build: `$QUIC_ROUTER_DEV_BIN`, which `cargo xtask test` sets.
+pub fn debug_binary() -> Result<PathBuf> {
+    let path = std::env::var_os("QUIC_ROUTER_DEV_BIN").map(PathBuf::from);
+    path.context("QUIC_ROUTER_DEV_BIN does not say where the debug build is; try: cargo xtask test")
+}
+
+fn command<S: AsRef<OsStr>>(
+    namespace: &Namespace,
+    home: &Home,
+    config: &str,
+    under: &[S],
+    binary: PathBuf,
+) -> Result<Command> {
     let file = home.write(CONFIG, config)?;
     let mut words: Vec<OsString> = under.iter().map(OsString::from).collect();
-    words.push(binary()?.into());
+    words.push(binary.into());
     let mut command = namespace.command(&words[0]);
     // A debug build listens only where it was allowed to, and here it may.
     command.args(&words[1..]).args(["run", "--allow-test-build", "--config"]).arg(file);

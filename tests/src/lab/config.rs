@@ -1,6 +1,11 @@
 //! The configuration file of the agent in a laboratory.
 
+use std::path::PathBuf;
+
+use anyhow::Result;
+
 use super::{
+    agent::{binary, debug_binary},
     home::{HOST, Home},
     topology::UPSTREAM4,
     upstream::{ECHO_PORT, HTTP_PORT},
@@ -25,6 +30,10 @@ pub struct AgentConfig {
     pub rest: String,
     /// Not in the file: environment variables of the agent.
     pub environment: Vec<(String, String)>,
+    /// Not in the file: the program and arguments by way of which the agent is run, such as `setpriv`.
+    pub under: Vec<String>,
+    /// Not in the file: whether the debug build is run, which has faults to ask for.
+    pub debug_build: bool,
 }
 
 impl AgentConfig {
@@ -52,6 +61,8 @@ impl AgentConfig {
                  [upstream.echo]\nservers = [\"tcp://{UPSTREAM4}:{ECHO_PORT}\"]\n"
             ),
             environment: Vec::new(),
+            under: Vec::new(),
+            debug_build: false,
         }
     }
 
@@ -68,6 +79,10 @@ impl AgentConfig {
     /// Sets `key` of `[limits]` to `value`, which is TOML.
     pub fn set_limit(&mut self, key: &str, value: &str) {
         set(&mut self.limits, key, value);
+    }
+
+    pub(super) fn binary(&self) -> Result<PathBuf> {
+        if self.debug_build { debug_binary() } else { binary() }
     }
 
     /// The file, with the paths of `home`.

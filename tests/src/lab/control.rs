@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use router_userspace::agent::api::{
     CidConfiguration, CidConfigurations, Counters, DecodedCid, ExplainRequest, Explanation, Failure, Flows, Reloaded,
-    Status, Workers,
+    Status, UpgradeRequest, Upgraded, Workers,
 };
 use serde::de::DeserializeOwned;
 
@@ -80,9 +80,20 @@ impl Control {
         self.call("POST", &format!("/v1/workers/{slot}/undrain"), "")
     }
 
+    /// `POST /v1/workers/SLOT/panic`, of a debug build
+    pub fn panic(&self, slot: u8) -> Result<Workers> {
+        self.call("POST", &format!("/v1/workers/{slot}/panic"), "")
+    }
+
     /// `POST /v1/reload`: what has changed, one sentence each.
     pub fn reload(&self) -> Result<Vec<String>> {
         Ok(self.call::<Reloaded>("POST", "/v1/reload", "")?.changes)
+    }
+
+    /// `POST /v1/upgrade`, with the agent's binary or another one.
+    pub fn upgrade(&self, binary: Option<&Path>) -> Result<Upgraded> {
+        let request = UpgradeRequest { binary: binary.map(Path::to_owned), timeout_ms: Some(UPGRADE_MS) };
+        self.call("POST", "/v1/upgrade", &serde_json::to_string(&request)?)
     }
 
     /// `POST /v1/explain`
@@ -110,7 +121,7 @@ impl Control {
     fn exchange(&self, method: &str, target: &str, body: &str) -> Result<(u16, Vec<u8>)> {
         let mut stream =
             UnixStream::connect(&self.path).with_context(|| format!("no agent at {}", self.path.display()))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(PATIENCE + Duration::from_millis(UPGRADE_MS)))?;
         write!(
             stream,
             "{method} {target} HTTP/1.1\r\nhost: router\r\nconnection: close\r\ncontent-type: application/json\r\n\
@@ -147,8 +158,10 @@ fn unchunk(mut body: &[u8]) -> Result<Vec<u8>> {
     }
 }
 
-/// How long an answer may take.
+/// How long an answer may take, beyond what an upgrade may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an upgrade may take, in milliseconds.
+const UPGRADE_MS: u64 = 8_000;
 
 #[cfg(test)]
 mod tests {

@@ -36,7 +36,7 @@ mod upstream;
 pub mod wire;
 
 pub use self::{
-    agent::{Agent, binary, cli},
+    agent::{Agent, binary, cli, debug_binary},
     checks::SeenFlows,
     config::AgentConfig,
     control::Control,
@@ -156,9 +156,8 @@ pub struct Running {
 impl Running {
     /// Starts the agent, again if it has been stopped.
     pub fn start_agent(&mut self) -> Result<()> {
-        let text = self.config.text(&self.home);
         self.agent = None;
-        self.agent = Some(Agent::start(self.network.router(), &self.home, &text, &self.config.environment)?);
+        self.agent = Some(Agent::start(self.network.router(), &self.home, &self.config)?);
         Ok(())
     }
 

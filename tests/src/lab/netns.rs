@@ -76,8 +76,15 @@ impl Namespace {
 
     /// Whether an XDP program is on its interface `link`.
     pub fn has_xdp(&self, link: &str) -> Result<bool> {
+        Ok(self.xdp_program(link)?.is_some())
+    }
+
+    /// The ID of the XDP program on its interface `link`.
+    pub fn xdp_program(&self, link: &str) -> Result<Option<u32>> {
         let shown = run(Command::new("ip").args(["-n", &self.name, "-details", "link", "show", link]))?;
-        Ok(String::from_utf8_lossy(&shown.stdout).contains("prog/xdp"))
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        let id = shown.split_once("prog/xdp id ").and_then(|(_, rest)| rest.split_whitespace().next());
+        id.map(|id| id.parse().context("an ID of a program is a number")).transpose()
     }
 
     fn path(&self) -> PathBuf {

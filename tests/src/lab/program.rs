@@ -82,6 +82,11 @@ impl Program {
         self.stdout.text() + &self.stderr.text()
     }
 
+    /// Its process.
+    pub fn pid(&self) -> Result<i32> {
+        Ok(i32::try_from(self.child.id())?)
+    }
+
     /// Asks it to end.
     pub fn terminate(&self) -> Result<()> {
         self.signal(Signal::SIGTERM)
@@ -89,8 +94,7 @@ impl Program {
 
     /// Sends it `signal`.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        let pid = Pid::from_raw(i32::try_from(self.child.id())?);
-        kill(pid, signal).with_context(|| format!("cannot signal {}", self.name))
+        kill(Pid::from_raw(self.pid()?), signal).with_context(|| format!("cannot signal {}", self.name))
     }
 
     /// Waits until it has ended; past `deadline` that is an error, and it is killed.

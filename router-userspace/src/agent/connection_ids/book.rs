@@ -6,8 +6,11 @@
 use std::{
     collections::BTreeMap,
     io,
-    path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use router_common::connection_id::{CidConfig, CidKeys, Identity, MAX_LENGTH, ROTATIONS};
@@ -17,7 +20,7 @@ use super::super::{
     answers::hex,
     error::StartError,
     secrets::Secrets,
-    state::{State, replace},
+    state::{State, read_secret, replace},
 };
 use crate::worker::Ledger;
 
@@ -25,6 +28,8 @@ use crate::worker::Ledger;
 pub(super) struct Book {
     path: PathBuf,
     pages: Mutex<Pages>,
+    /// Whether another generation writes the file now.
+    lent: AtomicBool,
 }
 
 /// All of it.
@@ -112,23 +117,23 @@ impl Book {
     /// If it cannot be read, or does not make sense.
     pub(super) fn open(state: &State) -> Result<Self, StartError> {
         let path = state.path(FILE);
-        let refuse = |why: String| {
-            StartError::refused(format!("{}: {why}", path.display()))
-                .with_hint("moving the file away: new keys are then made, and clients of earlier runs time out")
-        };
-        let pages = match state.read_secret(FILE)? {
-            None => Pages { version: VERSION, eras: 0, issuing: 0, configurations: Vec::new(), spent: Vec::new() },
-            Some(text) => serde_json::from_slice::<Pages>(&text)
-                // The error's own words might quote a key.
-                .map_err(|e| {
-                    refuse(format!("not as this version writes it (line {}, column {})", e.line(), e.column()))
-                })?,
-        };
-        if pages.version != VERSION {
-            return Err(refuse(format!("of version {}, not {VERSION}", pages.version)));
-        }
-        pages.configurations.iter().try_for_each(Page::check).map_err(refuse)?;
-        Ok(Self { path, pages: Mutex::new(pages) })
+        let pages = read(&path)?;
+        Ok(Self { path, pages: Mutex::new(pages), lent: AtomicBool::default() })
+    }
+
+    /// Leaves the file to another generation. Nothing can be changed here until it is back.
+    pub(super) fn lend(&self) {
+        self.lent.store(true, Ordering::Release);
+    }
+
+    /// The file is ours again, as the other generation left it.
+    ///
+    /// # Errors
+    /// If it cannot be read, or does not make sense.
+    pub(super) fn take_back(&self) -> Result<(), StartError> {
+        *self.lock() = read(&self.path)?;
+        self.lent.store(false, Ordering::Release);
+        Ok(())
     }
 
     /// What stands in it now.
@@ -146,6 +151,9 @@ impl Book {
 
     fn try_change(&self, change: impl FnOnce(&mut Pages)) -> io::Result<()> {
         let mut pages = self.lock();
+        if self.lent.load(Ordering::Acquire) {
+            return Err(io::Error::other("it is the next generation's now"));
+        }
         let mut changed = pages.clone();
         change(&mut changed);
         let text = serde_json::to_vec_pretty(&changed).map_err(io::Error::other)?;
@@ -157,6 +165,25 @@ impl Book {
     fn lock(&self) -> MutexGuard<'_, Pages> {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What stands in the file; nothing if there is none.
+fn read(path: &Path) -> Result<Pages, StartError> {
+    let refuse = |why: String| {
+        StartError::refused(format!("{}: {why}", path.display()))
+            .with_hint("moving the file away: new keys are then made, and clients of earlier runs time out")
+    };
+    let pages = match read_secret(path)? {
+        None => Pages { version: VERSION, eras: 0, issuing: 0, configurations: Vec::new(), spent: Vec::new() },
+        Some(text) => serde_json::from_slice::<Pages>(&text)
+            // The error's own words might quote a key.
+            .map_err(|e| refuse(format!("not as this version writes it (line {}, column {})", e.line(), e.column())))?,
+    };
+    if pages.version != VERSION {
+        return Err(refuse(format!("of version {}, not {VERSION}", pages.version)));
+    }
+    pages.configurations.iter().try_for_each(Page::check).map_err(refuse)?;
+    Ok(pages)
 }
 
 impl Ledger for Book {

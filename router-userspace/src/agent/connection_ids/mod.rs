@@ -39,6 +39,7 @@ pub(super) struct CidRotation {
     plan: Plan,
     uses: RefCell<BTreeMap<u64, Use>>,
     trouble: RefCell<Option<String>>,
+    keeping: Cell<bool>,
 }
 
 /// What the configuration file says.
@@ -88,7 +89,7 @@ impl CidRotation {
             uses.insert(page.era, Use { retired: Some(Instant::now()), ..Use::new(0) });
         }
         let (uses, trouble) = (RefCell::new(uses), RefCell::default());
-        Ok(Self { ids: Arc::new(ids), book, secrets, plan, uses, trouble })
+        Ok(Self { ids: Arc::new(ids), book, secrets, plan, uses, trouble, keeping: Cell::default() })
     }
 
     /// What the workers share.
@@ -200,6 +201,54 @@ impl CidRotation {
         self.plan.idle_timeout.set(self.plan.idle_timeout.get().max(idle_timeout));
     }
 
+    /// Leaves the book to the next generation: until it is back, no configuration comes or goes,
+    /// and `slots`, which are ours, make do with the nonces that they are given now.
+    ///
+    /// # Errors
+    /// If these cannot be written down; then nothing has changed.
+    pub(super) fn lend(&self, slots: &[u8]) -> Result<(), StartError> {
+        let issuing = self.ids.now().issuing().clone();
+        if issuing.is_encrypted() {
+            let wrong = |e| StartError::kernel(format!("connection IDs of configuration {}: {e}", issuing.rotation()));
+            issuing.nonces().stock_up(slots).map_err(wrong)?;
+        }
+        self.book.lend();
+        Ok(())
+    }
+
+    /// The book is ours again, with what the other generation wrote: the configurations it
+    /// brought in, and the nonces it took.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(super) fn take_back(&self) -> Result<(), StartError> {
+        self.book.take_back()?;
+        let pages = self.book.pages();
+        for page in &pages.configurations {
+            let known = self.ids.now().iter().find(|known| known.era() == page.era).cloned();
+            let configuration = match known {
+                Some(known) => known,
+                None => {
+                    let new = configuration(page, &self.secrets, &self.book)?;
+                    self.ids.add(Arc::clone(&new));
+                    let unused = Use { retired: Some(Instant::now()), ..Use::new(0) };
+                    self.uses.borrow_mut().insert(page.era, unused);
+                    new
+                }
+            };
+            page.leased().for_each(|(slot, up_to)| configuration.nonces().skip_to(slot, up_to));
+            if page.era == pages.issuing {
+                self.ids.issue_under(configuration);
+            }
+        }
+        Ok(())
+    }
+
+    /// Says whether configurations stay because connections of other generations may use them.
+    pub(super) fn keep_all(&self, yes: bool) {
+        self.keeping.set(yes);
+    }
+
     /// What is wrong, in one sentence.
     pub(super) fn trouble(&self) -> Option<String> {
         self.trouble.borrow().clone()
@@ -250,6 +299,9 @@ impl CidRotation {
     }
 
     fn out_of_use(&self) -> Vec<Arc<Configuration>> {
+        if self.keeping.get() {
+            return Vec::new();
+        }
         let (lifetime, idle_timeout) = (self.plan.lifetime, self.plan.idle_timeout.get());
         let uses = self.uses.borrow();
         let is_over = |configuration: &&Arc<Configuration>| {

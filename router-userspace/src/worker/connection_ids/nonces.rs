@@ -85,6 +85,28 @@ impl Nonces {
         Ok(())
     }
 
+    /// Leases more for each of `slots`: a whole lease is there then, and no disk is needed for a while.
+    ///
+    /// # Errors
+    /// If a lease cannot be written down, or if there are no more nonces.
+    pub fn stock_up(&self, slots: &[u8]) -> io::Result<()> {
+        slots.iter().try_for_each(|&slot| {
+            let leased = self.slots[usize::from(slot)].leased.load(Ordering::Acquire);
+            self.renew(slot, leased)
+        })
+    }
+
+    /// Leaves out what another generation may have used for `slot`: all before number `up_to`.
+    /// Nobody uses that slot here.
+    pub fn skip_to(&self, slot: u8, up_to: u64) {
+        let _alone = self.renewing.lock().unwrap_or_else(PoisonError::into_inner);
+        let counter = &self.slots[usize::from(slot)];
+        if counter.leased.load(Ordering::Acquire) < up_to {
+            counter.next.store(up_to, Ordering::Relaxed);
+            counter.leased.store(up_to, Ordering::Release);
+        }
+    }
+
     /// The largest share of its nonces that any slot may have used, 0 to 1.
     pub fn used(&self) -> f64 {
         let next = self.slots.iter().map(|counter| counter.next.load(Ordering::Relaxed)).max().unwrap_or(0);
@@ -185,6 +207,22 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_another_generation_used_is_left_out() {
+        let disk = Arc::new(Disk::default());
+        let (one, other) = (nonces(3, &disk), nonces(3, &disk));
+        one.stock_up(&[5]).unwrap();
+        other.stock_up(&[6]).unwrap();
+        let leases = disk.leases.lock().unwrap().clone();
+        assert_eq!(leases, BTreeMap::from([(5, one.lease()), (6, one.lease())]));
+        let used: HashSet<_> = (0..one.lease()).map(|_| other.take(6).unwrap()).collect();
+        let own = one.take(5).unwrap();
+        leases.into_iter().for_each(|(slot, up_to)| one.skip_to(slot, up_to));
+        assert!(!used.contains(&one.take(6).unwrap()));
+        assert_eq!(one.take(5).unwrap(), one.nonce(1), "its own goes on");
+        assert_ne!(own, one.nonce(1));
     }
 
     #[test]

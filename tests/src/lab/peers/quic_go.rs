@@ -95,6 +95,12 @@ impl<'lab> QuicGo<'lab> {
         self.flag("follow")
     }
 
+    /// After so long a silence each connection sends a PING: a client that only waits would not
+    /// notice that its server is gone.
+    pub fn keeping_alive(self, silence: Duration) -> Self {
+        self.option("keepalive", format!("{}ms", silence.as_millis()))
+    }
+
     /// After its last request each connection stays open so long.
     pub fn holding(self, time: Duration) -> Self {
         self.option("hold", format!("{}ms", time.as_millis()))

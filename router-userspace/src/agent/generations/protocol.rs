@@ -1,0 +1,92 @@
+//! What two generations say to each other over the control socket: JSON, a line a message, after
+//! an HTTP upgrade that names the protocol's version.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufStream},
+    net::UnixStream,
+    time::timeout,
+};
+
+use super::Kind;
+
+/// The protocol with its version, as in `Upgrade:`.
+pub(in crate::agent) const PROTOCOL: &str = "quic-router-takeover/1";
+/// Where on the control socket.
+pub(in crate::agent) const TARGET: &str = "/v1/takeover";
+
+/// A generation as the others have to know it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::agent) struct Neighbour {
+    pub(in crate::agent) generation: u64,
+    pub(in crate::agent) pid: u32,
+    /// Its slots, each with its CPU.
+    pub(in crate::agent) places: Vec<(u8, u32)>,
+    /// The inodes of its sockets.
+    pub(in crate::agent) sockets: Vec<u64>,
+    /// Its listeners, by number.
+    pub(in crate::agent) listeners: Vec<(u16, SocketAddr)>,
+    pub(in crate::agent) connections: u64,
+    /// Until what is left is closed, once it drains.
+    pub(in crate::agent) seconds_left: Option<u64>,
+    pub(in crate::agent) age_seconds: u64,
+}
+
+/// What the new one finds: the one that serves first, then those before it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(in crate::agent) struct Offer {
+    pub(in crate::agent) generations: Vec<Neighbour>,
+}
+
+/// What the new one says.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum FromNew {
+    Hello {
+        version: String,
+        kind: Kind,
+    },
+    Prepared(Neighbour),
+    Flipped,
+    /// It cannot, and is about to end.
+    Failed {
+        error: String,
+        hint: Option<String>,
+    },
+}
+
+/// What the old one says.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum FromOld {
+    Offer(Offer),
+    Refused { error: String, hint: Option<String> },
+    Go,
+}
+
+/// The way to the other generation.
+pub(super) struct Channel(BufStream<UnixStream>);
+
+impl Channel {
+    pub(super) fn new(stream: UnixStream) -> Self {
+        Self(BufStream::new(stream))
+    }
+
+    pub(super) async fn say(&mut self, message: &impl Serialize) -> io::Result<()> {
+        let mut line = serde_json::to_vec(message)?;
+        line.push(b'\n');
+        self.0.write_all(&line).await?;
+        self.0.flush().await
+    }
+
+    /// The next message; an error if the other one ends, or says nothing for `patience`.
+    pub(super) async fn hear<T: DeserializeOwned>(&mut self, patience: Duration) -> io::Result<T> {
+        let mut line = String::new();
+        match timeout(patience, self.0.read_line(&mut line)).await {
+            Ok(Ok(0)) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it has ended")),
+            Ok(Ok(_)) => Ok(serde_json::from_str(&line)?),
+            Ok(Err(e)) => Err(e),
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {patience:?}"))),
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The new generation's side of a handover.
+
+use std::{io, path::Path, rc::Rc, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::{net::UnixStream, task::spawn_local};
+
+use super::{
+    super::{api::Failure, control::ControlSocket, error::StartError, node::Node},
+    Kind, Neighbour, Offer, Phase,
+    probe::probe,
+    protocol::{Channel, FromNew, FromOld, PROTOCOL, TARGET},
+};
+
+/// A handover that has begun.
+pub(in crate::agent) struct TakeOver {
+    channel: Channel,
+    offer: Offer,
+}
+
+impl TakeOver {
+    /// Asks the agent that answers at `control`; none if nobody does.
+    ///
+    /// # Errors
+    /// If it refuses, or is of another kind.
+    pub(in crate::agent) async fn begin(control: &Path, kind: Kind) -> Result<Option<Self>, StartError> {
+        let stream = match UnixStream::connect(control).await {
+            Ok(stream) => stream,
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+                return Ok(None);
+            }
+            Err(e) => return Err(StartError::kernel(format!("control socket {}: {e}", control.display()))),
+        };
+        let mut channel = Channel::new(upgraded(stream).await?);
+        let hello = FromNew::Hello { version: env!("CARGO_PKG_VERSION").to_owned(), kind };
+        channel.say(&hello).await.map_err(lost)?;
+        match channel.hear(PATIENCE).await.map_err(lost)? {
+            FromOld::Offer(offer) => Ok(Some(Self { channel, offer })),
+            FromOld::Refused { error, hint } => Err(refused(error, hint)),
+            FromOld::Go => Err(StartError::refused("takeover: the running agent speaks out of turn")),
+        }
+    }
+
+    /// The generations there are, the one in charge first.
+    pub(in crate::agent) fn before(&self) -> &[Neighbour] {
+        &self.offer.generations
+    }
+
+    /// From a node that is ready to one that is in charge.
+    ///
+    /// # Errors
+    /// If it does not work, or the running agent does not answer: that one serves on then.
+    pub(in crate::agent) async fn finish(
+        mut self,
+        node: &Rc<Node>,
+        control: &Rc<ControlSocket>,
+    ) -> Result<(), StartError> {
+        // New listeners are in the map before anybody is asked; what was there stays.
+        let ready = match node.write_listeners() {
+            Ok(()) => probe(node).await,
+            Err(e) => Err(e),
+        };
+        if let Err(e) = ready {
+            self.fail(&e).await;
+            return Err(e);
+        }
+        self.channel.say(&FromNew::Prepared(node.as_neighbour())).await.map_err(lost)?;
+        match self.channel.hear(PATIENCE).await.map_err(lost)? {
+            FromOld::Go => {}
+            FromOld::Refused { error, hint } => return Err(refused(error, hint)),
+            FromOld::Offer(_) => return Err(StartError::refused("takeover: the running agent speaks out of turn")),
+        }
+        node.take_charge()?;
+        control.take_place()?;
+        // Without it the old one would see for itself that the assignment has flipped.
+        self.channel.say(&FromNew::Flipped).await.map_err(lost)?;
+        for other in node.generations.others() {
+            spawn_local(Rc::clone(node).see_off(other));
+        }
+        Ok(())
+    }
+
+    /// Tells the running agent why nothing comes of it.
+    pub(in crate::agent) async fn fail(&mut self, why: &StartError) {
+        let failed = FromNew::Failed { error: why.to_string(), hint: why.hint().map(str::to_owned) };
+        // It sees that we end, too.
+        let _ = self.channel.say(&failed).await;
+    }
+}
+
+impl Node {
+    /// Brings this generation into force: one write flips the assignment.
+    fn take_charge(&self) -> Result<(), StartError> {
+        self.assign()?;
+        self.generations.phase.set(Phase::InCharge);
+        self.connection_ids.keep_all(true);
+        let config = self.config();
+        if let Some(kernel) = &self.kernel {
+            let mut datapath = kernel.datapath.borrow_mut();
+            datapath.set_in_charge(true);
+            for interface in datapath.attached_interfaces() {
+                if !config.router.interfaces.contains(&interface) {
+                    datapath.detach_other(&interface);
+                }
+            }
+        }
+        // From here on it cannot be undone, and what may fail costs nobody a connection.
+        let rest = [self.write_listeners(), self.account_where_xdp_does_not()];
+        for e in rest.into_iter().filter_map(Result::err) {
+            tracing::error!("takeover: {e}");
+        }
+        Ok(())
+    }
+
+    /// Waits until another generation has ended, and clears up behind it.
+    pub(super) async fn see_off(self: Rc<Self>, other: Neighbour) {
+        super::watch::ended(other.pid).await;
+        self.generations.others.borrow_mut().retain(|known| known.generation != other.generation);
+        if self.generations.phase() == Phase::Retired {
+            return;
+        }
+        tracing::info!("generation {} has ended", other.generation);
+        self.clear_up_behind(&other);
+    }
+
+    /// Frees what another generation had: whoever still sends to it is told by a stateless reset.
+    pub(super) fn clear_up_behind(&self, other: &Neighbour) {
+        let slots: Vec<u8> = other.places.iter().map(|(slot, _)| *slot).collect();
+        let nobody_else = self.generations.others.borrow().is_empty();
+        self.connection_ids.keep_all(!nobody_else);
+        let cleared = self.free_others_slots(&slots).and_then(|()| self.write_listeners());
+        if let Err(e) = cleared {
+            tracing::error!("behind generation {}: {e}", other.generation);
+        }
+        let aside = super::super::control::aside(&self.config().router.control, other.generation);
+        // It removes it itself, unless it was killed.
+        let _ = std::fs::remove_file(aside);
+    }
+}
+
+/// The connection as it is after an HTTP upgrade to our protocol.
+async fn upgraded(stream: UnixStream) -> Result<UnixStream, StartError> {
+    let failed = |e: &dyn std::fmt::Display| StartError::refused(format!("takeover: the running agent: {e}"));
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| failed(&e))?;
+    spawn_local(connection.with_upgrades());
+    let request = Request::get(TARGET)
+        .header(header::HOST, "localhost")
+        .header(header::CONNECTION, "upgrade")
+        .header(header::UPGRADE, PROTOCOL)
+        .body(Empty::<Bytes>::new())
+        .map_err(|e| failed(&e))?;
+    let response = sender.send_request(request).await.map_err(|e| failed(&e))?;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let body = response.into_body().collect().await.map_err(|e| failed(&e))?.to_bytes();
+        return Err(match serde_json::from_slice::<Failure>(&body) {
+            Ok(Failure { error, hint }) => refused(error, hint),
+            Err(_) => failed(&"it does not know of takeovers")
+                .with_hint("a stop and a start: one generation cannot take over from the other"),
+        });
+    }
+    let upgraded = hyper::upgrade::on(response).await.map_err(|e| failed(&e))?;
+    let parts = upgraded.downcast::<TokioIo<UnixStream>>().map_err(|_| failed(&"not a Unix socket"))?;
+    Ok(parts.io.into_inner())
+}
+
+fn refused(error: String, hint: Option<String>) -> StartError {
+    let refused = StartError::refused(format!("the running agent refuses: {error}"));
+    match hint {
+        Some(hint) => refused.with_hint(hint),
+        None => refused,
+    }
+}
+
+fn lost(error: io::Error) -> StartError {
+    StartError::refused(format!("takeover: the running agent: {error}"))
+}
+
+const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,0 +1,105 @@
+//! `quic-router upgrade`: starts the next generation, and waits until it has taken over.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Stdio,
+    rc::Rc,
+    time::Duration,
+};
+
+use tokio::{
+    process::{Child, Command},
+    sync::oneshot,
+    task::spawn_local,
+    time::timeout,
+};
+
+use super::{
+    super::{error::StartError, node::Node},
+    Neighbour,
+};
+
+/// Starts `binary`, or whatever is where this agent's own binary was, and waits until it has taken
+/// over, at most for `patience`.
+///
+/// # Errors
+/// If it does not; then it is gone, and this generation serves on.
+pub(in crate::agent) async fn upgrade(
+    node: &Rc<Node>,
+    binary: Option<PathBuf>,
+    patience: Duration,
+) -> Result<Neighbour, StartError> {
+    node.require_charge()?;
+    if node.generations.asked.borrow().is_some() {
+        return Err(StartError::refused("an upgrade is under way").with_hint("again in a few seconds"));
+    }
+    let binary = match binary {
+        Some(binary) => binary,
+        None => own_binary()?,
+    };
+    let (asked, mut outcome) = oneshot::channel();
+    let mut child = start(&binary)?;
+    *node.generations.asked.borrow_mut() = Some(asked);
+    let waited = timeout(patience, async {
+        tokio::select! {
+            biased;
+            outcome = &mut outcome => outcome.unwrap_or_else(|_| Err(StartError::refused("the agent stops"))),
+            ended = child.wait() => {
+                let how = ended.map_or_else(|e| e.to_string(), |status| status.to_string());
+                // What it said before it ended says more.
+                match timeout(LAST_WORDS, outcome).await {
+                    Ok(Ok(Err(e))) => Err(e),
+                    _ => Err(StartError::refused(format!("{} ended before it took over: {how}", binary.display()))
+                        .with_hint("what it said is in the log")),
+                }
+            }
+        }
+    });
+    let result = waited.await.unwrap_or_else(|_| {
+        Err(StartError::refused(format!("{} has not taken over after {patience:?}", binary.display()))
+            .with_hint("--timeout, if it only needs longer"))
+    });
+    node.generations.asked.take();
+    match result {
+        Ok(successor) => {
+            spawn_local(async move { child.wait().await });
+            Ok(successor)
+        }
+        Err(e) => {
+            end(&mut child).await;
+            Err(e)
+        }
+    }
+}
+
+/// A child that failed is not left behind.
+async fn end(child: &mut Child) {
+    if let Err(e) = child.kill().await {
+        tracing::debug!("the new generation had ended: {e}");
+    }
+}
+
+fn start(binary: &Path) -> Result<Child, StartError> {
+    let mut arguments: Vec<_> = env::args_os().skip(1).collect();
+    if !arguments.iter().any(|argument| argument == "--takeover") {
+        arguments.push("--takeover".into());
+    }
+    Command::new(binary)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .spawn()
+        .map_err(|e| StartError::refused(format!("{}: {e}", binary.display())))
+}
+
+/// Where this program was started from: a new version of it lies there by now, or the same.
+fn own_binary() -> Result<PathBuf, StartError> {
+    let path = env::current_exe().map_err(|e| StartError::kernel(format!("the agent's own binary: {e}")))?;
+    // As the kernel names a file that was replaced.
+    match path.to_str().and_then(|path| path.strip_suffix(" (deleted)")) {
+        Some(path) => Ok(path.into()),
+        None => Ok(path),
+    }
+}
+
+const LAST_WORDS: Duration = Duration::from_millis(500);

@@ -1,0 +1,415 @@
+//! Does the next generation take over without anybody losing a connection, and does nobody notice
+//! when it fails?
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use router_common::frame;
+use router_tests::{
+    bpftool,
+    lab::{
+        Control, Lab, PORT, Running, Towards, binary,
+        peers::{Clients, QuicGo},
+    },
+};
+use router_userspace::agent::api::{Flow, Status};
+
+#[test]
+fn once_with_each_engine() -> Result<()> {
+    for engine in ["xdp", "reuseport"] {
+        let lab = Lab::new().engine(engine).set("drain_timeout", "\"30s\"").start()?;
+        let first = lab.control().status()?;
+        let streams = lab.quic_go().echo(20_000).connections(40).requests(150).pausing(SHORT).rebinding_at(400_000);
+        let streams = streams.start()?;
+        await_accepted(&lab, &streams, 40)?;
+        let upgraded = lab.agent()?.upgrade(None)?;
+        let second = lab.control().status()?;
+        assert_eq!((second.generation, second.pid), (upgraded.generation, upgraded.pid));
+        assert!(second.generation == first.generation + 1 && second.pid != first.pid, "{second:?}");
+        if engine == "xdp" {
+            assert_ne!(second.interfaces[0].program_id, first.interfaces[0].program_id);
+        }
+        assert_eq!(states(&second), [(second.generation, "serving"), (first.generation, "draining")]);
+        assert_eq!(second.generations[1].connections, 40);
+        let own = second.totals.accepted;
+        lab.quic_go().get("/bytes/20000").connections(100).rebinding_at(10_000).succeed()?;
+        assert_eq!(lab.control().status()?.totals.accepted, own + 100);
+        assert_eq!(aside(&lab, first.generation).status()?.totals.accepted, 40, "the old one got a new connection");
+        streams.succeed()?;
+        await_alone(&lab)?;
+        assert_eq!(taken_slots(&lab)?, 4);
+        assert!(!lab.home().path(&format!("control.sock.{}", first.generation)).exists());
+        lab.expect_no_packet_astray()?;
+    }
+    Ok(())
+}
+
+/// Twenty in a row, every third one with another XDP program, while clients of all kinds come,
+/// move and stay.
+#[test]
+fn twenty_in_a_row() -> Result<()> {
+    let lab =
+        Lab::new().workers(2).set("drain_timeout", "\"60s\"").limit("max_connections_per_ip", "10_000").start()?;
+    let minute = Duration::from_secs(90);
+    let get = |path| lab.quic_go().get(path).within(minute).following();
+    let new = get("/bytes/20000").connections(3_000).at_once(10).pausing(SHORT).start()?;
+    let long = get("/bytes/1000").connections(20).requests(80).pausing(SHORT * 20).start()?;
+    let idle = get("/bytes/1000").connections(20).requests(3).pausing(Duration::from_secs(12)).start()?;
+    let downloads = get("/bytes/3000000").connections(200).at_once(4).start()?;
+    let uploads = lab.quic_go().post("/sink", 1_000_000).connections(200).at_once(4).within(minute).following();
+    let uploads = uploads.start()?;
+    let streams = lab.quic_go().echo(20_000).connections(20).requests(80).pausing(SHORT * 20).within(minute);
+    let streams = streams.start()?;
+    let moving = lab.quic_go().echo(20_000).connections(20).requests(80).pausing(SHORT * 20).within(minute);
+    let moving = moving.rebinding_at(200_000).start()?;
+    let other = lab.aioquic("/bytes/1000").connections(10).requests(1).start()?;
+
+    let logging = script(&lab, "logging", &format!("exec {} \"$@\" --kernel-log error", binary()?.display()))?;
+    let plain =
+        script(&lab, "plain", &format!("exec {} $(echo \"$@\" | sed 's/--kernel-log error//')", binary()?.display()))?;
+    let mut last = lab.control().status()?;
+    for round in 0..20 {
+        let next = match round % 3 {
+            0 => Some(&*logging),
+            1 => Some(&*plain),
+            _ => None,
+        };
+        lab.agent()?.upgrade(next).with_context(|| format!("upgrade {round}"))?;
+        let status = lab.control().status()?;
+        assert_eq!(status.generation, last.generation + 1);
+        assert_ne!(status.interfaces[0].program_id, last.interfaces[0].program_id);
+        last = status;
+        // Not a wait for something to happen: the upgrades' rhythm.
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    for (name, clients) in [
+        ("a new connection every few milliseconds", new),
+        ("long connections", long),
+        ("idle connections", idle),
+        ("downloads", downloads),
+        ("uploads", uploads),
+        ("raw streams", streams),
+        ("raw streams that move", moving),
+        ("aioquic", other),
+    ] {
+        clients.succeed().context(name)?;
+    }
+    await_alone(&lab)?;
+    assert_eq!(taken_slots(&lab)?, 2);
+    let totals = lab.control().status()?.totals;
+    assert_eq!((totals.refused_connections, totals.refused_per_ip, totals.refused_handshakes), (0, 0, 0));
+    lab.expect_no_packet_astray()
+}
+
+/// A quarter of all Initials is lost on the way, in both directions: at each flip there are handshakes
+/// that one generation has begun and whose Initials come again.
+#[test]
+fn handshakes_in_the_air() -> Result<()> {
+    let lab = Lab::new().workers(2).set("drain_timeout", "\"60s\"").start()?;
+    let relay = lab.relay(|_: Towards, frame| match initial_checksum(frame) {
+        Some(sum) if sum % 4 == 0 => Vec::new(),
+        _ => vec![frame.to_vec()],
+    })?;
+    let clients = QuicGo::new(relay.clients(), lab.wire().router(PORT)).get("/bytes/1000").connections(400);
+    let clients = clients.at_once(40).within(Duration::from_secs(60)).following().start()?;
+    let mut upgrades = 0;
+    while !clients.ends_within(Duration::from_millis(300)) {
+        lab.agent()?.upgrade(None)?;
+        upgrades += 1;
+    }
+    clients.succeed()?;
+    assert!(upgrades > 3, "{upgrades}");
+    drop(relay);
+    await_alone(&lab)
+}
+
+/// Generations that all have connections left are there beside each other, and end one by one.
+#[test]
+fn several_drain_at_once() -> Result<()> {
+    let lab = Lab::new().workers(2).set("drain_timeout", "\"60s\"").start()?;
+    let stay = |requests| lab.quic_go().echo(1_000).connections(10).requests(requests).pausing(SHORT).start();
+    let mut clients = Vec::new();
+    for round in 0..4 {
+        clients.push(stay(500 - 100 * round)?);
+        await_accepted(&lab, &clients[clients.len() - 1], 10)?;
+        lab.agent()?.upgrade(None)?;
+    }
+    let status = lab.control().status()?;
+    assert_eq!(states(&status).iter().filter(|(_, state)| *state == "draining").count(), 4, "{status:?}");
+    await_status(&lab, |status| status.generations[1..].iter().all(|one| one.connections == 10))?;
+    for clients in clients {
+        clients.succeed()?;
+    }
+    await_alone(&lab)?;
+    assert_eq!(taken_slots(&lab)?, 2);
+    lab.expect_no_packet_astray()
+}
+
+/// What does not work changes nothing: those who are served do not notice, and the next upgrade
+/// that works, works.
+#[test]
+fn that_fails() -> Result<()> {
+    let mut lab = Lab::new().set("drain_timeout", "\"120s\"").start()?;
+    let first = lab.control().status()?;
+    let streams = lab.quic_go().echo(10_000).connections(40).requests(250).pausing(SHORT * 10).rebinding_at(400_000);
+    let streams = streams.within(Duration::from_secs(150)).start()?;
+    await_accepted(&lab, &streams, 40)?;
+    let real = binary()?.display().to_string();
+    let socket = lab.home().control().display().to_string();
+    // Kills the new generation so long after its control socket has come up.
+    let killed = |after: &str| {
+        format!(
+            "{real} \"$@\" & new=$!\n\
+             until [ -e {socket}.new-$new ] || ! kill -0 $new; do :; done\n\
+             sleep {after}; kill -9 $new; wait $new"
+        )
+    };
+    let settings = lab.home().pins().join("settings").display().to_string();
+    let schema = format!(
+        "bpftool map update pinned {settings} key 0 0 0 0 value 99 0 0 0 1 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 \
+         1 0 0 0 0 0 0 0\nexec {real} \"$@\""
+    );
+    for (name, script_text, says) in [
+        ("exits at once", "exit 7".to_owned(), "ended before it took over: exit status: 7"),
+        ("hangs", "exec sleep 600".to_owned(), "has not taken over after 8s"),
+        ("is no agent", "echo nonsense; exit 0".to_owned(), "ended before it took over: exit status: 0"),
+        ("is elsewhere", format!("exec unshare -n {real} \"$@\""), "the probe of slot"),
+        ("has other maps", schema, "the maps in"),
+        ("killed at once", killed("0"), "new generation"),
+        ("killed soon", killed("0.05"), "new generation"),
+        ("killed later", killed("0.15"), "new generation"),
+    ] {
+        let broken = script(&lab, "broken", &script_text)?;
+        let refused = lab.control().upgrade(Some(&broken)).err().with_context(|| format!("{name}: it worked"))?;
+        let refused = format!("{refused:#}");
+        ensure!(refused.contains(says) || name.starts_with("killed"), "{name}: {refused}");
+        expect_untouched(&lab, &first).context(name)?;
+    }
+    lab.rewrite(|config| config.set_router("workers", "\"many\""))?;
+    let refused = lab.control().upgrade(None).err().context("invalid configuration: it worked")?;
+    ensure!(format!("{refused:#}").contains("ended before it took over: exit status: 1"), "{refused:#}");
+    expect_untouched(&lab, &first)?;
+    lab.rewrite(|config| config.set_router("workers", "4"))?;
+    lab.rewrite(|config| config.set_router("node_id", "9"))?;
+    let refused = lab.control().upgrade(None).err().context("another node: it worked")?;
+    ensure!(format!("{refused:#}").contains("router.node_id is 1 here and 9 there"), "{refused:#}");
+    expect_untouched(&lab, &first)?;
+    lab.rewrite(|config| config.set_router("node_id", "1"))?;
+
+    lab.agent()?.upgrade(None)?;
+    lab.quic_go().get("/bytes/20000").connections(50).rebinding_at(10_000).succeed()?;
+    streams.succeed()?;
+    await_alone(&lab)?;
+    lab.expect_no_packet_astray()
+}
+
+/// The old one killed while it drains: its own connections are lost, and told so at once; nobody
+/// else's are.
+#[test]
+fn the_old_one_is_killed() -> Result<()> {
+    let lab = Lab::new().set("drain_timeout", "\"60s\"").start()?;
+    let first = lab.control().status()?;
+    let lost = lab.quic_go().echo(1_000).connections(30).requests(1_000).pausing(SHORT);
+    let lost = lost.keeping_alive(SHORT * 10).start()?;
+    await_busy(&lab, &lost, 30)?;
+    lab.agent()?.upgrade(None)?;
+    let own = lab.control().status()?.totals.accepted;
+    let kept = lab.quic_go().echo(1_000).connections(30).requests(200).pausing(SHORT).start()?;
+    await_accepted(&lab, &kept, own + 30)?;
+    kill(Pid::from_raw(i32::try_from(first.pid)?), Signal::SIGKILL)?;
+    await_alone(&lab)?;
+    assert_eq!(taken_slots(&lab)?, 4);
+    assert!(lost.ends_within(Duration::from_secs(5)), "its clients were not told");
+    let lost = lost.finish()?;
+    let resets: u64 = lost.errors.iter().filter(|(error, _)| error.contains("stateless reset")).map(|(_, n)| n).sum();
+    assert_eq!(resets, 30, "{lost:?}");
+    kept.succeed()?;
+    // Not a word on packets astray: with its sockets gone, the kernel gave what came for the dead
+    // one to anybody, and nobody may answer that before its slots are free.
+    lab.quic_go().get("/bytes/20000").connections(50).rebinding_at(10_000).succeed().map(drop)
+}
+
+/// The new one killed just after the flip: the old one serves again, and keeps what it had.
+#[test]
+fn the_new_one_is_killed() -> Result<()> {
+    let lab = Lab::new().set("drain_timeout", "\"60s\"").start()?;
+    let first = lab.control().status()?;
+    let kept = lab.quic_go().echo(1_000).connections(30).requests(400).pausing(SHORT).start()?;
+    await_accepted(&lab, &kept, 30)?;
+    for round in 0..3 {
+        let second = lab.control().upgrade(None)?;
+        let lost = lab.quic_go().echo(1_000).connections(30).requests(1_000).pausing(SHORT);
+        let lost = lost.keeping_alive(SHORT * 10).start()?;
+        await_busy(&lab, &lost, 30)?;
+        kill(Pid::from_raw(i32::try_from(second.pid)?), Signal::SIGKILL)?;
+        let killed = Instant::now();
+        while lab.control().status().map_or(0, |status| status.pid) != first.pid {
+            ensure!(killed.elapsed() < Duration::from_secs(2), "nobody serves");
+        }
+        lab.quic_go().get("/bytes/20000").connections(50).rebinding_at(10_000).succeed()?;
+        let told = lost.ends_within(Duration::from_secs(5));
+        let lost = lost.finish()?;
+        assert!(told, "{lost:?}");
+        let resets: u64 =
+            lost.errors.iter().filter(|(error, _)| error.contains("stateless reset")).map(|(_, n)| n).sum();
+        assert_eq!(resets, 30, "round {round}: {lost:?}");
+        expect_untouched(&lab, &first)?;
+    }
+    kept.succeed()?;
+    lab.agent()?.upgrade(None)?;
+    await_alone(&lab)?;
+    lab.quic_go().get("/bytes/20000").connections(50).rebinding_at(10_000).succeed()?;
+    lab.expect_no_packet_astray()
+}
+
+/// Told to stop, the one in charge sees to it that those before it stop, too.
+#[test]
+fn stopped_while_another_drains() -> Result<()> {
+    let mut lab = Lab::new().start()?;
+    let clients = lab.quic_go().echo(1_000).connections(20).requests(1_000).pausing(SHORT).start()?;
+    await_accepted(&lab, &clients, 20)?;
+    lab.agent()?.upgrade(None)?;
+    lab.take_agent()?.terminate()?;
+    assert!(clients.ends_within(Duration::from_secs(5)), "the clients were not told");
+    assert!(!lab.home().pins().exists(), "pins are left: {:?}", lab.home().pinned());
+    assert!(!lab.network().router().has_xdp(&lab.wire().router_interface())?, "an XDP program is left");
+    lab.start_agent()?;
+    lab.quic_go().get("/bytes/1000").connections(20).succeed().map(drop)
+}
+
+/// The configuration is read anew, and what a reload cannot change may change with it.
+#[test]
+fn with_another_configuration() -> Result<()> {
+    let mut lab = Lab::new().set("drain_timeout", "\"30s\"").start()?;
+    let streams = lab.quic_go().echo(20_000).connections(40).requests(100).pausing(SHORT).start()?;
+    await_accepted(&lab, &streams, 40)?;
+    lab.rewrite(|config| {
+        config.listeners.push("0.0.0.0:8443".into());
+        config.set_router("workers", "2");
+        config.set_connection_id("encryption", "\"none\"");
+        config.rest = config.rest.replace("path = \"/\"", "path = \"/bytes/\"");
+    })?;
+    lab.agent()?.upgrade(None)?;
+    lab.quic_go().get("/bytes/20000").connections(50).rebinding_at(10_000).succeed()?;
+    let other = lab.quic_go().echo(20_000).option("addr", lab.wire().router(8443)).connections(50);
+    other.rebinding_at(10_000).succeed()?;
+    assert_eq!(lab.control().cid_configurations()?[0].encoding, "clear");
+    streams.succeed()?;
+    await_alone(&lab)?;
+    assert_eq!(taken_slots(&lab)?, 2);
+    let listeners = bpftool::dump(&lab.home().pins().join("listeners"))?;
+    assert_eq!(listeners.len(), 3, "{listeners:?}");
+    lab.expect_no_packet_astray()
+}
+
+#[test]
+fn on_the_command_line() -> Result<()> {
+    let lab = Lab::new().start()?;
+    let said = lab.cli(&["upgrade"])?.succeeded()?.stdout;
+    assert!(said.starts_with("generation 2 (process "), "{said}");
+    let nowhere = lab.cli(&["upgrade", "--binary", "/nowhere/quic-router"])?;
+    assert_eq!(nowhere.status.code(), Some(1));
+    assert!(nowhere.stderr.contains("/nowhere/quic-router: No such file"), "{nowhere:?}");
+    let newest = lab.control().status()?.pid;
+    kill(Pid::from_raw(i32::try_from(newest)?), Signal::SIGTERM)?;
+    drop(lab);
+    let lab = Lab::new().engine("userspace").start()?;
+    let refused = lab.cli(&["upgrade"])?;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(refused.stderr.contains("nothing steers"), "{refused:?}");
+    lab.quic_go().get("/bytes/1000").connections(20).succeed().map(drop)
+}
+
+/// The old generation serves as if nothing had been, alone.
+fn expect_untouched(lab: &Running, first: &Status) -> Result<()> {
+    let now = lab.control().status()?;
+    ensure!((now.pid, now.generation) == (first.pid, first.generation), "{now:?}");
+    ensure!(states(&now) == [(first.generation, "serving")], "{:?}", now.generations);
+    ensure!(now.interfaces[0].program_id == first.interfaces[0].program_id, "{:?}", now.interfaces);
+    let attached = lab.network().router().xdp_program(&lab.wire().router_interface())?;
+    ensure!(attached == first.interfaces[0].program_id, "program {attached:?} is attached");
+    ensure!(taken_slots(lab)? == 4, "slots are taken that nobody has");
+    lab.quic_go().get("/bytes/1000").connections(20).rebinding_at(500).succeed()?;
+    let left: Vec<_> = fs::read_dir(lab.home().path(""))?.flatten().map(|entry| entry.file_name()).collect();
+    let sockets = left.iter().filter(|name| name.to_string_lossy().starts_with("control.sock")).count();
+    // Of one that was killed the name may be left.
+    ensure!(sockets <= 4, "{left:?}");
+    Ok(())
+}
+
+fn states(status: &Status) -> Vec<(u64, &str)> {
+    status.generations.iter().map(|one| (one.generation, one.state.as_str())).collect()
+}
+
+/// The control socket of a generation that has handed over.
+fn aside(lab: &Running, generation: u64) -> Control {
+    Control::at(&lab.home().path(&format!("control.sock.{generation}")))
+}
+
+/// A program in the laboratory's home.
+fn script(lab: &Running, name: &str, text: &str) -> Result<PathBuf> {
+    let path = lab.home().write(name, &format!("#!/bin/sh\n{text}\n"))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    Ok(path)
+}
+
+fn taken_slots(lab: &Running) -> Result<usize> {
+    let slots = bpftool::dump(&lab.home().pins().join("slots"))?;
+    Ok(slots.iter().filter(|entry| entry["value"]["state"] != 0).count())
+}
+
+/// A number that hangs on what is in an Initial; none for any other frame.
+fn initial_checksum(frame: &[u8]) -> Option<u32> {
+    let datagram = frame::parse(frame).ok()?;
+    let is_quic = [datagram.source.port, datagram.destination.port].contains(&PORT);
+    let payload = frame.get(datagram.payload.at..)?;
+    let first = *payload.first()?;
+    let is_initial = first & 0b1111_0000 == 0b1100_0000 && payload.get(1..5)? == [0, 0, 0, 1];
+    (is_quic && is_initial).then(|| payload.iter().rev().take(16).map(|&octet| u32::from(octet)).sum())
+}
+
+fn await_accepted(lab: &Running, clients: &Clients, count: u64) -> Result<()> {
+    while lab.control().status()?.totals.accepted < count {
+        ensure!(!clients.ends_within(Duration::from_millis(10)), "the clients ended too soon");
+    }
+    Ok(())
+}
+
+/// Waits until so many connections of the newest generation have exchanged some packets: a client
+/// whose handshake is not confirmed sends nothing that a stateless reset may answer.
+fn await_busy(lab: &Running, clients: &Clients, count: usize) -> Result<()> {
+    let slots = lab.control().status()?.generations[0].slots.clone();
+    let is_busy = |flow: &Flow| slots.contains(&flow.slot) && flow.packets > 8;
+    while lab.control().flows()?.flows.into_iter().filter(is_busy).count() < count {
+        ensure!(!clients.ends_within(Duration::from_millis(10)), "the clients ended too soon");
+    }
+    Ok(())
+}
+
+/// Waits until the newest generation is alone.
+fn await_alone(lab: &Running) -> Result<()> {
+    await_status(lab, |status| status.generations.len() == 1)
+}
+
+fn await_status(lab: &Running, is_so: impl Fn(&Status) -> bool) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let status = lab.control().status()?;
+        if is_so(&status) {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "not after 30 seconds: {status:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+const SHORT: Duration = Duration::from_millis(20);

@@ -1,0 +1,77 @@
+//! Does a worker that panics take only its own connections with it, and are these served anew at
+//! once?
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use router_tests::lab::{Lab, Running, peers::Clients};
+use router_userspace::agent::api::Worker;
+
+#[test]
+fn under_load() -> Result<()> {
+    let lab = Lab::new().config(|config| config.debug_build = true).start()?;
+    // Those that stay, each of which says something now and then; and those that come and go.
+    let long = lab.quic_go().echo(1_000).connections(60).requests(100).pausing(SHORT * 2).keeping_alive(SHORT * 5);
+    let long = long.start()?;
+    await_busy(&lab, &long, 60)?;
+    let dying = worker(&lab, 2)?.context("worker 2")?;
+    let had = dying.totals.connections_now;
+    assert!(had > 5, "{had} connections");
+    let short = lab.quic_go().get("/bytes/20000").connections(600).at_once(6).pausing(SHORT).start()?;
+    await_accepted(&lab, &short, 100)?;
+
+    lab.control().panic(2)?;
+    let asked = Instant::now();
+    while lab.control().status()?.problems.is_empty() && workers(&lab)?.iter().all(|one| one.slot != 4) {
+        ensure!(asked.elapsed() < Duration::from_secs(1), "nobody noticed");
+    }
+    while workers(&lab)?.iter().all(|one| one.slot != 4) {
+        ensure!(asked.elapsed() < Duration::from_secs(1), "nobody has taken its place");
+    }
+    let slots: Vec<_> = workers(&lab)?.into_iter().map(|one| (one.slot, one.cpu, one.state)).collect();
+    let expected = [0, 1, 3, 4].map(|slot| (slot, u32::from(slot) % 2, "active".to_owned()));
+    let expected = expected.map(|(slot, cpu, state)| (slot, if slot == 4 { dying.cpu } else { cpu }, state));
+    assert_eq!(slots, expected);
+    // Served anew: by the successor too.
+    lab.quic_go().get("/bytes/1000").connections(60).succeed()?;
+    assert!(worker(&lab, 4)?.context("worker 4")?.totals.accepted > 5);
+
+    let (short, long) = (short.finish()?, long.finish()?);
+    assert_eq!(long.errors, BTreeMap::from([("received a stateless reset".to_owned(), had)]));
+    assert_eq!((long.connections_ok, long.connections_failed), (60, 0));
+    // Of those that were about to begin or had just begun, a few.
+    assert!(short.requests_failed < 6 && short.requests_ok > 590, "{short:?}");
+    let log = lab.home().log();
+    assert!(log.contains("worker 2 has died") && log.contains("worker 4 has taken the place of worker 2"), "{log}");
+    assert!(lab.control().status()?.healthy);
+    Ok(())
+}
+
+fn await_accepted(lab: &Running, clients: &Clients, count: u64) -> Result<()> {
+    while lab.control().status()?.totals.accepted < count {
+        ensure!(!clients.ends_within(Duration::from_millis(10)), "the clients ended too soon");
+    }
+    Ok(())
+}
+
+fn workers(lab: &Running) -> Result<Vec<Worker>> {
+    Ok(lab.control().workers()?.workers)
+}
+
+fn worker(lab: &Running, slot: u8) -> Result<Option<Worker>> {
+    Ok(workers(lab)?.into_iter().find(|worker| worker.slot == slot))
+}
+
+/// Waits until so many connections have exchanged some packets: a client whose handshake is not
+/// confirmed sends nothing that a stateless reset may answer.
+fn await_busy(lab: &Running, clients: &Clients, count: usize) -> Result<()> {
+    while lab.control().flows()?.flows.into_iter().filter(|flow| flow.packets > 8).count() < count {
+        ensure!(!clients.ends_within(Duration::from_millis(10)), "the clients ended too soon");
+    }
+    Ok(())
+}
+
+const SHORT: Duration = Duration::from_millis(20);
