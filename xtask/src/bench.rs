@@ -1,11 +1,12 @@
-//! `cargo xtask bench`: what a packet costs.
+//! `cargo xtask bench`: what a packet costs, and what a takeover.
 
 use anyhow::Result;
 use clap::Args;
 
 use crate::lab;
 
-/// Measures; with `datapath`, the nanoseconds per packet of the kernel programs (needs root)
+/// Measures: `datapath`, the nanoseconds per packet of the kernel programs; `takeover`, what
+/// clients notice of reloads and upgrades (needs root)
 #[derive(Args)]
 pub(crate) struct Bench {
     /// What to measure, and its own options

@@ -26,6 +26,15 @@ type summary struct {
 	Bodies            map[string]int `json:"bodies"`
 	SHA256            map[string]int `json:"sha256"`
 	Milliseconds      int64          `json:"milliseconds"`
+	Handshakes        latency        `json:"handshakes"`
+	Requests          latency        `json:"requests"`
+}
+
+// latency is in microseconds.
+type latency struct {
+	P50   int64 `json:"p50"`
+	P99   int64 `json:"p99"`
+	Worst int64 `json:"worst"`
 }
 
 type tally struct {
@@ -105,6 +114,7 @@ func (t *tally) failed(err error) {
 func (t *tally) print(o *options, took time.Duration) bool {
 	s := &t.sum
 	s.Milliseconds = took.Milliseconds()
+	s.Handshakes, s.Requests = latencies(t.handshakes), latencies(t.requests)
 	fmt.Printf("%s: connections ok=%d failed=%d  requests ok=%d failed=%d  moved=%d 0rtt=%d resumed=%d  bytes=%d  %.2fs  %.0f requests/s %.0f connections/s\n",
 		o.verb, s.ConnectionsOK, s.ConnectionsFailed, s.RequestsOK, s.RequestsFailed, s.Moved, s.ZeroRTT, s.Resumed,
 		s.Bytes, took.Seconds(), float64(s.RequestsOK)/took.Seconds(), float64(s.ConnectionsOK)/took.Seconds())
@@ -126,6 +136,11 @@ func (t *tally) print(o *options, took time.Duration) bool {
 		fmt.Println(string(line))
 	}
 	return s.ConnectionsOK == o.connections && s.RequestsOK == o.connections*o.expected() && len(s.Errors) == 0
+}
+
+func latencies(times []time.Duration) latency {
+	of := func(part float64) int64 { return percentile(times, part).Microseconds() }
+	return latency{of(.5), of(.99), of(1)}
 }
 
 func percentile(times []time.Duration, part float64) time.Duration {

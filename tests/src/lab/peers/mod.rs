@@ -33,6 +33,23 @@ pub struct Summary {
     pub errors: BTreeMap<String, u64>,
     /// Short answers, and how often each came, if that was asked for.
     pub bodies: BTreeMap<String, u64>,
+    /// How long handshakes took; of `goq` only.
+    #[serde(default)]
+    pub handshakes: Latency,
+    /// How long requests, or streams, took; of `goq` only.
+    #[serde(default)]
+    pub requests: Latency,
+}
+
+/// How long something took, in microseconds.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub struct Latency {
+    /// The median.
+    pub p50: u64,
+    /// 99 of 100 took no longer.
+    pub p99: u64,
+    /// The longest.
+    pub worst: u64,
 }
 
 /// A run of clients in progress; killed on drop.

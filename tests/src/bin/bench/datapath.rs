@@ -5,7 +5,7 @@
 //! `above` is the median of the differences within each turn, so that a machine that
 //! drifts drifts under both.
 
-use std::{collections::BTreeMap, env, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use nix::{
@@ -24,21 +24,7 @@ use router_userspace::{
     datapath::{Datapath, FlowWriter, Initial, Pins, Size, flow_table_bytes, possible_cpus},
 };
 
-fn main() -> ExitCode {
-    if env::args().nth(1).as_deref() != Some("datapath") {
-        eprintln!("usage: bench datapath");
-        return ExitCode::from(2);
-    }
-    match datapath() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("bench: {e:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn datapath() -> anyhow::Result<()> {
+pub(super) fn run() -> anyhow::Result<()> {
     let cpu = stay_on_this_cpu()?;
     println!("nanoseconds per packet, medians of {TURNS} turns of {REPEAT} runs each (BPF_PROG_TEST_RUN)\n");
     println!("{:<44} {:>9} {:>7} {:>7} {:>7}", "packet", "flows", "steer", "floor", "above");

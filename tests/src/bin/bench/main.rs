@@ -1,0 +1,24 @@
+//! `cargo xtask bench`: what we claim about speed, measured beside a baseline in the same run.
+
+use std::{env, process::ExitCode};
+
+mod datapath;
+mod takeover;
+
+fn main() -> ExitCode {
+    let outcome = match env::args().nth(1).as_deref() {
+        Some("datapath") => datapath::run(),
+        Some("takeover") => takeover::run(),
+        _ => {
+            eprintln!("usage: bench datapath | takeover");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("bench: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
