@@ -5,8 +5,6 @@ use std::{fmt, sync::Arc};
 
 use aws_lc_rs::{hkdf, hmac};
 
-use super::answers::hex;
-
 /// The keys derived from a master secret by HKDF-SHA256, one label each.
 pub(super) struct Secrets {
     master: hkdf::Prk,
@@ -26,11 +24,6 @@ impl Secrets {
     /// Masks the slot in connection IDs of one configuration, where it travels in clear.
     pub(super) fn slot_mask(&self, salt: &[u8]) -> [u64; 2] {
         words(&self.derive_for(b"slot mask", salt))
-    }
-
-    /// Tells whether a key is one that was seen before, without giving it away; hex.
-    pub(super) fn digest(&self, key: &[u8; 16]) -> String {
-        hex::encode(&self.derive_for(b"spent key", key))
     }
 
     /// Seals Retry and NEW_TOKEN tokens (RFC 9000 section 8.1).

@@ -15,7 +15,10 @@ use std::{
     time::Duration,
 };
 
-use router_common::{connection_id::ConnectionId, maps::Flow};
+use router_common::{
+    connection_id::{ConnectionId, UNROUTABLE},
+    maps::{Flow, Origin},
+};
 
 use crate::datapath::{FlowWriter, monotonic_now};
 
@@ -65,7 +68,7 @@ fn run(mut writer: FlowWriter, longest: &AtomicU64, written: &mpsc::Receiver<Con
         let now = monotonic_now();
         let due: Vec<_> = std::iter::from_fn(|| young.due(now).or_else(|| used.due(now))).take(BATCH).collect();
         for cid in due {
-            match writer.get(&cid).map(|flow| is_over(&flow, idle(), now)) {
+            match writer.get(&cid).map(|flow| is_over(&cid, &flow, idle(), now)) {
                 Some(true) => {
                     writer.remove(&cid);
                     swept.fetch_add(1, Ordering::Relaxed);
@@ -78,7 +81,11 @@ fn run(mut writer: FlowWriter, longest: &AtomicU64, written: &mpsc::Receiver<Con
 }
 
 /// Whether nobody will miss a flow. It is at least [`UNUSED`] old.
-fn is_over(flow: &Flow, idle: Duration, now: u64) -> bool {
+fn is_over(cid: &ConnectionId, flow: &Flow, idle: Duration, now: u64) -> bool {
+    // Such a one nothing else can place, and it may be used long after it was issued.
+    if cid.rotation() == UNROUTABLE && flow.origin() == Origin::Issued && flow.packets() == 0 {
+        return now.saturating_sub(flow.created()) > nanoseconds(UNROUTABLE_KEPT);
+    }
     flow.packets() == 0 || now.saturating_sub(flow.last_seen()) > nanoseconds(idle + SLACK)
 }
 
@@ -114,6 +121,8 @@ fn nanoseconds(duration: Duration) -> u64 {
 const UNUSED: Duration = Duration::from_secs(10);
 /// How much longer than the idle timeout a used one stays: the other side's clock may be late.
 const SLACK: Duration = Duration::from_secs(5);
+/// How long an unused one stays whose connection ID does not say where it belongs.
+const UNROUTABLE_KEPT: Duration = Duration::from_secs(3_600);
 const TICK: Duration = Duration::from_secs(1);
 /// Flows looked at between two that were written.
 const BATCH: usize = 256;
@@ -132,12 +141,16 @@ mod tests {
 
     #[test]
     fn a_flow_is_over_when_unused_or_idle() {
+        let cid = ConnectionId::new(&[1; 8]).unwrap();
         let mut flow = Flow::new(1, Origin::Issued, 0);
-        assert!(is_over(&flow, IDLE, 11 * SECOND), "never used");
+        let unroutable = ConnectionId::new(&[0xe1; 8]).unwrap();
+        assert!(!is_over(&unroutable, &flow, IDLE, 60 * SECOND), "nothing else can place it");
+        assert!(is_over(&unroutable, &flow, IDLE, 3_601 * SECOND));
+        assert!(is_over(&cid, &flow, IDLE, 11 * SECOND), "never used");
         flow.account(1200, &Endpoint { address: Address::UNSPECIFIED, port: 1 }, 9 * SECOND);
-        assert!(!is_over(&flow, IDLE, 11 * SECOND), "used just now");
-        assert!(!is_over(&flow, IDLE, 44 * SECOND), "may still be alive");
-        assert!(is_over(&flow, IDLE, 45 * SECOND), "idled out");
+        assert!(!is_over(&cid, &flow, IDLE, 11 * SECOND), "used just now");
+        assert!(!is_over(&cid, &flow, IDLE, 44 * SECOND), "may still be alive");
+        assert!(is_over(&cid, &flow, IDLE, 45 * SECOND), "idled out");
     }
 
     #[test]

@@ -173,10 +173,10 @@ impl Service {
             inboxes: Arc::clone(&shared.inboxes),
             stats: Arc::clone(&self.reception.stats),
         };
+        let reset_keys = ResetKeys::new(Arc::clone(shared.tables.connection_ids()), socket.local_addr()?);
         let socket = SteeredSocket::new(socket, shared.inboxes.open(listener, slot), ownership)?;
         let (tables, lifetime) = (Arc::clone(&shared.tables), shared.cid_lifetime);
         let flows = self.reception.flows.clone();
-        let reset_keys = ResetKeys(Arc::clone(tables.connection_ids()));
         let mut endpoint_config = EndpointConfig::new(Arc::new(reset_keys));
         endpoint_config.min_reset_interval(BETWEEN_RESETS);
         endpoint_config

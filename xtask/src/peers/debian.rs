@@ -138,7 +138,7 @@ fn remove(folder: &Path) -> Result<()> {
 /// The oldest release whose curl and ngtcp2 speak HTTP/3.
 const RELEASE: &str = "trixie";
 
-const PACKAGES: &[&str] = &["curl", "ngtcp2-client", "golang-1.24-go"];
+const PACKAGES: &[&str] = &["curl", "ngtcp2-client", "nginx", "golang-1.24-go"];
 
 /// The sources that `goq` is built from. quic-go migrates actively from 0.51 on: not yet in the
 /// release itself.

@@ -6,6 +6,7 @@
 //! | `aioq` | aioquic, our program around it (`tests/peers/aioquic-client.py`) |
 //! | `curl` | curl with OpenSSL's QUIC, whose first flight is two Initials |
 //! | `gtlsclient` | ngtcp2's client |
+//! | `nginx` | nginx with QUIC, to compare with in benchmarks |
 //!
 //! The rule this folder keeps: each part is made under another name and renamed when it is whole,
 //! and carries a stamp of its recipe. So an interrupted run is taken up again, a changed recipe is

@@ -13,7 +13,8 @@ use super::debian;
 
 /// Writes the scripts.
 pub(super) fn ready() -> Result<()> {
-    let scripts = ["curl", "gtlsclient"].map(|name| loaded(name).map(|script| (name, script)));
+    let scripts = [("curl", "bin"), ("gtlsclient", "bin"), ("nginx", "sbin")]
+        .map(|(name, folder)| loaded(folder, name).map(|script| (name, script)));
     let scripts = scripts.into_iter().chain([Ok(("aioq", AIOQ.to_owned()))]).collect::<Result<Vec<_>>>()?;
     let recipe: String = scripts.iter().map(|(_, script)| script.as_str()).collect();
     super::once("scripts", &recipe, || {
@@ -28,14 +29,14 @@ pub(super) fn ready() -> Result<()> {
 
 /// A script that has the unpacked loader load a program with the unpacked libraries, and nothing
 /// of the machine's own C library.
-fn loaded(program: &str) -> Result<String> {
+fn loaded(folder: &str, program: &str) -> Result<String> {
     let root = debian::root();
     let libraries = entry(&root.join("usr/lib"), |name| name.ends_with("-linux-gnu"))?;
     let loader = entry(&libraries, |name| name.starts_with("ld-linux"))?;
     let from_peers = |path: &Path| path.strip_prefix(super::folder()).map(|path| path.display().to_string());
     let (root, libraries, loader) = (from_peers(&root)?, from_peers(&libraries)?, from_peers(&loader)?);
     Ok(format!(
-        "{HEAD}exec \"$peers/{loader}\" --library-path \"$peers/{libraries}\" \"$peers/{root}/usr/bin/{program}\" \"$@\"\n"
+        "{HEAD}exec \"$peers/{loader}\" --library-path \"$peers/{libraries}\" \"$peers/{root}/usr/{folder}/{program}\" \"$@\"\n"
     ))
 }
 

@@ -19,7 +19,6 @@ use serde::{Deserialize, Serialize};
 use super::super::{
     answers::hex,
     error::StartError,
-    secrets::Secrets,
     state::{State, read_secret, replace},
 };
 use crate::worker::Ledger;
@@ -167,11 +166,18 @@ impl Book {
     }
 }
 
+/// Tells whether a key is one that was seen before, without giving it away: hex. It hangs on
+/// nothing else, so that it is known again whatever becomes of the other secrets.
+pub(super) fn digest(key: &[u8; 16]) -> String {
+    let text = [&b"quic-router spent key 1"[..], key].concat();
+    hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &text).as_ref())
+}
+
 /// What stands in the file; nothing if there is none.
 fn read(path: &Path) -> Result<Pages, StartError> {
     let refuse = |why: String| {
         StartError::refused(format!("{}: {why}", path.display()))
-            .with_hint("moving the file away: new keys are then made, and clients of earlier runs time out")
+            .with_hint("moving the file away (with a new key in the file of connection_id.encryption, if it names one): new keys are then made, and clients of earlier runs time out")
     };
     let pages = match read_secret(path)? {
         None => Pages { version: VERSION, eras: 0, issuing: 0, configurations: Vec::new(), spent: Vec::new() },
@@ -209,9 +215,9 @@ impl Pages {
 
     /// Takes out the configurations that `which` names. Keys that came from files are noted as
     /// spent: their nonces would begin anew.
-    pub(super) fn forget(&mut self, which: impl Fn(&Page) -> bool, secrets: &Secrets) {
+    pub(super) fn forget(&mut self, which: impl Fn(&Page) -> bool) {
         let from_files = self.configurations.iter().filter(|page| which(page) && page.shape.key_from == KeyFrom::File);
-        self.spent.extend(from_files.map(|page| secrets.digest(&page.key())));
+        self.spent.extend(from_files.map(|page| digest(&page.key())));
         self.configurations.retain(|page| !which(page));
     }
 

@@ -23,7 +23,7 @@ use std::{
 
 use router_common::connection_id::{CidConfig, CidKeys, Encoding};
 
-use self::book::{Book, KeyFrom, Page, Shape, StoredIdentity};
+use self::book::{Book, KeyFrom, Page, Shape, StoredIdentity, digest};
 use super::{answers::hex, api, error::StartError, secrets::Secrets, state::State};
 use crate::{
     config::{Config, Encryption, key_file},
@@ -40,6 +40,9 @@ pub(super) struct CidRotation {
     uses: RefCell<BTreeMap<u64, Use>>,
     trouble: RefCell<Option<String>>,
     keeping: Cell<bool>,
+    /// Connection IDs without a nonce, when last looked at, and when there was last one more.
+    unroutable: Cell<u64>,
+    ran_short: Cell<Option<Instant>>,
 }
 
 /// What the configuration file says.
@@ -79,7 +82,7 @@ impl CidRotation {
     pub(super) fn start(config: &Config, state: &State, secrets: Arc<Secrets>) -> Result<Self, StartError> {
         let plan = Plan::of(config);
         let book = Arc::new(Book::open(state)?);
-        plan.prepare(&book, &secrets)?;
+        plan.prepare(&book)?;
         let pages = book.pages();
         let issuing = pages.issuing().ok_or_else(|| StartError::kernel("no configuration of connection IDs"))?;
         let ids = ConnectionIds::new(configuration(issuing, &secrets, &book)?, secrets.reset_key(&[]));
@@ -89,7 +92,17 @@ impl CidRotation {
             uses.insert(page.era, Use { retired: Some(Instant::now()), ..Use::new(0) });
         }
         let (uses, trouble) = (RefCell::new(uses), RefCell::default());
-        Ok(Self { ids: Arc::new(ids), book, secrets, plan, uses, trouble, keeping: Cell::default() })
+        Ok(Self {
+            ids: Arc::new(ids),
+            book,
+            secrets,
+            plan,
+            uses,
+            trouble,
+            keeping: Cell::default(),
+            unroutable: Cell::default(),
+            ran_short: Cell::default(),
+        })
     }
 
     /// What the workers share.
@@ -118,7 +131,7 @@ impl CidRotation {
             return Err(StartError::refused("all seven configurations of connection IDs are still in use")
                 .with_hint("`quic-router status` says by what; each goes within connection_id.lifetime"));
         };
-        let key = self.plan.new_key(&pages, &self.secrets)?;
+        let key = self.plan.new_key(&pages)?;
         let page = Page::new(rotation, pages.eras + 1, self.plan.shape.clone(), key.as_ref());
         let new = configuration(&page, &self.secrets, &self.book)?;
         let old = self.ids.now().issuing().clone();
@@ -182,6 +195,18 @@ impl CidRotation {
                     );
                     StartError::refused(message).with_hint(e.hint().unwrap_or("quic-router cid rotate"))
                 })?;
+            }
+            let unroutable = self.ids.unroutable();
+            if unroutable != self.unroutable.replace(unroutable) {
+                self.ran_short.set(Some(Instant::now()));
+            }
+            if self.ran_short.get().is_some_and(|when| when.elapsed() < REMEMBERED) {
+                let message = format!(
+                    "connection IDs: {unroutable} were issued without a nonce, and only the flow table can place them"
+                );
+                return Err(
+                    StartError::kernel(message).with_hint("the log says whether the state folder can be written")
+                );
             }
             Ok(())
         })();
@@ -307,8 +332,9 @@ impl CidRotation {
         let is_over = |configuration: &&Arc<Configuration>| {
             let Some(used) = uses.get(&configuration.era()) else { return false };
             let Some(retired) = used.retired else { return false };
-            // Who was silent when its connection IDs were replaced learns so when it comes back.
-            let replaced = retired.elapsed() >= lifetime + idle_timeout;
+            // Who was silent when its connection IDs were replaced learns so when it comes back. Those
+            // that were issued within a round trip of others, quinn replaces a lifetime later.
+            let replaced = retired.elapsed() >= 2 * lifetime + idle_timeout;
             let nobody = self.ids.connections_up_to(configuration.era()) == 0;
             (nobody || replaced) && used.seen.elapsed() >= idle_timeout
         };
@@ -317,12 +343,13 @@ impl CidRotation {
 
     fn forget(&self, configuration: &Configuration, kernel: Option<&mut Datapath>) -> Result<(), StartError> {
         let rotation = configuration.rotation();
-        self.ids.remove(rotation);
-        self.uses.borrow_mut().remove(&configuration.era());
+        // Each step may be done again: if one fails, all are tried again at the next look.
+        self.book.change(|pages| pages.forget(|page| page.era == configuration.era()))?;
         if let Some(datapath) = kernel {
             datapath.clear_cid_config(rotation)?;
         }
-        self.book.change(|pages| pages.forget(|page| page.era == configuration.era(), &self.secrets))?;
+        self.ids.remove(rotation);
+        self.uses.borrow_mut().remove(&configuration.era());
         tracing::info!("connection IDs: configuration {rotation} is out of use, and gone");
         Ok(())
     }
@@ -349,7 +376,7 @@ impl Plan {
     }
 
     /// Sees to it that the book's issued configuration is what this asks for.
-    fn prepare(&self, book: &Book, secrets: &Secrets) -> Result<(), StartError> {
+    fn prepare(&self, book: &Book) -> Result<(), StartError> {
         let pages = book.pages();
         let given = self.file_key()?;
         let fits = |page: &&Page| page.shape == self.shape && given.is_none_or(|key| key == page.key());
@@ -368,15 +395,21 @@ impl Plan {
         // A key from a file that was issued before: its nonces go on where they were.
         if let Some(page) = pages.configurations.iter().find(|page| given.is_some() && fits(page)) {
             let era = page.era;
-            return book.change(|pages| pages.issuing = era);
+            // A new era, so that it comes after those that were issued between.
+            return book.change(|pages| {
+                pages.eras += 1;
+                pages.issuing = pages.eras;
+                let next = pages.eras;
+                pages.configurations.iter_mut().filter(|page| page.era == era).for_each(|page| page.era = next);
+            });
         }
-        let key = self.new_key(&pages, secrets)?;
+        let key = self.new_key(&pages)?;
         book.change(|pages| {
-            pages.forget(dropped, secrets);
+            pages.forget(dropped);
             let rotation = pages.free_rotation().unwrap_or_else(|| {
                 // No connection is left from earlier runs: whom the oldest is for, gave up first.
                 let oldest = pages.configurations.iter().map(|page| page.era).min().unwrap_or(0);
-                pages.forget(|page| page.era == oldest, secrets);
+                pages.forget(|page| page.era == oldest);
                 pages.free_rotation().unwrap_or(0)
             });
             pages.eras += 1;
@@ -389,7 +422,7 @@ impl Plan {
     ///
     /// # Errors
     /// If it is to come from a file, and the one there has been used.
-    fn new_key(&self, pages: &book::Pages, secrets: &Secrets) -> Result<Option<[u8; 16]>, StartError> {
+    fn new_key(&self, pages: &book::Pages) -> Result<Option<[u8; 16]>, StartError> {
         let key = match self.shape.key_from {
             KeyFrom::None => return Ok(None),
             KeyFrom::Auto => return Ok(Some(rand::random())),
@@ -397,7 +430,7 @@ impl Plan {
         };
         let used = |key: &[u8; 16]| {
             let known = pages.configurations.iter().any(|page| page.key() == *key);
-            known || pages.spent.contains(&secrets.digest(key))
+            known || pages.spent.contains(&digest(key))
         };
         match (&self.key_file, key.as_ref().filter(|key| used(key))) {
             (Some(path), Some(_)) => Err(StartError::refused(format!(
@@ -443,3 +476,6 @@ pub(super) fn encoding_name(config: &CidConfig) -> &'static str {
 /// From this share of its nonces on a configuration is replaced: time for the last lease, and
 /// for an operator where it has to be done by hand.
 const NEARLY_USED_UP: f64 = 0.875;
+
+/// How long `status` tells of connection IDs that were issued without a nonce.
+const REMEMBERED: Duration = Duration::from_secs(600);

@@ -107,7 +107,9 @@ fn encryption(raw: Option<&At<String>>, findings: &mut Findings<'_>) -> Encrypti
             findings.hint(format!("put it into a file: {KEY_FILE_EXAMPLE}"));
         }
         unknown => {
-            let why = format!("\"{unknown}\" is none of \"auto\", \"none\", \"file:PATH\"");
+            // Nor what may be a key, but for a slip.
+            let quoted = if unknown.len() <= QUOTED { format!("\"{unknown}\"") } else { "this".to_owned() };
+            let why = format!("{quoted} is none of \"auto\", \"none\", \"file:PATH\"");
             findings.problem(*place, ENCRYPTION, why);
             findings.hint(match nearest(unknown, ["auto", "none"]) {
                 Some(word) => format!("did you mean \"{word}\"?"),
@@ -117,6 +119,9 @@ fn encryption(raw: Option<&At<String>>, findings: &mut Findings<'_>) -> Encrypti
     }
     Encryption::Auto
 }
+
+/// Octets of text that can be no key.
+const QUOTED: usize = 12;
 
 fn key_in_file(place: Place, path: &str, findings: &mut Findings<'_>) -> Encryption {
     if path.is_empty() {

@@ -11,7 +11,11 @@ mod nonces;
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use arc_swap::{ArcSwap, Guard};
@@ -31,6 +35,7 @@ pub struct ConnectionIds {
     eras: Mutex<BTreeMap<u64, u64>>,
     /// Signs the reset tokens of connection IDs without a configuration.
     without: Arc<dyn HmacKey>,
+    unroutable: AtomicU64,
 }
 
 /// The configurations at one moment.
@@ -46,7 +51,7 @@ impl ConnectionIds {
     pub fn new(issuing: Arc<Configuration>, without: Arc<dyn HmacKey>) -> Self {
         let by_rotation = Default::default();
         let set = Set { by_rotation, issuing: Arc::clone(&issuing) }.with(issuing);
-        Self { set: ArcSwap::from_pointee(set), eras: Mutex::default(), without }
+        Self { set: ArcSwap::from_pointee(set), eras: Mutex::default(), without, unroutable: AtomicU64::new(0) }
     }
 
     /// The configurations there are now.
@@ -84,7 +89,15 @@ impl ConnectionIds {
     /// table alone can place. A nonce is never used twice.
     pub fn issue(&self, slot: u8) -> ConnectionId {
         let set = self.set.load();
-        set.issuing.issue(slot).unwrap_or_else(|| unroutable(set.issuing.config().length()))
+        set.issuing.issue(slot).unwrap_or_else(|| {
+            self.unroutable.fetch_add(1, Ordering::Relaxed);
+            unroutable(set.issuing.config().length())
+        })
+    }
+
+    /// How many unroutable ones have been issued.
+    pub fn unroutable(&self) -> u64 {
+        self.unroutable.load(Ordering::Relaxed)
     }
 
     /// Counts a connection as one of the configuration that is issued now, until dropped.
@@ -179,21 +192,46 @@ impl Drop for Era {
 }
 
 /// Signs stateless-reset tokens (RFC 9000 section 10.3.2): each with the key of the
-/// configuration that its connection ID names.
+/// configuration that its connection ID names, and for one listener only.
+///
+/// A worker has an endpoint for each listener, and none knows the others' connections. If their
+/// tokens were the same, anybody who sees a connection ID could ask another listener about it,
+/// and would be told the token that ends the connection (section 21.11).
 #[derive(Debug)]
-pub(in crate::worker) struct ResetKeys(pub(in crate::worker) Arc<ConnectionIds>);
+pub(in crate::worker) struct ResetKeys {
+    ids: Arc<ConnectionIds>,
+    listener: [u8; 18],
+}
+
+impl ResetKeys {
+    /// Those of the listener on `address`, the same in every run.
+    pub(in crate::worker) fn new(ids: Arc<ConnectionIds>, address: SocketAddr) -> Self {
+        let ip = match address.ip() {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+            IpAddr::V6(v6) => v6,
+        };
+        let mut listener = [0; 18];
+        listener[..16].copy_from_slice(&ip.octets());
+        listener[16..].copy_from_slice(&address.port().to_be_bytes());
+        Self { ids, listener }
+    }
+
+    fn message(&self, cid: &[u8]) -> Vec<u8> {
+        [&self.listener[..], cid].concat()
+    }
+}
 
 impl HmacKey for ResetKeys {
     fn sign(&self, data: &[u8], signature_out: &mut [u8]) {
-        self.0.reset_key(data, |key| key.sign(data, signature_out));
+        self.ids.reset_key(data, |key| key.sign(&self.message(data), signature_out));
     }
 
     fn signature_len(&self) -> usize {
-        self.0.without.signature_len()
+        self.ids.without.signature_len()
     }
 
     fn verify(&self, data: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
-        self.0.reset_key(data, |key| key.verify(data, signature))
+        self.ids.reset_key(data, |key| key.verify(&self.message(data), signature))
     }
 }
 
@@ -265,7 +303,7 @@ mod tests {
     fn each_configuration_signs_with_its_own_key() {
         let ids = ids();
         ids.add(configuration(1, true));
-        let keys = ResetKeys(Arc::clone(&ids));
+        let keys = ResetKeys::new(Arc::clone(&ids), ([192, 0, 2, 1], 443).into());
         let token = |first: u8| {
             let mut token = vec![0; keys.signature_len()];
             keys.sign(&[first, 1, 2, 3], &mut token);
@@ -282,10 +320,24 @@ mod tests {
     }
 
     #[test]
+    fn no_listener_gives_the_token_of_another_away() {
+        let token = |address: &str| {
+            let keys = ResetKeys::new(ids(), address.parse().unwrap());
+            let mut token = vec![0; keys.signature_len()];
+            keys.sign(&[0, 1, 2, 3], &mut token);
+            token
+        };
+        let all = ["0.0.0.0:443", "[::]:443", "0.0.0.0:444", "192.0.2.1:443"].map(token);
+        let different: std::collections::BTreeSet<_> = all.iter().collect();
+        assert_eq!(different.len(), all.len());
+        assert_eq!(token("0.0.0.0:443"), all[0]);
+    }
+
+    #[test]
     fn without_nonces_an_unroutable_one_is_issued() {
         let ids = ConnectionIds::new(configuration::tests::used_up(), without());
         let cid = ids.issue(3);
-        assert_eq!((cid.rotation(), cid.len()), (UNROUTABLE, 17));
+        assert_eq!((cid.rotation(), cid.len(), ids.unroutable()), (UNROUTABLE, 17, 1));
         assert_eq!(ids.now().slot(&cid), None);
     }
 }

@@ -3,6 +3,7 @@
 use std::{env, process::ExitCode};
 
 mod datapath;
+mod nginx;
 mod takeover;
 
 fn main() -> ExitCode {

@@ -11,8 +11,10 @@ use std::{thread, time::Duration};
 use anyhow::ensure;
 use router_tests::lab::{
     Lab, Running,
-    peers::{Latency, Summary},
+    peers::{Clients, Latency, Summary},
 };
+
+use super::nginx::Nginx;
 
 pub(super) fn run() -> anyhow::Result<()> {
     let mut lab = Lab::new().workers(2).set("drain_timeout", "\"20s\"").limit("max_connections_per_ip", "10_000");
@@ -53,7 +55,61 @@ pub(super) fn run() -> anyhow::Result<()> {
     }
     println!("\np99 of handshakes across a reload: {:.2} times the steady state's", p99[1] / p99[0]);
     println!("across an upgrade: {:.2} times (aim: 2 at most)", p99[2] / p99[0]);
+    drop(lab);
+    beside_nginx()
+}
+
+/// The same load, and the same number of reloads: how many connections and requests each lost.
+fn beside_nginx() -> anyhow::Result<()> {
+    println!("\n{RELOADS} reloads in {} seconds, of {SERVED}\n", BETWEEN.as_secs_f64() * f64::from(RELOADS));
+    println!("{:<24} {:>8} {:>8} {:>8} {:>8} {:>8}", "lost", "new", "long", "down", "up", "moving");
+    let mut lab =
+        Lab::new().workers(2).set("drain_timeout", "\"60s\"").limit("max_connections_per_ip", "10_000").start()?;
+    let mut round = 0;
+    let ours = lost(&mut lab, |lab| {
+        round += 1;
+        reload(lab, round)
+    })?;
+    print_lost("quic-router reload", &ours);
+    let upgrades = lost(&mut lab, |lab| upgrade(lab, 0))?;
+    print_lost("quic-router upgrade", &upgrades);
+    drop(lab);
+    let mut lab = Lab::new().build()?;
+    let nginx = Nginx::start(&lab)?;
+    let theirs = lost(&mut lab, |_| nginx.reload())?;
+    print_lost("nginx -s reload", &theirs);
     Ok(())
+}
+
+fn print_lost(name: &str, lost: &[u64; 5]) {
+    let [new, long, down, up, moving] = lost;
+    println!("{name:<24} {new:>8} {long:>8} {down:>8} {up:>8} {moving:>8}");
+}
+
+/// Requests that were lost, of each kind of clients, while `act` is done again and again.
+fn lost(lab: &mut Running, mut act: impl FnMut(&mut Running) -> anyhow::Result<()>) -> anyhow::Result<[u64; 5]> {
+    let patience = Duration::from_secs(25);
+    let new = lab.quic_go().get("/bytes/20000").connections(1_000).at_once(8).pausing(PAUSE);
+    let new = new.within(patience).following().start()?;
+    let long = lab.quic_go().get("/bytes/1000").connections(20).requests(60).pausing(PAUSE * 20);
+    let long = long.within(patience).following().start()?;
+    let down = lab.quic_go().get("/bytes/3000000").connections(100).at_once(4).within(patience).following().start()?;
+    let up = lab.quic_go().post("/sink", 1_000_000).connections(100).at_once(4).within(patience).following().start()?;
+    let moving = lab.quic_go().get("/bytes/1000000").connections(200).at_once(4).pausing(PAUSE * 5);
+    let moving = moving.within(patience).rebinding_at(300_000).start()?;
+    for _ in 0..RELOADS {
+        thread::sleep(BETWEEN);
+        act(lab)?;
+    }
+    let of = |clients: Clients, all: u64| {
+        // Clients that are not even told that they are lost are not waited for.
+        let summary = clients.finish().ok();
+        if let Some(errors) = summary.as_ref().map(|summary| &summary.errors).filter(|errors| !errors.is_empty()) {
+            eprintln!("  {errors:?}");
+        }
+        anyhow::Ok(all.saturating_sub(summary.map_or(0, |summary| summary.requests_ok)))
+    };
+    Ok([of(new, 1_000)?, of(long, 1_200)?, of(down, 100)?, of(up, 100)?, of(moving, 200)?])
 }
 
 /// What clients saw in one turn, in microseconds.
@@ -92,7 +148,12 @@ fn turn(lab: &mut Running, (name, act): (&str, Act)) -> anyhow::Result<Turn> {
         act(lab, round)?;
     }
     let (new, stay) = (new.finish()?, stay.finish()?);
-    let lost = |summary: &Summary| summary.connections_failed + summary.requests_failed;
+    let lost = |summary: &Summary| {
+        if !summary.errors.is_empty() {
+            eprintln!("  {name}: {:?}", summary.errors);
+        }
+        summary.connections_failed + summary.requests_failed
+    };
     // The next turn begins alone.
     while lab.control().status()?.generations.len() > 1 {
         thread::sleep(Duration::from_millis(50));
@@ -106,4 +167,8 @@ fn milliseconds(microseconds: u64) -> f64 {
 }
 
 const TURNS: usize = 7;
+const RELOADS: u32 = 10;
+const BETWEEN: Duration = Duration::from_secs(1);
+const SERVED: &str =
+    "1000 new connections, 20 long ones of 60 requests, 100 downloads, 100 uploads, 200 downloads that rebind";
 const PAUSE: Duration = Duration::from_millis(10);
