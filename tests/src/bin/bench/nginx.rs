@@ -12,14 +12,15 @@ pub(super) struct Nginx {
 }
 
 impl Nginx {
-    /// Starts it on the first clients' address, with two workers, before the laboratory's servers.
-    pub(super) fn start(lab: &Running) -> Result<Self> {
+    /// Starts it on the first clients' address, with two workers, before the laboratory's servers;
+    /// with `quic_bpf`, by which it finds connections that rebind, or without.
+    pub(super) fn start(lab: &Running, quic_bpf: bool) -> Result<Self> {
         let home = lab.home();
         let pid = home.path("nginx.pid");
         let router = lab.wire().router(443);
         let folder = home.path("");
         let text = format!(
-            "daemon off;\nworker_processes 2;\nuser root;\npid {pid};\nerror_log {log} error;\n\
+            "daemon off;\nquic_bpf {quic_bpf};\nworker_processes 2;\nuser root;\npid {pid};\nerror_log {log} error;\n\
              events {{ worker_connections 4096; }}\n\
              http {{\n  access_log off;\n  client_max_body_size 100m;\n  keepalive_requests 1000000;\n\
              {temporary}\
@@ -28,6 +29,7 @@ impl Nginx {
              \x20   ssl_certificate {home}certificate.pem;\n    ssl_certificate_key {home}certificate.key;\n\
              \x20   location / {{ proxy_pass http://web; proxy_http_version 1.1; proxy_set_header Connection \"\"; }}\n\
              \x20 }}\n}}\n",
+            quic_bpf = if quic_bpf { "on" } else { "off" },
             pid = pid.display(),
             log = home.path("nginx.log").display(),
             home = folder.display(),

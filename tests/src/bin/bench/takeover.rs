@@ -74,10 +74,12 @@ fn beside_nginx() -> anyhow::Result<()> {
     let upgrades = lost(&mut lab, |lab| upgrade(lab, 0))?;
     print_lost("quic-router upgrade", &upgrades);
     drop(lab);
-    let mut lab = Lab::new().build()?;
-    let nginx = Nginx::start(&lab)?;
-    let theirs = lost(&mut lab, |_| nginx.reload())?;
-    print_lost("nginx -s reload", &theirs);
+    for (name, quic_bpf) in [("nginx -s reload", false), ("the same with quic_bpf", true)] {
+        let mut lab = Lab::new().build()?;
+        let nginx = Nginx::start(&lab, quic_bpf)?;
+        let theirs = lost(&mut lab, |_| nginx.reload())?;
+        print_lost(name, &theirs);
+    }
     Ok(())
 }
 
@@ -88,28 +90,37 @@ fn print_lost(name: &str, lost: &[u64; 5]) {
 
 /// Requests that were lost, of each kind of clients, while `act` is done again and again.
 fn lost(lab: &mut Running, mut act: impl FnMut(&mut Running) -> anyhow::Result<()>) -> anyhow::Result<[u64; 5]> {
-    let patience = Duration::from_secs(25);
-    let new = lab.quic_go().get("/bytes/20000").connections(1_000).at_once(8).pausing(PAUSE);
-    let new = new.within(patience).following().start()?;
+    let patience = Duration::from_secs(20);
+    let new = lab.quic_go().get("/bytes/20000").connections(400).at_once(8).pausing(PAUSE * 20);
+    let new = new.within(Duration::from_secs(2)).in_all(LONG).following().start()?;
     let long = lab.quic_go().get("/bytes/1000").connections(20).requests(60).pausing(PAUSE * 20);
     let long = long.within(patience).following().start()?;
-    let down = lab.quic_go().get("/bytes/3000000").connections(100).at_once(4).within(patience).following().start()?;
-    let up = lab.quic_go().post("/sink", 1_000_000).connections(100).at_once(4).within(patience).following().start()?;
+    let down = lab
+        .quic_go()
+        .get("/bytes/3000000")
+        .connections(100)
+        .at_once(4)
+        .within(patience)
+        .in_all(LONG)
+        .following()
+        .start()?;
+    let up = lab
+        .quic_go()
+        .post("/sink", 1_000_000)
+        .connections(100)
+        .at_once(4)
+        .within(patience)
+        .in_all(LONG)
+        .following()
+        .start()?;
     let moving = lab.quic_go().get("/bytes/1000000").connections(200).at_once(4).pausing(PAUSE * 5);
-    let moving = moving.within(patience).rebinding_at(300_000).start()?;
+    let moving = moving.within(patience).in_all(LONG).rebinding_at(300_000).start()?;
     for _ in 0..RELOADS {
         thread::sleep(BETWEEN);
         act(lab)?;
     }
-    let of = |clients: Clients, all: u64| {
-        // Clients that are not even told that they are lost are not waited for.
-        let summary = clients.finish().ok();
-        if let Some(errors) = summary.as_ref().map(|summary| &summary.errors).filter(|errors| !errors.is_empty()) {
-            eprintln!("  {errors:?}");
-        }
-        anyhow::Ok(all.saturating_sub(summary.map_or(0, |summary| summary.requests_ok)))
-    };
-    Ok([of(new, 1_000)?, of(long, 1_200)?, of(down, 100)?, of(up, 100)?, of(moving, 200)?])
+    let of = |clients: Clients, all: u64| anyhow::Ok(all.saturating_sub(clients.finish()?.requests_ok));
+    Ok([of(new, 400)?, of(long, 1_200)?, of(down, 100)?, of(up, 100)?, of(moving, 200)?])
 }
 
 /// What clients saw in one turn, in microseconds.
@@ -126,7 +137,7 @@ const SITUATIONS: [(&str, Act); 3] = [("steady", |_, _| Ok(())), ("reload", relo
 fn reload(lab: &mut Running, round: u32) -> anyhow::Result<()> {
     lab.reload(|config| {
         config.certificates.reverse();
-        config.set_router("workers", if round % 2 == 0 { "3" } else { "2" });
+        config.set_router("workers", if round.is_multiple_of(2) { "3" } else { "2" });
     })
     .map(drop)
 }
@@ -170,5 +181,7 @@ const TURNS: usize = 7;
 const RELOADS: u32 = 10;
 const BETWEEN: Duration = Duration::from_secs(1);
 const SERVED: &str =
-    "1000 new connections, 20 long ones of 60 requests, 100 downloads, 100 uploads, 200 downloads that rebind";
+    "400 new connections, 20 long ones of 60 requests, 100 downloads, 100 uploads, 200 downloads that rebind";
+/// Those who are lost are waited for, each in turn.
+const LONG: Duration = Duration::from_secs(600);
 const PAUSE: Duration = Duration::from_millis(10);

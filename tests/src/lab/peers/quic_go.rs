@@ -16,13 +16,14 @@ pub struct QuicGo<'lab> {
     load: Load,
     at_once: Option<u64>,
     time: Duration,
+    in_all: Option<Duration>,
 }
 
 impl<'lab> QuicGo<'lab> {
     /// Clients in `namespace` of the router at `router`; one connection, one request.
     pub fn new(namespace: &'lab Namespace, router: SocketAddr) -> Self {
         let load = Load { connections: 1, per_connection: 1, moving: false };
-        Self { namespace, router, arguments: Vec::new(), load, at_once: None, time: PER_CONNECTION }
+        Self { namespace, router, arguments: Vec::new(), load, at_once: None, time: PER_CONNECTION, in_all: None }
     }
 
     /// HTTP/3: `GET path`.
@@ -58,6 +59,13 @@ impl<'lab> QuicGo<'lab> {
     /// A connection may take so long in all.
     pub fn within(mut self, time: Duration) -> Self {
         self.time = time;
+        self
+    }
+
+    /// All of them may take so long, one after the other. Otherwise it is a little longer than one
+    /// may take.
+    pub fn in_all(mut self, time: Duration) -> Self {
+        self.in_all = Some(time);
         self
     }
 
@@ -126,7 +134,7 @@ impl<'lab> QuicGo<'lab> {
         // Go goes by the age of a module, and would leave post-quantum key shares out.
         command.env("GODEBUG", "tlsmlkem=1");
         command.args(["-json", "-timeout", &format!("{}s", self.time.as_secs())]);
-        let patience = self.time + Duration::from_secs(15);
+        let patience = self.in_all.unwrap_or(self.time + Duration::from_secs(15));
         Ok(Clients { program: Program::start("goq", &mut command)?, load: self.load, patience })
     }
 
