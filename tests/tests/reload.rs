@@ -266,7 +266,7 @@ fn what_is_refused() -> Result<()> {
     };
     let before = whole(&lab)?;
     let cases: [(&str, Spoil<'_>, &[&str]); 13] = [
-        ("node_id", &|c| c.set_router("node_id", "2"), &["router.node_id cannot change while the agent runs"]),
+        ("node_id", &|c| c.set_router("node_id", "2"), &["router.node_id cannot change while this process runs"]),
         ("engine", &|c| c.set_router("engine", "\"reuseport\""), &["router.engine cannot change"]),
         ("bpf_dir", &|c| c.set_router("bpf_dir", "\"/sys/fs/bpf/elsewhere\""), &["router.bpf_dir cannot change"]),
         ("state_dir", &|c| c.set_router("state_dir", "\"/elsewhere\""), &["router.state_dir cannot change"]),
@@ -316,10 +316,16 @@ fn on_the_command_line() -> Result<()> {
     let refused = lab.cli(&["reload"])?;
     assert_eq!(refused.status.code(), Some(1));
     assert!(
-        refused.stderr.starts_with("quic-router: router.node_id cannot change while the agent runs"),
+        refused.stderr.starts_with("quic-router: router.node_id cannot change while this process runs"),
         "{refused:?}"
     );
-    assert!(refused.stderr.contains("try: a restart"), "{refused:?}");
+    assert!(refused.stderr.contains("try: a stop and a start"), "{refused:?}");
+    lab.rewrite(|config| {
+        config.set_router("node_id", "1");
+        config.set_connection_id("encryption", "\"none\"");
+    })?;
+    let refused = lab.cli(&["reload"])?;
+    assert!(refused.stderr.contains("try: quic-router upgrade"), "{refused:?}");
     lab.take_agent()?.terminate()?;
     assert_eq!(lab.cli(&["reload"])?.status.code(), Some(3));
     Ok(())

@@ -311,6 +311,28 @@ fn with_another_configuration() -> Result<()> {
     lab.expect_no_packet_astray()
 }
 
+/// An engine that steers without XDP leaves none behind.
+#[test]
+fn to_another_engine() -> Result<()> {
+    let mut lab = Lab::new().set("drain_timeout", "\"30s\"").start()?;
+    let streams = lab.quic_go().echo(20_000).connections(40).requests(60).pausing(SHORT).start()?;
+    await_accepted(&lab, &streams, 40)?;
+    let has_xdp = |lab: &Running| lab.network().router().has_xdp(&lab.wire().router_interface());
+    for (engine, xdp) in [("reuseport", false), ("xdp", true)] {
+        lab.rewrite(|config| config.set_router("engine", &format!("\"{engine}\"")))?;
+        lab.agent()?.upgrade(None)?;
+        assert_eq!(lab.control().status()?.interfaces[0].engine, engine);
+        lab.quic_go().get("/bytes/20000").connections(50).rebinding_at(10_000).succeed()?;
+        if !xdp {
+            // The program goes with the generation that attached it.
+            await_alone(&lab)?;
+        }
+        assert_eq!(has_xdp(&lab)?, xdp, "{engine}");
+    }
+    streams.succeed()?;
+    lab.expect_no_packet_astray()
+}
+
 #[test]
 fn on_the_command_line() -> Result<()> {
     let lab = Lab::new().start()?;

@@ -22,7 +22,7 @@ use super::{
     plan::{self, Numbered},
 };
 use crate::{
-    config::{Config, LISTENERS_MAX},
+    config::{Config, Engine, LISTENERS_MAX},
     worker::Listening,
 };
 
@@ -346,9 +346,17 @@ fn refuse_immovable(before: &Config, after: &Config) -> Result<(), StartError> {
         ("connection_id", before.connection_id != after.connection_id),
     ];
     let names: Vec<_> = changed.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect();
+    let by_upgrade = changed.iter().filter(|(_, changed)| *changed).all(|(name, _)| match *name {
+        "router.engine" => new.engine != Engine::Userspace && old.engine != Engine::Userspace,
+        "connection_id" => before.connection_id.length == after.connection_id.length,
+        _ => false,
+    });
+    let way_out = if by_upgrade { "quic-router upgrade, which takes it" } else { "a stop and a start" };
     match &names[..] {
         [] => Ok(()),
-        names => Err(StartError::refused(format!("{} cannot change while the agent runs", names.join(", ")))
-            .with_hint("a restart; a reload takes everything else")),
+        names => {
+            let refused = format!("{} cannot change while this process runs", names.join(", "));
+            Err(StartError::refused(refused).with_hint(way_out))
+        }
     }
 }

@@ -98,12 +98,11 @@ impl Node {
         self.assign()?;
         self.generations.phase.set(Phase::InCharge);
         self.connection_ids.keep_all(true);
-        let config = self.config();
         if let Some(kernel) = &self.kernel {
             let mut datapath = kernel.datapath.borrow_mut();
             datapath.set_in_charge(true);
             for interface in datapath.attached_interfaces() {
-                if !config.router.interfaces.contains(&interface) {
+                if !datapath.attachments().contains_key(&interface) {
                     datapath.detach_other(&interface);
                 }
             }
