@@ -92,7 +92,13 @@ impl Control {
 
     /// `POST /v1/upgrade`, with the agent's binary or another one.
     pub fn upgrade(&self, binary: Option<&Path>) -> Result<Upgraded> {
-        let request = UpgradeRequest { binary: binary.map(Path::to_owned), timeout_ms: Some(UPGRADE_MS) };
+        self.upgrade_within(UPGRADE, binary)
+    }
+
+    /// The same, given up after `patience`.
+    pub fn upgrade_within(&self, patience: Duration, binary: Option<&Path>) -> Result<Upgraded> {
+        let timeout_ms = Some(u64::try_from(patience.as_millis())?);
+        let request = UpgradeRequest { binary: binary.map(Path::to_owned), timeout_ms };
         self.call("POST", "/v1/upgrade", &serde_json::to_string(&request)?)
     }
 
@@ -121,7 +127,7 @@ impl Control {
     fn exchange(&self, method: &str, target: &str, body: &str) -> Result<(u16, Vec<u8>)> {
         let mut stream =
             UnixStream::connect(&self.path).with_context(|| format!("no agent at {}", self.path.display()))?;
-        stream.set_read_timeout(Some(PATIENCE + Duration::from_millis(UPGRADE_MS)))?;
+        stream.set_read_timeout(Some(PATIENCE + UPGRADE))?;
         write!(
             stream,
             "{method} {target} HTTP/1.1\r\nhost: router\r\nconnection: close\r\ncontent-type: application/json\r\n\
@@ -160,8 +166,8 @@ fn unchunk(mut body: &[u8]) -> Result<Vec<u8>> {
 
 /// How long an answer may take, beyond what an upgrade may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long an upgrade may take, in milliseconds.
-const UPGRADE_MS: u64 = 8_000;
+/// How long an upgrade may take.
+const UPGRADE: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {

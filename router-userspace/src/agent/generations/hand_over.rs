@@ -50,7 +50,12 @@ pub(in crate::agent) async fn hand_over(node: Rc<Node>, stream: UnixStream) {
         Err(e) => {
             let refused = FromOld::Refused { error: e.to_string(), hint: e.hint().map(str::to_owned) };
             let _ = channel.say(&refused).await;
-            return node.generations.answer(Err(e));
+            // While another one is under way, this was not the one that was asked for.
+            match node.generations.phase() {
+                Phase::InCharge => node.generations.answer(Err(e)),
+                Phase::Preparing | Phase::HandingOver | Phase::Retired => tracing::warn!("no takeover: {e}"),
+            }
+            return;
         }
     };
     let mut successor = None;
@@ -64,6 +69,10 @@ pub(in crate::agent) async fn hand_over(node: Rc<Node>, stream: UnixStream) {
         }
         Err(e) => {
             tracing::warn!("no takeover: {e}; this generation serves on");
+            if let Some(successor) = &successor {
+                // It may be about to flip. Two in charge would be worse than none.
+                watch::make_sure_it_has_ended(successor.pid).await;
+            }
             node.resume();
             node.generations.answer(Err(e));
         }

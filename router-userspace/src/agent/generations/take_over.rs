@@ -76,8 +76,14 @@ impl TakeOver {
         }
         node.take_charge()?;
         control.take_place()?;
-        // Without it the old one would see for itself that the assignment has flipped.
-        self.channel.say(&FromNew::Flipped).await.map_err(lost)?;
+        // If it is not heard, the old one has ended: one that lives would have ended us.
+        if let Err(e) = self.channel.say(&FromNew::Flipped).await {
+            tracing::warn!("takeover: the generation before has ended: {e}");
+        }
+        // Only now: a start that fails up to here leaves everything where it is.
+        if let Some(kernel) = &node.kernel {
+            kernel.datapath.borrow_mut().set_in_charge(true);
+        }
         for other in node.generations.others() {
             spawn_local(Rc::clone(node).see_off(other));
         }
@@ -100,7 +106,6 @@ impl Node {
         self.connection_ids.keep_all(true);
         if let Some(kernel) = &self.kernel {
             let mut datapath = kernel.datapath.borrow_mut();
-            datapath.set_in_charge(true);
             for interface in datapath.attached_interfaces() {
                 if !datapath.attachments().contains_key(&interface) {
                     datapath.detach_other(&interface);

@@ -20,6 +20,15 @@ async fn wait(pid: u32) -> io::Result<()> {
     process.readable().await.map(drop)
 }
 
+/// Ends the process, which may have been told to go on, and waits until it has.
+pub(super) async fn make_sure_it_has_ended(pid: u32) {
+    let killed = id(pid).and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?));
+    if let Err(e) = killed.and_then(|process| Ok(pidfd_send_signal(process, Signal::KILL)?)) {
+        tracing::debug!(pid, "had ended: {e}");
+    }
+    ended(pid).await;
+}
+
 /// Asks the process to stop.
 pub(super) fn terminate(pid: u32) -> io::Result<()> {
     let process = pidfd_open(id(pid)?, PidfdFlags::empty())?;
