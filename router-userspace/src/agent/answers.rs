@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use super::{
     api::{self, SCHEMA, Totals},
+    behind,
     connection_ids::encoding_name,
     error::StartError,
     explain,
@@ -26,6 +27,7 @@ use super::{
 use crate::{
     build_identity,
     datapath::{DatapathError, monotonic_now},
+    telemetry::LogFilter,
     worker::{Worker, udp},
 };
 
@@ -105,6 +107,15 @@ pub(super) async fn answer(node: &Rc<Node>, head: &Parts, body: &[u8]) -> Result
             let slot = query.get("slot").map_or(Ok(0), |slot| parse(slot, "a slot, 0 to 255"))?;
             json(&decode(node, &node.tables.connection_ids().issue(slot)))
         }
+        (&Method::GET, ["v1", "log"]) => json(&log(node)),
+        (&Method::PUT, ["v1", "log"]) => {
+            let request: api::LogRequest =
+                serde_json::from_slice(body).map_err(|e| Refusal::bad_request(format!("body: {e}")))?;
+            let filter = LogFilter::parse(&request.filter).map_err(|e| Refusal::bad_request(format!("filter: {e}")))?;
+            node.log.change(&filter);
+            tracing::info!("what is logged has changed: {filter}, until the next reload");
+            json(&log(node))
+        }
         (&Method::GET, ["v1", "connection-id-configurations"]) => json(&configurations(node)),
         (&Method::POST, ["v1", "connection-id-configurations"]) => {
             node.require_charge()?;
@@ -141,6 +152,8 @@ fn status(node: &Node) -> api::Status {
         totals: sum(node),
         flow_table: node.kernel.as_ref().map(flow_table),
         connection_ids: node.connection_ids.describe(),
+        upstreams: node.upstream_servers(),
+        certificates: node.presented_certificates(),
     }
 }
 
@@ -151,6 +164,7 @@ fn problems(node: &Node) -> Vec<String> {
     });
     problems.extend(node.replacements.problems());
     problems.extend(node.connection_ids.trouble());
+    problems.extend(behind::problems(&node.upstream_servers(), &node.presented_certificates()));
     for info in &node.now().sockets {
         // The kernel reports twice what it was asked for.
         if info.receive_buffer < 2 * udp::RECEIVE_BUFFER as u64 {
@@ -180,7 +194,7 @@ fn listeners(node: &Node) -> Vec<api::Listener> {
     open.chain(now.closing.iter().map(|one| listener(one, "closing"))).collect()
 }
 
-fn flow_table(kernel: &Kernel) -> api::FlowTable {
+pub(super) fn flow_table(kernel: &Kernel) -> api::FlowTable {
     use std::sync::atomic::Ordering::Relaxed;
     api::FlowTable {
         entries: kernel.flows.count(),
@@ -190,7 +204,7 @@ fn flow_table(kernel: &Kernel) -> api::FlowTable {
     }
 }
 
-fn workers(node: &Node) -> api::Workers {
+pub(super) fn workers(node: &Node) -> api::Workers {
     let (totals, now) = (totals(node), node.now());
     let worker = |worker: &Worker| api::Worker {
         slot: worker.slot(),
@@ -220,7 +234,7 @@ fn totals(node: &Node) -> Vec<(u8, Totals)> {
 }
 
 /// All workers', also those that have ended.
-fn sum(node: &Node) -> Totals {
+pub(super) fn sum(node: &Node) -> Totals {
     totals(node).into_iter().fold(node.departed.borrow().totals(), |sum, (_, totals)| add(sum, totals))
 }
 
@@ -230,7 +244,7 @@ macro_rules! add_fields {
 
 /// Both added up.
 pub(super) fn add(sum: Totals, other: Totals) -> Totals {
-    add_fields!(sum, other: connections_now handshakes_now accepted handshakes_failed refused_connections
+    add_fields!(sum, other: connections_now handshakes_now tcp_connections_now tcp_accepted accepted handshakes_failed refused_connections
         refused_per_ip refused_handshakes retried datagrams_received datagrams_own datagrams_dropped handed_over
         taken_over hand_over_dropped socket_drops bytes_received)
 }
@@ -289,7 +303,7 @@ fn row(cid: &ConnectionId, flow: &Flow, now: u64) -> api::Flow {
     }
 }
 
-fn counters(node: &Node) -> Result<api::Counters, Refusal> {
+pub(super) fn counters(node: &Node) -> Result<api::Counters, Refusal> {
     let (mut stages, mut slots) = (Vec::new(), Vec::new());
     if let Some(kernel) = &node.kernel {
         let mut datapath = kernel.datapath.borrow_mut();
@@ -340,6 +354,10 @@ fn worker_stage(node: &Node) -> api::Stage {
         delivered: named(&[("own", sum.datagrams_own), ("handed_over", sum.handed_over)]),
         closes: sum.datagrams_received == reasons,
     }
+}
+
+fn log(node: &Node) -> api::Log {
+    api::Log { schema: SCHEMA, filter: node.log.filter().to_string() }
 }
 
 fn configurations(node: &Node) -> api::CidConfigurations {

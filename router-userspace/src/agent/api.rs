@@ -9,6 +9,8 @@
 //! | `GET /v1/flows?slot=N&peer=IP&limit=N` | [`Flows`] |
 //! | `GET /v1/flows/CID` | [`Flows`] with one entry, or 404 |
 //! | `GET /v1/counters` | [`Counters`] |
+//! | `GET /v1/log` | [`Log`] |
+//! | `PUT /v1/log` with [`LogRequest`] | [`Log`] after the change |
 //! | `POST /v1/explain` with [`ExplainRequest`] | [`Explanation`] |
 //! | `GET /v1/connection-id/CID` | [`DecodedCid`] |
 //! | `POST /v1/connection-id?slot=N` | [`DecodedCid`] of a fresh one |
@@ -70,6 +72,12 @@ pub struct Status {
     /// The configurations of connection IDs, the issued one first.
     #[serde(default)]
     pub connection_ids: Vec<CidConfiguration>,
+    /// The servers of all upstreams.
+    #[serde(default)]
+    pub upstreams: Vec<UpstreamServer>,
+    /// What the listeners present.
+    #[serde(default)]
+    pub certificates: Vec<Certificate>,
 }
 
 /// One run of the agent on this node.
@@ -152,6 +160,12 @@ pub struct Totals {
     pub connections_now: u64,
     /// Handshakes not yet complete.
     pub handshakes_now: u64,
+    /// TCP connections open, TLS handshakes included.
+    #[serde(default)]
+    pub tcp_connections_now: u64,
+    /// TCP connections taken in.
+    #[serde(default)]
+    pub tcp_accepted: u64,
     /// Connections that came up.
     pub accepted: u64,
     /// Handshakes that failed.
@@ -309,6 +323,67 @@ pub struct SlotCounters {
     pub selected: u64,
     /// `select`: the slot had no socket for the listener; the kernel chose one.
     pub unselected: u64,
+}
+
+/// Answer to `GET /v1/log`: what is logged.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Log {
+    /// [`SCHEMA`]
+    pub schema: u32,
+    /// A level, or one for each module, as in `[router] log`.
+    pub filter: String,
+}
+
+/// Body of `PUT /v1/log`. It holds until the next reload, or the end of the process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LogRequest {
+    /// As in [`Log`].
+    pub filter: String,
+}
+
+/// A server of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpstreamServer {
+    /// The upstream's name.
+    pub upstream: String,
+    /// As the configuration writes it.
+    pub server: String,
+    /// `up`; `warming`: it came back and its share grows; `ejected`: it failed requests and is left
+    /// alone for a while; or `down`: health checks say so
+    pub health: String,
+    /// For how long it has been so, if it is up or down; for how long it will be, otherwise.
+    pub seconds: u64,
+    /// The last failure, in words.
+    pub why: Option<String>,
+    /// Where it is; empty before its name is resolved, and for a Unix socket.
+    pub addresses: Vec<SocketAddr>,
+    /// Why its name cannot be resolved now.
+    pub unresolved: Option<String>,
+    /// Requests and streams on it.
+    pub in_flight: u64,
+    /// Requests and streams that wait for a server of the upstream.
+    pub queued: u64,
+    /// Open connections.
+    pub connections: u64,
+    /// Requests and streams that it was given; attempts count.
+    pub requests_total: u64,
+    /// Those that it failed.
+    pub failures_total: u64,
+    /// Its share beside the others'.
+    pub weight: u16,
+}
+
+/// A certificate that a listener presents.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// The listener's address.
+    pub listener: SocketAddr,
+    /// The chain's file; none: it was made in memory.
+    pub file: Option<PathBuf>,
+    /// The names it is for.
+    pub names: Vec<String>,
+    /// Until when, in seconds since 1970; none if it cannot be read.
+    pub not_after: Option<i64>,
 }
 
 /// Body of `POST /v1/explain`.

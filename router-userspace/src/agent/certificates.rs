@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{node::Node, plan};
+use super::node::Node;
 use crate::config::{Certificates, Config};
 
 /// The certificates' files as they were when last read.
@@ -56,9 +56,10 @@ impl Node {
             return;
         }
         let config = self.config();
-        match plan::server_configs(&config, &self.secrets) {
-            Ok(server_configs) => {
-                self.serve(&server_configs);
+        let provision = self.now().provision.with_certificates_of_now(&config, &self.secrets);
+        match provision {
+            Ok(provision) => {
+                self.serve(provision);
                 tracing::info!("certificates have changed: new connections get the new ones");
             }
             Err(e) => tracing::warn!("certificates have changed, but stay as they were in memory: {e}"),

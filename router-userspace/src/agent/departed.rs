@@ -16,7 +16,8 @@ impl Departed {
     /// Takes over what `worker` has counted. It has nothing open any more.
     pub(super) fn add(&mut self, worker: &Worker) {
         let totals = worker.stats().totals();
-        self.totals = add(self.totals, Totals { connections_now: 0, handshakes_now: 0, ..totals });
+        self.totals =
+            add(self.totals, Totals { connections_now: 0, handshakes_now: 0, tcp_connections_now: 0, ..totals });
         for (rotation, sum) in (0..).zip(&mut self.by_rotation) {
             *sum += worker.stats().of_rotation(rotation);
         }

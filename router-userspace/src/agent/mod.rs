@@ -9,9 +9,11 @@
 //!                       SIGTERM, SIGINT ─► stop: drain, close, detach
 //! ```
 
+mod admin;
 mod answers;
 pub mod api;
 mod assignment;
+mod behind;
 mod certificates;
 mod connection_ids;
 mod control;
@@ -21,8 +23,12 @@ mod error;
 mod explain;
 mod flows;
 mod generations;
+mod instruments;
+mod metrics;
 mod node;
 mod plan;
+mod provision;
+mod quic;
 mod reload;
 mod replacements;
 mod secrets;
@@ -149,6 +155,7 @@ async fn serve(config: Config, source: ConfigSource, options: RunOptions) -> any
         }
     }
     drop(answering);
+    node.instruments.flush();
     tracing::info!("stopped");
     Ok(())
 }
@@ -168,6 +175,7 @@ async fn begin(
         let control = Rc::new(ControlSocket::bind(&path)?);
         let node = Rc::new(Node::start(config, source, options, &[])?);
         node.answers_on(&control);
+        node.instruments.answer(&node);
         return Ok((node, control));
     };
     let started = ControlSocket::bind_beside(&path).and_then(|control| {

@@ -9,9 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quinn::ServerConfig;
 use router_common::maps::{Listener, Settings, Slot, SlotState};
-use tokio::sync::{Mutex, mpsc};
+use tokio::{
+    sync::{Mutex, mpsc},
+    task::AbortHandle,
+};
 
 use super::{
     ConfigSource, RunOptions, api,
@@ -23,8 +25,10 @@ use super::{
     error::StartError,
     flows::KernelFlows,
     generations::{Generations, Neighbour, Phase},
+    instruments::Instruments,
     maglev,
     plan::{self, Numbered},
+    provision::Provision,
     replacements::Replacements,
     secrets::Secrets,
     service_manager::ServiceManager,
@@ -34,8 +38,8 @@ use super::{
 use crate::{
     config::{Config, Limits},
     datapath::{Datapath, FlowReader, Initial},
-    edge::{Edge, ServedBy},
-    telemetry::Log,
+    edge::{Edge, Instructions, ServedBy},
+    telemetry::{Log, Meter},
     worker::{Admission, FlowTable, Listening, NoFlows, NodeTables, Plan, Shared, Worker},
 };
 
@@ -55,7 +59,9 @@ pub(super) struct Node {
     pub(super) generations: Generations,
     pub(super) replacements: Replacements,
     pub(super) service_manager: ServiceManager,
+    pub(super) instruments: Instruments,
     control: OnceCell<Rc<ControlSocket>>,
+    watching: RefCell<Option<AbortHandle>>,
     now: RefCell<Now>,
     workers: RefCell<Vec<Worker>>,
     /// The CPU of each slot that is taken.
@@ -69,6 +75,7 @@ pub(super) struct Node {
 /// What a reload changes.
 pub(super) struct Now {
     pub(super) config: Rc<Config>,
+    pub(super) provision: Rc<Provision>,
     pub(super) interfaces: Vec<api::Interface>,
     pub(super) sockets: Vec<plan::SocketInfo>,
     pub(super) listeners: Vec<Numbered>,
@@ -111,7 +118,8 @@ impl Node {
             return Err(StartError::refused(format!("router.workers: {} of 256 slots are taken", places.len()))
                 .with_hint("again when the generations before have ended, or fewer workers"));
         }
-        let server_configs = plan::server_configs(&config, &secrets)?;
+        let provision = Provision::new(&config, &secrets, None)?;
+        let instruments = Instruments::start(&config, !is_first)?;
         let known: Vec<_> = before.iter().flat_map(|other| other.listeners.clone()).collect();
         let listeners = plan::number_listeners(&config.listeners, &known);
         let sockets: Vec<_> = before.iter().flat_map(|other| other.sockets.clone()).collect();
@@ -158,9 +166,12 @@ impl Node {
             generations: Generations::after(before),
             replacements: Replacements::default(),
             service_manager: ServiceManager::of_environment(!is_first),
+            instruments,
             control: OnceCell::new(),
+            watching: RefCell::default(),
             now: RefCell::new(Now {
                 config: Rc::new(config),
+                provision: Rc::new(provision.clone()),
                 interfaces,
                 sockets: Vec::new(),
                 listeners: listeners.clone(),
@@ -178,7 +189,10 @@ impl Node {
             node.connect(listener, sockets)?;
         }
         let config = node.config();
-        node.start_workers(&slots, sockets, &server_configs, &config)?;
+        // Ports are opened by who is in charge.
+        let provision = if is_first { provision } else { provision.without_ports() };
+        node.start_workers(&slots, sockets, &provision, &config)?;
+        node.watch_upstreams();
         if is_first {
             node.assign()?;
         }
@@ -190,6 +204,15 @@ impl Node {
             node.account_where_xdp_does_not()?;
         }
         Ok(node)
+    }
+
+    /// Has the servers that requests go to watched: those of the configuration in force.
+    pub(super) fn watch_upstreams(&self) {
+        let upstreams = Arc::clone(self.now().provision.origins.upstreams());
+        let watching = tokio::task::spawn_local(upstreams.watch()).abort_handle();
+        if let Some(before) = self.watching.replace(Some(watching)) {
+            before.abort();
+        }
     }
 
     /// Where the agent answers for this node, from now on.
@@ -331,20 +354,31 @@ impl Node {
         &self,
         slots: &[(u8, u32)],
         mut sockets: Vec<(&Numbered, SocketsBySlot)>,
-        server_configs: &[ServerConfig],
+        provision: &Provision,
         config: &Rc<Config>,
     ) -> Result<(), StartError> {
         for &(slot, cpu) in slots {
-            let own = sockets.iter_mut().zip(server_configs).filter_map(|((listener, by_slot), config)| {
-                Some(Listening { listener: listener.id, socket: by_slot.remove(&slot)?, config: config.clone() })
+            let own = sockets.iter_mut().zip(&provision.terms).filter_map(|((listener, by_slot), terms)| {
+                Some(Listening { listener: listener.id, socket: by_slot.remove(&slot)?, terms: terms.clone() })
             });
-            let (sockets, flows, edge) = (own.collect(), self.flow_table(slot)?, edge(config, slot));
+            let instructions = self.instructions(config, provision);
+            let (sockets, flows, edge) =
+                (own.collect(), self.flow_table(slot)?, edge(instructions, slot, self.instruments.meters().join()));
             let shared = self.shared.borrow().clone();
             let shared = shared.ok_or_else(|| StartError::refused("the agent is about to stop"))?;
             let worker = Worker::start(Plan { slot, cpu, sockets, flows, edge }, shared).map_err(StartError::kernel)?;
             self.workers.borrow_mut().push(worker);
         }
         Ok(())
+    }
+
+    /// What workers serve requests by.
+    pub(super) fn instructions(&self, config: &Rc<Config>, provision: &Provision) -> Instructions {
+        Instructions {
+            config: Arc::new(Config::clone(config)),
+            origins: provision.origins.clone(),
+            access_log: self.instruments.access_log(),
+        }
     }
 
     fn flow_table(&self, slot: u8) -> Result<Box<dyn FlowTable>, StartError> {
@@ -543,11 +577,10 @@ impl Node {
     }
 }
 
-fn edge(config: &Rc<Config>, slot: u8) -> Box<dyn FnOnce() -> Edge + Send> {
-    let config = Config::clone(config);
-    let description =
-        format!("node {}, worker {slot}, slot {slot}, process {}", config.router.node_id, std::process::id());
-    Box::new(move || Edge::new(&config, ServedBy { slot: slot.to_string(), description }))
+fn edge(instructions: Instructions, slot: u8, meter: Arc<Meter>) -> Box<dyn FnOnce() -> Edge + Send> {
+    let node = instructions.config.router.node_id;
+    let description = format!("node {node}, worker {slot}, slot {slot}, process {}", std::process::id());
+    Box::new(move || Edge::new(&instructions, ServedBy { slot: slot.to_string(), description }, meter))
 }
 
 impl Kernel {

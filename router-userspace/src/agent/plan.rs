@@ -1,26 +1,18 @@
-//! From the configuration to what a node is made of: placements, TLS, sockets.
+//! From the configuration to what a node is made of: placements, numbers, sockets.
 
-use std::{
-    net::{SocketAddr, UdpSocket},
-    sync::Arc,
-};
+use std::net::{SocketAddr, UdpSocket};
 
 use nix::{
     sched::{CpuSet, sched_getaffinity},
     unistd::Pid,
 };
-use quinn::{IdleTimeout, ServerConfig, TransportConfig, VarInt, crypto::rustls::QuicServerConfig};
 use router_common::{
     frame::Endpoint,
     maps::{Listener, ListenerKey},
 };
 
-use super::{engine::SocketsBySlot, error::StartError, mapped, secrets::Secrets};
-use crate::{
-    config::Config,
-    edge::{tickets::Tickets, tls},
-    worker::udp,
-};
+use super::{engine::SocketsBySlot, error::StartError, mapped};
+use crate::worker::udp;
 
 /// A slot and a CPU for each of `count` workers beside those there are: free slots, and of the
 /// CPUs this process may use those with the fewest workers.
@@ -104,42 +96,10 @@ pub(super) fn describe(listener: u16, sockets: &SocketsBySlot) -> Vec<SocketInfo
     sockets.iter().filter_map(describe).collect()
 }
 
-/// What each listener's connections are begun with, in the order of the configuration.
-pub(super) fn server_configs(config: &Config, secrets: &Secrets) -> Result<Vec<ServerConfig>, StartError> {
-    let tickets = Arc::new(Tickets::new(&secrets.ticket_secret()));
-    let transport = Arc::new(transport(config)?);
-    let server_config = |listener: &crate::config::Listener| {
-        let wrong = |e: &dyn std::fmt::Display| StartError::refused(format!("listener {}: {e}", listener.address));
-        let tls = tls::tls(listener, &config.routes, Arc::clone(&tickets) as _).map_err(|e| wrong(&e))?;
-        let crypto = QuicServerConfig::try_from(tls).map_err(|e| wrong(&e))?;
-        let mut server = ServerConfig::new(Arc::new(crypto), secrets.token_key());
-        server.transport_config(Arc::clone(&transport));
-        Ok(server)
-    };
-    config.listeners.iter().map(server_config).collect()
-}
-
-fn transport(config: &Config) -> Result<TransportConfig, StartError> {
-    let idle = config.limits.idle_timeout;
-    let idle = IdleTimeout::try_from(idle)
-        .map_err(|_| StartError::refused(format!("limits.idle_timeout: {idle:?} is more than QUIC can say")))?;
-    let mut transport = TransportConfig::default();
-    transport
-        .max_idle_timeout(Some(idle))
-        .max_concurrent_bidi_streams(VarInt::from_u32(1_000))
-        .send_window(SEND_WINDOW)
-        .datagram_receive_buffer_size(None);
-    Ok(transport)
-}
-
-/// Octets that a connection may have in flight or waiting to be sent: what a slow reader of
-/// a fast upstream costs at most, and at 10 ms of round trip still 1.6 Gbit/s.
-const SEND_WINDOW: u64 = 2 << 20;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Certificates, Listener};
+    use crate::config::Config;
 
     #[test]
     fn workers_take_free_slots_and_the_emptiest_cpus() {
@@ -152,8 +112,10 @@ mod tests {
 
     #[test]
     fn listeners_keep_their_numbers() {
-        let listener =
-            |port| Listener { address: ([127, 0, 0, 1], port).into(), certificates: Certificates::SelfSigned };
+        let listener = |port: u16| {
+            let text = format!("[[listener]]\naddress = \"127.0.0.1:{port}\"\n");
+            Config::parse(&text, "test").expect("a configuration").listeners.remove(0)
+        };
         let ids = |numbered: &[Numbered]| {
             numbered.iter().map(|one| (one.id, one.listener.address.port())).collect::<Vec<_>>()
         };

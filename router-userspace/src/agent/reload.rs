@@ -8,9 +8,8 @@
 //! taken away again, and nobody has noticed. No connection is touched that the change does not
 //! concern: those of a listener that goes, or of a worker that goes, have `drain_timeout` to end.
 
-use std::{convert::Infallible, rc::Rc, sync::Arc, time::Duration};
+use std::{convert::Infallible, rc::Rc, time::Duration};
 
-use quinn::ServerConfig;
 use tokio::{sync::mpsc, task::spawn_local};
 
 use super::{
@@ -20,6 +19,7 @@ use super::{
     error::StartError,
     node::Node,
     plan::{self, Numbered},
+    provision::Provision,
 };
 use crate::{
     config::{Config, Engine, LISTENERS_MAX},
@@ -44,18 +44,22 @@ impl Node {
     }
 
     fn reload_now(self: &Rc<Self>) -> Result<Vec<String>, StartError> {
+        // Also where nothing else comes of it: whoever renames the file asks for no more.
+        self.instruments.reopen_access_log()?;
         let config = Rc::new(self.source.read()?);
         let before = self.config();
         refuse_immovable(&before, &config)?;
-        let server_configs = plan::server_configs(&config, &self.secrets)?;
+        let provision = Provision::new(&config, &self.secrets, Some(&self.now().provision))?;
+        let instruments = self.instruments.prepare(&config)?;
         let change = self.compare(&config)?;
         let sockets = self.open_sockets(&change)?;
         let attached = self.attach(&change)?;
-        if let Err(e) = self.add(&change, sockets, &server_configs, &config) {
+        if let Err(e) = self.add(&change, sockets, &provision, &config) {
             self.undo(&change, &attached);
             return Err(e);
         }
-        self.commit(&change, &server_configs, &config, attached);
+        self.instruments.commit(instruments, &config, self);
+        self.commit(&change, provision, &config, attached);
         let mut sentences = change.sentences();
         sentences.extend(what_else(&before, &config));
         for sentence in config.notices.iter().chain(&sentences) {
@@ -148,21 +152,21 @@ impl Node {
         &self,
         change: &Change,
         mut sockets: Vec<(Numbered, SocketsBySlot)>,
-        server_configs: &[ServerConfig],
+        provision: &Provision,
         config: &Rc<Config>,
     ) -> Result<(), StartError> {
         self.take_slots(&change.starting)?;
         for (listener, by_slot) in &sockets {
             self.connect(listener, by_slot)?;
         }
-        let config_of = |listener: &Numbered| {
+        let terms_of = |listener: &Numbered| {
             let place = config.listeners.iter().position(|one| one.address == listener.listener.address);
-            place.and_then(|place| server_configs.get(place)).cloned()
+            place.and_then(|place| provision.terms.get(place)).cloned()
         };
         for (listener, by_slot) in &mut sockets {
             for &(slot, _) in &change.staying {
-                let (Some(socket), Some(config)) = (by_slot.remove(&slot), config_of(listener)) else { continue };
-                let listening = Listening { listener: listener.id, socket, config };
+                let (Some(socket), Some(terms)) = (by_slot.remove(&slot), terms_of(listener)) else { continue };
+                let listening = Listening { listener: listener.id, socket, terms };
                 self.with_workers(|workers| match workers.iter().find(|worker| worker.slot() == slot) {
                     Some(worker) => worker.listen(listening),
                     None => Ok(()),
@@ -170,7 +174,10 @@ impl Node {
                 .map_err(|e| StartError::kernel(format!("listener {}: {e}", listener.listener.address)))?;
             }
         }
-        let in_order: Vec<_> = sockets.iter().filter_map(|(listener, _)| config_of(listener)).collect();
+        let place_of = |(listener, _): &(Numbered, SocketsBySlot)| {
+            config.listeners.iter().position(|one| one.address == listener.listener.address)
+        };
+        let in_order = provision.of_listeners(&sockets.iter().filter_map(place_of).collect::<Vec<_>>());
         let sockets = sockets.iter_mut().map(|(listener, sockets)| (&*listener, std::mem::take(sockets))).collect();
         self.start_workers(&change.starting, sockets, &in_order, config)
     }
@@ -198,7 +205,7 @@ impl Node {
     fn commit(
         self: &Rc<Self>,
         change: &Change,
-        server_configs: &[ServerConfig],
+        provision: Provision,
         config: &Rc<Config>,
         attached: Vec<api::Interface>,
     ) {
@@ -220,11 +227,12 @@ impl Node {
         self.log.change(&config.router.log);
         self.admission.set_limits(config.limits);
         self.connection_ids.silence_lasts(config.limits.idle_timeout);
-        let shared_config = Arc::new(Config::clone(config));
+        let instructions = self.instructions(config, &provision);
         self.with_workers(|workers| {
-            workers.iter().for_each(|worker| worker.reconfigure(Arc::clone(&shared_config)));
+            workers.iter().for_each(|worker| worker.reconfigure(instructions.clone()));
         });
-        self.serve(server_configs);
+        self.serve(provision);
+        self.watch_upstreams();
         *self.certificates.borrow_mut() = CertificateFiles::of(config);
         self.detach(change.removed.iter());
         for listener in &change.gone {
@@ -248,12 +256,18 @@ impl Node {
         }
     }
 
-    /// Has new connections begun with these, one for each listener of the configuration in force.
-    pub(super) fn serve(&self, server_configs: &[ServerConfig]) {
+    /// Has new connections begun by these terms, one for each listener of the configuration in force.
+    pub(super) fn serve(&self, provision: Provision) {
+        self.change_now(|now| now.provision = Rc::new(provision));
+        self.serve_now();
+    }
+
+    /// The same by the terms there are: also on TCP.
+    pub(super) fn serve_now(&self) {
         let now = self.now();
         self.with_workers(|workers| {
-            for (listener, config) in now.listeners.iter().zip(server_configs) {
-                workers.iter().for_each(|worker| worker.serve(listener.id, config.clone()));
+            for (listener, terms) in now.listeners.iter().zip(&now.provision.terms) {
+                workers.iter().for_each(|worker| worker.serve(listener.id, terms.clone()));
             }
         });
     }
@@ -329,6 +343,8 @@ fn what_else(before: &Config, after: &Config) -> Vec<String> {
     };
     when(certificates(before) != certificates(after), "certificates have changed");
     when(before.router.drain_timeout != after.router.drain_timeout, "drain_timeout has changed");
+    when(before.admin != after.admin, "the admin address has changed");
+    when(before.access_log != after.access_log, "the access log has changed");
     when(before.router.log != after.router.log, "what is logged has changed");
     when(before.router.debug_headers != after.router.debug_headers, "debug_headers has changed");
     sentences

@@ -6,6 +6,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    rc::Rc,
     time::{Duration, Instant},
 };
 
@@ -85,7 +86,7 @@ impl Node {
         let fresh = (0..=u8::MAX).cycle().skip(usize::from(dead) + 1).take(256).find(free);
         let slot = fresh.ok_or_else(|| StartError::refused("all slots are taken"))?;
         let place = [(slot, cpu)];
-        let server_configs = plan::server_configs(&config, &self.secrets)?;
+        let provision = Rc::clone(&self.now().provision);
         let listeners: Vec<Numbered> = self.now().listeners.clone();
         let mut known: Vec<_> = self.now().sockets.iter().map(|socket| socket.inode).collect();
         known.extend(self.generations.others().into_iter().flat_map(|other| other.sockets));
@@ -97,7 +98,7 @@ impl Node {
             for (listener, sockets) in &sockets {
                 self.connect(listener, sockets)?;
             }
-            self.start_workers(&place, sockets, &server_configs, &config)?;
+            self.start_workers(&place, sockets, &provision, &config)?;
             self.assign()
         })();
         started.map(|()| slot).inspect_err(|_| {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use http::Method;
 use serde::Serialize;
 
 use super::{
@@ -12,7 +13,10 @@ use super::{
 };
 use crate::{
     agent::api::SCHEMA,
-    config::{Certificates, Config, ConfigError, Engine, Route, Server, StartFlags},
+    config::{
+        AccessLog, AccessLogFormat, Action, Certificates, Config, ConfigError, Destination, Engine, HttpRoute,
+        Listener, RawRoute, Redirect, Route, Server, StartFlags, Upstream,
+    },
 };
 
 /// Read the configuration, probe the host, change nothing
@@ -98,11 +102,7 @@ fn plan(config: &Config) -> String {
     let workers = output::plural(router.workers.get().into(), "worker", "workers");
     table.row(["node", &format!("{}, {workers}, engine {}{on}", router.node_id, engine_name(router.engine))]);
     for listener in &config.listeners {
-        let certificates = match &listener.certificates {
-            Certificates::SelfSigned => "self-signed certificate".to_owned(),
-            Certificates::Files(files) => output::plural(files.len() as u64, "certificate", "certificates"),
-        };
-        table.row(["listener", &format!("{}, {certificates}", listener.address)]);
+        add_listener(&mut table, listener);
     }
     for route in &config.routes {
         table.row(["route", &describe(route)]);
@@ -111,17 +111,42 @@ fn plan(config: &Config) -> String {
         table.row(["route", "every request to the built-in page"]);
     }
     for (name, upstream) in &config.upstreams {
-        let servers: Vec<String> = upstream.servers.iter().map(url).collect();
-        table.row(["upstream", &format!("{name}: {}", servers.join(", "))]);
+        table.row(["upstream", &format!("{name}: {}", answerers(upstream))]);
     }
     let limits = &config.limits;
     let (node, ip) =
         (output::count(limits.max_connections.into()), output::count(limits.max_connections_per_ip.into()));
     table.row(["limits", &format!("{node} connections, {ip} of one address")]);
+    add_what_is_seen(&mut table, config);
     for notice in &config.notices {
         table.row(["notice", notice]);
     }
     table.text()
+}
+
+fn add_listener(table: &mut Table, listener: &Listener) {
+    let certificates = match &listener.certificates {
+        Certificates::SelfSigned => "self-signed certificate".to_owned(),
+        Certificates::Files(files) => output::plural(files.len() as u64, "certificate", "certificates"),
+    };
+    let tcp = if listener.tcp { ", TCP too" } else { "" };
+    table.row(["listener", &format!("{}, {certificates}{tcp}", listener.address)]);
+    if let Some(from) = listener.redirect_from {
+        table.row(["redirect", &format!("http on {from} to https on port {}", listener.address.port())]);
+    }
+}
+
+fn add_what_is_seen(table: &mut Table, config: &Config) {
+    if let Some(admin) = &config.admin {
+        table.row(["admin", &format!("metrics on http://{}", admin.address)]);
+    }
+    if let Some(log) = &config.access_log {
+        table.row(["access log", &access_log(log)]);
+    }
+    if let Some(qlog) = &config.qlog {
+        let part = if qlog.sample < 1.0 { format!("{} of connections", qlog.sample) } else { "connections".to_owned() };
+        table.row(["qlog", &format!("{part} in {}", qlog.dir.display())]);
+    }
 }
 
 fn engine_name(engine: Engine) -> &'static str {
@@ -136,25 +161,56 @@ fn engine_name(engine: Engine) -> &'static str {
 
 fn describe(route: &Route) -> String {
     match route {
-        Route::Http { host, path, upstream } => {
-            format!("{}{path} to {upstream}", host.as_deref().unwrap_or("any host, "))
+        Route::Http(route) => {
+            let action = match &route.action {
+                Action::Upstream(upstream) => format!("to {upstream}"),
+                Action::Redirect(Redirect { to, status }) => format!("redirected to {to} ({})", status.as_u16()),
+            };
+            format!("{} {action}", requests(route))
         }
-        Route::Raw { alpn, sni, upstream } => {
+        Route::Raw(RawRoute { alpn, sni, upstream, .. }) => {
             let sni = sni.as_ref().map(|sni| format!(" for {sni}")).unwrap_or_default();
             format!("every stream of ALPN {alpn}{sni} to {upstream}")
         }
     }
 }
 
-fn url(server: &Server) -> String {
-    let (scheme, authority) = match server {
-        Server::Http(authority) => ("http", authority),
-        Server::Tcp(authority) => ("tcp", authority),
+/// Which requests a route takes.
+fn requests(HttpRoute { host, path, methods, headers, .. }: &HttpRoute) -> String {
+    let host = host.as_ref().map_or_else(|| "any host, ".to_owned(), ToString::to_string);
+    let mut text = format!("{host}{path}");
+    if !methods.is_empty() {
+        text += &format!(", {}", methods.iter().map(Method::as_str).collect::<Vec<_>>().join(" or "));
+    }
+    for header in headers {
+        text += &format!(", with {}", header.name);
+        if let Some(value) = &header.value {
+            text += &format!(": {}", String::from_utf8_lossy(value.as_bytes()));
+        }
+    }
+    text
+}
+
+fn access_log(log: &AccessLog) -> String {
+    let format = match log.format {
+        AccessLogFormat::Json => "JSON",
+        AccessLogFormat::Combined => "combined",
     };
-    if authority.host.contains(':') {
-        format!("{scheme}://[{}]:{}", authority.host, authority.port)
-    } else {
-        format!("{scheme}://{}:{}", authority.host, authority.port)
+    match &log.to {
+        Destination::Stdout => format!("{format} on standard output"),
+        Destination::File(path) => format!("{format} in {}", path.display()),
+    }
+}
+
+fn answerers(upstream: &Upstream) -> String {
+    let server = |Server { address, weight }: &Server| match weight {
+        1 => address.to_string(),
+        weight => format!("{address} (weight {weight})"),
+    };
+    match upstream {
+        Upstream::Servers(servers) => servers.all.iter().map(server).collect::<Vec<_>>().join(", "),
+        Upstream::Files(folder) => format!("files:{}", folder.display()),
+        Upstream::Respond(status) => format!("respond:{}", status.as_u16()),
     }
 }
 
@@ -195,6 +251,57 @@ upstream  api: http://127.0.0.1:8080, http://[::1]:8080
 upstream  tcp-echo: tcp://127.0.0.1:7
 limits    100,000 connections, 1,000 of one address
 notice    test:10: listener 127.0.0.1:4433 has no certificates: a self-signed one is made at start
+";
+        assert_eq!(plan(&Config::parse(text, "test").unwrap()), expected);
+    }
+
+    #[test]
+    fn says_what_an_edge_would_run() {
+        let text = r#"
+            [router]
+            workers = 1
+            engine = "userspace"
+            [admin]
+            address = "127.0.0.1:9180"
+            [access_log]
+            file = "/var/log/access.log"
+            [qlog]
+            dir = "/var/log/qlog"
+            sample = 0.01
+            [[listener]]
+            address = "127.0.0.1:443"
+            tcp = true
+            redirect_from = "127.0.0.1:80"
+            [[route]]
+            host = "*.example.com"
+            path = "/old/"
+            redirect = "https://example.com{path}"
+            redirect_status = 301
+            [[route]]
+            methods = ["GET", "HEAD"]
+            headers = { x-beta = "1", x-any = true }
+            upstream = "api"
+            [[route]]
+            upstream = "none"
+            [upstream.api]
+            servers = [{ url = "https://a", weight = 2 }, "unix:/run/b"]
+            [upstream.none]
+            servers = ["respond:404"]
+        "#;
+        let expected = "\
+node        1, 1 worker, engine userspace
+listener    127.0.0.1:443, self-signed certificate, TCP too
+redirect    http on 127.0.0.1:80 to https on port 443
+route       *.example.com/old/ redirected to https://example.com{path} (301)
+route       any host, /, GET or HEAD, with x-any, with x-beta: 1 to api
+route       any host, / to none
+upstream    api: https://a:443 (weight 2), unix:/run/b
+upstream    none: respond:404
+limits      100,000 connections, 1,000 of one address
+admin       metrics on http://127.0.0.1:9180
+access log  JSON in /var/log/access.log
+qlog        0.01 of connections in /var/log/qlog
+notice      test:13: listener 127.0.0.1:443 has no certificates: a self-signed one is made at start
 ";
         assert_eq!(plan(&Config::parse(text, "test").unwrap()), expected);
     }

@@ -70,6 +70,14 @@ impl Client {
         self.ask(Method::POST, target, body.into())
     }
 
+    /// `PUT target` with a JSON body.
+    ///
+    /// # Errors
+    /// Like [`Self::get`].
+    pub(super) fn put(&self, target: &str, body: impl Into<Bytes>) -> Result<Answer, Fail> {
+        self.ask(Method::PUT, target, body.into())
+    }
+
     fn ask(&self, method: Method, target: &str, body: Bytes) -> Result<Answer, Fail> {
         let request = Request::builder()
             .method(method)

@@ -14,6 +14,7 @@ mod doctor;
 mod explain;
 mod fail;
 mod flows;
+mod log;
 mod man;
 mod output;
 mod reload;
@@ -113,6 +114,7 @@ enum Verb {
     #[command(subcommand)]
     Flows(flows::Flows),
     Counters(counters::Counters),
+    Log(log::Log),
     Explain(explain::Explain),
     Doctor(doctor::Doctor),
     Detach(detach::Detach),
@@ -134,6 +136,7 @@ impl Verb {
             Self::Workers(verb) => verb.execute(&global.client()?),
             Self::Flows(verb) => verb.execute(&global.client()?),
             Self::Counters(verb) => verb.execute(&global.client()?),
+            Self::Log(verb) => verb.execute(&global.client()?),
             Self::Explain(verb) => verb.execute(&global.client()?),
             Self::Doctor(verb) => verb.execute(global),
             Self::Detach(verb) => verb.execute(global),

@@ -1,6 +1,6 @@
 //! `quic-router status`: the whole agent at a glance, its health first.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{
     Json, cid,
@@ -46,6 +46,8 @@ fn text(status: &api::Status) -> String {
         section("totals of all workers", &totals(&status.totals)),
         status.flow_table.as_ref().map(|table| section("flow table", &flow_table(table))).unwrap_or_default(),
         section("connection IDs", &cid::configurations(&status.connection_ids, 2)),
+        section("servers", &servers(&status.upstreams)),
+        section("certificates", &certificates(&status.certificates)),
     ];
     sections.into_iter().filter(|section| !section.is_empty()).collect::<Vec<_>>().join("\n")
 }
@@ -124,6 +126,54 @@ fn listeners(listeners: &[api::Listener]) -> Table {
     }
     table
 }
+
+fn servers(servers: &[api::UpstreamServer]) -> Table {
+    let mut table = Table::new(2, &[Left, Left, Left, Right, Left, Right, Left]);
+    for server in servers {
+        let time = output::span(Duration::from_secs(server.seconds));
+        let health = match server.health.as_str() {
+            "ejected" => format!("ejected, {time} left"),
+            "warming" => format!("warming up, {time} left"),
+            health => format!("{health} for {time}"),
+        };
+        let waiting = if server.queued > 0 { format!(", {} waiting", count(server.queued)) } else { String::new() };
+        let why = server.unresolved.as_ref().or(server.why.as_ref().filter(|_| server.health != "up"));
+        table.row([
+            server.upstream.clone(),
+            server.server.clone(),
+            health,
+            count(server.in_flight),
+            format!("in flight{waiting}"),
+            count(server.requests_total),
+            format!(
+                "requests, {} failed{}",
+                count(server.failures_total),
+                why.map(|why| format!(": {why}")).unwrap_or_default()
+            ),
+        ]);
+    }
+    table
+}
+
+/// Those from files, with the days they have left.
+fn certificates(certificates: &[api::Certificate]) -> Table {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
+    let mut table = Table::new(2, &[Left, Left, Left]);
+    for certificate in certificates {
+        let (Some(file), Some(not_after)) = (&certificate.file, certificate.not_after) else { continue };
+        let left = match (not_after - now) / SECONDS_OF_A_DAY {
+            _ if not_after <= now => "OVER".to_owned(),
+            days if days < SOON => format!("{days} days left: RENEW IT"),
+            days => format!("{days} days left"),
+        };
+        table.row([certificate.listener.to_string(), file.display().to_string(), left]);
+    }
+    table
+}
+
+const SECONDS_OF_A_DAY: i64 = 24 * 60 * 60;
+/// Days before its end at which a certificate should have been renewed.
+const SOON: i64 = 14;
 
 fn totals(totals: &Totals) -> Table {
     let mut table = Table::new(2, &[Left, Right, Left]);
@@ -261,6 +311,27 @@ interfaces
                 quiet_seconds: 2,
                 nonces_used: Some(0.0),
             }],
+            upstreams: vec![api::UpstreamServer {
+                upstream: "web".to_owned(),
+                server: "http://a:80".to_owned(),
+                health: "down".to_owned(),
+                seconds: 61,
+                why: Some("status 500".to_owned()),
+                addresses: Vec::new(),
+                unresolved: None,
+                in_flight: 2,
+                queued: 1,
+                connections: 3,
+                requests_total: 1_000,
+                failures_total: 7,
+                weight: 1,
+            }],
+            certificates: vec![api::Certificate {
+                listener: "192.0.2.1:443".parse().unwrap(),
+                file: Some("/etc/ssl/site.pem".into()),
+                names: Vec::new(),
+                not_after: Some(1),
+            }],
         }
     }
 
@@ -293,6 +364,12 @@ flow table
 
 connection IDs
   0  issuing  single pass, 17 octets  identity 0007  1,234 connections began under it  999,990 datagrams, the last 2.0 s ago
+
+servers
+  web  http://a:80  down for 1m 1s  2  in flight, 1 waiting  1,000  requests, 7 failed: status 500
+
+certificates
+  192.0.2.1:443  /etc/ssl/site.pem  OVER
 ";
         assert_eq!(text(&sample()), expected);
     }

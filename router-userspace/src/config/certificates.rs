@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustls::{InconsistentKeys, crypto::aws_lc_rs, sign::CertifiedKey};
+use rustls::{InconsistentKeys, RootCertStore, crypto::aws_lc_rs, sign::CertifiedKey};
 use rustls_pki_types::{
     CertificateDer, PrivateKeyDer,
     pem::{self, PemObject},
@@ -84,6 +84,18 @@ pub fn load(files: &CertificateFiles) -> Result<CertifiedKey, CertificateError> 
     }
 }
 
+/// The certificates of authorities to trust, at least one.
+///
+/// # Errors
+/// Names the file.
+pub fn authorities(path: &Path) -> Result<RootCertStore, CertificateError> {
+    let mut store = RootCertStore::empty();
+    for certificate in chain(path)? {
+        store.add(certificate).map_err(|source| CertificateError::Unusable { path: path.to_owned(), source })?;
+    }
+    Ok(store)
+}
+
 fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     let pem = read(path)?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
@@ -139,6 +151,25 @@ mod tests {
             let error = load(&files).unwrap_err().to_string();
             assert!(error.starts_with(&culprit.display().to_string()), "{error}");
             assert!(error.contains(why), "{error}: not {why}");
+        }
+    }
+
+    #[test]
+    fn authorities_come_from_one_file() {
+        let folder = Folder::new();
+        let (one, other) = (folder.certificate("one"), folder.certificate("other"));
+        let both = [&one, &other].map(|files| fs::read_to_string(&files.cert).unwrap()).concat();
+        assert_eq!(authorities(&one.cert).unwrap().len(), 1);
+        assert_eq!(authorities(&folder.file("both.pem", &both)).unwrap().len(), 2);
+
+        let hollow = folder.file("hollow.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+        for (path, why) in [
+            (&folder.path("absent.pem"), "cannot be read: No such file"),
+            (&one.key, "holds no PEM certificate"),
+            (&hollow, "cannot be used"),
+        ] {
+            let error = authorities(path).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{} {why}", path.display())), "{error}");
         }
     }
 }

@@ -18,13 +18,16 @@ use super::{
     error::{Findings, Place},
     file::{At, RawConfig, RawCount, RawDuration, RawLimits, RawRouter},
     suggest::nearest,
-    values,
+    values::{self, SOCKET_PATH_MAX},
 };
 use crate::telemetry::LogFilter;
 
+mod addresses;
 mod connection_id;
 mod listeners;
+mod observe;
 mod routes;
+mod transport;
 mod upstreams;
 
 /// Slots of a node, and so most workers: slot numbers are one octet of the connection ID.
@@ -32,10 +35,11 @@ const WORKERS: RangeInclusive<i64> = 1..=255;
 /// The flow table is allocated for these; beyond ten million it would take gigabytes of kernel memory.
 const CONNECTIONS: RangeInclusive<i64> = 1..=10_000_000;
 const HANDSHAKES: RangeInclusive<i64> = 1..=1_000_000;
+/// A kilobyte holds a browser's plainest request; a megabyte for each request in flight is memory.
+const HEADER_BYTES: RangeInclusive<i64> = 1_024..=1_048_576;
+const HEADERS: RangeInclusive<i64> = 1..=1_000;
 /// `IFNAMSIZ` of the kernel, less the terminating zero.
 const INTERFACE_NAME_MAX: usize = 15;
-/// `sun_path` of a Unix socket's address, less the terminating zero.
-const SOCKET_PATH_MAX: usize = 107;
 
 const ENGINES: [(&str, Engine); 4] =
     [("auto", Engine::Auto), ("xdp", Engine::Xdp), ("reuseport", Engine::Reuseport), ("userspace", Engine::Userspace)];
@@ -45,12 +49,28 @@ pub(super) fn config(raw: RawConfig, mut findings: Findings<'_>) -> Result<Confi
     let router = router(raw.router, &mut findings);
     let connection_id = connection_id::check(&raw.connection_id, &mut findings);
     let limits = limits(&raw.limits, &mut findings);
-    let listeners = listeners::check(raw.listener, &mut findings);
+    let transport = transport::check(&raw.transport, &limits, &mut findings);
+    let admin = observe::admin(raw.admin, &mut findings);
+    let access_log = observe::access_log(raw.access_log, &mut findings);
+    let qlog = observe::qlog(raw.qlog, &mut findings);
+    let listeners = listeners::check(raw.listener, admin.as_ref(), &mut findings);
     let upstreams = upstreams::check(raw.upstream, &mut findings);
     let routes = routes::check(raw.route, &upstreams, &mut findings);
-    let upstreams = upstreams.into_iter().map(|(name, at)| (name, at.value)).collect();
+    let upstreams = upstreams.into_iter().map(|(name, at)| (name, at.value.upstream)).collect();
     let notices = findings.conclude()?;
-    Ok(Config { router, connection_id, limits, listeners, routes, upstreams, notices })
+    Ok(Config {
+        router,
+        connection_id,
+        limits,
+        transport,
+        admin: admin.map(|at| at.value),
+        access_log,
+        qlog,
+        listeners,
+        routes,
+        upstreams,
+        notices,
+    })
 }
 
 fn router(raw: RawRouter, findings: &mut Findings<'_>) -> Router {
@@ -207,6 +227,14 @@ fn limits(raw: &RawLimits, findings: &mut Findings<'_>) -> Limits {
         max_connections_per_ip,
         max_handshakes: number(raw.max_handshakes.as_ref(), ("limits.max_handshakes", 4_096), HANDSHAKES, findings),
         idle_timeout: duration(raw.idle_timeout.as_ref(), ("limits.idle_timeout", 30), findings),
+        max_header_bytes: number(
+            raw.max_header_bytes.as_ref(),
+            ("limits.max_header_bytes", 65_536),
+            HEADER_BYTES,
+            findings,
+        ),
+        max_headers: number(raw.max_headers.as_ref(), ("limits.max_headers", 100), HEADERS, findings),
+        request_timeout: duration(raw.request_timeout.as_ref(), ("limits.request_timeout", 10), findings),
     }
 }
 

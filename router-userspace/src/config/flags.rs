@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     error::Place,
-    file::{At, RawCertificate, RawConfig, RawCount, RawListener, RawRoute, RawUpstream},
+    file::{At, RawCertificate, RawConfig, RawCount, RawListener, RawRoute, RawServer, RawUpstream},
 };
 
 /// Name of the upstream that `--upstream` makes.
@@ -31,7 +31,13 @@ pub struct StartFlags {
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub key: Option<PathBuf>,
 
-    /// Send all HTTP/3 requests to this server, in place of the file's routes and upstreams (repeatable)
+    /// Answer HTTP/1.1 and HTTP/2 on the TCP ports of the same numbers too
+    #[arg(long)]
+    pub tcp: bool,
+
+    /// Send all requests to this server, in place of the file's routes and upstreams (repeatable):
+    /// http://HOST:PORT, https://, h2c:// or unix:PATH; or answer them from files:DIR or with
+    /// respond:STATUS
     #[arg(long, value_name = "URL")]
     pub upstream: Vec<String>,
 
@@ -81,7 +87,7 @@ impl StartFlags {
         if !self.listen.is_empty() {
             let listener = |address: &String| RawListener {
                 address: Some(flag("--listen", address.clone())),
-                certificates: Vec::new(),
+                ..RawListener::default()
             };
             raw.listener = self.listen.iter().map(|address| flag("--listen", listener(address))).collect();
         }
@@ -91,13 +97,18 @@ impl StartFlags {
                 listener.value.certificates = vec![flag("--cert", certificate.clone())];
             }
         }
+        if self.tcp {
+            for listener in &mut raw.listener {
+                listener.value.tcp = Some(flag("--tcp", true));
+            }
+        }
     }
 
     fn overlay_upstream(&self, raw: &mut RawConfig) {
         if self.upstream.is_empty() {
             return;
         }
-        let servers = self.upstream.iter().map(|url| flag("--upstream", url.clone())).collect();
+        let servers = self.upstream.iter().map(|url| flag("--upstream", RawServer::Url(url.clone()))).collect();
         let upstream = RawUpstream { servers, ..RawUpstream::default() };
         let route = RawRoute { upstream: Some(flag("--upstream", UPSTREAM_NAME.to_owned())), ..RawRoute::default() };
         raw.upstream = BTreeMap::from([(UPSTREAM_NAME.to_owned(), flag("--upstream", upstream))]);

@@ -29,6 +29,10 @@ pub(super) static ROOT: Table = Table {
         ("router", &ROUTER),
         ("connection_id", &CONNECTION_ID),
         ("limits", &LIMITS),
+        ("transport", &TRANSPORT),
+        ("admin", &ADMIN),
+        ("access_log", &ACCESS_LOG),
+        ("qlog", &QLOG),
         ("listener", &LISTENER),
         ("route", &ROUTE),
         ("upstream", &UPSTREAMS),
@@ -72,31 +76,123 @@ static LIMITS: Table = Table {
         ("max_connections_per_ip", "1_000"),
         ("max_handshakes", "4_096"),
         ("idle_timeout", "\"30s\""),
+        ("max_header_bytes", "65_536"),
+        ("max_headers", "100"),
+        ("request_timeout", "\"10s\""),
     ],
     below: &[],
 };
 
+static TRANSPORT: Table = Table {
+    name: "transport",
+    keys: &[
+        ("congestion", "\"cubic\""),
+        ("stream_window", "1_250_000"),
+        ("connection_window", "8_388_608"),
+        ("send_window", "2_097_152"),
+        ("max_streams", "1_000"),
+        ("keep_alive", "-"),
+        ("initial_mtu", "1_200"),
+        ("max_mtu", "1_452"),
+        ("gso", "true"),
+        ("migration", "true"),
+    ],
+    below: &[],
+};
+
+static ADMIN: Table = Table { name: "admin", keys: &[("address", "-")], below: &[] };
+
+static ACCESS_LOG: Table = Table { name: "access_log", keys: &[("file", "-"), ("format", "\"json\"")], below: &[] };
+
+static QLOG: Table = Table { name: "qlog", keys: &[("dir", "-"), ("sample", "1.0")], below: &[] };
+
 static LISTENER: Table = Table {
     name: "listener",
-    keys: &[("address", "-"), ("certificates", "[]")],
-    below: &[("certificates", &CERTIFICATES)],
+    keys: &[
+        ("address", "-"),
+        ("certificates", "[]"),
+        ("tcp", "false"),
+        ("redirect_from", "-"),
+        ("alt_svc", "\"24h\""),
+        ("early_data", "false"),
+        ("client_certificates", "-"),
+        ("minimum_tls", "\"1.2\""),
+        ("groups", "[\"X25519MLKEM768\", \"X25519\", \"P-256\", \"P-384\"]"),
+        ("preferred_address", "-"),
+    ],
+    below: &[("certificates", &CERTIFICATES), ("client_certificates", &CLIENT_CERTIFICATES)],
 };
+
+static CLIENT_CERTIFICATES: Table =
+    Table { name: "listener.client_certificates", keys: &[("ca", "-"), ("required", "true")], below: &[] };
 
 static CERTIFICATES: Table = Table { name: "listener.certificates", keys: &[("cert", "-"), ("key", "-")], below: &[] };
 
-static ROUTE: Table =
-    Table { name: "route", keys: &[("host", "-"), ("path", "\"/\""), ("alpn", "-"), ("upstream", "-")], below: &[] };
+static ROUTE: Table = Table {
+    name: "route",
+    keys: &[
+        ("name", "-"),
+        ("host", "-"),
+        ("path", "\"/\""),
+        ("methods", "[]"),
+        ("headers", "{}"),
+        ("alpn", "-"),
+        ("upstream", "-"),
+        ("redirect", "-"),
+        ("redirect_status", "308"),
+        ("request_headers", "{}"),
+        ("response_headers", "{}"),
+    ],
+    below: &[("request_headers", &REWRITE), ("response_headers", &REWRITE)],
+};
+
+static REWRITE: Table =
+    Table { name: "route.request_headers", keys: &[("set", "{}"), ("add", "{}"), ("remove", "[]")], below: &[] };
 
 static UPSTREAMS: Table = Table { name: "upstream", keys: &[], below: &[("*", &UPSTREAM)] };
 
 static UPSTREAM: Table = Table {
     name: "upstream.NAME",
-    keys: &[("servers", "-"), ("balance", "\"round-robin\""), ("health", "-")],
-    below: &[("health", &HEALTH)],
+    keys: &[
+        ("servers", "-"),
+        ("balance", "\"round-robin\""),
+        ("health", "-"),
+        ("ejection", "{ failures = 5, time = \"10s\" }"),
+        ("slow_start", "-"),
+        ("max_connections", "1_024"),
+        ("queue", "1_024"),
+        ("queue_timeout", "\"5s\""),
+        ("connect_timeout", "\"5s\""),
+        ("response_timeout", "\"60s\""),
+        ("idle_timeout", "\"60s\""),
+        ("tls", "-"),
+        ("host", "\"client\""),
+        ("proxy_protocol", "false"),
+    ],
+    below: &[("servers", &SERVER), ("health", &HEALTH), ("ejection", &EJECTION), ("tls", &UPSTREAM_TLS)],
 };
 
-static HEALTH: Table =
-    Table { name: "upstream.NAME.health", keys: &[("path", "-"), ("interval", "\"2s\"")], below: &[] };
+static SERVER: Table = Table { name: "upstream.NAME.servers", keys: &[("url", "-"), ("weight", "1")], below: &[] };
+
+static HEALTH: Table = Table {
+    name: "upstream.NAME.health",
+    keys: &[
+        ("path", "-"),
+        ("interval", "\"2s\""),
+        ("timeout", "\"1s\""),
+        ("rise", "2"),
+        ("fall", "3"),
+        ("status", "\"200-399\""),
+        ("host", "-"),
+    ],
+    below: &[],
+};
+
+static EJECTION: Table =
+    Table { name: "upstream.NAME.ejection", keys: &[("failures", "5"), ("time", "\"10s\"")], below: &[] };
+
+static UPSTREAM_TLS: Table =
+    Table { name: "upstream.NAME.tls", keys: &[("ca", "-"), ("name", "-"), ("cert", "-"), ("key", "-")], below: &[] };
 
 impl Table {
     /// This table and all below it.

@@ -11,7 +11,7 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     num::NonZeroU16,
     path::{Path, PathBuf},
     sync::Arc,
@@ -28,18 +28,31 @@ mod file;
 mod flags;
 pub mod key_file;
 mod keys;
+mod listener;
+mod observe;
 pub(crate) mod octets;
+mod route;
 mod server_id;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod transport;
+mod upstream;
 mod values;
 
 pub use self::{
     error::{ConfigError, Problem},
     flags::StartFlags,
     key_file::{CidKey, KeyFileError},
+    listener::{CertificateFiles, Certificates, ClientCertificates, EarlyData, Group, Listener, MinimumTls},
+    observe::{AccessLog, AccessLogFormat, Admin, Destination, Qlog},
+    route::{Action, HeaderMatch, HeaderRewrite, Host, HttpRoute, RawRoute, Redirect, Route},
     server_id::ServerId,
+    transport::{Congestion, Transport},
+    upstream::{
+        Authority, Balance, Ejection, Health, HealthProbe, HostField, Server, ServerAddress, Servers, Timeouts,
+        Upstream, UpstreamTls,
+    },
     values::duration,
 };
 
@@ -58,6 +71,14 @@ pub struct Config {
     pub connection_id: ConnectionIdPlan,
     /// `[limits]`
     pub limits: Limits,
+    /// `[transport]`
+    pub transport: Transport,
+    /// `[admin]`; none: no metrics.
+    pub admin: Option<Admin>,
+    /// `[access_log]`; none: requests are not logged.
+    pub access_log: Option<AccessLog>,
+    /// `[qlog]`; none: connections are not traced.
+    pub qlog: Option<Qlog>,
     /// `[[listener]]`, at least one, at most [`LISTENERS_MAX`].
     pub listeners: Vec<Listener>,
     /// `[[route]]`, in the order of the file: the first match wins. Empty: the built-in page.
@@ -146,94 +167,14 @@ pub struct Limits {
     pub max_connections_per_ip: u32,
     /// Half-open handshakes per worker; from half of it on, clients are sent a Retry.
     pub max_handshakes: u32,
-    /// Silence after which a connection ends (RFC 9000 section 10.1).
+    /// Silence after which a connection ends (RFC 9000 section 10.1; of TCP connections likewise).
     pub idle_timeout: Duration,
-}
-
-/// `[[listener]]`: an address we answer on.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Listener {
-    /// UDP address. `[::]` means IPv6 only: list `0.0.0.0` beside it for IPv4.
-    pub address: SocketAddr,
-    /// What to present to clients.
-    pub certificates: Certificates,
-}
-
-/// What a listener presents in its TLS handshakes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Certificates {
-    /// Certificate and key files; chosen by SNI, the first when none matches.
-    Files(Vec<CertificateFiles>),
-    /// Made in memory at start; only on loopback and private addresses.
-    SelfSigned,
-}
-
-/// A PEM certificate chain and its PEM private key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CertificateFiles {
-    /// Chain, leaf first.
-    pub cert: PathBuf,
-    /// PKCS#8, PKCS#1 or SEC1.
-    pub key: PathBuf,
-}
-
-/// `[[route]]`: what a connection or a request must match, and where it then goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Route {
-    /// An HTTP/3 request.
-    Http {
-        /// Exact host name in lower case, without port; none matches any.
-        host: Option<String>,
-        /// Prefix of the path; `"/"` matches any.
-        path: String,
-        /// A name in [`Config::upstreams`] whose servers are all HTTP.
-        upstream: Arc<str>,
-    },
-    /// Raw QUIC: every bidirectional stream of a connection with this ALPN and SNI.
-    Raw {
-        /// Application protocol; never `h3`.
-        alpn: String,
-        /// Exact server name in lower case; none matches any.
-        sni: Option<String>,
-        /// A name in [`Config::upstreams`] whose servers are all TCP.
-        upstream: Arc<str>,
-    },
-}
-
-/// `[upstream.NAME]`: a set of equivalent servers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Upstream {
-    /// At least one, all of one kind.
-    pub servers: Vec<Server>,
-    /// How a server is chosen.
-    pub balance: Balance,
-}
-
-/// One server of an upstream.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Server {
-    /// `http://HOST:PORT`
-    Http(Authority),
-    /// `tcp://HOST:PORT`
-    Tcp(Authority),
-}
-
-/// `HOST:PORT`, the host an IP address or a name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Authority {
-    /// Without brackets for IPv6.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-}
-
-/// How an upstream's next server is chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Balance {
-    /// In turn.
-    RoundRobin,
-    /// The one with the fewest requests of this worker in flight.
-    LeastRequests,
+    /// Octets of a request's field section, as RFC 9114 section 4.2.2 counts them; more is answered with 431.
+    pub max_header_bytes: u32,
+    /// Fields of a request; more is answered with 431.
+    pub max_headers: u16,
+    /// How long a client may take to send a request's head.
+    pub request_timeout: Duration,
 }
 
 impl Config {

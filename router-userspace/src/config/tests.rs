@@ -11,6 +11,7 @@ use std::{
 use super::{keys::ROOT, *};
 
 mod connection_id;
+mod edge;
 
 /// A folder of its own for a test's files, gone with it.
 pub(super) struct Folder(PathBuf);
@@ -111,10 +112,36 @@ fn defaults_are_those_promised() {
             max_connections_per_ip: 1_000,
             max_handshakes: 4_096,
             idle_timeout: Duration::from_secs(30),
+            max_header_bytes: 65_536,
+            max_headers: 100,
+            request_timeout: Duration::from_secs(10),
         },
+        transport: Transport {
+            congestion: Congestion::Cubic,
+            stream_window: 1_250_000,
+            connection_window: 8_388_608,
+            send_window: 2_097_152,
+            max_streams: 1_000,
+            keep_alive: None,
+            initial_mtu: 1_200,
+            max_mtu: Some(1_452),
+            gso: true,
+            migration: true,
+        },
+        admin: None,
+        access_log: None,
+        qlog: None,
         listeners: vec![Listener {
             address: "127.0.0.1:4433".parse().unwrap(),
             certificates: Certificates::SelfSigned,
+            tcp: false,
+            redirect_from: None,
+            alt_svc_max_age: Some(Duration::from_secs(24 * 60 * 60)),
+            early_data: EarlyData::Off,
+            client_certificates: None,
+            minimum_tls: MinimumTls::Tls12,
+            groups: vec![Group::X25519MlKem768, Group::X25519, Group::P256, Group::P384],
+            preferred_address: None,
         }],
         routes: Vec::new(),
         upstreams: BTreeMap::new(),
@@ -140,20 +167,55 @@ fn the_promised_sample_loads() {
 
     assert_eq!(config.router.interfaces, ["eth0"]);
     assert_eq!(config.listeners[0].certificates, Certificates::Files(vec![files]));
-    let http = |port| Server::Http(Authority { host: "127.0.0.1".to_owned(), port });
-    let api = Upstream { servers: vec![http(8080), http(8081)], balance: Balance::LeastRequests };
-    let echo = Server::Tcp(Authority { host: "127.0.0.1".to_owned(), port: 7 });
-    let echo = Upstream { servers: vec![echo], balance: Balance::RoundRobin };
-    assert_eq!(config.upstreams, BTreeMap::from([("api".into(), api), ("tcp-echo".into(), echo)]));
-    assert_eq!(
-        config.routes,
-        [
-            Route::Http { host: Some("example.com".to_owned()), path: "/api/".to_owned(), upstream: "api".into() },
-            Route::Raw { alpn: "echo".to_owned(), sni: None, upstream: "tcp-echo".into() },
-        ]
-    );
-    let about: Vec<_> = config.notices.iter().map(|notice| notice.contains("health")).collect();
-    assert_eq!(about, [true], "{:?}", config.notices);
+    let local = |port| Authority { host: "127.0.0.1".to_owned(), port };
+    let http = |port| Server { address: ServerAddress::Http(local(port)), weight: 1 };
+    let probe = HealthProbe::Http { path: "/healthz".to_owned(), host: None, status: 200..=399 };
+    let (interval, timeout) = (Duration::from_secs(2), Duration::from_secs(1));
+    let api = Servers {
+        balance: Balance::LeastRequests,
+        health: Some(Health { probe, interval, timeout, rise: 2, fall: 3 }),
+        ..servers(vec![http(8080), http(8081)])
+    };
+    let echo = servers(vec![Server { address: ServerAddress::Tcp(local(7)), weight: 1 }]);
+    let upstreams = [("api".into(), Upstream::Servers(api)), ("tcp-echo".into(), Upstream::Servers(echo))];
+    assert_eq!(config.upstreams, BTreeMap::from(upstreams));
+    let example = Host::Exact("example.com".to_owned());
+    let api = HttpRoute { host: Some(example), path: "/api/".to_owned(), ..to("example.com/api/", "api") };
+    let echo = RawRoute { name: "alpn echo".into(), alpn: "echo".to_owned(), sni: None, upstream: "tcp-echo".into() };
+    assert_eq!(config.routes, [Route::Http(api), Route::Raw(echo)]);
+    assert_eq!(config.notices, Vec::<String>::new());
+}
+
+/// Servers with all defaults.
+fn servers(all: Vec<Server>) -> Servers {
+    let seconds = Duration::from_secs;
+    Servers {
+        all,
+        balance: Balance::RoundRobin,
+        health: None,
+        ejection: Some(Ejection { failures: 5, time: seconds(10) }),
+        slow_start: None,
+        max_connections: 1_024,
+        queue: 1_024,
+        timeouts: Timeouts { connect: seconds(5), response: seconds(60), idle: seconds(60), queue: seconds(5) },
+        tls: UpstreamTls::default(),
+        host: HostField::Client,
+        proxy_protocol: false,
+    }
+}
+
+/// A route for all requests.
+fn to(name: &str, upstream: &str) -> HttpRoute {
+    HttpRoute {
+        name: name.into(),
+        host: None,
+        path: "/".to_owned(),
+        methods: Vec::new(),
+        headers: Vec::new(),
+        action: Action::Upstream(upstream.into()),
+        request_headers: HeaderRewrite::default(),
+        response_headers: HeaderRewrite::default(),
+    }
 }
 
 #[test]
@@ -180,6 +242,9 @@ fn values_other_than_the_defaults_arrive() {
         max_connections = 500
         max_handshakes = 1
         idle_timeout = "500ms"
+        max_header_bytes = 1_024
+        max_headers = 7
+        request_timeout = "2s"
         [[listener]]
         address = "[::1]:443"
         [[route]]
@@ -207,9 +272,17 @@ fn values_other_than_the_defaults_arrive() {
     assert_eq!(config.connection_id, connection_id);
     // An absent limit per address never exceeds the node's.
     let idle_timeout = Duration::from_millis(500);
-    let limits = Limits { max_connections: 500, max_connections_per_ip: 500, max_handshakes: 1, idle_timeout };
+    let limits = Limits {
+        max_connections: 500,
+        max_connections_per_ip: 500,
+        max_handshakes: 1,
+        idle_timeout,
+        max_header_bytes: 1_024,
+        max_headers: 7,
+        request_timeout: Duration::from_secs(2),
+    };
     assert_eq!(config.limits, limits);
-    assert_eq!(config.routes, [Route::Http { host: None, path: "/".to_owned(), upstream: "all".into() }]);
+    assert_eq!(config.routes, [Route::Http(to("/", "all"))]);
     assert_eq!(config.notices.len(), 1, "only the self-signed certificate: {:?}", config.notices);
 }
 
@@ -316,8 +389,9 @@ fn flags_alone_make_a_configuration() {
     for listener in &config.listeners {
         assert_eq!(listener.certificates, Certificates::Files(vec![files.clone()]));
     }
-    assert_eq!(config.upstreams["command-line"].servers.len(), 2);
-    assert_eq!(config.routes, [Route::Http { host: None, path: "/".to_owned(), upstream: "command-line".into() }]);
+    let Upstream::Servers(servers) = &config.upstreams["command-line"] else { panic!("{:?}", config.upstreams) };
+    assert_eq!(servers.all.len(), 2);
+    assert_eq!(config.routes, [Route::Http(to("/", "command-line"))]);
     assert_eq!(config.router.interfaces, ["eth0"]);
     assert_eq!(config.router.workers.get(), 3);
     assert_eq!(config.router.engine, Engine::Xdp);
@@ -343,7 +417,7 @@ fn flags_override_the_file_and_errors_name_them() {
         (["--engine", "af_xdp"], "--engine: \"af_xdp\" is not in this version"),
         (["--workers", "many"], "--workers: \"many\" is not \"auto\" or a number from 1 to 255"),
         (["--listen", "0.0.0.0:443"], "--listen: 0.0.0.0:443 has no certificates"),
-        (["--upstream", "tcp://a:1"], "--upstream: HTTP/3 requests need http:// servers"),
+        (["--upstream", "tcp://a:1"], "--upstream: HTTP requests need http:// servers"),
         (["--bpf-dir", "x"], "--bpf-dir: \"x\" is not an absolute path"),
     ] {
         let error = Config::load(&path, &flags(&arguments), None).unwrap_err().to_string();
@@ -421,10 +495,12 @@ fn the_documents_examples_load() {
     let folder = Folder::new();
     folder.certificate("site");
     let site = folder.path("site").display().to_string();
+    let www = format!("files:{}", folder.path("").display());
     let examples: Vec<_> = DOCUMENT.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert!(!examples.is_empty());
     for example in examples {
-        let example = example.replace("/etc/ssl/site", &site).replace("env:AWS_LBC_QUIC_SERVER_ID", "AAECAwQFBgc=");
+        let example = example.replace("/etc/ssl/site", &site).replace("files:/srv/www", &www);
+        let example = example.replace("env:AWS_LBC_QUIC_SERVER_ID", "AAECAwQFBgc=");
         parse(&example).unwrap_or_else(|error| panic!("{error}\n{example}"));
     }
 }

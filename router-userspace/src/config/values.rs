@@ -3,13 +3,17 @@
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
     time::Duration,
 };
 
-use super::{Authority, Server};
+use super::{Authority, Host, ServerAddress};
 
 /// Longest duration that any key takes.
 const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// `sun_path` of a Unix socket's address, less the terminating zero.
+pub(super) const SOCKET_PATH_MAX: usize = 107;
 
 /// Reads a duration: `"500ms"`, `"60s"`, `"2m"`, `"1h"`; above 0, at most 24 hours.
 ///
@@ -44,7 +48,7 @@ pub(super) fn host(text: &str) -> Result<String, String> {
         return Ok(format!("[{address}]"));
     }
     if name.contains('*') {
-        return Err(format!("\"{text}\": wildcards are not in this version: write one route for each name"));
+        return Err(format!("\"{text}\": a wildcard stands for whole labels in front: *.example.com"));
     }
     if !name.is_ascii() {
         return Err(format!("\"{text}\" is not ASCII: write the name as it goes over the wire, xn--..."));
@@ -67,24 +71,47 @@ pub(super) fn is_address(host: &str) -> bool {
     host.starts_with('[') || host.parse::<Ipv4Addr>().is_ok()
 }
 
-/// `http://HOST[:PORT]` or `tcp://HOST:PORT`.
-pub(super) fn server(text: &str) -> Result<Server, String> {
+/// The URL of a server: `http://HOST[:PORT]`, `https://HOST[:PORT]`, `h2c://HOST[:PORT]`,
+/// `tcp://HOST:PORT` or `unix:PATH`.
+pub(super) fn server(text: &str) -> Result<ServerAddress, String> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return socket(text, path.strip_prefix("//").unwrap_or(path)).map(ServerAddress::Unix);
+    }
     let Some((scheme, rest)) = text.split_once("://") else {
-        if text.starts_with("unix:") {
-            return Err(not_in_this_version(text, "unix:"));
-        }
-        return Err(format!("\"{text}\" has no scheme: write http://HOST:PORT or tcp://HOST:PORT"));
+        return Err(format!("\"{text}\" has no scheme: write {FORMS}"));
     };
+    let without_slash = rest.strip_suffix('/').unwrap_or(rest);
     match scheme {
-        "http" => authority(text, rest.strip_suffix('/').unwrap_or(rest), Some(80)).map(Server::Http),
-        "tcp" => authority(text, rest, None).map(Server::Tcp),
-        "https" | "h2c" | "unix" => Err(not_in_this_version(text, &format!("{scheme}://"))),
-        _ => Err(format!("\"{text}\": unknown scheme {scheme}://: write http://HOST:PORT or tcp://HOST:PORT")),
+        "http" => authority(text, without_slash, Some(80)).map(ServerAddress::Http),
+        "https" => authority(text, without_slash, Some(443)).map(ServerAddress::Https),
+        "h2c" => authority(text, without_slash, Some(80)).map(ServerAddress::H2c),
+        "tcp" => authority(text, rest, None).map(ServerAddress::Tcp),
+        _ => Err(format!("\"{text}\": unknown scheme {scheme}://: write {FORMS}")),
     }
 }
 
-fn not_in_this_version(text: &str, scheme: &str) -> String {
-    format!("\"{text}\": {scheme} servers are not in this version: use http:// or tcp://")
+/// The forms of [`server`], and of what answers in place of servers.
+const FORMS: &str = "http://HOST:PORT, https://HOST:PORT, h2c://HOST:PORT, tcp://HOST:PORT, unix:PATH, files:DIR or \
+                     respond:STATUS";
+
+/// The path of a Unix socket, in the URL `text`.
+fn socket(text: &str, path: &str) -> Result<PathBuf, String> {
+    if !path.starts_with('/') {
+        return Err(format!("\"{text}\": a socket's path begins with a slash: unix:/run/server.sock"));
+    }
+    if path.len() > SOCKET_PATH_MAX {
+        return Err(format!("\"{text}\": a socket's path has at most {SOCKET_PATH_MAX} octets"));
+    }
+    Ok(PathBuf::from(path))
+}
+
+/// A name as [`host`] reads it, or `*.` and a name below which all are meant.
+pub(super) fn host_pattern(text: &str) -> Result<Host, String> {
+    match text.strip_prefix("*.") {
+        Some(parent) if is_address(parent) => Err(format!("\"{text}\": there is nothing below an address")),
+        Some(parent) => host(parent).map(Host::Below),
+        None => host(text).map(Host::Exact),
+    }
 }
 
 /// Host and port of the URL `text`, which are `rest`.
@@ -144,16 +171,26 @@ mod tests {
             assert!(host(text).is_err(), "{text}");
         }
         assert!(host(&"a".repeat(64)).is_err());
+        assert_eq!(host_pattern("*.Example.com"), Ok(Host::Below("example.com".to_owned())));
+        assert_eq!(host_pattern("example.com"), Ok(Host::Exact("example.com".to_owned())));
+        for text in ["*", "*.", "*.192.0.2.1", "*.[::1]", "a.*.b", "*a.b", "*.*.b"] {
+            assert!(host_pattern(text).is_err(), "{text}");
+        }
         assert!(is_address("192.0.2.1") && is_address("[::1]") && !is_address("example.com"));
     }
 
     #[test]
     fn servers() {
         let authority = |host: &str, port| Authority { host: host.to_owned(), port };
-        assert_eq!(server("http://127.0.0.1:8080"), Ok(Server::Http(authority("127.0.0.1", 8080))));
-        assert_eq!(server("http://Origin.example/"), Ok(Server::Http(authority("origin.example", 80))));
-        assert_eq!(server("http://[::1]"), Ok(Server::Http(authority("::1", 80))));
-        assert_eq!(server("tcp://[::1]:7"), Ok(Server::Tcp(authority("::1", 7))));
+        assert_eq!(server("http://127.0.0.1:8080"), Ok(ServerAddress::Http(authority("127.0.0.1", 8080))));
+        assert_eq!(server("http://Origin.example/"), Ok(ServerAddress::Http(authority("origin.example", 80))));
+        assert_eq!(server("http://[::1]"), Ok(ServerAddress::Http(authority("::1", 80))));
+        assert_eq!(server("tcp://[::1]:7"), Ok(ServerAddress::Tcp(authority("::1", 7))));
+        assert_eq!(server("https://a"), Ok(ServerAddress::Https(authority("a", 443))));
+        assert_eq!(server("h2c://a:8080/"), Ok(ServerAddress::H2c(authority("a", 8080))));
+        assert_eq!(server("h2c://a"), Ok(ServerAddress::H2c(authority("a", 80))));
+        assert_eq!(server("unix:/run/a"), Ok(ServerAddress::Unix("/run/a".into())));
+        assert_eq!(server("unix:///run/a"), Ok(ServerAddress::Unix("/run/a".into())));
         for (text, why) in [
             ("127.0.0.1:80", "no scheme"),
             ("tcp://a", "needs a port"),
@@ -164,9 +201,11 @@ mod tests {
             ("http://user@a", "credentials"),
             ("http://:80", "not a host name"),
             ("http://", "not a host name"),
-            ("https://a", "https:// servers are not in this version"),
-            ("h2c://a", "h2c:// servers are not in this version"),
-            ("unix:/run/a", "unix: servers are not in this version"),
+            ("https://a/b", "has a path"),
+            ("unix:run/a", "begins with a slash"),
+            ("unix://run/a", "begins with a slash"),
+            ("unix:", "begins with a slash"),
+            (&format!("unix:/{}", "a".repeat(SOCKET_PATH_MAX)), "at most 107 octets"),
             ("ftp://a", "unknown scheme"),
         ] {
             let error = server(text).unwrap_err();

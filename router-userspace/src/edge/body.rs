@@ -1,4 +1,4 @@
-//! The body of a request: a stream that is read only as fast as somebody takes it.
+//! The body of a request: read only as fast as somebody takes it, whatever it comes by.
 
 use std::{
     future::poll_fn,
@@ -14,6 +14,7 @@ use h3::{
 };
 use http::Method;
 use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
 use tokio::runtime::Handle;
 
 use super::transport::{Allowance, RecvStream};
@@ -21,7 +22,9 @@ use super::transport::{Allowance, RecvStream};
 /// How much of a body that nobody wants is read before its client is told to stop.
 const DISCARDED_MAX: u64 = 1024 * 1024;
 
-/// A request's body, read from its stream as it is polled. Dropped early, it stops the client.
+/// A request's body, read as it is polled. Dropped early, what is left of it is read for a while
+/// and forgotten; a client that goes on for long is told to stop (over HTTP/3 that is no error,
+/// RFC 9114 section 4.1).
 pub(super) struct RequestBody {
     /// None at the end.
     rest: Option<Rest>,
@@ -36,6 +39,9 @@ pub(super) enum BodyError {
     /// Cancelled, malformed, or the connection is gone.
     #[error("the request broke off: {0}")]
     Stream(#[from] StreamError),
+    /// The same over HTTP/1.1 or HTTP/2.
+    #[error("the request broke off: {0}")]
+    Connection(#[from] hyper::Error),
     /// RFC 9114 section 4.1.2.
     #[error("the request's body is not as long as its Content-Length says")]
     Length,
@@ -48,7 +54,7 @@ impl BodyError {
     /// What the client is told on the response's half of the stream.
     pub(super) fn code(&self) -> Code {
         match self {
-            Self::Stream(_) => Code::H3_REQUEST_CANCELLED,
+            Self::Stream(_) | Self::Connection(_) => Code::H3_REQUEST_CANCELLED,
             Self::Length => Code::H3_MESSAGE_ERROR,
             Self::TooBig => Code::H3_EXCESSIVE_LOAD,
         }
@@ -62,7 +68,7 @@ impl RequestBody {
         allowance: Arc<Allowance>,
         content_length: Option<u64>,
     ) -> Self {
-        let rest = Rest {
+        let rest = Streamed {
             stream,
             allowance: allowance.clone(),
             // The head was read.
@@ -70,7 +76,18 @@ impl RequestBody {
             trailers: false,
             remaining: content_length,
         };
-        Self { rest: Some(rest), ahead: None, allowance }
+        Self { rest: Some(Rest::Http3(Box::new(rest))), ahead: None, allowance }
+    }
+
+    /// The body of a request that came by HTTP/1.1 or HTTP/2, where hyper keeps to Content-Length.
+    pub(super) fn incoming(body: Incoming) -> Self {
+        let rest = (!body.is_end_stream()).then_some(Rest::Tcp(body));
+        Self { rest, ahead: None, allowance: Arc::default() }
+    }
+
+    /// Has the octets of it that were read.
+    pub(super) fn read(&self) -> &Arc<Allowance> {
+        &self.allowance
     }
 
     /// Finds out whether there is a body at all, so that a request without one is not given a
@@ -99,21 +116,8 @@ impl RequestBody {
 
     /// Reads what is left and forgets it. Returns the octets of data.
     pub(super) async fn read_to_end(&mut self) -> Result<u64, BodyError> {
-        self.read(u64::MAX).await
-    }
-
-    /// Reads what is left of a body that wasn't wanted, unless it is long: then the client is told
-    /// to stop, which is no error (RFC 9114 section 4.1). To be called after the response.
-    pub(super) async fn discard(mut self) {
-        // Whatever is wrong with it: it has been answered.
-        let _ = self.read(DISCARDED_MAX).await;
-    }
-
-    async fn read(&mut self, at_most: u64) -> Result<u64, BodyError> {
         let mut received = 0;
-        while received < at_most
-            && let Some(frame) = poll_fn(|cx| self.poll_next(cx)).await.transpose()?
-        {
+        while let Some(frame) = poll_fn(|cx| self.poll_next(cx)).await.transpose()? {
             received += frame.data_ref().map_or(0, |data| data.len() as u64);
         }
         Ok(received)
@@ -124,7 +128,10 @@ impl RequestBody {
             return Poll::Ready(Some(Ok(frame)));
         }
         let Some(rest) = &mut self.rest else { return Poll::Ready(None) };
-        let next = ready!(rest.poll_next(cx));
+        let next = ready!(rest.poll_next(cx, &self.allowance));
+        if let Some(data) = next.as_ref().and_then(|next| next.as_ref().ok()?.data_ref()) {
+            self.allowance.add_content(data.len());
+        }
         if !matches!(&next, Some(Ok(frame)) if frame.is_data()) {
             self.rest = None;
         }
@@ -146,28 +153,56 @@ impl Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         let ahead = self.ahead.as_ref().and_then(Frame::data_ref).map_or(0, |data| data.len() as u64);
-        match self.rest.as_ref().map(|rest| rest.remaining) {
-            None => SizeHint::with_exact(ahead),
-            Some(Some(remaining)) => SizeHint::with_exact(ahead + remaining),
-            Some(None) => SizeHint::default(),
-        }
+        let remaining = match &self.rest {
+            None => Some(0),
+            Some(Rest::Http3(rest)) => rest.remaining,
+            Some(Rest::Tcp(rest)) => rest.size_hint().exact(),
+        };
+        remaining.map_or_else(SizeHint::default, |remaining| SizeHint::with_exact(ahead + remaining))
     }
 }
 
 impl Drop for RequestBody {
-    /// Who reads by Content-Length has all octets, but perhaps not the stream's end, which may
-    /// come in a packet of its own. To stop a client that has sent everything would look to it
-    /// like a failure.
+    /// A client that sends on after its response was begun is no faulty one, and to stop a client
+    /// whose stream's end comes in a packet of its own would look to it like a failure.
     fn drop(&mut self) {
-        let Some(mut rest) = self.rest.take_if(|rest| rest.remaining == Some(0)) else { return };
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(async move { while let Some(Ok(_)) = poll_fn(|cx| rest.poll_next(cx)).await {} });
-        }
+        let Some(Rest::Http3(mut rest)) = self.rest.take() else { return };
+        let Ok(runtime) = Handle::try_current() else { return };
+        runtime.spawn(async move {
+            let mut received = 0;
+            while received < DISCARDED_MAX
+                && let Some(Ok(frame)) = poll_fn(|cx| rest.poll_next(cx)).await
+            {
+                received += frame.data_ref().map_or(0, |data| data.len() as u64);
+            }
+        });
     }
 }
 
 /// What was not yet read.
-struct Rest {
+enum Rest {
+    /// In a box: it is moved from hand to hand until somebody reads it.
+    Http3(Box<Streamed>),
+    Tcp(Incoming),
+}
+
+impl Rest {
+    fn poll_next(&mut self, cx: &mut Context<'_>, read: &Allowance) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            Self::Http3(rest) => rest.poll_next(cx),
+            Self::Tcp(body) => {
+                let next = ready!(Pin::new(body).poll_frame(cx));
+                if let Some(data) = next.as_ref().and_then(|next| next.as_ref().ok()?.data_ref()) {
+                    read.spend(data.len());
+                }
+                Poll::Ready(next.map(|next| next.map_err(BodyError::from)))
+            }
+        }
+    }
+}
+
+/// The rest of a request stream of HTTP/3.
+struct Streamed {
     stream: RequestStream<RecvStream, Bytes>,
     allowance: Arc<Allowance>,
     /// Data came since the allowance was renewed.
@@ -178,7 +213,7 @@ struct Rest {
     remaining: Option<u64>,
 }
 
-impl Rest {
+impl Streamed {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let next = if self.trailers { ready!(self.poll_trailers(cx)) } else { ready!(self.poll_data(cx)) };
         if let Some(Err(BodyError::Length)) = next {

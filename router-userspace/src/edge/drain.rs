@@ -59,8 +59,15 @@ impl Default for Drain {
 
 impl Draining {
     /// Waits until the connection is asked to end.
-    pub(super) async fn begun(&mut self) {
+    pub async fn begun(&mut self) {
         self.at_least(Stage::Begun).await;
+    }
+
+    /// Waits until nothing is to end (any more).
+    pub async fn open(&mut self) {
+        if self.0.wait_for(|now| *now == Stage::Open).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Waits until the connection has to end.

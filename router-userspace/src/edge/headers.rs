@@ -1,16 +1,22 @@
-//! What a proxy changes in the heads that pass through it: RFC 9110 section 7.6, RFC 9114
+//! What a proxy changes in the heads that pass through it: RFC 9110 section 7.6, RFC 7239, RFC 9114
 //! sections 4.2 and 4.3.1.
 
-use std::net::SocketAddr;
+use std::{
+    fmt::Write as _,
+    net::{IpAddr, SocketAddr},
+};
 
+use bytes::{BufMut, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version,
     header::{self, GetAll},
     response, uri,
 };
 
-/// Fields that are about one hop (RFC 9110 section 7.6.1). HTTP/3 has none of them, and those of
-/// an HTTP/1.1 server end here.
+use super::client::Client;
+
+/// Fields that are about one hop (RFC 9110 section 7.6.1). HTTP/2 and HTTP/3 have none of them, and
+/// those of HTTP/1.1 end here.
 pub(super) const CONNECTION_SPECIFIC: [HeaderName; 5] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -22,50 +28,107 @@ pub(super) const CONNECTION_SPECIFIC: [HeaderName; 5] = [
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const CLIENT_SUBJECT: HeaderName = HeaderName::from_static("x-client-cert-subject");
+const CLIENT_FINGERPRINT: HeaderName = HeaderName::from_static("x-client-cert-fingerprint");
 
-/// A checked request from the client at `peer`, as an HTTP/1.1 server expects it.
+/// A checked request from `client`, as an HTTP/1.1 server expects it.
 ///
-/// What the client itself said in `Forwarded` and `X-Forwarded-*` is dropped: this is the edge,
-/// and nobody in front of it can be trusted with that.
-pub(super) fn to_upstream<B>(mut request: Request<B>, peer: SocketAddr) -> Request<B> {
+/// What the client itself said in `Forwarded` and `X-Forwarded-*`, or of its certificate, is
+/// dropped: this is the edge, and nobody in front of it can be trusted with that.
+pub(super) fn to_upstream<B>(mut request: Request<B>, client: &Client) -> Request<B> {
     let uri::Parts { authority, path_and_query, .. } = std::mem::take(request.uri_mut()).into_parts();
     if let Some(path) = path_and_query {
         *request.uri_mut() = Uri::from(path);
     }
-    *request.version_mut() = Version::HTTP_11;
+    let received = std::mem::replace(request.version_mut(), Version::HTTP_11);
 
     let headers = request.headers_mut();
     headers.remove(header::EXPECT);
-    headers.remove(header::FORWARDED);
     if headers.contains_key(header::TE) {
         // It says `trailers` and is about this hop, on which we take them too.
         headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
     }
     join_cookies(headers);
-    if let Some(host) = authority.and_then(|authority| HeaderValue::from_str(authority.as_str()).ok()) {
-        headers.insert(header::HOST, host.clone());
-        headers.insert(X_FORWARDED_HOST, host);
+    headers.append(header::VIA, HeaderValue::from_static(via(received)));
+    let host = authority.and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    if let Some(forwarded) = forwarded(client.address, host.as_ref()) {
+        headers.insert(header::FORWARDED, forwarded);
+    }
+    match host {
+        Some(host) => {
+            headers.insert(header::HOST, host.clone());
+            headers.insert(X_FORWARDED_HOST, host);
+        }
+        None => drop(headers.remove(X_FORWARDED_HOST)),
     }
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
-    if let Ok(address) = HeaderValue::from_str(&peer.ip().to_canonical().to_string()) {
+    if let Some(address) = text(client.address.ip()) {
         headers.insert(X_FORWARDED_FOR, address);
+    }
+    for (name, value) in [
+        (CLIENT_SUBJECT, client.certificate.as_ref().map(|certificate| &certificate.subject)),
+        (CLIENT_FINGERPRINT, client.certificate.as_ref().map(|certificate| &certificate.fingerprint)),
+    ] {
+        match value {
+            Some(value) => drop(headers.insert(name, value.clone())),
+            None => drop(headers.remove(name)),
+        }
     }
     request
 }
 
-/// The head of a server's response, as an HTTP/3 client expects it.
+/// RFC 7239 section 4: `for=192.0.2.1;host="example.com:8443";proto=https`.
+fn forwarded(client: SocketAddr, host: Option<&HeaderValue>) -> Option<HeaderValue> {
+    let mut text = BytesMut::with_capacity(96);
+    match client.ip().to_canonical() {
+        IpAddr::V4(address) => write!(text, "for={address}").ok()?,
+        IpAddr::V6(address) => write!(text, "for=\"[{address}]\"").ok()?,
+    }
+    // An authority holds neither quotes nor backslashes.
+    if let Some(host) = host {
+        text.put_slice(b";host=\"");
+        text.put_slice(host.as_bytes());
+        text.put_u8(b'"');
+    }
+    text.put_slice(b";proto=https");
+    HeaderValue::from_maybe_shared(text.freeze()).ok()
+}
+
+fn text(address: IpAddr) -> Option<HeaderValue> {
+    let mut text = BytesMut::with_capacity(48);
+    write!(text, "{}", address.to_canonical()).ok()?;
+    HeaderValue::from_maybe_shared(text.freeze()).ok()
+}
+
+/// RFC 9110 section 7.6.3.
+fn via(received: Version) -> &'static str {
+    match received {
+        Version::HTTP_3 => "3 quic-router",
+        Version::HTTP_2 => "2 quic-router",
+        Version::HTTP_10 => "1.0 quic-router",
+        _ => "1.1 quic-router",
+    }
+}
+
+/// The head of a server's response, as a client expects it whatever it speaks.
 pub(super) fn from_upstream(head: response::Parts) -> Response<()> {
     let mut response = Response::new(());
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;
-    let headers = response.headers_mut();
-    for name in named(headers.get_all(header::CONNECTION)) {
-        headers.remove(name);
+    remove_hop_by_hop(response.headers_mut());
+    response
+}
+
+/// Takes out what is about one hop, and what `Connection` makes so.
+pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        for name in named(headers.get_all(header::CONNECTION)) {
+            headers.remove(name);
+        }
     }
     for name in CONNECTION_SPECIFIC {
         headers.remove(name);
     }
-    response
 }
 
 /// Whether the client waits for a word before it sends the body. It gets that word from us, as
@@ -113,13 +176,15 @@ mod tests {
             .header("x-forwarded-for", "192.0.2.1")
             .header("x-forwarded-for", "192.0.2.2")
             .header("x-forwarded-proto", "gopher")
+            .header("x-client-cert-subject", "CN=admin")
             .header("cookie", "a=1")
             .header("cookie", "b=2; c=3")
             .header("cookie", "d=4")
             .header("accept", "*/*")
             .body(())
             .expect("a request");
-        let request = to_upstream(request, "[::ffff:198.51.100.7]:4433".parse().expect("an address"));
+        let client = Client::new("[::ffff:198.51.100.7]:4433".parse().expect("an address"));
+        let request = to_upstream(request, &client);
 
         assert_eq!(request.uri(), "/a/b?c=d");
         assert_eq!(request.version(), Version::HTTP_11);
@@ -135,8 +200,10 @@ mod tests {
                 "accept: */*",
                 "connection: te",
                 "cookie: a=1; b=2; c=3; d=4",
+                "forwarded: for=198.51.100.7;host=\"example.com:8443\";proto=https",
                 "host: example.com:8443",
                 "te: trailers",
+                "via: 3 quic-router",
                 "x-forwarded-for: 198.51.100.7",
                 "x-forwarded-host: example.com:8443",
                 "x-forwarded-proto: https",

@@ -2,7 +2,6 @@
 //! so that none holds up another. What goes wrong with a request never ends the connection.
 
 use std::{
-    net::SocketAddr,
     pin::pin,
     sync::{Arc, Weak},
     time::Duration,
@@ -14,24 +13,20 @@ use h3::{
     quic::{RecvStream as _, SendStream as _},
     server::{self, RequestResolver},
 };
-use http::{Request, StatusCode};
 use tokio::time;
 use tracing::debug;
 
 use super::{
-    Draining, Serving, Site,
+    Arrival, Draining, Site,
+    answer::{self, Asked},
     body::RequestBody,
-    page, proxy,
+    client::Client,
+    early_data::Handshake,
+    interim::Interim,
     reply::{Reply, ReplyError},
-    request::{self, Refusal},
+    request,
     transport::{Accepted, Connection},
 };
-
-/// The largest field section we take, octets as RFC 9114 section 4.2.2 counts them.
-const FIELD_SECTION_MAX: u64 = 64 * 1024;
-
-/// How long a client may take to send a request's head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a client that was told to go elsewhere may be silent before its connection is closed.
 const LINGER: Duration = Duration::from_secs(3);
@@ -40,16 +35,21 @@ const LINGER: Duration = Duration::from_secs(3);
 const CROSSING: Duration = Duration::from_secs(1);
 
 /// Serves requests until the connection ends, or is drained and its last response acknowledged.
-pub(super) async fn serve(site: Arc<Site>, connection: quinn::Connection, draining: Draining) {
-    let peer = connection.remote_address();
+pub(super) async fn serve(site: Arc<Site>, arrival: Arrival, client: Client) {
+    let Arrival { connection, handshake, draining, .. } = arrival;
+    let peer = client.address;
+    let field_section_max = site.now.load().limits.max_header_bytes;
     // GREASE is off: a stream and a frame more per connection, for nothing that we would learn.
     let h3 = server::builder()
-        .max_field_section_size(FIELD_SECTION_MAX)
+        .max_field_section_size(field_section_max.into())
         .send_grease(false)
         .build(Connection::new(connection.clone()))
         .await;
     match h3 {
-        Ok(h3) => Session { h3, site, connection, alive: Arc::new(()), served_any: false }.serve(draining).await,
+        Ok(h3) => {
+            let session = Session { h3, site, connection, client, handshake, alive: Arc::new(()), served_any: false };
+            session.serve(draining).await;
+        }
         Err(error) => debug!(%peer, %error, "HTTP/3 did not begin"),
     }
 }
@@ -59,6 +59,8 @@ struct Session {
     h3: server::Connection<Connection, Bytes>,
     site: Arc<Site>,
     connection: quinn::Connection,
+    client: Client,
+    handshake: Handshake,
     /// Each request holds a clone until its response is acknowledged or given up.
     alive: Arc<()>,
     served_any: bool,
@@ -84,10 +86,14 @@ impl Session {
         let Some(accepted) = self.h3.inner.conn.latest() else { return };
         self.served_any = true;
         let site = self.site.clone();
-        let peer = self.connection.remote_address();
+        // It may have moved since the last request.
+        let client = Client { address: self.connection.remote_address(), ..self.client.clone() };
+        let stream = Stream { resolver, accepted, client, handshake: self.handshake.clone() };
         let alive = self.alive.clone();
+        // In a box before it is spawned: it is some kilobytes, and a spawn moves it several times.
+        let served = Box::pin(async move { serve_request(&site, stream).await });
         tokio::spawn(async move {
-            serve_request(&site, resolver, accepted, peer).await;
+            served.await;
             drop(alive);
         });
     }
@@ -174,38 +180,61 @@ fn reject(mut resolver: RequestResolver<Connection, Bytes>) {
     resolver.frame_stream.reset(code);
 }
 
-/// Returns when the client has the whole response, or will not get one.
-async fn serve_request(
-    site: &Site,
+/// A request stream that was just accepted.
+struct Stream {
     resolver: RequestResolver<Connection, Bytes>,
     accepted: Accepted,
-    peer: SocketAddr,
-) {
-    let Accepted { allowance, mut stopped } = accepted;
+    client: Client,
+    handshake: Handshake,
+}
+
+/// Returns when the client has the whole response, or will not get one.
+async fn serve_request(site: &Site, stream: Stream) {
+    let Stream { resolver, accepted, client, handshake } = stream;
+    let Accepted { allowance, mut stopped, early } = accepted;
+    let peer = client.address;
     // One request is served by one configuration, from its head to its end.
     let serving = site.now.load_full();
-    let (request, stream) = match time::timeout(HEAD_TIMEOUT, request::resolve(resolver, &allowance)).await {
-        Ok(Ok(resolved)) => resolved,
-        Ok(Err(error)) => return debug!(%peer, %error, "no request"),
-        Err(_elapsed) => return debug!(%peer, "the request's head did not come in time"),
-    };
+    let (mut request, stream) =
+        match time::timeout(serving.limits.request_timeout, request::resolve(resolver, &allowance)).await {
+            Ok(Ok(resolved)) => resolved,
+            Ok(Err(error)) => return debug!(%peer, %error, "no request"),
+            Err(_elapsed) => return debug!(%peer, "the request's head did not come in time"),
+        };
     let (send, recv) = stream.split();
-    let reply = Reply::new(send, request.method(), serving.slot.clone());
-    let checked = request::check(&request);
-    let content_length = checked.as_ref().ok().and_then(|facts| facts.content_length);
-    let body = RequestBody::new(recv, allowance, content_length);
-    let mut answered = pin!(async {
-        match checked {
-            Ok(_) => answer(site, &serving, Exchange { request, body, reply }, peer).await,
-            Err(refusal) => refuse(refusal, body, reply).await,
+    let mut reply = Reply::new(send);
+    let interim = Interim::default();
+    let early = early.then_some(handshake);
+    let asked = Asked { client, interim: Some(interim.clone()), early };
+    let mut served = pin!(async {
+        let checked = request::check(&mut request, serving.limits.max_headers.into());
+        let content_length = checked.as_ref().ok().and_then(|facts| facts.content_length);
+        let request = request.map(|()| RequestBody::new(recv, allowance, content_length));
+        let mut answered = pin!(answer::answer(site, &serving, request, checked, asked));
+        let answered = loop {
+            tokio::select! {
+                biased;
+                responses = interim.next() => for response in responses {
+                    reply.interim(response).await?;
+                },
+                answered = &mut answered => break answered,
+            }
+        };
+        match answered {
+            Ok(response) => reply.send(response).await?,
+            Err(unanswered) => {
+                debug!(%peer, %unanswered, "a request broke off");
+                reply.abort(unanswered.code);
+            }
         }
+        Ok::<_, ReplyError>(())
     });
     let outcome = tokio::select! {
         biased;
-        outcome = &mut answered => outcome,
+        outcome = &mut served => outcome,
         reason = &mut stopped => match reason {
             // It has the response; what is left to do is on our side.
-            Ok(None) => return drop(answered.await),
+            Ok(None) => return drop(served.await),
             // Dropping what serves the request cancels it upstream.
             Ok(Some(code)) => return debug!(%peer, %code, "request cancelled"),
             Err(_gone) => return,
@@ -215,29 +244,4 @@ async fn serve_request(
         Ok(()) => drop(stopped.await),
         Err(error) => debug!(%peer, %error, "request not served"),
     }
-}
-
-/// A request and the way back.
-struct Exchange {
-    request: Request<()>,
-    body: RequestBody,
-    reply: Reply,
-}
-
-async fn answer(site: &Site, serving: &Serving, exchange: Exchange, peer: SocketAddr) -> Result<(), ReplyError> {
-    let Exchange { request, mut body, mut reply } = exchange;
-    if serving.routes.are_page_only() {
-        return page::answer(site, &request, &mut body, &mut reply).await;
-    }
-    let uri = request.uri();
-    match serving.routes.http(uri.host().unwrap_or_default(), uri.path()) {
-        Some(upstream) => proxy::forward(upstream, request.map(|()| body), reply, peer).await,
-        None => refuse(Refusal(StatusCode::NOT_FOUND, "no route leads there"), body, reply).await,
-    }
-}
-
-async fn refuse(Refusal(status, sentence): Refusal, body: RequestBody, mut reply: Reply) -> Result<(), ReplyError> {
-    reply.text(status, sentence).await?;
-    body.discard().await;
-    Ok(())
 }

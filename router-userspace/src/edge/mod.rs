@@ -1,43 +1,66 @@
-//! What a terminated QUIC connection is for: HTTP/3 requests to HTTP/1.1 upstreams or to the
-//! built-in page, raw streams to TCP upstreams.
+//! What a terminated connection is for: HTTP requests to servers, files or the built-in page, raw
+//! streams to TCP servers.
 //!
 //! This room knows no connection IDs, slots or maps; what it shows of them is given to it as
-//! text. Each worker has an [`Edge`] of its own, with its own upstream connections, so nothing
-//! here is contended: the few locks and atomics exist because the libraries want `Send` values.
+//! text. Each worker has an [`Edge`] of its own, with its own upstream connections, so little here
+//! is contended; what all workers share of the servers behind is in [`Origins`].
 //!
-//! A connection takes the way `route` → `http3` → `proxy` (or `page`), or `route` → `raw`.
+//! A QUIC connection takes the way `http3` → `request` → `answer` → `proxy` (or `files`, `page`),
+//! or `route` → `raw`; a TCP connection the way `tcp` → `request` → `answer`, and so on.
 
+mod answer;
 mod body;
+mod client;
+mod control_stream;
 mod drain;
+mod early_data;
+mod entry;
+mod field_section;
+mod files;
 mod headers;
 mod http3;
+mod interim;
 mod page;
-mod pool;
 mod proxy;
 mod raw;
 mod reply;
 mod request;
+mod response;
 mod route;
+mod tcp;
 #[cfg(test)]
 mod tests;
 pub mod tickets;
 pub mod tls;
 mod transport;
-mod upstream;
+pub mod upstream;
+mod x509;
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 use quinn::crypto::rustls::HandshakeData;
+use rustls_pki_types::CertificateDer;
 use tracing::debug;
 
-pub use drain::{Drain, Draining};
-pub use raw::{STREAM_CANCELLED, STREAM_REFUSED, UPSTREAM_CLOSED, UPSTREAM_RESET, UPSTREAM_UNREACHABLE};
-pub use route::offered_protocols;
-
-use self::route::Routes;
-use crate::config::Config;
+use self::{
+    client::Client,
+    entry::Book,
+    route::{Folders, Routes},
+    upstream::{Clients, UpstreamError, Upstreams},
+};
+pub use self::{
+    drain::{Drain, Draining},
+    early_data::Handshake,
+    raw::{STREAM_CANCELLED, STREAM_REFUSED, UPSTREAM_CLOSED, UPSTREAM_RESET, UPSTREAM_UNREACHABLE},
+    route::offered_protocols,
+    tcp::Speaks,
+};
+use crate::{
+    config::{Config, Limits},
+    telemetry::{AccessLog, Meter, Protocol},
+};
 
 /// Application error code of a raw connection for whose ALPN and server name there is no route.
 pub const NO_ROUTE: u32 = 1;
@@ -55,49 +78,126 @@ pub struct ServedBy {
 #[derive(Clone)]
 pub struct Edge(Arc<Site>);
 
+/// What requests are answered from; the same for all workers.
+#[derive(Clone)]
+pub struct Origins {
+    upstreams: Arc<Upstreams>,
+    folders: Arc<Folders>,
+}
+
+/// What requests are served by, from a configuration on.
+#[derive(Clone)]
+pub struct Instructions {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Its origins.
+    pub origins: Origins,
+    /// Where requests are written down, if anywhere.
+    pub access_log: Option<AccessLog>,
+}
+
+/// Why there is nothing to answer requests from.
+#[derive(Debug, thiserror::Error)]
+pub enum OriginError {
+    /// Of servers.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// A folder cannot be opened. Names it.
+    #[error(transparent)]
+    Folder(#[from] io::Error),
+}
+
+/// A QUIC connection to be served.
+pub struct Arrival {
+    /// It may still be in its handshake, if the client sends 0-RTT.
+    pub connection: quinn::Connection,
+    /// Whether it is.
+    pub handshake: Handshake,
+    /// When its client is to be asked to go elsewhere.
+    pub draining: Draining,
+    /// The listener's port.
+    pub port: u16,
+}
+
 /// What all connections of an edge share.
 struct Site {
     served_by: ServedBy,
+    meter: Arc<Meter>,
     now: ArcSwap<Serving>,
 }
 
 /// What the configuration says that is served.
 struct Serving {
+    book: Book,
     routes: Routes,
+    clients: Clients,
+    limits: Limits,
+    /// Requests that a client may have open at once on one connection.
+    max_streams: u32,
     /// Carried by every response under `debug_headers`.
     slot: Option<HeaderValue>,
 }
 
-impl Edge {
-    /// An edge with no upstream connections yet.
-    pub fn new(config: &Config, served_by: ServedBy) -> Self {
-        let now = ArcSwap::from_pointee(Serving::new(config, &served_by, None));
-        Self(Arc::new(Site { served_by, now }))
+impl Origins {
+    /// Those of `config`; servers that were the same `before` stay what they are.
+    ///
+    /// # Errors
+    /// A file that is needed to reach a server, or a folder, cannot be read.
+    pub fn new(config: &Config, before: Option<&Self>) -> Result<Self, OriginError> {
+        let upstreams = Upstreams::new(config, before.map(|before| &*before.upstreams))?;
+        let folders = Folders::open(config)?;
+        Ok(Self { upstreams: Arc::new(upstreams), folders: Arc::new(folders) })
     }
 
-    /// From now on requests, and new raw connections, go by `config`. What has begun is
+    /// What is known of the servers.
+    pub fn upstreams(&self) -> &Arc<Upstreams> {
+        &self.upstreams
+    }
+}
+
+impl Edge {
+    /// An edge with no upstream connections yet.
+    pub fn new(instructions: &Instructions, served_by: ServedBy, meter: Arc<Meter>) -> Self {
+        let now = ArcSwap::from_pointee(Serving::new(instructions, (&served_by, &meter), None));
+        Self(Arc::new(Site { served_by, meter, now }))
+    }
+
+    /// From now on requests, and new raw connections, go by these. What has begun is
     /// finished as it was begun, and upstreams that stay the same keep their connections.
-    pub fn reconfigure(&self, config: &Config) {
-        let Site { served_by, now } = &*self.0;
-        let next = Serving::new(config, served_by, Some(&now.load().routes));
+    pub fn reconfigure(&self, instructions: &Instructions) {
+        let Site { served_by, meter, now } = &*self.0;
+        let next = Serving::new(instructions, (served_by, meter), Some(&now.load().clients));
         now.store(Arc::new(next));
     }
 
-    /// Serves `connection`, whose handshake is complete, until it ends.
+    /// Serves a QUIC connection until it ends.
     ///
     /// Runs inside a tokio runtime and puts each request or stream in a task of its own there;
-    /// these end with the connection. When `draining` begins, the client of an HTTP/3 connection
+    /// these end with the connection. When its draining begins, the client of an HTTP/3 connection
     /// is asked to go elsewhere (see [`Drain`]).
-    pub async fn serve(&self, connection: quinn::Connection, draining: Draining) {
-        let peer = connection.remote_address();
+    pub async fn serve(&self, arrival: Arrival) {
+        let connection = &arrival.connection;
         let agreed = connection.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
         let alpn = agreed.as_ref().and_then(|data| data.protocol.as_deref()).unwrap_or_default();
         let name = agreed.as_ref().and_then(|data| data.server_name.as_deref());
+        let peer = connection.remote_address();
         debug!(%peer, alpn = %alpn.escape_ascii(), name, "serving");
+        let shown = connection.peer_identity().and_then(|shown| shown.downcast::<Vec<CertificateDer<'_>>>().ok());
+        let client = Client {
+            local: connection.local_ip().map(|ip| (ip, arrival.port).into()),
+            server_name: name.map(Arc::from),
+            certificate: shown.and_then(|chain| x509::certificate(chain.first()?)),
+            ..Client::new(peer)
+        };
+        let _open = self.0.meter.connection(if alpn == route::HTTP3 { Protocol::Http3 } else { Protocol::Raw });
         if alpn == route::HTTP3 {
-            http3::serve(self.0.clone(), connection, draining).await;
-        } else if let Some(upstream) = self.0.now.load_full().routes.raw(alpn, name) {
-            raw::serve(upstream.clone(), connection).await;
+            http3::serve(self.0.clone(), arrival, client).await;
+        } else if let Some(route) = self.0.now.load_full().routes.raw(alpn, name) {
+            // Nobody can say what a stream's octets do when they come twice.
+            if arrival.handshake.completed().await {
+                let book = self.0.now.load().book.clone();
+                raw::serve(route.clone(), connection, (client, book)).await;
+            }
         } else {
             connection.close(NO_ROUTE.into(), b"no route for this ALPN and server name");
         }
@@ -106,8 +206,19 @@ impl Edge {
 }
 
 impl Serving {
-    fn new(config: &Config, served_by: &ServedBy, before: Option<&Routes>) -> Self {
-        let slot = config.router.debug_headers.then(|| HeaderValue::from_str(&served_by.slot).ok()).flatten();
-        Self { routes: Routes::new(config, before), slot }
+    fn new(
+        Instructions { config, origins, access_log }: &Instructions,
+        (served_by, meter): (&ServedBy, &Arc<Meter>),
+        before: Option<&Clients>,
+    ) -> Self {
+        let clients = Clients::new(&origins.upstreams, before);
+        Self {
+            book: Book::new(access_log.clone(), meter),
+            routes: Routes::new(config, &clients, &origins.folders, meter),
+            clients,
+            limits: config.limits,
+            max_streams: config.transport.max_streams,
+            slot: config.router.debug_headers.then(|| HeaderValue::from_str(&served_by.slot).ok()).flatten(),
+        }
     }
 }

@@ -1,22 +1,20 @@
 //! The built-in page: what a node without HTTP routes answers, so that a new installation shows
 //! at once that it works, and which worker served.
 
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 
 use super::{
     Site,
     body::RequestBody,
-    reply::{Reply, ReplyError},
+    response::{self, ResponseBody, Unanswered},
 };
 
 /// Reads the request to its end, then says who served it.
 pub(super) async fn answer(
     site: &Site,
-    request: &Request<()>,
-    body: &mut RequestBody,
-    reply: &mut Reply,
-) -> Result<(), ReplyError> {
-    let received = body.read_to_end().await?;
+    request: &mut Request<RequestBody>,
+) -> Result<Response<ResponseBody>, Unanswered> {
+    let received = request.body_mut().read_to_end().await?;
     let text = format!(
         "quic-router: no HTTP route is configured, this is the built-in page.\n\
          served by: {}\n\
@@ -25,12 +23,7 @@ pub(super) async fn answer(
         request.method(),
         request.uri().path(),
     );
-    let response = Response::builder()
-        .status(StatusCode::OK)
-        .header("content-type", "text/plain; charset=utf-8")
-        .header("cache-control", "no-store")
-        .header("content-length", text.len())
-        .body(())
-        .expect("constant header names and plain values");
-    reply.whole(response, text.into()).await
+    let mut response = response::text(StatusCode::OK, text);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
 }

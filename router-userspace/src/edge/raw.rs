@@ -13,20 +13,26 @@
 //!
 //! Unidirectional streams have no counterpart and are stopped with [`STREAM_REFUSED`].
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
 use bytes::BytesMut;
 use quinn::{ReadError, RecvStream, SendStream, WriteError};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        TcpStream,
-        tcp::{ReadHalf, WriteHalf},
-    },
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tracing::debug;
 
-use super::upstream::Upstream;
+use super::{
+    client::Client,
+    entry::{Book, StreamEntry},
+    route::RawRoute,
+    upstream::Stream,
+};
+use crate::telemetry::Outcome;
 
 /// Application error code: unidirectional streams are not taken.
 pub const STREAM_REFUSED: u32 = 2;
@@ -44,12 +50,15 @@ pub const STREAM_CANCELLED: u32 = 6;
 const BUFFER: usize = 64 * 1024;
 
 /// Serves streams until the connection ends.
-pub(super) async fn serve(upstream: Arc<Upstream>, connection: quinn::Connection) {
+pub(super) async fn serve(route: Arc<RawRoute>, connection: &quinn::Connection, (client, book): (Client, Book)) {
     loop {
         tokio::select! {
             accepted = connection.accept_bi() => match accepted {
                 Ok((send, recv)) => {
-                    tokio::spawn(serve_stream(upstream.clone(), send, recv));
+                    // It may have moved since the last stream.
+                    let client = Client { address: connection.remote_address(), ..client.clone() };
+                    let entry = StreamEntry::begin(&book, route.clone(), &client);
+                    tokio::spawn(serve_stream(route.clone(), (client, entry), send, recv));
                 }
                 Err(error) => return debug!(%error, "raw connection ended"),
             },
@@ -62,36 +71,46 @@ pub(super) async fn serve(upstream: Arc<Upstream>, connection: quinn::Connection
     }
 }
 
-async fn serve_stream(upstream: Arc<Upstream>, mut send: SendStream, mut recv: RecvStream) {
+async fn serve_stream(
+    route: Arc<RawRoute>,
+    (client, mut entry): (Client, StreamEntry),
+    mut send: SendStream,
+    mut recv: RecvStream,
+) {
     let connected = tokio::select! {
-        connected = upstream.connect() => connected,
+        connected = route.upstream.open(client.address, client.local) => connected,
         _ = send.stopped() => return abort(&mut send, &mut recv, STREAM_CANCELLED),
     };
-    let (_lease, stream) = match connected {
+    let stream = match connected {
         Ok(connected) => connected,
         Err(error) => {
             debug!(%error, "no upstream for a stream");
+            entry.ends(Outcome::UpstreamBroke);
             return abort(&mut send, &mut recv, UPSTREAM_UNREACHABLE);
         }
     };
     let mut server = Server { stream, clean: false };
-    let (from_server, to_server) = server.stream.split();
+    let (from_server, to_server) = tokio::io::split(&mut server.stream);
     let up = async {
-        match upload(&mut recv, to_server).await {
+        match upload(&mut recv, to_server, &entry.received).await {
             // The server may still have something to say.
             Err(Broken::Server(_)) => drop(recv.stop(UPSTREAM_CLOSED.into())),
             outcome => outcome?,
         }
         Ok(())
     };
-    match tokio::try_join!(up, download(&mut send, from_server)) {
-        Ok(((), ())) => server.clean = true,
+    match tokio::try_join!(up, download(&mut send, from_server, &entry.sent)) {
+        Ok(((), ())) => {
+            server.clean = true;
+            entry.ends(Outcome::Complete);
+        }
         Err(broken) => {
             debug!(%broken, "stream broke off");
-            let code = match broken {
-                Broken::Server(_) => UPSTREAM_RESET,
-                Broken::Read(_) | Broken::Write(_) => STREAM_CANCELLED,
+            let (code, outcome) = match broken {
+                Broken::Server(_) => (UPSTREAM_RESET, Outcome::UpstreamBroke),
+                Broken::Read(_) | Broken::Write(_) => (STREAM_CANCELLED, Outcome::Cancelled),
             };
+            entry.ends(outcome);
             abort(&mut send, &mut recv, code);
         }
     }
@@ -108,14 +127,23 @@ enum Broken {
     Server(#[from] io::Error),
 }
 
-async fn upload(recv: &mut RecvStream, mut to_server: WriteHalf<'_>) -> Result<(), Broken> {
+async fn upload(
+    recv: &mut RecvStream,
+    mut to_server: WriteHalf<&mut Stream>,
+    octets: &AtomicU64,
+) -> Result<(), Broken> {
     while let Some(chunk) = recv.read_chunk(usize::MAX, true).await? {
         to_server.write_all(&chunk.bytes).await?;
+        octets.fetch_add(chunk.bytes.len() as u64, Relaxed);
     }
     Ok(to_server.shutdown().await?)
 }
 
-async fn download(send: &mut SendStream, mut from_server: ReadHalf<'_>) -> Result<(), Broken> {
+async fn download(
+    send: &mut SendStream,
+    mut from_server: ReadHalf<&mut Stream>,
+    octets: &AtomicU64,
+) -> Result<(), Broken> {
     let mut stopped = std::pin::pin!(send.stopped());
     let mut buffer = BytesMut::with_capacity(BUFFER);
     loop {
@@ -135,6 +163,7 @@ async fn download(send: &mut SendStream, mut from_server: ReadHalf<'_>) -> Resul
             return Ok(());
         }
         send.write_chunk(buffer.split().freeze()).await?;
+        octets.fetch_add(read as u64, Relaxed);
     }
 }
 
@@ -146,7 +175,7 @@ fn abort(send: &mut SendStream, recv: &mut RecvStream, code: u32) {
 
 /// A server's TCP connection, which is reset unless both directions came to their end.
 struct Server {
-    stream: TcpStream,
+    stream: Stream,
     clean: bool,
 }
 

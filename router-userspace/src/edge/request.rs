@@ -1,20 +1,24 @@
-//! The head of a request as it comes from an HTTP/3 client, and what must hold of it before it
-//! goes any further.
+//! The head of a request as it comes from a client, and what must hold of it before it goes any
+//! further. What is checked here is of one shape, whatever the request came by: an absolute URI,
+//! and no `Host` beside it.
 
-use std::{
-    future::{Future, poll_fn},
-    pin::pin,
-    task::Poll,
-};
+use std::{future::poll_fn, pin::pin, task::Poll};
 
 use bytes::Bytes;
 use h3::{
-    error::StreamError,
+    error::{Code, StreamError},
+    frame::FrameStreamError,
+    proto::frame::{Frame, PayloadLen},
+    quic::{RecvStream as _, SendStream as _},
     server::{RequestResolver, RequestStream},
 };
-use http::{HeaderMap, Method, Request, StatusCode, header};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header,
+    uri::{Authority, PathAndQuery, Scheme},
+};
 
 use super::{
+    field_section,
     headers::CONNECTION_SPECIFIC,
     transport::{Allowance, BidiStream, Connection},
 };
@@ -26,34 +30,119 @@ pub(super) struct Facts {
 }
 
 /// A request that isn't served: the status and sentence of its answer.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Refusal(pub(super) StatusCode, pub(super) &'static str);
 
-/// What h3 lets through and must not reach an HTTP/1.1 server, where other rules hold for it:
-/// RFC 9114 sections 4.2, 4.3.1 and 4.4, RFC 9110 section 8.6.
-pub(super) fn check(request: &Request<()>) -> Result<Facts, Refusal> {
-    let bad = |sentence| Err(Refusal(StatusCode::BAD_REQUEST, sentence));
+/// Refuses what must not reach a server, where other rules may hold for it: RFC 9114 sections
+/// 4.2, 4.3.1 and 4.4, RFC 9113 section 8, RFC 9112 sections 3.2 and 6.3, RFC 9110 section 8.6.
+/// Gives the rest its one shape.
+pub(super) fn check<B>(request: &mut Request<B>, fields_max: usize) -> Result<Facts, Refusal> {
     if request.method() == Method::CONNECT {
         return Err(Refusal(StatusCode::NOT_IMPLEMENTED, "tunnels are not offered here"));
     }
-    let path = request.uri().path();
-    let of_the_server = path == "*" && request.method() == Method::OPTIONS;
-    if !path.starts_with('/') && !of_the_server {
-        return bad("the path must be absolute");
+    if request.headers().len() > fields_max {
+        return Err(Refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many header fields"));
     }
-    if request.uri().authority().is_none_or(|authority| authority.as_str().contains('@')) {
-        return bad("the authority must be a host and port");
+    let path = path(request)?;
+    let authority = authority(request)?;
+    let headers = request.headers_mut();
+    headers.remove(header::HOST);
+    match request.version() {
+        Version::HTTP_2 | Version::HTTP_3 => check_fields(request.headers())?,
+        _ => take_hop_by_hop(request.headers_mut())?,
     }
-    let headers = request.headers();
+    let content_length = content_length(request.headers())?;
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(Scheme::HTTPS);
+    parts.authority = Some(authority);
+    parts.path_and_query = Some(path);
+    *request.uri_mut() = Uri::from_parts(parts).map_err(|_| bad("the path must be absolute"))?;
+    Ok(Facts { content_length })
+}
+
+fn bad(sentence: &'static str) -> Refusal {
+    Refusal(StatusCode::BAD_REQUEST, sentence)
+}
+
+fn path<B>(request: &Request<B>) -> Result<PathAndQuery, Refusal> {
+    let of_the_server = request.uri().path() == "*" && request.method() == Method::OPTIONS;
+    match request.uri().path_and_query() {
+        Some(path) if path.path().starts_with('/') || of_the_server => Ok(path.clone()),
+        Some(_) | None => Err(bad("the path must be absolute")),
+    }
+}
+
+/// From the URI (`:authority`, or the absolute form), else from `Host`. If HTTP/2 or HTTP/3 has
+/// both they must say the same (RFC 9114 section 4.3.1); in HTTP/1.1 the URI counts, and `Host`
+/// must be there once all the same (RFC 9112 section 3.2).
+fn authority<B>(request: &Request<B>) -> Result<Authority, Refusal> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let (host, second) = (hosts.next(), hosts.next());
+    if second.is_some() {
+        return Err(bad("Host must be one host and port"));
+    }
+    let named = request.uri().authority();
+    let authority = match (named, host) {
+        (Some(named), None) if request.version() >= Version::HTTP_2 => named.clone(),
+        (Some(named), Some(host)) if request.version() >= Version::HTTP_2 => {
+            if !named.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()) {
+                return Err(bad("Host and :authority must be the same"));
+            }
+            named.clone()
+        }
+        (Some(named), Some(_)) => named.clone(),
+        (None, Some(host)) => parse(host)?,
+        (None, None) | (Some(_), None) => return Err(bad("the request names no host")),
+    };
+    if authority.as_str().contains('@') || authority.host().is_empty() {
+        return Err(bad("the authority must be a host and port"));
+    }
+    Ok(authority)
+}
+
+fn parse(host: &HeaderValue) -> Result<Authority, Refusal> {
+    Authority::try_from(host.as_bytes()).map_err(|_| bad("Host must be one host and port"))
+}
+
+/// RFC 9114 section 4.2, RFC 9113 section 8.2.2.
+fn check_fields(headers: &HeaderMap) -> Result<(), Refusal> {
     if CONNECTION_SPECIFIC.iter().any(|name| headers.contains_key(name)) {
-        return bad("a connection-specific field has no place in HTTP/3");
+        return Err(bad("a connection-specific field has no place in HTTP/2 and HTTP/3"));
     }
     if headers.get_all(header::TE).iter().any(|value| value != "trailers") {
-        return bad("TE can only be `trailers` in HTTP/3");
+        return Err(bad("TE can only be `trailers` in HTTP/2 and HTTP/3"));
     }
-    match content_length(headers) {
-        Ok(content_length) => Ok(Facts { content_length }),
-        Err(()) => bad("Content-Length must be one number"),
+    Ok(())
+}
+
+/// RFC 9110 section 7.6.1. hyper has undone `Transfer-Encoding`; beside it a Content-Length says
+/// that somebody on the way reads the message otherwise than we do (RFC 9112 section 6.1).
+fn take_hop_by_hop(headers: &mut HeaderMap) -> Result<(), Refusal> {
+    if headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH) {
+        return Err(bad("Transfer-Encoding and Content-Length exclude each other"));
+    }
+    let wants_trailers = headers.get_all(header::TE).iter().any(|value| {
+        value.to_str().is_ok_and(|text| text.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers")))
+    });
+    super::headers::remove_hop_by_hop(headers);
+    headers.remove(header::TE);
+    if wants_trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    Ok(())
+}
+
+/// RFC 9110 section 8.6; a list of equal numbers is not accepted either.
+fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Refusal> {
+    let mut values = headers.get_all(header::CONTENT_LENGTH).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => {
+            let digits = value.to_str().ok().filter(|text| text.bytes().all(|octet| octet.is_ascii_digit()));
+            let length = digits.and_then(|digits| digits.parse().ok());
+            length.map(Some).ok_or(bad("Content-Length must be one number"))
+        }
+        (Some(_), Some(_)) => Err(bad("Content-Length must be one number")),
     }
 }
 
@@ -64,32 +153,117 @@ pub(super) enum ResolveError {
     Stream(#[from] StreamError),
     #[error("the head takes more than {} octets", Allowance::BYTES)]
     TooBig,
+    #[error("the head is malformed: {0}")]
+    Malformed(&'static str),
 }
 
-/// Reads a request's head. h3 has already answered or stopped the stream when this fails.
+/// Reads a request's head. The stream has been answered or stopped when this fails.
 pub(super) async fn resolve(
-    resolver: RequestResolver<Connection, Bytes>,
+    mut resolver: RequestResolver<Connection, Bytes>,
     allowance: &Allowance,
 ) -> Result<(Request<()>, RequestStream<BidiStream, Bytes>), ResolveError> {
-    let mut resolving = pin!(resolver.resolve_request());
-    let resolved = poll_fn(|cx| match resolving.as_mut().poll(cx) {
+    let frame = poll_fn(|cx| match resolver.frame_stream.poll_next(cx) {
         Poll::Pending if allowance.is_spent() => Poll::Ready(Err(ResolveError::TooBig)),
         Poll::Pending => Poll::Pending,
-        Poll::Ready(resolved) => Poll::Ready(Ok(resolved?)),
-    });
-    resolved.await
+        Poll::Ready(frame) => Poll::Ready(Ok(frame)),
+    })
+    .await?;
+    if let Err(why) = in_order(&frame) {
+        let code = Code::H3_MESSAGE_ERROR.value();
+        resolver.frame_stream.stream.stop_sending(code);
+        resolver.frame_stream.reset(code);
+        return Err(ResolveError::Malformed(why));
+    }
+    let resolved = pin!(resolver.accept_with_frame(frame)?.resolve());
+    Ok(resolved.await?)
 }
 
-/// RFC 9110 section 8.6; a list of equal numbers is not accepted either.
-fn content_length(headers: &HeaderMap) -> Result<Option<u64>, ()> {
-    let mut values = headers.get_all(header::CONTENT_LENGTH).iter();
-    let (first, second) = (values.next(), values.next());
-    match (first, second) {
-        (None, _) => Ok(None),
-        (Some(value), None) => {
-            let digits = value.to_str().ok().filter(|text| text.bytes().all(|octet| octet.is_ascii_digit()));
-            digits.and_then(|digits| digits.parse().ok()).map(Some).ok_or(())
+/// RFC 9114 section 4.3; h3 sorts the fields before anybody can see their order.
+fn in_order(frame: &Result<Option<Frame<PayloadLen>>, FrameStreamError>) -> Result<(), &'static str> {
+    match frame {
+        Ok(Some(Frame::Headers(section))) if !field_section::pseudo_fields_come_first(section) => {
+            Err("a pseudo-header field after a regular one")
         }
-        (Some(_), Some(_)) => Err(()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(request: http::request::Builder) -> Result<(Uri, HeaderMap), &'static str> {
+        let mut request = request.body(()).expect("a request");
+        check(&mut request, 100).map_err(|Refusal(_, sentence)| sentence)?;
+        Ok((request.uri().clone(), request.headers().clone()))
+    }
+
+    fn asked(version: Version, uri: &str) -> http::request::Builder {
+        Request::builder().version(version).uri(uri)
+    }
+
+    #[test]
+    fn every_version_gets_one_shape() {
+        for request in [
+            asked(Version::HTTP_3, "https://a.example:8443/x?y"),
+            asked(Version::HTTP_3, "https://a.example:8443/x?y").header("host", "A.example:8443"),
+            asked(Version::HTTP_11, "/x?y").header("host", "a.example:8443"),
+            asked(Version::HTTP_11, "http://a.example:8443/x?y").header("host", "b.example"),
+        ] {
+            let (uri, headers) = checked(request).expect("well-formed");
+            assert_eq!(uri, "https://a.example:8443/x?y");
+            assert!(headers.is_empty(), "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_about_the_connection_stays_behind() {
+        let request = asked(Version::HTTP_11, "/")
+            .header("host", "a")
+            .header("connection", "close, x-mine")
+            .header("x-mine", "1")
+            .header("keep-alive", "timeout=5")
+            .header("te", "gzip, trailers")
+            .header("transfer-encoding", "chunked")
+            .header("upgrade", "h2c");
+        let (_, headers) = checked(request).expect("well-formed");
+        assert_eq!(headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["te"]);
+        assert_eq!(headers["te"], "trailers");
+    }
+
+    #[test]
+    fn refuses_what_servers_may_read_otherwise() {
+        for (request, why) in [
+            (asked(Version::HTTP_3, "https://a/").header("host", "b"), "Host and :authority must be the same"),
+            (asked(Version::HTTP_3, "https://u@a/"), "the authority must be a host and port"),
+            (asked(Version::HTTP_3, "/"), "the request names no host"),
+            (asked(Version::HTTP_11, "/"), "the request names no host"),
+            (asked(Version::HTTP_11, "http://a/"), "the request names no host"),
+            (asked(Version::HTTP_11, "/").header("host", "a").header("host", "a"), "Host must be one host and port"),
+            (asked(Version::HTTP_11, "/").header("host", "a b"), "Host must be one host and port"),
+            (asked(Version::HTTP_11, "*").header("host", "a"), "the path must be absolute"),
+            (
+                asked(Version::HTTP_11, "/")
+                    .header("host", "a")
+                    .header("transfer-encoding", "chunked")
+                    .header("content-length", "1"),
+                "Transfer-Encoding and Content-Length exclude each other",
+            ),
+            (
+                asked(Version::HTTP_3, "https://a/").header("content-length", "1").header("content-length", "1"),
+                "Content-Length must be one number",
+            ),
+            (asked(Version::HTTP_3, "https://a/").header("content-length", "+1"), "Content-Length must be one number"),
+            (
+                asked(Version::HTTP_2, "https://a/").header("connection", "close"),
+                "a connection-specific field has no place in HTTP/2 and HTTP/3",
+            ),
+            (
+                asked(Version::HTTP_2, "https://a/").header("te", "gzip"),
+                "TE can only be `trailers` in HTTP/2 and HTTP/3",
+            ),
+        ] {
+            assert_eq!(checked(request).err(), Some(why));
+        }
     }
 }

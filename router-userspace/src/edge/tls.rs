@@ -1,18 +1,22 @@
 //! TLS of a listener: which certificate for which name, which protocols, and whose tickets.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use rustls::{
-    ServerConfig,
+    ServerConfig, SupportedProtocolVersion,
     crypto::{CryptoProvider, aws_lc_rs},
-    server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert},
+    server::{
+        ClientHello, NoClientAuth, NoServerSessionStorage, ProducesTickets, ResolvesServerCert,
+        ServerSessionMemoryCache, StoresServerSessions, WebPkiClientVerifier, danger::ClientCertVerifier,
+    },
     sign::CertifiedKey,
+    version::{TLS12, TLS13},
 };
 use rustls_pki_types::PrivatePkcs8KeyDer;
 
-use super::route;
+use super::{route, x509};
 use crate::config::{
-    Certificates, Listener, Route,
+    Certificates, EarlyData, Group, Listener, MinimumTls, Route,
     certificates::{self, CertificateError},
 };
 
@@ -38,40 +42,144 @@ pub enum TlsError {
     Rustls(#[from] rustls::Error),
 }
 
-/// TLS for `listener`, to be shared by all workers: TLS 1.3 only, certificates by SNI, `h3` and
-/// the raw routes' protocols, resumption by `tickets`, no 0-RTT.
-///
-/// Reads the certificates' files, or makes up a certificate.
-pub fn tls(
-    listener: &Listener,
-    routes: &[Route],
+/// How sessions are taken up again; the same for all listeners, over reloads too.
+#[derive(Clone)]
+pub struct Resumption {
+    /// Of listeners without 0-RTT.
     tickets: Arc<dyn ProducesTickets>,
-) -> Result<Arc<ServerConfig>, TlsError> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let certificates = match &listener.certificates {
+    /// Of listeners with it: each session is good for one connection, so that what came in 0-RTT
+    /// cannot be replayed here (RFC 8446 section 8.1).
+    sessions: Arc<dyn StoresServerSessions>,
+}
+
+/// Sessions kept for 0-RTT, the node over; the oldest go first.
+const SESSIONS_MAX: usize = 32 * 1024;
+
+impl Resumption {
+    /// By `tickets`, and with no sessions yet.
+    pub fn new(tickets: Arc<dyn ProducesTickets>) -> Self {
+        Self { tickets, sessions: ServerSessionMemoryCache::new(SESSIONS_MAX) }
+    }
+}
+
+/// What a listener shakes hands with; to be shared by all workers.
+pub struct Tls {
+    /// TLS 1.3 for QUIC: `h3` and the raw routes' protocols.
+    pub quic: Arc<ServerConfig>,
+    /// `h2` and `http/1.1` for TCP, if the listener has a TCP port.
+    pub tcp: Option<Arc<ServerConfig>>,
+    /// What is presented.
+    pub certificates: Vec<Presented>,
+}
+
+/// A certificate that a listener presents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Presented {
+    /// The chain's file; none: it was made in memory.
+    pub file: Option<PathBuf>,
+    /// The names it is for.
+    pub names: Vec<String>,
+    /// Until when, in seconds since 1970; none if it cannot be read.
+    pub not_after: Option<i64>,
+}
+
+/// TLS for `listener`: certificates by SNI, resumption by `resumption`.
+///
+/// Reads the files of certificates and authorities, or makes up a certificate.
+pub fn tls(listener: &Listener, routes: &[Route], resumption: &Resumption) -> Result<Tls, TlsError> {
+    let groups = listener.groups.iter().map(|group| match group {
+        Group::X25519MlKem768 => aws_lc_rs::kx_group::X25519MLKEM768,
+        Group::X25519 => aws_lc_rs::kx_group::X25519,
+        Group::P256 => aws_lc_rs::kx_group::SECP256R1,
+        Group::P384 => aws_lc_rs::kx_group::SECP384R1,
+    });
+    let provider = Arc::new(CryptoProvider { kx_groups: groups.collect(), ..aws_lc_rs::default_provider() });
+    let (by_name, certificates) = certificates_of(listener, &provider)?;
+    let by_name = Arc::new(by_name);
+    let clients = clients(listener, &provider)?;
+    let server = |versions: &[&'static SupportedProtocolVersion], protocols: Vec<Vec<u8>>| {
+        let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(versions)?
+            .with_client_cert_verifier(Arc::clone(&clients))
+            .with_cert_resolver(Arc::clone(&by_name) as _);
+        config.alpn_protocols = protocols;
+        config.ticketer = Arc::clone(&resumption.tickets);
+        // A ticket holds the whole session: nothing is kept that another worker wouldn't have.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.max_early_data_size = 0;
+        Ok::<_, TlsError>(config)
+    };
+    let mut quic = server(&[&TLS13], route::offered_protocols(routes))?;
+    if listener.early_data == EarlyData::Safe {
+        // rustls takes no 0-RTT on the word of a ticket, which could be used any number of times.
+        quic.ticketer = Arc::new(NoTickets);
+        quic.session_storage = Arc::clone(&resumption.sessions);
+        // The only other value that there is (RFC 9001 section 4.6.1).
+        quic.max_early_data_size = u32::MAX;
+    }
+    let versions: &[_] = match listener.minimum_tls {
+        MinimumTls::Tls12 => &[&TLS13, &TLS12],
+        MinimumTls::Tls13 => &[&TLS13],
+    };
+    let tcp = listener.tcp.then(|| server(versions, vec![b"h2".to_vec(), b"http/1.1".to_vec()])).transpose()?;
+    Ok(Tls { quic: Arc::new(quic), tcp: tcp.map(Arc::new), certificates })
+}
+
+/// No session is sealed into a ticket.
+#[derive(Debug)]
+struct NoTickets;
+
+impl ProducesTickets for NoTickets {
+    fn enabled(&self) -> bool {
+        false
+    }
+
+    fn lifetime(&self) -> u32 {
+        0
+    }
+
+    fn encrypt(&self, _plain: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn decrypt(&self, _cipher: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+fn certificates_of(listener: &Listener, provider: &CryptoProvider) -> Result<(ByName, Vec<Presented>), TlsError> {
+    let mut by_name = ByName::default();
+    let mut presented = Vec::new();
+    match &listener.certificates {
         Certificates::Files(files) => {
-            let mut by_name = ByName::default();
             for files in files {
                 let certified = Arc::new(certificates::load(files)?);
                 let file = || files.cert.display().to_string();
-                by_name.add(certified).map_err(|source| TlsError::Names { file: file(), source })?;
+                let names =
+                    by_name.add(certified.clone()).map_err(|source| TlsError::Names { file: file(), source })?;
+                presented.push(presented_by(&certified, Some(files.cert.clone()), names));
             }
-            by_name
         }
         Certificates::SelfSigned => {
-            ByName { all: vec![Arc::new(self_signed(listener, &provider)?)], ..ByName::default() }
+            let certified = Arc::new(self_signed(listener, provider)?);
+            presented.push(presented_by(&certified, None, vec!["localhost".to_owned()]));
+            by_name.all.push(certified);
         }
-    };
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(certificates));
-    config.alpn_protocols = route::offered_protocols(routes);
-    config.ticketer = tickets;
-    // A ticket holds the whole session: nothing is kept that another worker wouldn't have.
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.max_early_data_size = 0;
-    Ok(Arc::new(config))
+    }
+    Ok((by_name, presented))
+}
+
+fn presented_by(certified: &CertifiedKey, file: Option<PathBuf>, names: Vec<String>) -> Presented {
+    Presented { file, names, not_after: certified.cert.first().and_then(x509::not_after) }
+}
+
+/// Whose clients are let in.
+fn clients(listener: &Listener, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let Some(wanted) = &listener.client_certificates else { return Ok(Arc::new(NoClientAuth)) };
+    let authorities = Arc::new(certificates::authorities(&wanted.ca)?);
+    let verifier = WebPkiClientVerifier::builder_with_provider(authorities, Arc::clone(provider));
+    let verifier = if wanted.required { verifier } else { verifier.allow_unauthenticated() };
+    verifier.build().map_err(|e| TlsError::Rustls(rustls::Error::General(format!("{}: {e}", wanted.ca.display()))))
 }
 
 /// For the listener's address and `localhost`.
@@ -95,22 +203,23 @@ struct ByName {
 }
 
 impl ByName {
-    fn add(&mut self, certified: Arc<CertifiedKey>) -> Result<(), webpki::Error> {
-        let names = match certified.cert.first() {
+    /// Gives the names it is for.
+    fn add(&mut self, certified: Arc<CertifiedKey>) -> Result<Vec<String>, webpki::Error> {
+        let names: Vec<String> = match certified.cert.first() {
             Some(leaf) => {
                 webpki::EndEntityCert::try_from(leaf)?.valid_dns_names().map(str::to_ascii_lowercase).collect()
             }
             None => Vec::new(),
         };
-        for name in names {
+        for name in &names {
             let same_name = match name.strip_prefix("*.") {
                 Some(parent) => self.wildcard.entry(parent.to_owned()).or_default(),
-                None => self.exact.entry(name).or_default(),
+                None => self.exact.entry(name.clone()).or_default(),
             };
             same_name.push(certified.clone());
         }
         self.all.push(certified);
-        Ok(())
+        Ok(names)
     }
 
     /// `name` in lower case.

@@ -24,6 +24,8 @@ use h3::{
 };
 use quinn::{ConnectionError, ReadError, StoppedError, VarInt, WriteError};
 
+use super::control_stream::Watch;
+
 /// Accepts a connection's streams for h3.
 pub(super) struct Connection {
     opener: Opener,
@@ -36,6 +38,8 @@ pub(super) struct Connection {
 pub(super) struct Accepted {
     pub(super) allowance: Arc<Allowance>,
     pub(super) stopped: Stopped,
+    /// It was opened before the handshake was complete (0-RTT).
+    pub(super) early: bool,
 }
 
 /// Resolves when the client received the whole response (`None`), stopped it with a code, or is
@@ -69,15 +73,16 @@ impl quic::Connection<Bytes> for Connection {
 
     fn poll_accept_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<RecvStream, ConnectionErrorIncoming>> {
         let accepted = ready!(self.unidirectional.poll_next_unpin(cx)).unwrap_or(Err(ConnectionError::LocallyClosed));
-        Poll::Ready(accepted.map(|stream| RecvStream::new(stream, None)).map_err(lost))
+        Poll::Ready(accepted.map(|stream| RecvStream::of_client(stream, self.opener.connection.clone())).map_err(lost))
     }
 
     fn poll_accept_bidi(&mut self, cx: &mut Context<'_>) -> Poll<Result<BidiStream, ConnectionErrorIncoming>> {
         let accepted = ready!(self.requests.poll_next_unpin(cx)).unwrap_or(Err(ConnectionError::LocallyClosed));
         Poll::Ready(accepted.map_err(lost).map(|(send, recv)| {
             let allowance = Arc::new(Allowance::default());
-            self.latest = Some(Accepted { allowance: allowance.clone(), stopped: Box::pin(send.stopped()) });
-            BidiStream { send: SendStream::new(send), recv: RecvStream::new(recv, Some(allowance)) }
+            let early = recv.is_0rtt();
+            self.latest = Some(Accepted { allowance: allowance.clone(), stopped: Box::pin(send.stopped()), early });
+            BidiStream { send: SendStream::new(send), recv: RecvStream::of_request(recv, allowance) }
         }))
     }
 
@@ -239,12 +244,25 @@ pub(super) struct RecvStream {
     stream: quinn::RecvStream,
     /// The client ended or reset it, or was asked to stop.
     over: bool,
-    allowance: Option<Arc<Allowance>>,
+    kind: Kind,
+}
+
+enum Kind {
+    Request(Arc<Allowance>),
+    /// One of the client's own.
+    Unidirectional {
+        watch: Watch,
+        connection: quinn::Connection,
+    },
 }
 
 impl RecvStream {
-    fn new(stream: quinn::RecvStream, allowance: Option<Arc<Allowance>>) -> Self {
-        Self { stream, over: false, allowance }
+    fn of_request(stream: quinn::RecvStream, allowance: Arc<Allowance>) -> Self {
+        Self { stream, over: false, kind: Kind::Request(allowance) }
+    }
+
+    fn of_client(stream: quinn::RecvStream, connection: quinn::Connection) -> Self {
+        Self { stream, over: false, kind: Kind::Unidirectional { watch: Watch::default(), connection } }
     }
 }
 
@@ -252,15 +270,22 @@ impl quic::RecvStream for RecvStream {
     type Buf = Bytes;
 
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, StreamErrorIncoming>> {
-        if self.allowance.as_ref().is_some_and(|allowance| allowance.is_spent()) {
+        if let Kind::Request(allowance) = &self.kind
+            && allowance.is_spent()
+        {
             // Whoever polls h3 sees the same and either renews the allowance or gives up.
             return Poll::Pending;
         }
         // Made anew for each poll, as it keeps its state in the stream.
         match ready!(pin!(self.stream.read_chunk(usize::MAX, true)).poll(cx)) {
             Ok(Some(chunk)) => {
-                if let Some(allowance) = &self.allowance {
-                    allowance.spend(chunk.bytes.len());
+                match &mut self.kind {
+                    Kind::Request(allowance) => allowance.spend(chunk.bytes.len()),
+                    Kind::Unidirectional { watch, connection } => {
+                        if watch.pass(&chunk.bytes).is_err() {
+                            connection.close(varint(Code::H3_EXCESSIVE_LOAD.value()), b"a frame is too long");
+                        }
+                    }
                 }
                 Poll::Ready(Ok(Some(chunk.bytes)))
             }
@@ -300,6 +325,7 @@ impl Drop for RecvStream {
 pub(super) struct Allowance {
     delivered: AtomicU64,
     renewed: AtomicU64,
+    content: AtomicU64,
 }
 
 impl Allowance {
@@ -321,7 +347,17 @@ impl Allowance {
         self.delivered.load(Relaxed)
     }
 
-    fn spend(&self, bytes: usize) {
+    /// Octets of the request's content that were read.
+    pub(super) fn content(&self) -> u64 {
+        self.content.load(Relaxed)
+    }
+
+    /// More of it.
+    pub(super) fn add_content(&self, bytes: usize) {
+        self.content.store(self.content.load(Relaxed) + bytes as u64, Relaxed);
+    }
+
+    pub(super) fn spend(&self, bytes: usize) {
         // One thread writes: no need for a read-modify-write instruction.
         self.delivered.store(self.delivered.load(Relaxed) + bytes as u64, Relaxed);
     }

@@ -3,20 +3,21 @@
 //!
 //! The loop never waits for a handshake, so one slow client delays nobody.
 
-use std::{cell::Cell, rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc};
 
-use quinn::{Connecting, Endpoint, Incoming, VarInt};
+use quinn::{Connecting, Connection, Endpoint, Incoming, VarInt, ZeroRttAccepted};
 use router_common::connection_id::ConnectionId;
 use tokio::task::spawn_local;
 
 use super::{
     admission::{Admission, Admitted, Refusal},
     connection_ids::Era,
+    door::Door,
     flows::Flows,
     stats::{Stat, WorkerStats},
     tables::NodeTables,
 };
-use crate::edge::{Drain, Draining, Edge};
+use crate::edge::{Arrival, Draining, Edge, Handshake};
 
 /// What a worker's accept loops share.
 pub(super) struct Reception {
@@ -26,27 +27,6 @@ pub(super) struct Reception {
     pub(super) flows: Flows,
     pub(super) stats: Arc<WorkerStats>,
     pub(super) edge: Edge,
-}
-
-/// The way in to a worker on one listener.
-#[derive(Default)]
-pub(super) struct Door {
-    /// Whether new connections are refused, because nobody else is there for them.
-    shut: Cell<bool>,
-    pub(super) drain: Drain,
-}
-
-impl Door {
-    /// Whether new connections are refused.
-    pub(super) fn is_shut(&self) -> bool {
-        self.shut.get()
-    }
-
-    /// No new connections; those there are are asked to go elsewhere.
-    pub(super) fn shut(&self) {
-        self.shut.set(true);
-        self.drain.begin();
-    }
 }
 
 impl Reception {
@@ -64,7 +44,7 @@ impl Reception {
     fn challenge(&self, incoming: Incoming, door: &Door) -> Option<Incoming> {
         let open = self.stats.handshakes_now.get();
         let limit = u64::from(self.admission.limits().max_handshakes);
-        if open >= limit || door.shut.get() {
+        if open >= limit || door.is_shut() {
             self.stats.refused_handshakes.add(1);
             incoming.refuse();
             return None;
@@ -107,10 +87,20 @@ impl Reception {
             _open: Gauge::raise(&self.stats, |stats| &stats.connections_now),
         };
         let handshake = Gauge::raise(&self.stats, |stats| &stats.handshakes_now);
-        match incoming.accept() {
+        let traced = {
+            let terms = door.terms.borrow();
+            terms.tracing.as_ref().and_then(|tracing| tracing.accept(&incoming, &terms.quic))
+        };
+        let accepted = match traced {
+            Some(config) => incoming.accept_with(config),
+            None => incoming.accept(),
+        };
+        match accepted {
             Ok(connecting) => {
-                let (reception, draining) = (Rc::clone(self), door.drain.hear());
-                spawn_local(async move { reception.serve(connecting, place, handshake, draining).await });
+                let way =
+                    Way { draining: door.drain.hear(), port: door.port, early_data: door.terms.borrow().early_data };
+                let reception = Rc::clone(self);
+                spawn_local(async move { reception.serve(connecting, place, handshake, way).await });
             }
             Err(e) => {
                 self.stats.handshakes_failed.add(1);
@@ -119,18 +109,21 @@ impl Reception {
         }
     }
 
-    async fn serve(&self, connecting: Connecting, _place: Place, handshake: Gauge, draining: Draining) {
+    async fn serve(&self, mut connecting: Connecting, _place: Place, handshake: Gauge, way: Way) {
         let peer = connecting.remote_address();
+        // What is asked for is known with the ClientHello, which may span several packets.
+        if way.early_data && connecting.handshake_data().await.is_ok() {
+            match connecting.into_0rtt() {
+                Ok((connection, complete)) => return self.serve_early(connection, complete, handshake, way).await,
+                Err(not_yet) => connecting = not_yet,
+            }
+        }
         let result = connecting.await;
         drop(handshake);
         match result {
             Ok(connection) => {
                 self.stats.accepted.add(1);
-                let mut deadline = draining.clone();
-                tokio::select! {
-                    () = self.edge.serve(connection.clone(), draining) => {}
-                    () = deadline.over() => connection.close(CLOSED, b"the time to drain is over"),
-                }
+                self.serve_connection(connection, Handshake::complete(), way).await;
             }
             Err(e) => {
                 self.stats.handshakes_failed.add(1);
@@ -138,11 +131,45 @@ impl Reception {
             }
         }
     }
+
+    /// Serves requests of 0-RTT while the handshake goes on.
+    async fn serve_early(&self, connection: Connection, complete: ZeroRttAccepted, handshake: Gauge, way: Way) {
+        let (outcome, known) = Handshake::pending();
+        let completed = async {
+            complete.await;
+            drop(handshake);
+            // Said also when the handshake has failed, and the connection with it.
+            let is_complete = connection.close_reason().is_none();
+            match is_complete {
+                true => self.stats.accepted.add(1),
+                false => self.stats.handshakes_failed.add(1),
+            }
+            outcome.send_replace(Some(is_complete));
+        };
+        tokio::join!(completed, self.serve_connection(connection.clone(), known, way));
+    }
+
+    async fn serve_connection(&self, connection: Connection, handshake: Handshake, way: Way) {
+        let Way { draining, port, .. } = way;
+        let mut deadline = draining.clone();
+        let arrival = Arrival { connection: connection.clone(), handshake, draining, port };
+        tokio::select! {
+            () = self.edge.serve(arrival) => {}
+            () = deadline.over() => connection.close(CLOSED, b"the time to drain is over"),
+        }
+    }
 }
 
 /// H3_NO_ERROR (RFC 9114 section 8.1), which raw QUIC clients see as an application error
 /// code like any other: what a connection is closed with that nothing was wrong with.
 pub(super) const CLOSED: VarInt = VarInt::from_u32(0x100);
+
+/// The way by which a connection has come in.
+struct Way {
+    draining: Draining,
+    port: u16,
+    early_data: bool,
+}
 
 /// What a connection holds for as long as it lives.
 struct Place {
@@ -181,13 +208,13 @@ impl Drop for FirstFlight {
 }
 
 /// One more in a gauge, until dropped.
-struct Gauge {
+pub(super) struct Gauge {
     stats: Arc<WorkerStats>,
     which: fn(&WorkerStats) -> &Stat,
 }
 
 impl Gauge {
-    fn raise(stats: &Arc<WorkerStats>, which: fn(&WorkerStats) -> &Stat) -> Self {
+    pub(super) fn raise(stats: &Arc<WorkerStats>, which: fn(&WorkerStats) -> &Stat) -> Self {
         which(stats).add(1);
         Self { stats: Arc::clone(stats), which }
     }

@@ -108,7 +108,15 @@ mod tests {
 
     fn admission(max_connections: u32, max_connections_per_ip: u32) -> Arc<Admission> {
         let idle_timeout = Duration::from_secs(30);
-        Admission::new(Limits { max_connections, max_connections_per_ip, max_handshakes: 1, idle_timeout })
+        Admission::new(Limits {
+            max_connections,
+            max_connections_per_ip,
+            max_handshakes: 1,
+            idle_timeout,
+            max_header_bytes: 65_536,
+            max_headers: 100,
+            request_timeout: idle_timeout,
+        })
     }
 
     #[test]

@@ -7,20 +7,24 @@
 mod accept;
 mod admission;
 mod connection_ids;
+mod door;
 mod flows;
 mod generator;
 mod inbox;
+pub mod qlog;
 mod service;
 mod socket;
 mod stats;
 mod tables;
+pub mod tcp;
 pub mod udp;
 
 use std::{
     cell::Cell,
+    collections::BTreeMap,
     convert::Infallible,
     io,
-    net::UdpSocket,
+    net::{SocketAddr, UdpSocket},
     sync::{Arc, mpsc as std_mpsc},
     thread,
     time::{Duration, Instant},
@@ -37,7 +41,7 @@ pub use self::{
     stats::WorkerStats,
     tables::{NodeTables, Placement, View},
 };
-use crate::{config::Config, edge::Edge};
+use crate::edge::{Edge, Instructions, Speaks};
 
 /// What all workers of an agent share.
 #[derive(Clone)]
@@ -94,8 +98,21 @@ pub struct Listening {
     pub listener: u16,
     /// The worker's own socket.
     pub socket: UdpSocket,
-    /// What connections are begun with.
-    pub config: ServerConfig,
+    /// How connections are begun.
+    pub terms: Terms,
+}
+
+/// How connections to a listener are begun.
+#[derive(Clone)]
+pub struct Terms {
+    /// QUIC connections.
+    pub quic: ServerConfig,
+    /// Whether requests are taken before their handshake is complete (0-RTT).
+    pub early_data: bool,
+    /// Which of them are traced.
+    pub tracing: Option<Arc<qlog::Tracing>>,
+    /// TCP connections, by the port they come to.
+    pub tcp: BTreeMap<SocketAddr, Speaks>,
 }
 
 /// Makes a worker's edge, on the worker's own thread.
@@ -158,7 +175,7 @@ impl Worker {
 
     /// Whether it has no connections any more, and none that begin.
     pub fn is_done(&self) -> bool {
-        !self.is_running() || self.stats.connections_now.get() == 0
+        !self.is_running() || self.stats.connections_now.get() + self.stats.tcp_connections_now.get() == 0
     }
 
     /// Whether it has been told to leave or to stop.
@@ -209,9 +226,9 @@ impl Worker {
         self.until.set(Some(Instant::now() + grace));
     }
 
-    /// Has requests and new raw connections served by `config` from now on.
-    pub fn reconfigure(&self, config: Arc<Config>) {
-        self.tell(Command::Reconfigure(config));
+    /// Has requests and new raw connections served by these from now on.
+    pub fn reconfigure(&self, instructions: Instructions) {
+        self.tell(Command::Reconfigure(instructions));
     }
 
     /// Has it listen on one more listener.
@@ -225,9 +242,9 @@ impl Worker {
         is_done.recv().map_err(|_| gone())?
     }
 
-    /// Has new connections to `listener` begun with `config`.
-    pub fn serve(&self, listener: u16, config: ServerConfig) {
-        self.tell(Command::Serve { listener, config });
+    /// Has new connections to `listener` begun by `terms`.
+    pub fn serve(&self, listener: u16, terms: Terms) {
+        self.tell(Command::Serve { listener, terms });
     }
 
     /// Has it take no more connections to `listener`, let requests finish for `grace`, then
@@ -256,14 +273,14 @@ enum Command {
     },
     #[cfg(debug_assertions)]
     Panic,
-    Reconfigure(Arc<Config>),
+    Reconfigure(Instructions),
     Listen {
         listening: Listening,
         done: std_mpsc::SyncSender<io::Result<()>>,
     },
     Serve {
         listener: u16,
-        config: ServerConfig,
+        terms: Terms,
     },
     Close {
         listener: u16,

@@ -1,6 +1,6 @@
 //! What runs on a worker's thread: its endpoints, and what the agent tells it.
 
-use std::{collections::BTreeMap, io, rc::Rc, sync::Arc};
+use std::{collections::BTreeMap, io, net::SocketAddr, rc::Rc, sync::Arc};
 
 use nix::{
     sched::{CpuSet, sched_setaffinity},
@@ -15,19 +15,21 @@ use tokio::{
 
 use super::{
     Channels, Command, Listening, Placement, Plan, Shared,
-    accept::{CLOSED, Door, Reception},
+    accept::{CLOSED, Reception},
     connection_ids::ResetKeys,
+    door::Door,
     flows::Flows,
     generator::SteeredGenerator,
     socket::{Ownership, SteeredSocket},
     stats::WorkerStats,
+    tcp::Port,
 };
-use crate::edge::Drain;
+use crate::edge::{Drain, Speaks};
 
 /// The worker's thread.
 pub(super) fn run(plan: Plan, shared: Shared, stats: Arc<WorkerStats>, channels: Channels) {
     let slot = plan.slot;
-    let runtime = pin_to(plan.cpu).and_then(|()| tokio::runtime::Builder::new_current_thread().enable_all().build());
+    let runtime = pin_to(plan.cpu).and_then(|()| runtime());
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(e) => {
@@ -36,6 +38,10 @@ pub(super) fn run(plan: Plan, shared: Shared, stats: Arc<WorkerStats>, channels:
         }
     };
     LocalSet::new().block_on(&runtime, serve(plan, shared, stats, channels));
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(READERS_MAX).build()
 }
 
 async fn serve(plan: Plan, shared: Shared, stats: Arc<WorkerStats>, mut channels: Channels) {
@@ -105,26 +111,55 @@ struct Service {
 struct Open {
     endpoint: Endpoint,
     door: Rc<Door>,
+    ports: Ports,
+}
+
+/// A listener's TCP ports.
+#[derive(Default)]
+struct Ports(BTreeMap<SocketAddr, Port>);
+
+impl Ports {
+    /// Opens those of `wanted` that are not open, closes those that are not wanted any more.
+    fn open(
+        &mut self,
+        wanted: BTreeMap<SocketAddr, Speaks>,
+        reception: &Rc<Reception>,
+        door: &Rc<Door>,
+    ) -> io::Result<()> {
+        self.0.retain(|address, _| wanted.contains_key(address));
+        for (address, speaks) in wanted {
+            match self.0.get(&address) {
+                Some(port) => port.speak(speaks),
+                None => drop(self.0.insert(address, Port::open(address, speaks, reception, door)?)),
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Service {
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Reconfigure(config) => self.reception.edge.reconfigure(&config),
+            Command::Reconfigure(instructions) => self.reception.edge.reconfigure(&instructions),
             Command::Listen { listening, done } => {
                 // The agent waits for it.
                 let _ = done.send(self.listen(listening));
             }
-            Command::Serve { listener, config } => {
-                if let Some(open) = self.listeners.get(&listener) {
-                    open.endpoint.set_server_config(Some(config));
+            Command::Serve { listener, terms } => {
+                if let Some(open) = self.listeners.get_mut(&listener) {
+                    open.endpoint.set_server_config(Some(terms.quic.clone()));
+                    open.door.terms.replace(terms.clone());
+                    // The agent has tried the ports: it takes an accident for one to be gone now.
+                    if let Err(e) = open.ports.open(terms.tcp, &self.reception, &open.door) {
+                        tracing::error!("slot {}: {e}", self.reception.slot);
+                    }
                 }
             }
             Command::Close { listener, grace, closed } => {
                 if let Some(open) = self.listeners.remove(&listener) {
                     spawn_local(async move {
                         open.door.shut();
-                        close(&[&open.endpoint], idle(&[&open.endpoint]), sleep(grace)).await;
+                        close(&[&open], idle(&[&open]), sleep(grace)).await;
                         drop(closed);
                     });
                 }
@@ -145,7 +180,10 @@ impl Service {
     }
 
     fn listen(&mut self, listening: Listening) -> io::Result<()> {
-        let (listener, door) = (listening.listener, Rc::<Door>::default());
+        let listener = listening.listener;
+        let door = Rc::new(Door::new(listening.socket.local_addr()?.port(), listening.terms.clone()));
+        let mut ports = Ports::default();
+        ports.open(listening.terms.tcp.clone(), &self.reception, &door)?;
         if self.drains_until.is_some() {
             door.drain.begin();
         }
@@ -159,11 +197,11 @@ impl Service {
                 broken.notify_one();
             }
         });
-        self.listeners.insert(listener, Open { endpoint, door });
+        self.listeners.insert(listener, Open { endpoint, door, ports });
         Ok(())
     }
 
-    fn endpoint(&self, Listening { listener, socket, config }: Listening) -> io::Result<Endpoint> {
+    fn endpoint(&self, Listening { listener, socket, terms }: Listening) -> io::Result<Endpoint> {
         let (shared, slot) = (&self.shared, self.reception.slot);
         let ownership = Ownership {
             slot,
@@ -181,63 +219,68 @@ impl Service {
         endpoint_config.min_reset_interval(BETWEEN_RESETS);
         endpoint_config
             .cid_generator(move || Box::new(SteeredGenerator::new(Arc::clone(&tables), slot, flows.clone(), lifetime)));
-        Endpoint::new_with_abstract_socket(endpoint_config, Some(config), Arc::new(socket), Arc::new(TokioRuntime))
+        Endpoint::new_with_abstract_socket(endpoint_config, Some(terms.quic), Arc::new(socket), Arc::new(TokioRuntime))
     }
 
     fn each_drain(&self, act: impl Fn(&Drain)) {
         self.listeners.values().for_each(|open| act(&open.door.drain));
     }
 
-    fn endpoints(&self) -> Vec<&Endpoint> {
-        self.listeners.values().map(|open| &open.endpoint).collect()
+    fn all(&self) -> Vec<&Open> {
+        self.listeners.values().collect()
     }
 
     /// Ends, new connections being refused: nobody else is there for them.
     async fn stop(&self, out_of_patience: impl Future<Output = ()>) {
         self.listeners.values().for_each(|open| open.door.shut());
-        let endpoints = self.endpoints();
-        close(&endpoints, idle(&endpoints), out_of_patience).await;
+        let all = self.all();
+        close(&all, idle(&all), out_of_patience).await;
     }
 
     /// Ends when nothing is left. Others get the new connections; those that were on their way
     /// here are taken in.
     async fn leave(&self, out_of_patience: impl Future<Output = ()>) {
         self.each_drain(Drain::begin);
-        let endpoints = self.endpoints();
+        let all = self.all();
         let left = async {
             loop {
                 sleep(ON_THEIR_WAY).await;
-                idle(&endpoints).await;
-                if endpoints.iter().all(|endpoint| endpoint.open_connections() == 0) {
+                idle(&all).await;
+                if all.iter().all(|open| open.endpoint.open_connections() == 0) {
                     return;
                 }
             }
         };
-        close(&endpoints, left, out_of_patience).await;
+        close(&all, left, out_of_patience).await;
     }
 }
 
-async fn idle(endpoints: &[&Endpoint]) {
-    for endpoint in endpoints {
-        endpoint.wait_idle().await;
+async fn idle(all: &[&Open]) {
+    for open in all {
+        open.endpoint.wait_idle().await;
+        open.door.tcp_idle().await;
     }
 }
 
 /// Those there are may finish what they are doing; then a proper close, never silence.
-async fn close(endpoints: &[&Endpoint], done: impl Future<Output = ()>, out_of_patience: impl Future<Output = ()>) {
+async fn close(all: &[&Open], done: impl Future<Output = ()>, out_of_patience: impl Future<Output = ()>) {
     tokio::select! {
         () = done => {}
         () = out_of_patience => {}
     }
     // Also where nobody is left: it ends the accept loop, and the socket with it.
-    for endpoint in endpoints {
-        endpoint.close(CLOSED, b"the server stops");
+    for open in all {
+        open.endpoint.close(CLOSED, b"the server stops");
+        open.door.drain.end();
     }
-    for endpoint in endpoints {
+    for open in all {
         // Three probe timeouts of the slowest path: enough for the close to be repeated.
-        let _ = timeout(CLOSE_LINGERS, endpoint.wait_idle()).await;
+        let _ = timeout(CLOSE_LINGERS, idle(&[open])).await;
     }
 }
+
+/// Threads that read files for a worker, at most: beyond it, who asks for one waits.
+const READERS_MAX: usize = 16;
 
 fn pin_to(cpu: u32) -> io::Result<()> {
     let mut set = CpuSet::new();

@@ -29,6 +29,10 @@ stats! {
     connections_now,
     /// Handshakes not yet complete.
     handshakes_now,
+    /// TCP connections open.
+    tcp_connections_now,
+    /// TCP connections taken in.
+    tcp_accepted,
     /// Connections that came up.
     accepted,
     /// Handshakes that failed.

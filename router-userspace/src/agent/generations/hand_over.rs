@@ -146,6 +146,7 @@ impl Node {
     fn retire(self: &Rc<Self>, successor: Neighbour) {
         self.generations.phase.set(Phase::Retired);
         self.generations.retired.set(Some(Instant::now()));
+        self.instruments.close();
         if let Some(kernel) = &self.kernel {
             kernel.datapath.borrow_mut().set_in_charge(false);
         }
@@ -180,7 +181,7 @@ impl Node {
     }
 
     /// Puts everything back that another generation, which has ended, has changed.
-    fn resume(&self) {
+    fn resume(self: &Rc<Self>) {
         if self.is_stopping() {
             return;
         }
@@ -206,6 +207,7 @@ impl Node {
         self.with_workers(|workers| {
             workers.iter().filter(|worker| !worker.is_stopping()).for_each(|worker| worker.undrain());
         });
+        self.instruments.answer_again(self);
         self.service_manager.ready(&self.in_a_word());
         // Whoever has its connections there is told by a stateless reset.
         if let Err(e) = self.free_unknown_slots().and_then(|()| self.write_listeners()) {

@@ -75,6 +75,7 @@ impl TakeOver {
             FromOld::Offer(_) => return Err(StartError::refused("takeover: the running agent speaks out of turn")),
         }
         node.take_charge()?;
+        node.instruments.answer(node);
         control.take_place()?;
         // If it is not heard, the old one has ended: one that lives would have ended us.
         if let Err(e) = self.channel.say(&FromNew::Flipped).await {
@@ -112,6 +113,7 @@ impl Node {
                 }
             }
         }
+        self.serve_now();
         // From here on it cannot be undone, and what may fail costs nobody a connection.
         let rest = [self.write_listeners(), self.account_where_xdp_does_not()];
         for e in rest.into_iter().filter_map(Result::err) {

@@ -11,6 +11,7 @@ mod kernel;
 mod link;
 mod privileges;
 mod sockets;
+mod tcp;
 mod wanted;
 
 pub(super) use self::{
@@ -78,6 +79,7 @@ pub(super) fn examine(wanted: &Wanted) -> Vec<Finding> {
         findings.extend(interface::judge(name, facts.as_ref(), wanted));
     }
     findings.extend(sockets::judge(&sockets::facts(agent.as_ref().map(|status| status.pid), wanted), wanted));
+    findings.extend(tcp::judge(&tcp::facts(), wanted));
     findings.extend(capacity::judge(&capacity::facts(), wanted));
     findings
 }

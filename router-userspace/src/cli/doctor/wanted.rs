@@ -15,6 +15,8 @@ pub(in crate::cli) struct Wanted {
     pub(super) interfaces: Vec<String>,
     pub(super) workers: u16,
     pub(super) listeners: Vec<SocketAddr>,
+    /// Some listener answers on TCP too.
+    pub(super) tcp: bool,
     pub(super) max_connections: u32,
     pub(super) bpf_dir: PathBuf,
     pub(super) control: PathBuf,
@@ -51,6 +53,7 @@ impl Wanted {
             interfaces: config.router.interfaces.clone(),
             workers: config.router.workers.get(),
             listeners: config.listeners.iter().map(|listener| listener.address).collect(),
+            tcp: config.listeners.iter().any(|listener| listener.tcp || listener.redirect_from.is_some()),
             max_connections: config.limits.max_connections,
             bpf_dir: config.router.bpf_dir.clone(),
             control: config.router.control.clone(),
@@ -98,6 +101,7 @@ impl Wanted {
     #[cfg(test)]
     pub(super) fn sample(engine: Engine) -> Self {
         Self {
+            tcp: false,
             engine,
             interfaces: vec!["eth0".to_owned()],
             workers: 2,

@@ -1,14 +1,40 @@
 //! `[[listener]]`: addresses that can be bound, with certificates that can be presented.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{mem, net::SocketAddr, time::Duration};
 
+use super::{
+    addresses::{self, Key},
+    observe,
+};
 use crate::config::{
-    CertificateFiles, Certificates, Config, LISTENERS_MAX, Listener, certificates,
+    Admin, CertificateFiles, Certificates, ClientCertificates, Config, EarlyData, Group, LISTENERS_MAX, Listener,
+    MinimumTls, certificates,
     error::{Findings, Place},
-    file::{At, RawCertificate, RawListener},
+    file::{At, RawCertificate, RawClientCertificates, RawDuration, RawListener, RawSwitched},
+    values,
 };
 
-pub(super) fn check(raw: Vec<At<RawListener>>, findings: &mut Findings<'_>) -> Vec<Listener> {
+/// Everything, and everybody: addresses that suit most.
+const WILDCARDS: [&str; 2] = ["0.0.0.0", "[::]"];
+const ADDRESS: Key = Key { name: "listener.address", port: 443, examples: WILDCARDS };
+const REDIRECT_FROM: Key = Key { name: "listener.redirect_from", port: 80, examples: WILDCARDS };
+const PREFERRED: Key = Key { name: "listener.preferred_address", port: 443, examples: ["192.0.2.1", "[2001:db8::1]"] };
+
+const TLS: [(&str, MinimumTls); 2] = [("1.2", MinimumTls::Tls12), ("1.3", MinimumTls::Tls13)];
+const GROUPS: [(&str, Group); 4] = [
+    ("X25519MLKEM768", Group::X25519MlKem768),
+    ("X25519", Group::X25519),
+    ("P-256", Group::P256),
+    ("P-384", Group::P384),
+];
+/// How long clients remember where HTTP/3 is.
+const ALT_SVC: Duration = Duration::from_secs(24 * 60 * 60);
+
+pub(super) fn check(
+    raw: Vec<At<RawListener>>,
+    admin: Option<&At<Admin>>,
+    findings: &mut Findings<'_>,
+) -> Vec<Listener> {
     if raw.is_empty() {
         findings.problem(Place::Whole, "listener", "there is none: nothing to answer on");
         findings.hint("add [[listener]] with address = \"127.0.0.1:4433\", or --listen 127.0.0.1:4433");
@@ -17,54 +43,225 @@ pub(super) fn check(raw: Vec<At<RawListener>>, findings: &mut Findings<'_>) -> V
         let why = format!("{} of them, at most {LISTENERS_MAX} are possible", raw.len());
         findings.problem(first_beyond.place, "listener", why);
     }
-    let mut listeners: Vec<Listener> = Vec::new();
-    for At { place, value: raw } in raw {
-        let Some(address) = address(place, raw.address, findings) else { continue };
-        if listeners.iter().any(|other| other.address == address.value) {
-            findings.problem(address.place, "listener.address", format_args!("{} is listed twice", address.value));
-        }
-        let certificates = certificates_of(&address, raw.certificates, findings);
-        listeners.push(Listener { address: address.value, certificates });
+    let mut ports = Ports::default();
+    ports.tcp.extend(admin.map(|at| Port { address: at.value.address, key: observe::ADDRESS.name, shared: false }));
+    let mut listeners = Vec::new();
+    for raw in raw {
+        listeners.extend(listener(raw, &mut ports, findings));
     }
+    ports.check_preferred(findings);
     listeners
 }
 
-fn address(listener: Place, raw: Option<At<String>>, findings: &mut Findings<'_>) -> Option<At<SocketAddr>> {
-    let Some(At { place, value: text }) = raw else {
-        findings.problem(listener, "listener.address", "missing");
+fn listener(
+    At { place, value: mut raw }: At<RawListener>,
+    ports: &mut Ports,
+    findings: &mut Findings<'_>,
+) -> Option<Listener> {
+    let address = address(place, raw.address.as_ref(), findings);
+    let redirect_from = redirect_from(&raw, findings);
+    let alt_svc_max_age = alt_svc(&raw, findings);
+    let early_data = early_data(&raw, findings);
+    let minimum_tls = minimum_tls(&raw, findings);
+    let groups = groups(raw.groups.take(), findings);
+    let client_certificates = raw.client_certificates.take().and_then(|raw| client_certificates(raw, findings));
+    // All else is about the address.
+    let address = address?;
+    ports.add(&address, raw.tcp.as_ref(), redirect_from.as_ref(), findings);
+    let preferred = raw.preferred_address.as_ref().and_then(|at| preferred(address.value, at, findings));
+    ports.preferred.extend(preferred.clone());
+    Some(Listener {
+        certificates: certificates_of(&address, mem::take(&mut raw.certificates), findings),
+        tcp: raw.tcp.is_some_and(|at| at.value),
+        redirect_from: redirect_from.map(|at| at.value),
+        alt_svc_max_age,
+        early_data,
+        client_certificates,
+        minimum_tls,
+        groups,
+        preferred_address: preferred.map(|at| at.value),
+        address: address.value,
+    })
+}
+
+fn address(listener: Place, raw: Option<&At<String>>, findings: &mut Findings<'_>) -> Option<At<SocketAddr>> {
+    let Some(at) = raw else {
+        findings.problem(listener, ADDRESS.name, "missing");
         findings.hint("address = \"0.0.0.0:443\"");
         return None;
     };
-    let Ok(address) = text.parse::<SocketAddr>() else {
-        findings.problem(place, "listener.address", format_args!("\"{text}\" is not an IP address and port"));
-        findings.hint(match text.parse::<IpAddr>() {
-            Ok(ip) => format!("{}, with a port", SocketAddr::new(ip, 443)),
-            Err(_) => "an address such as 0.0.0.0:443 or [::]:443".to_owned(),
-        });
-        return None;
-    };
-    if let Some(why) = unfit(address) {
-        findings.problem(place, "listener.address", format_args!("{text} {why}"));
-        return None;
-    }
-    Some(At { place, value: address })
+    addresses::read(&ADDRESS, at, findings)
 }
 
-/// Why no UDP socket of ours can be bound there.
-fn unfit(address: SocketAddr) -> Option<&'static str> {
-    if address.port() == 0 {
-        return Some("has port 0: clients need to know the port, 1 to 65535");
+fn has_tcp(raw: &RawListener) -> bool {
+    raw.tcp.as_ref().is_some_and(|at| at.value)
+}
+
+fn redirect_from(raw: &RawListener, findings: &mut Findings<'_>) -> Option<At<SocketAddr>> {
+    let at = addresses::read(&REDIRECT_FROM, raw.redirect_from.as_ref()?, findings)?;
+    if !has_tcp(raw) {
+        findings.notice(
+            at.place,
+            "listener.redirect_from: browsers cannot follow, because they come by TCP first (mend with tcp = true)",
+        );
     }
-    if address.ip().is_multicast() {
-        return Some("is a multicast address");
+    Some(at)
+}
+
+fn alt_svc(raw: &RawListener, findings: &mut Findings<'_>) -> Option<Duration> {
+    let Some(At { place, value }) = &raw.alt_svc else { return Some(ALT_SVC) };
+    let max_age = match value {
+        RawSwitched::Switch(on) => on.then_some(ALT_SVC),
+        RawSwitched::Value(RawDuration::Text(text)) => match values::duration(text) {
+            Ok(duration) => Some(duration),
+            Err(why) => {
+                findings.problem(*place, "listener.alt_svc", why);
+                findings.hint("or false, so that clients are not told");
+                None
+            }
+        },
+    };
+    if max_age.is_some() && !has_tcp(raw) {
+        findings.notice(*place, "listener.alt_svc: without tcp = true nobody is told, so it has no effect");
     }
-    match address {
-        SocketAddr::V4(v4) if v4.ip().is_broadcast() => Some("is the broadcast address"),
-        SocketAddr::V6(v6) if v6.ip().to_ipv4_mapped().is_some() => Some("is an IPv4 address: write it as one"),
-        SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() && v6.scope_id() == 0 => {
-            Some("is link-local and needs its interface's index, [fe80::1%2]:443 (`ip link` shows it)")
+    max_age
+}
+
+/// What comes in 0-RTT comes before the client has shown a certificate.
+fn early_data(raw: &RawListener, findings: &mut Findings<'_>) -> EarlyData {
+    let Some(At { place, value: true }) = raw.early_data else { return EarlyData::Off };
+    if raw.client_certificates.is_some() {
+        let why = "0-RTT comes before a client shows its certificate, and client_certificates asks for one";
+        findings.problem(place, "listener.early_data", why);
+        findings.hint("one of the two");
+    }
+    EarlyData::Safe
+}
+
+fn minimum_tls(raw: &RawListener, findings: &mut Findings<'_>) -> MinimumTls {
+    let Some(at) = &raw.minimum_tls else { return MinimumTls::Tls12 };
+    if !has_tcp(raw) {
+        findings.notice(at.place, "listener.minimum_tls: without tcp = true it has no effect, QUIC always has 1.3");
+    }
+    super::one_of(at, "listener.minimum_tls", &TLS, findings).unwrap_or(MinimumTls::Tls12)
+}
+
+fn client_certificates(
+    At { place, value: raw }: At<RawClientCertificates>,
+    findings: &mut Findings<'_>,
+) -> Option<ClientCertificates> {
+    const KEY: &str = "listener.client_certificates";
+    let Some(ca) = raw.ca else {
+        findings.problem(place, KEY, "ca is missing: the file of those who sign them");
+        findings.hint("client_certificates = { ca = \"FILE\" }");
+        return None;
+    };
+    let ca = super::base(place, findings.name()).join(ca);
+    if let Err(error) = certificates::authorities(&ca) {
+        findings.problem(place, KEY, error);
+        return None;
+    }
+    Some(ClientCertificates { ca, required: raw.required.unwrap_or(true) })
+}
+
+fn groups(raw: Option<At<Vec<At<String>>>>, findings: &mut Findings<'_>) -> Vec<Group> {
+    let usual = GROUPS.map(|(_, group)| group).to_vec();
+    let Some(At { place, value: names }) = raw else { return usual };
+    let mut groups = Vec::new();
+    for at in &names {
+        let Some(group) = super::one_of(at, "listener.groups", &GROUPS, findings) else { continue };
+        if groups.contains(&group) {
+            findings.problem(at.place, "listener.groups", format_args!("\"{}\" is listed twice", at.value));
         }
-        SocketAddr::V4(_) | SocketAddr::V6(_) => None,
+        groups.push(group);
+    }
+    if names.is_empty() {
+        findings.problem(place, "listener.groups", "empty: no client could shake hands");
+        return usual;
+    }
+    groups
+}
+
+/// A connection moves to it with its connection IDs, so what arrives there must come to the
+/// listener's own sockets.
+fn preferred(listener: SocketAddr, at: &At<String>, findings: &mut Findings<'_>) -> Option<At<SocketAddr>> {
+    let At { place, value: address } = addresses::read(&PREFERRED, at, findings)?;
+    let why = if address.ip().is_unspecified() {
+        "is the wildcard, and clients need one address"
+    } else if address.port() != listener.port() || address.is_ipv4() != listener.is_ipv4() {
+        "is of another port or family: its packets would not come to the listener's sockets"
+    } else if !listener.ip().is_unspecified() {
+        "is another address: its packets come to the listener's sockets only if those are on the wildcard"
+    } else {
+        return Some(At { place, value: address });
+    };
+    findings.problem(place, PREFERRED.name, format_args!("listener {listener}: {address} {why}"));
+    if !address.ip().is_unspecified() {
+        let wildcard = if listener.is_ipv4() { WILDCARDS[0] } else { WILDCARDS[1] };
+        let family = if listener.is_ipv4() { "IPv4" } else { "IPv6" };
+        let port = listener.port();
+        findings.hint(format!("address = \"{wildcard}:{port}\", and an {family} address with port {port} to prefer"));
+    }
+    None
+}
+
+/// Who listens where, to find two who want one place.
+#[derive(Default)]
+struct Ports {
+    udp: Vec<SocketAddr>,
+    tcp: Vec<Port>,
+    preferred: Vec<At<SocketAddr>>,
+}
+
+/// A TCP port and who has it.
+struct Port {
+    address: SocketAddr,
+    key: &'static str,
+    /// With other addresses of the port, of which the more exact one comes first.
+    shared: bool,
+}
+
+impl Ports {
+    fn add(
+        &mut self,
+        address: &At<SocketAddr>,
+        tcp: Option<&At<bool>>,
+        redirect_from: Option<&At<SocketAddr>>,
+        findings: &mut Findings<'_>,
+    ) {
+        if self.udp.contains(&address.value) {
+            findings.problem(address.place, ADDRESS.name, format_args!("{} is listed twice", address.value));
+        } else if let Some(At { place, value: true }) = tcp {
+            self.add_tcp(&At { place: *place, value: address.value }, "listener.tcp", findings);
+        }
+        if let Some(at) = redirect_from {
+            self.add_tcp(at, REDIRECT_FROM.name, findings);
+        }
+        self.udp.push(address.value);
+    }
+
+    fn add_tcp(&mut self, at: &At<SocketAddr>, key: &'static str, findings: &mut Findings<'_>) {
+        let At { place, value: address } = *at;
+        let clashes = |other: &&Port| match other.shared {
+            true => other.address == address,
+            false => addresses::overlap(other.address, address),
+        };
+        if let Some(other) = self.tcp.iter().find(clashes) {
+            findings.problem(place, key, format_args!("TCP {address} is taken by {}, {}", other.key, other.address));
+            findings.hint("another port for one of the two");
+        }
+        self.tcp.push(Port { address, key, shared: true });
+    }
+
+    /// The socket of an exact address comes before that of the wildcard.
+    fn check_preferred(&self, findings: &mut Findings<'_>) {
+        for At { place, value } in &self.preferred {
+            if self.udp.contains(value) {
+                let why = format!("{value} is a listener of its own, whose sockets would get the packets");
+                findings.problem(*place, PREFERRED.name, why);
+                findings.hint("leave out that listener, or prefer another address");
+            }
+        }
     }
 }
 

@@ -1,152 +1,301 @@
-//! `[[route]]`: every route leads to an upstream of its own kind.
+//! `[[route]]`: every route leads somewhere, and to what is of its own kind.
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::upstreams::Upstreams;
+use http::Method;
+
+use super::upstreams::{self, Kind, Upstreams};
 use crate::config::{
-    Route, Server,
+    Action, HeaderMatch, Host, HttpRoute, RawRoute as RawQuic, Route, Upstream,
     error::{Findings, Place},
     file::{At, RawRoute},
     suggest::nearest,
     values,
 };
 
+mod fields;
+mod redirect;
+
 /// Octets of an ALPN name at most (RFC 7301 section 3.1).
 const ALPN_MAX: usize = 255;
 
 pub(super) fn check(raw: Vec<At<RawRoute>>, upstreams: &Upstreams, findings: &mut Findings<'_>) -> Vec<Route> {
+    let names = Names::given(&raw, findings);
+    let mut checker = Checker { upstreams, names, used: BTreeSet::new(), findings };
     let mut routes: Vec<Route> = Vec::new();
-    let mut used = BTreeSet::new();
     for at in raw {
         let place = at.place;
-        if let Some(at) = &at.value.upstream {
-            used.insert(at.value.clone());
-        }
-        let Some(route) = route(at, upstreams, findings) else { continue };
+        let Some(route) = checker.route(&at) else { continue };
         if routes.iter().any(|earlier| covers(earlier, &route)) {
-            findings.notice(place, "route: never used, an earlier one matches all that it would");
+            checker.findings.notice(place, "route: never used, an earlier one matches all that it would");
         }
         routes.push(route);
     }
     for (name, at) in upstreams {
-        if !used.contains(&**name) {
-            findings.notice(at.place, format_args!("upstream.{name}: no route leads to it"));
+        if !checker.used.contains(&**name) {
+            checker.findings.notice(at.place, format_args!("upstream.{name}: no route leads to it"));
         }
     }
     routes
 }
 
-fn route(At { place, value: raw }: At<RawRoute>, upstreams: &Upstreams, findings: &mut Findings<'_>) -> Option<Route> {
-    let before = findings.count();
-    let host = host(&raw, findings);
-    let alpn = raw.alpn.as_ref().inspect(|at| check_alpn(at, findings));
-    if let Some(path) = &raw.path {
-        check_path(path, alpn.is_some(), findings);
-    }
-    let upstream = upstream(place, &raw, upstreams, findings)?;
-    let route = match alpn {
-        Some(alpn) => Route::Raw { alpn: alpn.value.clone(), sni: host, upstream },
-        None => Route::Http { host, path: raw.path.map_or_else(|| "/".to_owned(), |path| path.value), upstream },
-    };
-    (findings.count() == before).then_some(route)
-}
+/// What routes are called: each by a name that no other has.
+struct Names(BTreeSet<String>);
 
-fn host(raw: &RawRoute, findings: &mut Findings<'_>) -> Option<String> {
-    let At { place, value: text } = raw.host.as_ref()?;
-    match values::host(text) {
-        Ok(host) if raw.alpn.is_some() && values::is_address(&host) => {
-            findings.problem(
-                *place,
-                "route.host",
-                format_args!(
-                    "\"{text}\" is an address: with alpn, host is the server name that TLS carries, never an address"
-                ),
-            );
-            None
+impl Names {
+    /// The names that the file gives, which come before those made here.
+    fn given(raw: &[At<RawRoute>], findings: &mut Findings<'_>) -> Self {
+        let mut taken = BTreeSet::new();
+        for At { place, value: name } in raw.iter().filter_map(|at| at.value.name.as_ref()) {
+            upstreams::check_name(name, *place, "route.name", findings);
+            if !taken.insert(name.clone()) {
+                findings.problem(*place, "route.name", format_args!("\"{name}\" is given twice"));
+                findings.hint("another name, or none: it is then called by what it matches");
+            }
         }
-        Ok(host) => Some(host),
-        Err(why) => {
-            findings.problem(*place, "route.host", why);
-            None
+        Self(taken)
+    }
+
+    fn of(&mut self, raw: &RawRoute, matches: &str) -> Arc<str> {
+        if let Some(At { value: name, .. }) = &raw.name {
+            return name.as_str().into();
+        }
+        // It ends up on terminals.
+        let matches = matches.escape_debug().to_string();
+        let mut name = matches.clone();
+        let mut number = 2;
+        while !self.0.insert(name.clone()) {
+            name = format!("{matches} #{number}");
+            number += 1;
+        }
+        name.into()
+    }
+}
+
+/// What routes are checked with, one after the other.
+struct Checker<'c, 't> {
+    upstreams: &'c Upstreams,
+    names: Names,
+    /// Upstreams that some route asks for.
+    used: BTreeSet<String>,
+    findings: &'c mut Findings<'t>,
+}
+
+impl Checker<'_, '_> {
+    fn route(&mut self, At { place, value: raw }: &At<RawRoute>) -> Option<Route> {
+        let before = self.findings.count();
+        let host = self.host(raw);
+        let route = match &raw.alpn {
+            Some(alpn) => self.raw_quic(*place, raw, alpn, host).map(Route::Raw),
+            None => self.http(*place, raw, host).map(Route::Http),
+        };
+        route.filter(|_| self.findings.count() == before)
+    }
+
+    fn raw_quic(&mut self, place: Place, raw: &RawRoute, alpn: &At<String>, sni: Option<Host>) -> Option<RawQuic> {
+        self.check_alpn(alpn);
+        self.refuse_http_keys(raw);
+        let name = self.names.of(raw, &format!("alpn {}", alpn.value));
+        let upstream = self.upstream(place, raw)?;
+        Some(RawQuic { name, alpn: alpn.value.clone(), sni, upstream })
+    }
+
+    fn http(&mut self, place: Place, raw: &RawRoute, host: Option<Host>) -> Option<HttpRoute> {
+        let path = self.path(raw);
+        let matches = format!("{}{path}", host.as_ref().map(Host::to_string).unwrap_or_default());
+        let name = self.names.of(raw, &matches);
+        let methods = self.methods(raw);
+        let headers = fields::matches(raw.headers.as_ref(), self.findings);
+        let request_headers = fields::rewrite(raw.request_headers.as_ref(), fields::Of::Requests, self.findings);
+        let response_headers = fields::rewrite(raw.response_headers.as_ref(), fields::Of::Responses, self.findings);
+        let action = self.action(place, raw)?;
+        Some(HttpRoute { name, host, path, methods, headers, action, request_headers, response_headers })
+    }
+
+    fn host(&mut self, raw: &RawRoute) -> Option<Host> {
+        let At { place, value: text } = raw.host.as_ref()?;
+        let why = match values::host_pattern(text) {
+            Ok(Host::Exact(host)) if raw.alpn.is_some() && values::is_address(&host) => format!(
+                "\"{text}\" is an address: with alpn, host is the server name that TLS carries, never an address"
+            ),
+            Ok(host) => return Some(host),
+            Err(why) => why,
+        };
+        self.findings.problem(*place, "route.host", why);
+        None
+    }
+
+    fn check_alpn(&mut self, At { place, value: alpn }: &At<String>) {
+        if alpn == "h3" {
+            self.findings.problem(*place, "route.alpn", "\"h3\" is HTTP/3, which needs no alpn");
+            self.findings.hint("leave alpn out; host and path choose among HTTP requests");
+        } else if alpn.is_empty() || alpn.len() > ALPN_MAX {
+            self.findings.problem(*place, "route.alpn", format_args!("{} octets; it has 1 to {ALPN_MAX}", alpn.len()));
         }
     }
-}
 
-fn check_alpn(At { place, value: alpn }: &At<String>, findings: &mut Findings<'_>) {
-    if alpn == "h3" {
-        findings.problem(*place, "route.alpn", "\"h3\" is HTTP/3, which needs no alpn");
-        findings.hint("leave alpn out; host and path choose among HTTP/3 requests");
-    } else if alpn.is_empty() || alpn.len() > ALPN_MAX {
-        findings.problem(*place, "route.alpn", format_args!("{} octets; it has 1 to {ALPN_MAX}", alpn.len()));
+    /// A raw route has none of what is about requests.
+    fn refuse_http_keys(&mut self, raw: &RawRoute) {
+        let keys = [
+            ("path", raw.path.as_ref().map(|at| at.place)),
+            ("methods", raw.methods.as_ref().map(|at| at.place)),
+            ("headers", raw.headers.as_ref().map(|at| at.place)),
+            ("redirect", raw.redirect.as_ref().map(|at| at.place)),
+            ("redirect_status", raw.redirect_status.as_ref().map(|at| at.place)),
+            ("request_headers", raw.request_headers.as_ref().map(|at| at.place)),
+            ("response_headers", raw.response_headers.as_ref().map(|at| at.place)),
+        ];
+        for (key, place) in keys {
+            let Some(place) = place else { continue };
+            let why = format!("a raw route (one with alpn) has no {key}");
+            self.findings.problem(place, &format!("route.{key}"), why);
+            self.findings.hint(format!("leave out {key}, or leave out alpn for a route of HTTP requests"));
+        }
     }
-}
 
-fn check_path(At { place, value: path }: &At<String>, raw_route: bool, findings: &mut Findings<'_>) {
-    if raw_route {
-        findings.problem(*place, "route.path", "a raw route (one with alpn) has no path");
-        findings.hint("leave out path, or leave out alpn for a route of HTTP/3 requests");
-    } else if !path.starts_with('/') {
-        findings.problem(*place, "route.path", format_args!("\"{path}\" does not begin with a slash"));
-    } else if path.contains(['?', '#']) {
-        findings.problem(*place, "route.path", format_args!("\"{path}\": queries and fragments are not matched"));
+    fn path(&mut self, raw: &RawRoute) -> String {
+        let Some(At { place, value: path }) = &raw.path else { return "/".to_owned() };
+        let blank = |c: char| c.is_whitespace() || c.is_control();
+        let why = if !path.starts_with('/') {
+            "does not begin with a slash"
+        } else if path.contains(['?', '#']) {
+            "has a query or fragment, which are not matched"
+        } else if path.contains(blank) {
+            "has a blank, which requests write as %20"
+        } else {
+            return path.clone();
+        };
+        self.findings.problem(*place, "route.path", format_args!("{path:?} {why}"));
+        path.clone()
     }
-}
 
-/// The upstream's name, if it is known and of the route's kind.
-fn upstream(place: Place, raw: &RawRoute, upstreams: &Upstreams, findings: &mut Findings<'_>) -> Option<Arc<str>> {
-    let Some(At { place, value: wanted }) = &raw.upstream else {
-        findings.problem(place, "route.upstream", "missing");
-        findings.hint(match upstreams.keys().next() {
-            Some(name) => format!("upstream = \"{name}\""),
-            None => "upstream = \"NAME\", and [upstream.NAME]".to_owned(),
-        });
-        return None;
-    };
-    let Some((name, upstream)) = upstreams.get_key_value(wanted.as_str()) else {
-        findings.problem(*place, "route.upstream", format_args!("there is no upstream \"{wanted}\""));
-        findings.hint(match nearest(wanted, upstreams.keys().map(|name| &**name)) {
-            Some(name) => format!("did you mean \"{name}\"?"),
-            None => format!("add [upstream.{wanted}]"),
-        });
-        return None;
-    };
-    // Without servers there is no kind; that has been noted where the upstream is.
-    match (&raw.alpn, upstream.value.servers.first()) {
-        (None, Some(Server::Tcp(_))) => {
-            findings.problem(
-                *place,
-                "route.upstream",
-                "HTTP/3 requests need http:// servers, and this upstream's are tcp://",
-            );
-            findings.hint(match place {
-                Place::Flag(_) => "an http:// URL, or a configuration file with alpn in the route",
-                Place::Offset(_) | Place::Whole => "another upstream, or alpn = \"NAME\" to carry raw streams",
+    fn methods(&mut self, raw: &RawRoute) -> Vec<Method> {
+        const KEY: &str = "route.methods";
+        let Some(At { value: names, .. }) = &raw.methods else { return Vec::new() };
+        let mut methods = Vec::new();
+        for At { place, value: name } in names {
+            match name.parse::<Method>() {
+                Err(_) => self.findings.problem(*place, KEY, format_args!("{name:?} is no method")),
+                Ok(Method::CONNECT) => {
+                    self.findings.problem(*place, KEY, "CONNECT never reaches a route: it is always refused");
+                }
+                Ok(method) if methods.contains(&method) => {
+                    self.findings.problem(*place, KEY, format_args!("\"{name}\" is listed twice"));
+                }
+                Ok(method) => {
+                    let upper = name.to_ascii_uppercase();
+                    if *name != upper && STANDARD.contains(&upper.as_str()) {
+                        self.findings.problem(*place, KEY, format_args!("\"{name}\" is no method: case counts"));
+                        self.findings.hint(format!("did you mean \"{upper}\"?"));
+                    }
+                    methods.push(method);
+                }
+            }
+        }
+        methods
+    }
+
+    fn action(&mut self, place: Place, raw: &RawRoute) -> Option<Action> {
+        let Some(at) = &raw.redirect else {
+            if let Some(at) = &raw.redirect_status {
+                self.findings.problem(at.place, "route.redirect_status", "there is no redirect");
+                self.findings.hint("redirect = \"https://{host}{path}{query}\", in place of upstream");
+            }
+            return self.upstream(place, raw).map(Action::Upstream);
+        };
+        if let Some(other) = &raw.upstream {
+            self.used.insert(other.value.clone());
+            self.findings.problem(at.place, "route.redirect", "a route has either an upstream or a redirect");
+            self.findings.hint("two routes, if both are meant");
+        }
+        if let Some(at) = &raw.request_headers {
+            self.findings
+                .notice(at.place, "route.request_headers: a redirect sends nothing on, so they have no effect");
+        }
+        redirect::check(at, raw.redirect_status.as_ref(), self.findings).map(Action::Redirect)
+    }
+
+    /// The upstream's name, if it is known and of the route's kind.
+    fn upstream(&mut self, place: Place, raw: &RawRoute) -> Option<Arc<str>> {
+        const KEY: &str = "route.upstream";
+        let Some(At { place, value: wanted }) = &raw.upstream else {
+            self.findings.problem(place, KEY, "missing");
+            self.findings.hint(match self.upstreams.keys().next() {
+                Some(name) => format!("upstream = \"{name}\""),
+                None => "upstream = \"NAME\", and [upstream.NAME]".to_owned(),
             });
-            None
-        }
-        (Some(_), Some(Server::Http(_))) => {
-            findings.problem(
-                *place,
-                "route.upstream",
-                "raw streams (alpn) need tcp:// servers, and this upstream's are http://",
-            );
-            findings.hint("another upstream, or leave out alpn to carry HTTP/3 requests");
-            None
-        }
-        (None, Some(Server::Http(_)) | None) | (Some(_), Some(Server::Tcp(_)) | None) => Some(Arc::clone(name)),
+            return None;
+        };
+        self.used.insert(wanted.clone());
+        let Some((name, upstream)) = self.upstreams.get_key_value(wanted.as_str()) else {
+            self.findings.problem(*place, KEY, format_args!("there is no upstream \"{wanted}\""));
+            self.findings.hint(match nearest(wanted, self.upstreams.keys().map(|name| &**name)) {
+                Some(name) => format!("did you mean \"{name}\"?"),
+                None => format!("add [upstream.{wanted}]"),
+            });
+            return None;
+        };
+        let (why, hint) = match (&raw.alpn, upstream.value.kind, place) {
+            (Some(_), Kind::Streams | Kind::Either, _) => return Some(Arc::clone(name)),
+            (None, Kind::Http | Kind::Either, _) => {
+                if matches!(&upstream.value.upstream, Upstream::Servers(servers) if servers.proxy_protocol) {
+                    let sentence = format!("upstream.{name}.proxy_protocol has no effect on requests, only on streams");
+                    self.findings.notice(*place, sentence);
+                }
+                return Some(Arc::clone(name));
+            }
+            (None, Kind::Streams, place) => (
+                "HTTP requests need http:// servers (or https://, h2c://, unix:), and this upstream's are tcp://",
+                match place {
+                    Place::Flag(_) => "an http:// URL, or a configuration file with alpn in the route",
+                    Place::Offset(_) | Place::Whole => "another upstream, or alpn = \"NAME\" to carry raw streams",
+                },
+            ),
+            (Some(_), Kind::Http, _) => (
+                "raw streams (alpn) need tcp:// or unix: servers, and this upstream's speak HTTP",
+                "another upstream, or leave out alpn to carry HTTP requests",
+            ),
+        };
+        self.findings.problem(*place, KEY, why);
+        self.findings.hint(hint);
+        None
     }
 }
 
-/// Whether `earlier` matches everything that `later` would.
+/// Methods that are often written in small letters (RFC 9110 section 9.1: case counts).
+const STANDARD: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH"];
+
+/// Whether `earlier` surely matches everything that `later` would.
 fn covers(earlier: &Route, later: &Route) -> bool {
-    let any_or_same = |earlier: &Option<String>, later: &Option<String>| earlier.is_none() || earlier == later;
     match (earlier, later) {
-        (Route::Http { host, path, .. }, Route::Http { host: later_host, path: later_path, .. }) => {
-            any_or_same(host, later_host) && later_path.starts_with(path.as_str())
+        (Route::Http(earlier), Route::Http(later)) => {
+            let methods = earlier.methods.is_empty()
+                || !later.methods.is_empty() && later.methods.iter().all(|method| earlier.methods.contains(method));
+            let implied = |wanted: &HeaderMatch| later.headers.iter().any(|later| implies(later, wanted));
+            covers_host(earlier.host.as_ref(), later.host.as_ref())
+                && later.path.starts_with(earlier.path.as_str())
+                && methods
+                && earlier.headers.iter().all(implied)
         }
-        (Route::Raw { alpn, sni, .. }, Route::Raw { alpn: later_alpn, sni: later_sni, .. }) => {
-            alpn == later_alpn && any_or_same(sni, later_sni)
+        (Route::Raw(earlier), Route::Raw(later)) => {
+            earlier.alpn == later.alpn && covers_host(earlier.sni.as_ref(), later.sni.as_ref())
         }
-        (Route::Http { .. }, Route::Raw { .. }) | (Route::Raw { .. }, Route::Http { .. }) => false,
+        (Route::Http(_), Route::Raw(_)) | (Route::Raw(_), Route::Http(_)) => false,
+    }
+}
+
+/// Whether a request that has what `one` wants has what `other` wants too.
+fn implies(one: &HeaderMatch, other: &HeaderMatch) -> bool {
+    one.name == other.name && (other.value.is_none() || one.value == other.value)
+}
+
+fn covers_host(earlier: Option<&Host>, later: Option<&Host>) -> bool {
+    match (earlier, later) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(earlier), Some(Host::Exact(name))) => earlier.matches(name),
+        (Some(earlier), Some(below @ Host::Below(parent))) => {
+            earlier == below || earlier.matches(parent) && matches!(earlier, Host::Below(_))
+        }
     }
 }

@@ -1,89 +1,252 @@
-//! `[upstream.NAME]`: servers of one kind behind a name.
+//! `[upstream.NAME]`: servers of one kind behind a name, or one of the built-in answers.
 
-use std::{collections::BTreeMap, mem, sync::Arc};
+use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf, sync::Arc, time::Duration};
+
+use http::{HeaderValue, uri::Authority as HostAndPort};
 
 use crate::config::{
-    Balance, Server, Upstream,
+    Balance, CertificateFiles, HostField, Server, ServerAddress, Servers, Timeouts, Upstream, UpstreamTls,
+    certificates,
     error::{Findings, Place},
-    file::{At, RawHealth, RawUpstream},
+    file::{At, RawDuration, RawSwitched, RawUpstream, RawUpstreamTls},
     values,
 };
 
+mod health;
+mod servers;
+
 /// Names end up in metrics and on terminals.
 const NAME_MAX: usize = 64;
+const CONNECTIONS: RangeInclusive<i64> = 1..=1_000_000;
+const QUEUE: RangeInclusive<i64> = 0..=1_000_000;
 
-const BALANCES: [(&str, Balance); 2] =
-    [("round-robin", Balance::RoundRobin), ("least-requests", Balance::LeastRequests)];
+const BALANCES: [(&str, Balance); 4] = [
+    ("round-robin", Balance::RoundRobin),
+    ("least-requests", Balance::LeastRequests),
+    ("random-two-choices", Balance::RandomTwoChoices),
+    ("source-hash", Balance::SourceHash),
+];
+
+/// An upstream, and what routes may lead to it.
+pub(super) struct Checked {
+    pub(super) upstream: Upstream,
+    pub(super) kind: Kind,
+}
+
+/// What routes may lead to an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Http,
+    Streams,
+    /// Unix sockets alone; or nothing is known, because that has been called wrong already.
+    Either,
+}
 
 /// Upstreams with wrong servers are kept, less those, so that routes to them aren't called wrong too.
-pub(super) type Upstreams = BTreeMap<Arc<str>, At<Upstream>>;
+pub(super) type Upstreams = BTreeMap<Arc<str>, At<Checked>>;
 
 pub(super) fn check(raw: BTreeMap<String, At<RawUpstream>>, findings: &mut Findings<'_>) -> Upstreams {
     raw.into_iter()
         .map(|(name, At { place, value })| {
-            check_name(&name, place, findings);
-            let value = upstream(&name, At { place, value }, findings);
+            check_name(&name, place, "upstream", findings);
+            let value = Checker { name: &name, place, findings }.upstream(&value);
             (Arc::from(name), At { place, value })
         })
         .collect()
 }
 
-fn check_name(name: &str, place: Place, findings: &mut Findings<'_>) {
+pub(super) fn check_name(name: &str, place: Place, key: &str, findings: &mut Findings<'_>) {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(plain) {
         let why = format!("{name:?} can't be a name: 1 to {NAME_MAX} of A-Z, a-z, 0-9, '-', '_' and '.'");
-        findings.problem(place, "upstream", why);
+        findings.problem(place, key, why);
     }
 }
 
-fn upstream(name: &str, At { place, value: raw }: At<RawUpstream>, findings: &mut Findings<'_>) -> Upstream {
-    if raw.servers.is_empty() {
-        findings.problem(place, &format!("upstream.{name}"), "has no servers");
-        findings.hint("servers = [\"http://127.0.0.1:8080\"]");
-    }
-    let servers = servers(name, raw.servers, findings);
-    if let Some(At { place, value: health }) = &raw.health {
-        check_health(name, health, &servers, findings);
-        let sentence =
-            format!("upstream.{name}.health: health checks are not in this version, every server counts as healthy");
-        findings.notice(*place, sentence);
-    }
-    let balance =
-        raw.balance.and_then(|at| super::one_of(&at, &format!("upstream.{name}.balance"), &BALANCES, findings));
-    Upstream { servers, balance: balance.unwrap_or(Balance::RoundRobin) }
+/// What one upstream is checked with.
+struct Checker<'c, 't> {
+    name: &'c str,
+    place: Place,
+    findings: &'c mut Findings<'t>,
 }
 
-fn servers(name: &str, raw: Vec<At<String>>, findings: &mut Findings<'_>) -> Vec<Server> {
-    let key = format!("upstream.{name}.servers");
-    let mut servers: Vec<Server> = Vec::new();
-    for At { place, value: text } in raw {
-        let server = match values::server(&text) {
-            Ok(server) => server,
-            Err(why) => {
-                findings.problem(place, &key, why);
-                continue;
+impl Checker<'_, '_> {
+    fn key(&self, key: &str) -> String {
+        format!("upstream.{}.{key}", self.name)
+    }
+
+    fn upstream(mut self, raw: &RawUpstream) -> Checked {
+        if raw.servers.is_empty() {
+            self.findings.problem(self.place, &format!("upstream.{}", self.name), "has no servers");
+            self.findings.hint("servers = [\"http://127.0.0.1:8080\"]");
+        }
+        match self.built_in(&raw.servers) {
+            Some(upstream) => {
+                self.refuse_options(raw);
+                Checked { upstream, kind: Kind::Http }
             }
-        };
-        if servers.contains(&server) {
-            findings.problem(place, &key, format_args!("\"{text}\" is listed twice"));
-        } else if servers.first().is_some_and(|first| mem::discriminant(first) != mem::discriminant(&server)) {
-            findings.problem(place, &key, format_args!("\"{text}\" is of another kind than the servers before it"));
-            findings.hint("one upstream for http:// servers, another for tcp://");
-        } else {
-            servers.push(server);
+            None => self.servers_and_options(raw),
         }
     }
-    servers
-}
 
-fn check_health(name: &str, health: &RawHealth, servers: &[Server], findings: &mut Findings<'_>) {
-    let key = format!("upstream.{name}.health");
-    super::duration(health.interval.as_ref(), (&format!("{key}.interval"), 2), findings);
-    let Some(At { place, value: path }) = &health.path else { return };
-    let key = format!("{key}.path");
-    if !path.starts_with('/') {
-        findings.problem(*place, &key, format_args!("\"{path}\" does not begin with a slash"));
-    } else if let Some(Server::Tcp(_)) = servers.first() {
-        findings.problem(*place, &key, "tcp:// servers have no paths: a connection is all that is tried");
+    fn servers_and_options(&mut self, raw: &RawUpstream) -> Checked {
+        let (all, kind) = self.servers(&raw.servers);
+        self.notice_what_has_no_effect(raw, kind);
+        let health = raw.health.as_ref().and_then(|at| self.health(&at.value, kind));
+        let balance = raw.balance.as_ref();
+        let balance = balance.and_then(|at| super::one_of(at, &self.key("balance"), &BALANCES, self.findings));
+        let servers = Servers {
+            balance: balance.unwrap_or(Balance::RoundRobin),
+            health,
+            ejection: self.ejection(raw.ejection.as_ref()),
+            slow_start: raw.slow_start.is_some().then(|| self.duration(raw.slow_start.as_ref(), "slow_start", 1)),
+            max_connections: self.number(raw.max_connections.as_ref(), "max_connections", CONNECTIONS),
+            queue: self.number(raw.queue.as_ref(), "queue", QUEUE),
+            timeouts: Timeouts {
+                connect: self.duration(raw.connect_timeout.as_ref(), "connect_timeout", 5),
+                response: self.duration(raw.response_timeout.as_ref(), "response_timeout", 60),
+                idle: self.duration(raw.idle_timeout.as_ref(), "idle_timeout", 60),
+                queue: self.duration(raw.queue_timeout.as_ref(), "queue_timeout", 5),
+            },
+            tls: raw.tls.as_ref().map(|at| self.tls(at, &all)).unwrap_or_default(),
+            host: raw.host.as_ref().map_or(HostField::Client, |at| self.host(at, kind)),
+            proxy_protocol: raw.proxy_protocol.as_ref().is_some_and(|at| self.proxy_protocol(at, kind)),
+            all,
+        };
+        Checked { upstream: Upstream::Servers(servers), kind }
+    }
+
+    /// A built-in answer asks nobody, so nothing that is about servers means anything.
+    fn refuse_options(&mut self, raw: &RawUpstream) {
+        let options = [
+            ("balance", raw.balance.as_ref().map(|at| at.place)),
+            ("health", raw.health.as_ref().map(|at| at.place)),
+            ("ejection", raw.ejection.as_ref().map(|at| at.place)),
+            ("slow_start", raw.slow_start.as_ref().map(|at| at.place)),
+            ("max_connections", raw.max_connections.as_ref().map(|at| at.place)),
+            ("queue", raw.queue.as_ref().map(|at| at.place)),
+            ("queue_timeout", raw.queue_timeout.as_ref().map(|at| at.place)),
+            ("connect_timeout", raw.connect_timeout.as_ref().map(|at| at.place)),
+            ("response_timeout", raw.response_timeout.as_ref().map(|at| at.place)),
+            ("idle_timeout", raw.idle_timeout.as_ref().map(|at| at.place)),
+            ("tls", raw.tls.as_ref().map(|at| at.place)),
+            ("host", raw.host.as_ref().map(|at| at.place)),
+            ("proxy_protocol", raw.proxy_protocol.as_ref().map(|at| at.place)),
+        ];
+        for (key, place) in options {
+            let Some(place) = place else { continue };
+            let why = "files: and respond: have no servers that it could be about";
+            self.findings.problem(place, &self.key(key), why);
+            self.findings.hint(format!("leave out {key}"));
+        }
+    }
+
+    fn notice_what_has_no_effect(&mut self, raw: &RawUpstream, kind: Kind) {
+        if kind == Kind::Streams {
+            for (key, at) in [("response_timeout", &raw.response_timeout), ("idle_timeout", &raw.idle_timeout)] {
+                if let Some(at) = at {
+                    let sentence =
+                        format!("{}: streams may pause as long as they like, it has no effect", self.key(key));
+                    self.findings.notice(at.place, sentence);
+                }
+            }
+        }
+        if let (Some(at), Some(At { value: 0, .. })) = (&raw.queue_timeout, &raw.queue) {
+            let sentence = format!("{}: with queue = 0 nobody waits, it has no effect", self.key("queue_timeout"));
+            self.findings.notice(at.place, sentence);
+        }
+        let ejects = !matches!(&raw.ejection, Some(At { value: RawSwitched::Switch(false), .. }));
+        if let (Some(at), None, false) = (&raw.slow_start, &raw.health, ejects) {
+            let sentence = format!(
+                "{}: without health and ejection no server ever goes, it has no effect",
+                self.key("slow_start")
+            );
+            self.findings.notice(at.place, sentence);
+        }
+    }
+
+    /// A number whose default is 1,024.
+    fn number(&mut self, raw: Option<&At<i64>>, key: &str, range: RangeInclusive<i64>) -> u32 {
+        super::number(raw, (&self.key(key), 1_024), range, self.findings)
+    }
+
+    /// A duration; the default is in seconds.
+    fn duration(&mut self, raw: Option<&At<RawDuration>>, key: &str, default: u64) -> Duration {
+        super::duration(raw, (&self.key(key), default), self.findings)
+    }
+
+    fn tls(&mut self, At { place, value: raw }: &At<RawUpstreamTls>, servers: &[Server]) -> UpstreamTls {
+        let key = self.key("tls");
+        if !servers.iter().any(|server| matches!(server.address, ServerAddress::Https(_))) && !servers.is_empty() {
+            self.findings.problem(*place, &key, "none of the servers is https://");
+            self.findings.hint("leave out tls, or write https:// for servers that speak it");
+        }
+        let base = super::base(*place, self.findings.name());
+        let ca = raw.ca.as_ref().map(|ca| base.join(ca));
+        if let Some(Err(error)) = ca.as_deref().map(certificates::authorities) {
+            self.findings.problem(*place, &key, error);
+        }
+        let name = raw.name.as_ref().and_then(|at| self.tls_name(at));
+        UpstreamTls { ca, name, certificate: self.certificate(*place, base, raw) }
+    }
+
+    fn tls_name(&mut self, At { place, value: text }: &At<String>) -> Option<String> {
+        match values::host(text) {
+            // A certificate names an address without brackets.
+            Ok(name) => Some(name.trim_start_matches('[').trim_end_matches(']').to_owned()),
+            Err(_) => {
+                let why = format!("\"{text}\" is not a host name or address");
+                self.findings.problem(*place, &self.key("tls.name"), why);
+                None
+            }
+        }
+    }
+
+    fn certificate(&mut self, place: Place, base: PathBuf, raw: &RawUpstreamTls) -> Option<CertificateFiles> {
+        let key = self.key("tls");
+        let files = match (&raw.cert, &raw.key) {
+            (None, None) => return None,
+            (Some(cert), Some(key)) => CertificateFiles { cert: base.join(cert), key: base.join(key) },
+            (Some(_), None) | (None, Some(_)) => {
+                self.findings.problem(place, &key, "cert and key go together");
+                self.findings.hint("tls = { cert = \"FILE\", key = \"FILE\" }");
+                return None;
+            }
+        };
+        if let Err(error) = certificates::load(&files) {
+            self.findings.problem(place, &key, error);
+        }
+        Some(files)
+    }
+
+    fn host(&mut self, at: &At<String>, kind: Kind) -> HostField {
+        if kind == Kind::Streams {
+            self.findings.problem(at.place, &self.key("host"), "tcp:// servers are told no host");
+            self.findings.hint("leave out host");
+        }
+        match at.value.as_str() {
+            "client" => HostField::Client,
+            "server" => HostField::Server,
+            _ => self.field_host(at, "host").map_or(HostField::Client, HostField::Fixed),
+        }
+    }
+
+    /// What can stand in a `Host` field (RFC 9110 section 7.2).
+    fn field_host(&mut self, At { place, value: text }: &At<String>, key: &str) -> Option<HeaderValue> {
+        let authority = text.parse::<HostAndPort>().ok().filter(|authority| !authority.as_str().contains('@'));
+        let value = authority.and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+        if value.is_none() {
+            self.findings.problem(*place, &self.key(key), format_args!("\"{text}\" is not a host, or host and port"));
+        }
+        value
+    }
+
+    fn proxy_protocol(&mut self, At { place, value: wanted }: &At<bool>, kind: Kind) -> bool {
+        if *wanted && kind == Kind::Http {
+            let why = "only streams begin with a PROXY header: servers of HTTP are told in Forwarded";
+            self.findings.problem(*place, &self.key("proxy_protocol"), why);
+            self.findings.hint("leave out proxy_protocol");
+        }
+        *wanted
     }
 }

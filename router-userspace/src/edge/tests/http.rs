@@ -116,13 +116,18 @@ async fn a_request_reaches_the_server_and_its_answer_the_client() {
         let headers = response.headers();
         assert_eq!((&headers["x-end"], &headers["x-quic-router-slot"]), (&"2".parse().unwrap(), &"3".parse().unwrap()));
         assert!(!headers.contains_key("x-hop") && !headers.contains_key("connection"), "{headers:?}");
-        let mut lines: Vec<_> = std::str::from_utf8(&body).unwrap().lines().collect();
+        let lines: Vec<_> = std::str::from_utf8(&body).unwrap().lines().collect();
+        let (trace, mut lines): (Vec<_>, Vec<_>) =
+            lines.into_iter().partition(|line| line.starts_with("traceparent: 00-"));
+        assert_eq!(trace.len(), 1, "a trace begins here");
         lines.sort_unstable();
         let expected = [
             "0 octets",
             "GET /a?b=c",
             "cookie: a=1; b=2",
+            "forwarded: for=127.0.0.1;host=\"localhost:4433\";proto=https",
             "host: localhost:4433",
+            "via: 3 quic-router",
             "x-forwarded-for: 127.0.0.1",
             "x-forwarded-host: localhost:4433",
             "x-forwarded-proto: https",

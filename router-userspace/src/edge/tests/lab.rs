@@ -20,7 +20,11 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
     config::Config,
-    edge::{Drain, Edge, ServedBy, tickets::Tickets, tls},
+    edge::{
+        Arrival, Drain, Edge, Handshake, Instructions, Origins, ServedBy,
+        tickets::Tickets,
+        tls::{self, Resumption},
+    },
 };
 
 /// Octets that quinn may hold for a client that doesn't read.
@@ -38,8 +42,11 @@ impl Lab {
     pub(super) fn new(rest: &str) -> Self {
         let config = config(rest);
         let served_by = ServedBy { slot: "3".into(), description: "node 1, worker 3".into() };
-        let edge = Edge::new(&config, served_by);
-        let tls = tls::tls(&config.listeners[0], &config.routes, Arc::new(Tickets::new(&[1; 32]))).unwrap();
+        let origins = Origins::new(&config, None).unwrap();
+        let instructions = Instructions { config: Arc::new(config.clone()), origins, access_log: None };
+        let edge = Edge::new(&instructions, served_by, Arc::default());
+        let resumption = Resumption::new(Arc::new(Tickets::new(&[1; 32])));
+        let tls = tls::tls(&config.listeners[0], &config.routes, &resumption).unwrap().quic;
         let mut server = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
         let mut transport = TransportConfig::default();
         transport.send_window(SEND_WINDOW);
@@ -53,7 +60,8 @@ impl Lab {
                 let (edge, draining) = (serving.clone(), word.hear());
                 tokio::spawn(async move {
                     if let Ok(connection) = incoming.await {
-                        edge.serve(connection, draining).await;
+                        let handshake = Handshake::complete();
+                        edge.serve(Arrival { connection, handshake, draining, port: address.port() }).await;
                     }
                 });
             }

@@ -12,7 +12,10 @@ use rustls_pki_types::CertificateDer;
 use super::lab::{config, trusting};
 use crate::{
     config::{Certificates, Config},
-    edge::{tickets::Tickets, tls::tls},
+    edge::{
+        tickets::Tickets,
+        tls::{Resumption, tls},
+    },
 };
 
 #[test]
@@ -78,7 +81,8 @@ fn a_client_gets_the_certificate_of_the_name_it_asked_for() {
 }
 
 fn tls_of(config: &Config, secret: [u8; 32]) -> Arc<ServerConfig> {
-    tls(&config.listeners[0], &config.routes, Arc::new(Tickets::new(&secret))).unwrap()
+    let resumption = Resumption::new(Arc::new(Tickets::new(&secret)));
+    tls(&config.listeners[0], &config.routes, &resumption).unwrap().quic
 }
 
 fn client(alpn: &[u8]) -> Arc<ClientConfig> {

@@ -1,0 +1,383 @@
+//! The admin listener: plain HTTP for Prometheus (`/metrics`) and for load balancers (`/healthz`).
+//!
+//! It is bound early, so that a port that cannot be had is an error of the start or the reload, and
+//! listened on only when this generation is in charge: with SO_REUSEPORT the next generation binds
+//! the same address, and whoever asks gets an answer at every moment of a takeover.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener as StdListener},
+    pin::pin,
+    rc::{Rc, Weak},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Notify, Semaphore, watch},
+    task::spawn_local,
+};
+
+use super::error::StartError;
+
+/// What the admin listener tells.
+pub(super) trait Tells {
+    /// All metrics, in OpenMetrics' text format; none if they cannot be written.
+    fn metrics(&self) -> Option<String>;
+
+    /// Whether new clients are served here.
+    fn serves(&self) -> bool;
+}
+
+/// A bound address, not yet listened on.
+#[derive(Debug)]
+pub(super) struct Bound {
+    address: SocketAddr,
+    socket: Socket,
+}
+
+/// The listener. Dropping it closes it, and connections that wait for nothing.
+#[derive(Debug)]
+pub(super) struct Admin {
+    address: SocketAddr,
+    /// Dropped to close.
+    _open: watch::Sender<()>,
+}
+
+impl Bound {
+    /// Binds `address`, `beside` another generation that listens there, or alone.
+    ///
+    /// # Errors
+    /// If it cannot be had; names it, and who to ask.
+    pub(super) fn new(address: SocketAddr, beside: bool) -> Result<Self, StartError> {
+        let bind = |shared: bool| {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+            socket.set_reuse_address(true)?;
+            socket.set_reuse_port(shared)?;
+            if address.is_ipv6() {
+                socket.set_only_v6(true)?;
+            }
+            socket.set_nonblocking(true)?;
+            socket.bind(&address.into())?;
+            Ok(socket)
+        };
+        // Sharing is for generations of one node: another node of the same user would be let in.
+        let alone = if beside { Ok(()) } else { bind(false).map(drop) };
+        let socket = alone.and_then(|()| bind(true)).map_err(|e| refused(address, &e))?;
+        Ok(Self { address, socket })
+    }
+
+    /// Where it is.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers for `node` from now on, for as long as the node is there and the result lives.
+    ///
+    /// # Errors
+    /// If somebody has come between.
+    pub(super) fn answer<T: Tells + 'static>(self, node: &Rc<T>) -> Result<Admin, StartError> {
+        let address = self.address;
+        let listen = || {
+            self.socket.listen(BACKLOG)?;
+            TcpListener::from_std(StdListener::from(self.socket))
+        };
+        let listener = listen().map_err(|e| refused(address, &e))?;
+        let (open, closed) = watch::channel(());
+        spawn_local(accept(listener, Rc::downgrade(node), closed));
+        Ok(Admin { address, _open: open })
+    }
+}
+
+impl Admin {
+    /// Where it is.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+fn refused(address: SocketAddr, error: &io::Error) -> StartError {
+    let refused = StartError::kernel(format!("admin.address {address}: {error}"));
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            refused.with_hint(format!("`ss -ltnp sport = :{}` names the process", address.port()))
+        }
+        _ => refused,
+    }
+}
+
+async fn accept<T: Tells + 'static>(listener: TcpListener, node: Weak<T>, mut closed: watch::Receiver<()>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let take = |stream: TcpStream, closed: &watch::Receiver<()>| {
+        // Beyond the limit a connection is closed at once: scrapers are few.
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { return };
+        let (node, closed) = (node.clone(), closed.clone());
+        spawn_local(async move {
+            converse(stream, node, closed).await;
+            drop(place);
+        });
+    };
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => take(stream, &closed),
+                Err(e) => {
+                    tracing::warn!("admin listener: {e}");
+                    tokio::time::sleep(AFTER_ERRORS).await;
+                }
+            },
+            // Fails when it is closed; nobody sends anything.
+            _ = closed.changed() => break,
+        }
+    }
+    // Those that the kernel has already taken in would be reset.
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok((stream, _)) = listener.accept() {
+        let ready = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+        ready.into_iter().for_each(|stream| take(stream, &closed));
+    }
+}
+
+async fn converse<T: Tells + 'static>(stream: TcpStream, node: Weak<T>, mut closed: watch::Receiver<()>) {
+    // Whoever takes no answer does not keep its place.
+    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(PATIENCE));
+    let asked = Notify::new();
+    let service = service_fn(|request| {
+        asked.notify_one();
+        let response = answer(&request, node.upgrade().as_deref());
+        async move { Ok::<_, std::convert::Infallible>(response) }
+    });
+    let conversation = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut conversation = pin!(conversation);
+    let ended = tokio::select! {
+        ended = &mut conversation => ended,
+        // A scraper that keeps its connection would go on asking a generation that has retired; but
+        // who has not asked anything yet is about to.
+        _ = closed.changed() => tokio::select! {
+            ended = &mut conversation => ended,
+            () = asked.notified() => {
+                conversation.as_mut().graceful_shutdown();
+                conversation.await
+            }
+        }
+    };
+    if let Err(e) = ended {
+        tracing::debug!("admin listener: {e}");
+    }
+}
+
+fn answer<T: Tells>(request: &Request<Incoming>, node: Option<&T>) -> Response<Full<Bytes>> {
+    let path = request.uri().path();
+    if !matches!(path, METRICS | HEALTH) {
+        return plain(StatusCode::NOT_FOUND, "there are /metrics and /healthz\n");
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n");
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    match (path, node) {
+        (HEALTH, Some(node)) if node.serves() => plain(StatusCode::OK, "ok\n"),
+        (METRICS, Some(node)) => match node.metrics() {
+            Some(text) => with_type(StatusCode::OK, text.into(), OPEN_METRICS),
+            None => plain(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written\n"),
+        },
+        _ => plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+    }
+}
+
+fn plain(status: StatusCode, sentence: &'static str) -> Response<Full<Bytes>> {
+    with_type(status, Bytes::from_static(sentence.as_bytes()), "text/plain; charset=utf-8")
+}
+
+fn with_type(status: StatusCode, body: Bytes, content_type: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+const METRICS: &str = "/metrics";
+const HEALTH: &str = "/healthz";
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const BACKLOG: i32 = 128;
+const CONNECTIONS_MAX: usize = 64;
+/// For a request's head, from one request to the next, and for an answer to be taken.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Errors of accept are shortages, which take a while.
+const AFTER_ERRORS: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, future::Future};
+
+    use tokio::{
+        io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+        task::LocalSet,
+        time::timeout,
+    };
+
+    use super::*;
+
+    struct Fake {
+        serves: Cell<bool>,
+        name: &'static str,
+    }
+
+    impl Fake {
+        fn new(name: &'static str) -> Rc<Self> {
+            Rc::new(Self { serves: Cell::new(true), name })
+        }
+    }
+
+    impl Tells for Fake {
+        fn metrics(&self) -> Option<String> {
+            Some(format!("{}\n# EOF\n", self.name))
+        }
+
+        fn serves(&self) -> bool {
+            self.serves.get()
+        }
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let in_time = async { timeout(Duration::from_secs(20), test).await.expect("in time") };
+        LocalSet::new().block_on(&runtime, in_time);
+    }
+
+    /// A port that nobody has now.
+    fn bound() -> Bound {
+        let free = StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        Bound::new(free, false).unwrap()
+    }
+
+    /// A client that keeps its connection.
+    struct Client(BufReader<TcpStream>);
+
+    impl Client {
+        async fn new(address: SocketAddr) -> Self {
+            Self(BufReader::new(TcpStream::connect(address).await.unwrap()))
+        }
+
+        /// Status line, content type and body.
+        async fn ask(&mut self, line: &str) -> (String, String, String) {
+            self.0.get_mut().write_all(format!("{line} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await.unwrap();
+            let mut head = Vec::new();
+            while !head.last().is_some_and(String::is_empty) {
+                let mut field = String::new();
+                self.0.read_line(&mut field).await.unwrap();
+                head.push(field.trim_end().to_owned());
+            }
+            let field = |name: &str| {
+                head.iter().find_map(|field| field.strip_prefix(name)).unwrap_or_default().trim().to_owned()
+            };
+            let length: usize = field("content-length:").parse().unwrap();
+            let mut body = vec![0; if line.starts_with("HEAD") { 0 } else { length }];
+            self.0.read_exact(&mut body).await.unwrap();
+            (head[0].clone(), field("content-type:"), String::from_utf8(body).unwrap())
+        }
+
+        async fn is_closed(&mut self) -> bool {
+            matches!(self.0.read_u8().await, Err(e) if e.kind() == io::ErrorKind::UnexpectedEof)
+        }
+    }
+
+    async fn ask(address: SocketAddr, line: &str) -> (String, String, String) {
+        Client::new(address).await.ask(line).await
+    }
+
+    #[test]
+    fn what_is_asked_is_answered() {
+        run(async {
+            let node = Fake::new("one");
+            let admin = bound().answer(&node).unwrap();
+            let mut client = Client::new(admin.address()).await;
+            let text = "text/plain; charset=utf-8";
+            for (line, status, content_type, body) in [
+                ("GET /metrics", "200 OK", OPEN_METRICS, "one\n# EOF\n"),
+                ("GET /metrics?a=b", "200 OK", OPEN_METRICS, "one\n# EOF\n"),
+                ("HEAD /metrics", "200 OK", OPEN_METRICS, ""),
+                ("GET /healthz", "200 OK", text, "ok\n"),
+                ("POST /metrics", "405 Method Not Allowed", text, "GET or HEAD\n"),
+                ("GET /", "404 Not Found", text, "there are /metrics and /healthz\n"),
+                ("POST /metrics/", "404 Not Found", text, "there are /metrics and /healthz\n"),
+            ] {
+                let expected = (format!("HTTP/1.1 {status}"), content_type.to_owned(), body.to_owned());
+                assert_eq!(client.ask(line).await, expected, "{line}");
+            }
+            node.serves.set(false);
+            let draining = ("HTTP/1.1 503 Service Unavailable".to_owned(), text.to_owned(), "draining\n".to_owned());
+            assert_eq!(client.ask("GET /healthz").await, draining);
+            assert_eq!(client.ask("GET /metrics").await.2, "one\n# EOF\n");
+            drop(node);
+            assert_eq!(client.ask("GET /metrics").await, draining);
+        });
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_named() {
+        run(async {
+            let taken = StdListener::bind("127.0.0.1:0").unwrap();
+            let address = taken.local_addr().unwrap();
+            for beside in [false, true] {
+                let error = Bound::new(address, beside).unwrap_err();
+                assert_eq!(error.to_string(), format!("admin.address {address}: Address already in use (os error 98)"));
+                let hint = format!("`ss -ltnp sport = :{}` names the process", address.port());
+                assert_eq!((error.hint(), error.exit_code()), (Some(&*hint), 4));
+            }
+            // Nor is another node let in that would let us in.
+            let admin = bound().answer(&Fake::new("another node")).unwrap();
+            assert!(Bound::new(admin.address(), false).is_err());
+        });
+    }
+
+    #[test]
+    fn one_generation_follows_another_on_the_same_address() {
+        run(async {
+            let (old, new) = (Fake::new("old"), Fake::new("new"));
+            let admin = bound().answer(&old).unwrap();
+            let address = admin.address();
+            let next = Bound::new(address, true).unwrap();
+            // Nobody is sent to who only gets ready.
+            for _ in 0..32 {
+                assert_eq!(ask(address, "GET /metrics").await.2, "old\n# EOF\n");
+            }
+            let mut kept = Client::new(address).await;
+            assert_eq!(kept.ask("GET /metrics").await.2, "old\n# EOF\n");
+            let _next = next.answer(&new).unwrap();
+            drop(admin);
+            assert!(kept.is_closed().await);
+            for _ in 0..32 {
+                assert_eq!(ask(address, "GET /metrics").await.2, "new\n# EOF\n");
+            }
+        });
+    }
+
+    /// The kernel has taken it in, nobody else has: it is answered all the same.
+    #[test]
+    fn who_is_connected_when_it_closes_is_answered() {
+        run(async {
+            let node = Fake::new("one");
+            let admin = bound().answer(&node).unwrap();
+            let early = std::net::TcpStream::connect(admin.address()).unwrap();
+            drop(admin);
+            early.set_nonblocking(true).unwrap();
+            let mut early = Client(BufReader::new(TcpStream::from_std(early).unwrap()));
+            assert_eq!(early.ask("GET /metrics").await.2, "one\n# EOF\n");
+            assert!(early.is_closed().await);
+        });
+    }
+}

@@ -1,0 +1,200 @@
+//! What stands on the page, and whether the document knows it.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::*;
+use crate::telemetry::{Meters, Record};
+
+fn reasons(pairs: &[(&str, u64)]) -> BTreeMap<String, u64> {
+    pairs.iter().map(|(name, packets)| ((*name).to_owned(), *packets)).collect()
+}
+
+fn server(name: &str, health: &str) -> api::UpstreamServer {
+    api::UpstreamServer {
+        upstream: "api".to_owned(),
+        server: name.to_owned(),
+        health: health.to_owned(),
+        seconds: 1,
+        why: None,
+        addresses: Vec::new(),
+        unresolved: None,
+        in_flight: 2,
+        queued: 3,
+        connections: 4,
+        requests_total: 50,
+        failures_total: 6,
+        weight: 1,
+    }
+}
+
+fn sample() -> Snapshot {
+    let meters = Meters::default();
+    let meter = meters.join();
+    let request = Record {
+        duration: Duration::from_millis(30),
+        first_byte: Some(Duration::from_millis(1)),
+        status: Some(200),
+        received: 5,
+        sent: 1_000,
+        ..Record::new(SystemTime::UNIX_EPOCH, Protocol::Http3, ([127, 0, 0, 1], 1).into())
+    };
+    meter.route(&Arc::from("a \"b\"\\\n")).count(&request);
+    let stream = Record { protocol: Protocol::Raw, outcome: Outcome::Cancelled, ..request };
+    meter.route(&Arc::from("echo")).count(&stream);
+    meter.handshake(Handshake::TimedOut);
+    let _open = meter.connection(Protocol::Http2);
+    let worker = api::Worker {
+        slot: 3,
+        cpu: 0,
+        state: "active".to_owned(),
+        seconds_left: None,
+        receive_buffer: 0,
+        totals: Totals::default(),
+    };
+    Snapshot {
+        build: "release".to_owned(),
+        generation: 7,
+        started: Duration::from_millis(1_700_000_000_900),
+        workers: vec![worker],
+        totals: Totals { connections_now: 12, accepted: 40, socket_drops: 9, ..Totals::default() },
+        stages: vec![api::Stage {
+            name: "xdp".to_owned(),
+            received: 10,
+            passed: reasons(&[("not_ip", 1)]),
+            dropped: reasons(&[("truncated", 2)]),
+            delivered: reasons(&[("flow", 7)]),
+            closes: true,
+        }],
+        slots: vec![api::SlotCounters {
+            slot: 3,
+            xdp_local: 1,
+            xdp_redirected: 2,
+            xdp_unredirected: 3,
+            selected: 4,
+            unselected: 5,
+        }],
+        flow_table: Some(api::FlowTable { entries: 10, capacity: 100, full: 1, swept: 2 }),
+        sums: meters.sums(),
+        upstreams: vec![server("http://127.0.0.1:1", "up"), server("http://127.0.0.1:1", "up")],
+        certificates: vec![api::Certificate {
+            listener: ([127, 0, 0, 1], 443).into(),
+            file: Some("/etc/site.pem".into()),
+            names: Vec::new(),
+            not_after: Some(1_927_843_200),
+        }],
+        access_log_dropped: Some(4),
+    }
+}
+
+#[test]
+fn each_number_stands_where_it_is_looked_for() {
+    let text = sample().text().unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    let lines = [
+        &*format!(r#"build_info{{version="{version}",build="release"}} 1"#),
+        "generation 7",
+        "start_time_seconds 1700000000",
+        r#"workers{state="active"} 1"#,
+        r#"workers{state="draining"} 0"#,
+        r#"connections{protocol="HTTP/2"} 1"#,
+        r#"connections{protocol="HTTP/3"} 0"#,
+        r#"connections_opened_total{protocol="HTTP/2"} 1"#,
+        "quic_connections 12",
+        r#"handshakes_total{transport="quic",outcome="complete"} 40"#,
+        r#"handshakes_total{transport="tcp",outcome="timed_out"} 1"#,
+        r#"connections_refused_total{reason="max_handshakes"} 0"#,
+        "socket_drops_total 9",
+        r#"kernel_packets_received_total{stage="xdp"} 10"#,
+        r#"kernel_packets_total{stage="xdp",fate="passed",reason="not_ip"} 1"#,
+        r#"kernel_packets_total{stage="xdp",fate="dropped",reason="truncated"} 2"#,
+        r#"kernel_packets_total{stage="xdp",fate="delivered",reason="flow"} 7"#,
+        r#"slot_packets_total{slot="3",hop="unselected"} 5"#,
+        "flow_table_entries 10",
+        "flow_table_swept_total 2",
+        r#"requests_total{route="a \"b\"\\\n",protocol="HTTP/3",status="200"} 1"#,
+        r#"request_outcomes_total{route="a \"b\"\\\n",outcome="complete"} 1"#,
+        r#"streams_total{route="echo",outcome="client_cancelled"} 1"#,
+        r#"sent_bytes_total{route="echo"} 1000"#,
+        r#"request_duration_seconds_sum{route="a \"b\"\\\n"} 0.03"#,
+        r#"request_duration_seconds_count{route="a \"b\"\\\n"} 1"#,
+        r#"request_duration_seconds_bucket{le="0.02",route="a \"b\"\\\n"} 0"#,
+        r#"request_duration_seconds_bucket{le="0.05",route="a \"b\"\\\n"} 1"#,
+        r#"request_duration_seconds_bucket{le="+Inf",route="a \"b\"\\\n"} 1"#,
+        r#"request_first_byte_seconds_bucket{le="0.001",route="a \"b\"\\\n"} 1"#,
+        r#"upstream_server_health{upstream="api",server="http://127.0.0.1:1",health="up"} 1"#,
+        r#"upstream_server_health{upstream="api",server="http://127.0.0.1:1",health="down"} 0"#,
+        r#"upstream_server_failures_total{upstream="api",server="http://127.0.0.1:1"} 6"#,
+        r#"upstream_requests_queued{upstream="api"} 3"#,
+        r#"certificate_expiry_timestamp_seconds{listener="127.0.0.1:443",certificate="/etc/site.pem"} 1927843200"#,
+        "access_log_dropped_lines_total 4",
+    ];
+    for line in lines {
+        assert!(text.contains(&format!("\nquic_router_{line}\n")), "{line:?} is not in:\n{text}");
+    }
+    assert!(text.ends_with("\n# EOF\n"));
+}
+
+/// Prometheus refuses a page on which a series stands twice.
+#[test]
+fn each_series_stands_once() {
+    let text = sample().text().unwrap();
+    let mut seen = BTreeSet::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        assert!(seen.insert(series), "{series} stands twice");
+        value.parse::<f64>().unwrap();
+    }
+    assert!(seen.len() > 100, "{}", seen.len());
+}
+
+/// A node without a kernel stage, a route or a server has no rows, but a page all the same.
+#[test]
+fn nothing_is_no_error() {
+    let text = Snapshot::default().text().unwrap();
+    assert!(!text.contains("\nquic_router_flow_table_entries "), "there is no such table");
+    assert!(text.contains("\nquic_router_generation 0\n"));
+}
+
+#[test]
+fn the_document_names_each_metric_its_kind_and_its_labels() {
+    let page = sample().text().unwrap();
+    let mut told = BTreeSet::new();
+    for line in page.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let (name, kind) = line.split_once(' ').unwrap();
+        let suffix = match kind {
+            "counter" => "_total",
+            "info" => "_info",
+            _ => "",
+        };
+        let sample = if kind == "histogram" { format!("{name}_count") } else { format!("{name}{suffix}") };
+        let row = page
+            .lines()
+            .find(|line| line.starts_with(&format!("{sample} ")) || line.starts_with(&format!("{sample}{{")));
+        let row = row.unwrap_or_else(|| panic!("{name} has no row in the sample"));
+        let labels = row.split_once('{').map_or("", |(_, rest)| rest.split_once('}').unwrap().0);
+        let labels: Vec<_> = labels.split("\",").filter_map(|label| Some(label.split_once('=')?.0)).collect();
+        told.insert((format!("{name}{suffix}"), kind.to_owned(), labels.join(", ")));
+    }
+    let document = include_str!("../../../../docs/metrics.md");
+    let rows = document.lines().filter_map(|line| line.strip_prefix("| `quic_router_"));
+    let documented: BTreeSet<_> = rows
+        .map(|row| {
+            let cells: Vec<_> = row.split('|').map(|cell| cell.trim().replace('`', "")).collect();
+            (format!("quic_router_{}", cells[0]), cells[1].clone(), cells[2].clone())
+        })
+        .collect();
+    let missing: Vec<_> = told.difference(&documented).collect();
+    let beyond: Vec<_> = documented.difference(&told).collect();
+    assert!(missing.is_empty() && beyond.is_empty(), "not documented: {missing:?}; no longer there: {beyond:?}");
+}
+
+#[test]
+fn drops_of_a_socket_outlive_it() {
+    let mut drops = SocketDrops::default();
+    assert_eq!(drops.sum([(1, 10), (2, 5)].into()), 15);
+    assert_eq!(drops.sum([(1, 12), (2, 5)].into()), 17);
+    // One is closed; another gets a number that was used before.
+    assert_eq!(drops.sum([(2, 6)].into()), 18);
+    assert_eq!(drops.sum([(1, 1), (2, 0)].into()), 19);
+    assert_eq!(drops.sum([].into()), 19);
+}

@@ -1,0 +1,119 @@
+//! What a configuration is served with: TLS, transport, ports and origins, made ready before anything
+//! of it comes into force.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+
+use http::HeaderValue;
+
+use super::{error::StartError, quic, secrets::Secrets};
+use crate::{
+    config::{Config, EarlyData, Listener, Qlog},
+    edge::{
+        Origins, Speaks,
+        tickets::Tickets,
+        tls::{self, Presented, Resumption},
+    },
+    worker::{self, Terms, qlog::Tracing},
+};
+
+/// Ready to be handed to workers.
+#[derive(Clone)]
+pub(super) struct Provision {
+    /// How connections are begun, for each listener in the order of the configuration.
+    pub(super) terms: Vec<Terms>,
+    /// What each listener presents.
+    pub(super) certificates: Vec<Vec<Presented>>,
+    /// What requests are answered from.
+    pub(super) origins: Origins,
+    resumption: Resumption,
+}
+
+impl Provision {
+    /// For `config`; what is known of servers that were there `before` is kept.
+    ///
+    /// # Errors
+    /// What cannot be had, by its name in the configuration.
+    pub(super) fn new(config: &Config, secrets: &Secrets, before: Option<&Self>) -> Result<Self, StartError> {
+        let resumption = match before {
+            Some(before) => before.resumption.clone(),
+            None => Resumption::new(Arc::new(Tickets::new(&secrets.ticket_secret()))),
+        };
+        let (terms, certificates): (Vec<_>, _) = terms(config, secrets, &resumption)?.into_iter().unzip();
+        let open = before.map(Self::ports).unwrap_or_default();
+        for address in ports(&terms).filter(|address| !open.contains(address)) {
+            worker::tcp::listen(address).map(drop).map_err(|e| {
+                let refused = StartError::refused(format!("listener: {e}"));
+                refused.with_hint(format!("`ss -tlnp sport = :{}` names the process", address.port()))
+            })?;
+        }
+        let origins = Origins::new(config, before.map(|before| &before.origins)).map_err(StartError::refused)?;
+        Ok(Self { terms, certificates, resumption, origins })
+    }
+
+    /// The same with other certificates: those that are in the files now.
+    pub(super) fn with_certificates_of_now(&self, config: &Config, secrets: &Secrets) -> Result<Self, StartError> {
+        let (terms, certificates) = terms(config, secrets, &self.resumption)?.into_iter().unzip();
+        Ok(Self { terms, certificates, ..self.clone() })
+    }
+
+    /// The same for some of the listeners, by their places.
+    pub(super) fn of_listeners(&self, places: &[usize]) -> Self {
+        let terms = places.iter().filter_map(|&place| self.terms.get(place).cloned());
+        let certificates = places.iter().filter_map(|&place| self.certificates.get(place).cloned());
+        Self { terms: terms.collect(), certificates: certificates.collect(), ..self.clone() }
+    }
+
+    /// The same with all TCP ports closed: what a generation has that is not in charge yet.
+    pub(super) fn without_ports(&self) -> Self {
+        let terms = self.terms.iter().map(|terms| Terms { tcp: BTreeMap::new(), ..terms.clone() });
+        Self { terms: terms.collect(), ..self.clone() }
+    }
+
+    fn ports(&self) -> Vec<SocketAddr> {
+        ports(&self.terms).collect()
+    }
+}
+
+fn ports(terms: &[Terms]) -> impl Iterator<Item = SocketAddr> {
+    terms.iter().flat_map(|terms| terms.tcp.keys().copied())
+}
+
+fn terms(
+    config: &Config,
+    secrets: &Secrets,
+    resumption: &Resumption,
+) -> Result<Vec<(Terms, Vec<Presented>)>, StartError> {
+    let transport = Arc::new(quic::transport(config)?);
+    let tracing = config.qlog.as_ref().map(|qlog| tracing(qlog, config)).transpose()?;
+    let terms = |listener: &Listener| {
+        let wrong = |e| StartError::refused(format!("listener {}: {e}", listener.address));
+        let tls = tls::tls(listener, &config.routes, resumption).map_err(wrong)?;
+        let quic = quic::server(listener, tls.quic, &transport, (config, secrets))?;
+        let early_data = listener.early_data == EarlyData::Safe;
+        let tracing = tracing.clone();
+        Ok((Terms { quic, early_data, tracing, tcp: tcp(listener, tls.tcp) }, tls.certificates))
+    };
+    config.listeners.iter().map(terms).collect()
+}
+
+fn tracing(qlog: &Qlog, config: &Config) -> Result<Arc<Tracing>, StartError> {
+    // It can be had: the others' has been made of the same.
+    let config = config.clone();
+    let transport = move || quic::transport(&config).unwrap_or_default();
+    let tracing = Tracing::new(qlog.dir.clone(), qlog.sample, transport).map_err(StartError::refused)?;
+    Ok(Arc::new(tracing))
+}
+
+/// What is spoken on the TCP ports of a listener.
+fn tcp(listener: &Listener, tls: Option<Arc<rustls::ServerConfig>>) -> BTreeMap<SocketAddr, Speaks> {
+    let port = listener.address.port();
+    let https = tls.map(|tls| (listener.address, Speaks::Https { tls, alt_svc: alt_svc(listener) }));
+    let redirect = listener.redirect_from.map(|address| (address, Speaks::Redirect { port }));
+    https.into_iter().chain(redirect).collect()
+}
+
+/// Where HTTP/3 is, for those who came by TCP (RFC 7838 section 3).
+fn alt_svc(listener: &Listener) -> Option<HeaderValue> {
+    let max_age = listener.alt_svc_max_age?.as_secs();
+    HeaderValue::try_from(format!("h3=\":{}\"; ma={max_age}", listener.address.port())).ok()
+}

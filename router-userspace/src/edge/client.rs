@@ -1,0 +1,35 @@
+//! Who is on the other end of a connection.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use http::HeaderValue;
+
+/// What is known of the client of a connection; the same for all its requests but for the address,
+/// which may change.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    /// Where it is now.
+    pub(super) address: SocketAddr,
+    /// Where it has found us, if that is known.
+    pub(super) local: Option<SocketAddr>,
+    /// The name it asked for in its TLS handshake (SNI).
+    pub(super) server_name: Option<Arc<str>>,
+    /// The certificate it has shown.
+    pub(super) certificate: Option<Arc<Certificate>>,
+}
+
+/// A client's certificate, as servers are told of it.
+#[derive(Debug)]
+pub(super) struct Certificate {
+    /// Its subject (RFC 4514).
+    pub(super) subject: HeaderValue,
+    /// SHA-256 of it, in hex.
+    pub(super) fingerprint: HeaderValue,
+}
+
+impl Client {
+    /// One of whom nothing is known but the address.
+    pub(super) fn new(address: SocketAddr) -> Self {
+        Self { address, local: None, server_name: None, certificate: None }
+    }
+}

@@ -1,0 +1,196 @@
+//! A response on its way to a client, whatever that speaks: a head, and a body that is read only
+//! as fast as the client takes it.
+
+use std::{
+    any::Any,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use h3::error::Code;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body::{Body, Frame, SizeHint};
+
+use super::{body::BodyError, entry::Entry, files::FileBody, upstream};
+use crate::telemetry::Outcome;
+
+/// The body of a response. It writes the request's entry in the log when it ends, or is dropped.
+pub(super) struct ResponseBody {
+    content: Content,
+    entry: Option<Entry>,
+    /// Kept for as long as the body is there.
+    _held: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+enum Content {
+    Nothing,
+    Memory(Bytes),
+    Server(upstream::ResponseBody),
+    File(FileBody),
+}
+
+/// Why a response ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ResponseError {
+    /// The response had begun, so that there is no other way to tell.
+    #[error("the upstream broke off: {0}")]
+    Server(#[from] <upstream::ResponseBody as Body>::Error),
+    #[error("a file cannot be read on: {0}")]
+    File(#[from] io::Error),
+}
+
+/// There is no response: the request itself broke off, and whoever sent it has to be told.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub(super) struct Unanswered {
+    /// How an HTTP/3 client is told.
+    pub(super) code: Code,
+    why: String,
+}
+
+impl From<BodyError> for Unanswered {
+    fn from(error: BodyError) -> Self {
+        Self::because_of(&error)
+    }
+}
+
+impl Unanswered {
+    /// The request's own end has ended it.
+    pub(super) fn because_of(error: &BodyError) -> Self {
+        Self { code: error.code(), why: error.to_string() }
+    }
+}
+
+impl ResponseError {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Server(upstream::ResponseError::Silent(_)) => Outcome::TimedOut,
+            Self::Server(upstream::ResponseError::Broken(_)) | Self::File(_) => Outcome::UpstreamBroke,
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    /// Whoever writes it out need not ask for more than there is.
+    fn drop(&mut self) {
+        if self.is_end_stream()
+            && let Some(entry) = &mut self.entry
+        {
+            entry.complete();
+        }
+    }
+}
+
+impl ResponseBody {
+    pub(super) fn nothing() -> Self {
+        Content::Nothing.into()
+    }
+
+    /// What is left of it for HEAD.
+    pub(super) fn without_content(mut self) -> Self {
+        self.content = Content::Nothing;
+        self
+    }
+
+    /// Has `entry` follow it to its end.
+    pub(super) fn followed_by(mut self, entry: Entry) -> Self {
+        self.entry = Some(entry);
+        self
+    }
+
+    /// Keeps `what` until it ends.
+    pub(super) fn holding(mut self, what: Arc<dyn Any + Send + Sync>) -> Self {
+        self._held = Some(what);
+        self
+    }
+}
+
+impl From<Content> for ResponseBody {
+    fn from(content: Content) -> Self {
+        Self { content, entry: None, _held: None }
+    }
+}
+
+impl From<Bytes> for ResponseBody {
+    fn from(bytes: Bytes) -> Self {
+        Content::Memory(bytes).into()
+    }
+}
+
+impl From<upstream::ResponseBody> for ResponseBody {
+    fn from(body: upstream::ResponseBody) -> Self {
+        Content::Server(body).into()
+    }
+}
+
+impl From<FileBody> for ResponseBody {
+    fn from(body: FileBody) -> Self {
+        Content::File(body).into()
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = ResponseError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseError>>> {
+        let this = self.get_mut();
+        let next = match &mut this.content {
+            Content::Nothing => None,
+            Content::Memory(bytes) => {
+                let bytes = std::mem::take(bytes);
+                this.content = Content::Nothing;
+                (!bytes.is_empty()).then(|| Ok(Frame::data(bytes)))
+            }
+            Content::Server(body) => {
+                ready!(Pin::new(body).poll_frame(cx)).map(|next| next.map_err(ResponseError::Server))
+            }
+            Content::File(body) => ready!(Pin::new(body).poll_frame(cx)).map(|next| next.map_err(ResponseError::File)),
+        };
+        if let Some(entry) = &mut this.entry {
+            match &next {
+                Some(Ok(frame)) => entry.sent(frame.data_ref().map_or(0, Bytes::len)),
+                Some(Err(error)) => entry.ends(error.outcome()),
+                None => entry.complete(),
+            }
+        }
+        Poll::Ready(next)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Nothing => true,
+            Content::Memory(bytes) => bytes.is_empty(),
+            Content::Server(body) => body.is_end_stream(),
+            Content::File(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Nothing => SizeHint::with_exact(0),
+            Content::Memory(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Server(body) => body.size_hint(),
+            Content::File(body) => body.size_hint(),
+        }
+    }
+}
+
+/// `status` with a sentence for the person in front of the client.
+pub(super) fn sentence(status: StatusCode, sentence: &str) -> Response<ResponseBody> {
+    text(status, format!("{} {sentence}\n", status.as_u16()))
+}
+
+/// A text in memory.
+pub(super) fn text(status: StatusCode, text: String) -> Response<ResponseBody> {
+    let length = HeaderValue::from(text.len());
+    let mut response = Response::new(ResponseBody::from(Bytes::from(text)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::CONTENT_LENGTH, length);
+    response
+}

@@ -1,0 +1,269 @@
+//! The TCP companion: HTTP/1.1 and HTTP/2 over TLS by the same routes, without which a browser
+//! never learns that HTTP/3 is here, and plain HTTP that sends clients there.
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use socket2::SockRef;
+use tokio::{
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tracing::debug;
+
+use super::{
+    Draining, Edge, Site,
+    answer::{self, Asked},
+    body::RequestBody,
+    client::Client,
+    request,
+    response::{self, ResponseBody, Unanswered},
+    x509,
+};
+use crate::telemetry::{Handshake, Protocol};
+
+/// What is spoken on a TCP port.
+#[derive(Clone)]
+pub enum Speaks {
+    /// HTTP over TLS.
+    Https {
+        /// ALPN `h2` and `http/1.1`.
+        tls: Arc<rustls::ServerConfig>,
+        /// Where HTTP/3 is (RFC 7838), if clients are told.
+        alt_svc: Option<HeaderValue>,
+    },
+    /// HTTP in clear, all of it redirected to `https` on this port.
+    Redirect {
+        /// The port of the listener.
+        port: u16,
+    },
+}
+
+/// ALPN of HTTP/2 (RFC 9113 section 3.1).
+const HTTP2: &[u8] = b"h2";
+
+impl Edge {
+    /// Serves a TCP connection until it ends, TLS handshake and all. When `draining` begins, its
+    /// client is asked to go elsewhere: by GOAWAY, or `Connection: close`.
+    pub async fn serve_tcp(&self, stream: TcpStream, speaks: Speaks, peer: SocketAddr, draining: Draining) {
+        let limits = self.0.now.load().limits;
+        let local = stream.local_addr().ok();
+        // Data that a peer does not take for so long, by its silence or by a closed window.
+        let patience = SockRef::from(&stream).set_tcp_user_timeout(Some(limits.idle_timeout));
+        if let Err(error) = patience.and_then(|()| stream.set_nodelay(true)) {
+            return debug!(%peer, %error, "gone before it began");
+        }
+        match speaks {
+            Speaks::Https { tls, alt_svc } => {
+                let handshake = timeout(limits.request_timeout, TlsAcceptor::from(tls).accept(stream)).await;
+                let meter = &self.0.meter;
+                meter.handshake(match &handshake {
+                    Ok(Ok(_)) => Handshake::Complete,
+                    Ok(Err(_)) => Handshake::Failed,
+                    Err(_elapsed) => Handshake::TimedOut,
+                });
+                let stream = match handshake {
+                    Ok(Ok(stream)) => stream,
+                    Ok(Err(error)) => return debug!(%peer, %error, "no TLS"),
+                    Err(_elapsed) => return debug!(%peer, "the TLS handshake took too long"),
+                };
+                let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
+                let _open = meter.connection(if is_http2 { Protocol::Http2 } else { Protocol::Http11 });
+                let session = stream.get_ref().1;
+                let shown = session.peer_certificates().and_then(|chain| chain.first());
+                let client = Client {
+                    local,
+                    server_name: session.server_name().map(Arc::from),
+                    certificate: shown.and_then(x509::certificate),
+                    ..Client::new(peer)
+                };
+                let served = Served { site: self.0.clone(), client, alt_svc, requests: Arc::default() };
+                served.serve(stream, draining).await;
+            }
+            Speaks::Redirect { port } => redirect(stream, port, limits.request_timeout, draining).await,
+        }
+        debug!(%peer, "ended");
+    }
+}
+
+/// A connection whose requests are served.
+#[derive(Clone)]
+struct Served {
+    site: Arc<Site>,
+    client: Client,
+    alt_svc: Option<HeaderValue>,
+    requests: Arc<Requests>,
+}
+
+/// What has been asked on a connection.
+#[derive(Default)]
+struct Requests {
+    begun: AtomicU64,
+}
+
+impl Served {
+    async fn serve(self, stream: TlsStream<TcpStream>, draining: Draining) {
+        let serving = self.site.now.load_full();
+        let limits = serving.limits;
+        let requests = self.requests.clone();
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
+        let service = service_fn(move |request| self.clone().answer(request));
+        if is_http2 {
+            let mut http2 = http2::Builder::new(TokioExecutor::new());
+            http2
+                .timer(TokioTimer::new())
+                .max_header_list_size(limits.max_header_bytes)
+                .max_concurrent_streams(serving.max_streams)
+                .keep_alive_interval(limits.idle_timeout)
+                .keep_alive_timeout(limits.idle_timeout);
+            let mut connection = pin!(http2.serve_connection(TokioIo::new(stream), service));
+            let mut leave = pin!(leave(draining, limits.idle_timeout, &requests));
+            tokio::select! {
+                ended = &mut connection => return log(ended),
+                () = &mut leave => connection.as_mut().graceful_shutdown(),
+            }
+            log(connection.await);
+        } else {
+            let mut http1 = http1::Builder::new();
+            http1
+                .timer(TokioTimer::new())
+                .header_read_timeout(limits.request_timeout)
+                .max_headers(limits.max_headers.into())
+                .max_buf_size((limits.max_header_bytes as usize).max(HTTP1_BUFFER_MIN));
+            let mut connection = pin!(http1.serve_connection(TokioIo::new(stream), service));
+            let mut leave = pin!(leave(draining, limits.idle_timeout, &requests));
+            tokio::select! {
+                ended = &mut connection => return log(ended),
+                () = &mut leave => connection.as_mut().graceful_shutdown(),
+            }
+            log(connection.await);
+        }
+    }
+
+    /// One request. An error ends the connection (HTTP/1.1) or the stream (HTTP/2).
+    async fn answer(self, mut request: Request<Incoming>) -> Result<Response<ResponseBody>, Unanswered> {
+        let in_flight = self.requests.clone();
+        in_flight.begun.fetch_add(1, Relaxed);
+        let serving = self.site.now.load_full();
+        let checked = request::check(&mut request, serving.limits.max_headers.into());
+        let ends = checked.is_err();
+        let asked = Asked { client: self.client, interim: None, early: None };
+        let request = request.map(RequestBody::incoming);
+        let version = request.version();
+        let mut response = answer::answer(&self.site, &serving, request, checked, asked).await?;
+        let headers = response.headers_mut();
+        if let Some(alt_svc) = self.alt_svc {
+            headers.insert(header::ALT_SVC, alt_svc);
+        }
+        if ends && version < http::Version::HTTP_2 {
+            // What follows a message that is read in two ways is nobody's request.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(response.map(|body| body.holding(in_flight)))
+    }
+}
+
+/// What hyper needs at least to read heads into.
+const HTTP1_BUFFER_MIN: usize = 8 * 1024;
+
+/// Waits until the connection is to end: it drains, or nothing has been asked for a while.
+async fn leave(mut draining: Draining, idle_timeout: Duration, requests: &Arc<Requests>) {
+    let idle = async {
+        let mut before = u64::MAX;
+        loop {
+            let begun = requests.begun.load(Relaxed);
+            // Two are the connection's own: its service's and the one here.
+            if begun == before && Arc::strong_count(requests) <= 2 {
+                return;
+            }
+            before = begun;
+            sleep(idle_timeout).await;
+        }
+    };
+    tokio::select! {
+        () = draining.begun() => {}
+        () = idle => {}
+    }
+}
+
+fn log(ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        debug!(%error, "TCP connection broke");
+    }
+}
+
+/// Sends whoever asks to `https` (RFC 9110 section 15.4.9).
+async fn redirect(stream: TcpStream, port: u16, patience: Duration, mut draining: Draining) {
+    let service =
+        service_fn(move |request: Request<Incoming>| async move { Ok::<_, Infallible>(to_https(&request, port)) });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(patience)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    tokio::select! {
+        ended = &mut connection => return log(ended),
+        () = draining.begun() => connection.as_mut().graceful_shutdown(),
+    }
+    log(connection.await);
+}
+
+fn to_https<B>(request: &Request<B>, port: u16) -> Response<ResponseBody> {
+    let said = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let authority = request.uri().authority().map(|authority| authority.as_str()).or(said);
+    let host = authority.and_then(|authority| authority.parse::<http::uri::Authority>().ok());
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let location = host.filter(|host| !host.host().is_empty()).and_then(|host| {
+        let to = match port {
+            443 => format!("https://{}{path}", host.host()),
+            port => format!("https://{}:{port}{path}", host.host()),
+        };
+        HeaderValue::try_from(to).ok()
+    });
+    let Some(location) = location else {
+        return response::sentence(StatusCode::BAD_REQUEST, "the request names no host");
+    };
+    let mut response = response::sentence(StatusCode::PERMANENT_REDIRECT, "this is served over https");
+    response.headers_mut().insert(header::LOCATION, location);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_is_sent_to_the_listener() {
+        for (host, uri, port, expected) in [
+            ("a.example", "/x?y=1", 443, Some("https://a.example/x?y=1")),
+            ("a.example:80", "/", 443, Some("https://a.example/")),
+            ("a.example:8080", "/", 8443, Some("https://a.example:8443/")),
+            ("[2001:db8::1]:80", "/", 443, Some("https://[2001:db8::1]/")),
+            ("", "/", 443, None),
+            ("a b", "/", 443, None),
+        ] {
+            let request = Request::builder().uri(uri).header("host", host).body(()).expect("a request");
+            let response = to_https(&request, port);
+            let location = response.headers().get(header::LOCATION).map(|to| to.to_str().expect("text"));
+            assert_eq!(location, expected, "{host}");
+            let status = if expected.is_some() { StatusCode::PERMANENT_REDIRECT } else { StatusCode::BAD_REQUEST };
+            assert_eq!(response.status(), status);
+        }
+    }
+}

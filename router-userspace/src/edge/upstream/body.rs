@@ -1,0 +1,219 @@
+//! Bodies on their way: a request's to the server, the response's back. Pieces go through as they
+//! are.
+
+use std::{
+    error::Error,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::{
+    pool::{Connection, Member},
+    server::Lease,
+};
+use crate::edge::body::RequestBody;
+
+/// The body of a request that can be forwarded.
+pub(in crate::edge) trait Forwarded:
+    Body<Data = Bytes, Error: Error + Send + Sync + 'static> + Send + Unpin + Sized + 'static
+{
+    /// The same once more, if there is nothing in it.
+    fn again(&self) -> Option<Self>;
+
+    /// Tells how much of the request has moved so far, also when the body is elsewhere.
+    fn progress(&self) -> impl Fn() -> u64 + Send + use<Self>;
+}
+
+impl Forwarded for RequestBody {
+    fn again(&self) -> Option<Self> {
+        self.again()
+    }
+
+    fn progress(&self) -> impl Fn() -> u64 + Send + use<> {
+        self.progress()
+    }
+}
+
+/// A request's body in hyper's hands. If it breaks off, why is found where [`Broke`] is, as hyper
+/// does not always tell.
+pub(super) struct Outgoing<B: Body> {
+    pub(super) body: B,
+    broke: Broke<B::Error>,
+}
+
+/// Why a request's body broke off; nothing is kept for a body without anything in it.
+pub(super) struct Broke<E>(Option<Arc<Mutex<Option<E>>>>);
+
+/// Stands for the error that [`Broke`] holds.
+#[derive(Debug, thiserror::Error)]
+#[error("the request broke off")]
+pub(super) struct RequestBroke;
+
+impl<B: Body> Outgoing<B> {
+    pub(super) fn new(body: B) -> (Self, Broke<B::Error>) {
+        let broke = Broke((!body.is_end_stream()).then(Arc::default));
+        (Self { body, broke: Broke(broke.0.clone()) }, broke)
+    }
+}
+
+impl<E> Broke<E> {
+    pub(super) fn take(&self) -> Option<E> {
+        self.0.as_ref().and_then(|why| why.lock().unwrap_or_else(PoisonError::into_inner).take())
+    }
+
+    fn store(&self, error: E) {
+        if let Some(why) = &self.0 {
+            *why.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Outgoing<B> {
+    type Data = Bytes;
+    type Error = RequestBroke;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RequestBroke>>> {
+        let this = self.get_mut();
+        let next = Pin::new(&mut this.body).poll_frame(cx);
+        next.map_err(|error| {
+            this.broke.store(error);
+            RequestBroke
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Why a response's body ended early.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::edge) enum ResponseError {
+    /// The server, or the way to it.
+    #[error("the response broke off: {}", super::failure::with_source(.0))]
+    Broken(#[from] hyper::Error),
+    /// `timeouts.idle`
+    #[error("nothing of the response came in {0:?}")]
+    Silent(Duration),
+}
+
+/// A response's body, with the place and the connection that it takes. At its end an HTTP/1.1
+/// connection is free for another request; dropped before, the connection is closed, or the
+/// HTTP/2 stream is reset.
+pub(in crate::edge) struct ResponseBody<B: Forwarded = RequestBody> {
+    incoming: Incoming,
+    idle: Duration,
+    /// Made when there first is something to wait for.
+    silence: Option<Pin<Box<Sleep>>>,
+    /// The silence has lasted since the last poll.
+    silent: bool,
+    held: Option<Held<B>>,
+}
+
+/// What a response holds while it comes.
+pub(super) struct Held<B: Forwarded> {
+    pub(super) member: Arc<Member<B>>,
+    pub(super) connection: Connection<B>,
+    pub(super) lease: Lease,
+    pub(super) broke: Broke<B::Error>,
+    /// The status says nothing against the server.
+    pub(super) good: bool,
+}
+
+impl<B: Forwarded> ResponseBody<B> {
+    pub(super) fn new(incoming: Incoming, idle: Duration, held: Held<B>) -> Self {
+        let mut body = Self { incoming, idle, silence: None, silent: false, held: Some(held) };
+        if body.incoming.is_end_stream() {
+            body.end();
+        }
+        body
+    }
+
+    /// It is all there.
+    fn end(&mut self) {
+        let Some(Held { member, connection, lease, good, .. }) = self.held.take() else { return };
+        if good {
+            member.set.answered(member.index);
+        }
+        drop(lease);
+        member.keep(connection);
+    }
+
+    /// It broke off, by the server's fault unless the request did.
+    fn fail(&mut self, error: ResponseError) -> ResponseError {
+        if let Some(Held { member, broke, connection, .. }) = self.held.take()
+            && broke.take().is_none()
+        {
+            if matches!(error, ResponseError::Silent(_)) {
+                connection.retire();
+            }
+            member.set.failed(member.index, &error);
+        }
+        error
+    }
+
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let idle = self.idle;
+        let silence = self.silence.get_or_insert_with(|| Box::pin(sleep(idle)));
+        if !std::mem::replace(&mut self.silent, true) {
+            silence.as_mut().reset(Instant::now() + idle);
+        }
+        silence.as_mut().poll(cx)
+    }
+}
+
+impl<B: Forwarded> Body for ResponseBody<B> {
+    type Data = Bytes;
+    type Error = ResponseError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseError>>> {
+        let this = self.get_mut();
+        let next = match Pin::new(&mut this.incoming).poll_frame(cx) {
+            Poll::Ready(next) => next,
+            Poll::Pending if this.held.is_none() => return Poll::Pending,
+            Poll::Pending => {
+                std::task::ready!(this.poll_silence(cx));
+                return Poll::Ready(Some(Err(this.fail(ResponseError::Silent(this.idle)))));
+            }
+        };
+        this.silent = false;
+        Poll::Ready(match next {
+            Some(Ok(frame)) => Some(Ok(frame)),
+            Some(Err(error)) => Some(Err(this.fail(error.into()))),
+            None => {
+                this.end();
+                None
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl<B: Forwarded> Drop for ResponseBody<B> {
+    fn drop(&mut self) {
+        if self.incoming.is_end_stream() {
+            self.end();
+        } else if let Some(Held { member, good: true, .. }) = &self.held {
+            // The client has enough of it, which says nothing against the server.
+            member.set.answered(member.index);
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Why there is no response, and what the client is told of it.
+
+use std::{error::Error as _, time::Duration};
+
+use http::StatusCode;
+
+use super::connect::{ConnectError, NoPlace};
+use crate::edge::body::BodyError;
+
+/// Why there is no response.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::edge) enum Failure<E = BodyError> {
+    /// No server took it.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The server, or the way to it.
+    #[error("the exchange broke off: {}", with_source(.0))]
+    Broken(hyper::Error),
+    /// `timeouts.response`
+    #[error("no response came in {0:?}")]
+    TimedOut(Duration),
+    /// 101 without a question.
+    #[error("the server switched protocols, unasked")]
+    Switched,
+    /// The client's own part broke off.
+    #[error("the request's body broke off")]
+    Request(E),
+}
+
+impl<E> Failure<E> {
+    /// What the client is told; nothing if its own request broke off.
+    pub(in crate::edge) fn answer(&self) -> Option<(StatusCode, &'static str)> {
+        Some(match self {
+            Self::Request(_) => return None,
+            Self::TimedOut(_) | Self::Connect(ConnectError::TimedOut { .. }) => {
+                (StatusCode::GATEWAY_TIMEOUT, "the server behind this one did not answer in time")
+            }
+            Self::Connect(ConnectError::NoPlace(NoPlace::AllDown)) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "the servers behind this one are down")
+            }
+            Self::Connect(ConnectError::NoPlace(NoPlace::QueueFull | NoPlace::QueueTimedOut(_))) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "the servers behind this one are busy")
+            }
+            Self::Connect(ConnectError::Failed { .. } | ConnectError::Unresolved { .. } | ConnectError::Tls { .. }) => {
+                (StatusCode::BAD_GATEWAY, "the server behind this one cannot be reached")
+            }
+            Self::Broken(_) | Self::Switched => {
+                (StatusCode::BAD_GATEWAY, "the server behind this one gave no proper answer")
+            }
+        })
+    }
+
+    /// The client's part in an exchange that broke off.
+    pub(in crate::edge) fn request_broke(&self) -> Option<&E> {
+        match self {
+            Self::Request(error) => Some(error),
+            Self::Connect(_) | Self::Broken(_) | Self::TimedOut(_) | Self::Switched => None,
+        }
+    }
+
+    /// The connection may have been closed before the server saw the request.
+    pub(super) fn may_be_stale(&self) -> bool {
+        matches!(self, Self::Broken(error) if !error.is_parse())
+    }
+}
+
+pub(super) fn with_source(error: &hyper::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}

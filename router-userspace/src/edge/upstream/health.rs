@@ -1,0 +1,154 @@
+//! Asks servers now and then whether they are well.
+//!
+//! A server counts as up until the first answer, and that one decides at once; from then on it
+//! takes as many good or bad ones in a row as configured.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, Uri, header};
+use http_body_util::Empty;
+use hyper::{
+    body::Incoming,
+    client::conn::{http1, http2},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::{
+    connect::{ConnectError, Io, connect},
+    server::{Server, Set},
+};
+use crate::config::{Health, HealthProbe, ServerAddress};
+
+/// The first question comes within this time, so that not all servers are asked at once.
+const FIRST_WITHIN: Duration = Duration::from_millis(250);
+
+/// Answers in a row, and what they make of a server.
+#[derive(Debug)]
+struct Opinion {
+    /// None before the first answer.
+    up: Option<bool>,
+    /// Answers against `up`, in a row.
+    against: u32,
+}
+
+impl Opinion {
+    /// Takes an answer in; whether the server is up.
+    fn hear(&mut self, good: bool, health: &Health) -> bool {
+        let needed = if good { health.rise } else { health.fall };
+        match self.up {
+            Some(up) if up == good => self.against = 0,
+            Some(_) => self.against += 1,
+            None => self.up = Some(good),
+        }
+        if self.against >= needed.max(1) {
+            *self = Self { up: Some(good), against: 0 };
+        }
+        self.up == Some(true)
+    }
+}
+
+/// Asks a server again and again, for as long as it is polled.
+pub(super) async fn watch(set: Arc<Set>, index: usize, health: &Health) {
+    let server = &set.servers[index];
+    // What an earlier watch found still stands: to change it takes as many answers as always.
+    let mut opinion = Opinion { up: server.state.opinion(), against: 0 };
+    sleep(FIRST_WITHIN.min(health.interval).mul_f64(rand::random())).await;
+    loop {
+        let asked = Instant::now();
+        let answer = ask(&set, index, health).await;
+        let why = match &answer {
+            Ok(()) => "health checks are answered",
+            Err(why) => why,
+        };
+        if answer.is_err() {
+            server.state.why.store(Some(Arc::new(why.to_owned())));
+        }
+        server.state.turn(opinion.hear(answer.is_ok(), health), why);
+        // Up to a tenth more or less: servers asked in step would get out of it.
+        sleep_until(asked + health.interval.mul_f64(0.9 + 0.2 * rand::random::<f64>())).await;
+    }
+}
+
+/// Whether a server is well, or why not.
+async fn ask(set: &Set, index: usize, health: &Health) -> Result<(), String> {
+    let server = &set.servers[index];
+    let asked = async {
+        let io = connect(server, health.timeout).await.map_err(|error: ConnectError| error.to_string())?;
+        let HealthProbe::Http { path, host, status } = &health.probe else { return Ok(()) };
+        let is_h2c = matches!(set.settings.all[index].address, ServerAddress::H2c(_));
+        let is_http2 = is_h2c || io.agreed_on_http2();
+        let host = host.as_ref().unwrap_or(&server.host);
+        let request = Request::get(path.as_str()).header(header::HOST, host).header(header::USER_AGENT, "quic-router");
+        let request = request.body(Empty::new()).map_err(|error| error.to_string())?;
+        let response = match is_http2 {
+            true => get_http2(io, request, server, is_h2c).await,
+            false => get_http1(io, request).await,
+        };
+        let answered: StatusCode = response.map_err(|error| super::failure::with_source(&error))?.status();
+        match status.contains(&answered.as_u16()) {
+            true => Ok(()),
+            false => Err(format!("GET {path} is answered with {answered}")),
+        }
+    };
+    match timeout(health.timeout, asked).await {
+        Ok(answer) => answer.map_err(|why| format!("health check: {why}")),
+        Err(_elapsed) => Err(format!("health check: no answer in {:?}", health.timeout)),
+    }
+}
+
+async fn get_http1(io: Io, request: Request<Empty<Bytes>>) -> hyper::Result<Response<Incoming>> {
+    let (mut sender, driver) = http1::handshake(TokioIo::new(io)).await?;
+    let mut answer = std::pin::pin!(sender.send_request(request));
+    tokio::select! {
+        biased;
+        answer = &mut answer => answer,
+        // It ends first if the server closes the connection with its answer.
+        _ = driver => answer.await,
+    }
+}
+
+async fn get_http2(
+    io: Io,
+    mut request: Request<Empty<Bytes>>,
+    server: &Server,
+    in_clear: bool,
+) -> hyper::Result<Response<Incoming>> {
+    let (mut sender, driver) = http2::handshake(TokioExecutor::new(), TokioIo::new(io)).await?;
+    let host = request.headers_mut().remove(header::HOST);
+    let authority = host.and_then(|host| http::uri::Authority::try_from(host.as_bytes()).ok());
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.scheme = Some(if in_clear { http::uri::Scheme::HTTP } else { http::uri::Scheme::HTTPS });
+    parts.authority = Some(authority.unwrap_or_else(|| server.authority.clone()));
+    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+    let mut answer = std::pin::pin!(sender.send_request(request));
+    tokio::select! {
+        biased;
+        answer = &mut answer => answer,
+        _ = driver => answer.await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_takes_answers_in_a_row_to_change_an_opinion_but_the_first_decides() {
+        let health = Health {
+            probe: HealthProbe::Connect,
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+            rise: 2,
+            fall: 3,
+        };
+        let hear = |answers: &str| -> String {
+            let mut opinion = Opinion { up: None, against: 0 };
+            let heard = |answer| if opinion.hear(answer == '+', &health) { 'U' } else { 'd' };
+            answers.chars().map(heard).collect()
+        };
+        assert_eq!(hear("+--+---+-++"), "UUUUUUddddU");
+        assert_eq!(hear("-+-++---"), "ddddUUUd");
+    }
+}

@@ -1,0 +1,390 @@
+//! One worker's HTTP connections to one server: opened, kept while idle, taken again.
+//!
+//! An HTTP/1.1 connection is for one request at a time, and the one used last is taken first: so
+//! few are kept in use, and the others grow old and go. HTTP/2 connections are shared, each by as
+//! many requests as the server allows; the first with room is taken.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep, timeout, timeout_at},
+};
+use tracing::debug;
+
+use super::{
+    body::{Forwarded, Outgoing},
+    connect::{ConnectError, Io, connect},
+    server::{Server, Set},
+};
+use crate::config::ServerAddress;
+
+/// How long a connection is kept without a request. Below what common servers allow (5 s for
+/// some, 60 s and more for most): a stale one costs a second attempt, see `exchange`.
+const IDLE_MAX: Duration = Duration::from_secs(30);
+
+/// How many HTTP/1.1 connections to a server a worker keeps without a request.
+const KEPT_MAX: usize = 256;
+
+/// How long a connection may take to be ready for another request after its response. It takes
+/// long only if the server answered without reading the request.
+const READY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Octets of an HTTP/1.1 response that hyper reads ahead of the client; also the limit of its head.
+const READ_AHEAD: usize = 128 * 1024;
+
+/// Octets of a response that an HTTP/2 server may send ahead of the client, and of all of a
+/// connection's responses.
+const STREAM_WINDOW: u32 = 512 * 1024;
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+
+/// Octets of an HTTP/2 response's field section.
+const FIELDS_MAX: u32 = 64 * 1024;
+
+/// A server as one worker of one configuration sees it.
+pub(super) struct Member<B: Forwarded> {
+    pub(super) set: Arc<Set>,
+    pub(super) index: usize,
+    pub(super) pool: Arc<Pool<B>>,
+}
+
+/// The connections, which outlive configurations that leave the server as it was.
+pub(super) struct Pool<B: Forwarded> {
+    /// The most recently used last.
+    idle: Mutex<Vec<Idle<B>>>,
+    shared: Mutex<Vec<Shared<B>>>,
+    /// Held by who opens a connection that others may share, so that they wait for that one.
+    opening: tokio::sync::Mutex<()>,
+    /// What the server last chose in TLS.
+    agreed: AtomicU8,
+    /// Connections opened so far.
+    opened: AtomicU64,
+    sweeping: AtomicBool,
+}
+
+const NOTHING_YET: u8 = 0;
+const ON_HTTP1: u8 = 1;
+const ON_HTTP2: u8 = 2;
+
+/// Takes one request.
+pub(super) enum Connection<B: Forwarded> {
+    Http1(http1::SendRequest<Outgoing<B>>),
+    Http2(http2::SendRequest<Outgoing<B>>, InUse),
+}
+
+/// A connection for a request.
+pub(super) struct Taken<B: Forwarded> {
+    pub(super) connection: Connection<B>,
+    /// The later it was opened the higher; zero for an HTTP/1.1 connection, as a later one is a
+    /// new one.
+    pub(super) number: u64,
+    /// It has had requests before.
+    pub(super) reused: bool,
+}
+
+struct Idle<B: Forwarded> {
+    sender: http1::SendRequest<Outgoing<B>>,
+    since: Instant,
+}
+
+struct Shared<B: Forwarded> {
+    sender: http2::SendRequest<Outgoing<B>>,
+    number: u64,
+    usage: Arc<Usage>,
+    driver: Arc<Mutex<Option<Driver<B>>>>,
+}
+
+type Driver<B> = http2::Connection<TokioIo<Io>, Outgoing<B>, TokioExecutor>;
+
+/// Requests on an HTTP/2 connection.
+struct Usage {
+    streams: AtomicUsize,
+    /// When one last ended.
+    since: Mutex<Instant>,
+    /// It gets no more.
+    retired: AtomicBool,
+}
+
+/// A request on an HTTP/2 connection, until this is dropped.
+pub(super) struct InUse(Arc<Usage>);
+
+impl<B: Forwarded> Connection<B> {
+    pub(super) fn is_http2(&self) -> bool {
+        matches!(self, Self::Http2(..))
+    }
+
+    /// Gives the connection no more requests: one on it was not answered in time, and the way to
+    /// the server may be broken without a word. Those that it has may finish.
+    pub(super) fn retire(&self) {
+        match self {
+            // Nobody else has it.
+            Self::Http1(_) => {}
+            Self::Http2(_, InUse(usage)) => usage.retired.store(true, Relaxed),
+        }
+    }
+}
+
+impl<B: Forwarded> Member<B> {
+    pub(super) fn server(&self) -> &Server {
+        &self.set.servers[self.index]
+    }
+
+    pub(super) fn address(&self) -> &ServerAddress {
+        &self.set.settings.all[self.index].address
+    }
+
+    /// A connection that can take a request: one that is there, or else a new one. With
+    /// `after`, none but such as were opened after the one with that number.
+    pub(super) async fn connection(self: &Arc<Self>, after: Option<u64>) -> Result<Taken<B>, ConnectError> {
+        if let Some(taken) = self.pool.take(after) {
+            return Ok(taken);
+        }
+        let limit = self.set.settings.timeouts.connect;
+        let until = Instant::now() + limit;
+        if self.may_be_shared() {
+            let Ok(_turn) = timeout_at(until, self.pool.opening.lock()).await else {
+                return Err(ConnectError::TimedOut { server: self.server().state.name.clone(), limit });
+            };
+            if let Some(taken) = self.pool.take(after) {
+                return Ok(taken);
+            }
+            // Whoever had the turn before us may have learnt better.
+            if self.may_be_shared() {
+                return self.open(until.saturating_duration_since(Instant::now())).await;
+            }
+        }
+        self.open(until.saturating_duration_since(Instant::now())).await
+    }
+
+    /// Keeps a connection whose response has ended.
+    pub(super) fn keep(&self, connection: Connection<B>) {
+        match connection {
+            Connection::Http1(sender) if sender.is_ready() => self.pool.put(sender),
+            Connection::Http1(sender) if sender.is_closed() => {}
+            Connection::Http1(mut sender) => {
+                let (pool, Ok(runtime)) = (self.pool.clone(), Handle::try_current()) else { return };
+                runtime.spawn(async move {
+                    if let Ok(Ok(())) = timeout(READY_TIMEOUT, sender.ready()).await {
+                        pool.put(sender);
+                    }
+                });
+            }
+            Connection::Http2(_, in_use) => {
+                drop(in_use);
+                self.pool.sweep_later();
+            }
+        }
+    }
+
+    fn may_be_shared(&self) -> bool {
+        match self.address() {
+            ServerAddress::H2c(_) => true,
+            ServerAddress::Https(_) => self.pool.agreed.load(Relaxed) != ON_HTTP1,
+            ServerAddress::Http(_) | ServerAddress::Tcp(_) | ServerAddress::Unix(_) => false,
+        }
+    }
+
+    async fn open(&self, limit: Duration) -> Result<Taken<B>, ConnectError> {
+        let server = self.server();
+        let io = connect(server, limit).await?;
+        let number = self.pool.opened.fetch_add(1, Relaxed) + 1;
+        let is_http2 = match self.address() {
+            ServerAddress::H2c(_) => true,
+            _ => io.agreed_on_http2(),
+        };
+        self.pool.agreed.store(if is_http2 { ON_HTTP2 } else { ON_HTTP1 }, Relaxed);
+        let opened = match is_http2 {
+            true => self.pool.begin_http2(io, number).await,
+            false => begin_http1(io).await,
+        };
+        match opened {
+            Ok(connection) => Ok(Taken { connection, number, reused: false }),
+            Err(error) => {
+                Err(ConnectError::Failed { server: server.state.name.clone(), source: std::io::Error::other(error) })
+            }
+        }
+    }
+}
+
+/// Speaks HTTP/1.1; a task of its own drives the connection until it closes.
+async fn begin_http1<B: Forwarded>(io: Io) -> hyper::Result<Connection<B>> {
+    let (sender, driver) = http1::Builder::new().max_buf_size(READ_AHEAD).handshake(TokioIo::new(io)).await?;
+    tokio::spawn(async move {
+        if let Err(error) = driver.await {
+            debug!(%error, "connection to a server broke");
+        }
+    });
+    Ok(Connection::Http1(sender))
+}
+
+impl<B: Forwarded> Default for Pool<B> {
+    fn default() -> Self {
+        Self {
+            idle: Mutex::default(),
+            shared: Mutex::default(),
+            opening: tokio::sync::Mutex::default(),
+            agreed: AtomicU8::new(NOTHING_YET),
+            opened: AtomicU64::new(0),
+            sweeping: AtomicBool::new(false),
+        }
+    }
+}
+
+impl<B: Forwarded> Pool<B> {
+    /// A connection that still seems alive and has room.
+    fn take(&self, after: Option<u64>) -> Option<Taken<B>> {
+        if after.is_none()
+            && let Some(sender) = self.take_idle()
+        {
+            return Some(Taken { connection: Connection::Http1(sender), number: 0, reused: true });
+        }
+        let mut shared = lock(&self.shared);
+        if shared.is_empty() {
+            return None;
+        }
+        // One that is told to go away is closed for us, and finishes what it has begun.
+        shared.retain(|one| !one.sender.is_closed() && !one.usage.retired.load(Relaxed));
+        let one = shared.iter().find(|one| after.is_none_or(|after| one.number > after) && one.has_room())?;
+        let connection = Connection::Http2(one.sender.clone(), InUse::new(&one.usage));
+        Some(Taken { connection, number: one.number, reused: true })
+    }
+
+    fn take_idle(&self) -> Option<http1::SendRequest<Outgoing<B>>> {
+        let mut idle = lock(&self.idle);
+        while let Some(Idle { sender, since }) = idle.pop() {
+            if since.elapsed() >= IDLE_MAX {
+                // All below it are older.
+                idle.clear();
+            } else if sender.is_ready() {
+                return Some(sender);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection that is ready for a request.
+    fn put(self: &Arc<Self>, sender: http1::SendRequest<Outgoing<B>>) {
+        {
+            let mut idle = lock(&self.idle);
+            if idle.len() >= KEPT_MAX {
+                idle.remove(0);
+            }
+            idle.push(Idle { sender, since: Instant::now() });
+        }
+        self.sweep_later();
+    }
+
+    /// Speaks HTTP/2; a task of its own drives the connection until it closes.
+    async fn begin_http2(self: &Arc<Self>, io: Io, number: u64) -> hyper::Result<Connection<B>> {
+        let (sender, driver) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(FIELDS_MAX)
+            .handshake(TokioIo::new(io))
+            .await?;
+        let driver = Arc::new(Mutex::new(Some(driver)));
+        let usage = Arc::new(Usage::default());
+        let connection = Connection::Http2(sender.clone(), InUse::new(&usage));
+        lock(&self.shared).push(Shared { sender, number, usage, driver: driver.clone() });
+        tokio::spawn(drive(driver));
+        self.sweep_later();
+        Ok(connection)
+    }
+
+    /// Closes what is idle.
+    #[cfg(test)]
+    pub(super) fn forget(&self) {
+        lock(&self.idle).clear();
+    }
+
+    /// Sees to it that what nobody uses any more is closed in time.
+    fn sweep_later(self: &Arc<Self>) {
+        if self.sweeping.swap(true, Relaxed) {
+            return;
+        }
+        let Ok(runtime) = Handle::try_current() else { return };
+        runtime.spawn(sweep(Arc::downgrade(self)));
+    }
+
+    /// Closes what has been idle too long; whether nothing is left.
+    fn sweep(&self) -> bool {
+        let mut idle = lock(&self.idle);
+        idle.retain(|one| one.since.elapsed() < IDLE_MAX && !one.sender.is_closed());
+        let mut shared = lock(&self.shared);
+        shared.retain(|one| !one.sender.is_closed() && !one.usage.is_stale());
+        idle.is_empty() && shared.is_empty()
+    }
+}
+
+async fn sweep<B: Forwarded>(pool: Weak<Pool<B>>) {
+    loop {
+        sleep(IDLE_MAX / 2).await;
+        let Some(pool) = pool.upgrade() else { return };
+        if pool.sweep() {
+            pool.sweeping.store(false, Relaxed);
+            return;
+        }
+    }
+}
+
+async fn drive<B: Forwarded>(driver: Arc<Mutex<Option<Driver<B>>>>) {
+    let ended = poll_fn(|cx| match lock(&driver).as_mut() {
+        Some(driver) => Pin::new(driver).poll(cx),
+        None => std::task::Poll::Ready(Ok(())),
+    });
+    if let Err(error) = ended.await {
+        debug!(%error, "connection to a server broke");
+    }
+    let ended = lock(&driver).take();
+    drop(ended);
+}
+
+impl<B: Forwarded> Shared<B> {
+    /// RFC 9113 section 5.1.2: the server says how many streams it takes at once.
+    fn has_room(&self) -> bool {
+        let most = lock(&self.driver).as_ref().map_or(0, http2::Connection::current_max_send_streams);
+        self.usage.streams.load(Relaxed) < most
+    }
+}
+
+impl Default for Usage {
+    fn default() -> Self {
+        Self { streams: AtomicUsize::new(0), since: Mutex::new(Instant::now()), retired: AtomicBool::new(false) }
+    }
+}
+
+impl Usage {
+    fn is_stale(&self) -> bool {
+        self.streams.load(Relaxed) == 0 && lock(&self.since).elapsed() >= IDLE_MAX
+    }
+}
+
+impl InUse {
+    fn new(usage: &Arc<Usage>) -> Self {
+        usage.streams.fetch_add(1, Relaxed);
+        Self(usage.clone())
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        *lock(&self.0.since) = Instant::now();
+        self.0.streams.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A worker is one thread, and nothing is awaited with a lock: nobody waits for one.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

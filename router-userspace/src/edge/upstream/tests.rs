@@ -1,0 +1,9 @@
+//! The way of requests and streams to real servers on loopback.
+
+mod balance;
+mod health;
+mod http1;
+mod http2;
+mod lab;
+mod streams;
+mod tls;

@@ -1,0 +1,84 @@
+//! TLS towards servers: whom we trust, who we are, what we offer.
+
+use std::{fs, path::Path, sync::Arc};
+
+use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, sign::SingleCertAndKey};
+use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
+use tracing::debug;
+
+use super::UpstreamError;
+use crate::config::{
+    UpstreamTls,
+    certificates::{self, CertificateError},
+};
+
+/// ALPN of HTTP/2 (RFC 9113 section 3.1).
+pub(super) const HTTP2: &[u8] = b"h2";
+const HTTP1: &[u8] = b"http/1.1";
+
+/// The system's authorities, read when the first upstream needs them.
+#[derive(Default)]
+pub(super) struct SystemRoots(Option<Arc<RootCertStore>>);
+
+/// TLS 1.3 or 1.2 as `tls` says, HTTP/2 and HTTP/1.1 offered. Reads files.
+pub(super) fn client(
+    upstream: &str,
+    tls: &UpstreamTls,
+    system: &mut SystemRoots,
+) -> Result<Arc<ClientConfig>, UpstreamError> {
+    let unusable = |source| UpstreamError::Certificate { upstream: upstream.to_owned(), source };
+    let roots = match &tls.ca {
+        Some(file) => Arc::new(authorities(file).map_err(unusable)?),
+        None => system.get(upstream)?,
+    };
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|source| UpstreamError::Tls { upstream: upstream.to_owned(), source })?
+        .with_root_certificates(roots);
+    let mut config = match &tls.certificate {
+        Some(files) => {
+            let certified = certificates::load(files).map_err(unusable)?;
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)))
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// The name that a server's certificate must have.
+pub(super) fn server_name(upstream: &str, tls: &UpstreamTls, host: &str) -> Result<ServerName<'static>, UpstreamError> {
+    let name = tls.name.as_deref().unwrap_or(host);
+    ServerName::try_from(name.to_owned())
+        .map_err(|_invalid| UpstreamError::Name { upstream: upstream.to_owned(), name: name.to_owned() })
+}
+
+fn authorities(path: &Path) -> Result<RootCertStore, CertificateError> {
+    let pem = fs::read(path).map_err(|source| CertificateError::Unreadable { path: path.to_owned(), source })?;
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let certificate = certificate.map_err(|source| CertificateError::Pem { path: path.to_owned(), source })?;
+        roots.add(certificate).map_err(|source| CertificateError::Unusable { path: path.to_owned(), source })?;
+    }
+    match roots.is_empty() {
+        true => Err(CertificateError::NoCertificate { path: path.to_owned() }),
+        false => Ok(roots),
+    }
+}
+
+impl SystemRoots {
+    fn get(&mut self, upstream: &str) -> Result<Arc<RootCertStore>, UpstreamError> {
+        if let Some(roots) = &self.0 {
+            return Ok(roots.clone());
+        }
+        let found = rustls_native_certs::load_native_certs();
+        let mut roots = RootCertStore::empty();
+        let (usable, unusable) = roots.add_parsable_certificates(found.certs);
+        debug!(usable, unusable, "the system's authorities");
+        if roots.is_empty() {
+            let why = found.errors.first().map_or("it has none".to_owned(), ToString::to_string);
+            return Err(UpstreamError::NoAuthorities { upstream: upstream.to_owned(), why });
+        }
+        Ok(self.0.insert(Arc::new(roots)).clone())
+    }
+}

@@ -1,0 +1,179 @@
+//! TCP beside QUIC: a worker's own listening sockets, in a reuseport group with the other workers'.
+//!
+//! The kernel spreads new connections over the sockets of the group. A worker that drains takes in
+//! what waits at its socket, then closes it, so that the kernel brings it no more; when it is to
+//! serve again, it opens another.
+
+use std::{
+    cell::RefCell,
+    io,
+    net::{SocketAddr, TcpListener},
+    rc::Rc,
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{
+    net::TcpStream,
+    task::{AbortHandle, spawn_local},
+    time::{Duration, sleep},
+};
+
+use super::{
+    accept::{Gauge, Reception},
+    admission::{Admitted, Refusal},
+    door::Door,
+};
+use crate::edge::Speaks;
+
+/// Connections that wait to be taken in, at most; the kernel bounds it by `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// A pause after an error of the host's, such as no free descriptors.
+const AFTER_ERROR: Duration = Duration::from_millis(100);
+
+/// Opens a listening socket on `address`, beside others of ours.
+///
+/// # Errors
+/// If it cannot be bound; names the address.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let open = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(TcpListener::from(socket))
+    };
+    open().map_err(|e: io::Error| io::Error::new(e.kind(), format!("TCP {address}: {e}")))
+}
+
+/// A port that is open, until this is dropped. Connections that have come in stay.
+pub(super) struct Port {
+    speaks: Rc<RefCell<Speaks>>,
+    accepting: AbortHandle,
+}
+
+impl Port {
+    /// Opens it.
+    pub(super) fn open(
+        address: SocketAddr,
+        speaks: Speaks,
+        reception: &Rc<Reception>,
+        door: &Rc<Door>,
+    ) -> io::Result<Self> {
+        let listener = tokio::net::TcpListener::from_std(listen(address)?)?;
+        let speaks = Rc::new(RefCell::new(speaks));
+        let here = Here { address, speaks: Rc::clone(&speaks), reception: Rc::clone(reception), door: Rc::clone(door) };
+        let accepting = spawn_local(here.accept(listener)).abort_handle();
+        Ok(Self { speaks, accepting })
+    }
+
+    /// New connections are served like that.
+    pub(super) fn speak(&self, speaks: Speaks) {
+        self.speaks.replace(speaks);
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+/// What a port's accept loop knows.
+struct Here {
+    address: SocketAddr,
+    speaks: Rc<RefCell<Speaks>>,
+    reception: Rc<Reception>,
+    door: Rc<Door>,
+}
+
+impl Here {
+    async fn accept(self, mut listener: tokio::net::TcpListener) {
+        loop {
+            self.accept_until_drained(listener).await;
+            self.door.drain.hear().open().await;
+            listener = loop {
+                match listen(self.address).and_then(tokio::net::TcpListener::from_std) {
+                    Ok(listener) => break listener,
+                    Err(e) => {
+                        tracing::error!("slot {} stays without its port for now: {e}", self.reception.slot);
+                        sleep(BETWEEN_TRIES).await;
+                    }
+                }
+            };
+        }
+    }
+
+    async fn accept_until_drained(&self, listener: tokio::net::TcpListener) {
+        let mut draining = self.door.drain.hear();
+        loop {
+            tokio::select! {
+                biased;
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, peer)) => self.admit(stream, peer),
+                    Err(e) => {
+                        tracing::debug!("TCP {}: {e}", self.address);
+                        sleep(AFTER_ERROR).await;
+                    }
+                },
+                // Only when nobody waits at the socket any more: closing it would send them away.
+                () = draining.begun() => return,
+            }
+        }
+    }
+
+    fn admit(&self, stream: TcpStream, peer: SocketAddr) {
+        let stats = &self.reception.stats;
+        match self.reception.admission.admit(peer.ip()) {
+            Ok(admitted) => {
+                stats.tcp_accepted.add(1);
+                let inside = Inside::enter(self, admitted);
+                let (reception, speaks) = (Rc::clone(&self.reception), self.speaks.borrow().clone());
+                let (draining, mut deadline) = (self.door.drain.hear(), self.door.drain.hear());
+                spawn_local(async move {
+                    tokio::select! {
+                        () = reception.edge.serve_tcp(stream, speaks, peer, draining) => {}
+                        () = deadline.over() => {}
+                    }
+                    drop(inside);
+                });
+            }
+            Err(refusal) => {
+                match refusal {
+                    Refusal::Connections => &stats.refused_connections,
+                    Refusal::PerAddress => &stats.refused_per_ip,
+                }
+                .add(1);
+                tracing::debug!(%peer, ?refusal, "TCP connection refused");
+            }
+        }
+    }
+}
+
+/// What a TCP connection holds for as long as it lives.
+struct Inside {
+    door: Rc<Door>,
+    _admitted: Admitted,
+    _open: Gauge,
+}
+
+impl Inside {
+    fn enter(here: &Here, admitted: Admitted) -> Self {
+        here.door.tcp_entered();
+        let open = Gauge::raise(&here.reception.stats, |stats| &stats.tcp_connections_now);
+        Self { door: Rc::clone(&here.door), _admitted: admitted, _open: open }
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.door.tcp_left();
+    }
+}
+
+const BETWEEN_TRIES: Duration = Duration::from_secs(1);
