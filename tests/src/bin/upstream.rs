@@ -5,6 +5,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /whoami` | what reached it: method, path and header, as text |
+//! | `GET /field/NAME` | what that header field said, or `none` |
 //! | `GET /bytes/N` | N octets of the pattern, with `x-sha256` |
 //! | `POST /echo` | the body, as it comes |
 //! | `POST /sink` | `OCTETS SHA256` of the body, as text |
@@ -80,6 +81,7 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infallible
     let mut words = path.trim_start_matches('/').split('/');
     let response = match (request.method(), words.next(), words.next().map(str::parse::<u64>)) {
         (_, Some("whoami"), None) => text(whoami(&request)),
+        (&Method::GET, Some("field"), Some(_)) => text(field(&request, path.rsplit('/').next().unwrap_or_default())),
         (&Method::GET, Some("bytes"), Some(Ok(length))) => bytes(length),
         (&Method::POST, Some("echo"), None) => Response::new(request.into_body().boxed()),
         (&Method::POST, Some("sink"), None) => sink(request.into_body()).await,
@@ -102,6 +104,11 @@ fn whoami(request: &Request<Incoming>) -> String {
         .iter()
         .map(|(name, value)| format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())));
     format!("{} {}\n", request.method(), request.uri()) + &header.collect::<String>()
+}
+
+fn field(request: &Request<Incoming>, name: &str) -> String {
+    let said = request.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    said.unwrap_or_else(|| "none".to_owned())
 }
 
 /// The pattern, made as it is sent: a big body costs no memory.

@@ -26,6 +26,8 @@ pub struct AgentConfig {
     pub listeners: Vec<String>,
     /// Certificates of all of them, by their names in the laboratory's home.
     pub certificates: Vec<String>,
+    /// The other keys of all of them, as TOML lines.
+    pub listener_keys: String,
     /// Everything behind that: routes and upstreams.
     pub rest: String,
     /// Not in the file: environment variables of the agent.
@@ -54,6 +56,7 @@ impl AgentConfig {
             limits: Vec::new(),
             listeners: vec!["0.0.0.0:443".into(), "[::]:443".into()],
             certificates: vec!["certificate".into()],
+            listener_keys: String::new(),
             rest: format!(
                 "[[route]]\nalpn = \"echo\"\nupstream = \"echo\"\n\n\
                  [[route]]\npath = \"/\"\nupstream = \"web\"\n\n\
@@ -100,8 +103,10 @@ impl AgentConfig {
             format!("{{ cert = \"{}\", key = \"{}\" }}", path("pem").display(), path("key").display())
         };
         let certificates = self.certificates.iter().map(certificate).collect::<Vec<_>>().join(", ");
-        let listener =
-            |address: &String| format!("[[listener]]\naddress = \"{address}\"\ncertificates = [{certificates}]\n\n");
+        let keys = &self.listener_keys;
+        let listener = |address: &String| {
+            format!("[[listener]]\naddress = \"{address}\"\ncertificates = [{certificates}]\n{keys}\n")
+        };
         format!(
             "# A laboratory's; the certificate is for {HOST}.\n[router]\n{}\n[connection_id]\n{}\n[limits]\n{}\n{}{}",
             lines(&router),

@@ -28,6 +28,7 @@ mod control;
 mod counters;
 mod home;
 mod netns;
+mod origin;
 pub mod peers;
 mod program;
 mod relay;
@@ -43,6 +44,7 @@ pub use self::{
     counters::{Moved, Snapshot, open_sums},
     home::Home,
     netns::{Namespace, run},
+    origin::Origin,
     program::{Finished, Program},
     relay::{Relay, Towards},
     topology::{Network, UPSTREAM4, UPSTREAM6, Wire},

@@ -19,9 +19,19 @@ pub struct Upstream {
 impl Upstream {
     /// Starts them in `namespace` and waits until they listen.
     pub fn start(namespace: &Namespace) -> Result<Self> {
+        let http = [format!("{UPSTREAM4}:{HTTP_PORT}"), format!("[{UPSTREAM6}]:{HTTP_PORT}")];
+        let echo = format!("{UPSTREAM4}:{ECHO_PORT}");
+        Self::listen(namespace, &["--http", &http[0], "--http", &http[1], "--echo", &echo])
+    }
+
+    /// Another HTTP server, on another port.
+    pub fn http(namespace: &Namespace, port: u16) -> Result<Self> {
+        Self::listen(namespace, &["--http", &format!("{UPSTREAM4}:{port}")])
+    }
+
+    fn listen(namespace: &Namespace, addresses: &[&str]) -> Result<Self> {
         let mut command = namespace.command(binary()?);
-        command.args(["--http", &format!("{UPSTREAM4}:{HTTP_PORT}"), "--http", &format!("[{UPSTREAM6}]:{HTTP_PORT}")]);
-        command.args(["--echo", &format!("{UPSTREAM4}:{ECHO_PORT}")]);
+        command.args(addresses);
         let program = Program::start("router-test-upstream", &mut command)?;
         program.await_line("READY", Duration::from_secs(10))?;
         Ok(Self { _program: program })

@@ -1,4 +1,4 @@
-//! curl with HTTP/3.
+//! curl with HTTP/3, and with what came before.
 
 use std::time::Duration;
 
@@ -14,9 +14,15 @@ pub struct Curl<'lab> {
 }
 
 impl<'lab> Curl<'lab> {
-    /// A transfer of `url` by a client in `namespace`, over HTTP/3 and nothing else.
+    /// A transfer of `url` by a client in `namespace`, over HTTP/3 and nothing else. A status of
+    /// an error is a failure.
     pub fn new(namespace: &'lab Namespace, url: &str) -> Self {
-        let fixed = ["--http3-only", "--insecure", "--silent", "--show-error", "--fail", "--max-time", "30", url];
+        Self::over("--http3-only", namespace, url).option("--fail")
+    }
+
+    /// The same over another version, `--http1.1` or `--http2`, and whatever the status.
+    pub fn over(version: &str, namespace: &'lab Namespace, url: &str) -> Self {
+        let fixed = [version, "--insecure", "--silent", "--show-error", "--max-time", "30", url];
         Self { namespace, arguments: fixed.map(str::to_owned).into() }
     }
 

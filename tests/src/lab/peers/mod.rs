@@ -27,6 +27,12 @@ pub struct Summary {
     pub requests_failed: u64,
     /// Connections that changed their address.
     pub moved: u64,
+    /// Connections that took up a session of before; of `goq` only.
+    #[serde(default)]
+    pub resumed: u64,
+    /// Those whose 0-RTT the server took; of `goq` only.
+    #[serde(default)]
+    pub zero_rtt: u64,
     /// Octets of answers.
     pub bytes: u64,
     /// What went wrong, and how often.

@@ -1,0 +1,85 @@
+//! Do clients that come by TCP get the same as those of HTTP/3, and learn where that is?
+
+use anyhow::{Result, ensure};
+use router_tests::lab::{Lab, Running, peers::Curl};
+
+fn lab() -> Result<Running> {
+    Lab::new().config(|config| config.listener_keys = "tcp = true\n".into()).start()
+}
+
+#[test]
+fn by_every_version() -> Result<()> {
+    let lab = lab()?;
+    let clients = lab.wire().namespace();
+    for (version, spoken) in [("--http1.1", "1.1"), ("--http2", "2"), ("--http3-only", "3")] {
+        let curl = Curl::over(version, clients, &lab.url("/bytes/100000"));
+        let [spoken_, status, size] = &written(&curl, "%{http_version} %{http_code} %{size_download}")?[..] else {
+            anyhow::bail!("curl writes three words");
+        };
+        assert_eq!((spoken_.as_str(), status.as_str(), size.as_str()), (spoken, "200", "100000"), "{version}");
+        let post = Curl::over(version, clients, &lab.url("/echo")).option("--data-raw").option("twelve bytes");
+        assert_eq!(post.succeed()?.trim_end(), "twelve bytes", "{version}");
+    }
+    let totals = lab.control().status()?.totals;
+    assert_eq!((totals.tcp_accepted, totals.accepted), (4, 2));
+    Ok(())
+}
+
+#[test]
+fn is_told_where_http_3_is() -> Result<()> {
+    let lab = lab()?;
+    let head =
+        |version: &str| Curl::over(version, lab.wire().namespace(), &lab.url("/bytes/1")).option("--head").succeed();
+    for version in ["--http1.1", "--http2"] {
+        let head = head(version)?.to_ascii_lowercase();
+        ensure!(head.contains("\r\nalt-svc: h3=\":443\"; ma=86400\r\n"), "{version}: {head}");
+    }
+    let head = head("--http3-only")?;
+    ensure!(!head.contains("alt-svc"), "it is there already: {head}");
+    Ok(())
+}
+
+#[test]
+fn plain_http_is_sent_to_https() -> Result<()> {
+    let keys = "tcp = true\nredirect_from = \"0.0.0.0:80\"\n";
+    let lab = Lab::new()
+        .config(|config| {
+            config.listeners = vec!["0.0.0.0:443".into()];
+            config.listener_keys = keys.into();
+        })
+        .start()?;
+    let plain = format!("http://{}/bytes/10?x=1", lab.wire().router(80));
+    let curl = Curl::over("--http1.1", lab.wire().namespace(), &plain);
+    let to = format!("https://{}/bytes/10?x=1", lab.wire().router(443).ip());
+    assert_eq!(written(&curl, "%{http_code} %{redirect_url}")?, ["308", to.as_str()]);
+    assert_eq!(written(&curl.option("--location"), "%{http_code} %{size_download}")?, ["200", "10"]);
+    Ok(())
+}
+
+/// A reload closes ports and opens them, and an upgrade hands them on; who asks meanwhile is served.
+#[test]
+fn over_reloads_and_upgrades() -> Result<()> {
+    let mut lab = lab()?;
+    let url = lab.url("/bytes/1000");
+    let ask = |lab: &Running, version: &str| {
+        written(&Curl::over(version, lab.wire().namespace(), &url), "%{http_code} %{size_download}")
+    };
+    lab.reload(|config| config.listener_keys.clear())?;
+    ensure!(ask(&lab, "--http2").is_err(), "the port is closed");
+    assert_eq!(ask(&lab, "--http3-only")?, ["200", "1000"]);
+    lab.reload(|config| config.listener_keys = "tcp = true\n".into())?;
+    for round in 0..3 {
+        assert_eq!(ask(&lab, "--http2")?, ["200", "1000"], "{round}");
+        lab.agent()?.upgrade(None)?;
+        for _ in 0..10 {
+            assert_eq!(ask(&lab, "--http1.1")?, ["200", "1000"], "{round}");
+        }
+    }
+    Ok(())
+}
+
+/// What curl writes out at the end, in words.
+fn written(curl: &Curl<'_>, format: &str) -> Result<Vec<String>> {
+    let curl = curl.clone().option("--output").option("/dev/null").option("--write-out").option(format);
+    Ok(curl.succeed()?.split_whitespace().map(str::to_owned).collect())
+}

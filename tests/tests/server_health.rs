@@ -1,0 +1,74 @@
+//! What do clients notice when one of the servers behind dies, and when it comes back?
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use router_tests::lab::{Lab, Running, UPSTREAM4, Upstream};
+
+const REST: &str = "[[route]]\nupstream = \"pair\"\n[upstream.pair]\nservers = [\"http://UPSTREAM:8080\", \"http://UPSTREAM:8081\"]\n\
+                    health = { path = \"/bytes/1\", interval = \"100ms\", timeout = \"1s\", rise = 2, fall = 2 }\n";
+
+#[test]
+fn one_that_dies_and_returns_under_load() -> Result<()> {
+    let mut lab = Lab::new().build()?;
+    let behind = lab.network().upstream();
+    let _stays = Upstream::http(behind, 8080)?;
+    let dies = Upstream::http(behind, 8081)?;
+    lab.reconfigure(|config| config.rest = REST.replace("UPSTREAM", &UPSTREAM4.to_string()));
+    lab.start_agent()?;
+
+    let asking = lab.quic_go().get("/bytes/2000").connections(40).requests(150).pausing(Duration::from_millis(40));
+    let clients = asking.in_all(Duration::from_secs(60)).start()?;
+    until(&lab, "both are asked", |served| served.iter().all(|server| server.requests_total > 200))?;
+    drop(dies);
+    until(&lab, "the dead one is down", |served| served[1].health == "down")?;
+    let at_death = served(&lab)?;
+    ensure!(at_death[1].why.is_some(), "nobody says why: {at_death:?}");
+    until(&lab, "the other one serves", |served| served[0].requests_total > at_death[0].requests_total + 500)?;
+    assert_eq!(served(&lab)?[1].requests_total, at_death[1].requests_total, "what is down is not asked");
+    let _returns = Upstream::http(lab.network().upstream(), 8081)?;
+    until(&lab, "it is up again", |served| served[1].health == "up")?;
+    until(&lab, "it is asked again", |served| served[1].requests_total > at_death[1].requests_total + 200)?;
+
+    // GET is idempotent: what the dead one had begun was asked again of the other.
+    let summary = clients.finish()?;
+    assert_eq!((summary.requests_ok, summary.requests_failed), (40 * 150, 0), "{:?}", summary.errors);
+    ensure!(lab.control().status()?.healthy);
+    Ok(())
+}
+
+/// When all are down, that is said, and quickly.
+#[test]
+fn when_all_are_down() -> Result<()> {
+    let mut lab = Lab::new().build()?;
+    lab.reconfigure(|config| config.rest = REST.replace("UPSTREAM", &UPSTREAM4.to_string()));
+    lab.start_agent()?;
+    until(&lab, "both are down", |served| served.iter().all(|server| server.health == "down"))?;
+    let status = lab.control().status()?;
+    ensure!(!status.healthy, "{:?}", status.problems);
+    ensure!(status.problems.iter().any(|why| why.starts_with("upstream pair: every server is down: ")), "{status:?}");
+    let summary = lab.quic_go().get("/").connections(5).requests(1).run()?;
+    assert_eq!(summary.requests_failed, 5);
+    ensure!(summary.errors.keys().all(|error| error.contains("503")), "{:?}", summary.errors);
+    Ok(())
+}
+
+fn served(lab: &Running) -> Result<Vec<router_userspace::agent::api::UpstreamServer>> {
+    Ok(lab.control().status()?.upstreams)
+}
+
+/// Waits until the servers are so.
+fn until(
+    lab: &Running,
+    what: &str,
+    so: impl Fn(&[router_userspace::agent::api::UpstreamServer]) -> bool,
+) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        let now = served(lab).context("no status")?;
+        if so(&now) {
+            return Ok(());
+        }
+        ensure!(begun.elapsed() < Duration::from_secs(20), "{what}: not in 20 s: {now:#?}");
+    }
+}
