@@ -1,12 +1,13 @@
-//! `cargo xtask bench`: what a packet costs, and what a takeover.
+//! `cargo xtask bench`: what a packet costs, what a takeover, and what a request.
 
 use anyhow::Result;
 use clap::Args;
 
-use crate::lab;
+use crate::{lab, peers};
 
 /// Measures: `datapath`, the nanoseconds per packet of the kernel programs; `takeover`, what
-/// clients notice of reloads and upgrades (needs root)
+/// clients notice of reloads and upgrades; `http`, requests, new connections and bulk beside other
+/// proxies (needs root)
 #[derive(Args)]
 pub(crate) struct Bench {
     /// What to measure, and its own options
@@ -16,6 +17,9 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn run(self) -> Result<()> {
+        if self.what.first().is_some_and(|what| what == "http") {
+            peers::of_benchmarks_ready()?;
+        }
         lab::program("bench", &self.what)
     }
 }

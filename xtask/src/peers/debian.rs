@@ -14,25 +14,45 @@ use crate::{
     shell::{capture, run},
 };
 
-/// Where the packages are unpacked: it has a `usr`.
-pub(super) fn root() -> PathBuf {
-    super::folder().join(RELEASE)
+/// What is taken of one release.
+pub(super) struct Release {
+    /// The folder in which it is unpacked.
+    pub(super) name: &'static str,
+    /// Of the mirror.
+    suites: &'static [&'static str],
+    packages: &'static [&'static str],
+    /// Packages without what they depend on.
+    libraries: &'static [&'static str],
+    /// Packages of which what their authors released is put into `usr/src`.
+    sources: &'static [&'static str],
 }
 
-/// Fetches and unpacks the packages.
-pub(super) fn ready() -> Result<()> {
-    let recipe = [PACKAGES, LIBRARIES].concat().join("\n");
-    super::once(RELEASE, &recipe, || {
-        let apt = Apt { folder: super::folder().join("apt") };
-        apt.prepare(&mirror()?)?;
-        apt.download()?;
-        let unpacked = super::folder().join("unpacked");
-        remove(&unpacked)?;
-        apt.unpack(&unpacked)?;
-        remove(&root())?;
-        fs::rename(&unpacked, root())?;
-        remove(&apt.folder)
-    })
+impl Release {
+    /// Where the packages are unpacked: it has a `usr`.
+    pub(super) fn root(&self) -> PathBuf {
+        super::folder().join(self.name)
+    }
+
+    /// Fetches and unpacks the packages.
+    pub(super) fn ready(&'static self) -> Result<()> {
+        super::once(self.name, &self.recipe(), || {
+            let apt = Apt { release: self, folder: super::folder().join(format!("apt-{}", self.name)) };
+            apt.prepare(&mirror()?)?;
+            apt.download()?;
+            let unpacked = super::folder().join("unpacked");
+            remove(&unpacked)?;
+            apt.unpack(&unpacked)?;
+            apt.download_sources(&unpacked.join("usr/src"))?;
+            remove(&self.root())?;
+            fs::rename(&unpacked, self.root())?;
+            remove(&apt.folder)
+        })
+    }
+
+    /// Whatever is in it; of a release that rolls on, as it was on the day.
+    pub(super) fn recipe(&self) -> String {
+        [self.packages, self.libraries, self.sources].concat().join("\n")
+    }
 }
 
 /// The mirror that the machine's own apt uses, in apt's words.
@@ -61,6 +81,7 @@ fn main_archive(targets: &str) -> Option<&str> {
 
 /// Apt with lists, cache and status of its own: it sees an empty machine of the newer release.
 struct Apt {
+    release: &'static Release,
     folder: PathBuf,
 }
 
@@ -72,16 +93,33 @@ impl Apt {
         }
         fs::write(self.folder.join("status"), "")?;
         fs::write(self.folder.join("config"), self.config())?;
-        let source = |suite| format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n");
-        fs::write(self.folder.join("sources"), source(RELEASE) + &source(&backports()))?;
+        let line = |suite, kind| format!("{kind} [signed-by={KEYRING}] {mirror} {suite} main\n");
+        // The lists of sources are large.
+        let kinds: &[&str] = if self.release.sources.is_empty() { &["deb"] } else { &["deb", "deb-src"] };
+        let lines = self.release.suites.iter().flat_map(|suite| kinds.iter().map(move |kind| line(suite, kind)));
+        fs::write(self.folder.join("sources"), lines.collect::<String>())?;
         run(self.get().arg("update"))
     }
 
     /// The packages with all they depend on, and the libraries alone: theirs would bring gigabytes
     /// of sources that nothing here imports.
     fn download(&self) -> Result<()> {
-        run(self.get().args(["--yes", "--download-only", "install"]).args(PACKAGES))?;
-        run(self.get().arg("download").args(LIBRARIES).current_dir(self.archives()))
+        let Release { packages, libraries, .. } = self.release;
+        run(self.get().args(["--yes", "--download-only", "install"]).args(*packages))?;
+        if libraries.is_empty() {
+            return Ok(());
+        }
+        run(self.get().arg("download").args(*libraries).current_dir(self.archives()))
+    }
+
+    /// Without Debian's own patches and what it says of the build.
+    fn download_sources(&self, into: &Path) -> Result<()> {
+        if self.release.sources.is_empty() {
+            return Ok(());
+        }
+        fs::create_dir_all(into)?;
+        let options = ["source", "--download-only", "--tar-only"];
+        run(self.get().args(options).args(self.release.sources).current_dir(into))
     }
 
     fn unpack(&self, into: &Path) -> Result<()> {
@@ -124,10 +162,6 @@ impl Apt {
     }
 }
 
-fn backports() -> String {
-    format!("{RELEASE}-backports")
-}
-
 fn remove(folder: &Path) -> Result<()> {
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
@@ -135,22 +169,52 @@ fn remove(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The oldest release whose curl and ngtcp2 speak HTTP/3.
-const RELEASE: &str = "trixie";
+/// The oldest release whose curl and ngtcp2 speak HTTP/3. quic-go, whose sources `goq` is built
+/// from, migrates actively from 0.51 on: not yet in the release itself.
+pub(super) static TRIXIE: Release = Release {
+    name: "trixie",
+    suites: &["trixie", "trixie-backports"],
+    packages: &["curl", "ngtcp2-client", "nginx", "golang-1.24-go"],
+    libraries: &[
+        "golang-github-lucas-clemente-quic-go-dev/trixie-backports",
+        "golang-github-marten-seemann-qpack-dev/trixie-backports",
+        "golang-golang-x-crypto-dev",
+        "golang-golang-x-net-dev",
+        "golang-golang-x-sync-dev",
+        "golang-golang-x-sys-dev",
+        "golang-golang-x-text-dev",
+    ],
+    sources: &[],
+};
 
-const PACKAGES: &[&str] = &["curl", "ngtcp2-client", "nginx", "golang-1.24-go"];
-
-/// The sources that `goq` is built from. quic-go migrates actively from 0.51 on: not yet in the
-/// release itself.
-const LIBRARIES: &[&str] = &[
-    "golang-github-lucas-clemente-quic-go-dev/trixie-backports",
-    "golang-github-marten-seemann-qpack-dev/trixie-backports",
-    "golang-golang-x-crypto-dev",
-    "golang-golang-x-net-dev",
-    "golang-golang-x-sync-dev",
-    "golang-golang-x-sys-dev",
-    "golang-golang-x-text-dev",
-];
+/// The newest proxies, and what h2load is built with: its package is built without HTTP/3.
+pub(super) static SID: Release = Release {
+    name: "sid",
+    suites: &["sid"],
+    packages: &[
+        "nginx",
+        "haproxy",
+        "caddy",
+        "base-files",
+        "dash",
+        "coreutils",
+        "tar",
+        "gzip",
+        "g++",
+        "cmake",
+        "ninja-build",
+        "pkgconf",
+        "libc-ares-dev",
+        "libev-dev",
+        "libnghttp3-dev",
+        "libngtcp2-crypto-ossl-dev",
+        "libngtcp2-dev",
+        "libssl-dev",
+        "zlib1g-dev",
+    ],
+    libraries: &[],
+    sources: &["nghttp2"],
+};
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 

@@ -8,6 +8,13 @@
 //! | `gtlsclient` | ngtcp2's client |
 //! | `nginx` | nginx with QUIC, to compare with in benchmarks |
 //!
+//! `bench http` needs more, of the newest there is:
+//!
+//! | program | what it is |
+//! |---|---|
+//! | `h2load` | the load, built with HTTP/3 from nghttp2's sources |
+//! | `nginx-sid`, `haproxy`, `caddy`, `nghttpx` | proxies for HTTP/3 |
+//!
 //! The rule this folder keeps: each part is made under another name and renamed when it is whole,
 //! and carries a stamp of its recipe. So an interrupted run is taken up again, a changed recipe is
 //! seen, and looking costs no process. Nothing is installed on the machine itself, and nothing
@@ -15,6 +22,7 @@
 
 mod aioquic;
 mod debian;
+mod nghttp2;
 mod programs;
 mod quic_go;
 
@@ -27,11 +35,19 @@ use crate::workspace;
 /// Makes what is missing; answers the folder whose `bin` has the programs.
 pub(crate) fn ready() -> Result<PathBuf> {
     fs::create_dir_all(folder().join("bin"))?;
-    debian::ready()?;
+    debian::TRIXIE.ready()?;
     quic_go::ready()?;
     aioquic::ready()?;
     programs::ready()?;
     Ok(folder())
+}
+
+/// Makes what is missing of the proxies to compare with, and the load for them.
+pub(crate) fn of_benchmarks_ready() -> Result<()> {
+    fs::create_dir_all(folder().join("bin"))?;
+    debian::SID.ready()?;
+    nghttp2::ready()?;
+    programs::of_benchmarks_ready()
 }
 
 fn folder() -> PathBuf {

@@ -9,15 +9,31 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::debian;
+use super::debian::{Release, SID, TRIXIE};
 
-/// Writes the scripts.
+/// Writes the scripts of what the tests are made with.
 pub(super) fn ready() -> Result<()> {
-    let scripts = [("curl", "bin"), ("gtlsclient", "bin"), ("nginx", "sbin")]
-        .map(|(name, folder)| loaded(folder, name).map(|script| (name, script)));
-    let scripts = scripts.into_iter().chain([Ok(("aioq", AIOQ.to_owned()))]).collect::<Result<Vec<_>>>()?;
+    let scripts = [("curl", "bin/curl"), ("gtlsclient", "bin/gtlsclient"), ("nginx", "sbin/nginx")]
+        .map(|(name, program)| loaded(&TRIXIE, program).map(|script| (name, script)));
+    write("scripts", scripts.into_iter().chain([Ok(("aioq", AIOQ.to_owned()))]))
+}
+
+/// Writes the scripts of what benchmarks need beyond that.
+pub(super) fn of_benchmarks_ready() -> Result<()> {
+    let scripts = [
+        ("h2load", "bin/h2load"),
+        ("nghttpx", "bin/nghttpx"),
+        ("nginx-sid", "sbin/nginx"),
+        ("haproxy", "sbin/haproxy"),
+        ("caddy", "bin/caddy"),
+    ];
+    write("bench-scripts", scripts.into_iter().map(|(name, program)| Ok((name, loaded(&SID, program)?))))
+}
+
+fn write(part: &str, scripts: impl Iterator<Item = Result<(&'static str, String)>>) -> Result<()> {
+    let scripts = scripts.collect::<Result<Vec<_>>>()?;
     let recipe: String = scripts.iter().map(|(_, script)| script.as_str()).collect();
-    super::once("scripts", &recipe, || {
+    super::once(part, &recipe, || {
         for (name, script) in &scripts {
             let place = super::folder().join("bin").join(name);
             fs::write(&place, script)?;
@@ -27,16 +43,16 @@ pub(super) fn ready() -> Result<()> {
     })
 }
 
-/// A script that has the unpacked loader load a program with the unpacked libraries, and nothing
-/// of the machine's own C library.
-fn loaded(folder: &str, program: &str) -> Result<String> {
-    let root = debian::root();
+/// A script that has the unpacked loader load a program below `usr` with the unpacked libraries,
+/// and nothing of the machine's own C library.
+fn loaded(release: &Release, program: &str) -> Result<String> {
+    let root = release.root();
     let libraries = entry(&root.join("usr/lib"), |name| name.ends_with("-linux-gnu"))?;
     let loader = entry(&libraries, |name| name.starts_with("ld-linux"))?;
     let from_peers = |path: &Path| path.strip_prefix(super::folder()).map(|path| path.display().to_string());
     let (root, libraries, loader) = (from_peers(&root)?, from_peers(&libraries)?, from_peers(&loader)?);
     Ok(format!(
-        "{HEAD}exec \"$peers/{loader}\" --library-path \"$peers/{libraries}\" \"$peers/{root}/usr/{folder}/{program}\" \"$@\"\n"
+        "{HEAD}exec \"$peers/{loader}\" --library-path \"$peers/{libraries}\" \"$peers/{root}/usr/{program}\" \"$@\"\n"
     ))
 }
 

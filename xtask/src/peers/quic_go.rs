@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::debian;
+use super::debian::TRIXIE;
 use crate::{shell::run, workspace};
 
 /// Builds `goq` if its sources have changed.
@@ -23,7 +23,7 @@ pub(super) fn ready() -> Result<()> {
 
 /// Go as it was before modules: it fetches nothing, and takes the libraries from the packages.
 fn go() -> Command {
-    let root = debian::root();
+    let root = TRIXIE.root();
     let go_root = root.join("usr/lib/go-1.24");
     let mut go = Command::new(go_root.join("bin/go"));
     go.current_dir(sources()).env("GOROOT", go_root).env("GOPATH", root.join("usr/share/gocode"));

@@ -3,15 +3,17 @@
 use std::{env, process::ExitCode};
 
 mod datapath;
+mod http;
 mod nginx;
 mod takeover;
 
 fn main() -> ExitCode {
     let outcome = match env::args().nth(1).as_deref() {
         Some("datapath") => datapath::run(),
+        Some("http") => http::run(),
         Some("takeover") => takeover::run(),
         _ => {
-            eprintln!("usage: bench datapath | takeover");
+            eprintln!("usage: bench datapath | http | takeover");
             return ExitCode::from(2);
         }
     };
