@@ -1,0 +1,107 @@
+//! Does what a node tells of itself agree with what clients did, over an upgrade too?
+
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+use router_tests::lab::{Lab, Running, peers::Curl};
+
+const ADMIN: &str = "127.0.0.1:9180";
+
+fn lab(section: &str) -> Result<Running> {
+    let section = section.to_owned();
+    Lab::new()
+        .config(|config| {
+            config.listener_keys = "tcp = true\n".into();
+            config.rest = section + &config.rest;
+        })
+        .start()
+}
+
+#[test]
+fn metrics_count_what_clients_did() -> Result<()> {
+    let lab = lab(&format!("[admin]\naddress = \"{ADMIN}\"\n"))?;
+    lab.quic_go().get("/bytes/1000").connections(5).requests(10).succeed()?;
+    lab.quic_go().echo(3_000).connections(2).requests(3).succeed()?;
+    for version in ["--http1.1", "--http2"] {
+        Curl::over(version, lab.wire().namespace(), &lab.url("/nothing")).succeed()?;
+    }
+    let page = scrape(&lab, "/metrics")?;
+    for (sample, value) in [
+        (r#"quic_router_requests_total{route="/",protocol="HTTP/3",status="200"}"#, 50),
+        (r#"quic_router_requests_total{route="/",protocol="HTTP/2",status="404"}"#, 1),
+        (r#"quic_router_requests_total{route="/",protocol="HTTP/1.1",status="404"}"#, 1),
+        (r#"quic_router_request_outcomes_total{route="/",outcome="complete"}"#, 52),
+        (r#"quic_router_request_duration_seconds_count{route="/"}"#, 52),
+        (r#"quic_router_streams_total{route="alpn echo",outcome="complete"}"#, 6),
+        (r#"quic_router_received_bytes_total{route="alpn echo"}"#, 6 * 3_000),
+        (r#"quic_router_handshakes_total{transport="quic",outcome="complete"}"#, 7),
+        (r#"quic_router_handshakes_total{transport="tcp",outcome="complete"}"#, 2),
+        (r#"quic_router_upstream_server_requests_total{upstream="echo",server="tcp://10.78.0.2:7"}"#, 6),
+        ("quic_router_generation", 1),
+    ] {
+        assert_eq!(read(&page, sample)?, value, "{sample}");
+    }
+    // The kernel's stages are there, and their sums close.
+    let received = read(&page, r#"quic_router_kernel_packets_received_total{stage="xdp"}"#)?;
+    let fates = page.lines().filter(|line| line.starts_with(r#"quic_router_kernel_packets_total{stage="xdp""#));
+    let sum: u64 = fates.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum();
+    ensure!(received > 100 && sum == received, "{sum} of {received}");
+    assert_eq!(scrape(&lab, "/healthz")?.trim_end(), "ok");
+
+    // The next generation answers on the same address, by its own counts.
+    lab.agent()?.upgrade(None)?;
+    assert_eq!(read(&scrape(&lab, "/metrics")?, "quic_router_generation")?, 2);
+    Ok(())
+}
+
+#[test]
+fn what_is_logged_changes_while_it_runs() -> Result<()> {
+    let lab = lab("")?;
+    let log = |arguments: &[&str]| lab.cli(&[&["log"], arguments].concat());
+    assert_eq!(log(&[])?.succeeded()?.stdout.trim_end(), "info");
+    log(&["info,router_userspace::edge=debug"])?.succeeded()?;
+    assert_eq!(log(&[])?.succeeded()?.stdout.trim_end(), "info,router_userspace::edge=debug");
+    let said = |lab: &Running| lab.home().log().matches(": serving").count();
+    let before = said(&lab);
+    lab.quic_go().get("/bytes/1").succeed()?;
+    assert_eq!(said(&lab), before + 1, "{}", lab.home().log());
+    let refused = log(&["nonsense"])?;
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    lab.control().reload()?;
+    assert_eq!(log(&[])?.succeeded()?.stdout.trim_end(), "info", "until the next reload");
+    Ok(())
+}
+
+#[test]
+fn a_trace_for_each_connection() -> Result<()> {
+    let mut lab = Lab::new().build()?;
+    let folder = lab.home().path("qlog");
+    let refused =
+        lab.refuse(|config| config.rest = format!("[qlog]\ndir = \"{}\"\n", folder.display()) + &config.rest)?;
+    ensure!(refused.stderr.contains("qlog.dir: ") && !refused.status.success(), "no such folder: {refused:?}");
+    fs::create_dir(&folder)?;
+    lab.reconfigure(|config| config.rest = format!("[qlog]\ndir = \"{}\"\n", folder.display()) + &config.rest);
+    lab.start_agent()?;
+    lab.quic_go().get("/bytes/100000").connections(3).succeed()?;
+    // Its last words are in the files when it has ended.
+    lab.take_agent()?.terminate()?;
+    let traces = fs::read_dir(&folder)?.collect::<Result<Vec<_>, _>>()?;
+    assert_eq!(traces.len(), 3);
+    for trace in traces {
+        let text = fs::read_to_string(trace.path())?;
+        ensure!(text.contains("\"transport:packet_received\"") && text.contains("\"transport:packet_sent\""), "{text}");
+    }
+    Ok(())
+}
+
+/// What the admin listener answers.
+fn scrape(lab: &Running, path: &str) -> Result<String> {
+    Curl::over("--http1.1", lab.network().router(), &format!("http://{ADMIN}{path}")).succeed()
+}
+
+/// The value of a sample.
+fn read(page: &str, sample: &str) -> Result<u64> {
+    let line = page.lines().find(|line| line.strip_prefix(sample).is_some_and(|rest| rest.starts_with(' ')));
+    let value = line.and_then(|line| line.rsplit(' ').next()).with_context(|| format!("no {sample} in\n{page}"))?;
+    Ok(value.parse()?)
+}
