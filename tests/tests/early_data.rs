@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use router_tests::lab::{Lab, Running, peers::Summary};
 
 /// One after another, each with the session of the one before: a session is good for one, and the
@@ -22,12 +22,22 @@ fn ask(lab: &Running) -> Result<Summary> {
 #[test]
 fn where_it_is_on() -> Result<()> {
     let lab = Lab::new().config(|config| config.listener_keys = "early_data = true\n".into()).start()?;
-    let summary = ask(&lab)?;
-    assert_eq!((summary.resumed, summary.zero_rtt), (3, 3), "all but the first: {summary:?}");
-    // The first one was not early, and the server behind is told so of the others.
-    assert_eq!(summary.bodies, BTreeMap::from([("1".to_owned(), 3), ("none".to_owned(), 1)]));
+    // A request whose handshake is complete by the time it is served is early no more: on a busy
+    // machine that happens, but not each time.
+    let mut told = 0;
+    let mut rounds = 0;
+    while told == 0 && rounds < 10 {
+        let summary = ask(&lab)?;
+        assert_eq!((summary.resumed, summary.zero_rtt), (3, 3), "all but the first: {summary:?}");
+        let times = |said: &str| summary.bodies.get(said).copied().unwrap_or(0);
+        told += times("1");
+        assert_eq!(times("1") + times("none"), 4, "{:?}", summary.bodies);
+        ensure!(times("none") >= 1, "the first one was not early: {:?}", summary.bodies);
+        rounds += 1;
+    }
+    ensure!(told > 0, "no server was told in {rounds} rounds");
     let totals = lab.control().status()?.totals;
-    assert_eq!((totals.accepted, totals.handshakes_failed, totals.handshakes_now), (4, 0, 0));
+    assert_eq!((totals.accepted, totals.handshakes_failed, totals.handshakes_now), (4 * rounds, 0, 0));
     // What is not safe waits for the handshake, and nobody is told then.
     let posts = lab
         .quic_go()
