@@ -12,7 +12,8 @@ use router_userspace::agent::api::Worker;
 
 #[test]
 fn under_load() -> Result<()> {
-    let lab = Lab::new().config(|config| config.debug_build = true).start()?;
+    // Nobody may wait for the names in a backtrace.
+    let lab = Lab::new().config(|config| config.debug_build = true).environment("RUST_BACKTRACE", "1").start()?;
     // Those that stay, each of which says something now and then; and those that come and go.
     let long = lab.quic_go().echo(1_000).connections(60).requests(100).pausing(SHORT * 2).keeping_alive(SHORT * 5);
     let long = long.start()?;
@@ -45,6 +46,7 @@ fn under_load() -> Result<()> {
     // Of those that were about to begin or had just begun, a few.
     assert!(short.requests_failed < 6 && short.requests_ok > 590, "{short:?}");
     let log = lab.home().log();
+    assert!(log.contains("thread 'worker-2' panicked at "), "{log}");
     assert!(log.contains("worker 2 has died") && log.contains("worker 4 has taken the place of worker 2"), "{log}");
     assert!(lab.control().status()?.healthy);
     Ok(())

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     agent::{self, ConfigSource, RunOptions},
     config::{Config, StartFlags},
-    telemetry::Log,
+    telemetry::{Log, say_panics_at_once},
 };
 
 /// Run the agent in the foreground
@@ -37,6 +37,7 @@ impl Run {
         let (path, start, control) = (global.config.clone(), self.start.clone(), global.control.clone());
         let read = move || Config::load(&path, &start, control.as_deref());
         // What is wrong with it is said before there is a log.
+        say_panics_at_once();
         let log = Log::start(&read()?.router.log, self.kernel_log.clone());
         let options = RunOptions { kernel_log: self.kernel_log.clone(), takeover: self.takeover, log };
         agent::run(ConfigSource::new(read, self.allow_test_build), options)?;

@@ -7,6 +7,7 @@
 mod access_log;
 mod log;
 mod meter;
+mod panics;
 mod record;
 mod trace;
 
@@ -16,6 +17,7 @@ pub use self::{
     meter::{
         BUCKETS, Handshake, Latency, Meter, Meters, NO_ROUTE, OpenConnection, RouteMeter, RouteSums, Status, Sums,
     },
+    panics::say_panics_at_once,
     record::{Outcome, Protocol, Record, Tls},
     trace::{SpanId, TraceContext, TraceId},
 };
