@@ -1,5 +1,7 @@
 //! Do clients that come by TCP get the same as those of HTTP/3, and learn where that is?
 
+use std::{collections::BTreeMap, thread};
+
 use anyhow::{Result, ensure};
 use router_tests::lab::{Lab, Running, peers::Curl};
 
@@ -78,8 +80,35 @@ fn over_reloads_and_upgrades() -> Result<()> {
     Ok(())
 }
 
+/// New connections all the time, each for one request, while generations follow one another: the
+/// kernel may bring one to a socket that nobody takes it from, or that is closed under it.
+#[test]
+fn no_connection_is_lost_over_upgrades() -> Result<()> {
+    let lab = lab()?;
+    lab.network().router().set("ipv4/tcp_migrate_req", "1")?;
+    let url = lab.url(&format!("/bytes/100?[1-{MANY}]"));
+    let curl = Curl::over("--http1.1", lab.wire().namespace(), &url).option("--parallel").option("--parallel-max");
+    let curl = curl.option("8").option("--header").option("connection: close");
+    let asked = thread::scope(|scope| {
+        let asking = scope.spawn(|| written(&curl, "%{http_code}\\n"));
+        while !asking.is_finished() {
+            lab.agent()?.upgrade(None)?;
+        }
+        asking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })?;
+    let mut statuses = BTreeMap::<_, usize>::new();
+    asked.into_iter().for_each(|status| *statuses.entry(status).or_default() += 1);
+    assert_eq!(statuses, BTreeMap::from([("200".to_owned(), MANY)]));
+    let generations = lab.control().status()?.generation;
+    ensure!(generations > 2, "{generations} generations");
+    Ok(())
+}
+
 /// What curl writes out at the end, in words.
 fn written(curl: &Curl<'_>, format: &str) -> Result<Vec<String>> {
     let curl = curl.clone().option("--output").option("/dev/null").option("--write-out").option(format);
     Ok(curl.succeed()?.split_whitespace().map(str::to_owned).collect())
 }
+
+/// Connections over upgrades.
+const MANY: usize = 3_000;

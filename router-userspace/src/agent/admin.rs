@@ -18,7 +18,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{SockRef, Socket};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Notify, Semaphore, watch},
@@ -26,6 +26,7 @@ use tokio::{
 };
 
 use super::error::StartError;
+use crate::worker::tcp;
 
 /// What the admin listener tells.
 pub(super) trait Tells {
@@ -57,20 +58,9 @@ impl Bound {
     /// # Errors
     /// If it cannot be had; names it, and who to ask.
     pub(super) fn new(address: SocketAddr, beside: bool) -> Result<Self, StartError> {
-        let bind = |shared: bool| {
-            let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-            socket.set_reuse_address(true)?;
-            socket.set_reuse_port(shared)?;
-            if address.is_ipv6() {
-                socket.set_only_v6(true)?;
-            }
-            socket.set_nonblocking(true)?;
-            socket.bind(&address.into())?;
-            Ok(socket)
-        };
         // Sharing is for generations of one node: another node of the same user would be let in.
-        let alone = if beside { Ok(()) } else { bind(false).map(drop) };
-        let socket = alone.and_then(|()| bind(true)).map_err(|e| refused(address, &e))?;
+        let alone = if beside { Ok(()) } else { tcp::bind(address, false).map(drop) };
+        let socket = alone.and_then(|()| tcp::bind(address, true)).map_err(|e| refused(address, &e))?;
         Ok(Self { address, socket })
     }
 

@@ -40,9 +40,10 @@ impl Provision {
         };
         let (terms, certificates): (Vec<_>, _) = terms(config, secrets, &resumption)?.into_iter().unzip();
         let open = before.map(Self::ports).unwrap_or_default();
+        // To bind is enough: who listens beside a generation that serves is brought its clients.
         for address in ports(&terms).filter(|address| !open.contains(address)) {
-            worker::tcp::listen(address).map(drop).map_err(|e| {
-                let refused = StartError::refused(format!("listener: {e}"));
+            worker::tcp::bind(address, true).map(drop).map_err(|e| {
+                let refused = StartError::refused(format!("listener: TCP {address}: {e}"));
                 refused.with_hint(format!("`ss -tlnp sport = :{}` names the process", address.port()))
             })?;
         }

@@ -18,10 +18,14 @@ use hyper::{
     server::conn::{http1, http2},
     service::service_fn,
 };
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::graceful::GracefulConnection,
+};
 use socket2::SockRef;
 use tokio::{
     net::TcpStream,
+    sync::Notify,
     time::{sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -36,7 +40,10 @@ use super::{
     response::{self, ResponseBody, Unanswered},
     x509,
 };
-use crate::telemetry::{Handshake, Protocol};
+use crate::{
+    config::Limits,
+    telemetry::{Handshake, Protocol},
+};
 
 /// What is spoken on a TCP port.
 #[derive(Clone)]
@@ -96,7 +103,7 @@ impl Edge {
                 let served = Served { site: self.0.clone(), client, alt_svc, requests: Arc::default() };
                 served.serve(stream, draining).await;
             }
-            Speaks::Redirect { port } => redirect(stream, port, limits.request_timeout, draining).await,
+            Speaks::Redirect { port } => redirect(stream, port, limits, draining).await,
         }
         debug!(%peer, "ended");
     }
@@ -115,6 +122,16 @@ struct Served {
 #[derive(Default)]
 struct Requests {
     begun: AtomicU64,
+    first: Notify,
+}
+
+impl Requests {
+    /// Counts one, which is there for as long as its `Arc` is held.
+    fn begin(&self) {
+        if self.begun.fetch_add(1, Relaxed) == 0 {
+            self.first.notify_one();
+        }
+    }
 }
 
 impl Served {
@@ -124,6 +141,8 @@ impl Served {
         let requests = self.requests.clone();
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
         let service = service_fn(move |request| self.clone().answer(request));
+        let stream = TokioIo::new(stream);
+        let leave = leave(draining, limits.idle_timeout, &requests);
         if is_http2 {
             let mut http2 = http2::Builder::new(TokioExecutor::new());
             http2
@@ -132,13 +151,7 @@ impl Served {
                 .max_concurrent_streams(serving.max_streams)
                 .keep_alive_interval(limits.idle_timeout)
                 .keep_alive_timeout(limits.idle_timeout);
-            let mut connection = pin!(http2.serve_connection(TokioIo::new(stream), service));
-            let mut leave = pin!(leave(draining, limits.idle_timeout, &requests));
-            tokio::select! {
-                ended = &mut connection => return log(ended),
-                () = &mut leave => connection.as_mut().graceful_shutdown(),
-            }
-            log(connection.await);
+            serve_until(leave, http2.serve_connection(stream, service)).await;
         } else {
             let mut http1 = http1::Builder::new();
             http1
@@ -146,20 +159,14 @@ impl Served {
                 .header_read_timeout(limits.request_timeout)
                 .max_headers(limits.max_headers.into())
                 .max_buf_size((limits.max_header_bytes as usize).max(HTTP1_BUFFER_MIN));
-            let mut connection = pin!(http1.serve_connection(TokioIo::new(stream), service));
-            let mut leave = pin!(leave(draining, limits.idle_timeout, &requests));
-            tokio::select! {
-                ended = &mut connection => return log(ended),
-                () = &mut leave => connection.as_mut().graceful_shutdown(),
-            }
-            log(connection.await);
+            serve_until(leave, http1.serve_connection(stream, service)).await;
         }
     }
 
     /// One request. An error ends the connection (HTTP/1.1) or the stream (HTTP/2).
     async fn answer(self, mut request: Request<Incoming>) -> Result<Response<ResponseBody>, Unanswered> {
         let in_flight = self.requests.clone();
-        in_flight.begun.fetch_add(1, Relaxed);
+        in_flight.begin();
         let serving = self.site.now.load_full();
         let checked = request::check(&mut request, serving.limits.max_headers.into());
         let ends = checked.is_err();
@@ -182,7 +189,9 @@ impl Served {
 /// What hyper needs at least to read heads into.
 const HTTP1_BUFFER_MIN: usize = 8 * 1024;
 
-/// Waits until the connection is to end: it drains, or nothing has been asked for a while.
+/// Waits until the connection is to end: it drains, or nothing has been asked for a while. Who has
+/// just come and asked nothing yet is about to: in HTTP/1.1 there is no other way to be asked to go
+/// than beside an answer.
 async fn leave(mut draining: Draining, idle_timeout: Duration, requests: &Arc<Requests>) {
     let idle = async {
         let mut before = u64::MAX;
@@ -196,43 +205,56 @@ async fn leave(mut draining: Draining, idle_timeout: Duration, requests: &Arc<Re
             sleep(idle_timeout).await;
         }
     };
+    let drained = async {
+        draining.begun().await;
+        requests.first.notified().await;
+    };
     tokio::select! {
-        () = draining.begun() => {}
+        () = drained => {}
         () = idle => {}
     }
 }
 
-fn log(ended: hyper::Result<()>) {
+/// Serves until the connection ends. When `leave` says so, its client is asked to go.
+async fn serve_until(leave: impl Future<Output = ()>, connection: impl GracefulConnection<Error = hyper::Error>) {
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = leave => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
     if let Err(error) = ended {
         debug!(%error, "TCP connection broke");
     }
 }
 
 /// Sends whoever asks to `https` (RFC 9110 section 15.4.9).
-async fn redirect(stream: TcpStream, port: u16, patience: Duration, mut draining: Draining) {
-    let service =
-        service_fn(move |request: Request<Incoming>| async move { Ok::<_, Infallible>(to_https(&request, port)) });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(patience)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
-    tokio::select! {
-        ended = &mut connection => return log(ended),
-        () = draining.begun() => connection.as_mut().graceful_shutdown(),
-    }
-    log(connection.await);
+async fn redirect(stream: TcpStream, port: u16, limits: Limits, draining: Draining) {
+    let requests = Arc::<Requests>::default();
+    let asked = requests.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        asked.begin();
+        async move { Ok::<_, Infallible>(to_https(&request, port)) }
+    });
+    let mut http1 = http1::Builder::new();
+    http1.timer(TokioTimer::new()).header_read_timeout(limits.request_timeout);
+    let leave = leave(draining, limits.idle_timeout, &requests);
+    serve_until(leave, http1.serve_connection(TokioIo::new(stream), service)).await;
 }
 
 fn to_https<B>(request: &Request<B>, port: u16) -> Response<ResponseBody> {
     let said = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     let authority = request.uri().authority().map(|authority| authority.as_str()).or(said);
     let host = authority.and_then(|authority| authority.parse::<http::uri::Authority>().ok());
-    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    // `*` is of the server, not of a path.
+    let path = Some(request.uri().path()).filter(|path| path.starts_with('/')).unwrap_or("/");
+    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
     let location = host.filter(|host| !host.host().is_empty()).and_then(|host| {
         let to = match port {
-            443 => format!("https://{}{path}", host.host()),
-            port => format!("https://{}:{port}{path}", host.host()),
+            443 => format!("https://{}{path}{query}", host.host()),
+            port => format!("https://{}:{port}{path}{query}", host.host()),
         };
         HeaderValue::try_from(to).ok()
     });
@@ -255,6 +277,8 @@ mod tests {
             ("a.example:80", "/", 443, Some("https://a.example/")),
             ("a.example:8080", "/", 8443, Some("https://a.example:8443/")),
             ("[2001:db8::1]:80", "/", 443, Some("https://[2001:db8::1]/")),
+            ("a.example", "*", 443, Some("https://a.example/")),
+            ("a.example", "http://b.example:80?y=1", 8443, Some("https://b.example:8443/?y=1")),
             ("", "/", 443, None),
             ("a b", "/", 443, None),
         ] {

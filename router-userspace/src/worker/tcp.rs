@@ -4,16 +4,11 @@
 //! what waits at its socket, then closes it, so that the kernel brings it no more; when it is to
 //! serve again, it opens another.
 
-use std::{
-    cell::RefCell,
-    io,
-    net::{SocketAddr, TcpListener},
-    rc::Rc,
-};
+use std::{cell::RefCell, io, net::SocketAddr, rc::Rc};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     task::{AbortHandle, spawn_local},
     time::{Duration, sleep},
 };
@@ -31,22 +26,29 @@ const BACKLOG: i32 = 4096;
 /// A pause after an error of the host's, such as no free descriptors.
 const AFTER_ERROR: Duration = Duration::from_millis(100);
 
-/// Opens a listening socket on `address`, beside others of ours.
+/// Binds a socket to `address`, `shared` with others of ours, or alone. It does not listen yet: to
+/// bind takes nothing from those that do.
 ///
 /// # Errors
-/// If it cannot be bound; names the address.
-pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// If it cannot be bound.
+pub fn bind(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+/// Listens on `address` beside the other workers; an error names it.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let open = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        if address.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        socket.set_reuse_address(true)?;
-        socket.set_reuse_port(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
+        let socket = bind(address, true)?;
         socket.listen(BACKLOG)?;
-        Ok(TcpListener::from(socket))
+        TcpListener::from_std(socket.into())
     };
     open().map_err(|e: io::Error| io::Error::new(e.kind(), format!("TCP {address}: {e}")))
 }
@@ -65,7 +67,7 @@ impl Port {
         reception: &Rc<Reception>,
         door: &Rc<Door>,
     ) -> io::Result<Self> {
-        let listener = tokio::net::TcpListener::from_std(listen(address)?)?;
+        let listener = listen(address)?;
         let speaks = Rc::new(RefCell::new(speaks));
         let here = Here { address, speaks: Rc::clone(&speaks), reception: Rc::clone(reception), door: Rc::clone(door) };
         let accepting = spawn_local(here.accept(listener)).abort_handle();
@@ -93,12 +95,12 @@ struct Here {
 }
 
 impl Here {
-    async fn accept(self, mut listener: tokio::net::TcpListener) {
+    async fn accept(self, mut listener: TcpListener) {
         loop {
             self.accept_until_drained(listener).await;
             self.door.drain.hear().open().await;
             listener = loop {
-                match listen(self.address).and_then(tokio::net::TcpListener::from_std) {
+                match listen(self.address) {
                     Ok(listener) => break listener,
                     Err(e) => {
                         tracing::error!("slot {} stays without its port for now: {e}", self.reception.slot);
@@ -109,7 +111,7 @@ impl Here {
         }
     }
 
-    async fn accept_until_drained(&self, listener: tokio::net::TcpListener) {
+    async fn accept_until_drained(&self, listener: TcpListener) {
         let mut draining = self.door.drain.hear();
         loop {
             tokio::select! {

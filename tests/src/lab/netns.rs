@@ -30,7 +30,7 @@ impl Namespace {
     pub fn new(name: String) -> Result<Self> {
         run(Command::new("ip").args(["netns", "add", &name]))?;
         let namespace = Self { name };
-        namespace.quieten()?;
+        QUIET.iter().try_for_each(|(key, value)| namespace.set(key, value))?;
         namespace.ip("link set lo up")?;
         Ok(namespace)
     }
@@ -87,18 +87,14 @@ impl Namespace {
         id.map(|id| id.parse().context("an ID of a program is a number")).transpose()
     }
 
-    fn path(&self) -> PathBuf {
-        Path::new(RUN_NETNS).join(&self.name)
+    /// Sets `net.KEY`, whose parts are written with slashes: `ipv4/tcp_migrate_req`.
+    pub fn set(&self, key: &str, value: &str) -> Result<()> {
+        let path = format!("/proc/sys/net/{key}");
+        self.enter(|| fs::write(&path, value).with_context(|| format!("cannot set {path}")))
     }
 
-    fn quieten(&self) -> Result<()> {
-        self.enter(|| {
-            for (key, value) in QUIET {
-                let path = format!("/proc/sys/net/{key}");
-                fs::write(&path, value).with_context(|| format!("cannot set {path}"))?;
-            }
-            Ok(())
-        })
+    fn path(&self) -> PathBuf {
+        Path::new(RUN_NETNS).join(&self.name)
     }
 }
 
