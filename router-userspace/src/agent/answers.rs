@@ -14,7 +14,7 @@ use router_common::{
 use serde::Serialize;
 
 use super::{
-    api::{self, SCHEMA, Totals},
+    api::{self, Certificate, SCHEMA, Totals, UpstreamServer},
     behind,
     connection_ids::encoding_name,
     error::StartError,
@@ -135,7 +135,8 @@ fn json(answer: &impl Serialize) -> Result<Vec<u8>, Refusal> {
 }
 
 fn status(node: &Node) -> api::Status {
-    let problems = problems(node);
+    let (upstreams, certificates) = (node.upstream_servers(), node.presented_certificates());
+    let problems = problems(node, &upstreams, &certificates);
     api::Status {
         schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -152,19 +153,19 @@ fn status(node: &Node) -> api::Status {
         totals: sum(node),
         flow_table: node.kernel.as_ref().map(flow_table),
         connection_ids: node.connection_ids.describe(),
-        upstreams: node.upstream_servers(),
-        certificates: node.presented_certificates(),
+        upstreams,
+        certificates,
     }
 }
 
-fn problems(node: &Node) -> Vec<String> {
+fn problems(node: &Node, upstreams: &[UpstreamServer], certificates: &[Certificate]) -> Vec<String> {
     let mut problems: Vec<String> = node.with_workers(|workers| {
         let dead = workers.iter().filter(|worker| !worker.is_running() && !worker.is_stopping());
         dead.map(|worker| format!("worker {} has ended: its connections are lost", worker.slot())).collect()
     });
     problems.extend(node.replacements.problems());
     problems.extend(node.connection_ids.trouble());
-    problems.extend(behind::problems(&node.upstream_servers(), &node.presented_certificates()));
+    problems.extend(behind::problems(upstreams, certificates));
     for info in &node.now().sockets {
         // The kernel reports twice what it was asked for.
         if info.receive_buffer < 2 * udp::RECEIVE_BUFFER as u64 {

@@ -92,7 +92,7 @@ pub struct Generation {
     pub state: String,
     /// Its slots.
     pub slots: Vec<u8>,
-    /// Connections open.
+    /// Connections open, over QUIC and TCP.
     pub connections: u64,
     /// Seconds since it was started.
     pub age_seconds: u64,

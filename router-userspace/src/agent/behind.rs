@@ -7,7 +7,13 @@ use super::{
     api::{Certificate, UpstreamServer},
     node::Node,
 };
-use crate::edge::upstream::{ServerHealth, ServerState};
+use crate::{
+    config::Listener,
+    edge::{
+        tls::Presented,
+        upstream::{ServerHealth, ServerState},
+    },
+};
 
 impl Node {
     /// The servers of all upstreams, as they are now.
@@ -18,9 +24,9 @@ impl Node {
     /// What the listeners present.
     pub(super) fn presented_certificates(&self) -> Vec<Certificate> {
         let now = self.now();
-        let of = |(listener, presented): (&crate::config::Listener, &Vec<crate::edge::tls::Presented>)| {
+        let of = |(listener, presented): (&Listener, &Vec<Presented>)| {
             let listener = listener.address;
-            let certificate = move |one: &crate::edge::tls::Presented| Certificate {
+            let certificate = move |one: &Presented| Certificate {
                 listener,
                 file: one.file.clone(),
                 names: one.names.clone(),

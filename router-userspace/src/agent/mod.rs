@@ -33,6 +33,7 @@ mod reload;
 mod replacements;
 mod secrets;
 mod service_manager;
+mod slots;
 mod state;
 mod sweep;
 

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use router_common::maps::{Listener, Settings, Slot, SlotState};
+use router_common::maps::{Listener, Settings, SlotState};
 use tokio::{
     sync::{Mutex, mpsc},
     task::AbortHandle,
@@ -26,7 +26,6 @@ use super::{
     flows::KernelFlows,
     generations::{Generations, Neighbour, Phase},
     instruments::Instruments,
-    maglev,
     plan::{self, Numbered},
     provision::Provision,
     replacements::Replacements,
@@ -64,8 +63,8 @@ pub(super) struct Node {
     watching: RefCell<Option<AbortHandle>>,
     now: RefCell<Now>,
     workers: RefCell<Vec<Worker>>,
-    /// The CPU of each slot that is taken.
-    places: RefCell<BTreeMap<u8, u32>>,
+    /// The CPU of each slot that is taken; `slots` writes it.
+    pub(super) places: RefCell<BTreeMap<u8, u32>>,
     /// What workers share; none once the agent stops.
     shared: RefCell<Option<Shared>>,
     alive: Mutex<mpsc::Receiver<Infallible>>,
@@ -257,89 +256,6 @@ impl Node {
         Rc::clone(&self.now.borrow().config)
     }
 
-    /// The CPU of each slot that is taken.
-    pub(super) fn places(&self) -> Vec<(u8, u32)> {
-        self.places.borrow().iter().map(|(&slot, &cpu)| (slot, cpu)).collect()
-    }
-
-    /// The same, and those of other generations.
-    pub(super) fn all_places(&self) -> Vec<(u8, u32)> {
-        self.places().into_iter().chain(self.generations.places()).collect()
-    }
-
-    /// Takes slots for workers that are about to start.
-    pub(super) fn take_slots(&self, slots: &[(u8, u32)]) -> Result<(), StartError> {
-        self.places.borrow_mut().extend(slots.iter().copied());
-        for &(slot, cpu) in slots {
-            self.tables.set_slot_state(slot, SlotState::Active);
-            if let Some(kernel) = &self.kernel {
-                kernel.datapath.borrow_mut().open_cpu(cpu)?;
-            }
-        }
-        self.write_slots()
-    }
-
-    /// Gives a slot back whose worker has ended.
-    pub(super) fn free_slot(&self, slot: u8) -> Result<(), StartError> {
-        self.tables.set_slot_state(slot, SlotState::Free);
-        self.places.borrow_mut().remove(&slot);
-        self.now.borrow_mut().sockets.retain(|socket| socket.slot != slot);
-        if let Some(kernel) = &self.kernel {
-            kernel.datapath.borrow_mut().set_slot(slot, Slot::default())?;
-        }
-        self.write_slots()
-    }
-
-    /// Tells the kernel what is in the slots: also which of them share a CPU now.
-    pub(super) fn write_slots(&self) -> Result<(), StartError> {
-        let Some(kernel) = &self.kernel else { return Ok(()) };
-        let (places, others) = (self.places.borrow(), self.generations.places());
-        for (&slot, &cpu) in &*places {
-            let all = places.values().chain(others.iter().map(|(_, cpu)| cpu));
-            let shared = all.filter(|&&other| other == cpu).count() > 1;
-            let entry = Slot::new(self.tables.slot_state(slot), cpu, self.generation).with_shares_cpu(shared);
-            kernel.datapath.borrow_mut().set_slot(slot, entry)?;
-        }
-        Ok(())
-    }
-
-    /// Frees slots of another generation, which has ended.
-    pub(super) fn free_others_slots(&self, slots: &[u8]) -> Result<(), StartError> {
-        for &slot in slots {
-            self.tables.set_slot_state(slot, SlotState::Free);
-            if let Some(kernel) = &self.kernel {
-                kernel.datapath.borrow_mut().set_slot(slot, Slot::default())?;
-            }
-        }
-        self.remove_flows_of(slots.to_vec());
-        self.write_slots()
-    }
-
-    /// Frees every slot that is neither ours nor another generation's that we know of.
-    pub(super) fn free_unknown_slots(&self) -> Result<(), StartError> {
-        let known: Vec<_> = self.places().into_iter().chain(self.generations.places()).map(|(slot, _)| slot).collect();
-        let unknown: Vec<_> = (0..=u8::MAX).filter(|slot| !known.contains(slot)).collect();
-        self.free_others_slots(&unknown)
-    }
-
-    /// Has flows to slots removed that nobody has any more. It takes a while, and nobody waits.
-    fn remove_flows_of(&self, slots: Vec<u8>) {
-        let Some(kernel) = &self.kernel else { return };
-        let handles = kernel.datapath.borrow().flow_reader().and_then(|reader| {
-            let writer = kernel.datapath.borrow().flow_writer()?;
-            Ok((reader, writer))
-        });
-        let removed = handles.map_err(std::io::Error::other).and_then(|(reader, mut writer)| {
-            std::thread::Builder::new().name("clear flows".to_owned()).spawn(move || {
-                let theirs: Vec<_> = reader.iter().filter(|(_, flow)| slots.contains(&flow.slot())).collect();
-                theirs.into_iter().for_each(|(cid, _)| writer.remove(&cid));
-            })
-        });
-        if let Err(e) = removed {
-            tracing::warn!("flows of slots that are free stay until they are swept: {e}");
-        }
-    }
-
     /// Makes sockets those of their slots on a listener.
     pub(super) fn connect(&self, listener: &Numbered, sockets: &SocketsBySlot) -> Result<(), StartError> {
         self.now.borrow_mut().sockets.extend(plan::describe(listener.id, sockets));
@@ -357,13 +273,13 @@ impl Node {
         provision: &Provision,
         config: &Rc<Config>,
     ) -> Result<(), StartError> {
+        let instructions = self.instructions(config, provision);
         for &(slot, cpu) in slots {
             let own = sockets.iter_mut().zip(&provision.terms).filter_map(|((listener, by_slot), terms)| {
                 Some(Listening { listener: listener.id, socket: by_slot.remove(&slot)?, terms: terms.clone() })
             });
-            let instructions = self.instructions(config, provision);
-            let (sockets, flows, edge) =
-                (own.collect(), self.flow_table(slot)?, edge(instructions, slot, self.instruments.meters().join()));
+            let (sockets, flows) = (own.collect(), self.flow_table(slot)?);
+            let edge = edge(instructions.clone(), slot, self.instruments.meters().join());
             let shared = self.shared.borrow().clone();
             let shared = shared.ok_or_else(|| StartError::refused("the agent is about to stop"))?;
             let worker = Worker::start(Plan { slot, cpu, sockets, flows, edge }, shared).map_err(StartError::kernel)?;
@@ -389,77 +305,6 @@ impl Node {
             sweeper: kernel.sweeper.sender(),
             full: Arc::clone(&kernel.full),
         }))
-    }
-
-    /// Spreads new connections over the active slots: one write, in kernel and userspace alike.
-    pub(super) fn assign(&self) -> Result<(), StartError> {
-        let active: Vec<_> = self
-            .workers
-            .borrow()
-            .iter()
-            .map(Worker::slot)
-            .filter(|&slot| self.tables.slot_state(slot) == SlotState::Active)
-            .map(|slot| (slot, 1))
-            .collect();
-        let assignment = maglev(&active);
-        self.tables.assign(&assignment);
-        if let Some(kernel) = &self.kernel {
-            kernel.datapath.borrow_mut().assign(&assignment)?;
-        }
-        Ok(())
-    }
-
-    /// Takes a slot out of the assignment, has its connections asked to end, and closed after
-    /// `grace`; or, without that, takes the slot back in.
-    ///
-    /// # Errors
-    /// If there is no such worker, if it is about to end, or if it is the last active one.
-    pub(super) fn set_draining(&self, slot: u8, grace: Option<Duration>) -> Result<(), StartError> {
-        self.require_charge()?;
-        let draining = grace.is_some();
-        let workers = self.workers.borrow();
-        let refused = |why: &str| Err(StartError::refused(format!("slot {slot}: {why}")));
-        match workers.iter().find(|worker| worker.slot() == slot) {
-            None => {
-                return refused("no worker is there").map_err(|e: StartError| e.with_hint("quic-router workers list"));
-            }
-            Some(worker) if worker.is_stopping() => return refused("its worker is about to end"),
-            Some(_) => {}
-        }
-        let others_active = workers
-            .iter()
-            .any(|other| other.slot() != slot && self.tables.slot_state(other.slot()) == SlotState::Active);
-        if draining && !others_active {
-            return refused("it is the last active one").map_err(|e: StartError| e.with_hint("undrain another first"));
-        }
-        drop(workers);
-        self.tables.set_slot_state(slot, if draining { SlotState::Draining } else { SlotState::Active });
-        self.write_slots()?;
-        self.assign()?;
-        // Only now: whoever was asked to go and comes back goes elsewhere.
-        self.with_worker(slot, |worker| match grace {
-            Some(grace) => worker.drain(grace),
-            None => worker.undrain(),
-        });
-        Ok(())
-    }
-
-    /// Tells the workers of these slots to end: no new connections, and `grace` for those there are.
-    pub(super) fn send_away(&self, slots: &[(u8, u32)], grace: Duration) -> Result<(), StartError> {
-        for &(slot, _) in slots {
-            self.tables.set_slot_state(slot, SlotState::Draining);
-        }
-        let written = self.write_slots().and_then(|()| self.assign());
-        for &(slot, _) in slots {
-            self.with_worker(slot, |worker| worker.leave(grace));
-        }
-        written
-    }
-
-    fn with_worker(&self, slot: u8, act: impl FnOnce(&Worker)) {
-        if let Some(worker) = self.workers.borrow().iter().find(|worker| worker.slot() == slot) {
-            act(worker);
-        }
     }
 
     /// Brings the listeners into force in the kernel and for the workers: those there are, and

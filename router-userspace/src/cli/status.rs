@@ -183,6 +183,8 @@ fn totals(totals: &Totals) -> Table {
         ("connections", totals.connections_now, with_handshakes.as_str()),
         ("", totals.accepted, "came up"),
         ("", totals.handshakes_failed, "failed in the handshake"),
+        ("", totals.tcp_connections_now, "now over TCP"),
+        ("", totals.tcp_accepted, "came over TCP"),
         ("refused", totals.refused_connections, "at max_connections"),
         ("", totals.refused_per_ip, "at max_connections_per_ip"),
         ("", totals.refused_handshakes, "at max_handshakes"),

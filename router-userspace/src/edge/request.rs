@@ -2,7 +2,7 @@
 //! further. What is checked here is of one shape, whatever the request came by: an absolute URI,
 //! and no `Host` beside it.
 
-use std::{future::poll_fn, pin::pin, task::Poll};
+use std::{future::poll_fn, task::Poll};
 
 use bytes::Bytes;
 use h3::{
@@ -174,8 +174,7 @@ pub(super) async fn resolve(
         resolver.frame_stream.reset(code);
         return Err(ResolveError::Malformed(why));
     }
-    let resolved = pin!(resolver.accept_with_frame(frame)?.resolve());
-    Ok(resolved.await?)
+    Ok(resolver.accept_with_frame(frame)?.resolve().await?)
 }
 
 /// RFC 9114 section 4.3; h3 sorts the fields before anybody can see their order.
@@ -214,6 +213,14 @@ mod tests {
             assert_eq!(uri, "https://a.example:8443/x?y");
             assert!(headers.is_empty(), "{headers:?}");
         }
+    }
+
+    /// RFC 9110 section 9.3.7.
+    #[test]
+    fn options_may_be_about_the_server() {
+        let of_the_server = asked(Version::HTTP_11, "*").method(Method::OPTIONS).header("host", "a.example");
+        let (uri, _) = checked(of_the_server).expect("well-formed");
+        assert_eq!((uri.host(), uri.path(), uri.query()), (Some("a.example"), "*", None));
     }
 
     #[test]

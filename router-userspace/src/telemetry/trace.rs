@@ -225,7 +225,7 @@ mod tests {
         Some(flags.to_owned())
     }
 
-    /// The cases of the specification's own tests (`test/test.py` of w3c/trace-context).
+    /// What W3C Trace Context, sections 3.2 and 4.3, takes and refuses.
     #[test]
     fn a_valid_parent_is_taken_over_and_no_other() {
         for (valid, flags) in [

@@ -54,7 +54,6 @@ impl Snapshot {
             if Instant::now() > deadline {
                 bail!("counters moved by {moved:?} instead of {expected:?}");
             }
-            std::thread::sleep(BETWEEN_LOOKS);
         }
     }
 }
@@ -81,4 +80,3 @@ fn flat(counters: &Counters) -> Moved {
 
 /// How long packets that were sent may take until they are counted.
 const SETTLING: Duration = Duration::from_secs(3);
-const BETWEEN_LOOKS: Duration = Duration::from_millis(5);

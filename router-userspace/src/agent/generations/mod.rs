@@ -43,7 +43,7 @@ pub(super) use self::{
     upgrade::upgrade,
 };
 use super::{api, error::StartError, node::Node};
-use crate::config::Router;
+use crate::{config::Router, worker::Worker};
 
 /// What this generation is to the node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -176,8 +176,13 @@ impl Node {
             .collect()
     }
 
+    /// Connections over QUIC and over TCP: what there is to wait for.
     fn connections_now(&self) -> u64 {
-        self.with_workers(|workers| workers.iter().map(|worker| worker.stats().totals().connections_now).sum())
+        let of = |worker: &Worker| {
+            let totals = worker.stats().totals();
+            totals.connections_now + totals.tcp_connections_now
+        };
+        self.with_workers(|workers| workers.iter().map(of).sum())
     }
 
     fn seconds_left(&self) -> Option<u64> {

@@ -1,16 +1,13 @@
 //! TLS towards servers: whom we trust, who we are, what we offer.
 
-use std::{fs, path::Path, sync::Arc};
+use std::sync::Arc;
 
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, sign::SingleCertAndKey};
-use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
+use rustls_pki_types::ServerName;
 use tracing::debug;
 
 use super::UpstreamError;
-use crate::config::{
-    UpstreamTls,
-    certificates::{self, CertificateError},
-};
+use crate::config::{UpstreamTls, certificates};
 
 /// ALPN of HTTP/2 (RFC 9113 section 3.1).
 pub(super) const HTTP2: &[u8] = b"h2";
@@ -28,7 +25,7 @@ pub(super) fn client(
 ) -> Result<Arc<ClientConfig>, UpstreamError> {
     let unusable = |source| UpstreamError::Certificate { upstream: upstream.to_owned(), source };
     let roots = match &tls.ca {
-        Some(file) => Arc::new(authorities(file).map_err(unusable)?),
+        Some(file) => Arc::new(certificates::authorities(file).map_err(unusable)?),
         None => system.get(upstream)?,
     };
     let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -51,19 +48,6 @@ pub(super) fn server_name(upstream: &str, tls: &UpstreamTls, host: &str) -> Resu
     let name = tls.name.as_deref().unwrap_or(host);
     ServerName::try_from(name.to_owned())
         .map_err(|_invalid| UpstreamError::Name { upstream: upstream.to_owned(), name: name.to_owned() })
-}
-
-fn authorities(path: &Path) -> Result<RootCertStore, CertificateError> {
-    let pem = fs::read(path).map_err(|source| CertificateError::Unreadable { path: path.to_owned(), source })?;
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|source| CertificateError::Pem { path: path.to_owned(), source })?;
-        roots.add(certificate).map_err(|source| CertificateError::Unusable { path: path.to_owned(), source })?;
-    }
-    match roots.is_empty() {
-        true => Err(CertificateError::NoCertificate { path: path.to_owned() }),
-        false => Ok(roots),
-    }
 }
 
 impl SystemRoots {

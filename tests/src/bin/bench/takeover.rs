@@ -11,7 +11,7 @@ use std::{thread, time::Duration};
 use anyhow::ensure;
 use router_tests::lab::{
     Lab, Running,
-    peers::{Clients, Latency, Summary},
+    peers::{Clients, Latency, QuicGo, Summary},
 };
 
 use super::nginx::Nginx;
@@ -95,27 +95,13 @@ fn lost(lab: &mut Running, mut act: impl FnMut(&mut Running) -> anyhow::Result<(
     let new = new.within(Duration::from_secs(2)).in_all(LONG).following().start()?;
     let long = lab.quic_go().get("/bytes/1000").connections(20).requests(60).pausing(PAUSE * 20);
     let long = long.within(patience).following().start()?;
-    let down = lab
-        .quic_go()
-        .get("/bytes/3000000")
-        .connections(100)
-        .at_once(4)
-        .within(patience)
-        .in_all(LONG)
-        .following()
-        .start()?;
-    let up = lab
-        .quic_go()
-        .post("/sink", 1_000_000)
-        .connections(100)
-        .at_once(4)
-        .within(patience)
-        .in_all(LONG)
-        .following()
-        .start()?;
+    let hundred = |asking: QuicGo| asking.connections(100).at_once(4).within(patience).in_all(LONG).following().start();
+    let down = hundred(lab.quic_go().get("/bytes/3000000"))?;
+    let up = hundred(lab.quic_go().post("/sink", 1_000_000))?;
     let moving = lab.quic_go().get("/bytes/1000000").connections(200).at_once(4).pausing(PAUSE * 5);
     let moving = moving.within(patience).in_all(LONG).rebinding_at(300_000).start()?;
     for _ in 0..RELOADS {
+        // The rhythm of the load: for so long it runs undisturbed.
         thread::sleep(BETWEEN);
         act(lab)?;
     }
@@ -166,9 +152,7 @@ fn turn(lab: &mut Running, (name, act): (&str, Act)) -> anyhow::Result<Turn> {
         summary.connections_failed + summary.requests_failed
     };
     // The next turn begins alone.
-    while lab.control().status()?.generations.len() > 1 {
-        thread::sleep(Duration::from_millis(50));
-    }
+    while lab.control().status()?.generations.len() > 1 {}
     ensure!(new.connections_ok > 900, "{name}: {new:?}");
     Ok(Turn { handshakes: new.handshakes, requests: stay.requests, lost: lost(&new) + lost(&stay) })
 }

@@ -210,6 +210,7 @@ async fn a_slow_upload_is_not_a_late_response() {
     let (_, upstream) = upstream(settings);
     let (fill, body) = Made::slowly();
     let fed = async {
+        // Slow itself: in all it takes longer than a response may.
         for _ in 0..10 {
             fill.send(Ok(http_body::Frame::data("x".into()))).unwrap();
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -12,6 +12,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::sync::{Notify, Semaphore};
+use tokio_util::io::InspectReader;
 
 use super::lab::*;
 use crate::{
@@ -94,17 +95,29 @@ async fn more_requests_than_streams_take_more_connections() {
     assert_eq!(seen.counts(), (3, 7));
 }
 
+/// A frame's header: 8 octets, PING, ACK, stream 0 (RFC 9113 sections 4.1 and 6.7).
+const PING_ACK: [u8; 9] = [0, 0, 8, 6, 1, 0, 0, 0, 0];
+
 #[tokio::test]
 async fn a_connection_that_is_told_to_go_finishes_what_it_has() {
     let (listener, address) = listener().await;
     let (go, going) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
     let connections = Arc::new(AtomicUsize::new(0));
     let requests = Arc::new(AtomicUsize::new(0));
+    // hyper sends a PING after GOAWAY: who has acknowledged that has read both.
+    let has_gone = Arc::new(Notify::new());
     let (told, held, counted, arrived) = (go.clone(), going.clone(), connections.clone(), requests.clone());
+    let acknowledged = has_gone.clone();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let first = counted.fetch_add(1, SeqCst) == 0;
             let (told, held, arrived) = (told.clone(), held.clone(), arrived.clone());
+            let acknowledged = acknowledged.clone();
+            let stream = InspectReader::new(stream, move |read: &[u8]| {
+                if read.windows(PING_ACK.len()).any(|octets| octets == PING_ACK) {
+                    acknowledged.notify_one();
+                }
+            });
             tokio::spawn(async move {
                 let service = hyper::service::service_fn(move |_| {
                     let held = held.clone();
@@ -133,8 +146,7 @@ async fn a_connection_that_is_told_to_go_finishes_what_it_has() {
     };
     until(|| requests.load(SeqCst) == 1).await;
     go.notify_one();
-    // Nothing shows from outside that GOAWAY has come.
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    has_gone.notified().await;
     // Not idempotent: no request may be in doubt.
     assert_eq!(upstream.fetch(request("POST", "/", Made::of(b"x"))).await, "new");
     going.add_permits(1);

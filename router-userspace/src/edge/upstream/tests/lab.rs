@@ -268,7 +268,7 @@ pub(super) async fn say_ok(stream: &mut TcpStream) {
 pub(super) async fn until(is: impl Fn() -> bool) {
     let reached = async {
         while !is() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(LONG, reached).await.expect("it never came to that");
