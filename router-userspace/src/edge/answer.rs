@@ -157,7 +157,8 @@ fn filled(template: &str, uri: &Uri) -> String {
         filled.push_str(before);
         match (name, uri.query()) {
             ("host", _) => filled.push_str(uri.host().unwrap_or_default()),
-            ("path", _) => filled.push_str(uri.path()),
+            // What is of the whole server has no path.
+            ("path", _) => filled.push_str(if uri.path() == "*" { "/" } else { uri.path() }),
             ("query", Some(query)) => filled.extend(["?", query]),
             // The check of the configuration knows no other name.
             _ => {}

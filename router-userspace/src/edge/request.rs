@@ -104,7 +104,7 @@ fn parse(host: &HeaderValue) -> Result<Authority, Refusal> {
     Authority::try_from(host.as_bytes()).map_err(|_| bad("Host must be one host and port"))
 }
 
-/// RFC 9114 section 4.2, RFC 9113 section 8.2.2.
+/// RFC 9114 section 4.2, RFC 9113 sections 8.2.1 and 8.2.2.
 fn check_fields(headers: &HeaderMap) -> Result<(), Refusal> {
     if CONNECTION_SPECIFIC.iter().any(|name| headers.contains_key(name)) {
         return Err(bad("a connection-specific field has no place in HTTP/2 and HTTP/3"));
@@ -112,12 +112,26 @@ fn check_fields(headers: &HeaderMap) -> Result<(), Refusal> {
     if headers.get_all(header::TE).iter().any(|value| value != "trailers") {
         return Err(bad("TE can only be `trailers` in HTTP/2 and HTTP/3"));
     }
+    let blank = |octet: Option<&u8>| matches!(octet, Some(b' ' | b'\t'));
+    if headers.values().any(|value| blank(value.as_bytes().first()) || blank(value.as_bytes().last())) {
+        return Err(bad("a field's value can neither begin nor end with a blank"));
+    }
     Ok(())
 }
 
-/// RFC 9110 section 7.6.1. hyper has undone `Transfer-Encoding`; beside it a Content-Length says
-/// that somebody on the way reads the message otherwise than we do (RFC 9112 section 6.1).
+/// RFC 9110 section 7.6.1. hyper has undone `chunked`, and no other coding; beside one a
+/// Content-Length says that somebody on the way reads the message otherwise than we do (RFC 9112
+/// section 6.1).
 fn take_hop_by_hop(headers: &mut HeaderMap) -> Result<(), Refusal> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let only_chunked = match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    };
+    if !only_chunked {
+        return Err(Refusal(StatusCode::NOT_IMPLEMENTED, "the only transfer coding understood here is chunked"));
+    }
     if headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH) {
         return Err(bad("Transfer-Encoding and Content-Length exclude each other"));
     }
@@ -168,7 +182,7 @@ pub(super) async fn resolve(
         Poll::Ready(frame) => Poll::Ready(Ok(frame)),
     })
     .await?;
-    if let Err(why) = in_order(&frame) {
+    if let Some(why) = misused_pseudo_field(&frame) {
         let code = Code::H3_MESSAGE_ERROR.value();
         resolver.frame_stream.stream.stop_sending(code);
         resolver.frame_stream.reset(code);
@@ -177,13 +191,12 @@ pub(super) async fn resolve(
     Ok(resolver.accept_with_frame(frame)?.resolve().await?)
 }
 
-/// RFC 9114 section 4.3; h3 sorts the fields before anybody can see their order.
-fn in_order(frame: &Result<Option<Frame<PayloadLen>>, FrameStreamError>) -> Result<(), &'static str> {
+/// RFC 9114 section 4.3; h3 sorts the fields, and takes the last of several, before anybody can see
+/// them.
+fn misused_pseudo_field(frame: &Result<Option<Frame<PayloadLen>>, FrameStreamError>) -> Option<&'static str> {
     match frame {
-        Ok(Some(Frame::Headers(section))) if !field_section::pseudo_fields_come_first(section) => {
-            Err("a pseudo-header field after a regular one")
-        }
-        _ => Ok(()),
+        Ok(Some(Frame::Headers(section))) => field_section::misused_pseudo_field(section),
+        _ => None,
     }
 }
 
@@ -249,6 +262,14 @@ mod tests {
             (asked(Version::HTTP_11, "/").header("host", "a").header("host", "a"), "Host must be one host and port"),
             (asked(Version::HTTP_11, "/").header("host", "a b"), "Host must be one host and port"),
             (asked(Version::HTTP_11, "*").header("host", "a"), "the path must be absolute"),
+            (
+                asked(Version::HTTP_11, "/").header("host", "a").header("transfer-encoding", "gzip, chunked"),
+                "the only transfer coding understood here is chunked",
+            ),
+            (
+                asked(Version::HTTP_3, "https://a/").header("x", "1 "),
+                "a field's value can neither begin nor end with a blank",
+            ),
             (
                 asked(Version::HTTP_11, "/")
                     .header("host", "a")

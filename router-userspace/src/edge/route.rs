@@ -150,7 +150,9 @@ fn action(action: &config::Action, config: &Config, clients: &Clients, folders: 
 
 impl HttpRoute {
     fn matches<B>(&self, request: &Request<B>) -> bool {
-        request.uri().path().starts_with(&self.path)
+        let path = request.uri().path();
+        // `*` is of the whole server (RFC 9110 section 7.1).
+        (path.starts_with(&self.path) || path == "*" && self.path == "/")
             && self.host.as_ref().is_none_or(|host| request.uri().host().is_some_and(|name| host.matches(name)))
             && (self.methods.is_empty() || self.methods.contains(request.method()))
             && self.headers.iter().all(|wanted| has(request.headers(), wanted))

@@ -173,7 +173,16 @@ impl Served {
         let asked = Asked { client: self.client, interim: None, early: None };
         let request = request.map(RequestBody::incoming);
         let version = request.version();
-        let mut response = answer::answer(&self.site, &serving, request, checked, asked).await?;
+        let answered = answer::answer(&self.site, &serving, request, checked, asked).await;
+        let ends = ends || answered.is_err();
+        let mut response = match answered {
+            // There are no streams to reset: the client is told by what it can still read.
+            Err(why) if version < http::Version::HTTP_2 => {
+                debug!(%why, "a request broke off");
+                response::sentence(StatusCode::BAD_REQUEST, "the body is malformed")
+            }
+            answered => answered?,
+        };
         let headers = response.headers_mut();
         if let Some(alt_svc) = self.alt_svc {
             headers.insert(header::ALT_SVC, alt_svc);

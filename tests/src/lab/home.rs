@@ -7,7 +7,9 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use aws_lc_rs::digest;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use rcgen::{CertifiedKey, PublicKeyData as _, generate_simple_self_signed};
 
 use super::netns;
 
@@ -50,7 +52,14 @@ impl Home {
         let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names)?;
         self.write(&format!("{name}.pem"), &cert.pem())?;
         self.write(&format!("{name}.key"), &signing_key.serialize_pem())?;
+        let digest = digest::digest(&digest::SHA256, &signing_key.subject_public_key_info());
+        self.write(&format!("{name}.digest"), &BASE64_STANDARD.encode(digest))?;
         Ok(())
+    }
+
+    /// SHA-256 of a certificate's public key, in base64, as browsers name keys.
+    pub fn key_digest(&self, name: &str) -> Result<String> {
+        Ok(fs::read_to_string(self.path(&format!("{name}.digest")))?)
     }
 
     /// The agent's `bpf_dir`; the agent makes it.

@@ -31,6 +31,7 @@ mod netns;
 mod origin;
 pub mod peers;
 mod program;
+mod recorder;
 mod relay;
 mod topology;
 mod upstream;
@@ -46,6 +47,7 @@ pub use self::{
     netns::{Namespace, run},
     origin::Origin,
     program::{Finished, Program},
+    recorder::{Message, Recorder},
     relay::{Relay, Towards},
     topology::{Network, UPSTREAM4, UPSTREAM6, Wire},
     upstream::Upstream,

@@ -1,4 +1,4 @@
-//! aioquic, in a virtual environment of its own.
+//! aioquic, and h2 beside it, in a virtual environment of its own.
 
 use std::{fs, process::Command};
 
@@ -11,7 +11,7 @@ use crate::{
 
 /// Makes the environment.
 pub(super) fn ready() -> Result<()> {
-    super::once("aioquic", AIOQUIC, || {
+    super::once("aioquic", &PACKAGES.join(" "), || {
         if !has_venv() {
             setup::install(&["python3", "python3-venv"])?;
         }
@@ -19,7 +19,7 @@ pub(super) fn ready() -> Result<()> {
         let python = find("python3").context("no python3 on this machine")?;
         run(Command::new(python).args(["-m", "venv", "--clear"]).arg(&new))?;
         let mut pip = Command::new(new.join("bin/python"));
-        run(pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", AIOQUIC]))?;
+        run(pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(PACKAGES))?;
         if place.exists() {
             fs::remove_dir_all(&place)?;
         }
@@ -33,4 +33,4 @@ fn has_venv() -> bool {
     find("python3").is_some_and(|python| capture(Command::new(python).args(["-c", "import ensurepip, venv"])).is_ok())
 }
 
-const AIOQUIC: &str = "aioquic==1.7.2";
+const PACKAGES: [&str; 2] = ["aioquic==1.7.2", "h2==4.4.1"];

@@ -174,7 +174,7 @@ fn remove(folder: &Path) -> Result<()> {
 pub(super) static TRIXIE: Release = Release {
     name: "trixie",
     suites: &["trixie", "trixie-backports"],
-    packages: &["curl", "ngtcp2-client", "nginx", "golang-1.24-go"],
+    packages: &["curl", "openssl", "ngtcp2-client", "nginx", "chromium-headless-shell", "golang-1.24-go"],
     libraries: &[
         "golang-github-lucas-clemente-quic-go-dev/trixie-backports",
         "golang-github-marten-seemann-qpack-dev/trixie-backports",

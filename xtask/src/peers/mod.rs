@@ -4,7 +4,10 @@
 //! |---|---|
 //! | `goq` | quic-go, our program around it (`tests/peers/quic-go-client`) |
 //! | `aioq` | aioquic, our program around it (`tests/peers/aioquic-client.py`) |
+//! | `rude` | aioquic, h2 and plain TLS, told to send what they would not (`tests/peers/rude-client.py`) |
 //! | `curl` | curl with OpenSSL's QUIC, whose first flight is two Initials |
+//! | `openssl` | OpenSSL's `s_client`, over TCP and QUIC |
+//! | `chromium` | Chromium without a screen |
 //! | `gtlsclient` | ngtcp2's client |
 //! | `nginx` | nginx with QUIC, to compare with in benchmarks |
 //!

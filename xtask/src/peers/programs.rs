@@ -13,9 +13,15 @@ use super::debian::{Release, SID, TRIXIE};
 
 /// Writes the scripts of what the tests are made with.
 pub(super) fn ready() -> Result<()> {
-    let scripts = [("curl", "bin/curl"), ("gtlsclient", "bin/gtlsclient"), ("nginx", "sbin/nginx")]
-        .map(|(name, program)| loaded(&TRIXIE, program).map(|script| (name, script)));
-    write("scripts", scripts.into_iter().chain([Ok(("aioq", AIOQ.to_owned()))]))
+    let unpacked =
+        [("curl", "bin/curl"), ("openssl", "bin/openssl"), ("gtlsclient", "bin/gtlsclient"), ("nginx", "sbin/nginx")]
+            .map(|(name, program)| Ok((name, Unpacked::of(&TRIXIE)?.script(program)?)));
+    let others = [
+        Unpacked::of(&TRIXIE)?.browser().map(|script| ("chromium", script)),
+        Ok(("aioq", in_python("aioquic-client.py"))),
+        Ok(("rude", in_python("rude-client.py"))),
+    ];
+    write("scripts", unpacked.into_iter().chain(others))
 }
 
 /// Writes the scripts of what benchmarks need beyond that.
@@ -27,7 +33,7 @@ pub(super) fn of_benchmarks_ready() -> Result<()> {
         ("haproxy", "sbin/haproxy"),
         ("caddy", "bin/caddy"),
     ];
-    write("bench-scripts", scripts.into_iter().map(|(name, program)| Ok((name, loaded(&SID, program)?))))
+    write("bench-scripts", scripts.into_iter().map(|(name, program)| Ok((name, Unpacked::of(&SID)?.script(program)?))))
 }
 
 fn write(part: &str, scripts: impl Iterator<Item = Result<(&'static str, String)>>) -> Result<()> {
@@ -43,17 +49,53 @@ fn write(part: &str, scripts: impl Iterator<Item = Result<(&'static str, String)
     })
 }
 
-/// A script that has the unpacked loader load a program below `usr` with the unpacked libraries,
-/// and nothing of the machine's own C library.
-fn loaded(release: &Release, program: &str) -> Result<String> {
-    let root = release.root();
-    let libraries = entry(&root.join("usr/lib"), |name| name.ends_with("-linux-gnu"))?;
-    let loader = entry(&libraries, |name| name.starts_with("ld-linux"))?;
-    let from_peers = |path: &Path| path.strip_prefix(super::folder()).map(|path| path.display().to_string());
-    let (root, libraries, loader) = (from_peers(&root)?, from_peers(&libraries)?, from_peers(&loader)?);
-    Ok(format!(
-        "{HEAD}exec \"$peers/{loader}\" --library-path \"$peers/{libraries}\" \"$peers/{root}/usr/{program}\" \"$@\"\n"
-    ))
+/// What makes an unpacked program run, with nothing of the machine's own C library.
+struct Unpacked {
+    root: PathBuf,
+    libraries: PathBuf,
+    loader: PathBuf,
+}
+
+impl Unpacked {
+    fn of(release: &Release) -> Result<Self> {
+        let root = release.root();
+        let libraries = entry(&root.join("usr/lib"), |name| name.ends_with("-linux-gnu"))?;
+        let loader = entry(&libraries, |name| name.starts_with("ld-linux"))?;
+        Ok(Self { root, libraries, loader })
+    }
+
+    /// A script that has the unpacked loader load a program below `usr` with the unpacked libraries.
+    fn script(&self, program: &str) -> Result<String> {
+        let (loader, libraries) = (from_peers(&self.loader)?, from_peers(&self.libraries)?);
+        let program = from_peers(&self.root.join("usr").join(program))?;
+        Ok(format!("{HEAD}exec {loader} --library-path {libraries} {program} \"$@\"\n"))
+    }
+
+    /// The same for Chromium, which finds its files beside what the kernel runs, the loader, and
+    /// runs itself again for each of its parts.
+    fn browser(&self) -> Result<String> {
+        let home = self.root.join("usr/lib/chromium");
+        let loader = home.join("loader");
+        if !loader.exists() {
+            fs::copy(&self.loader, &loader).with_context(|| format!("cannot write {}", loader.display()))?;
+        }
+        let (loader, program) = (from_peers(&loader)?, from_peers(&home.join("chromium-headless-shell"))?);
+        let libraries = from_peers(&self.libraries)?;
+        Ok(format!(
+            "{HEAD}exec {loader} --library-path {libraries}:{libraries}/pulseaudio {program} --no-zygote \\\n\
+             \x20 --browser-subprocess-path=\"$(readlink -f \"$0\")\" \"$@\"\n"
+        ))
+    }
+}
+
+/// A path as the scripts find it.
+fn from_peers(path: &Path) -> Result<String> {
+    Ok(format!("\"$peers\"/{}", path.strip_prefix(super::folder())?.display()))
+}
+
+/// A script that runs a client of ours around aioquic.
+fn in_python(client: &str) -> String {
+    format!("{HEAD}exec \"$peers/aioquic/bin/python\" \"$peers/../../tests/peers/{client}\" \"$@\"\n")
 }
 
 /// The entry of a folder whose name is of the wanted form.
@@ -66,8 +108,3 @@ fn entry(folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<PathBuf> {
 }
 
 const HEAD: &str = "#!/bin/sh\npeers=$(dirname \"$(readlink -f \"$0\")\")/..\n";
-
-const AIOQ: &str = "#!/bin/sh
-peers=$(dirname \"$(readlink -f \"$0\")\")/..
-exec \"$peers/aioquic/bin/python\" \"$peers/../../tests/peers/aioquic-client.py\" \"$@\"
-";

@@ -46,10 +46,15 @@ impl Head {
         self.for_http2 = http2;
     }
 
-    fn fit_http1<B>(&self, request: &mut Request<B>, host: &HeaderValue) {
+    fn fit_http1<B: Forwarded>(&self, request: &mut Request<B>, host: &HeaderValue) {
         *request.uri_mut() = Uri::from(self.path.clone());
         *request.version_mut() = Version::HTTP_11;
+        let ended = request.body().is_end_stream();
         let headers = request.headers_mut();
+        if !ended && !headers.contains_key(header::CONTENT_LENGTH) {
+            // hyper would take a GET for one without a body.
+            headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
         // In place: the order stays.
         headers.insert(header::HOST, host.clone());
         if self.for_http2 && headers.contains_key(header::TE) {
@@ -69,6 +74,7 @@ impl Head {
         let headers = request.headers_mut();
         headers.remove(header::HOST);
         headers.remove(header::CONNECTION);
+        headers.remove(header::TRANSFER_ENCODING);
     }
 }
 

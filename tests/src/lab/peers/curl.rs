@@ -34,8 +34,12 @@ impl<'lab> Curl<'lab> {
 
     /// Runs it to its end; failing is an error. The body, which has to be text.
     pub fn succeed(&self) -> Result<String> {
-        let mut command = self.namespace.command(super::find("curl")?);
-        Ok(Program::start("curl", command.args(&self.arguments))?.finish(PATIENCE)?.succeeded()?.stdout)
+        Ok(self.start()?.finish(PATIENCE)?.succeeded()?.stdout)
+    }
+
+    /// Starts it, to do something else meanwhile.
+    pub fn start(&self) -> Result<Program> {
+        Program::start("curl", self.namespace.command(super::find("curl")?).args(&self.arguments))
     }
 }
 

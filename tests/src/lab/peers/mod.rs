@@ -8,11 +8,14 @@ use serde::Deserialize;
 use super::Program;
 
 mod aioquic;
+pub mod chromium;
 mod curl;
 mod ngtcp2;
+pub mod openssl;
 mod quic_go;
+mod rude;
 
-pub use self::{aioquic::Aioquic, curl::Curl, ngtcp2::Ngtcp2, quic_go::QuicGo};
+pub use self::{aioquic::Aioquic, curl::Curl, ngtcp2::Ngtcp2, quic_go::QuicGo, rude::Rude};
 
 /// What became of the connections of one run of `goq` or `aioq`.
 #[derive(Clone, Debug, Deserialize)]
