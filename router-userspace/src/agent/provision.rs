@@ -92,7 +92,8 @@ fn terms(
         let quic = quic::server(listener, tls.quic, &transport, (config, secrets))?;
         let early_data = listener.early_data == EarlyData::Safe;
         let tracing = tracing.clone();
-        Ok((Terms { quic, early_data, tracing, tcp: tcp(listener, tls.tcp) }, tls.certificates))
+        let preferred = listener.preferred_address.map(|address| address.ip());
+        Ok((Terms { quic, preferred, early_data, tracing, tcp: tcp(listener, tls.tcp) }, tls.certificates))
     };
     config.listeners.iter().map(terms).collect()
 }

@@ -6,6 +6,7 @@
 
 mod accept;
 mod admission;
+mod answers_from;
 mod connection_ids;
 mod door;
 mod flows;
@@ -24,7 +25,7 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     io,
-    net::{SocketAddr, UdpSocket},
+    net::{IpAddr, SocketAddr, UdpSocket},
     sync::{Arc, mpsc as std_mpsc},
     thread,
     time::{Duration, Instant},
@@ -107,6 +108,8 @@ pub struct Listening {
 pub struct Terms {
     /// QUIC connections.
     pub quic: ServerConfig,
+    /// Where their clients are asked to move to.
+    pub preferred: Option<IpAddr>,
     /// Whether requests are taken before their handshake is complete (0-RTT).
     pub early_data: bool,
     /// Which of them are traced.

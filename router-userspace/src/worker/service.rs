@@ -110,6 +110,7 @@ struct Service {
 /// An endpoint, and the way in to it.
 struct Open {
     endpoint: Endpoint,
+    socket: Arc<SteeredSocket>,
     door: Rc<Door>,
     ports: Ports,
 }
@@ -148,6 +149,7 @@ impl Service {
             Command::Serve { listener, terms } => {
                 if let Some(open) = self.listeners.get_mut(&listener) {
                     open.endpoint.set_server_config(Some(terms.quic.clone()));
+                    open.socket.prefer(terms.preferred);
                     open.door.terms.replace(terms.clone());
                     // The agent has tried the ports: it takes an accident for one to be gone now.
                     if let Err(e) = open.ports.open(terms.tcp, &self.reception, &open.door) {
@@ -187,7 +189,7 @@ impl Service {
         if self.drains_until.is_some() {
             door.drain.begin();
         }
-        let endpoint = self.endpoint(listening)?;
+        let (endpoint, socket) = self.endpoint(listening)?;
         let (accepting, broken) = (Rc::clone(&self.reception), self.broken.clone());
         let (incoming, here) = (endpoint.clone(), Rc::clone(&door));
         spawn_local(async move {
@@ -197,11 +199,11 @@ impl Service {
                 broken.notify_one();
             }
         });
-        self.listeners.insert(listener, Open { endpoint, door, ports });
+        self.listeners.insert(listener, Open { endpoint, socket, door, ports });
         Ok(())
     }
 
-    fn endpoint(&self, Listening { listener, socket, terms }: Listening) -> io::Result<Endpoint> {
+    fn endpoint(&self, Listening { listener, socket, terms }: Listening) -> io::Result<(Endpoint, Arc<SteeredSocket>)> {
         let (shared, slot) = (&self.shared, self.reception.slot);
         let ownership = Ownership {
             slot,
@@ -212,14 +214,18 @@ impl Service {
             stats: Arc::clone(&self.reception.stats),
         };
         let reset_keys = ResetKeys::new(Arc::clone(shared.tables.connection_ids()), socket.local_addr()?);
-        let socket = SteeredSocket::new(socket, shared.inboxes.open(listener, slot), ownership)?;
+        let socket = Arc::new(SteeredSocket::new(socket, shared.inboxes.open(listener, slot), ownership)?);
+        socket.prefer(terms.preferred);
         let (tables, lifetime) = (Arc::clone(&shared.tables), shared.cid_lifetime);
         let flows = self.reception.flows.clone();
         let mut endpoint_config = EndpointConfig::new(Arc::new(reset_keys));
         endpoint_config.min_reset_interval(BETWEEN_RESETS);
         endpoint_config
             .cid_generator(move || Box::new(SteeredGenerator::new(Arc::clone(&tables), slot, flows.clone(), lifetime)));
-        Endpoint::new_with_abstract_socket(endpoint_config, Some(terms.quic), Arc::new(socket), Arc::new(TokioRuntime))
+        let here = Arc::<SteeredSocket>::clone(&socket);
+        let endpoint =
+            Endpoint::new_with_abstract_socket(endpoint_config, Some(terms.quic), here, Arc::new(TokioRuntime))?;
+        Ok((endpoint, socket))
     }
 
     fn each_drain(&self, act: impl Fn(&Drain)) {

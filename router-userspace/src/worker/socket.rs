@@ -9,7 +9,7 @@
 use std::{
     fmt,
     io::{self, IoSliceMut},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
@@ -21,6 +21,7 @@ use router_common::steer::Verdict;
 use tokio::{io::Interest, net::UdpSocket};
 
 use super::{
+    answers_from::AnswersFrom,
     inbox::{HandedOver, Inbox, Inboxes},
     stats::WorkerStats,
     tables::{NodeTables, Placement},
@@ -32,6 +33,7 @@ pub(super) struct SteeredSocket {
     state: UdpSocketState,
     inbox: Mutex<Inbox>,
     ownership: Ownership,
+    answers_from: AnswersFrom,
 }
 
 /// What it takes to tell whose a datagram is, and to give it to them.
@@ -48,7 +50,20 @@ impl SteeredSocket {
     /// Wraps `udp`; within a tokio runtime.
     pub(super) fn new(udp: std::net::UdpSocket, inbox: Inbox, ownership: Ownership) -> io::Result<Self> {
         let state = UdpSocketState::new((&udp).into())?;
-        Ok(Self { udp: UdpSocket::from_std(udp)?, state, inbox: Mutex::new(inbox), ownership })
+        let udp = UdpSocket::from_std(udp)?;
+        Ok(Self { udp, state, inbox: Mutex::new(inbox), ownership, answers_from: AnswersFrom::default() })
+    }
+
+    /// Clients are asked to move to `address` from now on, or nowhere.
+    pub(super) fn prefer(&self, address: Option<IpAddr>) {
+        self.answers_from.prefer(address);
+    }
+
+    /// Takes note of what came by the inbox; how many trains there are.
+    fn taken_over(&self, metas: &[RecvMeta]) -> usize {
+        self.ownership.stats.taken_over.add(segments(metas));
+        metas.iter().for_each(|meta| self.answers_from.arrived(meta.addr, meta.dst_ip));
+        metas.len()
     }
 
     fn receive(
@@ -65,6 +80,9 @@ impl SteeredSocket {
             if let Ok(count) = received {
                 for (buf, meta) in bufs.iter_mut().zip(metas.iter_mut()).take(count) {
                     self.ownership.keep_own(buf, meta);
+                    if meta.len > 0 {
+                        self.answers_from.arrived(meta.addr, meta.dst_ip);
+                    }
                 }
                 return Poll::Ready(Ok(count));
             }
@@ -78,7 +96,16 @@ impl AsyncUdpSocket for SteeredSocket {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        self.udp.try_io(Interest::WRITABLE, || self.state.send((&self.udp).into(), transmit))
+        let send = |transmit: &Transmit<'_>| {
+            self.udp.try_io(Interest::WRITABLE, || self.state.send((&self.udp).into(), transmit))
+        };
+        match self.answers_from.source(transmit.destination) {
+            Some(source) => {
+                let Transmit { destination, ecn, contents, segment_size, .. } = *transmit;
+                send(&Transmit { destination, ecn, contents, segment_size, src_ip: Some(source) })
+            }
+            None => send(transmit),
+        }
     }
 
     fn poll_recv(
@@ -92,8 +119,7 @@ impl AsyncUdpSocket for SteeredSocket {
         if inbox.is_next() {
             let taken = inbox.take(cx, bufs, metas);
             if taken > 0 {
-                self.ownership.stats.taken_over.add(segments(&metas[..taken]));
-                return Poll::Ready(Ok(taken));
+                return Poll::Ready(Ok(self.taken_over(&metas[..taken])));
             }
         }
         drop(inbox);
@@ -103,10 +129,7 @@ impl AsyncUdpSocket for SteeredSocket {
                 let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
                 match inbox.take(cx, bufs, metas) {
                     0 => Poll::Pending,
-                    taken => {
-                        self.ownership.stats.taken_over.add(segments(&metas[..taken]));
-                        Poll::Ready(Ok(taken))
-                    }
+                    taken => Poll::Ready(Ok(self.taken_over(&metas[..taken]))),
                 }
             }
         }

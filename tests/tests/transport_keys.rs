@@ -1,0 +1,89 @@
+//! Do the keys of `[transport]`, and a listener's preferred address, change what they say?
+
+use std::{
+    collections::BTreeSet,
+    net::Ipv4Addr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Result, ensure};
+use router_common::frame;
+use router_tests::lab::{Lab, PORT, Towards, peers::Ngtcp2};
+
+fn lab(transport: &str) -> Lab {
+    let transport = format!("[transport]\n{transport}\n");
+    Lab::new().config(|config| config.rest.insert_str(0, &transport))
+}
+
+#[test]
+fn every_congestion_control_carries_on() -> Result<()> {
+    for control in ["cubic", "newreno", "bbr"] {
+        let lab = lab(&format!("congestion = \"{control}\"")).start()?;
+        lab.quic_go().get("/bytes/10000000").connections(4).succeed()?;
+        lab.quic_go().post("/sink", 5_000_000).connections(4).succeed()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn windows_bound_what_is_on_its_way_and_not_what_comes_through() -> Result<()> {
+    let narrow = "stream_window = 16_384\nconnection_window = 16_384\nsend_window = 16_384\ngso = false";
+    let lab = lab(narrow).start()?;
+    lab.quic_go().get("/bytes/2000000").connections(4).succeed()?;
+    lab.quic_go().post("/sink", 2_000_000).connections(4).succeed()?;
+    Ok(())
+}
+
+#[test]
+fn a_client_may_move_or_not() -> Result<()> {
+    for (migration, moved) in [(true, 5), (false, 0)] {
+        let lab = lab(&format!("migration = {migration}")).start()?;
+        let moving = lab.quic_go().get("/bytes/2000000").connections(5).rebinding_at(500_000);
+        let summary = moving.within(Duration::from_secs(6)).run()?;
+        assert_eq!(summary.requests_ok, moved, "migration = {migration}: {summary:?}");
+    }
+    Ok(())
+}
+
+/// Who is silent for longer than `idle_timeout` is closed, unless we keep the connection. quic-go
+/// takes no idle timeout for shorter than five seconds.
+#[test]
+fn silence_is_broken_in_time() -> Result<()> {
+    for (keep_alive, kept) in [("", false), ("keep_alive = \"300ms\"", true)] {
+        let lab = lab(keep_alive).limit("idle_timeout", "\"1s\"").start()?;
+        let silent = lab.quic_go().get("/bytes/1000").connections(3).holding(Duration::from_secs(6)).run()?;
+        assert_eq!(silent.errors.is_empty(), kept, "{keep_alive}: {silent:?}");
+        assert_eq!(silent.requests_ok, 3);
+    }
+    Ok(())
+}
+
+/// RFC 9000 section 9.6.
+#[test]
+fn clients_are_asked_to_another_address() -> Result<()> {
+    const PREFERRED: &str = "10.77.0.9";
+    let mut lab = Lab::new().build()?;
+    lab.network().router().ip(&format!("addr add {PREFERRED}/24 dev clients0\n"))?;
+    lab.reconfigure(|config| {
+        config.listeners = vec![format!("0.0.0.0:{PORT}")];
+        config.listener_keys = format!("preferred_address = \"{PREFERRED}:{PORT}\"\n");
+    });
+    lab.start_agent()?;
+    let reached = Arc::new(Mutex::new(BTreeSet::new()));
+    let seen = Arc::clone(&reached);
+    let relay = lab.relay(move |towards, frame| {
+        if let (Towards::Router, Ok(datagram)) = (towards, frame::parse(frame)) {
+            seen.lock().unwrap_or_else(PoisonError::into_inner).insert(datagram.destination.address.octets().0);
+        }
+        vec![frame.to_vec()]
+    })?;
+    let router_mac = lab.wire().macs()[0].map(|octet| format!("{octet:02x}")).join(":");
+    relay.clients().ip(&format!("neigh replace {PREFERRED} lladdr {router_mac} dev router0 nud permanent\n"))?;
+    Ngtcp2::new(relay.clients(), lab.wire().router(PORT), "/bytes/3000000").succeed()?;
+    let reached = reached.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let octets = |address: &str| anyhow::Ok(address.parse::<Ipv4Addr>()?.to_ipv6_mapped().octets());
+    let (first, preferred) = (lab.wire().router4().to_ipv6_mapped().octets(), octets(PREFERRED)?);
+    ensure!(reached == BTreeSet::from([first, preferred]), "{reached:?}");
+    Ok(())
+}
