@@ -119,7 +119,7 @@ fn handshakes_in_the_air() -> Result<()> {
         Some(sum) if sum % 8 == 0 => Vec::new(),
         _ => vec![frame.to_vec()],
     })?;
-    let clients = QuicGo::new(relay.clients(), lab.wire().router(PORT)).get("/bytes/1000").connections(1_500);
+    let clients = QuicGo::new(relay.clients(), lab.wire().router(PORT)).get("/bytes/1000").connections(2_500);
     let clients = clients.at_once(40).within(Duration::from_secs(60)).following().start()?;
     let mut upgrades = 0;
     while !clients.ends_within(Duration::from_millis(300)) {

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `GET /whoami` | what reached it: method, path and header, as text |
 //! | `GET /field/NAME` | what that header field said, or `none` |
-//! | `GET /bytes/N` | N octets of the pattern, with `x-sha256` |
+//! | `GET /bytes/N` | N octets of the pattern, up to 100 million of them with `x-sha256` |
 //! | `POST /echo` | the body, as it comes |
 //! | `POST /sink` | `OCTETS SHA256` of the body, as text |
 //! | `POST /early` | `early`, before the body is read; it is read all the same |
@@ -114,7 +114,10 @@ fn field(request: &Request<Incoming>, name: &str) -> String {
 /// The pattern, made as it is sent: a big body costs no memory.
 fn bytes(length: u64) -> Response<Body> {
     let frames = stream::iter(chunks(length).map(|chunk| Ok(Frame::data(chunk.into()))));
-    let builder = Response::builder().header("content-length", length).header("x-sha256", sha256(length));
+    let mut builder = Response::builder().header("content-length", length);
+    if length <= DIGESTED_MAX {
+        builder = builder.header("x-sha256", sha256(length));
+    }
     let response = builder.body(StreamBody::new(frames).boxed());
     response.unwrap_or_else(|error| with_status(text(error.to_string()), StatusCode::INTERNAL_SERVER_ERROR))
 }
@@ -161,3 +164,5 @@ fn with_status(mut response: Response<Body>, status: StatusCode) -> Response<Bod
 }
 
 const CHUNK: u64 = 64 * 1024;
+/// Of more, the digest would take longer than the transfer.
+const DIGESTED_MAX: u64 = 100_000_000;
