@@ -9,7 +9,10 @@ use quinn::{
 };
 
 use super::{error::StartError, secrets::Secrets};
-use crate::config::{Config, Congestion, Listener};
+use crate::{
+    config::{Config, Congestion, Listener},
+    worker::padding::without_padding,
+};
 
 /// The server's side of a listener's QUIC connections.
 pub(super) fn server(
@@ -20,7 +23,7 @@ pub(super) fn server(
 ) -> Result<ServerConfig, StartError> {
     let crypto = QuicServerConfig::try_from(tls)
         .map_err(|e| StartError::refused(format!("listener {}: {e}", listener.address)))?;
-    let mut server = ServerConfig::new(Arc::new(crypto), secrets.token_key());
+    let mut server = ServerConfig::new(without_padding(crypto), secrets.token_key());
     server.transport_config(Arc::clone(transport)).migration(config.transport.migration);
     match listener.preferred_address {
         Some(SocketAddr::V4(address)) => drop(server.preferred_address_v4(Some(address))),
