@@ -10,7 +10,14 @@ use crate::lab::{Program, Running, home::HOST};
 /// done their work.
 pub fn page(lab: &Running, path: &str) -> Result<String> {
     let mut command = lab.wire().namespace().command(super::find("chromium")?);
-    command.args(["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--dump-dom"]);
+    command.args([
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-dev-shm-usage",
+        "--disable-background-networking",
+        "--dump-dom",
+    ]);
     command.arg(format!("--user-data-dir={}", lab.home().path("chromium").display()));
     command.arg(format!("--host-resolver-rules=MAP {HOST} {}", lab.wire().router4()));
     command.arg(format!("--ignore-certificate-errors-spki-list={}", lab.home().key_digest("certificate")?));
