@@ -37,13 +37,21 @@ fn routes() -> Result<()> {
     let summary = lab.quic_go().get("/slow/1").connections(20).run()?;
     assert_eq!(summary.errors.keys().map(String::as_str).collect::<Vec<_>>(), ["status 404"], "{summary:?}");
     // Both of one connection: its first request finds a route, and the second none.
+    let before = asked(&lab)?;
     let both = lab.quic_go().get("/bytes/100").requests(1_000).pausing(SHORT).start()?;
     await_accepted(&lab, &both, 81)?;
+    await_that(&both, || asked(&lab).map(|asked| asked > before))?;
     lab.reload(|config| config.rest = config.rest.replace("path = \"/bytes/\"", "path = \"/none/\""))?;
     let summary = both.finish()?;
     assert!(summary.requests_ok > 0 && summary.errors.keys().eq(["status 404"]), "{summary:?}");
     assert_eq!(lab.control().status()?.totals.accepted, 81);
     lab.expect_no_packet_lost()
+}
+
+/// Requests that the web servers were given so far.
+fn asked(lab: &Running) -> Result<u64> {
+    let servers = lab.control().status()?.upstreams;
+    Ok(servers.iter().filter(|server| server.upstream == "web").map(|server| server.requests_total).sum())
 }
 
 /// Fifty reloads, every second one wrong, while clients of all kinds count what they lose.

@@ -138,8 +138,10 @@ impl Reception {
         let completed = async {
             complete.await;
             drop(handshake);
-            // Said also when the handshake has failed, and the connection with it.
-            let is_complete = connection.close_reason().is_none();
+            // Said also when the handshake has failed, and the connection with it. Whose handshake is
+            // confirmed may be closed again by now.
+            let confirmed = connection.stats().frame_tx.handshake_done > 0;
+            let is_complete = confirmed || connection.close_reason().is_none();
             match is_complete {
                 true => self.stats.accepted.add(1),
                 false => self.stats.handshakes_failed.add(1),
