@@ -1,12 +1,9 @@
 //! Is every request written down once, and rightly?
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::fs;
 
-use anyhow::{Context, Result, ensure};
-use router_tests::lab::{Lab, Running, peers::Curl};
+use anyhow::{Context, Result};
+use router_tests::lab::{Lab, Running, peers::Curl, until};
 use serde_json::Value;
 
 #[test]
@@ -66,12 +63,7 @@ fn a_line_each() -> Result<()> {
 
 /// What is in the file, once there are `count` lines.
 fn lines(lab: &Running, count: usize) -> Result<Vec<Value>> {
-    let begun = Instant::now();
-    loop {
-        let text = fs::read_to_string(lab.home().path("access.log")).unwrap_or_default();
-        if text.lines().count() >= count && text.ends_with('\n') {
-            return text.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect();
-        }
-        ensure!(begun.elapsed() < Duration::from_secs(5), "not {count} lines: {text}");
-    }
+    let read = || Ok(fs::read_to_string(lab.home().path("access.log")).unwrap_or_default());
+    let text = until(read, |text: &String| text.lines().count() >= count && text.ends_with('\n'))?;
+    text.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
 }

@@ -65,9 +65,7 @@ fn every_reading_verb_speaks_json() -> Result<()> {
 fn flows_can_be_picked() -> Result<()> {
     let lab = Lab::new().start()?;
     let clients = lab.quic_go().get("/bytes/1000").connections(10).holding(Duration::from_secs(20)).start()?;
-    while lab.control().status()?.totals.accepted < 10 {
-        assert!(!clients.ends_within(Duration::from_millis(10)), "the clients ended too soon");
-    }
+    lab.await_accepted(&clients, 10)?;
     let all = json::<Flows>(&lab, &["flows", "list"])?;
     let some = all.flows.iter().find(|flow| flow.packets > 0).context("a flow with packets")?;
     let shown = json::<Flows>(&lab, &["flows", "show", &some.cid])?;

@@ -1,18 +1,15 @@
 //! What is left when the agent ends, well or badly, and does it start again over that?
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::{fs, time::Duration};
 
 use anyhow::Result;
-use router_tests::lab::{Lab, Running, peers::Clients};
+use router_tests::lab::{Lab, Running};
 
 #[test]
 fn sigterm_closes_and_detaches() -> Result<()> {
     let mut lab = Lab::new().start()?;
     let clients = lab.quic_go().get("/bytes/1000").connections(20).holding(Duration::from_secs(30)).start()?;
-    await_connections(&lab, &clients, 20)?;
+    lab.await_accepted(&clients, 20)?;
     assert!(has_xdp(&lab)?, "nothing is attached");
 
     let finished = lab.take_agent()?.terminate()?;
@@ -32,7 +29,7 @@ fn started_again_after_sigkill() -> Result<()> {
     let mut lab = Lab::new().start()?;
     let first = lab.control().status()?;
     let clients = lab.quic_go().get("/bytes/50000000").connections(20).start()?;
-    await_connections(&lab, &clients, 20)?;
+    lab.await_accepted(&clients, 20)?;
     lab.take_agent()?.kill()?;
     drop(clients);
     assert!(!lab.home().pinned().is_empty(), "nothing to find for the next start");
@@ -83,17 +80,6 @@ fn detach_leaves_a_living_one_alone() -> Result<()> {
     assert!(!refused.status.success(), "{refused:?}");
     lab.quic_go().get("/bytes/1000").connections(5).succeed()?;
     lab.expect_no_packet_astray()
-}
-
-fn await_connections(lab: &Running, clients: &Clients, count: u64) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while lab.control().status()?.totals.accepted < count {
-        assert!(
-            !clients.ends_within(Duration::from_millis(10)) && Instant::now() < deadline,
-            "not {count} connections"
-        );
-    }
-    Ok(())
 }
 
 fn expect_nothing_left(lab: &Running) -> Result<()> {

@@ -5,16 +5,15 @@ use std::{
     io::Read,
     net::TcpStream,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
 use router_common::frame;
 use router_tests::lab::{
-    Lab, PORT, Running, Towards,
+    Lab, PORT, Towards,
     peers::{Curl, QuicGo, Summary},
 };
-use router_userspace::agent::api::Totals;
 
 /// After that a client sends its first flight again (RFC 9002 section 6.2.2): who has waited for so
 /// long has been kept waiting.
@@ -24,7 +23,7 @@ const FIRST_TIMEOUT: Duration = Duration::from_millis(999);
 fn a_thousand_idle_connections() -> Result<()> {
     let lab = Lab::new().limit("max_connections_per_ip", "5_000").start()?;
     let idle = lab.quic_go().echo(100).connections(1_000).at_once(1_000).holding(Duration::from_secs(8)).start()?;
-    await_totals(&lab, |totals| totals.connections_now == 1_000 && totals.handshakes_now == 0)?;
+    lab.await_status(|status| status.totals.connections_now == 1_000 && status.totals.handshakes_now == 0)?;
     let new = lab.quic_go().get("/bytes/1000").connections(200).at_once(2).succeed()?;
     let now = lab.control().status()?.totals;
     ensure!(now.connections_now >= 1_000, "the crowd has gone: {now:?}");
@@ -59,13 +58,13 @@ fn handshakes_that_never_end() -> Result<()> {
     let clients = QuicGo::new(relay.clients(), lab.wire().router(PORT)).get("/bytes/1000");
     let _deaf = clients.clone().connections(DEAF as u64).start()?;
     // Half of each worker's room, then clients have to show that they hear.
-    await_totals(&lab, |totals| totals.handshakes_now == 200 && totals.retried >= 400)?;
+    lab.await_status(|status| status.totals.handshakes_now == 200 && status.totals.retried >= 400)?;
     let router = lab.wire().router(PORT);
     let mut silent = relay.clients().enter(|| {
         let connect = |_| Ok(TcpStream::connect(router)?);
         (0..500).map(connect).collect::<Result<Vec<_>>>()
     })?;
-    await_totals(&lab, |totals| totals.tcp_connections_now == 500)?;
+    lab.await_status(|status| status.totals.tcp_connections_now == 500)?;
 
     in_time(&clients.connections(100).at_once(2).succeed()?)?;
     for _ in 0..20 {
@@ -77,7 +76,7 @@ fn handshakes_that_never_end() -> Result<()> {
     let now = lab.control().status()?.totals;
     ensure!(now.handshakes_now >= 200 && now.tcp_connections_now >= 500, "the crowd has gone: {now:?}");
     // Who says nothing is closed after `request_timeout`, and gives its place back.
-    await_totals(&lab, |totals| totals.tcp_connections_now == 0)?;
+    lab.await_status(|status| status.totals.tcp_connections_now == 0)?;
     ensure!(matches!(silent[0].read(&mut [0]), Ok(0)), "nobody has closed it");
     Ok(())
 }
@@ -87,15 +86,4 @@ fn in_time(new: &Summary) -> Result<()> {
     println!("handshakes took {:?} in the median, {worst:?} at worst", Duration::from_micros(new.handshakes.p50));
     ensure!(worst < FIRST_TIMEOUT, "{:?}", new.handshakes);
     Ok(())
-}
-
-fn await_totals(lab: &Running, enough: impl Fn(&Totals) -> bool) -> Result<()> {
-    let begun = Instant::now();
-    loop {
-        let totals = lab.control().status()?.totals;
-        if enough(&totals) {
-            return Ok(());
-        }
-        ensure!(begun.elapsed() < Duration::from_secs(20), "never enough: {totals:?}");
-    }
 }

@@ -1,10 +1,10 @@
 //! Does a slot that is drained get nothing new, do its clients go without losing anything, and is
 //! whoever stays told when the time is over?
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use router_tests::lab::{Lab, Running, peers::Clients};
+use router_tests::lab::{Lab, Running, until};
 use router_userspace::agent::api::Worker;
 
 #[test]
@@ -13,7 +13,7 @@ fn clients_that_listen_lose_nothing() -> Result<()> {
     let get = || lab.quic_go().get("/bytes/20000").following();
     let clients = get().connections(60).requests(100).pausing(SHORT).start()?;
     let slow = get().connections(60).requests(8).pausing(Duration::from_secs(1)).start()?;
-    await_accepted(&lab, &[&clients, &slow], 120)?;
+    lab.await_accepted(&slow, 120)?;
     let before = worker(&lab, 2)?;
     assert!(before.totals.connections_now > 10, "{before:?}");
     lab.cli(&["workers", "drain", "2"])?.succeeded()?;
@@ -41,7 +41,7 @@ fn who_stays_is_closed_when_the_time_is_over() -> Result<()> {
     let lab = Lab::new().start()?;
     let raw = lab.quic_go().echo(1_000).connections(40).requests(200).pausing(SHORT).start()?;
     let deaf = lab.quic_go().get("/bytes/1000").connections(40).requests(200).pausing(SHORT).start()?;
-    await_accepted(&lab, &[&raw, &deaf], 80)?;
+    lab.await_accepted(&deaf, 80)?;
     let staying = worker(&lab, 1)?.totals.connections_now;
     assert!(staying > 5, "{staying}");
     lab.cli(&["workers", "drain", "1", "--timeout", "1s"])?.succeeded()?;
@@ -62,7 +62,7 @@ fn who_stays_is_closed_when_the_time_is_over() -> Result<()> {
 fn undrained_in_time_everybody_stays() -> Result<()> {
     let lab = Lab::new().start()?;
     let streams = lab.quic_go().echo(1_000).connections(40).requests(150).pausing(SHORT).start()?;
-    await_accepted(&lab, &[&streams], 40)?;
+    lab.await_accepted(&streams, 40)?;
     lab.cli(&["workers", "drain", "1", "--timeout", "1500ms"])?.succeeded()?;
     lab.cli(&["workers", "undrain", "1"])?.succeeded()?;
     streams.succeed()?;
@@ -92,24 +92,7 @@ fn worker(lab: &Running, slot: u8) -> Result<Worker> {
 }
 
 fn await_worker(lab: &Running, slot: u8, is_so: impl Fn(&Worker) -> bool) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        let worker = worker(lab, slot)?;
-        if is_so(&worker) {
-            return Ok(());
-        }
-        ensure!(Instant::now() < deadline, "not after 20 seconds: {worker:?}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn await_accepted(lab: &Running, clients: &[&Clients], count: u64) -> Result<()> {
-    while lab.control().status()?.totals.accepted < count {
-        for clients in clients {
-            ensure!(!clients.ends_within(Duration::from_millis(5)), "the clients ended too soon");
-        }
-    }
-    Ok(())
+    until(|| worker(lab, slot), is_so).map(drop)
 }
 
 const SHORT: Duration = Duration::from_millis(20);

@@ -3,13 +3,12 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::Result;
 use router_common::frame;
-use router_tests::lab::{Lab, PORT, Running, Towards, peers::QuicGo};
-use router_userspace::agent::api::Totals;
+use router_tests::lab::{Lab, PORT, Towards, peers::QuicGo};
 
 #[test]
 fn connections_of_the_node() -> Result<()> {
@@ -19,7 +18,7 @@ fn connections_of_the_node() -> Result<()> {
     // A client of several Initials is refused with each of them: nothing is kept about it.
     assert!(lab.control().status()?.totals.refused_connections >= 20);
     // Whoever leaves makes room.
-    await_totals(&lab, |totals| totals.connections_now == 0)?;
+    lab.await_status(|status| status.totals.connections_now == 0)?;
     lab.quic_go().get("/bytes/1000").connections(10).succeed()?;
     lab.expect_no_packet_lost()
 }
@@ -30,7 +29,7 @@ fn connections_of_an_address() -> Result<()> {
     let [one, other] = lab.wire().client4();
     let from = |address| lab.quic_go().get("/bytes/1000").option("local", address).holding(HOLD);
     let crowd = from(one).connections(20).start()?;
-    await_totals(&lab, |totals| totals.accepted >= 5)?;
+    lab.await_status(|status| status.totals.accepted >= 5)?;
     // The crowd takes nothing from its neighbour.
     from(other).connections(5).succeed()?;
     let summary = crowd.finish()?;
@@ -60,23 +59,12 @@ fn half_open_handshakes() -> Result<()> {
     })?;
     let clients = QuicGo::new(relay.clients(), lab.wire().router(PORT)).get("/bytes/1000");
     let _deaf = clients.clone().connections(20).start()?;
-    let before = await_totals(&lab, |totals| totals.handshakes_now == 8 && totals.retried >= 12)?;
+    let before = lab.await_status(|status| status.totals.handshakes_now == 8 && status.totals.retried >= 12)?.totals;
     clients.connections(5).succeed()?;
     let after = lab.control().status()?.totals;
     assert_eq!((after.accepted, after.refused_handshakes), (5, 0), "{after:?}");
     assert!(after.retried >= before.retried + 5, "they were not sent a Retry: {before:?} {after:?}");
     Ok(())
-}
-
-fn await_totals(lab: &Running, enough: impl Fn(&Totals) -> bool) -> Result<Totals> {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        let totals = lab.control().status()?.totals;
-        if enough(&totals) {
-            return Ok(totals);
-        }
-        assert!(Instant::now() < deadline, "never enough: {totals:?}");
-    }
 }
 
 /// So long the connections within the limit stay, for the others to meet it.

@@ -7,7 +7,7 @@ use router_tests::{
     content,
     lab::{
         Lab, PORT,
-        peers::{Curl, Ngtcp2, QuicGo, find},
+        peers::{Curl, Ngtcp2, QuicGo},
     },
 };
 
@@ -92,9 +92,6 @@ fn aioquic() -> Result<()> {
 
 #[test]
 fn curl() -> Result<()> {
-    if absent("curl") {
-        return Ok(());
-    }
     let lab = Lab::new().start()?;
     let answer = Curl::new(lab.wire().namespace(), &lab.url("/whoami")).succeed()?;
     assert!(answer.starts_with("GET /whoami"), "{answer}");
@@ -106,9 +103,6 @@ fn curl() -> Result<()> {
 
 #[test]
 fn ngtcp2() -> Result<()> {
-    if absent("gtlsclient") {
-        return Ok(());
-    }
     let lab = Lab::new().start()?;
     let client = Ngtcp2::new(lab.wire().namespace(), lab.wire().router(PORT), "/bytes/1000000");
     client.succeed()?;
@@ -118,9 +112,6 @@ fn ngtcp2() -> Result<()> {
 
 #[test]
 fn a_client_learns_which_slot_served_it() -> Result<()> {
-    if absent("curl") {
-        return Ok(());
-    }
     let lab = Lab::new().start()?;
     let head = Curl::new(lab.wire().namespace(), &lab.url("/whoami")).option("--include").succeed()?;
     let slot = head.lines().find_map(|line| line.strip_prefix("x-quic-router-slot: "));
@@ -136,25 +127,8 @@ fn a_client_learns_which_slot_served_it() -> Result<()> {
 fn idle_connections_stay() -> Result<()> {
     let lab = Lab::new().start()?;
     let clients = lab.quic_go().get("/bytes/1000").connections(50).holding(Duration::from_secs(3)).start()?;
-    let open = |count| -> Result<()> {
-        let deadline = std::time::Instant::now() + Duration::from_secs(10);
-        while lab.control().status()?.totals.connections_now != count {
-            assert!(std::time::Instant::now() < deadline, "never {count} connections");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Ok(())
-    };
-    open(50)?;
+    lab.await_status(|status| status.totals.connections_now == 50)?;
     clients.succeed()?;
     // They close them, and the router notices at once.
-    open(0)
-}
-
-/// Whether a client that not every machine can install is missing; says so.
-fn absent(peer: &str) -> bool {
-    let missing = find(peer).err();
-    if let Some(why) = &missing {
-        eprintln!("not tested: {why}");
-    }
-    missing.is_some()
+    lab.await_status(|status| status.totals.connections_now == 0).map(drop)
 }

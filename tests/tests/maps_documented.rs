@@ -17,9 +17,7 @@ fn every_public_map_prints_the_documented_names() -> Result<()> {
     // So that each map has an entry.
     let clients =
         lab.quic_go().get("/bytes/1000").connections(3).holding(std::time::Duration::from_secs(20)).start()?;
-    while lab.control().status()?.totals.accepted < 3 {
-        assert!(!clients.ends_within(std::time::Duration::from_millis(10)), "the clients ended too soon");
-    }
+    lab.await_accepted(&clients, 3)?;
     for (name, expected) in &documented {
         let entries = bpftool::dump(&lab.home().pins().join(name))?;
         let entry = entries.first().with_context(|| format!("{name} is empty"))?;

@@ -9,11 +9,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use router_tests::{
     bpftool,
-    lab::{
-        AgentConfig, Lab, PORT, Running, UPSTREAM4, UPSTREAM6,
-        peers::{Clients, QuicGo},
-        run,
-    },
+    lab::{AgentConfig, Lab, PORT, Running, UPSTREAM4, UPSTREAM6, peers::QuicGo, run, until},
 };
 use router_userspace::agent::api::{Status, Worker};
 
@@ -23,9 +19,9 @@ use router_userspace::agent::api::{Status, Worker};
 fn routes() -> Result<()> {
     let mut lab = Lab::new().start()?;
     let slow = lab.quic_go().get("/slow/2000").connections(20).start()?;
-    await_that(&slow, || upstream_connections(&lab, 80).map(|count| count >= 20))?;
+    slow.run_until(|| upstream_connections(&lab, 80).map(|count| count >= 20))?;
     let streams = lab.quic_go().echo(20_000).connections(20).requests(40).pausing(SHORT).start()?;
-    await_that(&streams, || upstream_connections(&lab, 7).map(|count| count >= 1))?;
+    streams.run_until(|| upstream_connections(&lab, 7).map(|count| count >= 1))?;
     let changed = lab.reload(|config| {
         config.rest = config.rest.replace("path = \"/\"", "path = \"/bytes/\"");
         config.set_router("debug_headers", "false");
@@ -39,8 +35,8 @@ fn routes() -> Result<()> {
     // Both of one connection: its first request finds a route, and the second none.
     let before = asked(&lab)?;
     let both = lab.quic_go().get("/bytes/100").requests(1_000).pausing(SHORT).start()?;
-    await_accepted(&lab, &both, 81)?;
-    await_that(&both, || asked(&lab).map(|asked| asked > before))?;
+    lab.await_accepted(&both, 81)?;
+    both.run_until(|| asked(&lab).map(|asked| asked > before))?;
     lab.reload(|config| config.rest = config.rest.replace("path = \"/bytes/\"", "path = \"/none/\""))?;
     let summary = both.finish()?;
     assert!(summary.requests_ok > 0 && summary.errors.keys().eq(["status 404"]), "{summary:?}");
@@ -118,7 +114,7 @@ fn fifty_under_load() -> Result<()> {
 fn listeners() -> Result<()> {
     let mut lab = Lab::new().start()?;
     let untouched = echo_on(&lab, PORT).connections(20).requests(200).pausing(SHORT).start()?;
-    await_accepted(&lab, &untouched, 20)?;
+    lab.await_accepted(&untouched, 20)?;
     let changed = lab.reload(|config| config.listeners.push("0.0.0.0:8443".into()))?;
     assert_eq!(changed, ["listening on 0.0.0.0:8443", "certificates have changed"]);
     echo_on(&lab, 8443).connections(50).succeed()?;
@@ -126,7 +122,7 @@ fn listeners() -> Result<()> {
     lab.expect_no_packet_astray()?;
 
     let leaving = echo_on(&lab, 8443).connections(10).requests(60).pausing(SHORT).start()?;
-    await_accepted(&lab, &leaving, 130)?;
+    lab.await_accepted(&leaving, 130)?;
     let changed = lab.reload(|config| config.listeners.retain(|address| !address.ends_with(":8443")))?;
     assert!(changed[0].starts_with("no longer listening on 0.0.0.0:8443"), "{changed:?}");
     let state = |status: &Status| {
@@ -142,7 +138,7 @@ fn listeners() -> Result<()> {
     let again = format!("{:#}", again.expect_err("it has not ended yet"));
     assert!(again.contains("0.0.0.0:8443: its last connections of before have not ended yet"), "{again}");
     leaving.succeed()?;
-    await_status(&lab, |status| state(status).is_none())?;
+    lab.await_status(|status| state(status).is_none())?;
     untouched.succeed()?;
     let listeners = bpftool::dump(&lab.home().pins().join("listeners"))?;
     assert_eq!(listeners.len(), 2, "{listeners:?}");
@@ -168,7 +164,7 @@ fn interfaces() -> Result<()> {
         clients.get("/bytes/20000").connections(20).requests(100).pausing(SHORT).start()
     };
     let clients = [load(&lab, 0)?, load(&lab, 1)?];
-    await_accepted(&lab, &clients[0], 40)?;
+    lab.await_accepted(&clients[0], 40)?;
     let changed = lab.reload(|config| config.set_router("interfaces", "[\"clients0\", \"clients1\"]"))?;
     assert_eq!(changed, ["interface clients1 added"]);
     assert_eq!(has_xdp(&lab)?, [true, true]);
@@ -190,7 +186,7 @@ fn interfaces() -> Result<()> {
 fn workers() -> Result<()> {
     let mut lab = Lab::new().workers(2).set("drain_timeout", "\"30s\"").start()?;
     let streams = lab.quic_go().echo(20_000).connections(60).requests(150).pausing(SHORT).start()?;
-    await_accepted(&lab, &streams, 60)?;
+    lab.await_accepted(&streams, 60)?;
     let changed = lab.reload(|config| config.set_router("workers", "5"))?;
     assert_eq!(changed, ["workers started in slots 2, 3, 4"]);
     lab.quic_go().get("/bytes/1000").connections(200).succeed()?;
@@ -207,7 +203,7 @@ fn workers() -> Result<()> {
     lab.quic_go().get("/bytes/1000").connections(100).succeed()?;
     assert_eq!(workers_of(&lab)?[0].totals.accepted, before[0].totals.accepted + 100);
     streams.succeed()?;
-    await_status(&lab, |_| workers_of(&lab).is_ok_and(|workers| workers.len() == 1))?;
+    until(|| workers_of(&lab), |workers| workers.len() == 1)?;
     assert_eq!(states(&lab)?, [(0, "active".to_owned())]);
     // What those who are gone have counted stays counted.
     assert_eq!(lab.control().status()?.totals.accepted, 360);
@@ -246,10 +242,11 @@ fn by_signal() -> Result<()> {
     let mut lab = Lab::new().start()?;
     lab.rewrite(|config| config.set_router("log", "\"warn,router_userspace::edge=debug\""))?;
     lab.agent()?.hang_up()?;
-    await_that_is(|| {
+    let served = || {
         lab.quic_go().get("/bytes/1000").succeed()?;
-        Ok(lab.home().log().contains("DEBUG router_userspace::edge: serving"))
-    })?;
+        Ok(lab.home().log())
+    };
+    until(served, |log: &String| log.contains("DEBUG router_userspace::edge: serving"))?;
     lab.rewrite(|config| config.set_router("workers", "\"many\""))?;
     lab.agent()?.hang_up()?;
     await_log(&lab, "router.workers: \"many\" is not \"auto\" or a number from 1 to 255; nothing has changed")?;
@@ -263,7 +260,7 @@ fn what_is_refused() -> Result<()> {
     let mut lab = Lab::new().clients(2).set("interfaces", "[\"clients0\"]").start()?;
     let squatter = lab.network().router().enter(|| Ok(std::net::UdpSocket::bind("0.0.0.0:9443")?))?;
     let streams = lab.quic_go().echo(20_000).connections(20).requests(150).pausing(SHORT).start()?;
-    await_accepted(&lab, &streams, 20)?;
+    lab.await_accepted(&streams, 20)?;
     let whole = |lab: &Running| -> Result<_> {
         let Status { interfaces, listeners, generation, .. } = lab.control().status()?;
         let workers: Vec<_> = workers_of(lab)?.into_iter().map(|one| (one.slot, one.cpu, one.state)).collect();
@@ -389,33 +386,10 @@ fn upstream_connections(lab: &Running, port: u16) -> Result<usize> {
     Ok(String::from_utf8_lossy(&listed.stdout).lines().count())
 }
 
-fn await_accepted(lab: &Running, clients: &Clients, count: u64) -> Result<()> {
-    await_that(clients, || Ok(lab.control().status()?.totals.accepted >= count))
-}
-
-/// Waits until something is so, as long as the clients run.
-fn await_that(clients: &Clients, is_so: impl Fn() -> Result<bool>) -> Result<()> {
-    while !is_so()? {
-        ensure!(!clients.ends_within(Duration::from_millis(10)), "the clients ended too soon");
-    }
-    Ok(())
-}
-
-fn await_status(lab: &Running, is_so: impl Fn(&Status) -> bool) -> Result<()> {
-    await_that_is(|| Ok(is_so(&lab.control().status()?)))
-}
-
 fn await_log(lab: &Running, words: &str) -> Result<()> {
-    await_that_is(|| Ok(lab.home().log().contains(words))).with_context(|| format!("no {words:?} in the log"))
-}
-
-fn await_that_is(is_so: impl Fn() -> Result<bool>) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !is_so()? {
-        ensure!(Instant::now() < deadline, "not after 20 seconds");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
+    until(|| Ok(lab.home().log()), |log| log.contains(words))
+        .with_context(|| format!("no {words:?} in the log"))
+        .map(drop)
 }
 
 const SHORT: Duration = Duration::from_millis(20);

@@ -7,10 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use router_tests::{
     bpftool,
-    lab::{Lab, Running},
+    lab::{Lab, Running, until},
 };
 use router_userspace::agent::api::CidConfiguration;
 
@@ -71,9 +71,7 @@ fn with_each_engine() -> Result<()> {
     for engine in ["xdp", "reuseport", "userspace"] {
         let lab = Lab::new().engine(engine).limit("idle_timeout", "\"2s\"").start()?;
         let clients = lab.quic_go().get("/bytes/20000").connections(50).requests(20).pausing(SHORT * 5).start()?;
-        while lab.control().status()?.totals.accepted < 50 {
-            ensure!(!clients.ends_within(Duration::from_millis(10)), "the clients ended too soon");
-        }
+        lab.await_accepted(&clients, 50)?;
         assert_eq!(lab.control().rotate()?.rotation, 1);
         lab.quic_go().get("/bytes/20000").connections(50).rebinding_at(10_000).succeed()?;
         let all = lab.control().cid_configurations()?;
@@ -92,9 +90,7 @@ fn an_eighth_is_refused() -> Result<()> {
     let holding = || lab.quic_go().get("/bytes/100").requests(200).pausing(SHORT).start();
     let mut clients = vec![holding()?];
     for rotation in 1..7 {
-        while lab.control().status()?.totals.accepted < clients.len() as u64 {
-            ensure!(!clients[0].ends_within(Duration::from_millis(5)), "the first one ended too soon");
-        }
+        lab.await_accepted(&clients[0], clients.len() as u64)?;
         assert_eq!(lab.control().rotate()?.rotation, rotation);
         clients.push(holding()?);
     }
@@ -174,13 +170,13 @@ fn an_operator_is_asked_for_a_key_before_the_nonces_run_out() -> Result<()> {
     lab.take_agent()?.terminate()?;
     nearly_use_up(&lab)?;
     lab.start_agent()?;
-    let status = await_status(&lab, |status| !status.healthy)?;
+    let status = lab.await_status(|status| !status.healthy)?;
     let problem = status.problems.iter().find(|problem| problem.contains("90 % of its nonces"));
     let problem = problem.with_context(|| format!("{:?}", status.problems))?;
     assert!(problem.contains("cid.key") && problem.contains("try: a new key in the file"), "{problem}");
     lab.quic_go().get("/bytes/10000").connections(20).succeed()?;
     write_key(&lab, "0f1e2d3c4b5a69788796a5b4c3d2e1f0", 0o600)?;
-    await_status(&lab, |status| status.healthy)?;
+    lab.await_status(|status| status.healthy)?;
     assert_eq!(lab.control().cid_configurations()?[0].rotation, 1);
     Ok(())
 }
@@ -219,30 +215,8 @@ fn configurations_on_file(lab: &Running) -> Result<serde_json::Value> {
 
 /// Waits until all configurations but the issued one have gone by themselves.
 fn await_one(lab: &Running) -> Result<CidConfiguration> {
-    let deadline = Instant::now() + Duration::from_secs(15);
-    loop {
-        let mut all = lab.control().cid_configurations()?;
-        if all.len() == 1 {
-            return Ok(all.remove(0));
-        }
-        ensure!(Instant::now() < deadline, "old configurations stay: {all:?}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn await_status(
-    lab: &Running,
-    enough: impl Fn(&router_userspace::agent::api::Status) -> bool,
-) -> Result<router_userspace::agent::api::Status> {
-    let deadline = Instant::now() + Duration::from_secs(5);
-    loop {
-        let status = lab.control().status()?;
-        if enough(&status) {
-            return Ok(status);
-        }
-        ensure!(Instant::now() < deadline, "{:?}", status.problems);
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let mut all = until(|| lab.control().cid_configurations(), |all| all.len() == 1)?;
+    Ok(all.remove(0))
 }
 
 fn write_key(lab: &Running, key: &str, mode: u32) -> Result<()> {

@@ -1,9 +1,10 @@
 //! What do clients notice when one of the servers behind dies, and when it comes back?
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use router_tests::lab::{Lab, Running, UPSTREAM4, Upstream};
+use router_userspace::agent::api::UpstreamServer;
 
 const REST: &str = "[[route]]\nupstream = \"pair\"\n[upstream.pair]\nservers = [\"http://UPSTREAM:8080\", \"http://UPSTREAM:8081\"]\n\
                     health = { path = \"/bytes/1\", interval = \"100ms\", timeout = \"1s\", rise = 2, fall = 2 }\n";
@@ -53,22 +54,11 @@ fn when_all_are_down() -> Result<()> {
     Ok(())
 }
 
-fn served(lab: &Running) -> Result<Vec<router_userspace::agent::api::UpstreamServer>> {
+fn served(lab: &Running) -> Result<Vec<UpstreamServer>> {
     Ok(lab.control().status()?.upstreams)
 }
 
 /// Waits until the servers are so.
-fn until(
-    lab: &Running,
-    what: &str,
-    so: impl Fn(&[router_userspace::agent::api::UpstreamServer]) -> bool,
-) -> Result<()> {
-    let begun = Instant::now();
-    loop {
-        let now = served(lab).context("no status")?;
-        if so(&now) {
-            return Ok(());
-        }
-        ensure!(begun.elapsed() < Duration::from_secs(20), "{what}: not in 20 s: {now:#?}");
-    }
+fn until(lab: &Running, what: &'static str, so: impl Fn(&[UpstreamServer]) -> bool) -> Result<()> {
+    lab.await_status(|status| so(&status.upstreams)).context(what).map(drop)
 }

@@ -54,9 +54,7 @@ fn in_userspace_and_in_clear() -> Result<()> {
 fn between_requests(lab: &Running, count: u64) -> Result<Clients> {
     let before = lab.control().status()?.totals.accepted;
     let clients = lab.quic_go().get("/bytes/1000").connections(count).requests(2).pausing(PAUSE).start()?;
-    while lab.control().status()?.totals.accepted < before + count {
-        ensure!(!clients.ends_within(Duration::from_millis(5)), "the clients ended too soon");
-    }
+    lab.await_accepted(&clients, before + count)?;
     // Until they have their answers, and all that was sent is acknowledged.
     let mut seen = 0;
     loop {

@@ -16,12 +16,9 @@ use nix::{
 use router_common::frame;
 use router_tests::{
     bpftool,
-    lab::{
-        Control, Lab, PORT, Running, Towards, binary,
-        peers::{Clients, QuicGo},
-    },
+    lab::{Control, Lab, PORT, Running, Towards, binary, peers::QuicGo},
 };
-use router_userspace::agent::api::{Flow, Status};
+use router_userspace::agent::api::Status;
 
 #[test]
 fn once_with_each_engine() -> Result<()> {
@@ -30,7 +27,7 @@ fn once_with_each_engine() -> Result<()> {
         let first = lab.control().status()?;
         let streams = lab.quic_go().echo(20_000).connections(40).requests(150).pausing(SHORT).rebinding_at(400_000);
         let streams = streams.start()?;
-        await_accepted(&lab, &streams, 40)?;
+        lab.await_accepted(&streams, 40)?;
         let upgraded = lab.agent()?.upgrade(None)?;
         let second = lab.control().status()?;
         assert_eq!((second.generation, second.pid), (upgraded.generation, upgraded.pid));
@@ -140,12 +137,12 @@ fn several_drain_at_once() -> Result<()> {
     let mut clients = Vec::new();
     for round in 0..4 {
         clients.push(stay(500 - 100 * round)?);
-        await_accepted(&lab, &clients[clients.len() - 1], 10)?;
+        lab.await_accepted(&clients[clients.len() - 1], 10)?;
         lab.agent()?.upgrade(None)?;
     }
     let status = lab.control().status()?;
     assert_eq!(states(&status).iter().filter(|(_, state)| *state == "draining").count(), 4, "{status:?}");
-    await_status(&lab, |status| status.generations[1..].iter().all(|one| one.connections == 10))?;
+    lab.await_status(|status| status.generations[1..].iter().all(|one| one.connections == 10))?;
     for clients in clients {
         clients.succeed()?;
     }
@@ -162,7 +159,7 @@ fn that_fails() -> Result<()> {
     let first = lab.control().status()?;
     let streams = lab.quic_go().echo(10_000).connections(40).requests(250).pausing(SHORT * 10).rebinding_at(400_000);
     let streams = streams.within(Duration::from_secs(150)).start()?;
-    await_accepted(&lab, &streams, 40)?;
+    lab.await_accepted(&streams, 40)?;
     let real = binary()?.display().to_string();
     let socket = lab.home().control().display().to_string();
     // Kills the new generation so long after its control socket has come up.
@@ -225,11 +222,11 @@ fn the_old_one_is_killed() -> Result<()> {
     let first = lab.control().status()?;
     let lost = lab.quic_go().echo(1_000).connections(30).requests(1_000).pausing(SHORT);
     let lost = lost.keeping_alive(SHORT * 10).start()?;
-    await_busy(&lab, &lost, 30)?;
+    lab.await_busy(&lost, 30)?;
     lab.agent()?.upgrade(None)?;
     let own = lab.control().status()?.totals.accepted;
     let kept = lab.quic_go().echo(1_000).connections(30).requests(200).pausing(SHORT).start()?;
-    await_accepted(&lab, &kept, own + 30)?;
+    lab.await_accepted(&kept, own + 30)?;
     kill(Pid::from_raw(i32::try_from(first.pid)?), Signal::SIGKILL)?;
     await_alone(&lab)?;
     assert_eq!(taken_slots(&lab)?, 4);
@@ -249,12 +246,12 @@ fn the_new_one_is_killed() -> Result<()> {
     let lab = Lab::new().set("drain_timeout", "\"60s\"").start()?;
     let first = lab.control().status()?;
     let kept = lab.quic_go().echo(1_000).connections(30).requests(400).pausing(SHORT).start()?;
-    await_accepted(&lab, &kept, 30)?;
+    lab.await_accepted(&kept, 30)?;
     for round in 0..3 {
         let second = lab.control().upgrade(None)?;
         let lost = lab.quic_go().echo(1_000).connections(30).requests(1_000).pausing(SHORT);
         let lost = lost.keeping_alive(SHORT * 10).start()?;
-        await_busy(&lab, &lost, 30)?;
+        lab.await_busy(&lost, 30)?;
         kill(Pid::from_raw(i32::try_from(second.pid)?), Signal::SIGKILL)?;
         let killed = Instant::now();
         while lab.control().status().map_or(0, |status| status.pid) != first.pid {
@@ -281,7 +278,7 @@ fn the_new_one_is_killed() -> Result<()> {
 fn stopped_while_another_drains() -> Result<()> {
     let mut lab = Lab::new().start()?;
     let clients = lab.quic_go().echo(1_000).connections(20).requests(1_000).pausing(SHORT).start()?;
-    await_accepted(&lab, &clients, 20)?;
+    lab.await_accepted(&clients, 20)?;
     lab.agent()?.upgrade(None)?;
     lab.take_agent()?.terminate()?;
     assert!(clients.ends_within(Duration::from_secs(5)), "the clients were not told");
@@ -296,7 +293,7 @@ fn stopped_while_another_drains() -> Result<()> {
 fn with_another_configuration() -> Result<()> {
     let mut lab = Lab::new().set("drain_timeout", "\"30s\"").start()?;
     let streams = lab.quic_go().echo(20_000).connections(40).requests(100).pausing(SHORT).start()?;
-    await_accepted(&lab, &streams, 40)?;
+    lab.await_accepted(&streams, 40)?;
     lab.rewrite(|config| {
         config.listeners.push("0.0.0.0:8443".into());
         config.set_router("workers", "2");
@@ -321,7 +318,7 @@ fn with_another_configuration() -> Result<()> {
 fn to_another_engine() -> Result<()> {
     let mut lab = Lab::new().set("drain_timeout", "\"30s\"").start()?;
     let streams = lab.quic_go().echo(20_000).connections(40).requests(60).pausing(SHORT).start()?;
-    await_accepted(&lab, &streams, 40)?;
+    lab.await_accepted(&streams, 40)?;
     let has_xdp = |lab: &Running| lab.network().router().has_xdp(&lab.wire().router_interface());
     for (engine, xdp) in [("reuseport", false), ("xdp", true)] {
         lab.rewrite(|config| config.set_router("engine", &format!("\"{engine}\"")))?;
@@ -404,39 +401,9 @@ fn initial_checksum(frame: &[u8]) -> Option<u32> {
     (is_quic && is_initial).then(|| payload.iter().rev().take(16).map(|&octet| u32::from(octet)).sum())
 }
 
-fn await_accepted(lab: &Running, clients: &Clients, count: u64) -> Result<()> {
-    while lab.control().status()?.totals.accepted < count {
-        ensure!(!clients.ends_within(Duration::from_millis(10)), "the clients ended too soon");
-    }
-    Ok(())
-}
-
-/// Waits until so many connections of the newest generation have exchanged some packets: a client
-/// whose handshake is not confirmed sends nothing that a stateless reset may answer.
-fn await_busy(lab: &Running, clients: &Clients, count: usize) -> Result<()> {
-    let slots = lab.control().status()?.generations[0].slots.clone();
-    let is_busy = |flow: &Flow| slots.contains(&flow.slot) && flow.packets > 8;
-    while lab.control().flows()?.flows.into_iter().filter(is_busy).count() < count {
-        ensure!(!clients.ends_within(Duration::from_millis(10)), "the clients ended too soon");
-    }
-    Ok(())
-}
-
 /// Waits until the newest generation is alone.
 fn await_alone(lab: &Running) -> Result<()> {
-    await_status(lab, |status| status.generations.len() == 1)
-}
-
-fn await_status(lab: &Running, is_so: impl Fn(&Status) -> bool) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        let status = lab.control().status()?;
-        if is_so(&status) {
-            return Ok(());
-        }
-        ensure!(Instant::now() < deadline, "not after 30 seconds: {status:?}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    lab.await_status(|status| status.generations.len() == 1).map(drop)
 }
 
 const SHORT: Duration = Duration::from_millis(20);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use router_tests::lab::{Lab, Running, peers::Clients};
+use router_tests::lab::{Lab, Running};
 use router_userspace::agent::api::Worker;
 
 #[test]
@@ -17,12 +17,12 @@ fn under_load() -> Result<()> {
     // Those that stay, each of which says something now and then; and those that come and go.
     let long = lab.quic_go().echo(1_000).connections(60).requests(100).pausing(SHORT * 2).keeping_alive(SHORT * 5);
     let long = long.start()?;
-    await_busy(&lab, &long, 60)?;
+    lab.await_busy(&long, 60)?;
     let dying = worker(&lab, 2)?.context("worker 2")?;
     let had = dying.totals.connections_now;
     assert!(had > 5, "{had} connections");
     let short = lab.quic_go().get("/bytes/20000").connections(600).at_once(6).pausing(SHORT).start()?;
-    await_accepted(&lab, &short, 100)?;
+    lab.await_accepted(&short, 100)?;
 
     lab.control().panic(2)?;
     let asked = Instant::now();
@@ -52,28 +52,12 @@ fn under_load() -> Result<()> {
     Ok(())
 }
 
-fn await_accepted(lab: &Running, clients: &Clients, count: u64) -> Result<()> {
-    while lab.control().status()?.totals.accepted < count {
-        ensure!(!clients.ends_within(Duration::from_millis(10)), "the clients ended too soon");
-    }
-    Ok(())
-}
-
 fn workers(lab: &Running) -> Result<Vec<Worker>> {
     Ok(lab.control().workers()?.workers)
 }
 
 fn worker(lab: &Running, slot: u8) -> Result<Option<Worker>> {
     Ok(workers(lab)?.into_iter().find(|worker| worker.slot == slot))
-}
-
-/// Waits until so many connections have exchanged some packets: a client whose handshake is not
-/// confirmed sends nothing that a stateless reset may answer.
-fn await_busy(lab: &Running, clients: &Clients, count: usize) -> Result<()> {
-    while lab.control().flows()?.flows.into_iter().filter(|flow| flow.packets > 8).count() < count {
-        ensure!(!clients.ends_within(Duration::from_millis(10)), "the clients ended too soon");
-    }
-    Ok(())
 }
 
 const SHORT: Duration = Duration::from_millis(20);

@@ -22,6 +22,7 @@ use std::sync::{
 use anyhow::{Context, Result};
 
 mod agent;
+mod awaiting;
 mod checks;
 mod config;
 mod control;
@@ -39,6 +40,7 @@ pub mod wire;
 
 pub use self::{
     agent::{Agent, binary, cli, debug_binary},
+    awaiting::until,
     checks::SeenFlows,
     config::AgentConfig,
     control::Control,

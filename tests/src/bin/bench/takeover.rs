@@ -152,7 +152,7 @@ fn turn(lab: &mut Running, (name, act): (&str, Act)) -> anyhow::Result<Turn> {
         summary.connections_failed + summary.requests_failed
     };
     // The next turn begins alone.
-    while lab.control().status()?.generations.len() > 1 {}
+    lab.await_status(|status| status.generations.len() == 1)?;
     ensure!(new.connections_ok > 900, "{name}: {new:?}");
     Ok(Turn { handshakes: new.handshakes, requests: stay.requests, lost: lost(&new) + lost(&stay) })
 }
