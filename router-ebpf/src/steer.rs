@@ -33,8 +33,8 @@ pub(crate) fn run(ctx: &XdpContext) -> u32 {
     }
 }
 
-/// To the slot's CPU. A packet that is there already stays: a redirect costs a hop, and
-/// the checksum verdict of the NIC.
+/// To the slot's CPU, where the agent thinks that this pays. A packet that is there already stays: a
+/// redirect costs a hop, and the checksum verdict of the NIC. Wherever it is, `select` finds its socket.
 #[inline(always)]
 fn deliver(ctx: &XdpContext, delivery: &Delivery<StoredFlow>) -> u32 {
     if delivery.slot.shares_cpu() {
@@ -42,6 +42,8 @@ fn deliver(ctx: &XdpContext, delivery: &Delivery<StoredFlow>) -> u32 {
     }
     let (hop, action) = if maps::is_current_cpu(delivery.slot.cpu()) {
         (Hop::Local, XDP_PASS)
+    } else if !delivery.slot.redirects() {
+        (Hop::Stayed, XDP_PASS)
     } else {
         match maps::redirect(delivery.slot.cpu()) {
             Some(action) => (Hop::Redirected, action),

@@ -154,7 +154,7 @@ fn run_program(lab: &Running, program: u32, frame: &[u8]) -> Result<Action> {
 /// Packets that XDP gave each slot.
 fn by_slot(lab: &Running) -> Result<BTreeMap<u8, u64>> {
     let counters = lab.control().counters()?;
-    Ok(counters.slots.iter().map(|slot| (slot.slot, slot.xdp_local + slot.xdp_redirected)).collect())
+    Ok(counters.slots.iter().map(|slot| (slot.slot, slot.xdp_local + slot.xdp_redirected + slot.xdp_stayed)).collect())
 }
 
 /// `linux/bpf.h`, `enum xdp_action`

@@ -21,7 +21,7 @@ pub use crate::{
 };
 
 /// Version of this contract; stands in the map `settings`.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// The maps' names, as they are pinned and as `bpftool` shows them.
 pub mod names {

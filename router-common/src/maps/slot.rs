@@ -18,7 +18,7 @@ pub struct Slot {
     state: u32,
     cpu: u32,
     shares_cpu: u32,
-    reserved: u32,
+    redirects: u32,
     generation: u64,
 }
 
@@ -57,8 +57,8 @@ impl Slot {
         self.cpu
     }
 
-    /// Whether another slot's worker is pinned to the same CPU, so that their packets have
-    /// to be kept apart before GRO merges them.
+    /// Whether another slot's packets are handled on the same CPUs, because their workers share one
+    /// or because packets stay where they come in: they have to be kept apart before GRO merges them.
     #[inline(always)]
     pub fn shares_cpu(&self) -> bool {
         self.shares_cpu != 0
@@ -67,6 +67,17 @@ impl Slot {
     /// The same with [`shares_cpu`](Self::shares_cpu) as given.
     pub fn with_shares_cpu(self, yes: bool) -> Self {
         Self { shares_cpu: yes.into(), ..self }
+    }
+
+    /// Whether a packet that comes in on another CPU is moved to the worker's (CPU map), or stays.
+    #[inline(always)]
+    pub fn redirects(&self) -> bool {
+        self.redirects != 0
+    }
+
+    /// The same with [`redirects`](Self::redirects) as given.
+    pub fn with_redirects(self, yes: bool) -> Self {
+        Self { redirects: yes.into(), ..self }
     }
 
     /// The run of the agent that took it.
@@ -84,9 +95,10 @@ pub struct SlotCounters {
     xdp_unredirected: u64,
     selected: u64,
     unselected: u64,
+    xdp_stayed: u64,
 }
 
-const _: () = assert!(size_of::<SlotCounters>() == 40);
+const _: () = assert!(size_of::<SlotCounters>() == 48);
 
 /// How a packet went to its slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,6 +113,8 @@ pub enum Hop {
     Selected,
     /// `select`: the slot had no socket for the listener; the kernel chose one.
     Unselected,
+    /// XDP: left on the CPU that it came in on, which is not the slot's.
+    Stayed,
 }
 
 impl SlotCounters {
@@ -112,6 +126,7 @@ impl SlotCounters {
             Hop::Unredirected => self.xdp_unredirected,
             Hop::Selected => self.selected,
             Hop::Unselected => self.unselected,
+            Hop::Stayed => self.xdp_stayed,
         }
     }
 
@@ -124,6 +139,7 @@ impl SlotCounters {
             Hop::Unredirected => &mut self.xdp_unredirected,
             Hop::Selected => &mut self.selected,
             Hop::Unselected => &mut self.unselected,
+            Hop::Stayed => &mut self.xdp_stayed,
         };
         *counter = counter.wrapping_add(1);
     }
@@ -135,5 +151,6 @@ impl SlotCounters {
         self.xdp_unredirected += other.xdp_unredirected;
         self.selected += other.selected;
         self.unselected += other.unselected;
+        self.xdp_stayed += other.xdp_stayed;
     }
 }

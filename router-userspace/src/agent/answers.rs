@@ -317,6 +317,7 @@ pub(super) fn counters(node: &Node) -> Result<api::Counters, Refusal> {
             slots.push(api::SlotCounters {
                 slot,
                 xdp_local: counters.get(Hop::Local),
+                xdp_stayed: counters.get(Hop::Stayed),
                 xdp_redirected: counters.get(Hop::Redirected),
                 xdp_unredirected: counters.get(Hop::Unredirected),
                 selected: counters.get(Hop::Selected),

@@ -315,6 +315,8 @@ pub struct SlotCounters {
     pub slot: u8,
     /// XDP: already on the slot's CPU, passed on.
     pub xdp_local: u64,
+    /// XDP: on another CPU, and passed on there (`router.cpu_map`).
+    pub xdp_stayed: u64,
     /// XDP: sent to the slot's CPU through the CPU map.
     pub xdp_redirected: u64,
     /// XDP: the CPU map had no entry for the slot's CPU.

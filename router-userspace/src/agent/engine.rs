@@ -1,13 +1,17 @@
 //! How packets reach the workers: the best engine that works, and why not a better one.
 
-use std::{collections::BTreeMap, net::UdpSocket, os::fd::AsFd as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::UdpSocket,
+    os::fd::AsFd as _,
+};
 
 use router_common::maps::{FLOWS_PER_CONNECTION, Listener};
 
 use super::{RunOptions, api, error::StartError};
 use crate::{
-    config::{Config, Engine, Router},
-    datapath::{self, Datapath, DatapathError, Initial, Mode, Pins, Size},
+    config::{Config, CpuMap, Engine, Router},
+    datapath::{self, Datapath, DatapathError, Initial, Mode, Pins, Size, ethtool},
     worker::udp,
 };
 
@@ -104,6 +108,23 @@ pub(super) fn attach(datapath: &mut Datapath, router: &Router) -> Result<Vec<api
     Ok(interfaces)
 }
 
+/// Whether packets are moved to the CPUs of their workers, which are `cpus`, one for each.
+pub(super) fn redirects(router: &Router, cpus: &[u32]) -> bool {
+    let queues = |name: &String| ethtool::receive_queues(name).map_or(1, |(now, _)| now);
+    match router.cpu_map {
+        CpuMap::Always => true,
+        CpuMap::Never => false,
+        CpuMap::Auto => are_few(router.interfaces.iter().map(queues), cpus),
+    }
+}
+
+/// Whether the fewest receive queues of an interface are fewer than the CPUs: the kernel's stack then
+/// has less of the host than the workers have.
+fn are_few(queues: impl Iterator<Item = u32>, cpus: &[u32]) -> bool {
+    let cpus = cpus.iter().collect::<BTreeSet<_>>().len();
+    queues.min().is_some_and(|queues| (queues as usize) < cpus)
+}
+
 /// How packets come where no interface is steered on.
 pub(super) fn without_interfaces(router: &Router) -> api::Interface {
     let why = if router.engine == Engine::Reuseport { "asked for by name" } else { "no interfaces are configured" };
@@ -143,4 +164,22 @@ pub(super) fn attach_one(datapath: &mut Datapath, name: &str, engine: Engine) ->
 /// How packets come without an XDP program.
 pub(super) fn without_xdp(name: &str, engine: &str, why: String) -> api::Interface {
     api::Interface { name: name.to_owned(), engine: engine.to_owned(), mode: None, why: Some(why), program_id: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_are_moved_where_queues_are_few() {
+        for (queues, cpus, moved) in [
+            (&[1][..], &[0][..], false),
+            (&[1], &[0, 1], true),
+            (&[4], &[0, 1, 0, 1], false),
+            (&[8, 2], &[0, 1, 2, 3], true),
+            (&[], &[0, 1], false),
+        ] {
+            assert_eq!(are_few(queues.iter().copied(), cpus), moved, "{queues:?} queues, workers on {cpus:?}");
+        }
+    }
 }

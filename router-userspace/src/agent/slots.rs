@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use router_common::maps::{Slot, SlotState};
 
-use super::{error::StartError, maglev, node::Node};
+use super::{engine, error::StartError, maglev, node::Node};
 use crate::worker::Worker;
 
 impl Node {
@@ -42,14 +42,18 @@ impl Node {
         self.write_slots()
     }
 
-    /// Tells the kernel what is in the slots: also which of them share a CPU now.
+    /// Tells the kernel what is in the slots: also which of them share a CPU now, and whether packets
+    /// are moved to it.
     pub(super) fn write_slots(&self) -> Result<(), StartError> {
         let Some(kernel) = &self.kernel else { return Ok(()) };
         let (places, others) = (self.places.borrow(), self.generations.places());
+        let all: Vec<u32> = places.values().copied().chain(others.iter().map(|&(_, cpu)| cpu)).collect();
+        let redirects = engine::redirects(&self.config().router, &all);
         for (&slot, &cpu) in &*places {
-            let all = places.values().chain(others.iter().map(|(_, cpu)| cpu));
-            let shared = all.filter(|&&other| other == cpu).count() > 1;
-            let entry = Slot::new(self.tables.slot_state(slot), cpu, self.generation).with_shares_cpu(shared);
+            let shared = if redirects { all.iter().filter(|&&other| other == cpu).count() > 1 } else { all.len() > 1 };
+            let entry = Slot::new(self.tables.slot_state(slot), cpu, self.generation)
+                .with_shares_cpu(shared)
+                .with_redirects(redirects);
             kernel.datapath.borrow_mut().set_slot(slot, entry)?;
         }
         Ok(())

@@ -65,12 +65,12 @@ fn add_reasons(table: &mut Table, fate: &str, reasons: &BTreeMap<String, u64>, a
 }
 
 fn slots(slots: &[api::SlotCounters]) -> Table {
-    let mut table = Table::new(2, &[Right; 6]);
-    table.row(["SLOT", "XDP LOCAL", "XDP REDIRECTED", "XDP UNREDIRECTED", "SELECTED", "UNSELECTED"]);
+    let mut table = Table::new(2, &[Right; 7]);
+    table.row(["SLOT", "XDP LOCAL", "XDP STAYED", "XDP REDIRECTED", "XDP UNREDIRECTED", "SELECTED", "UNSELECTED"]);
     for slot in slots {
-        let counters =
-            [slot.xdp_local, slot.xdp_redirected, slot.xdp_unredirected, slot.selected, slot.unselected].map(count);
-        table.row([slot.slot.to_string()].into_iter().chain(counters));
+        let xdp = [slot.xdp_local, slot.xdp_stayed, slot.xdp_redirected, slot.xdp_unredirected].map(count);
+        let select = [slot.selected, slot.unselected].map(count);
+        table.row([slot.slot.to_string()].into_iter().chain(xdp).chain(select));
     }
     table
 }
@@ -103,6 +103,7 @@ mod tests {
         let slot = api::SlotCounters {
             slot: 0,
             xdp_local: 1_000,
+            xdp_stayed: 0,
             xdp_redirected: 200,
             xdp_unredirected: 0,
             selected: 1_200,
@@ -127,8 +128,8 @@ worker
   sums close: no
 
 what the kernel gave each slot
-  SLOT  XDP LOCAL  XDP REDIRECTED  XDP UNREDIRECTED  SELECTED  UNSELECTED
-     0      1,000             200                 0     1,200           0
+  SLOT  XDP LOCAL  XDP STAYED  XDP REDIRECTED  XDP UNREDIRECTED  SELECTED  UNSELECTED
+     0      1,000           0             200                 0     1,200           0
 ";
         assert_eq!(text(&sample(), false), expected);
     }

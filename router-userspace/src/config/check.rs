@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::{
-    Config, ConfigError, Engine, Limits, Router,
+    Config, ConfigError, CpuMap, Engine, Limits, Router,
     error::{Findings, Place},
     file::{At, RawConfig, RawCount, RawDuration, RawLimits, RawRouter},
     suggest::nearest,
@@ -41,6 +41,7 @@ const HEADERS: RangeInclusive<i64> = 1..=1_000;
 /// `IFNAMSIZ` of the kernel, less the terminating zero.
 const INTERFACE_NAME_MAX: usize = 15;
 
+const CPU_MAP: [(&str, CpuMap); 3] = [("auto", CpuMap::Auto), ("always", CpuMap::Always), ("never", CpuMap::Never)];
 const ENGINES: [(&str, Engine); 4] =
     [("auto", Engine::Auto), ("xdp", Engine::Xdp), ("reuseport", Engine::Reuseport), ("userspace", Engine::Userspace)];
 
@@ -79,6 +80,7 @@ fn router(raw: RawRouter, findings: &mut Findings<'_>) -> Router {
         node_id: number(raw.node_id.as_ref(), ("router.node_id", 1), 0..=i64::from(u16::MAX), findings),
         workers: workers(raw.workers.as_ref(), findings),
         engine,
+        cpu_map: cpu_map(raw.cpu_map.as_ref(), findings),
         interfaces: interfaces(raw.interfaces, findings),
         bpf_dir: bpf_dir(raw.bpf_dir, findings),
         state_dir: absolute(raw.state_dir, ("router.state_dir", "/var/lib/quic-router"), findings),
@@ -151,6 +153,10 @@ fn engine(raw: &RawRouter, findings: &mut Findings<'_>) -> Engine {
         (Engine::Xdp | Engine::Auto, Some(_)) | (Engine::Reuseport | Engine::Userspace, None) | (Engine::AfXdp, _) => {}
     }
     engine
+}
+
+fn cpu_map(raw: Option<&At<String>>, findings: &mut Findings<'_>) -> CpuMap {
+    raw.and_then(|at| one_of(at, "router.cpu_map", &CPU_MAP, findings)).unwrap_or(CpuMap::Auto)
 }
 
 fn interfaces(raw: Vec<At<String>>, findings: &mut Findings<'_>) -> Vec<String> {

@@ -92,6 +92,7 @@ pub(super) struct RawRouter {
     pub(super) node_id: Option<At<i64>>,
     pub(super) workers: Option<At<RawCount>>,
     pub(super) engine: Option<At<String>>,
+    pub(super) cpu_map: Option<At<String>>,
     pub(super) interfaces: Vec<At<String>>,
     pub(super) bpf_dir: Option<At<PathBuf>>,
     pub(super) state_dir: Option<At<PathBuf>>,

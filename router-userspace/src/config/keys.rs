@@ -45,6 +45,7 @@ static ROUTER: Table = Table {
         ("node_id", "1"),
         ("workers", "\"auto\""),
         ("engine", "\"auto\""),
+        ("cpu_map", "\"auto\""),
         ("interfaces", "[]"),
         ("bpf_dir", "\"/sys/fs/bpf/quic-router\""),
         ("state_dir", "\"/var/lib/quic-router\""),

@@ -99,6 +99,8 @@ pub struct Router {
     pub workers: NonZeroU16,
     /// How packets reach the workers.
     pub engine: Engine,
+    /// Whether XDP moves packets to their workers' CPUs.
+    pub cpu_map: CpuMap,
     /// Interfaces to steer on; empty with an engine that needs none.
     pub interfaces: Vec<String>,
     /// Where maps and links are pinned; on a bpffs.
@@ -128,6 +130,18 @@ pub enum Engine {
     Reuseport,
     /// No BPF: the workers hand datagrams to each other.
     Userspace,
+}
+
+/// Whether XDP moves a packet that comes in on another CPU to its worker's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CpuMap {
+    /// Where an interface has fewer receive queues than there are CPUs with workers, so that the
+    /// queues' CPUs would have all the work of the kernel's stack.
+    Auto,
+    /// Always.
+    Always,
+    /// It stays where it comes in.
+    Never,
 }
 
 /// `[connection_id]`: the shape of the connection IDs this node issues (QUIC-LB).

@@ -92,6 +92,7 @@ fn defaults_are_those_promised() {
             node_id: 1,
             workers: NonZeroU16::new(u16::try_from(available).unwrap()).unwrap(),
             engine: Engine::Auto,
+            cpu_map: CpuMap::Auto,
             interfaces: Vec::new(),
             bpf_dir: "/sys/fs/bpf/quic-router".into(),
             state_dir: "/var/lib/quic-router".into(),

@@ -5,6 +5,7 @@
 
 mod attach;
 mod error;
+pub(crate) mod ethtool;
 mod flows;
 mod object;
 mod pins;

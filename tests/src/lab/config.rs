@@ -36,6 +36,8 @@ pub struct AgentConfig {
     pub under: Vec<String>,
     /// Not in the file: whether the debug build is run, which has faults to ask for.
     pub debug_build: bool,
+    /// Not in the file: another build to run than the one under test.
+    pub build: Option<PathBuf>,
 }
 
 impl AgentConfig {
@@ -66,6 +68,7 @@ impl AgentConfig {
             environment: Vec::new(),
             under: Vec::new(),
             debug_build: false,
+            build: None,
         }
     }
 
@@ -85,7 +88,11 @@ impl AgentConfig {
     }
 
     pub(super) fn binary(&self) -> Result<PathBuf> {
-        if self.debug_build { debug_binary() } else { binary() }
+        match &self.build {
+            Some(build) => Ok(build.clone()),
+            None if self.debug_build => debug_binary(),
+            None => binary(),
+        }
     }
 
     /// The file, with the paths of `home`.

@@ -111,7 +111,8 @@ impl Kernel {
         }
         for slot in 0..self.slots {
             let hops = self.datapath.slot_counters(slot as u8)?;
-            total.slots[usize::from(slot)] = hops.get(Hop::Local) + hops.get(Hop::Redirected);
+            total.slots[usize::from(slot)] =
+                [Hop::Local, Hop::Redirected, Hop::Stayed].map(|hop| hops.get(hop)).iter().sum();
             // What is on its slot's CPU already is delivered by passing it.
             total.passed -= hops.get(Hop::Local);
         }

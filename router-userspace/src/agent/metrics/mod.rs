@@ -164,6 +164,7 @@ impl Snapshot {
         let hops = slots.iter().flat_map(|(slot, counters)| {
             let hops = [
                 ("xdp_local", counters.xdp_local),
+                ("xdp_stayed", counters.xdp_stayed),
                 ("xdp_redirected", counters.xdp_redirected),
                 ("xdp_unredirected", counters.xdp_unredirected),
                 ("selected", counters.selected),

@@ -68,6 +68,7 @@ fn sample() -> Snapshot {
         slots: vec![api::SlotCounters {
             slot: 3,
             xdp_local: 1,
+            xdp_stayed: 6,
             xdp_redirected: 2,
             xdp_unredirected: 3,
             selected: 4,

@@ -6,6 +6,9 @@
 //! round begins with another one. The figures are medians over the rounds. Ratios are medians of
 //! the rounds' own ratios, as a machine that others use too is faster in one minute than in the
 //! next.
+//!
+//! `baseline` among the proxies is another build of the router, at `QUIC_ROUTER_BASELINE_BIN`: that is how
+//! what a change gains is told.
 
 mod chart;
 mod load;
@@ -40,7 +43,7 @@ pub(super) fn run() -> Result<()> {
     let _origin = Origin::start(&lab)?;
     let versions = options.proxies.iter().map(|proxy| proxy.version(&lab)).collect::<Result<Vec<_>>>()?;
 
-    let mut report = Report::new(&options.proxies, versions);
+    let mut report = Report::new(&options.proxies, versions, &options.scenarios);
     for round in 0..options.rounds {
         for turn in 0..options.proxies.len() {
             let which = (round + turn) % options.proxies.len();
@@ -62,7 +65,7 @@ pub(super) fn run() -> Result<()> {
 fn measure(lab: &mut Running, proxy: Proxy, options: &Options) -> Result<Vec<(Scenario, Measured)>> {
     let serving = proxy.start(lab)?;
     let mut all = Vec::new();
-    for scenario in Scenario::ALL {
+    for &scenario in &options.scenarios {
         scenario.run(lab, WARM_UP)?;
         let before = serving.usage()?;
         let load = scenario.run(lab, options.time)?;
@@ -79,6 +82,7 @@ fn measure(lab: &mut Running, proxy: Proxy, options: &Options) -> Result<Vec<(Sc
 /// What the command line asks for.
 struct Options {
     proxies: Vec<Proxy>,
+    scenarios: Vec<Scenario>,
     rounds: usize,
     time: Duration,
     record: bool,
@@ -86,26 +90,38 @@ struct Options {
 
 impl Options {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self> {
-        let mut options = Self { proxies: Proxy::ALL.into(), rounds: 5, time: Duration::from_secs(4), record: false };
+        let mut options = Self {
+            proxies: Proxy::ALL.into(),
+            scenarios: Scenario::ALL.into(),
+            rounds: 5,
+            time: Duration::from_secs(4),
+            record: false,
+        };
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().with_context(|| format!("{argument} needs a value; {USAGE}"));
             match argument.as_str() {
                 "--rounds" => options.rounds = value()?.parse().context("--rounds is a number")?,
                 "--seconds" => options.time = Duration::from_secs(value()?.parse().context("--seconds is a number")?),
                 "--proxies" => options.proxies = value()?.split(',').map(Proxy::parse).collect::<Result<_>>()?,
+                "--scenarios" => {
+                    options.scenarios = value()?.split(',').map(Scenario::parse).collect::<Result<_>>()?;
+                }
                 "--record" => options.record = true,
                 other => bail!("{other} is no option; {USAGE}"),
             }
         }
-        if options.rounds == 0 || options.proxies.is_empty() {
+        if options.rounds == 0 || options.proxies.is_empty() || options.scenarios.is_empty() {
             bail!("nothing to measure; {USAGE}");
+        }
+        if options.record && options.scenarios != Scenario::ALL {
+            bail!("--record is for all scenarios; {USAGE}");
         }
         Ok(options)
     }
 }
 
-const USAGE: &str = "usage: bench http [--rounds N] [--seconds N] [--proxies NAME,NAME] [--record]: with the last, \
-                     the table and the charts are written into docs/performance";
+const USAGE: &str = "usage: bench http [--rounds N] [--seconds N] [--proxies NAME,NAME] [--scenarios NAME,NAME] [--record]: \
+                     with the last, the table and the charts are written into docs/performance";
 
 /// Long enough for connections to the origin, and for the processor's clock.
 const WARM_UP: Duration = Duration::from_secs(1);

@@ -27,6 +27,12 @@ pub(super) enum Scenario {
 impl Scenario {
     pub(super) const ALL: [Self; 4] = [Self::Multiplexed, Self::Single, Self::Connections, Self::Bulk];
 
+    pub(super) fn parse(name: &str) -> Result<Self> {
+        let names = || Self::ALL.map(Self::name).join(", ");
+        let found = Self::ALL.into_iter().find(|scenario| scenario.name() == name);
+        found.with_context(|| format!("{name} is none of {}", names()))
+    }
+
     /// In files' names, and on the terminal.
     pub(super) fn name(self) -> &'static str {
         match self {

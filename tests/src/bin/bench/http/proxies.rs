@@ -1,7 +1,7 @@
 //! The router and the proxies beside it: each with one thread, on one core, with what its own
 //! documentation recommends for this.
 
-use std::{fs, process::Command, time::Duration};
+use std::{env, fs, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use router_tests::lab::{Home, Program, Running, binary, peers, run};
@@ -12,10 +12,17 @@ use super::{origin, usage::Usage};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Proxy {
     QuicRouter,
+    /// Another build of it.
+    Baseline,
     Nginx,
     Haproxy,
     Nghttpx,
     Caddy,
+}
+
+/// The build of the router to compare this one with.
+fn baseline() -> Result<PathBuf> {
+    env::var_os("QUIC_ROUTER_BASELINE_BIN").map(PathBuf::from).context("QUIC_ROUTER_BASELINE_BIN names the other build")
 }
 
 /// The core of the proxy, by way of which it is started.
@@ -30,6 +37,7 @@ impl Proxy {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::QuicRouter => "quic-router",
+            Self::Baseline => "baseline",
             Self::Nginx => "nginx",
             Self::Haproxy => "HAProxy",
             Self::Nghttpx => "nghttpx",
@@ -38,7 +46,7 @@ impl Proxy {
     }
 
     pub(super) fn parse(name: &str) -> Result<Self> {
-        let found = Self::ALL.into_iter().find(|proxy| proxy.name().eq_ignore_ascii_case(name));
+        let found = Self::ALL.into_iter().chain([Self::Baseline]).find(|proxy| proxy.name().eq_ignore_ascii_case(name));
         let names = || Self::ALL.map(Self::name).join(", ");
         found.with_context(|| format!("{name} is not one of the proxies; they are {}", names()))
     }
@@ -46,13 +54,14 @@ impl Proxy {
     /// As it says itself.
     pub(super) fn version(self, lab: &Running) -> Result<String> {
         let option = match self {
-            Self::QuicRouter => "version",
+            Self::QuicRouter | Self::Baseline => "version",
             Self::Nginx | Self::Haproxy => "-v",
             Self::Nghttpx => "--version",
             Self::Caddy => "version",
         };
         let program = match self {
             Self::QuicRouter => binary()?,
+            Self::Baseline => baseline()?,
             _ => peers::find(self.program())?,
         };
         let output = run(Command::new(program).arg(option).env("HOME", lab.home().path("")))?;
@@ -65,7 +74,9 @@ impl Proxy {
 
     /// Starts it on the first clients' address, and waits until it answers.
     pub(super) fn start(self, lab: &mut Running) -> Result<Serving> {
-        if self == Self::QuicRouter {
+        if matches!(self, Self::QuicRouter | Self::Baseline) {
+            let build = if self == Self::Baseline { baseline()? } else { binary()? };
+            lab.reconfigure(|config| config.build = Some(build));
             lab.start_agent()?;
             let serving = Serving::Router(lab.agent()?.pid()?);
             serving.await_answer(lab)?;
@@ -84,7 +95,7 @@ impl Proxy {
 
     fn program(self) -> &'static str {
         match self {
-            Self::QuicRouter => "quic-router",
+            Self::QuicRouter | Self::Baseline => "quic-router",
             Self::Nginx => "nginx-sid",
             Self::Haproxy => "haproxy",
             Self::Nghttpx => "nghttpx",
@@ -98,7 +109,7 @@ impl Proxy {
         let path = |name: &str| home.path(name).display().to_string();
         let write = |name: &str, text: String| home.write(name, &text).map(|path| path.display().to_string());
         Ok(match self {
-            Self::QuicRouter => bail!("the router is started by the laboratory"),
+            Self::QuicRouter | Self::Baseline => bail!("the router is started by the laboratory"),
             Self::Nginx => words(&["-e", &path("nginx.log"), "-c", &write("nginx.conf", nginx(lab))?]),
             Self::Haproxy => {
                 let both = fs::read_to_string(home.path("certificate.pem"))?

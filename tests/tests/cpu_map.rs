@@ -1,0 +1,75 @@
+//! Does a packet stay on the CPU that it comes in on where it should, move to its worker's where it
+//! should, and reach its worker all the same?
+
+use anyhow::{Context, Result, ensure};
+use router_tests::{
+    bpftool,
+    lab::{Lab, Running},
+};
+use router_userspace::agent::api::SlotCounters;
+
+/// As many queues as CPUs with workers: nothing is moved, also of connections whose clients go to
+/// other queues.
+#[test]
+fn packets_stay_where_queues_are_enough() -> Result<()> {
+    let lab = Lab::new().start()?;
+    ensure!(redirects(&lab)? == [0; 4], "{:?}", redirects(&lab)?);
+    lab.quic_go().get("/bytes/100000").connections(100).rebinding_at(50_000).succeed()?;
+    lab.expect_no_packet_astray()?;
+    let hops = hops(&lab)?;
+    ensure!(hops.xdp_stayed > 100 && hops.xdp_redirected == 0, "{hops:?}");
+    Ok(())
+}
+
+/// One queue for workers on several CPUs: it would have all of the kernel's work.
+#[test]
+fn packets_are_moved_where_queues_are_few() -> Result<()> {
+    let lab = Lab::new().queues(1).start()?;
+    ensure!(redirects(&lab)? == [1; 4], "{:?}", redirects(&lab)?);
+    lab.quic_go().get("/bytes/100000").connections(100).rebinding_at(50_000).succeed()?;
+    lab.expect_no_packet_astray()?;
+    let hops = hops(&lab)?;
+    ensure!(hops.xdp_stayed == 0 && hops.xdp_redirected > 100, "{hops:?}");
+    Ok(())
+}
+
+/// The operator decides, while connections go on.
+#[test]
+fn it_changes_with_a_reload() -> Result<()> {
+    let mut lab = Lab::new().set("cpu_map", "\"always\"").start()?;
+    let streams = lab.quic_go().echo(20_000).connections(40).requests(100).pausing(PAUSE).rebinding_at(400_000);
+    let streams = streams.start()?;
+    lab.await_accepted(&streams, 40)?;
+    for (wanted, expected) in [("never", 0), ("always", 1), ("auto", 0)] {
+        let changed = lab.reload(|config| config.set_router("cpu_map", &format!("\"{wanted}\"")))?;
+        ensure!(changed == ["cpu_map has changed"], "{changed:?}");
+        ensure!(redirects(&lab)? == [expected; 4], "{wanted}: {:?}", redirects(&lab)?);
+    }
+    streams.succeed()?;
+    lab.expect_no_packet_astray()?;
+    let hops = hops(&lab)?;
+    ensure!(hops.xdp_stayed > 0 && hops.xdp_redirected > 0, "{hops:?}");
+    Ok(())
+}
+
+/// What the map says of the taken slots.
+fn redirects(lab: &Running) -> Result<Vec<u64>> {
+    let slots = bpftool::dump(&lab.home().pins().join("slots"))?;
+    let taken = slots.iter().map(|entry| &entry["value"]).filter(|slot| slot["state"] != 0);
+    taken.map(|slot| slot["redirects"].as_u64().context("no field `redirects`")).collect()
+}
+
+/// Of all slots together.
+fn hops(lab: &Running) -> Result<SlotCounters> {
+    let slots = lab.control().counters()?.slots;
+    let sum = |mut sum: SlotCounters, one: &SlotCounters| {
+        sum.xdp_stayed += one.xdp_stayed;
+        sum.xdp_redirected += one.xdp_redirected;
+        sum
+    };
+    let (first, others) = slots.split_first().context("no slots")?;
+    Ok(others.iter().fold(*first, sum))
+}
+
+/// Between two requests of a stream.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
