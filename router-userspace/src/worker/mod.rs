@@ -12,6 +12,7 @@ mod door;
 mod flows;
 mod generator;
 mod inbox;
+mod outbox;
 pub mod padding;
 pub mod qlog;
 mod service;

@@ -223,6 +223,8 @@ impl Service {
         endpoint_config
             .cid_generator(move || Box::new(SteeredGenerator::new(Arc::clone(&tables), slot, flows.clone(), lifetime)));
         let here = Arc::<SteeredSocket>::clone(&socket);
+        // Among quinn's own tasks: in the LocalSet it would have its turn too late.
+        tokio::spawn(SteeredSocket::flush(Arc::downgrade(&here)));
         let endpoint =
             Endpoint::new_with_abstract_socket(endpoint_config, Some(terms.quic), here, Arc::new(TokioRuntime))?;
         Ok((endpoint, socket))

@@ -8,10 +8,11 @@
 
 use std::{
     fmt,
+    future::poll_fn,
     io::{self, IoSliceMut},
     net::{IpAddr, SocketAddr},
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     task::{Context, Poll, ready},
 };
 
@@ -23,6 +24,7 @@ use tokio::{io::Interest, net::UdpSocket};
 use super::{
     answers_from::AnswersFrom,
     inbox::{HandedOver, Inbox, Inboxes},
+    outbox::{Left, Outbox},
     stats::WorkerStats,
     tables::{NodeTables, Placement},
 };
@@ -34,6 +36,7 @@ pub(super) struct SteeredSocket {
     inbox: Mutex<Inbox>,
     ownership: Ownership,
     answers_from: AnswersFrom,
+    outbox: Outbox,
 }
 
 /// What it takes to tell whose a datagram is, and to give it to them.
@@ -51,12 +54,42 @@ impl SteeredSocket {
     pub(super) fn new(udp: std::net::UdpSocket, inbox: Inbox, ownership: Ownership) -> io::Result<Self> {
         let state = UdpSocketState::new((&udp).into())?;
         let udp = UdpSocket::from_std(udp)?;
-        Ok(Self { udp, state, inbox: Mutex::new(inbox), ownership, answers_from: AnswersFrom::default() })
+        Ok(Self {
+            udp,
+            state,
+            inbox: Mutex::new(inbox),
+            ownership,
+            answers_from: AnswersFrom::default(),
+            outbox: Outbox::default(),
+        })
     }
 
     /// Clients are asked to move to `address` from now on, or nowhere.
     pub(super) fn prefer(&self, address: Option<IpAddr>) {
         self.answers_from.prefer(address);
+    }
+
+    /// Sends what it holds back for a moment, until it is dropped. Runs as a task among those that send.
+    pub(super) async fn flush(socket: Weak<Self>) {
+        poll_fn(|cx| socket.upgrade().map_or(Poll::Ready(()), |socket| socket.poll_flush(cx))).await;
+    }
+
+    fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match self.outbox.flush(cx.waker(), |transmit| self.send(transmit)) {
+                Left::Nothing => return Poll::Pending,
+                Left::Growing => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                // An error is the report of an ICMP message: it says nothing about room.
+                Left::Blocked => drop(ready!(self.udp.poll_send_ready(cx))),
+            }
+        }
+    }
+
+    fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.udp.try_io(Interest::WRITABLE, || self.state.send((&self.udp).into(), transmit))
     }
 
     /// Takes note of what came by the inbox; how many trains there are.
@@ -96,16 +129,10 @@ impl AsyncUdpSocket for SteeredSocket {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        let send = |transmit: &Transmit<'_>| {
-            self.udp.try_io(Interest::WRITABLE, || self.state.send((&self.udp).into(), transmit))
-        };
-        match self.answers_from.source(transmit.destination) {
-            Some(source) => {
-                let Transmit { destination, ecn, contents, segment_size, .. } = *transmit;
-                send(&Transmit { destination, ecn, contents, segment_size, src_ip: Some(source) })
-            }
-            None => send(transmit),
-        }
+        let Transmit { destination, ecn, contents, segment_size, src_ip } = *transmit;
+        let src_ip = self.answers_from.source(destination).or(src_ip);
+        let transmit = Transmit { destination, ecn, contents, segment_size, src_ip };
+        self.outbox.send(&transmit, self.state.max_gso_segments(), |transmit| self.send(transmit))
     }
 
     fn poll_recv(

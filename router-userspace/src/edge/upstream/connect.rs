@@ -195,7 +195,11 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         data: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        of_carrier!(&mut self.get_mut().carrier, stream => Pin::new(stream).poll_write_vectored(cx, data))
+        match data {
+            // Most requests are one piece, and `send` costs less than `writev`.
+            [whole] => self.poll_write(cx, whole),
+            data => of_carrier!(&mut self.get_mut().carrier, stream => Pin::new(stream).poll_write_vectored(cx, data)),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
