@@ -44,6 +44,7 @@ pub(super) fn transport(config: &Config) -> Result<TransportConfig, StartError> 
         .max_idle_timeout(Some(idle))
         .keep_alive_interval(wanted.keep_alive)
         .max_concurrent_bidi_streams(VarInt::from_u32(wanted.max_streams))
+        .max_concurrent_uni_streams(UNIDIRECTIONAL)
         .stream_receive_window(VarInt::from_u32(wanted.stream_window))
         .receive_window(VarInt::from_u32(wanted.connection_window))
         .send_window(wanted.send_window.into())
@@ -62,3 +63,7 @@ pub(super) fn transport(config: &Config) -> Result<TransportConfig, StartError> 
     };
     Ok(transport)
 }
+
+/// Unidirectional streams that a client may have open at once: HTTP/3 has three (RFC 9114 section
+/// 6.2), and some clients one more that says nothing. Those of raw connections are refused.
+const UNIDIRECTIONAL: VarInt = VarInt::from_u32(16);

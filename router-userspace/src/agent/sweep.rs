@@ -61,13 +61,17 @@ fn run(mut writer: FlowWriter, longest: &AtomicU64, written: &mpsc::Receiver<Con
     let mut used = Queue::new(idle() + SLACK);
     loop {
         match written.recv_timeout(TICK) {
-            Ok(cid) => young.push(cid, monotonic_now()),
+            Ok(cid) => {
+                // Whoever writes finds nobody to wake meanwhile.
+                thread::sleep(GATHERED);
+                let now = monotonic_now();
+                std::iter::once(cid).chain(written.try_iter()).for_each(|cid| young.push(cid, now));
+            }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
         let now = monotonic_now();
-        let due: Vec<_> = std::iter::from_fn(|| young.due(now).or_else(|| used.due(now))).take(BATCH).collect();
-        for cid in due {
+        while let Some(cid) = young.due(now).or_else(|| used.due(now)) {
             match writer.get(&cid).map(|flow| is_over(&cid, &flow, idle(), now)) {
                 Some(true) => {
                     writer.remove(&cid);
@@ -124,8 +128,8 @@ const SLACK: Duration = Duration::from_secs(5);
 /// How long an unused one stays whose connection ID does not say where it belongs.
 const UNROUTABLE_KEPT: Duration = Duration::from_secs(3_600);
 const TICK: Duration = Duration::from_secs(1);
-/// Flows looked at between two that were written.
-const BATCH: usize = 256;
+/// How long flows that are written gather before they are taken note of.
+const GATHERED: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {

@@ -91,7 +91,7 @@ static TRANSPORT: Table = Table {
         ("stream_window", "1_250_000"),
         ("connection_window", "8_388_608"),
         ("send_window", "2_097_152"),
-        ("max_streams", "1_000"),
+        ("max_streams", "128"),
         ("keep_alive", "-"),
         ("initial_mtu", "1_200"),
         ("max_mtu", "1_452"),

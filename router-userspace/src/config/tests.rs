@@ -122,7 +122,7 @@ fn defaults_are_those_promised() {
             stream_window: 1_250_000,
             connection_window: 8_388_608,
             send_window: 2_097_152,
-            max_streams: 1_000,
+            max_streams: 128,
             keep_alive: None,
             initial_mtu: 1_200,
             max_mtu: Some(1_452),

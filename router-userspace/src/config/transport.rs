@@ -46,7 +46,7 @@ impl Default for Transport {
             stream_window: 1_250_000,
             connection_window: 8 << 20,
             send_window: 2 << 20,
-            max_streams: 1_000,
+            max_streams: 128,
             keep_alive: None,
             initial_mtu: 1_200,
             max_mtu: Some(1_452),
