@@ -116,10 +116,14 @@ fn commit_files(root: &Path) -> Vec<PathBuf> {
 /// Exports what `quic-router version --build` prints. A value that is not known, or a sanitizer
 /// that is not in use, is not exported: read these with `option_env!`.
 fn describe_build(root: &Path) -> Result<()> {
-    export("QUIC_ROUTER_PROFILE", &format!("{} (opt-level {})", variable("PROFILE")?, variable("OPT_LEVEL")?));
+    let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    let guided = if flags.contains("profile-use=") { ", profile-guided" } else { "" };
+    export("QUIC_ROUTER_PROFILE", &format!("{} (opt-level {}){guided}", variable("PROFILE")?, variable("OPT_LEVEL")?));
+    if flags.contains("profile-generate=") {
+        export("QUIC_ROUTER_MEASURES", "itself");
+    }
     let rustc = Command::new(variable("RUSTC")?).arg("--version").output().context("cannot run rustc --version")?;
     export("QUIC_ROUTER_RUSTC", String::from_utf8_lossy(&rustc.stdout).trim());
-    let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     if let Some(sanitizer) = sanitizer(&flags) {
         export("QUIC_ROUTER_SANITIZER", sanitizer);
     }

@@ -62,6 +62,8 @@ pub fn summary() -> String {
 pub fn is_test_build() -> Option<&'static str> {
     if option_env!("QUIC_ROUTER_SANITIZER").is_some() {
         Some("a sanitizer checks every memory access")
+    } else if option_env!("QUIC_ROUTER_MEASURES").is_some() {
+        Some("it counts its own steps, for a profile-guided build")
     } else if cfg!(debug_assertions) {
         Some("debug assertions are on")
     } else {

@@ -3,13 +3,16 @@
 use anyhow::Result;
 use clap::Args;
 
-use crate::{lab, peers};
+use crate::{lab, peers, profile_guided};
 
 /// Measures: `datapath`, the nanoseconds per packet of the kernel programs; `takeover`, what
 /// clients notice of reloads and upgrades; `http`, requests, new connections and bulk beside other
 /// proxies (needs root)
 #[derive(Args)]
 pub(crate) struct Bench {
+    /// The build that `cargo xtask build --profile-guided` has made, in place of the usual one
+    #[arg(long)]
+    profile_guided: bool,
     /// What to measure, and its own options
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     what: Vec<String>,
@@ -20,6 +23,9 @@ impl Bench {
         if self.what.first().is_some_and(|what| what == "http") {
             peers::of_benchmarks_ready()?;
         }
-        lab::program("bench", &self.what)
+        match self.profile_guided {
+            true => lab::program_with(&profile_guided::binary()?, "bench", &self.what),
+            false => lab::program("bench", &self.what),
+        }
     }
 }

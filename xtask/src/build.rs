@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 
-use crate::{setup, shell::run, workspace};
+use crate::{profile_guided, setup, shell::run, workspace};
 
 /// Builds `quic-router`, after installing what the build needs
 #[derive(Args)]
@@ -14,11 +14,19 @@ pub(crate) struct Build {
     /// With debug assertions and without optimisation
     #[arg(long)]
     dev: bool,
+    /// Optimised by what the program was seen to do, for hosts that are busy: two builds, and some
+    /// minutes in the laboratory between them (needs root)
+    #[arg(long, conflicts_with_all = ["dev", "release"])]
+    profile_guided: bool,
 }
 
 impl Build {
     pub(crate) fn run(self) -> Result<()> {
         setup::ready()?;
+        if self.profile_guided {
+            println!("{}", profile_guided::router()?.display());
+            return Ok(());
+        }
         let profile = if self.dev && !self.release { Profile::Dev } else { Profile::Release };
         let binary = router(profile)?;
         println!("{}", binary.display());

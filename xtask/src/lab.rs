@@ -1,6 +1,6 @@
 //! What the programs and tests of the package `router-tests` are run with.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use anyhow::Result;
 
@@ -23,10 +23,15 @@ pub(crate) fn ready() -> Result<()> {
 
 /// Runs a program of the laboratory's, in release.
 pub(crate) fn program(name: &str, arguments: &[String]) -> Result<()> {
+    program_with(&workspace::binary(Profile::Release, "quic-router"), name, arguments)
+}
+
+/// The same, with another build of the router.
+pub(crate) fn program_with(router: &Path, name: &str, arguments: &[String]) -> Result<()> {
     ready()?;
-    run(cargo()?
-        .args(["run", "--quiet", "--release", "--package", "router-tests", "--bin", name, "--"])
-        .args(arguments))
+    let mut cargo = cargo()?;
+    cargo.env("QUIC_ROUTER_BIN", router);
+    run(cargo.args(["run", "--quiet", "--release", "--package", "router-tests", "--bin", name, "--"]).args(arguments))
 }
 
 /// A cargo that runs what it builds as root, and tells it where the router and its peers are.

@@ -10,6 +10,7 @@ mod demo;
 mod lab;
 mod peers;
 mod phases;
+mod profile_guided;
 mod setup;
 mod shell;
 mod test;

@@ -7,6 +7,7 @@ mod bpffs;
 mod ebpf;
 mod linker;
 mod packages;
+mod profiles;
 mod toolchain;
 
 use anyhow::Result;
@@ -38,6 +39,11 @@ impl Setup {
         println!("nothing is missing; eBPF is compiled by toolchain `{}`", toolchain.name());
         Ok(())
     }
+}
+
+/// The program that merges the profiles of what `toolchain` compiles.
+pub(crate) fn profile_merger(toolchain: &Toolchain) -> Result<std::path::PathBuf> {
+    profiles::merger(toolchain)
 }
 
 /// Sees to it that this machine can build the router and load it; answers with the toolchain for

@@ -72,7 +72,7 @@ impl Toolchain {
 
     /// Where it lies: a folder that rustup names after the toolchain and, but for linked ones, the
     /// host.
-    fn folder(&self) -> Option<PathBuf> {
+    pub(super) fn folder(&self) -> Option<PathBuf> {
         let home = env::var_os("RUSTUP_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".rustup")))?;
         let folders = fs::read_dir(home.join("toolchains")).ok()?.flatten().map(|entry| entry.path());
         let is_ours =

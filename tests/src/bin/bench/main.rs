@@ -6,14 +6,16 @@ mod datapath;
 mod http;
 mod nginx;
 mod takeover;
+mod training;
 
 fn main() -> ExitCode {
     let outcome = match env::args().nth(1).as_deref() {
         Some("datapath") => datapath::run(),
         Some("http") => http::run(),
         Some("takeover") => takeover::run(),
+        Some("training") => training::run(),
         _ => {
-            eprintln!("usage: bench datapath | http | takeover");
+            eprintln!("usage: bench datapath | http | takeover | training");
             return ExitCode::from(2);
         }
     };
