@@ -84,9 +84,10 @@ pub struct SlotCounters {
     xdp_unredirected: u64,
     selected: u64,
     unselected: u64,
+    xdp_socket: u64,
 }
 
-const _: () = assert!(size_of::<SlotCounters>() == 40);
+const _: () = assert!(size_of::<SlotCounters>() == 48);
 
 /// How a packet went to its slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,6 +102,8 @@ pub enum Hop {
     Selected,
     /// `select`: the slot had no socket for the listener; the kernel chose one.
     Unselected,
+    /// XDP: to the slot's AF_XDP socket on the queue it came in on.
+    Socket,
 }
 
 impl SlotCounters {
@@ -112,6 +115,7 @@ impl SlotCounters {
             Hop::Unredirected => self.xdp_unredirected,
             Hop::Selected => self.selected,
             Hop::Unselected => self.unselected,
+            Hop::Socket => self.xdp_socket,
         }
     }
 
@@ -124,6 +128,7 @@ impl SlotCounters {
             Hop::Unredirected => &mut self.xdp_unredirected,
             Hop::Selected => &mut self.selected,
             Hop::Unselected => &mut self.unselected,
+            Hop::Socket => &mut self.xdp_socket,
         };
         *counter = counter.wrapping_add(1);
     }
@@ -135,5 +140,6 @@ impl SlotCounters {
         self.xdp_unredirected += other.xdp_unredirected;
         self.selected += other.selected;
         self.unselected += other.unselected;
+        self.xdp_socket += other.xdp_socket;
     }
 }

@@ -65,11 +65,11 @@ fn add_reasons(table: &mut Table, fate: &str, reasons: &BTreeMap<String, u64>, a
 }
 
 fn slots(slots: &[api::SlotCounters]) -> Table {
-    let mut table = Table::new(2, &[Right; 6]);
-    table.row(["SLOT", "XDP LOCAL", "XDP REDIRECTED", "XDP UNREDIRECTED", "SELECTED", "UNSELECTED"]);
+    let mut table = Table::new(2, &[Right; 7]);
+    table.row(["SLOT", "AF_XDP", "XDP LOCAL", "XDP REDIRECTED", "XDP UNREDIRECTED", "SELECTED", "UNSELECTED"]);
     for slot in slots {
-        let counters =
-            [slot.xdp_local, slot.xdp_redirected, slot.xdp_unredirected, slot.selected, slot.unselected].map(count);
+        let by_xdp = [slot.xdp_socket, slot.xdp_local, slot.xdp_redirected, slot.xdp_unredirected];
+        let counters = by_xdp.into_iter().chain([slot.selected, slot.unselected]).map(count);
         table.row([slot.slot.to_string()].into_iter().chain(counters));
     }
     table
@@ -107,6 +107,7 @@ mod tests {
             xdp_unredirected: 0,
             selected: 1_200,
             unselected: 0,
+            xdp_socket: 12,
         };
         api::Counters { schema: 1, stages: vec![xdp, worker], slots: vec![slot] }
     }
@@ -127,8 +128,8 @@ worker
   sums close: no
 
 what the kernel gave each slot
-  SLOT  XDP LOCAL  XDP REDIRECTED  XDP UNREDIRECTED  SELECTED  UNSELECTED
-     0      1,000             200                 0     1,200           0
+  SLOT  AF_XDP  XDP LOCAL  XDP REDIRECTED  XDP UNREDIRECTED  SELECTED  UNSELECTED
+     0      12      1,000             200                 0     1,200           0
 ";
         assert_eq!(text(&sample(), false), expected);
     }

@@ -3,10 +3,10 @@
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use nix::net::if_::{if_indextoname, if_nametoindex};
 
-use super::{ethtool, wanted::Wanted};
+use super::wanted::Wanted;
 use crate::{
     agent::api::Status,
-    datapath::{self, attached_program},
+    datapath::{self, attached_program, ethtool},
 };
 
 /// What an interface is and has.

@@ -4,7 +4,6 @@
 //! The rule they keep: nothing is changed, and nothing is claimed that was not looked at.
 
 mod capacity;
-mod ethtool;
 mod finding;
 mod interface;
 mod kernel;

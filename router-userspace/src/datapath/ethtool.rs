@@ -10,7 +10,7 @@ use std::{
 };
 
 /// The driver's name.
-pub(super) fn driver(interface: &str) -> Option<String> {
+pub(crate) fn driver(interface: &str) -> Option<String> {
     // struct ethtool_drvinfo: the command, then the name in 32 octets, then 160 octets more.
     let words: [u32; 49] = ask(interface, GDRVINFO)?;
     let octets: Vec<u8> = words[1..9].iter().flat_map(|word| word.to_ne_bytes()).collect();
@@ -19,24 +19,24 @@ pub(super) fn driver(interface: &str) -> Option<String> {
 }
 
 /// Receive queues in use, and how many there could be.
-pub(super) fn receive_queues(interface: &str) -> Option<(u32, u32)> {
+pub(crate) fn receive_queues(interface: &str) -> Option<(u32, u32)> {
     // struct ethtool_channels: the command, four maxima and four counts, each rx, tx, other, combined.
     let [_, most_rx, _, _, most_combined, rx, _, _, combined]: [u32; 9] = ask(interface, GCHANNELS)?;
     Some((rx + combined, most_rx + most_combined)).filter(|(now, _)| *now > 0)
 }
 
 /// Whether checksums of sent packets are left to the device.
-pub(super) fn transmit_checksums(interface: &str) -> Option<bool> {
+pub(crate) fn transmit_checksums(interface: &str) -> Option<bool> {
     ask(interface, GTXCSUM).map(|[_, on]: [u32; 2]| on != 0)
 }
 
 /// Whether received packets are merged in software (GRO).
-pub(super) fn generic_receive_offload(interface: &str) -> Option<bool> {
+pub(crate) fn generic_receive_offload(interface: &str) -> Option<bool> {
     ask(interface, GGRO).map(|[_, on]: [u32; 2]| on != 0)
 }
 
 /// Whether received packets are merged by the device (LRO).
-pub(super) fn large_receive_offload(interface: &str) -> Option<bool> {
+pub(crate) fn large_receive_offload(interface: &str) -> Option<bool> {
     ask(interface, GFLAGS).map(|[_, flags]: [u32; 2]| flags & FLAG_LRO != 0)
 }
 
