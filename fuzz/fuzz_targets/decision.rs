@@ -7,8 +7,8 @@
 use libfuzzer_sys::fuzz_target;
 use router_common::{
     connection_id::{CidKeys, ConnectionId, Identity},
-    frame::Endpoint,
-    maps::{CidConfig, Settings, Slot, SlotState},
+    frame::{Address, Endpoint},
+    maps::{CidConfig, Queue, Settings, Slot, SlotState},
     reason::Fate,
     steer::{self, Tables, Verdict},
 };
@@ -58,6 +58,14 @@ impl Tables for Chosen {
     fn hash_seed(&self) -> Option<[u64; 2]> {
         Some([1, 2])
     }
+
+    fn queue(&self) -> Option<Queue> {
+        (self.hits & 64 != 0).then(|| Queue::new(1, 0, [self.hits; 6], self.slot).with_places(self.hits & 128 != 0))
+    }
+
+    fn is_local(&self, address: Address) -> bool {
+        address.is_ipv4() || self.hits & 16 != 0
+    }
 }
 
 fuzz_target!(|input: &[u8]| {
@@ -74,6 +82,8 @@ fuzz_target!(|input: &[u8]| {
         Verdict::Deliver(delivery) => {
             assert!(delivery.slot.is_taken(), "delivered to a free slot");
             assert!(datagram.is_some(), "delivered without a datagram");
+            let queue = tables.queue().filter(|queue| queue.owner() == delivery.number);
+            assert!(delivery.socket.is_none() || delivery.socket == queue.map(|queue| queue.index()), "to another's");
             Fate::Delivered
         }
     };

@@ -20,6 +20,16 @@ pub struct Datagram {
     pub payload: Payload,
 }
 
+impl Datagram {
+    /// Whether nothing stands before the payload but an Ethernet, an IP and a UDP header, each of
+    /// the plainest form: no VLAN tag, no IP options, no extension headers.
+    #[inline(always)]
+    pub fn is_plain(&self) -> bool {
+        let network = if self.destination.address.is_ipv4() { IPV4_LENGTH } else { IPV6_LENGTH };
+        self.payload.at == ETHERNET_LENGTH + network + UDP_LENGTH
+    }
+}
+
 /// An address and a port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Endpoint {
@@ -70,6 +80,18 @@ impl Address {
     #[inline(always)]
     pub fn unspecified(self) -> Self {
         Self { first: 0, second: if self.is_ipv4() { MAPPED_PREFIX } else { 0 } }
+    }
+
+    /// Whether it is one of those that hosts have beyond their link. What else stands as the source of
+    /// a packet, the kernel's stack judges: this network, loopback, multicast, link-local, mapped.
+    #[inline(always)]
+    pub fn is_ordinary(self) -> bool {
+        let Octets(octets) = self.octets();
+        match self.is_ipv4() {
+            true => !matches!(octets[12], 0 | 127 | 224..),
+            // Global unicast (2000::/3), and unique local (fc00::/7).
+            false => octets[0] & 0xe0 == 0x20 || octets[0] & 0xfe == 0xfc,
+        }
     }
 
     /// Whether it is an IPv4 address, mapped.
@@ -202,6 +224,7 @@ fn udp<B: Bytes + ?Sized>(frame: &B, packet: Packet) -> Result<Datagram, Reason>
 const ETHERNET_LENGTH: usize = 14;
 const VLAN_TAG_LENGTH: usize = 4;
 const MAX_VLAN_TAGS: usize = 2;
+const IPV4_LENGTH: usize = 20;
 const IPV6_LENGTH: usize = 40;
 const UDP_LENGTH: usize = 8;
 /// More extension headers than anybody sends; what has more is left to the kernel.

@@ -133,6 +133,8 @@ reasons! {
         Assigned = assigned,
         /// Nothing knows the connection ID: the assignment names a worker to answer or ignore it.
         Unknown = unknown,
+        /// A client-chosen connection ID, placed where it came in: with the owner of the receive queue.
+        Queue = queue,
     }
 }
 

@@ -2,14 +2,15 @@
 //!
 //! In this order: the flow table, by destination connection ID; the connection ID itself,
 //! decoded; the assignment, by a keyed hash of the connection ID. Never by 4-tuple: many
-//! connections share one, and one connection changes it.
+//! connections share one, and one connection changes it. Where a worker has the receive queue
+//! that a frame came in on (AF_XDP), a new connection may be placed by that instead.
 
 use crate::{
     bytes::Bytes,
     connection_id::{ConnectionId, Keys},
-    frame::{self, Datagram, Endpoint, Payload},
+    frame::{self, Address, Datagram, Endpoint, Payload},
     hash,
-    maps::{CidConfig, Settings, Slot},
+    maps::{CidConfig, Queue, SOCKET_FRAME_MAX, Settings, Slot, SlotState},
     quic::{self, Header},
     reason::Reason,
 };
@@ -45,6 +46,12 @@ pub trait Tables {
 
     /// The seed of that hash.
     fn hash_seed(&self) -> Option<[u64; 2]>;
+
+    /// The receive queue that the frame came in on, if a worker has it.
+    fn queue(&self) -> Option<Queue>;
+
+    /// Whether an address is this host's own.
+    fn is_local(&self, address: Address) -> bool;
 }
 
 /// What to do with a packet.
@@ -80,6 +87,8 @@ pub struct Delivery<F> {
     pub flow: Option<F>,
     /// Why this slot.
     pub reason: Reason,
+    /// Its AF_XDP socket, by the index in the map `xsks`, if the frame may go there.
+    pub socket: Option<u32>,
 }
 
 /// Decides about an Ethernet frame. With the verdict comes the datagram, if there is one,
@@ -93,7 +102,14 @@ pub fn frame<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> (Verdict<T:
     if !tables.listens(&datagram.destination) {
         return (Verdict::Pass(Reason::NotListener), None);
     }
-    (payload(frame, datagram.payload, tables), Some(datagram))
+    // Looked at here, where the headers' lengths are known: behind the decision the verifier would have
+    // to tell apart every way that led there.
+    let queue = tables.queue().filter(|queue| suits_a_socket(frame, &datagram, queue, tables));
+    let verdict = match (payload(frame, datagram.payload, tables), queue) {
+        (Verdict::Deliver(delivery), Some(queue)) => Verdict::Deliver(by_queue(delivery, &queue, tables)),
+        (verdict, _) => verdict,
+    };
+    (verdict, Some(datagram))
 }
 
 /// Decides about a UDP payload that is known to be for a listener.
@@ -115,21 +131,54 @@ pub fn route<T: Tables>(header: &Header, tables: &T) -> Verdict<T::Flow> {
     if let Some((flow, number)) = tables.flow(cid)
         && let Some(slot) = taken(number, tables)
     {
-        return Verdict::Deliver(Delivery { number, slot, flow: Some(flow), reason: Reason::Flow });
+        return Verdict::Deliver(Delivery { number, slot, flow: Some(flow), reason: Reason::Flow, socket: None });
     }
     if let Some(number) = decoded(cid, tables)
         && let Some(slot) = taken(number, tables)
     {
-        return Verdict::Deliver(Delivery { number, slot, flow: None, reason: Reason::Cid });
+        return Verdict::Deliver(Delivery { number, slot, flow: None, reason: Reason::Cid, socket: None });
     }
     let reason = if header.kind.may_be_first_flight() { Reason::Assigned } else { Reason::Unknown };
     if let Some(seed) = tables.hash_seed()
         && let Some(number) = tables.assigned(hash::of(cid, seed))
         && let Some(slot) = taken(number, tables)
     {
-        return Verdict::Deliver(Delivery { number, slot, flow: None, reason });
+        return Verdict::Deliver(Delivery { number, slot, flow: None, reason, socket: None });
     }
     Verdict::Pass(Reason::NoSlot)
+}
+
+/// The short way, where there is one: the AF_XDP socket of the worker that has the receive queue.
+///
+/// A new connection is that worker's if its queue places: then its packets keep coming there. This
+/// overrules the assignment, which has had its say.
+#[inline(always)]
+fn by_queue<T: Tables>(delivery: Delivery<T::Flow>, queue: &Queue, tables: &T) -> Delivery<T::Flow> {
+    let socket = Some(queue.index());
+    if delivery.number == queue.owner() {
+        return Delivery { socket, ..delivery };
+    }
+    if delivery.reason == Reason::Assigned
+        && queue.places()
+        && let Some(slot) = tables.slot(queue.owner())
+        && slot.state() == SlotState::Active
+    {
+        return Delivery { number: queue.owner(), slot, flow: None, reason: Reason::Queue, socket };
+    }
+    delivery
+}
+
+/// Whether the kernel's stack would do no more with a frame than look at its checksums and deliver it
+/// here. Anything else (a VLAN tag, options, another host's address or link address) is the stack's.
+#[inline(always)]
+fn suits_a_socket<B: Bytes + ?Sized, T: Tables>(frame: &B, datagram: &Datagram, queue: &Queue, tables: &T) -> bool {
+    datagram.is_plain()
+        && frame.read::<6>(0).is_some_and(|to| queue.is_at(to.0))
+        && !frame.holds(SOCKET_FRAME_MAX + 1)
+        && datagram.source.address.is_ordinary()
+        && tables.is_local(datagram.destination.address)
+        // The stack believes nobody who claims to be this host.
+        && !tables.is_local(datagram.source.address)
 }
 
 /// The slot on this node that `cid` names, whether or not a worker is there.

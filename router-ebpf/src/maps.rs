@@ -8,17 +8,18 @@ use core::ptr::NonNull;
 
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
-    btf_maps::{Array, CpuMap, HashMap, PerCpuArray, ReusePortSockArray},
+    btf_maps::{Array, CpuMap, HashMap, PerCpuArray, ReusePortSockArray, XskMap},
     helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_coarse_ns},
     macros::btf_map,
-    programs::SkReuseportContext,
+    programs::{SkReuseportContext, XdpContext},
 };
 use router_common::{
     connection_id::ConnectionId,
-    frame::Endpoint,
+    frame::{Address, Endpoint},
     maps::{
         ASSIGNMENT_SIZE, Assigned, CID_CONFIGS, CidConfig, CidKeys, Counters, Flow, FlowKey, Hop, LISTENERS_MAX,
-        Listener, ListenerKey, Listens, Port, SLOTS, Secrets, Settings, Slot, SlotCounters, Stage,
+        LOCAL_ADDRESSES_MAX, Listener, ListenerKey, Listens, Local, LocalKey, Port, QUEUES_MAX, Queue, SLOTS, Secrets,
+        Settings, Slot, SlotCounters, Stage,
     },
     reason::Reason,
     steer::Tables,
@@ -53,10 +54,17 @@ static SOCKETS: ReusePortSockArray<{ (LISTENERS_MAX * SLOTS) as usize }> = Reuse
 #[btf_map(name = "cpus")]
 static CPUS: CpuMap<1> = CpuMap::new();
 
-/// The decision's view of the maps.
-pub(crate) struct Maps;
+#[btf_map(name = "queues")]
+static QUEUES: Array<Queue, { QUEUES_MAX as usize }> = Array::new();
+#[btf_map(name = "local_addresses")]
+static LOCAL_ADDRESSES: HashMap<LocalKey, Local, { LOCAL_ADDRESSES_MAX as usize }> = HashMap::new();
+#[btf_map(name = "xsks")]
+static XSKS: XskMap<{ QUEUES_MAX as usize }> = XskMap::new();
 
-impl Tables for Maps {
+/// The decision's view of the maps, for a frame on its receive queue if there is one.
+pub(crate) struct Maps<'a>(pub(crate) Option<&'a XdpContext>);
+
+impl Tables for Maps<'_> {
     type Flow = StoredFlow;
     type Keys = CidKeys;
 
@@ -107,6 +115,18 @@ impl Tables for Maps {
     #[inline(always)]
     fn hash_seed(&self) -> Option<[u64; 2]> {
         SECRETS.get(0).map(Secrets::hash_seed)
+    }
+
+    #[inline(always)]
+    fn queue(&self) -> Option<Queue> {
+        let frame = self.0?;
+        let (interface, queue) = (frame.ingress_ifindex() as u32, frame.rx_queue_index());
+        QUEUES.get(Queue::index_of(interface, queue)).copied().filter(|there| there.is(interface, queue))
+    }
+
+    #[inline(always)]
+    fn is_local(&self, address: Address) -> bool {
+        LOCAL_ADDRESSES.get_ptr(LocalKey::new(address)).is_some()
     }
 }
 
@@ -171,6 +191,12 @@ pub(crate) fn is_current_cpu(cpu: u32) -> bool {
 #[inline(always)]
 pub(crate) fn redirect(cpu: u32) -> Option<u32> {
     CPUS.redirect(cpu, 0).ok()
+}
+
+/// Gives the frame to the AF_XDP socket at `index`; the action to return, or `None` if none is there.
+#[inline(always)]
+pub(crate) fn redirect_to_socket(index: u32) -> Option<u32> {
+    XSKS.redirect(index, 0).ok()
 }
 
 /// Gives the packet to the socket at `index` of the map `sockets`; whether it is there.

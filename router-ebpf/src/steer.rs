@@ -1,4 +1,4 @@
-//! `steer`, the XDP program: to the CPU of the worker that owns the connection.
+//! `steer`, the XDP program: to the worker that owns the connection, by its AF_XDP socket or its CPU.
 
 use aya_ebpf::{
     bindings::xdp_action::{XDP_DROP, XDP_PASS},
@@ -18,7 +18,7 @@ use crate::{
 /// Decides about one frame and carries it out.
 #[inline(always)]
 pub(crate) fn run(ctx: &XdpContext) -> u32 {
-    let (verdict, datagram) = steer::frame(&Frame(ctx), &Maps);
+    let (verdict, datagram) = steer::frame(&Frame(ctx), &Maps(Some(ctx)));
     maps::count(Stage::Xdp, verdict.reason());
     log::steered(ctx, &verdict);
     match verdict {
@@ -33,10 +33,15 @@ pub(crate) fn run(ctx: &XdpContext) -> u32 {
     }
 }
 
-/// To the slot's CPU, where the agent thinks that this pays. A packet that is there already stays: a
-/// redirect costs a hop, and the checksum verdict of the NIC. Wherever it is, `select` finds its socket.
+/// To the slot's AF_XDP socket, if it is the slot's queue, else to its CPU, where the agent thinks that
+/// this pays. A packet that is there already stays: a redirect costs a hop, and the checksum verdict of
+/// the NIC. Wherever it is, `select` finds its socket.
 #[inline(always)]
 fn deliver(ctx: &XdpContext, delivery: &Delivery<StoredFlow>) -> u32 {
+    if let Some(action) = delivery.socket.and_then(maps::redirect_to_socket) {
+        maps::count_hop(delivery.number, Hop::Socket);
+        return action;
+    }
     if delivery.slot.shares_cpu() {
         packet::keep_apart(ctx, delivery.number);
     }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use router_tests::{
     content,
     lab::{
-        Lab, PORT,
+        ENGINES, Lab, PORT,
         peers::{Curl, Ngtcp2, QuicGo},
     },
 };
@@ -71,7 +71,7 @@ fn with_each_number_of_workers() -> Result<()> {
 
 #[test]
 fn with_each_engine() -> Result<()> {
-    for engine in ["xdp", "reuseport", "userspace"] {
+    for engine in ENGINES {
         let lab = Lab::new().engine(engine).start()?;
         let interfaces = lab.control().status()?.interfaces;
         assert!(interfaces.iter().all(|interface| interface.engine == engine), "{interfaces:?}");

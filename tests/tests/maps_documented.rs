@@ -11,7 +11,7 @@ type Fields = [BTreeSet<String>; 2];
 
 #[test]
 fn every_public_map_prints_the_documented_names() -> Result<()> {
-    let lab = Lab::new().start()?;
+    let lab = Lab::new().engine("af_xdp").start()?;
     let documented = documented();
     assert!(documented.len() >= 8, "the document is not read: {:?}", documented.keys());
     // So that each map has an entry.

@@ -9,13 +9,16 @@ use std::{
 use anyhow::{Context, Result};
 
 use router_common::{
-    maps::Flow,
+    maps::{Flow, Queue},
     reason::{Fate, Reason},
     steer::{self, Verdict},
 };
 use router_tests::{
     lab::{Lab, Running, Snapshot, run, wire::Sender},
-    packets::{LISTENERS, NODE_ID, PLANTED_FLOWS, SLOTS, World, cases},
+    packets::{
+        HOP_BY_HOP, LISTENERS, NODE_ID, PLANTED_FLOWS, Packet, SLOTS, World, cases, cid,
+        quic::{Quic, V1},
+    },
 };
 
 #[test]
@@ -94,10 +97,54 @@ fn as_explained_to_people() -> Result<()> {
 #[test]
 fn the_table_knows_every_reason() {
     let known: BTreeSet<_> = cases().iter().map(|case| case.reason.name()).collect();
-    // Only a node without any active slot has this one.
-    let all = Reason::ALL.iter().filter(|&&reason| reason != Reason::NoSlot);
+    // Only a node without any active slot has the one, only a queue that a worker has the other.
+    let all = Reason::ALL.iter().filter(|&&reason| ![Reason::NoSlot, Reason::Queue].contains(&reason));
     let unknown: Vec<_> = all.map(|reason| reason.name()).filter(|name| !known.contains(name)).collect();
     assert!(unknown.is_empty(), "no case for {unknown:?}");
+}
+
+/// What goes to the AF_XDP socket of the queue's worker, and what takes the kernel's stack.
+#[test]
+fn on_a_queue_that_a_worker_has() {
+    let queue = Queue::new(7, 2, [0x02, 0x77, 0, 0, 0, 1], 1).with_places(true);
+    let own = cid(0, NODE_ID, 1);
+    let short = || Quic::short(own.as_slice());
+    let of_another = Quic::short(cid(0, NODE_ID, 2).as_slice());
+    let initial = || Quic::initial(V1, b"whatever");
+    let v4 = |from: [u8; 4], quic: Quic| Packet::udp((from, 4000), LISTENERS[0], quic);
+    let v6 = |to: [u16; 8], quic: Quic| Packet::udp(([0xfd77, 0, 0, 0, 0, 0, 0, 0x99], 4000), (to, 443), quic);
+    let (client, router) = ([10, 77, 0, 99], [0xfd77, 0, 0, 0, 0, 0, 0, 1]);
+    let to_socket = |reason| (reason, 1, Some(queue.index()));
+    let to_stack = (Reason::Cid, 1, None);
+    for (name, packet, expected) in [
+        ("its own", v4(client, short()), to_socket(Reason::Cid)),
+        ("its own, IPv6", v6(router, short()), to_socket(Reason::Cid)),
+        ("another's", v4(client, of_another), (Reason::Cid, 2, None)),
+        ("a new connection", v4(client, initial()), to_socket(Reason::Queue)),
+        ("as large as fits", v4(client, short().padded_to(1_750)), to_socket(Reason::Cid)),
+        ("one octet too large", v4(client, short().padded_to(1_751)), to_stack),
+        ("before padding", v4(client, short()).pad(30), to_socket(Reason::Cid)),
+        ("in a VLAN", v4(client, short()).vlan(7), to_stack),
+        ("behind options", v4(client, short()).options(&[1; 4]), to_stack),
+        ("behind 20 octets of options", v4(client, short()).options(&[1; 20]), to_stack),
+        ("behind an extension header", v6(router, short()).extension(HOP_BY_HOP), to_stack),
+        ("to another's link address", v4(client, short()).overwrite(5, &[2]), to_stack),
+        ("to all of the link", v4(client, short()).overwrite(0, &[0xff; 6]), to_stack),
+        ("to be forwarded", v6([0xfd77, 0, 0, 0, 0, 0, 0, 0x77], short()), to_stack),
+        ("from the loopback", v4([127, 0, 0, 1], short()), to_stack),
+        ("from this very host", v4([10, 77, 0, 1], short()), to_stack),
+        ("from nowhere", v4([0, 0, 0, 0], short()), to_stack),
+    ] {
+        let (verdict, _) = steer::frame(&packet.frame()[..], &World::new().on_queue(queue));
+        let Verdict::Deliver(delivery) = verdict else { panic!("{name}: {verdict:?}") };
+        assert_eq!((delivery.reason, delivery.number, delivery.socket), expected, "{name}");
+    }
+    // What does not go there is not placed by it.
+    let in_a_vlan = v4(client, initial()).vlan(7).frame();
+    let not_placing = World::new().on_queue(queue.with_places(false));
+    for (frame, world) in [(in_a_vlan, World::new().on_queue(queue)), (v4(client, initial()).frame(), not_placing)] {
+        assert_eq!(steer::frame(&frame[..], &world).0.reason(), Reason::Assigned);
+    }
 }
 
 #[test]

@@ -4,8 +4,8 @@
 use anyhow::{Context, Result};
 use router_common::{
     connection_id::{CidConfig, CidKeys, ConnectionId, Identity, Nonce},
-    frame::Endpoint,
-    maps::{Settings, Slot},
+    frame::{Address, Endpoint},
+    maps::{Queue, Settings, Slot},
     reason::Reason,
     steer::Tables,
 };
@@ -135,6 +135,14 @@ impl Tables for Node<'_> {
 
     fn hash_seed(&self) -> Option<[u64; 2]> {
         Some(World::SEED)
+    }
+
+    fn queue(&self) -> Option<Queue> {
+        None
+    }
+
+    fn is_local(&self, _: Address) -> bool {
+        false
     }
 }
 

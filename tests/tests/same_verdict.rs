@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, ensure};
 use router_common::{
     connection_id::{ConnectionId, Nonce},
-    maps::{Origin, Settings},
+    maps::{Origin, Queue, Settings},
     reason::Reason,
 };
 use router_tests::packets::{
@@ -14,26 +14,40 @@ use router_tests::packets::{
 
 #[test]
 fn a_million_packets() -> Result<()> {
+    let never = [Reason::NoSlot, Reason::Queue];
+    agree("same", None, PACKETS, &never)
+}
+
+/// A fifth of them again, where they come in on a queue whose worker takes new connections from it.
+#[test]
+fn on_a_queue_that_a_worker_has() -> Result<()> {
+    let queue = Queue::new(LOOPBACK, 0, ROUTER_MAC, 1).with_places(true);
+    agree("queue", Some(queue), PACKETS / 5, &[Reason::NoSlot])
+}
+
+fn agree(name: &str, queue: Option<Queue>, packets_max: usize, never: &[Reason]) -> Result<()> {
     let random = Random::of_now();
     let seed = random.0;
     let world = World::with_all_encodings();
     let mut packets = Packets::new(random, &world);
-    let mut kernel = Kernel::load("same", Settings::new(NODE_ID, CID_LENGTH, 1), SLOTS.into(), world.configs())?;
+    let mut kernel = Kernel::load(name, Settings::new(NODE_ID, CID_LENGTH, 1), SLOTS.into(), world.configs())?;
+    let world = queue.map_or_else(|| world.clone(), |queue| world.clone().on_queue(queue));
+    queue.map(|queue| kernel.on_queue(queue)).transpose()?;
     let mut flows = kernel.flow_writer()?;
     for (cid, slot) in PLANTED_FLOWS {
         let cid = ConnectionId::new(cid).context("at most 20 octets")?;
         ensure!(flows.insert(&cid, slot, Origin::Issued), "no room for a flow");
     }
     let mut kinds = Tally::default();
-    for _ in 0..PACKETS / BATCH {
+    for _ in 0..packets_max / BATCH {
         let frames: Vec<_> = (0..BATCH).map(|_| packets.next()).collect();
         let agreed = kernel.agree(&frames, |frame| Tally::decided(frame, &world));
         kinds = kinds + agreed.with_context(|| format!("seed {seed}"))?;
     }
     // They were not all of one kind.
-    for &reason in Reason::ALL.iter().filter(|&&reason| reason != Reason::NoSlot) {
+    for &reason in Reason::ALL.iter().filter(|reason| !never.contains(reason)) {
         let count = kinds.of(reason);
-        assert!(count > PACKETS as u64 / 10_000, "only {count} of {} packets were {}", PACKETS, reason.name());
+        assert!(count > packets_max as u64 / 10_000, "only {count} of {packets_max} packets were {}", reason.name());
     }
     Ok(())
 }
@@ -131,5 +145,8 @@ impl<'a> Packets<'a> {
 }
 
 const PACKETS: usize = 1_000_000;
+/// What frames without a network come in on, and whom they are addressed to.
+const LOOPBACK: u32 = 1;
+const ROUTER_MAC: [u8; 6] = [0x02, 0x77, 0, 0, 0, 1];
 /// So many go through the program before its counters are read.
 const BATCH: usize = 250;

@@ -7,11 +7,13 @@
 
 mod flow;
 mod listener;
+mod queue;
 mod slot;
 
 pub use self::{
     flow::{Flow, Origin},
     listener::{Listener, ListenerKey, Listens, Port},
+    queue::{Local, LocalKey, Queue},
     slot::{Hop, Slot, SlotCounters, SlotState},
 };
 use crate::connection_id::ROTATIONS;
@@ -51,9 +53,15 @@ pub mod names {
     pub const SOCKETS: &str = "sockets";
     /// CPU to its queue in the CPU map
     pub const CPUS: &str = "cpus";
+    /// [`Queue::index`](super::Queue::index) to [`Queue`](super::Queue)
+    pub const QUEUES: &str = "queues";
+    /// [`LocalKey`](super::LocalKey) to [`Local`](super::Local)
+    pub const LOCAL_ADDRESSES: &str = "local_addresses";
+    /// [`Queue::index`](super::Queue::index) to an AF_XDP socket
+    pub const XSKS: &str = "xsks";
 
     /// All of them.
-    pub const ALL: [&str; 13] = [
+    pub const ALL: [&str; 16] = [
         SETTINGS,
         LISTENERS,
         PORTS,
@@ -67,6 +75,9 @@ pub mod names {
         SECRETS,
         SOCKETS,
         CPUS,
+        QUEUES,
+        LOCAL_ADDRESSES,
+        XSKS,
     ];
 }
 
@@ -79,6 +90,16 @@ pub const LISTENERS_MAX: u32 = 64;
 /// Entries of one half of the assignment: a prime, so that Maglev's permutations work, and
 /// 64 times the slots, so that shares are even within 1.6 %.
 pub const ASSIGNMENT_SIZE: u32 = 16_381;
+
+/// Receive queues that a node can know of, over all its interfaces: a power of two.
+pub const QUEUES_MAX: u32 = 4_096;
+
+/// Addresses of the host that a node can know of. What comes to one beyond takes the kernel's stack.
+pub const LOCAL_ADDRESSES_MAX: u32 = 1_024;
+
+/// Octets of the largest frame that goes to an AF_XDP socket: a chunk of memory less the kernel's
+/// headroom. What is larger takes the kernel's stack.
+pub const SOCKET_FRAME_MAX: usize = 2_048 - 256;
 
 /// Configurations of connection IDs, by rotation.
 pub const CID_CONFIGS: u32 = ROTATIONS as u32;

@@ -96,9 +96,10 @@ pub struct SlotCounters {
     selected: u64,
     unselected: u64,
     xdp_stayed: u64,
+    xdp_socket: u64,
 }
 
-const _: () = assert!(size_of::<SlotCounters>() == 48);
+const _: () = assert!(size_of::<SlotCounters>() == 56);
 
 /// How a packet went to its slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -115,6 +116,8 @@ pub enum Hop {
     Unselected,
     /// XDP: left on the CPU that it came in on, which is not the slot's.
     Stayed,
+    /// XDP: to the slot's AF_XDP socket on the queue it came in on.
+    Socket,
 }
 
 impl SlotCounters {
@@ -127,6 +130,7 @@ impl SlotCounters {
             Hop::Selected => self.selected,
             Hop::Unselected => self.unselected,
             Hop::Stayed => self.xdp_stayed,
+            Hop::Socket => self.xdp_socket,
         }
     }
 
@@ -140,6 +144,7 @@ impl SlotCounters {
             Hop::Selected => &mut self.selected,
             Hop::Unselected => &mut self.unselected,
             Hop::Stayed => &mut self.xdp_stayed,
+            Hop::Socket => &mut self.xdp_socket,
         };
         *counter = counter.wrapping_add(1);
     }
@@ -152,5 +157,6 @@ impl SlotCounters {
         self.selected += other.selected;
         self.unselected += other.unselected;
         self.xdp_stayed += other.xdp_stayed;
+        self.xdp_socket += other.xdp_socket;
     }
 }

@@ -1,6 +1,7 @@
 //! What each request on the control socket is answered: state is read from below, here and now.
 
 use std::{
+    collections::BTreeMap,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -148,7 +149,7 @@ fn status(node: &Node) -> api::Status {
         uptime_seconds: node.started.elapsed().as_secs(),
         healthy: problems.is_empty(),
         problems,
-        interfaces: node.now().interfaces.clone(),
+        interfaces: node.interfaces(),
         listeners: listeners(node),
         totals: sum(node),
         flow_table: node.kernel.as_ref().map(flow_table),
@@ -164,6 +165,8 @@ fn problems(node: &Node, upstreams: &[UpstreamServer], certificates: &[Certifica
         dead.map(|worker| format!("worker {} has ended: its connections are lost", worker.slot())).collect()
     });
     problems.extend(node.replacements.problems());
+    problems.extend(node.device_problems());
+    problems.extend(node.queue_problems());
     problems.extend(node.connection_ids.trouble());
     problems.extend(behind::problems(upstreams, certificates));
     for info in &node.now().sockets {
@@ -247,7 +250,8 @@ macro_rules! add_fields {
 pub(super) fn add(sum: Totals, other: Totals) -> Totals {
     add_fields!(sum, other: connections_now handshakes_now tcp_connections_now tcp_accepted accepted handshakes_failed refused_connections
         refused_per_ip refused_handshakes retried datagrams_received datagrams_own datagrams_dropped handed_over
-        taken_over hand_over_dropped socket_drops bytes_received)
+        taken_over hand_over_dropped socket_drops bytes_received frames_received frames_delivered frames_ip_checksum
+        frames_udp_checksum frames_unreadable frames_without_listener frames_not_held ring_drops)
 }
 
 fn flows(node: &Node, query: &Query<'_>) -> Result<api::Flows, Refusal> {
@@ -322,9 +326,11 @@ pub(super) fn counters(node: &Node) -> Result<api::Counters, Refusal> {
                 xdp_unredirected: counters.get(Hop::Unredirected),
                 selected: counters.get(Hop::Selected),
                 unselected: counters.get(Hop::Unselected),
+                xdp_socket: counters.get(Hop::Socket),
             });
         }
     }
+    stages.extend(socket_stage(node));
     stages.push(worker_stage(node));
     Ok(api::Counters { schema: SCHEMA, stages, slots })
 }
@@ -344,9 +350,36 @@ fn stage(name: &str, counters: &Counters) -> api::Stage {
     }
 }
 
+/// The AF_XDP sockets, where there are such, or were.
+fn socket_stage(node: &Node) -> Option<api::Stage> {
+    let sum = sum(node);
+    if sum.frames_received == 0 && node.interfaces().iter().all(|interface| interface.queues.is_empty()) {
+        return None;
+    }
+    let dropped = [
+        ("ip_checksum", sum.frames_ip_checksum),
+        ("udp_checksum", sum.frames_udp_checksum),
+        ("unreadable", sum.frames_unreadable),
+        ("no_listener", sum.frames_without_listener),
+        ("not_held", sum.frames_not_held),
+    ];
+    let reasons = dropped.iter().map(|(_, n)| n).sum::<u64>() + sum.frames_delivered;
+    Some(api::Stage {
+        name: "af_xdp".to_owned(),
+        received: sum.frames_received,
+        passed: named(&[]),
+        dropped: named(&dropped),
+        delivered: named(&[("listener", sum.frames_delivered)]),
+        closes: sum.frames_received == reasons,
+    })
+}
+
+fn named(pairs: &[(&str, u64)]) -> BTreeMap<String, u64> {
+    pairs.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect()
+}
+
 fn worker_stage(node: &Node) -> api::Stage {
     let sum = sum(node);
-    let named = |pairs: &[(&str, u64)]| pairs.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect();
     let reasons = sum.datagrams_own + sum.datagrams_dropped + sum.handed_over + sum.hand_over_dropped;
     api::Stage {
         name: "worker".to_owned(),

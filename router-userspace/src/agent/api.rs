@@ -129,14 +129,30 @@ pub struct Upgraded {
 pub struct Interface {
     /// `eth0`; `*` where the engine does not go by interface.
     pub name: String,
-    /// What runs: `xdp`, `reuseport` or `userspace`.
+    /// What runs: `af_xdp`, `xdp`, `reuseport` or `userspace`.
     pub engine: String,
-    /// `native` or `generic` under `xdp`.
+    /// `native` or `generic` under `af_xdp` and `xdp`.
     pub mode: Option<String>,
     /// Why not a better engine or mode.
     pub why: Option<String>,
     /// The kernel's ID of the XDP program.
     pub program_id: Option<u32>,
+    /// Its receive queues that workers have, under `af_xdp`.
+    #[serde(default)]
+    pub queues: Vec<Queue>,
+}
+
+/// A receive queue that a worker has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queue {
+    /// Its number on the interface.
+    pub queue: u32,
+    /// The slot of its worker.
+    pub slot: u8,
+    /// `zero-copy` or `copy`
+    pub mode: String,
+    /// Whether new connections that come in on it go to that worker.
+    pub places: bool,
 }
 
 /// One address we answer on.
@@ -194,6 +210,31 @@ pub struct Totals {
     pub socket_drops: u64,
     /// Bytes in those datagrams that were received.
     pub bytes_received: u64,
+    /// Frames that AF_XDP sockets received: the fast path. What else is in `datagrams_received` came
+    /// by the UDP sockets.
+    #[serde(default)]
+    pub frames_received: u64,
+    /// Frames that were given to a listener (they are in `datagrams_received`).
+    #[serde(default)]
+    pub frames_delivered: u64,
+    /// Frames dropped because their IPv4 header's checksum was wrong.
+    #[serde(default)]
+    pub frames_ip_checksum: u64,
+    /// Frames dropped because their UDP checksum was wrong.
+    #[serde(default)]
+    pub frames_udp_checksum: u64,
+    /// Frames dropped because no datagram was to be read in them.
+    #[serde(default)]
+    pub frames_unreadable: u64,
+    /// Frames dropped because their listener had gone.
+    #[serde(default)]
+    pub frames_without_listener: u64,
+    /// Frames dropped because their listener was busy for too long.
+    #[serde(default)]
+    pub frames_not_held: u64,
+    /// Frames that the kernel dropped because an AF_XDP socket had no room.
+    #[serde(default)]
+    pub ring_drops: u64,
 }
 
 /// How full the flow table is.
@@ -325,6 +366,9 @@ pub struct SlotCounters {
     pub selected: u64,
     /// `select`: the slot had no socket for the listener; the kernel chose one.
     pub unselected: u64,
+    /// XDP: given to the slot's AF_XDP socket.
+    #[serde(default)]
+    pub xdp_socket: u64,
 }
 
 /// Answer to `GET /v1/log`: what is logged.

@@ -154,6 +154,7 @@ pub(super) fn attach_one(datapath: &mut Datapath, name: &str, engine: Engine) ->
             ),
             why: attachment.why_not_native().map(str::to_owned),
             program_id: Some(attachment.program_id()),
+            queues: Vec::new(),
         }),
         Err(e @ DatapathError::NoInterface(_)) => Err(e.into()),
         Err(e) if engine == Engine::Auto => Ok(without_xdp(name, "reuseport", e.to_string())),
@@ -163,7 +164,8 @@ pub(super) fn attach_one(datapath: &mut Datapath, name: &str, engine: Engine) ->
 
 /// How packets come without an XDP program.
 pub(super) fn without_xdp(name: &str, engine: &str, why: String) -> api::Interface {
-    api::Interface { name: name.to_owned(), engine: engine.to_owned(), mode: None, why: Some(why), program_id: None }
+    let (name, engine) = (name.to_owned(), engine.to_owned());
+    api::Interface { name, engine, mode: None, why: Some(why), program_id: None, queues: Vec::new() }
 }
 
 #[cfg(test)]

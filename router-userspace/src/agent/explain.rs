@@ -2,8 +2,8 @@
 
 use router_common::{
     connection_id::ConnectionId,
-    frame::{self, Datagram, Endpoint},
-    maps::{CidConfig, Settings, Slot},
+    frame::{self, Address, Datagram, Endpoint},
+    maps::{CidConfig, Queue, Settings, Slot},
     quic::{self, Header, Kind},
     reason::{Fate, Reason},
     steer::{self, Tables, Verdict},
@@ -156,5 +156,14 @@ impl Tables for LiveTables<'_> {
 
     fn hash_seed(&self) -> Option<[u64; 2]> {
         self.view.hash_seed()
+    }
+
+    /// A frame alone does not tell which queue it would come in on.
+    fn queue(&self) -> Option<Queue> {
+        None
+    }
+
+    fn is_local(&self, _: Address) -> bool {
+        false
     }
 }

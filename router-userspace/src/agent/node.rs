@@ -21,6 +21,7 @@ use super::{
     connection_ids::CidRotation,
     control::ControlSocket,
     departed::Departed,
+    devices::Devices,
     engine::{self, Loaded, SocketsBySlot},
     error::StartError,
     flows::KernelFlows,
@@ -28,6 +29,7 @@ use super::{
     instruments::Instruments,
     plan::{self, Numbered},
     provision::Provision,
+    queues::Queues,
     replacements::Replacements,
     secrets::Secrets,
     service_manager::ServiceManager,
@@ -57,6 +59,8 @@ pub(super) struct Node {
     pub(super) certificates: RefCell<CertificateFiles>,
     pub(super) generations: Generations,
     pub(super) replacements: Replacements,
+    pub(super) queues: Queues,
+    pub(super) devices: Devices,
     pub(super) service_manager: ServiceManager,
     pub(super) instruments: Instruments,
     control: OnceCell<Rc<ControlSocket>>,
@@ -164,6 +168,8 @@ impl Node {
             certificates: RefCell::new(certificates),
             generations: Generations::after(before),
             replacements: Replacements::default(),
+            queues: Queues::default(),
+            devices: Devices::default(),
             service_manager: ServiceManager::of_environment(!is_first),
             instruments,
             control: OnceCell::new(),
@@ -201,6 +207,7 @@ impl Node {
         }
         if is_first {
             node.account_where_xdp_does_not()?;
+            node.begin_queues()?;
         }
         Ok(node)
     }
@@ -358,6 +365,8 @@ impl Node {
                 self.connection_ids.look_after(datapath.as_deref_mut(), |rotation| self.datagrams_of(rotation));
             }
             self.look_after_workers();
+            self.look_after_devices();
+            self.look_after_queues();
             self.renew_certificates();
         }
     }
@@ -396,7 +405,7 @@ impl Node {
         for listener in &now.config.listeners {
             lines.push(format!("listening on {}", listener.address));
         }
-        for interface in &now.interfaces {
+        for interface in self.interfaces() {
             let mode = interface.mode.as_ref().map(|mode| format!(", {mode}")).unwrap_or_default();
             let why = interface.why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
             lines.push(format!("interface {}: engine {}{mode}{why}", interface.name, interface.engine));

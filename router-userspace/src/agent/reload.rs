@@ -235,6 +235,7 @@ impl Node {
         self.watch_upstreams();
         *self.certificates.borrow_mut() = CertificateFiles::of(config);
         self.detach(change.removed.iter());
+        self.look_after_queues();
         for listener in &change.gone {
             self.close(listener.clone(), grace);
         }
@@ -361,11 +362,13 @@ fn refuse_immovable(before: &Config, after: &Config) -> Result<(), StartError> {
         ("router.state_dir", old.state_dir != new.state_dir),
         ("router.control", old.control != new.control),
         ("connection_id", before.connection_id != after.connection_id),
+        ("af_xdp", before.af_xdp != after.af_xdp),
     ];
     let names: Vec<_> = changed.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect();
     let by_upgrade = changed.iter().filter(|(_, changed)| *changed).all(|(name, _)| match *name {
         "router.engine" => new.engine != Engine::Userspace && old.engine != Engine::Userspace,
         "connection_id" => before.connection_id.length == after.connection_id.length,
+        "af_xdp" => true,
         _ => false,
     });
     let way_out = if by_upgrade { "quic-router upgrade, which takes it" } else { "a stop and a start" };

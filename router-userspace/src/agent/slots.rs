@@ -127,6 +127,7 @@ impl Node {
         self.tables.set_slot_state(slot, if draining { SlotState::Draining } else { SlotState::Active });
         self.write_slots()?;
         self.assign()?;
+        self.look_after_queues();
         // Only now: whoever was asked to go and comes back goes elsewhere.
         self.with_worker(slot, |worker| match grace {
             Some(grace) => worker.drain(grace),

@@ -65,15 +65,18 @@ fn add_reasons(table: &mut Table, fate: &str, reasons: &BTreeMap<String, u64>, a
 }
 
 fn slots(slots: &[api::SlotCounters]) -> Table {
-    let mut table = Table::new(2, &[Right; 7]);
-    table.row(["SLOT", "XDP LOCAL", "XDP STAYED", "XDP REDIRECTED", "XDP UNREDIRECTED", "SELECTED", "UNSELECTED"]);
+    let mut table = Table::new(2, &[Right; 8]);
+    table.row(HOPS);
     for slot in slots {
-        let xdp = [slot.xdp_local, slot.xdp_stayed, slot.xdp_redirected, slot.xdp_unredirected].map(count);
-        let select = [slot.selected, slot.unselected].map(count);
-        table.row([slot.slot.to_string()].into_iter().chain(xdp).chain(select));
+        let moved = [slot.xdp_socket, slot.xdp_local, slot.xdp_stayed, slot.xdp_redirected, slot.xdp_unredirected];
+        let counters = moved.into_iter().chain([slot.selected, slot.unselected]).map(count);
+        table.row([slot.slot.to_string()].into_iter().chain(counters));
     }
     table
 }
+
+const HOPS: [&str; 8] =
+    ["SLOT", "AF_XDP", "XDP LOCAL", "XDP STAYED", "XDP REDIRECTED", "XDP UNREDIRECTED", "SELECTED", "UNSELECTED"];
 
 #[cfg(test)]
 mod tests {
@@ -108,6 +111,7 @@ mod tests {
             xdp_unredirected: 0,
             selected: 1_200,
             unselected: 0,
+            xdp_socket: 12,
         };
         api::Counters { schema: 1, stages: vec![xdp, worker], slots: vec![slot] }
     }
@@ -128,8 +132,8 @@ worker
   sums close: no
 
 what the kernel gave each slot
-  SLOT  XDP LOCAL  XDP STAYED  XDP REDIRECTED  XDP UNREDIRECTED  SELECTED  UNSELECTED
-     0      1,000           0             200                 0     1,200           0
+  SLOT  AF_XDP  XDP LOCAL  XDP STAYED  XDP REDIRECTED  XDP UNREDIRECTED  SELECTED  UNSELECTED
+     0      12      1,000           0             200                 0     1,200           0
 ";
         assert_eq!(text(&sample(), false), expected);
     }

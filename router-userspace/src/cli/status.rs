@@ -42,6 +42,7 @@ fn text(status: &api::Status) -> String {
         health(status),
         section("generations", &generations(&status.generations)),
         section("interfaces", &interfaces(&status.interfaces)),
+        section("receive queues (AF_XDP)", &queues(&status.interfaces)),
         section("listeners", &listeners(&status.listeners)),
         section("totals of all workers", &totals(&status.totals)),
         status.flow_table.as_ref().map(|table| section("flow table", &flow_table(table))).unwrap_or_default(),
@@ -109,6 +110,23 @@ fn interfaces(interfaces: &[api::Interface]) -> Table {
             interface.program_id.map(|id| format!("program {id}")).unwrap_or_default(),
             interface.why.clone().unwrap_or_default(),
         ]);
+    }
+    table
+}
+
+/// Which worker has which receive queue, and how frames come from it.
+fn queues(interfaces: &[api::Interface]) -> Table {
+    let mut table = Table::new(2, &[Left, Left, Left, Left, Left]);
+    for interface in interfaces {
+        for queue in &interface.queues {
+            table.row([
+                interface.name.clone(),
+                format!("queue {}", queue.queue),
+                format!("slot {}", queue.slot),
+                queue.mode.clone(),
+                if queue.places { "" } else { "the assignment places its new connections" }.to_owned(),
+            ]);
+        }
     }
     table
 }
@@ -190,6 +208,8 @@ fn totals(totals: &Totals) -> Table {
         ("", totals.refused_handshakes, "at max_handshakes"),
         ("", totals.retried, "sent a Retry"),
         ("datagrams", totals.datagrams_received, "received"),
+        ("", totals.frames_received, "of them by AF_XDP sockets"),
+        ("", totals.ring_drops, "dropped by the kernel: an AF_XDP socket had no room"),
         ("", totals.datagrams_own, "of the worker's own connections"),
         ("", totals.handed_over, "handed over to their worker"),
         ("", totals.hand_over_dropped, "lost because its inbox was full"),
@@ -272,6 +292,7 @@ interfaces
                     mode: Some("native".to_owned()),
                     why: None,
                     program_id: Some(91),
+                    queues: Vec::new(),
                 },
                 api::Interface {
                     name: "wlan0".to_owned(),
@@ -279,6 +300,7 @@ interfaces
                     mode: None,
                     why: Some("XDP cannot be attached".to_owned()),
                     program_id: None,
+                    queues: Vec::new(),
                 },
             ],
             listeners: vec![api::Listener {
@@ -374,6 +396,21 @@ certificates
   192.0.2.1:443  /etc/ssl/site.pem  OVER
 ";
         assert_eq!(text(&sample()), expected);
+    }
+
+    #[test]
+    fn who_has_which_queue() {
+        let queue = |queue, slot, places| api::Queue { queue, slot, mode: "copy".to_owned(), places };
+        let mut status = sample();
+        status.interfaces[0].queues = vec![queue(0, 1, true), queue(1, 12, false)];
+        let expected = "
+receive queues (AF_XDP)
+  eth0  queue 0  slot 1   copy
+  eth0  queue 1  slot 12  copy  the assignment places its new connections
+
+listeners
+";
+        assert!(text(&status).contains(expected), "{}", text(&status));
     }
 
     #[test]

@@ -23,6 +23,7 @@ use super::{
 use crate::telemetry::LogFilter;
 
 mod addresses;
+mod af_xdp;
 mod connection_id;
 mod listeners;
 mod observe;
@@ -42,8 +43,13 @@ const HEADERS: RangeInclusive<i64> = 1..=1_000;
 const INTERFACE_NAME_MAX: usize = 15;
 
 const CPU_MAP: [(&str, CpuMap); 3] = [("auto", CpuMap::Auto), ("always", CpuMap::Always), ("never", CpuMap::Never)];
-const ENGINES: [(&str, Engine); 4] =
-    [("auto", Engine::Auto), ("xdp", Engine::Xdp), ("reuseport", Engine::Reuseport), ("userspace", Engine::Userspace)];
+const ENGINES: [(&str, Engine); 5] = [
+    ("auto", Engine::Auto),
+    ("af_xdp", Engine::AfXdp),
+    ("xdp", Engine::Xdp),
+    ("reuseport", Engine::Reuseport),
+    ("userspace", Engine::Userspace),
+];
 
 /// Checks everything; gives the configuration, or all that is wrong with it.
 pub(super) fn config(raw: RawConfig, mut findings: Findings<'_>) -> Result<Config, ConfigError> {
@@ -51,6 +57,7 @@ pub(super) fn config(raw: RawConfig, mut findings: Findings<'_>) -> Result<Confi
     let connection_id = connection_id::check(&raw.connection_id, &mut findings);
     let limits = limits(&raw.limits, &mut findings);
     let transport = transport::check(&raw.transport, &limits, &mut findings);
+    let af_xdp = af_xdp::check(raw.af_xdp, &mut findings);
     let admin = observe::admin(raw.admin, &mut findings);
     let access_log = observe::access_log(raw.access_log, &mut findings);
     let qlog = observe::qlog(raw.qlog, &mut findings);
@@ -64,6 +71,7 @@ pub(super) fn config(raw: RawConfig, mut findings: Findings<'_>) -> Result<Confi
         connection_id,
         limits,
         transport,
+        af_xdp,
         admin: admin.map(|at| at.value),
         access_log,
         qlog,
@@ -126,11 +134,6 @@ fn workers(raw: Option<&At<RawCount>>, findings: &mut Findings<'_>) -> NonZeroU1
 fn engine(raw: &RawRouter, findings: &mut Findings<'_>) -> Engine {
     let engine = match &raw.engine {
         None => Engine::Auto,
-        Some(at) if at.value == "af_xdp" => {
-            findings.problem(at.place, "router.engine", "\"af_xdp\" is not in this version");
-            findings.hint("engine = \"auto\", or one of \"xdp\", \"reuseport\", \"userspace\"");
-            return Engine::Auto;
-        }
         Some(at) => match one_of(at, "router.engine", &ENGINES, findings) {
             Some(engine) => engine,
             None => return Engine::Auto,
@@ -138,8 +141,10 @@ fn engine(raw: &RawRouter, findings: &mut Findings<'_>) -> Engine {
     };
     let place = raw.engine.as_ref().map_or(Place::Whole, |at| at.place);
     match (engine, raw.interfaces.first()) {
-        (Engine::Xdp, None) => {
-            findings.problem(place, "router.engine", "\"xdp\" needs to know the interfaces that receive the traffic");
+        (Engine::AfXdp | Engine::Xdp, None) => {
+            let name = if engine == Engine::Xdp { "xdp" } else { "af_xdp" };
+            let why = format!("\"{name}\" needs to know the interfaces that receive the traffic");
+            findings.problem(place, "router.engine", why);
             findings.hint("interfaces = [\"eth0\"], or --interface eth0");
         }
         (Engine::Auto, None) => findings.notice(
@@ -150,7 +155,7 @@ fn engine(raw: &RawRouter, findings: &mut Findings<'_>) -> Engine {
             interface.place,
             "the engine does not go by interface: interfaces have no effect",
         ),
-        (Engine::Xdp | Engine::Auto, Some(_)) | (Engine::Reuseport | Engine::Userspace, None) | (Engine::AfXdp, _) => {}
+        (Engine::AfXdp | Engine::Xdp | Engine::Auto, Some(_)) | (Engine::Reuseport | Engine::Userspace, None) => {}
     }
     engine
 }

@@ -77,6 +77,7 @@ pub(super) struct RawConfig {
     pub(super) connection_id: RawConnectionId,
     pub(super) limits: RawLimits,
     pub(super) transport: RawTransport,
+    pub(super) af_xdp: RawAfXdp,
     pub(super) admin: Option<At<RawAdmin>>,
     pub(super) access_log: Option<At<RawAccessLog>>,
     pub(super) qlog: Option<At<RawQlog>>,
@@ -141,6 +142,14 @@ pub(super) struct RawTransport {
     pub(super) max_mtu: Option<At<RawNumber>>,
     pub(super) gso: Option<bool>,
     pub(super) migration: Option<bool>,
+}
+
+/// `[af_xdp]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table, [af_xdp]")]
+pub(super) struct RawAfXdp {
+    pub(super) memory: Option<At<String>>,
+    pub(super) busy_poll: bool,
 }
 
 /// `[admin]`

@@ -49,7 +49,7 @@ pub struct StartFlags {
     #[arg(long, value_name = "N")]
     pub workers: Option<String>,
 
-    /// How packets reach the workers: auto, xdp, reuseport or userspace
+    /// How packets reach the workers: auto, af_xdp, xdp, reuseport or userspace
     #[arg(long, value_name = "ENGINE")]
     pub engine: Option<String>,
 

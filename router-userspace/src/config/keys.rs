@@ -30,6 +30,7 @@ pub(super) static ROOT: Table = Table {
         ("connection_id", &CONNECTION_ID),
         ("limits", &LIMITS),
         ("transport", &TRANSPORT),
+        ("af_xdp", &AF_XDP),
         ("admin", &ADMIN),
         ("access_log", &ACCESS_LOG),
         ("qlog", &QLOG),
@@ -100,6 +101,8 @@ static TRANSPORT: Table = Table {
     ],
     below: &[],
 };
+
+static AF_XDP: Table = Table { name: "af_xdp", keys: &[("memory", "\"64 MiB\""), ("busy_poll", "false")], below: &[] };
 
 static ADMIN: Table = Table { name: "admin", keys: &[("address", "-")], below: &[] };
 

@@ -73,6 +73,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[transport]`
     pub transport: Transport,
+    /// `[af_xdp]`
+    pub af_xdp: AfXdp,
     /// `[admin]`; none: no metrics.
     pub admin: Option<Admin>,
     /// `[access_log]`; none: requests are not logged.
@@ -122,7 +124,7 @@ pub struct Router {
 pub enum Engine {
     /// The best that works on each interface; without interfaces, the best that works without XDP.
     Auto,
-    /// AF_XDP sockets. Not in this version: asking for it is a configuration error.
+    /// AF_XDP sockets, each on a receive queue, with what XDP does for packets of other queues.
     AfXdp,
     /// XDP, CPU map and `sk_reuseport`.
     Xdp,
@@ -142,6 +144,15 @@ pub enum CpuMap {
     Always,
     /// It stays where it comes in.
     Never,
+}
+
+/// `[af_xdp]`: what the AF_XDP sockets of a node may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AfXdp {
+    /// Octets for frames, of all queues together.
+    pub memory: u64,
+    /// Whether the kernel is to poll devices when a worker asks for frames, in place of interrupts.
+    pub busy_poll: bool,
 }
 
 /// `[connection_id]`: the shape of the connection IDs this node issues (QUIC-LB).

@@ -129,6 +129,7 @@ fn defaults_are_those_promised() {
             gso: true,
             migration: true,
         },
+        af_xdp: AfXdp { memory: 64 << 20, busy_poll: false },
         admin: None,
         access_log: None,
         qlog: None,
@@ -415,7 +416,7 @@ fn flags_override_the_file_and_errors_name_them() {
     assert_eq!(config.router.control, Path::new("/run/b"));
 
     for (arguments, expected) in [
-        (["--engine", "af_xdp"], "--engine: \"af_xdp\" is not in this version"),
+        (["--engine", "af_xdp"], "--engine: \"af_xdp\" needs to know the interfaces"),
         (["--workers", "many"], "--workers: \"many\" is not \"auto\" or a number from 1 to 255"),
         (["--listen", "0.0.0.0:443"], "--listen: 0.0.0.0:443 has no certificates"),
         (["--upstream", "tcp://a:1"], "--upstream: HTTP requests need http:// servers"),

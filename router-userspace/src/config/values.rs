@@ -39,6 +39,22 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads a size: `"512 KiB"`, `"64 MiB"`, `"1 GiB"`; in octets.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let octets = match unit.trim_start() {
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => 0,
+    };
+    match number.parse::<u64>().ok().filter(|_| octets > 0) {
+        Some(number) => number.checked_mul(octets).ok_or_else(|| format!("\"{text}\" is out of range")),
+        None => Err(format!("\"{text}\" is not a size: write it as \"512 KiB\", \"64 MiB\" or \"1 GiB\"")),
+    }
+}
+
 /// An exact host name in lower case, without port; a trailing dot is dropped. IP addresses as in
 /// a URL: `192.0.2.1`, `[2001:db8::1]`.
 pub(super) fn host(text: &str) -> Result<String, String> {

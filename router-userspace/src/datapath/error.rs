@@ -84,6 +84,9 @@ pub enum DatapathError {
     /// A CPU-map operation was refused.
     #[error("CPU map: {}", chain(.0))]
     CpuMap(#[from] XdpMapError),
+    /// The place of a queue in the maps is another interface's.
+    #[error("another interface, whose index differs by a multiple of 64, has its place in the map")]
+    NoPlace,
     /// A pin was refused.
     #[error("pinning: {}", chain(.0))]
     Pin(#[from] PinError),

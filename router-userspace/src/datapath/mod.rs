@@ -3,6 +3,7 @@
 //! The only room that knows aya. Nothing here decides where a packet goes; it writes down
 //! what the agent decided, and reads back what the kernel counted.
 
+mod af_xdp;
 mod attach;
 mod error;
 pub(crate) mod ethtool;
@@ -10,7 +11,9 @@ mod flows;
 mod object;
 mod pins;
 mod plain;
+mod queues;
 mod xdp_links;
+mod xsk;
 
 use std::{
     collections::BTreeMap,
@@ -34,7 +37,9 @@ pub use self::{
     error::{DatapathError, Result},
     flows::{FlowReader, FlowWriter, monotonic_now},
     pins::{Pins, remove_stale},
+    queues::{DeviceFacts, device},
     xdp_links::{attached_program, link},
+    xsk::{CHUNK, Copying, QueueSocket, QueueSocketPlan},
 };
 use self::{object::KernelLog, plain::Plain};
 

@@ -3,8 +3,8 @@
 #![expect(unsafe_code, reason = "aya asks for a promise that a type may be copied as bytes")]
 
 use router_common::maps::{
-    Assigned, CidConfig, CidKeys, Counters, Flow, FlowKey, Listener, ListenerKey, Port, Secrets, Settings, Slot,
-    SlotCounters,
+    Assigned, CidConfig, CidKeys, Counters, Flow, FlowKey, Listener, ListenerKey, Local, LocalKey, Port, Queue,
+    Secrets, Settings, Slot, SlotCounters,
 };
 
 /// A key or value of the contract, as aya wants it.
@@ -29,7 +29,10 @@ contract!(
     FlowKey,
     Listener,
     ListenerKey,
+    Local,
+    LocalKey,
     Port,
+    Queue,
     Secrets,
     Settings,
     Slot,

@@ -28,16 +28,9 @@ impl HandedOver {
 #[derive(Debug)]
 pub(super) struct Inbox {
     receiver: mpsc::Receiver<HandedOver>,
-    next: bool,
 }
 
 impl Inbox {
-    /// Whether it is the inbox's turn, before the socket's. Every second call says so.
-    pub(super) fn is_next(&mut self) -> bool {
-        self.next = !self.next;
-        self.next
-    }
-
     /// Moves what there is into `bufs`, as if it had been received; how many were filled.
     /// With none, the task is woken when something comes.
     pub(super) fn take(&mut self, cx: &mut Context<'_>, bufs: &mut [IoSliceMut<'_>], metas: &mut [RecvMeta]) -> usize {
@@ -65,7 +58,7 @@ impl Inboxes {
     pub(super) fn open(&self, listener: u16, slot: u8) -> Inbox {
         let (sender, receiver) = mpsc::channel(CAPACITY);
         self.senders.write().unwrap_or_else(PoisonError::into_inner).insert((listener, slot), sender);
-        Inbox { receiver, next: false }
+        Inbox { receiver }
     }
 
     /// Puts `handed` into an inbox; false if it is full or not there.

@@ -10,6 +10,7 @@ mod answers_from;
 mod connection_ids;
 mod door;
 mod flows;
+mod frames;
 mod generator;
 mod inbox;
 mod outbox;
@@ -41,6 +42,7 @@ pub use self::{
     admission::Admission,
     connection_ids::{Configuration, ConnectionIds, HostKeys, Ledger, Nonces, Secrets, Set},
     flows::{FlowTable, NoFlows},
+    frames::{QueueId, ReceiveQueue},
     stats::WorkerStats,
     tables::{NodeTables, Placement, View},
 };
@@ -247,6 +249,22 @@ impl Worker {
         is_done.recv().map_err(|_| gone())?
     }
 
+    /// Has it receive from a receive queue too.
+    ///
+    /// # Errors
+    /// If the socket cannot be used, or the worker has ended.
+    pub fn receive(&self, id: QueueId, queue: Box<dyn ReceiveQueue>) -> io::Result<()> {
+        let (done, is_done) = std_mpsc::sync_channel(1);
+        self.tell(Command::Receive { id, queue, done });
+        let gone = || io::Error::other(format!("worker {} has ended", self.slot));
+        is_done.recv().map_err(|_| gone())?
+    }
+
+    /// Has it read what has come in on a queue, to which nothing more comes, and close it then.
+    pub fn release(&self, id: QueueId) {
+        self.tell(Command::Release { id });
+    }
+
     /// Has new connections to `listener` begun by `terms`.
     pub fn serve(&self, listener: u16, terms: Terms) {
         self.tell(Command::Serve { listener, terms });
@@ -282,6 +300,14 @@ enum Command {
     Listen {
         listening: Listening,
         done: std_mpsc::SyncSender<io::Result<()>>,
+    },
+    Receive {
+        id: QueueId,
+        queue: Box<dyn ReceiveQueue>,
+        done: std_mpsc::SyncSender<io::Result<()>>,
+    },
+    Release {
+        id: QueueId,
     },
     Serve {
         listener: u16,

@@ -14,11 +14,12 @@ use tokio::{
 };
 
 use super::{
-    Channels, Command, Listening, Placement, Plan, Shared,
+    Channels, Command, Listening, Placement, Plan, QueueId, ReceiveQueue, Shared,
     accept::{CLOSED, Reception},
     connection_ids::ResetKeys,
     door::Door,
     flows::Flows,
+    frames::Frames,
     generator::SteeredGenerator,
     socket::{Ownership, SteeredSocket},
     stats::WorkerStats,
@@ -53,8 +54,9 @@ async fn serve(plan: Plan, shared: Shared, stats: Arc<WorkerStats>, mut channels
         stats,
         edge: (plan.edge)(),
     });
+    let frames = Arc::new(Frames::new(Arc::clone(&shared.tables), Arc::clone(&reception.stats)));
     let mut service =
-        Service { reception, shared, listeners: BTreeMap::new(), drains_until: None, broken: Rc::default() };
+        Service { reception, shared, frames, listeners: BTreeMap::new(), drains_until: None, broken: Rc::default() };
     for listening in plan.sockets {
         if let Err(e) = service.listen(listening) {
             let _ = channels.ready.send(Err(e));
@@ -101,6 +103,7 @@ async fn serve(plan: Plan, shared: Shared, stats: Arc<WorkerStats>, mut channels
 struct Service {
     reception: Rc<Reception>,
     shared: Shared,
+    frames: Arc<Frames>,
     listeners: BTreeMap<u16, Open>,
     drains_until: Option<Instant>,
     /// Said when an endpoint has ended that nobody closed.
@@ -166,6 +169,11 @@ impl Service {
                     });
                 }
             }
+            Command::Receive { id, queue, done } => {
+                // The agent waits for it.
+                let _ = done.send(self.receive(id, queue));
+            }
+            Command::Release { id } => self.release(id),
             Command::Drain { grace } => {
                 self.drains_until = Some(Instant::now() + grace);
                 self.each_drain(Drain::begin);
@@ -203,6 +211,36 @@ impl Service {
         Ok(())
     }
 
+    fn receive(&self, id: QueueId, queue: Box<dyn ReceiveQueue>) -> io::Result<()> {
+        self.frames.add(id, queue)?;
+        let frames = Arc::downgrade(&self.frames);
+        spawn_local(async move {
+            // What the kernel has lost is asked of it now and then: it is a system call for each queue.
+            while let Some(frames) = frames.upgrade().filter(|frames| frames.has(id)) {
+                frames.count_drops();
+                drop(frames);
+                sleep(BETWEEN_COUNTS).await;
+            }
+        });
+        Ok(())
+    }
+
+    /// Closes a queue, which is nobody's any more, when what it got has been read.
+    fn release(&self, id: QueueId) {
+        let frames = Arc::clone(&self.frames);
+        spawn_local(async move {
+            sleep(ON_THEIR_WAY_TO_A_RING).await;
+            let emptied = timeout(EMPTYING, async {
+                while !frames.remove(id) {
+                    sleep(BETWEEN_LOOKS).await;
+                }
+            });
+            if emptied.await.is_err() {
+                frames.abandon(id);
+            }
+        });
+    }
+
     fn endpoint(&self, Listening { listener, socket, terms }: Listening) -> io::Result<(Endpoint, Arc<SteeredSocket>)> {
         let (shared, slot) = (&self.shared, self.reception.slot);
         let ownership = Ownership {
@@ -214,7 +252,12 @@ impl Service {
             stats: Arc::clone(&self.reception.stats),
         };
         let reset_keys = ResetKeys::new(Arc::clone(shared.tables.connection_ids()), socket.local_addr()?);
-        let socket = Arc::new(SteeredSocket::new(socket, shared.inboxes.open(listener, slot), ownership)?);
+        let socket = Arc::new(SteeredSocket::new(
+            socket,
+            shared.inboxes.open(listener, slot),
+            Arc::clone(&self.frames),
+            ownership,
+        )?);
         socket.prefer(terms.preferred);
         let (tables, lifetime) = (Arc::clone(&shared.tables), shared.cid_lifetime);
         let flows = self.reception.flows.clone();
@@ -303,4 +346,10 @@ const BETWEEN_RESETS: Duration = Duration::ZERO;
 /// How long packets may be on their way to a worker that the assignment no longer names: in
 /// the queues of a busy host.
 const ON_THEIR_WAY: Duration = Duration::from_millis(500);
+/// How long a frame may be on its way to an AF_XDP socket that has left the map: the rest of a batch.
+const ON_THEIR_WAY_TO_A_RING: Duration = Duration::from_millis(20);
+/// How long it may take until what a ring got has been read.
+const EMPTYING: Duration = Duration::from_secs(2);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+const BETWEEN_COUNTS: Duration = Duration::from_millis(250);
 const CLOSE_LINGERS: Duration = Duration::from_secs(3);

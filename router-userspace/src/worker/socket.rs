@@ -1,5 +1,5 @@
-//! A worker's socket on one listener, as quinn sees it: the kernel's UDP socket, and the
-//! inbox of datagrams that other workers handed over.
+//! A worker's socket on one listener, as quinn sees it: the kernel's UDP socket, the worker's receive
+//! queues (AF_XDP), and the inbox of datagrams that other workers handed over.
 //!
 //! The kernel stages bring nearly every datagram to its owner. Where they cannot (a GRO
 //! train of several connections, an engine without BPF), this is the net below: each
@@ -12,7 +12,10 @@ use std::{
     io::{self, IoSliceMut},
     net::{IpAddr, SocketAddr},
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -23,6 +26,7 @@ use tokio::{io::Interest, net::UdpSocket};
 
 use super::{
     answers_from::AnswersFrom,
+    frames::Frames,
     inbox::{HandedOver, Inbox, Inboxes},
     outbox::{Left, Outbox},
     stats::WorkerStats,
@@ -34,10 +38,22 @@ pub(super) struct SteeredSocket {
     udp: UdpSocket,
     state: UdpSocketState,
     inbox: Mutex<Inbox>,
+    frames: Arc<Frames>,
+    turn: AtomicUsize,
     ownership: Ownership,
     answers_from: AnswersFrom,
     outbox: Outbox,
 }
+
+/// Where datagrams come from.
+#[derive(Clone, Copy)]
+enum Source {
+    Inbox,
+    Frames,
+    Udp,
+}
+
+const SOURCES: [Source; 3] = [Source::Inbox, Source::Frames, Source::Udp];
 
 /// What it takes to tell whose a datagram is, and to give it to them.
 pub(super) struct Ownership {
@@ -51,13 +67,21 @@ pub(super) struct Ownership {
 
 impl SteeredSocket {
     /// Wraps `udp`; within a tokio runtime.
-    pub(super) fn new(udp: std::net::UdpSocket, inbox: Inbox, ownership: Ownership) -> io::Result<Self> {
+    pub(super) fn new(
+        udp: std::net::UdpSocket,
+        inbox: Inbox,
+        frames: Arc<Frames>,
+        ownership: Ownership,
+    ) -> io::Result<Self> {
         let state = UdpSocketState::new((&udp).into())?;
         let udp = UdpSocket::from_std(udp)?;
+        frames.open(ownership.listener);
         Ok(Self {
             udp,
             state,
             inbox: Mutex::new(inbox),
+            frames,
+            turn: AtomicUsize::new(0),
             ownership,
             answers_from: AnswersFrom::default(),
             outbox: Outbox::default(),
@@ -92,11 +116,30 @@ impl SteeredSocket {
         self.udp.try_io(Interest::WRITABLE, || self.state.send((&self.udp).into(), transmit))
     }
 
-    /// Takes note of what came by the inbox; how many trains there are.
-    fn taken_over(&self, metas: &[RecvMeta]) -> usize {
+    /// What came by the inbox; how many trains there are.
+    fn by_inbox(&self, cx: &mut Context<'_>, bufs: &mut [IoSliceMut<'_>], metas: &mut [RecvMeta]) -> usize {
+        let taken = self.inbox.lock().unwrap_or_else(PoisonError::into_inner).take(cx, bufs, metas);
+        let metas = &metas[..taken];
         self.ownership.stats.taken_over.add(segments(metas));
         metas.iter().for_each(|meta| self.answers_from.arrived(meta.addr, meta.dst_ip));
-        metas.len()
+        taken
+    }
+
+    /// What came by AF_XDP.
+    fn by_queue(&self, cx: &mut Context<'_>, bufs: &mut [IoSliceMut<'_>], metas: &mut [RecvMeta]) -> usize {
+        let filled = self.frames.poll(self.ownership.listener, cx, (bufs, metas));
+        self.look_through(filled, bufs, metas);
+        filled
+    }
+
+    /// Keeps what is this worker's own, of what was received.
+    fn look_through(&self, count: usize, bufs: &mut [IoSliceMut<'_>], metas: &mut [RecvMeta]) {
+        for (buf, meta) in bufs.iter_mut().zip(metas.iter_mut()).take(count) {
+            self.ownership.keep_own(buf, meta);
+            if meta.len > 0 {
+                self.answers_from.arrived(meta.addr, meta.dst_ip);
+            }
+        }
     }
 
     fn receive(
@@ -111,12 +154,7 @@ impl SteeredSocket {
             // "would block": either way the next datagram is what counts.
             let received = self.udp.try_io(Interest::READABLE, || self.state.recv((&self.udp).into(), bufs, metas));
             if let Ok(count) = received {
-                for (buf, meta) in bufs.iter_mut().zip(metas.iter_mut()).take(count) {
-                    self.ownership.keep_own(buf, meta);
-                    if meta.len > 0 {
-                        self.answers_from.arrived(meta.addr, meta.dst_ip);
-                    }
-                }
+                self.look_through(count, bufs, metas);
                 return Poll::Ready(Ok(count));
             }
         }
@@ -141,25 +179,22 @@ impl AsyncUdpSocket for SteeredSocket {
         bufs: &mut [IoSliceMut<'_>],
         metas: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
-        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
-        // In turn, so that neither source can starve the other.
-        if inbox.is_next() {
-            let taken = inbox.take(cx, bufs, metas);
-            if taken > 0 {
-                return Poll::Ready(Ok(self.taken_over(&metas[..taken])));
+        // In turn, so that no source can starve another.
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        for source in (0..SOURCES.len()).map(|step| SOURCES[(turn + step) % SOURCES.len()]) {
+            let filled = match source {
+                Source::Inbox => self.by_inbox(cx, bufs, metas),
+                Source::Frames => self.by_queue(cx, bufs, metas),
+                Source::Udp => match self.receive(cx, bufs, metas) {
+                    Poll::Ready(result) => return Poll::Ready(result),
+                    Poll::Pending => 0,
+                },
+            };
+            if filled > 0 {
+                return Poll::Ready(Ok(filled));
             }
         }
-        drop(inbox);
-        match self.receive(cx, bufs, metas) {
-            Poll::Ready(result) => Poll::Ready(result),
-            Poll::Pending => {
-                let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
-                match inbox.take(cx, bufs, metas) {
-                    0 => Poll::Pending,
-                    taken => Poll::Ready(Ok(self.taken_over(&metas[..taken]))),
-                }
-            }
-        }
+        Poll::Pending
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -176,6 +211,12 @@ impl AsyncUdpSocket for SteeredSocket {
 
     fn may_fragment(&self) -> bool {
         self.state.may_fragment()
+    }
+}
+
+impl Drop for SteeredSocket {
+    fn drop(&mut self) {
+        self.frames.close(self.ownership.listener);
     }
 }
 

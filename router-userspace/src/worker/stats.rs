@@ -59,6 +59,22 @@ stats! {
     taken_over,
     /// Bytes received.
     bytes_received,
+    /// Frames that AF_XDP sockets received.
+    frames_received,
+    /// Of those, given to a listener: then they are datagrams received, too.
+    frames_delivered,
+    /// Of those, dropped because their IPv4 header's checksum was wrong.
+    frames_ip_checksum,
+    /// Of those, dropped because their UDP checksum was wrong.
+    frames_udp_checksum,
+    /// Of those, dropped because no datagram was to be read in them.
+    frames_unreadable,
+    /// Of those, dropped because their listener had gone.
+    frames_without_listener,
+    /// Of those, dropped because their listener was busy for too long.
+    frames_not_held,
+    /// Frames that the kernel dropped because an AF_XDP socket had no room.
+    ring_drops,
 }
 
 impl WorkerStats {
@@ -81,6 +97,10 @@ pub(super) struct Stat(AtomicU64);
 impl Stat {
     pub(super) fn add(&self, n: u64) {
         self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub(super) fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
     }
 
     pub(super) fn subtract(&self, n: u64) {

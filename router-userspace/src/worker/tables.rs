@@ -17,8 +17,8 @@ use std::{
 use arc_swap::{ArcSwap, Guard};
 use router_common::{
     connection_id::ConnectionId,
-    frame::{Endpoint, Payload},
-    maps::{Assigned, CidConfig, Listener, ListenerKey, Settings, Slot, SlotState},
+    frame::{Address, Endpoint, Payload},
+    maps::{Assigned, CidConfig, Listener, ListenerKey, Queue, Settings, Slot, SlotState},
     quic,
     reason::Reason,
     steer::{self, Tables, Verdict},
@@ -184,6 +184,15 @@ impl Tables for View<'_> {
 
     fn hash_seed(&self) -> Option<[u64; 2]> {
         Some(self.tables.hash_seed)
+    }
+
+    /// What a worker looks at has come in.
+    fn queue(&self) -> Option<Queue> {
+        None
+    }
+
+    fn is_local(&self, _: Address) -> bool {
+        false
     }
 }
 

@@ -294,5 +294,8 @@ impl Running {
 /// would hang on who else is busy.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
+/// All of `[router] engine`, best first, but for `auto`.
+pub const ENGINES: [&str; 4] = ["af_xdp", "xdp", "reuseport", "userspace"];
+
 /// The router's port in laboratories.
 pub const PORT: u16 = 443;

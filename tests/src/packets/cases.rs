@@ -42,6 +42,9 @@ pub const SLOTS: u8 = 4;
 pub const LISTENERS: [SocketAddr; 2] =
     [SocketAddr::new(IpAddr::V4(ROUTER4), PORT), SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), PORT)];
 
+/// The host's own addresses.
+pub const LOCAL: [IpAddr; 2] = [IpAddr::V4(ROUTER4), IpAddr::V6(ROUTER6)];
+
 /// Flow-table entries beside those of live connections: connection ID and slot.
 pub const PLANTED_FLOWS: [(&[u8], u8); 2] = [(b"chosen-1", 2), (b"0123456789abcdefg", 3)];
 

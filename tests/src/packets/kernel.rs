@@ -8,13 +8,13 @@ use std::{
 use anyhow::{Result, bail, ensure};
 use router_common::{
     connection_id::CidKeys,
-    maps::{CidConfig, Hop, Listener, Secrets, Settings, Slot, SlotState, Stage},
+    maps::{CidConfig, Hop, Listener, Queue, Secrets, Settings, Slot, SlotState, Stage},
     reason::{Counters, Reason},
     steer::{self, Verdict},
 };
 use router_userspace::datapath::{Datapath, FlowWriter, Initial, Pins, Size, possible_cpus};
 
-use super::World;
+use super::{LOCAL, World, world::mapped};
 
 /// The program with maps of its own.
 pub struct Kernel {
@@ -67,6 +67,13 @@ impl Kernel {
         let mut kernel = Self { datapath, slots, actions: Actions::default(), total: Tally::default() };
         kernel.total = kernel.count()?;
         Ok(kernel)
+    }
+
+    /// From now on a worker has this queue; the program is run as if each frame came in on queue 0 of
+    /// the loopback interface, whose index is 1.
+    pub fn on_queue(&mut self, queue: Queue) -> Result<()> {
+        self.datapath.set_local_addresses(&LOCAL.map(|address| mapped(address).octets().0).into())?;
+        Ok(self.datapath.set_queue(&queue)?)
     }
 
     /// A handle to plant flows with.

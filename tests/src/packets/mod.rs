@@ -11,7 +11,7 @@ mod world;
 
 use self::cases::in_clear;
 pub use self::{
-    cases::{CID_LENGTH, Case, LISTENERS, NODE_ID, PLANTED_FLOWS, SLOTS, cases, cid},
+    cases::{CID_LENGTH, Case, LISTENERS, LOCAL, NODE_ID, PLANTED_FLOWS, SLOTS, cases, cid},
     kernel::{Kernel, Tally},
     random::Random,
     world::World,

@@ -9,24 +9,25 @@ use std::{
 use router_common::{
     connection_id::{CidKeys, ConnectionId, Identity},
     frame::{Address, Endpoint},
-    maps::{ASSIGNMENT_SIZE, Assigned, CidConfig, ListenerKey, Settings, Slot, SlotState},
+    maps::{ASSIGNMENT_SIZE, Assigned, CidConfig, ListenerKey, Queue, Settings, Slot, SlotState},
     steer::Tables,
 };
 
-use super::{CID_LENGTH, LISTENERS, NODE_ID, PLANTED_FLOWS, SLOTS, in_clear};
+use super::{CID_LENGTH, LISTENERS, LOCAL, NODE_ID, PLANTED_FLOWS, SLOTS, in_clear};
 
 /// The same settings, listeners, slots and flows as [`cases`](super::cases) speaks of.
 #[derive(Clone)]
 pub struct World {
     flows: HashMap<ConnectionId, u8>,
     configs: Vec<(u8, CidConfig, CidKeys)>,
+    queue: Option<Queue>,
 }
 
 impl World {
     /// With the planted flows, and one configuration of connection IDs: in clear.
     pub fn new() -> Self {
         let flows = PLANTED_FLOWS.map(|(cid, slot)| (ConnectionId::new(cid).expect("at most 20 octets"), slot));
-        Self { flows: flows.into(), configs: vec![(0, in_clear(NODE_ID), keys())] }
+        Self { flows: flows.into(), configs: vec![(0, in_clear(NODE_ID), keys())], queue: None }
     }
 
     /// The same with an encrypted configuration under rotation 1, and under rotation 2 one whose
@@ -39,6 +40,11 @@ impl World {
         world.configs.push((1, config(Identity::node(NODE_ID), true), keys()));
         world.configs.push((2, config(server_id, false), keys()));
         world
+    }
+
+    /// The same where each frame came in on this queue, which a worker has.
+    pub fn on_queue(self, queue: Queue) -> Self {
+        Self { queue: Some(queue), ..self }
     }
 
     /// Its configurations of connection IDs, by rotation.
@@ -103,6 +109,14 @@ impl Tables for World {
     fn hash_seed(&self) -> Option<[u64; 2]> {
         Some(Self::SEED)
     }
+
+    fn queue(&self) -> Option<Queue> {
+        self.queue
+    }
+
+    fn is_local(&self, address: Address) -> bool {
+        LOCAL.map(mapped).contains(&address)
+    }
 }
 
 fn keys() -> CidKeys {
@@ -114,9 +128,13 @@ fn slot_of(index: u32) -> u8 {
 }
 
 fn key(listener: SocketAddr) -> ListenerKey {
-    let address = match listener.ip() {
+    ListenerKey::exact(&Endpoint { address: mapped(listener.ip()), port: listener.port() })
+}
+
+/// An address as the maps have it.
+pub(super) fn mapped(address: IpAddr) -> Address {
+    match address {
         IpAddr::V4(v4) => Address::ipv4(v4.octets()),
         IpAddr::V6(v6) => Address::new(v6.octets()),
-    };
-    ListenerKey::exact(&Endpoint { address, port: listener.port() })
+    }
 }

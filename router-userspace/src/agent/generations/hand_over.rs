@@ -156,6 +156,7 @@ impl Node {
         if let Err(e) = self.write_slots() {
             tracing::error!("retirement: {e}");
         }
+        self.release_queues();
         let grace = self.config().router.drain_timeout;
         self.with_workers(|workers| {
             workers.iter().filter(|worker| !worker.is_stopping()).for_each(|worker| worker.drain(grace));
@@ -204,6 +205,7 @@ impl Node {
         for e in steps.iter().filter_map(|step| step().err()) {
             tracing::error!("serving again: {e}");
         }
+        self.look_after_queues();
         self.with_workers(|workers| {
             workers.iter().filter(|worker| !worker.is_stopping()).for_each(|worker| worker.undrain());
         });

@@ -112,6 +112,11 @@ impl Node {
                     datapath.detach_other(&interface);
                 }
             }
+            // The others' workers get no new connections by their queues either; they leave these when
+            // they hear of the flip.
+            if let Err(e) = datapath.stop_placing() {
+                tracing::error!("takeover: {e}");
+            }
         }
         self.serve_now();
         // From here on it cannot be undone, and what may fail costs nobody a connection.

@@ -145,7 +145,9 @@ impl Snapshot {
         let taken = [([], totals.taken_over)];
         page.counter("datagrams_taken_over", "Datagrams that workers took from others", taken)?;
         let dropped = [([], totals.socket_drops)];
-        page.counter("socket_drops", "Datagrams that the kernel dropped because a receive buffer was full", dropped)
+        page.counter("socket_drops", "Datagrams that the kernel dropped because a receive buffer was full", dropped)?;
+        let dropped = [([], totals.ring_drops)];
+        page.counter("af_xdp_drops", "Frames that the kernel dropped because an AF_XDP socket had no room", dropped)
     }
 
     fn kernel(&self, page: &mut Page<'_>) -> fmt::Result {
@@ -169,6 +171,7 @@ impl Snapshot {
                 ("xdp_unredirected", counters.xdp_unredirected),
                 ("selected", counters.selected),
                 ("unselected", counters.unselected),
+                ("xdp_socket", counters.xdp_socket),
             ];
             hops.map(|(hop, n)| ([("slot", Text(slot)), ("hop", Text(hop))], n))
         });

@@ -3,7 +3,11 @@
 
 use std::fs;
 
-use super::{finding::Finding, wanted::Wanted};
+use super::{
+    finding::Finding,
+    wanted::{Need, Wanted},
+};
+use crate::cli::output;
 
 /// What this process may do.
 #[derive(Debug)]
@@ -12,6 +16,8 @@ pub(super) struct Facts {
     capabilities: u64,
     /// The lowest port that anybody may bind.
     unprivileged_port: u16,
+    /// Octets of memory that may be locked; none: any number.
+    locked_memory: Option<u64>,
 }
 
 impl Facts {
@@ -34,6 +40,7 @@ pub(super) fn facts() -> Facts {
     Facts {
         capabilities: effective(&status).unwrap_or(0),
         unprivileged_port: port.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1_024),
+        locked_memory: fs::read_to_string("/proc/self/limits").ok().and_then(|text| locked_memory_limit(&text)),
     }
 }
 
@@ -48,6 +55,16 @@ pub(super) fn judge(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
         let finding = format!("this user may not load and attach BPF programs: {} missing", missing.join(" and "));
         wanted.bpf().missing("privileges", finding).hint("sudo, or AmbientCapabilities= of a systemd unit")
     });
+    if wanted.af_xdp() != Need::Unused {
+        findings.push(match facts.has(&NET_RAW) {
+            true => Finding::ok("privileges", "this user may open AF_XDP sockets"),
+            false => {
+                let finding = format!("this user may not open AF_XDP sockets: {} missing", NET_RAW.name);
+                wanted.af_xdp().missing("privileges", finding).hint("sudo, or AmbientCapabilities= of a systemd unit")
+            }
+        });
+        findings.push(locked_memory(facts, wanted));
+    }
     let low = wanted.listeners.iter().find(|listener| listener.port() < facts.unprivileged_port);
     if let Some(listener) = low.filter(|_| !facts.has(&NET_BIND_SERVICE)) {
         let finding = format!("this user may not bind {listener}: {} missing", NET_BIND_SERVICE.name);
@@ -56,6 +73,28 @@ pub(super) fn judge(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
         );
     }
     findings
+}
+
+/// Frames of AF_XDP sockets are in memory that stays where it is.
+fn locked_memory(facts: &Facts, wanted: &Wanted) -> Finding {
+    let limit = if facts.has(&IPC_LOCK) { None } else { facts.locked_memory };
+    match limit {
+        Some(limit) if limit < wanted.af_xdp_memory => {
+            let finding = format!(
+                "only {} of memory may be locked, less than af_xdp.memory, {}",
+                output::bytes(limit),
+                output::bytes(wanted.af_xdp_memory)
+            );
+            wanted.af_xdp().missing("privileges", finding).hint("LimitMEMLOCK= of a systemd unit, or CAP_IPC_LOCK")
+        }
+        _ => Finding::ok("privileges", "the memory of AF_XDP sockets may be locked"),
+    }
+}
+
+/// The limit of locked memory in octets, of a process' limits; none if there is none.
+fn locked_memory_limit(limits: &str) -> Option<u64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max locked memory"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// `CapEff` of a process' status, in hex.
@@ -81,6 +120,10 @@ const NET_ADMIN: Capability = Capability { name: "CAP_NET_ADMIN", number: 12, pa
 
 const NET_BIND_SERVICE: Capability = Capability { name: "CAP_NET_BIND_SERVICE", number: 10, part_of_sys_admin: false };
 
+const NET_RAW: Capability = Capability { name: "CAP_NET_RAW", number: 13, part_of_sys_admin: false };
+
+const IPC_LOCK: Capability = Capability { name: "CAP_IPC_LOCK", number: 14, part_of_sys_admin: false };
+
 const SYS_ADMIN: u32 = 21;
 
 #[cfg(test)]
@@ -90,7 +133,7 @@ mod tests {
 
     fn with(capabilities: &[u32]) -> Facts {
         let capabilities = capabilities.iter().fold(0, |bits, number| bits | 1 << number);
-        Facts { capabilities, unprivileged_port: 1_024 }
+        Facts { capabilities, unprivileged_port: 1_024, locked_memory: Some(8 << 20) }
     }
 
     #[test]
@@ -105,6 +148,24 @@ mod tests {
         let fine = [Finding::ok("privileges", "this user may load and attach BPF programs")];
         assert_eq!(judge(&with(&[10, 12, 38, 39]), &Wanted::sample(Engine::Xdp)), fine);
         assert_eq!(judge(&with(&[10, 12, 21]), &Wanted::sample(Engine::Xdp)), fine);
+    }
+
+    #[test]
+    fn af_xdp_needs_more() {
+        let text = |capabilities: &[u32]| {
+            let findings = judge(&with(capabilities), &Wanted::sample(Engine::AfXdp));
+            super::super::finding::Findings::new(findings).text()
+        };
+        let fine = text(&[10, 12, 13, 14, 38, 39]);
+        assert!(fine.contains("ok  privileges  this user may open AF_XDP sockets"), "{fine}");
+        assert!(fine.contains("the memory of AF_XDP sockets may be locked"), "{fine}");
+        let lacking = text(&[10, 12, 38, 39]);
+        assert!(lacking.contains("this user may not open AF_XDP sockets: CAP_NET_RAW missing"), "{lacking}");
+        assert!(lacking.contains("only 8.0 MiB of memory may be locked, less than af_xdp.memory, 64"), "{lacking}");
+        let limits =
+            "Limit    Soft Limit  Hard Limit  Units\nMax locked memory         8388608      8388608    bytes\n";
+        assert_eq!(locked_memory_limit(limits), Some(8 << 20));
+        assert_eq!(locked_memory_limit("Max locked memory         unlimited      unlimited    bytes\n"), None);
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub(in crate::cli) struct Wanted {
     /// Some listener answers on TCP too.
     pub(super) tcp: bool,
     pub(super) max_connections: u32,
+    pub(super) af_xdp_memory: u64,
     pub(super) bpf_dir: PathBuf,
     pub(super) control: PathBuf,
 }
@@ -55,6 +56,7 @@ impl Wanted {
             listeners: config.listeners.iter().map(|listener| listener.address).collect(),
             tcp: config.listeners.iter().any(|listener| listener.tcp || listener.redirect_from.is_some()),
             max_connections: config.limits.max_connections,
+            af_xdp_memory: config.af_xdp.memory,
             bpf_dir: config.router.bpf_dir.clone(),
             control: config.router.control.clone(),
         }
@@ -97,6 +99,15 @@ impl Wanted {
         }
     }
 
+    /// How much AF_XDP matters.
+    pub(super) fn af_xdp(&self) -> Need {
+        match self.engine {
+            Engine::AfXdp => Need::Required,
+            Engine::Auto if !self.interfaces.is_empty() => Need::Preferred,
+            Engine::Auto | Engine::Xdp | Engine::Reuseport | Engine::Userspace => Need::Unused,
+        }
+    }
+
     /// For tests: two workers, the best engine on `eth0`.
     #[cfg(test)]
     pub(super) fn sample(engine: Engine) -> Self {
@@ -107,6 +118,7 @@ impl Wanted {
             workers: 2,
             listeners: vec!["192.0.2.1:443".parse().unwrap()],
             max_connections: 100_000,
+            af_xdp_memory: 64 << 20,
             bpf_dir: "/sys/fs/bpf/quic-router".into(),
             control: "/nowhere/control.sock".into(),
         }

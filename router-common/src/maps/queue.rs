@@ -1,0 +1,141 @@
+//! `queues` and `local_addresses`: what an AF_XDP socket may take off the wire.
+
+use super::QUEUES_MAX;
+use crate::frame::Address;
+
+/// Value of `queues`, by [`index`](Self::index): a receive queue that a worker has.
+///
+/// It says itself which queue it is about: interfaces whose numbers are 64 apart share places.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Queue {
+    interface: u32,
+    queue: u32,
+    owner: u32,
+    places: u32,
+    mac: [u8; 6],
+    reserved: [u8; 2],
+}
+
+const _: () = assert!(size_of::<Queue>() == 24);
+
+impl Queue {
+    /// Nobody's.
+    pub const NONE: Self = Self { interface: 0, queue: 0, owner: 0, places: 0, mac: [0; 6], reserved: [0; 2] };
+
+    /// Queue number `queue` of the interface with the index `interface`, whose link address is
+    /// `mac`: slot `owner` has it, which takes no new connections from it yet.
+    pub fn new(interface: u32, queue: u32, mac: [u8; 6], owner: u8) -> Self {
+        Self { interface, queue, owner: owner.into(), mac, ..Self::NONE }
+    }
+
+    /// The same, saying whether new connections go to its owner.
+    pub fn with_places(self, yes: bool) -> Self {
+        Self { places: yes.into(), ..self }
+    }
+
+    /// Where a queue stands in the maps `queues` and `xsks`: each interface has 64 places for its
+    /// own, and what it has beyond is in its neighbours'.
+    #[inline(always)]
+    pub fn index_of(interface: u32, queue: u32) -> u32 {
+        interface.wrapping_mul(QUEUES_OF_AN_INTERFACE).wrapping_add(queue) & (QUEUES_MAX - 1)
+    }
+
+    /// Where this one stands.
+    #[inline(always)]
+    pub fn index(&self) -> u32 {
+        Self::index_of(self.interface, self.queue)
+    }
+
+    /// Whether both are about the same queue.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.is(other.interface, other.queue)
+    }
+
+    /// Index of its interface.
+    pub fn interface(&self) -> u32 {
+        self.interface
+    }
+
+    /// Its number on the interface.
+    pub fn number(&self) -> u32 {
+        self.queue
+    }
+
+    /// Whether this is that queue: no other one at the same place, and not nobody's.
+    #[inline(always)]
+    pub fn is(&self, interface: u32, queue: u32) -> bool {
+        self.interface == interface && self.queue == queue
+    }
+
+    /// The slot that has it.
+    #[inline(always)]
+    pub fn owner(&self) -> u8 {
+        self.owner as u8
+    }
+
+    /// Whether new connections that come in on it go to its owner.
+    #[inline(always)]
+    pub fn places(&self) -> bool {
+        self.places != 0
+    }
+
+    /// Whether this is the link address of its interface.
+    #[inline(always)]
+    pub fn is_at(&self, mac: [u8; 6]) -> bool {
+        self.mac == mac
+    }
+}
+
+/// Key of `local_addresses`.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct LocalKey {
+    address: [u8; 16],
+}
+
+const _: () = assert!(size_of::<LocalKey>() == 16);
+
+impl LocalKey {
+    /// This address.
+    #[inline(always)]
+    pub fn new(address: Address) -> Self {
+        Self { address: address.octets().0 }
+    }
+
+    /// The address.
+    pub fn address(&self) -> Address {
+        Address::new(self.address)
+    }
+}
+
+/// Value of `local_addresses`: that it is there is all it says.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Local {
+    reserved: u32,
+}
+
+const QUEUES_OF_AN_INTERFACE: u32 = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn queues_of_neighbours_do_not_share_a_place() {
+        let places = (1..=64).flat_map(|interface| (0..64).map(move |queue| Queue::index_of(interface, queue)));
+        let places: BTreeSet<_> = places.collect();
+        assert_eq!(places.len(), QUEUES_MAX as usize);
+        assert!(places.iter().all(|place| *place < QUEUES_MAX));
+    }
+
+    #[test]
+    fn a_queue_knows_which_one_it_is() {
+        let queue = Queue::new(3, 2, [1; 6], 9);
+        assert!(queue.is(3, 2) && !queue.is(3 + 64, 2) && Queue::index_of(3 + 64, 2) == queue.index());
+        assert!(!Queue::NONE.is(1, 0), "the loopback interface has the index 1");
+    }
+}

@@ -1,0 +1,80 @@
+//! The maps of AF_XDP: which worker has which receive queue, and which addresses are this host's.
+
+use std::{collections::BTreeSet, os::fd::AsRawFd};
+
+use aya::maps::XskMap;
+use router_common::{
+    frame::Address,
+    maps::{LOCAL_ADDRESSES_MAX, Local, LocalKey, QUEUES_MAX, Queue, names},
+};
+
+use super::{
+    Datapath,
+    error::{DatapathError, Result},
+    plain::Plain,
+};
+
+impl Datapath {
+    /// Puts the AF_XDP socket of a queue into its place. Nothing goes there before
+    /// [`set_queue`](Self::set_queue).
+    ///
+    /// # Errors
+    /// Also if another interface's queue has the place.
+    pub fn set_queue_socket(&mut self, queue: &Queue, socket: &impl AsRawFd) -> Result<()> {
+        let there: Plain<Queue> = self.array(names::QUEUES)?.get(&queue.index(), 0)?;
+        if there.0 != Queue::NONE && !there.0.is_same(queue) {
+            return Err(DatapathError::NoPlace);
+        }
+        let socket = socket.as_raw_fd();
+        Ok(self.xsks()?.set(queue.index(), socket, 0)?)
+    }
+
+    /// Says who has a queue: from now on its worker's packets go to its socket.
+    pub fn set_queue(&mut self, queue: &Queue) -> Result<()> {
+        Ok(self.array(names::QUEUES)?.set(queue.index(), Plain(*queue), 0)?)
+    }
+
+    /// Makes a queue nobody's: from now on its packets go by CPU. What another generation has made
+    /// of it stays.
+    pub fn clear_queue(&mut self, queue: &Queue) -> Result<()> {
+        let there: Plain<Queue> = self.array(names::QUEUES)?.get(&queue.index(), 0)?;
+        if !there.0.is_same(queue) || there.0.owner() != queue.owner() {
+            return Ok(());
+        }
+        self.array(names::QUEUES)?.set(queue.index(), Plain(Queue::NONE), 0)?;
+        // It may have gone with its socket.
+        let _ = self.xsks()?.unset(queue.index());
+        Ok(())
+    }
+
+    /// Has no queue place new connections: they go by the assignment alone.
+    pub fn stop_placing(&mut self) -> Result<()> {
+        let mut queues = self.array::<Queue>(names::QUEUES)?;
+        for index in 0..QUEUES_MAX {
+            let queue = queues.get(&index, 0)?.0;
+            if queue.places() {
+                queues.set(index, Plain(queue.with_places(false)), 0)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes these the host's addresses, as far as there is room for them.
+    pub fn set_local_addresses(&mut self, addresses: &BTreeSet<[u8; 16]>) -> Result<()> {
+        let wanted: Vec<_> = addresses.iter().take(LOCAL_ADDRESSES_MAX as usize).collect();
+        let mut map = self.hash::<LocalKey, Local>(names::LOCAL_ADDRESSES)?;
+        let before: Vec<_> = map.keys().filter_map(|key| Some(key.ok()?.0)).collect();
+        // First those that are no longer: to take what is another host's would be worse than to miss ours.
+        for key in before.iter().filter(|key| !wanted.contains(&&key.address().octets().0)) {
+            map.remove(&Plain(*key))?;
+        }
+        for octets in wanted {
+            map.insert(Plain(LocalKey::new(Address::new(*octets))), Plain(Local::default()), 0)?;
+        }
+        Ok(())
+    }
+
+    fn xsks(&mut self) -> Result<XskMap<&mut aya::maps::MapData>> {
+        Ok(self.ebpf.map_mut(names::XSKS).ok_or(DatapathError::MissingMap(names::XSKS))?.try_into()?)
+    }
+}

@@ -1,0 +1,330 @@
+//! A worker's receive queues: what its AF_XDP sockets got, as datagrams for its listeners.
+//!
+//! ```text
+//! ring of a queue ──► check ──┬─► the listener that polls: copied once, into quinn's buffer
+//!                             └─► another listener: its frame is held, and it is woken
+//! ```
+//!
+//! One queue carries the packets of all listeners, and each listener has an endpoint of its own. So
+//! whoever polls empties the rings and sorts. A frame stays where the kernel put it until it is
+//! copied, and its chunk goes back to the kernel then.
+
+mod check;
+mod trains;
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    io::{self, IoSliceMut},
+    os::fd::{AsRawFd, RawFd},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use quinn_udp::RecvMeta;
+use tokio::io::{Interest, unix::AsyncFd};
+
+use self::{
+    check::{Datagram, Flaw},
+    trains::Trains,
+};
+use super::{stats::WorkerStats, tables::NodeTables};
+
+/// An AF_XDP socket on a receive queue. Chunks of its memory are told apart by their numbers.
+pub trait ReceiveQueue: AsRawFd + Send {
+    /// Takes in the next frame that has arrived: the number of its chunk.
+    fn take_in(&mut self) -> Option<u32>;
+    /// Whether none has arrived that was not taken in.
+    fn is_empty(&self) -> bool;
+    /// The frame in a chunk that was taken in.
+    fn frame(&self, chunk: u32) -> &[u8];
+    /// Has a chunk filled again.
+    fn give_back(&mut self, chunk: u32);
+    /// Tells the kernel what was taken and given back.
+    fn settle(&mut self);
+    /// Frames that were lost because there was no room.
+    fn drops(&self) -> u64;
+}
+
+/// A receive queue: the index of its interface, and its number there.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct QueueId {
+    /// The kernel's number of the interface.
+    pub interface: u32,
+    /// Its own.
+    pub queue: u32,
+}
+
+/// All receive queues of a worker.
+pub(super) struct Frames {
+    inner: Mutex<Inner>,
+    tables: Arc<NodeTables>,
+    stats: Arc<WorkerStats>,
+}
+
+#[derive(Default)]
+struct Inner {
+    queues: Vec<Open>,
+    lanes: Vec<Lane>,
+    /// Where the next poll begins, so that no queue can starve another.
+    turn: usize,
+    /// Drops of queues that are gone.
+    gone: u64,
+}
+
+/// A queue, and how tokio tells that something has come.
+struct Open {
+    id: QueueId,
+    ring: AsyncFd<Descriptor>,
+}
+
+/// Frames of one listener.
+struct Lane {
+    listener: u16,
+    held: VecDeque<Held>,
+    waker: Option<Waker>,
+}
+
+/// A frame of another listener than the one that polled.
+struct Held {
+    queue: QueueId,
+    chunk: u32,
+    datagram: Datagram,
+}
+
+struct Descriptor(Box<dyn ReceiveQueue>);
+
+impl AsRawFd for Descriptor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl Frames {
+    /// None yet.
+    pub(super) fn new(tables: Arc<NodeTables>, stats: Arc<WorkerStats>) -> Self {
+        Self { inner: Mutex::default(), tables, stats }
+    }
+
+    /// Frames come from this queue too, from now on; within a tokio runtime.
+    pub(super) fn add(&self, id: QueueId, queue: Box<dyn ReceiveQueue>) -> io::Result<()> {
+        #[expect(unsafe_code, reason = "tokio wants a promise about the file descriptor")]
+        // SAFETY: a `ReceiveQueue` owns its descriptor and closes it when it goes, and it moves into
+        // the registration.
+        let ring = unsafe { AsyncFd::register_with_interest(Descriptor(queue), Interest::READABLE) }?;
+        let mut inner = self.lock();
+        inner.queues.push(Open { id, ring });
+        inner.wake_all();
+        Ok(())
+    }
+
+    /// Closes a queue that nothing comes to any more, unless frames of it are still to be read;
+    /// whether it has been closed.
+    pub(super) fn remove(&self, id: QueueId) -> bool {
+        let mut inner = self.lock();
+        let Some(at) = inner.queues.iter().position(|open| open.id == id) else { return true };
+        // Whoever is woken reads what there is.
+        inner.wake_all();
+        let is_held = inner.lanes.iter().any(|lane| lane.held.iter().any(|held| held.queue == id));
+        if is_held || !inner.queues[at].ring.get_ref().0.is_empty() {
+            return false;
+        }
+        inner.gone += inner.queues[at].ring.get_ref().0.drops();
+        inner.queues.remove(at);
+        true
+    }
+
+    /// Closes it, whatever is still in it.
+    pub(super) fn abandon(&self, id: QueueId) {
+        tracing::warn!(?id, "frames that nobody reads are lost with their queue");
+        let mut inner = self.lock();
+        inner.lanes.iter_mut().for_each(|lane| lane.held.retain(|held| held.queue != id));
+        inner.queues.retain(|open| open.id != id);
+    }
+
+    /// Whether a queue is here.
+    pub(super) fn has(&self, id: QueueId) -> bool {
+        self.lock().queues.iter().any(|open| open.id == id)
+    }
+
+    /// A listener's frames are asked for from now on.
+    pub(super) fn open(&self, listener: u16) {
+        self.lock().lanes.push(Lane { listener, held: VecDeque::new(), waker: None });
+    }
+
+    /// They are asked for no longer.
+    pub(super) fn close(&self, listener: u16) {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        if let Some(at) = inner.lanes.iter().position(|lane| lane.listener == listener) {
+            let lane = inner.lanes.remove(at);
+            for held in lane.held {
+                give_back(&mut inner.queues, held.queue, held.chunk);
+            }
+        }
+        // It may have been the one that is told when something comes.
+        inner.wake_all();
+    }
+
+    /// Takes note of what the kernel has lost.
+    pub(super) fn count_drops(&self) {
+        let inner = self.lock();
+        let now: u64 = inner.queues.iter().map(|open| open.ring.get_ref().0.drops()).sum();
+        self.stats.ring_drops.set(inner.gone + now);
+    }
+
+    /// Moves what there is for `listener` into `bufs`, as if it had been received; how many were
+    /// filled. With none, the task is woken when something comes.
+    pub(super) fn poll(
+        &self,
+        listener: u16,
+        cx: &mut Context<'_>,
+        (bufs, metas): (&mut [IoSliceMut<'_>], &mut [RecvMeta]),
+    ) -> usize {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let Some(at) = inner.lanes.iter().position(|lane| lane.listener == listener) else { return 0 };
+        inner.lanes[at].note(cx.waker());
+        if inner.queues.is_empty() {
+            return 0;
+        }
+        let mut trains = Trains::new(bufs, metas);
+        inner.take_held(at, &mut trains);
+        inner.turn = inner.turn.wrapping_add(1);
+        for step in 0..inner.queues.len() {
+            let queue = (inner.turn + step) % inner.queues.len();
+            inner.empty(queue, at, &mut trains, (self, cx));
+        }
+        inner.queues.iter_mut().for_each(|open| open.ring.get_mut().0.settle());
+        trains.filled()
+    }
+
+    /// Whom the frame in a chunk is for, if it is sound: each frame is counted here, once.
+    fn sort(&self, frame: &[u8]) -> Option<(u16, Datagram)> {
+        self.stats.frames_received.add(1);
+        let stat = match check::read(frame) {
+            Ok(datagram) => match self.tables.listener(&datagram.destination) {
+                Some(listener) => return Some((listener.id() as u16, datagram)),
+                None => &self.stats.frames_without_listener,
+            },
+            Err(Flaw::Unreadable) => &self.stats.frames_unreadable,
+            Err(Flaw::IpChecksum) => &self.stats.frames_ip_checksum,
+            Err(Flaw::UdpChecksum) => &self.stats.frames_udp_checksum,
+        };
+        stat.add(1);
+        None
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// What others have sorted for this lane.
+    fn take_held(&mut self, lane: usize, trains: &mut Trains<'_, '_>) {
+        while trains.has_room()
+            && let Some(Held { queue, chunk, datagram }) = self.lanes[lane].held.pop_front()
+        {
+            if let Some(open) = self.queues.iter().find(|open| open.id == queue) {
+                trains.put(&datagram, &open.ring.get_ref().0.frame(chunk)[datagram.payload.clone()]);
+            }
+            give_back(&mut self.queues, queue, chunk);
+        }
+    }
+
+    /// Sorts what is in a queue's ring, until that is empty or the lane has enough.
+    fn empty(
+        &mut self,
+        queue: usize,
+        lane: usize,
+        trains: &mut Trains<'_, '_>,
+        (frames, cx): (&Frames, &mut Context<'_>),
+    ) {
+        let Self { queues, lanes, .. } = self;
+        let Open { id, ring } = &mut queues[queue];
+        for _ in 0..ROUNDS {
+            while trains.has_room() {
+                let source = &mut ring.get_mut().0;
+                let Some(chunk) = source.take_in() else { break };
+                match frames.sort(source.frame(chunk)) {
+                    Some((listener, datagram)) if listener == lanes[lane].listener => {
+                        frames.stats.frames_delivered.add(1);
+                        trains.put(&datagram, &source.frame(chunk)[datagram.payload.clone()]);
+                        source.give_back(chunk);
+                    }
+                    Some((listener, datagram)) => {
+                        let held = Held { queue: *id, chunk, datagram };
+                        if let Err(stat) = hold(lanes, listener, held, &frames.stats) {
+                            stat.add(1);
+                            source.give_back(chunk);
+                        }
+                    }
+                    None => source.give_back(chunk),
+                }
+            }
+            if !trains.is_empty() {
+                // There is something to do; who has done it asks again.
+                return;
+            }
+            match ring.poll_read_ready_mut(cx) {
+                // It may be old news: looked at again before the task sleeps.
+                Poll::Ready(Ok(mut ready)) => ready.clear_ready(),
+                Poll::Ready(Err(_)) | Poll::Pending => return,
+            }
+        }
+    }
+
+    fn wake_all(&mut self) {
+        self.lanes.iter_mut().filter_map(|lane| lane.waker.take()).for_each(Waker::wake);
+    }
+}
+
+impl Lane {
+    /// Whom to wake. Most often it is the same task again.
+    fn note(&mut self, waker: &Waker) {
+        match &mut self.waker {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+    }
+}
+
+/// Keeps a frame for another listener, which is woken; or says what it counts as.
+fn hold<'a>(
+    lanes: &mut [Lane],
+    listener: u16,
+    held: Held,
+    stats: &'a WorkerStats,
+) -> Result<(), &'a super::stats::Stat> {
+    let Some(lane) = lanes.iter_mut().find(|lane| lane.listener == listener) else {
+        return Err(&stats.frames_without_listener);
+    };
+    if lane.held.len() >= HELD_MAX {
+        return Err(&stats.frames_not_held);
+    }
+    stats.frames_delivered.add(1);
+    lane.held.push_back(held);
+    if let Some(waker) = lane.waker.take() {
+        waker.wake();
+    }
+    Ok(())
+}
+
+fn give_back(queues: &mut [Open], id: QueueId, chunk: u32) {
+    if let Some(open) = queues.iter_mut().find(|open| open.id == id) {
+        open.ring.get_mut().0.give_back(chunk);
+    }
+}
+
+impl fmt::Debug for Frames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let queues: Vec<_> = self.lock().queues.iter().map(|open| open.id).collect();
+        f.debug_struct("Frames").field("queues", &queues).finish_non_exhaustive()
+    }
+}
+
+/// How often a ring that was said to have something is looked at before the task sleeps.
+const ROUNDS: usize = 3;
+/// Frames that may be held for a listener that does not poll: it must not keep all chunks.
+const HELD_MAX: usize = 512;
