@@ -120,8 +120,8 @@ impl Kernel {
             let hops = self.datapath.slot_counters(slot as u8)?;
             total.slots[usize::from(slot)] =
                 [Hop::Local, Hop::Redirected, Hop::Stayed].map(|hop| hops.get(hop)).iter().sum();
-            // What is on its slot's CPU already is delivered by passing it.
-            total.passed -= hops.get(Hop::Local);
+            // What is on its slot's CPU already, or stays where it is, is delivered by passing it.
+            total.passed -= hops.get(Hop::Local) + hops.get(Hop::Stayed);
         }
         Ok(total)
     }
