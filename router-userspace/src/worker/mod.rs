@@ -41,7 +41,7 @@ pub use self::{
     admission::Admission,
     connection_ids::{Configuration, ConnectionIds, HostKeys, Ledger, Nonces, Secrets, Set},
     flows::{FlowTable, NoFlows},
-    stats::WorkerStats,
+    stats::{WorkerStats, WorkerTotals},
     tables::{NodeTables, Placement, View},
 };
 use crate::edge::{Edge, Instructions, Speaks};
