@@ -81,6 +81,13 @@ const HTTP1: &[Case] = &[
     ("no-number", &[Say("HTTP/1.1 200 OK\r\ncontent-length: two\r\n\r\nok"), Wait], Sentence(502), BROKE, 1),
     ("negative", &[Say("HTTP/1.1 200 OK\r\ncontent-length: -2\r\n\r\nok"), Wait], Sentence(502), BROKE, 1),
     ("signed", &[Say("HTTP/1.1 200 OK\r\ncontent-length: +2\r\n\r\nok"), Wait], Sentence(502), BROKE, 1),
+    (
+        "length-and-chunks",
+        &[Say("HTTP/1.1 200 OK\r\ncontent-length: 99\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n")],
+        Answer(200, 2),
+        COMPLETE,
+        0,
+    ),
     // No HTTP.
     ("nonsense", &[Say("hello\r\n\r\n"), Wait], Sentence(502), BROKE, 1),
     ("another-protocol", &[Say("ICAP/1.0 200 OK\r\n\r\n"), Wait], Sentence(502), BROKE, 1),
