@@ -107,6 +107,7 @@ const HTTP1: &[Case] = &[
     ("no-chunk-size", &[Say(CHUNKED), Say("zz\r\nok\r\n0\r\n\r\n"), Wait], Broken(200), BROKE, 1),
     ("chunk-too-long", &[Say(CHUNKED), Say("2\r\nok!\r\n0\r\n\r\n"), Wait], Broken(200), BROKE, 1),
     ("chunk-size-too-big", &[Say(CHUNKED), Say("10000000000000002\r\nok\r\n0\r\n\r\n"), Wait], Broken(200), BROKE, 1),
+    ("unknown-coding", &[Say("HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\nok"), Close], Sentence(502), BROKE, 1),
     ("switches", &[Say("HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n"), Wait], Sentence(502), BROKE, 1),
     // Too much.
     ("field-too-big", &[Say("HTTP/1.1 200 OK\r\n"), Fields(1, 200_000), Say("\r\n"), Wait], Sentence(502), BROKE, 1),
