@@ -189,6 +189,7 @@ fn see(speaks: Speaks, cases: &[Case]) -> Result<()> {
             wrong.push(format!("{name}: written down as {written:?}, not {outcome}"));
         }
     }
+    ensure!(outcomes[GOOD].iter().all(|outcome| outcome == COMPLETE), "{:?}", outcomes[GOOD]);
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
 }

@@ -74,9 +74,10 @@ impl ResponseError {
 }
 
 impl Drop for ResponseBody {
-    /// Whoever writes it out need not ask for more than there is.
+    /// Whoever writes it out need not ask for more than there is, and knows that from its length before
+    /// an HTTP/2 server says that it was the end.
     fn drop(&mut self) {
-        if self.is_end_stream()
+        if (self.is_end_stream() || self.size_hint().exact() == Some(0))
             && let Some(entry) = &mut self.entry
         {
             entry.complete();
