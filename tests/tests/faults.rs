@@ -146,9 +146,12 @@ const HTTP2: &[Case] = &[
     ("refuses", &[Reset(REFUSED_STREAM)], Sentence(502), BROKE, 1),
     ("closes", &[Close], Sentence(502), BROKE, 1),
     ("resets-in-the-body", &[Head("200", NINE), Data("part"), Reset(INTERNAL_ERROR)], Broken(200), BROKE, 1),
+    ("cancels-in-the-body", &[Head("200", &[]), Data("part"), Reset(CANCEL)], Broken(200), BROKE, 1),
     ("closes-in-the-body", &[Head("200", NINE), Data("part"), Close], Broken(200), BROKE, 1),
     // Here the connection's end is never the body's.
     ("closes-without-a-length", &[Head("200", &[]), Data("part"), Close], Broken(200), BROKE, 1),
+    ("short", &[Head("200", NINE), Data("part"), End], Broken(200), BROKE, 1),
+    ("longer", &[Head("200", &[("content-length", "2")]), Data("ok!"), End], Broken(200), BROKE, 1),
     ("field-too-big", &[Fields(1, 200_000), Head("200", &[]), End], Sentence(502), BROKE, 1),
     ("without-a-length", &[Head("200", &[]), Data("whole"), End], Answer(200, 5), COMPLETE, 0),
 ];
@@ -328,5 +331,6 @@ const NINE: &[(&str, &str)] = &[("content-length", "9")];
 /// RFC 9113 section 7.
 const INTERNAL_ERROR: u32 = 2;
 const REFUSED_STREAM: u32 = 7;
+const CANCEL: u32 = 8;
 /// RFC 9114 section 8.1.
 const H3_INTERNAL_ERROR: u32 = 0x102;

@@ -35,9 +35,10 @@ enum Content {
 /// Why a response ended before its end.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ResponseError {
-    /// The response had begun, so that there is no other way to tell.
+    /// The response had begun, so that there is no other way to tell. It is nobody's source: hyper would
+    /// find in it what went between us and an HTTP/2 server, and tell the client the same.
     #[error("the upstream broke off: {0}")]
-    Server(#[from] <upstream::ResponseBody as Body>::Error),
+    Server(<upstream::ResponseBody as Body>::Error),
     #[error("a file cannot be read on: {0}")]
     File(#[from] io::Error),
 }
