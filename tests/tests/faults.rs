@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fs, time::Duration};
 use anyhow::{Context, Result, ensure};
 use router_tests::lab::{
     Running,
-    faulty::{Act, Act::*, Faulty, GOOD, Speaks},
+    faulty::{Act, Act::*, Faulty, GOOD, Script, Speaks},
     peers::{Curl, Rude, Whole},
     until,
 };
@@ -247,6 +247,30 @@ fn of_servers_that_close_too_early() -> Result<()> {
     Ok(())
 }
 
+/// The answer is there before the request's body, and comes whole.
+#[test]
+fn of_servers_that_answer_first() -> Result<()> {
+    let scripts: Vec<Script> = vec![
+        ("goes-on", &[Say(TOO_MUCH), Take]),
+        ("reads-a-little", &[TakeSome(20_000), Say(TOO_MUCH), Take]),
+        ("says-no-more", &[Say(TOO_MUCH), HalfClose]),
+    ];
+    let names: Vec<_> = scripts.iter().map(|(name, _)| *name).collect();
+    let (lab, _server) = Faulty::lab(Speaks::Http, "5s", scripts)?;
+    let body = format!("@{}", lab.home().write("body", &"x".repeat(3_000_000))?.display());
+    for Client(version, _) in CURLS {
+        for name in &names {
+            let curl = Curl::over(version, lab.wire().namespace(), &lab.url(&format!("/{name}")));
+            let curl = ["--data-binary", &body, "--write-out", " %{http_code} %{exitcode}"]
+                .iter()
+                .fold(curl, |curl, option| curl.option(option));
+            let said = curl.start()?.finish(Duration::from_secs(20))?.stdout;
+            assert_eq!(said.trim(), "no 413 0", "{version} {name}");
+        }
+    }
+    Ok(())
+}
+
 /// How curl is told to speak a version, and how it says that a stream broke off: over HTTP/3 it hangs
 /// on what it has read by then.
 #[derive(Clone, Copy, Debug)]
@@ -324,6 +348,7 @@ const TIMED_OUT: &str = "timed_out";
 const BROKE: &str = "upstream_broke";
 const COMPLETE: &str = "complete";
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+const TOO_MUCH: &str = "HTTP/1.1 413 Content Too Large\r\ncontent-length: 2\r\n\r\nno";
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
 /// If anybody took it for an answer, it would be another request's.
 const EVIL: &str = "HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nso evil";
