@@ -66,8 +66,17 @@ impl Unanswered {
 }
 
 impl ResponseError {
+    /// How an HTTP/3 client is told.
+    pub(super) fn code(&self) -> Code {
+        match self {
+            Self::Server(upstream::ResponseError::Request) => Code::H3_REQUEST_CANCELLED,
+            Self::Server(_) | Self::File(_) => Code::H3_INTERNAL_ERROR,
+        }
+    }
+
     fn outcome(&self) -> Outcome {
         match self {
+            Self::Server(upstream::ResponseError::Request) => Outcome::Cancelled,
             Self::Server(upstream::ResponseError::Silent(_)) => Outcome::TimedOut,
             Self::Server(upstream::ResponseError::Broken(_)) | Self::File(_) => Outcome::UpstreamBroke,
         }
