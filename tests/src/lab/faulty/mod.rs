@@ -157,6 +157,11 @@ impl Faulty {
         Ok((lab, server))
     }
 
+    /// Only the server, of HTTP/1.1, in `namespace` on [`PORT`].
+    pub fn http(namespace: &Namespace, scripts: Vec<Script>) -> Result<Self> {
+        Self::start(namespace, Speaking::Http, scripts)
+    }
+
     fn start(namespace: &Namespace, speaks: Speaking, scripts: Vec<Script>) -> Result<Self> {
         let bind = || TcpListener::bind((UPSTREAM4, PORT)).with_context(|| format!("cannot listen on {PORT}"));
         let listener = namespace.enter(bind)?;
@@ -247,7 +252,8 @@ fn script<'a>(scripts: &'a [Script], target: &'a str) -> Option<(&'a str, &'a [A
 pub const GOOD: &str = "good";
 /// What nobody else says.
 pub const GOOD_BODY: &str = "well";
-const PORT: u16 = 8090;
+/// Where it is.
+pub const PORT: u16 = 8090;
 const CERTIFICATE: &str = "origin";
 /// Between two looks at the other exchanges.
 const BREATH: Duration = Duration::from_millis(5);
