@@ -15,7 +15,7 @@ const RULES: [(&str, &[&str]); 8] = [
     ("router-userspace/src/config", &["aya::", "quinn::", "agent", "worker", "datapath", "edge", "cli"]),
     ("router-userspace/src/telemetry", &["aya::", "quinn::", "agent", "worker", "datapath", "edge", "cli", "config"]),
     ("router-userspace/src/datapath", &["quinn", "hyper", "h3::", "agent", "worker", "edge", "cli", "config"]),
-    ("router-userspace/src/worker", &["aya::", "datapath", "cli", "hyper", "h3::"]),
+    ("router-userspace/src/worker", &["aya::", "datapath", "agent", "cli", "hyper", "h3::"]),
     ("router-userspace/src/edge", &["aya::", "router_common", "datapath", "worker", "agent", "cli"]),
     ("router-userspace/src/agent", &["aya::", "cli"]),
 ];

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use router_tests::lab::{Lab, Running, UPSTREAM4, Upstream};
+use router_tests::lab::{
+    Lab, Running, UPSTREAM4, Upstream,
+    faulty::{self, Act, Faulty},
+    peers::Curl,
+};
 use router_userspace::agent::api::UpstreamServer;
 
 const REST: &str = "[[route]]\nupstream = \"pair\"\n[upstream.pair]\nservers = [\"http://UPSTREAM:8080\", \"http://UPSTREAM:8081\"]\n\
@@ -52,6 +56,50 @@ fn when_all_are_down() -> Result<()> {
     assert_eq!(summary.requests_failed, 5);
     ensure!(summary.errors.keys().all(|error| error.contains("503")), "{:?}", summary.errors);
     Ok(())
+}
+
+/// Nobody asks after its health: it is left alone for what it failed, and comes back by and by.
+#[test]
+fn one_that_fails_requests() -> Result<()> {
+    let mut lab = Lab::new().workers(1).build()?;
+    let _good = Upstream::http(lab.network().upstream(), 8080)?;
+    // It fails those who ask for one octet; the others it answers.
+    let bad = Faulty::http(lab.network().upstream(), vec![("1", &[Act::Close])])?;
+    let port = faulty::PORT;
+    lab.reconfigure(|config| {
+        config.rest = format!(
+            "[[route]]\nupstream = \"pair\"\n[upstream.pair]\n\
+             servers = [\"http://{UPSTREAM4}:8080\", \"http://{UPSTREAM4}:{port}\"]\nbalance = \"round-robin\"\n\
+             ejection = {{ failures = 3, time = \"3s\" }}\nslow_start = \"60s\"\n"
+        );
+    });
+    lab.start_agent()?;
+
+    let statuses = ask(&lab, "/bytes/1", 6)?;
+    assert_eq!(statuses.matches("200").count(), 3, "{statuses}");
+    assert_eq!(statuses.matches("502").count(), 3, "{statuses}");
+    let state = &served(&lab)?[1];
+    assert_eq!((state.health.as_str(), state.requests_total, state.failures_total), ("ejected", 3, 3), "{state:?}");
+    ensure!(state.seconds <= 3 && state.why.as_ref().is_some_and(|why| why.contains("broke off")), "{state:?}");
+    assert_eq!(ask(&lab, "/bytes/1", 10)?, "200 ".repeat(10));
+    assert_eq!(bad.exchanges().len(), 3, "who is ejected is not asked");
+
+    // When it comes back it gets a tenth of what the other gets, to begin with.
+    until(&lab, "it comes back", |served| served[1].health == "warming")?;
+    assert_eq!(ask(&lab, "/bytes/2", 44)?, "200 ".repeat(44));
+    let state = &served(&lab)?[1];
+    assert_eq!((state.health.as_str(), state.failures_total), ("warming", 3), "{state:?}");
+    ensure!((3 + 3..=3 + 8).contains(&state.requests_total), "{state:?}");
+    Ok(())
+}
+
+/// The statuses of so many requests, one after the other.
+fn ask(lab: &Running, path: &str, times: usize) -> Result<String> {
+    let curl = Curl::over("--http3-only", lab.wire().namespace(), &lab.url(path));
+    let curl = curl.option("--output").option("/dev/null").option("--write-out").option("%{http_code} ");
+    let url = lab.url(path);
+    let more = (1..times).fold(curl, |curl, _| curl.option("--output").option("/dev/null").option(&url));
+    Ok(more.succeed()?.trim_end_matches('\n').to_owned())
 }
 
 fn served(lab: &Running) -> Result<Vec<UpstreamServer>> {

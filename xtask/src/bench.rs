@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what a packet costs, what a takeover, and what a request.
+//! `cargo xtask bench`: what a packet costs, what a takeover, what a request, and what cryptography.
 
 use anyhow::Result;
 use clap::Args;
@@ -7,7 +7,7 @@ use crate::{lab, peers, profile_guided};
 
 /// Measures: `datapath`, the nanoseconds per packet of the kernel programs; `takeover`, what
 /// clients notice of reloads and upgrades; `http`, requests, new connections and bulk beside other
-/// proxies (needs root)
+/// proxies; `crypto`, handshakes and packets with aws-lc-rs beside ring (needs root)
 #[derive(Args)]
 pub(crate) struct Bench {
     /// The build that `cargo xtask build --profile-guided` has made, in place of the usual one

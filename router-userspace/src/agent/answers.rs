@@ -24,6 +24,7 @@ use super::{
     node::{Kernel, Node},
     plan::Numbered,
     socket_address,
+    totals::add,
 };
 use crate::{
     build_identity,
@@ -232,7 +233,7 @@ fn totals(node: &Node) -> Vec<(u8, Totals)> {
     let of = |worker: &Worker| {
         let own = now.sockets.iter().filter(|info| info.slot == worker.slot());
         let socket_drops = own.filter_map(|info| drops.get(&info.inode)).sum();
-        (worker.slot(), Totals { socket_drops, ..worker.stats().totals() })
+        (worker.slot(), Totals { socket_drops, ..worker.stats().totals().into() })
     };
     node.with_workers(|workers| workers.iter().map(of).collect())
 }
@@ -240,18 +241,6 @@ fn totals(node: &Node) -> Vec<(u8, Totals)> {
 /// All workers', also those that have ended.
 pub(super) fn sum(node: &Node) -> Totals {
     totals(node).into_iter().fold(node.departed.borrow().totals(), |sum, (_, totals)| add(sum, totals))
-}
-
-macro_rules! add_fields {
-    ($sum:ident, $other:ident: $($name:ident)+) => { Totals { $($name: $sum.$name + $other.$name,)+ } };
-}
-
-/// Both added up.
-pub(super) fn add(sum: Totals, other: Totals) -> Totals {
-    add_fields!(sum, other: connections_now handshakes_now tcp_connections_now tcp_accepted accepted handshakes_failed refused_connections
-        refused_per_ip refused_handshakes retried datagrams_received datagrams_own datagrams_dropped handed_over
-        taken_over hand_over_dropped socket_drops bytes_received frames_received frames_delivered frames_ip_checksum
-        frames_udp_checksum frames_unreadable frames_without_listener frames_not_held ring_drops)
 }
 
 fn flows(node: &Node, query: &Query<'_>) -> Result<api::Flows, Refusal> {

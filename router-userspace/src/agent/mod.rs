@@ -38,6 +38,7 @@ mod service_manager;
 mod slots;
 mod state;
 mod sweep;
+mod totals;
 
 use std::{
     fs,

@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
@@ -15,12 +16,15 @@ use h3::{
 use http::Method;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::timeout};
 
 use super::transport::{Allowance, RecvStream};
 
 /// How much of a body that nobody wants is read before its client is told to stop.
 const DISCARDED_MAX: u64 = 1024 * 1024;
+
+/// How long it is read.
+const DISCARDING_MAX: Duration = Duration::from_secs(10);
 
 /// A request's body, read as it is polled. Dropped early, what is left of it is read for a while
 /// and forgotten; a client that goes on for long is told to stop (over HTTP/3 that is no error,
@@ -166,16 +170,18 @@ impl Drop for RequestBody {
     /// A client that sends on after its response was begun is no faulty one, and to stop a client
     /// whose stream's end comes in a packet of its own would look to it like a failure.
     fn drop(&mut self) {
-        let Some(Rest::Http3(mut rest)) = self.rest.take() else { return };
+        let Some(mut rest) = self.rest.take() else { return };
         let Ok(runtime) = Handle::try_current() else { return };
-        runtime.spawn(async move {
+        let (read, most) = (self.allowance.clone(), rest.discarded_max());
+        let discarded = async move {
             let mut received = 0;
-            while received < DISCARDED_MAX
-                && let Some(Ok(frame)) = poll_fn(|cx| rest.poll_next(cx)).await
+            while received < most
+                && let Some(Ok(frame)) = poll_fn(|cx| rest.poll_next(cx, &read)).await
             {
                 received += frame.data_ref().map_or(0, |data| data.len() as u64);
             }
-        });
+        };
+        runtime.spawn(timeout(DISCARDING_MAX, discarded));
     }
 }
 
@@ -187,6 +193,15 @@ enum Rest {
 }
 
 impl Rest {
+    /// How much of it is read for nobody. Over HTTP/1.1 there is no way to tell a client to stop but to close
+    /// the connection, and what it sends then makes the kernel forget the response it has not read.
+    fn discarded_max(&self) -> u64 {
+        match self {
+            Self::Http3(_) => DISCARDED_MAX,
+            Self::Tcp(_) => u64::MAX,
+        }
+    }
+
     fn poll_next(&mut self, cx: &mut Context<'_>, read: &Allowance) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self {
             Self::Http3(rest) => rest.poll_next(cx),

@@ -115,7 +115,12 @@ pub(super) fn from_upstream(head: response::Parts) -> Response<()> {
     let mut response = Response::new(());
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;
-    remove_hop_by_hop(response.headers_mut());
+    let headers = response.headers_mut();
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        // It says how long the body is, whatever else does (RFC 9112 section 6.3).
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    remove_hop_by_hop(headers);
     response
 }
 

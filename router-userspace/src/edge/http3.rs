@@ -3,7 +3,10 @@
 
 use std::{
     pin::pin,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -202,7 +205,8 @@ async fn serve_request(site: &Site, stream: Stream) {
             Err(_elapsed) => return debug!(%peer, "the request's head did not come in time"),
         };
     let (send, recv) = stream.split();
-    let mut reply = Reply::new(send);
+    let breaks_off_with = AtomicU64::new(Code::H3_INTERNAL_ERROR.value());
+    let mut reply = Reply::new(send, &breaks_off_with);
     let interim = Interim::default();
     let early = early.then_some(handshake);
     let asked = Asked { client, interim: Some(interim.clone()), early };
@@ -230,15 +234,20 @@ async fn serve_request(site: &Site, stream: Stream) {
         Ok::<_, ReplyError>(())
     });
     let outcome = tokio::select! {
+        // First: who is stopped also fails to send, and would not say why.
         biased;
-        outcome = &mut served => outcome,
         reason = &mut stopped => match reason {
             // It has the response; what is left to do is on our side.
             Ok(None) => return drop(served.await),
-            // Dropping what serves the request cancels it upstream.
-            Ok(Some(code)) => return debug!(%peer, %code, "request cancelled"),
+            // Dropping what serves the request cancels it upstream, and breaks the response off with the
+            // client's own code (RFC 9000 section 3.5).
+            Ok(Some(code)) => {
+                breaks_off_with.store(code.into_inner(), Relaxed);
+                return debug!(%peer, %code, "request cancelled");
+            }
             Err(_gone) => return,
         },
+        outcome = &mut served => outcome,
     };
     match outcome {
         Ok(()) => drop(stopped.await),

@@ -3,7 +3,11 @@
 //! It ends in one of two ways: with the stream's end, or a RESET_STREAM. A response that breaks off
 //! never looks complete.
 
-use std::{future::poll_fn, pin::Pin};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use bytes::Bytes;
 use h3::{
@@ -20,9 +24,11 @@ use super::{
 };
 
 /// The sending half of a request stream.
-pub(super) struct Reply {
+pub(super) struct Reply<'a> {
     stream: RequestStream<SendStream, Bytes>,
     finished: bool,
+    /// The code that it breaks off with, if nobody says another.
+    code: &'a AtomicU64,
 }
 
 /// Why no complete response was given. The client sees a reset stream, if it is still there.
@@ -35,9 +41,9 @@ pub(super) enum ReplyError {
     Response(#[from] ResponseError),
 }
 
-impl Reply {
-    pub(super) fn new(stream: RequestStream<SendStream, Bytes>) -> Self {
-        Self { stream, finished: false }
+impl<'a> Reply<'a> {
+    pub(super) fn new(stream: RequestStream<SendStream, Bytes>, code: &'a AtomicU64) -> Self {
+        Self { stream, finished: false, code }
     }
 
     /// A response before the response (RFC 9114 section 4.1).
@@ -49,7 +55,8 @@ impl Reply {
     pub(super) async fn send(&mut self, response: Response<ResponseBody>) -> Result<(), ReplyError> {
         let (head, mut body) = response.into_parts();
         self.stream.send_response(Response::from_parts(head, ())).await?;
-        while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.transpose()? {
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            let frame = frame.inspect_err(|error| self.code.store(error.code().value(), Relaxed))?;
             match frame.into_data() {
                 Ok(data) => self.stream.send_data(data).await?,
                 Err(frame) => {
@@ -65,17 +72,17 @@ impl Reply {
         Ok(())
     }
 
-    /// Breaks off with a code that says more than H3_INTERNAL_ERROR does.
+    /// Breaks off with this code.
     pub(super) fn abort(mut self, code: Code) {
         self.stream.stop_stream(code);
         self.finished = true;
     }
 }
 
-impl Drop for Reply {
+impl Drop for Reply<'_> {
     fn drop(&mut self) {
         if !self.finished {
-            self.stream.stop_stream(Code::H3_INTERNAL_ERROR);
+            self.stream.stop_stream(Code::from(self.code.load(Relaxed)));
         }
     }
 }

@@ -35,9 +35,10 @@ enum Content {
 /// Why a response ended before its end.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ResponseError {
-    /// The response had begun, so that there is no other way to tell.
+    /// The response had begun, so that there is no other way to tell. It is nobody's source: hyper would
+    /// find in it what went between us and an HTTP/2 server, and tell the client the same.
     #[error("the upstream broke off: {0}")]
-    Server(#[from] <upstream::ResponseBody as Body>::Error),
+    Server(<upstream::ResponseBody as Body>::Error),
     #[error("a file cannot be read on: {0}")]
     File(#[from] io::Error),
 }
@@ -65,8 +66,17 @@ impl Unanswered {
 }
 
 impl ResponseError {
+    /// How an HTTP/3 client is told.
+    pub(super) fn code(&self) -> Code {
+        match self {
+            Self::Server(upstream::ResponseError::Request) => Code::H3_REQUEST_CANCELLED,
+            Self::Server(_) | Self::File(_) => Code::H3_INTERNAL_ERROR,
+        }
+    }
+
     fn outcome(&self) -> Outcome {
         match self {
+            Self::Server(upstream::ResponseError::Request) => Outcome::Cancelled,
             Self::Server(upstream::ResponseError::Silent(_)) => Outcome::TimedOut,
             Self::Server(upstream::ResponseError::Broken(_)) | Self::File(_) => Outcome::UpstreamBroke,
         }
@@ -74,9 +84,10 @@ impl ResponseError {
 }
 
 impl Drop for ResponseBody {
-    /// Whoever writes it out need not ask for more than there is.
+    /// Whoever writes it out need not ask for more than there is, and knows that from its length before
+    /// an HTTP/2 server says that it was the end.
     fn drop(&mut self) {
-        if self.is_end_stream()
+        if (self.is_end_stream() || self.size_hint().exact() == Some(0))
             && let Some(entry) = &mut self.entry
         {
             entry.complete();

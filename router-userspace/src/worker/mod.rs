@@ -43,7 +43,7 @@ pub use self::{
     connection_ids::{Configuration, ConnectionIds, HostKeys, Ledger, Nonces, Secrets, Set},
     flows::{FlowTable, NoFlows},
     frames::{QueueId, ReceiveQueue},
-    stats::WorkerStats,
+    stats::{WorkerStats, WorkerTotals},
     tables::{NodeTables, Placement, View},
 };
 use crate::edge::{Edge, Instructions, Speaks};

@@ -4,21 +4,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use router_common::connection_id::ROTATIONS;
 
-use crate::agent::api::Totals;
-
 macro_rules! stats {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
-        /// A worker's sums and gauges; the fields are those of [`Totals`].
+        /// A worker's sums and gauges, as they grow.
         #[derive(Debug, Default)]
         pub struct WorkerStats {
             $($(#[doc = $doc])+ pub(super) $name: Stat,)+
             by_rotation: [Stat; ROTATIONS as usize],
         }
 
+        /// The same at one moment.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct WorkerTotals {
+            $($(#[doc = $doc])+ pub $name: u64,)+
+        }
+
         impl WorkerStats {
-            /// What they are now. `socket_drops` is the kernel's, and left 0.
-            pub fn totals(&self) -> Totals {
-                Totals { $($name: self.$name.get(),)+ ..Totals::default() }
+            /// What they are now.
+            pub fn totals(&self) -> WorkerTotals {
+                WorkerTotals { $($name: self.$name.get(),)+ }
             }
         }
     };

@@ -27,6 +27,7 @@ mod checks;
 mod config;
 mod control;
 mod counters;
+pub mod faulty;
 mod home;
 mod netns;
 mod origin;

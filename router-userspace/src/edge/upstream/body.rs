@@ -51,10 +51,10 @@ pub(super) struct Outgoing<B: Body> {
 /// Why a request's body broke off; nothing is kept for a body without anything in it.
 pub(super) struct Broke<E>(Option<Arc<Mutex<Option<E>>>>);
 
-/// Stands for the error that [`Broke`] holds.
+/// Stands for the error that [`Broke`] holds. hyper tells an HTTP/2 server the reason that is its source.
 #[derive(Debug, thiserror::Error)]
 #[error("the request broke off")]
-pub(super) struct RequestBroke;
+pub(super) struct RequestBroke(#[source] h2::Error);
 
 impl<B: Body> Outgoing<B> {
     pub(super) fn new(body: B) -> (Self, Broke<B::Error>) {
@@ -84,7 +84,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Outgoing<B> {
         let next = Pin::new(&mut this.body).poll_frame(cx);
         next.map_err(|error| {
             this.broke.store(error);
-            RequestBroke
+            RequestBroke(h2::Reason::CANCEL.into())
         })
     }
 
@@ -106,6 +106,9 @@ pub(in crate::edge) enum ResponseError {
     /// `timeouts.idle`
     #[error("nothing of the response came in {0:?}")]
     Silent(Duration),
+    /// The client has broken off its part, and so the exchange.
+    #[error("the request broke off")]
+    Request,
 }
 
 /// A response's body, with the place and the connection that it takes. At its end an HTTP/1.1
@@ -152,14 +155,14 @@ impl<B: Forwarded> ResponseBody<B> {
 
     /// It broke off, by the server's fault unless the request did.
     fn fail(&mut self, error: ResponseError) -> ResponseError {
-        if let Some(Held { member, broke, connection, .. }) = self.held.take()
-            && broke.take().is_none()
-        {
-            if matches!(error, ResponseError::Silent(_)) {
-                connection.retire();
-            }
-            member.set.failed(member.index, &error);
+        let Some(Held { member, broke, connection, .. }) = self.held.take() else { return error };
+        if broke.take().is_some() {
+            return ResponseError::Request;
         }
+        if matches!(error, ResponseError::Silent(_)) {
+            connection.retire();
+        }
+        member.set.failed(member.index, &error);
         error
     }
 

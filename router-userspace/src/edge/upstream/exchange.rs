@@ -14,7 +14,7 @@ use std::{
 };
 
 use futures_util::future::Either;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use tokio::{io::AsyncWriteExt, time::timeout};
 use tracing::debug;
@@ -299,6 +299,7 @@ async fn ask<B: Forwarded>(
             Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 return Err((Failure::Switched, None));
             }
+            Ok(Ok(response)) if is_coded(&response) => return Err((Failure::Coded, None)),
             Ok(Ok(response)) => return Ok((response, broke)),
             Ok(Err(mut error)) => {
                 let unsent = error.take_message().map(|request| request.map(|outgoing| outgoing.body));
@@ -314,4 +315,11 @@ async fn ask<B: Forwarded>(
             }
         }
     }
+}
+
+/// Whether the content is in a coding that is between two neighbours, and would be taken for the
+/// content itself behind us.
+fn is_coded(response: &Response<Incoming>) -> bool {
+    let codings = response.headers().get_all(header::TRANSFER_ENCODING);
+    codings.iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
 }

@@ -22,6 +22,9 @@ pub(in crate::edge) enum Failure<E = BodyError> {
     /// 101 without a question.
     #[error("the server switched protocols, unasked")]
     Switched,
+    /// RFC 9112 section 7: nobody said that we understand it.
+    #[error("the response has a transfer coding other than chunked")]
+    Coded,
     /// The client's own part broke off.
     #[error("the request's body broke off")]
     Request(E),
@@ -44,7 +47,7 @@ impl<E> Failure<E> {
             Self::Connect(ConnectError::Failed { .. } | ConnectError::Unresolved { .. } | ConnectError::Tls { .. }) => {
                 (StatusCode::BAD_GATEWAY, "the server behind this one cannot be reached")
             }
-            Self::Broken(_) | Self::Switched => {
+            Self::Broken(_) | Self::Switched | Self::Coded => {
                 (StatusCode::BAD_GATEWAY, "the server behind this one gave no proper answer")
             }
         })
@@ -54,7 +57,7 @@ impl<E> Failure<E> {
     pub(in crate::edge) fn request_broke(&self) -> Option<&E> {
         match self {
             Self::Request(error) => Some(error),
-            Self::Connect(_) | Self::Broken(_) | Self::TimedOut(_) | Self::Switched => None,
+            Self::Connect(_) | Self::Broken(_) | Self::TimedOut(_) | Self::Switched | Self::Coded => None,
         }
     }
 

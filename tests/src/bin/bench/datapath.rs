@@ -8,10 +8,6 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
-use nix::{
-    sched::{CpuSet, sched_getcpu, sched_setaffinity},
-    unistd::Pid,
-};
 use router_common::{
     connection_id::{CidKeys, ConnectionId, Identity, Nonce},
     frame::{Address, Endpoint},
@@ -25,7 +21,7 @@ use router_userspace::{
 };
 
 pub(super) fn run() -> anyhow::Result<()> {
-    let cpu = stay_on_this_cpu()?;
+    let cpu = super::stay_on_this_cpu()?;
     println!("nanoseconds per packet, medians of {TURNS} turns of {REPEAT} runs each (BPF_PROG_TEST_RUN)\n");
     println!("{:<44} {:>9} {:>7} {:>7} {:>7}", "packet", "flows", "steer", "floor", "above");
     let mut hit_above_floor = BTreeMap::new();
@@ -265,14 +261,6 @@ fn small_initial() -> Vec<u8> {
     let mut payload = vec![0xc0, 0, 0, 0, 1, 8];
     payload.resize(200, 7);
     payload
-}
-
-fn stay_on_this_cpu() -> anyhow::Result<u32> {
-    let cpu = sched_getcpu()?;
-    let mut set = CpuSet::new();
-    set.set(cpu)?;
-    sched_setaffinity(Pid::from_raw(0), &set)?;
-    Ok(cpu as u32)
 }
 
 fn median(values: &mut [f64]) -> f64 {

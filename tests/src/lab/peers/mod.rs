@@ -15,7 +15,13 @@ pub mod openssl;
 mod quic_go;
 mod rude;
 
-pub use self::{aioquic::Aioquic, curl::Curl, ngtcp2::Ngtcp2, quic_go::QuicGo, rude::Rude};
+pub use self::{
+    aioquic::Aioquic,
+    curl::Curl,
+    ngtcp2::Ngtcp2,
+    quic_go::QuicGo,
+    rude::{Cancel, Rude, Whole},
+};
 
 /// What became of the connections of one run of `goq` or `aioq`.
 #[derive(Clone, Debug, Deserialize)]
