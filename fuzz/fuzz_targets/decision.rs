@@ -20,6 +20,7 @@ struct Chosen {
     slot: u8,
     config: CidConfig,
     keys: CidKeys,
+    queue: Queue,
 }
 
 impl Tables for Chosen {
@@ -59,11 +60,11 @@ impl Tables for Chosen {
         Some([1, 2])
     }
 
-    fn queue(&self) -> Option<Queue> {
-        (self.hits & 64 != 0).then(|| Queue::new(1, 0, [self.hits; 6], self.slot).with_places(self.hits & 128 != 0))
+    fn queue(&self) -> Option<&Queue> {
+        (self.hits & 64 != 0).then_some(&self.queue)
     }
 
-    fn is_local(&self, address: Address) -> bool {
+    fn is_local(&self, address: &Address) -> bool {
         address.is_ipv4() || self.hits & 16 != 0
     }
 }
@@ -74,7 +75,9 @@ fuzz_target!(|input: &[u8]| {
     let server_id = Identity::server_id(&[*slot]).expect("one octet");
     let identity = if hits & 16 == 0 { Identity::node(0x0102) } else { server_id };
     let config = CidConfig::new(identity, (*length).into(), hits & 32 != 0).unwrap_or_default();
-    let tables = Chosen { length: *length, hits: *hits, slot: *slot, config, keys: CidKeys::new(&[*hits; 16], [1, 2]) };
+    let queue = Queue::new(1, 0, [*hits; 6], *slot).with_places(*hits & 128 != 0);
+    let keys = CidKeys::new(&[*hits; 16], [1, 2]);
+    let tables = Chosen { length: *length, hits: *hits, slot: *slot, config, keys, queue };
     let (verdict, datagram) = steer::frame(frame, &tables);
     let fate = match verdict {
         Verdict::Pass(_) => Fate::Passed,
@@ -83,7 +86,8 @@ fuzz_target!(|input: &[u8]| {
             assert!(delivery.slot.is_taken(), "delivered to a free slot");
             assert!(datagram.is_some(), "delivered without a datagram");
             let queue = tables.queue().filter(|queue| queue.owner() == delivery.number);
-            assert!(delivery.socket.is_none() || delivery.socket == queue.map(|queue| queue.index()), "to another's");
+            let of_queue = queue.map(|queue| queue.index());
+            assert!(delivery.socket.index().is_none_or(|index| Some(index) == of_queue), "to another's");
             Fate::Delivered
         }
     };

@@ -10,7 +10,7 @@ use crate::{
     connection_id::{ConnectionId, Keys},
     frame::{self, Address, Datagram, Endpoint, Payload},
     hash,
-    maps::{CidConfig, Queue, SOCKET_FRAME_MAX, Settings, Slot, SlotState},
+    maps::{CidConfig, Queue, SOCKET_FRAME_MAX, Settings, Slot, SlotState, SocketPlace},
     quic::{self, Header},
     reason::Reason,
 };
@@ -48,10 +48,10 @@ pub trait Tables {
     fn hash_seed(&self) -> Option<[u64; 2]>;
 
     /// The receive queue that the frame came in on, if a worker has it.
-    fn queue(&self) -> Option<Queue>;
+    fn queue(&self) -> Option<&Queue>;
 
     /// Whether an address is this host's own.
-    fn is_local(&self, address: Address) -> bool;
+    fn is_local(&self, address: &Address) -> bool;
 }
 
 /// What to do with a packet.
@@ -87,8 +87,8 @@ pub struct Delivery<F> {
     pub flow: Option<F>,
     /// Why this slot.
     pub reason: Reason,
-    /// Its AF_XDP socket, by the index in the map `xsks`, if the frame may go there.
-    pub socket: Option<u32>,
+    /// Where its AF_XDP socket is, if the frame may go there.
+    pub socket: SocketPlace,
 }
 
 /// Decides about an Ethernet frame. With the verdict comes the datagram, if there is one,
@@ -106,7 +106,7 @@ pub fn frame<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> (Verdict<T:
     // to tell apart every way that led there.
     let queue = tables.queue().filter(|queue| suits_a_socket(frame, &datagram, queue, tables));
     let verdict = match (payload(frame, datagram.payload, tables), queue) {
-        (Verdict::Deliver(delivery), Some(queue)) => Verdict::Deliver(by_queue(delivery, &queue, tables)),
+        (Verdict::Deliver(delivery), Some(queue)) => Verdict::Deliver(by_queue(delivery, queue, tables)),
         (verdict, _) => verdict,
     };
     (verdict, Some(datagram))
@@ -131,19 +131,25 @@ pub fn route<T: Tables>(header: &Header, tables: &T) -> Verdict<T::Flow> {
     if let Some((flow, number)) = tables.flow(cid)
         && let Some(slot) = taken(number, tables)
     {
-        return Verdict::Deliver(Delivery { number, slot, flow: Some(flow), reason: Reason::Flow, socket: None });
+        return Verdict::Deliver(Delivery {
+            number,
+            slot,
+            flow: Some(flow),
+            reason: Reason::Flow,
+            socket: SocketPlace::NONE,
+        });
     }
     if let Some(number) = decoded(cid, tables)
         && let Some(slot) = taken(number, tables)
     {
-        return Verdict::Deliver(Delivery { number, slot, flow: None, reason: Reason::Cid, socket: None });
+        return Verdict::Deliver(Delivery { number, slot, flow: None, reason: Reason::Cid, socket: SocketPlace::NONE });
     }
     let reason = if header.kind.may_be_first_flight() { Reason::Assigned } else { Reason::Unknown };
     if let Some(seed) = tables.hash_seed()
         && let Some(number) = tables.assigned(hash::of(cid, seed))
         && let Some(slot) = taken(number, tables)
     {
-        return Verdict::Deliver(Delivery { number, slot, flow: None, reason, socket: None });
+        return Verdict::Deliver(Delivery { number, slot, flow: None, reason, socket: SocketPlace::NONE });
     }
     Verdict::Pass(Reason::NoSlot)
 }
@@ -154,16 +160,16 @@ pub fn route<T: Tables>(header: &Header, tables: &T) -> Verdict<T::Flow> {
 /// overrules the assignment, which has had its say.
 #[inline(always)]
 fn by_queue<T: Tables>(delivery: Delivery<T::Flow>, queue: &Queue, tables: &T) -> Delivery<T::Flow> {
-    let socket = Some(queue.index());
-    if delivery.number == queue.owner() {
+    let (socket, owner) = (queue.socket(), queue.owner());
+    if delivery.number == owner {
         return Delivery { socket, ..delivery };
     }
     if delivery.reason == Reason::Assigned
         && queue.places()
-        && let Some(slot) = tables.slot(queue.owner())
+        && let Some(slot) = tables.slot(owner)
         && slot.state() == SlotState::Active
     {
-        return Delivery { number: queue.owner(), slot, flow: None, reason: Reason::Queue, socket };
+        return Delivery { number: owner, slot, flow: None, reason: Reason::Queue, socket };
     }
     delivery
 }
@@ -176,9 +182,9 @@ fn suits_a_socket<B: Bytes + ?Sized, T: Tables>(frame: &B, datagram: &Datagram, 
         && frame.read::<6>(0).is_some_and(|to| queue.is_at(to.0))
         && !frame.holds(SOCKET_FRAME_MAX + 1)
         && datagram.source.address.is_ordinary()
-        && tables.is_local(datagram.destination.address)
+        && tables.is_local(&datagram.destination.address)
         // The stack believes nobody who claims to be this host.
-        && !tables.is_local(datagram.source.address)
+        && !tables.is_local(&datagram.source.address)
 }
 
 /// The slot on this node that `cid` names, whether or not a worker is there.

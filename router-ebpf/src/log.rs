@@ -13,7 +13,8 @@ mod imp {
     /// What `steer` decided.
     #[inline(always)]
     pub(crate) fn steered(ctx: &XdpContext, verdict: &Verdict<StoredFlow>) {
-        debug!(ctx, "steer: reason {} slot {}", verdict.reason() as u32, slot(verdict));
+        let (reason, slot) = (verdict.reason() as u32, slot(verdict));
+        debug!(ctx, "steer: reason {} slot {}", reason, slot);
     }
 
     /// What `select` decided.

@@ -61,10 +61,28 @@ static LOCAL_ADDRESSES: HashMap<LocalKey, Local, { LOCAL_ADDRESSES_MAX as usize 
 #[btf_map(name = "xsks")]
 static XSKS: XskMap<{ QUEUES_MAX as usize }> = XskMap::new();
 
-/// The decision's view of the maps, for a frame on its receive queue if there is one.
-pub(crate) struct Maps<'a>(pub(crate) Option<&'a XdpContext>);
+/// The decision's view of the maps.
+pub(crate) struct Maps {
+    /// Index of the interface that a frame came in on, and its receive queue there.
+    arrival: Option<(u32, u32)>,
+}
 
-impl Tables for Maps<'_> {
+impl Maps {
+    /// For a frame. Where it came in is read at once: later on the compiler might do arithmetic with
+    /// the context's address, which the verifier forbids.
+    #[inline(always)]
+    pub(crate) fn for_frame(ctx: &XdpContext) -> Self {
+        Self { arrival: Some((ctx.ingress_ifindex() as u32, ctx.rx_queue_index())) }
+    }
+
+    /// For a datagram that the stack has taken in.
+    #[inline(always)]
+    pub(crate) fn for_datagram() -> Self {
+        Self { arrival: None }
+    }
+}
+
+impl Tables for Maps {
     type Flow = StoredFlow;
     type Keys = CidKeys;
 
@@ -118,15 +136,14 @@ impl Tables for Maps<'_> {
     }
 
     #[inline(always)]
-    fn queue(&self) -> Option<Queue> {
-        let frame = self.0?;
-        let (interface, queue) = (frame.ingress_ifindex() as u32, frame.rx_queue_index());
-        QUEUES.get(Queue::index_of(interface, queue)).copied().filter(|there| there.is(interface, queue))
+    fn queue(&self) -> Option<&Queue> {
+        let (interface, queue) = self.arrival?;
+        QUEUES.get(Queue::index_of(interface, queue)).filter(|there| there.is(interface, queue))
     }
 
     #[inline(always)]
-    fn is_local(&self, address: Address) -> bool {
-        LOCAL_ADDRESSES.get_ptr(LocalKey::new(address)).is_some()
+    fn is_local(&self, address: &Address) -> bool {
+        LOCAL_ADDRESSES.get_ptr(LocalKey::new(*address)).is_some()
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
 /// Decides about one frame and carries it out.
 #[inline(always)]
 pub(crate) fn run(ctx: &XdpContext) -> u32 {
-    let (verdict, datagram) = steer::frame(&Frame(ctx), &Maps(Some(ctx)));
+    let (verdict, datagram) = steer::frame(&Frame(ctx), &Maps::for_frame(ctx));
     maps::count(Stage::Xdp, verdict.reason());
     log::steered(ctx, &verdict);
     match verdict {
@@ -38,7 +38,7 @@ pub(crate) fn run(ctx: &XdpContext) -> u32 {
 /// the NIC. Wherever it is, `select` finds its socket.
 #[inline(always)]
 fn deliver(ctx: &XdpContext, delivery: &Delivery<StoredFlow>) -> u32 {
-    if let Some(action) = delivery.socket.and_then(maps::redirect_to_socket) {
+    if let Some(action) = delivery.socket.index().and_then(maps::redirect_to_socket) {
         maps::count_hop(delivery.number, Hop::Socket);
         return action;
     }

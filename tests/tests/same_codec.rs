@@ -137,11 +137,11 @@ impl Tables for Node<'_> {
         Some(World::SEED)
     }
 
-    fn queue(&self) -> Option<Queue> {
+    fn queue(&self) -> Option<&Queue> {
         None
     }
 
-    fn is_local(&self, _: Address) -> bool {
+    fn is_local(&self, _: &Address) -> bool {
         false
     }
 }

@@ -10,6 +10,9 @@ use crate::{lab, phases::Phases, shell::run, workspace};
 pub(crate) struct Test {
     /// Only the tests whose names have this in them
     filter: Option<String>,
+    /// The engine of the laboratory's tests that say nothing of it: af_xdp, xdp, reuseport or userspace
+    #[arg(long)]
+    engine: Option<String>,
 }
 
 impl Test {
@@ -19,7 +22,7 @@ impl Test {
         let filter: Vec<String> = self.filter.into_iter().collect();
         // All tests run, also after a failure: one run shows all that is wrong.
         let alone = phases.run("tests of the crates", || crates(&filter));
-        let together = phases.run("tests in the laboratory", || laboratory(&filter));
+        let together = phases.run("tests in the laboratory", || laboratory(&filter, self.engine.as_deref()));
         phases.print();
         match (alone, together) {
             (Ok(()), Ok(())) => Ok(()),
@@ -40,8 +43,11 @@ fn crates(filter: &[String]) -> Result<()> {
 }
 
 /// Those that build networks and load programs: one at a time, as they measure what moves.
-fn laboratory(filter: &[String]) -> Result<()> {
+fn laboratory(filter: &[String], engine: Option<&str>) -> Result<()> {
     let mut cargo = lab::cargo()?;
+    if let Some(engine) = engine {
+        cargo.env("QUIC_ROUTER_TEST_ENGINE", engine);
+    }
     cargo.args(["test", "--no-fail-fast", "--package", "router-tests"]).args(filter);
     run(cargo.args(["--", "--test-threads=1"]))
 }

@@ -13,7 +13,7 @@ mod slot;
 pub use self::{
     flow::{Flow, Origin},
     listener::{Listener, ListenerKey, Listens, Port},
-    queue::{Local, LocalKey, Queue},
+    queue::{Local, LocalKey, Queue, SocketPlace},
     slot::{Hop, Slot, SlotCounters, SlotState},
 };
 use crate::connection_id::ROTATIONS;

@@ -47,6 +47,12 @@ impl Queue {
         Self::index_of(self.interface, self.queue)
     }
 
+    /// The place of its socket.
+    #[inline(always)]
+    pub fn socket(&self) -> SocketPlace {
+        SocketPlace(self.index())
+    }
+
     /// Whether both are about the same queue.
     pub fn is_same(&self, other: &Self) -> bool {
         self.is(other.interface, other.queue)
@@ -84,6 +90,24 @@ impl Queue {
     #[inline(always)]
     pub fn is_at(&self, mac: [u8; 6]) -> bool {
         self.mac == mac
+    }
+}
+
+/// The place of an AF_XDP socket in the map `xsks`, or none.
+///
+/// Not an `Option`: of its number the compiler would make something undefined where there is none,
+/// which the verifier does not let a program so much as copy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SocketPlace(u32);
+
+impl SocketPlace {
+    /// No socket.
+    pub const NONE: Self = Self(u32::MAX);
+
+    /// The index in the map `xsks`.
+    #[inline(always)]
+    pub fn index(self) -> Option<u32> {
+        (self.0 < QUEUES_MAX).then_some(self.0)
     }
 }
 

@@ -159,11 +159,11 @@ impl Tables for LiveTables<'_> {
     }
 
     /// A frame alone does not tell which queue it would come in on.
-    fn queue(&self) -> Option<Queue> {
+    fn queue(&self) -> Option<&Queue> {
         None
     }
 
-    fn is_local(&self, _: Address) -> bool {
+    fn is_local(&self, _: &Address) -> bool {
         false
     }
 }

@@ -128,6 +128,12 @@ impl DatapathError {
 fn is_permission(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = next {
+        // The verifier says no by the same number, and then says more.
+        if let Some(ProgramError::LoadError { verifier_log, .. }) = error.downcast_ref()
+            && !verifier_log.to_string().is_empty()
+        {
+            return false;
+        }
         if let Some(io) = error.downcast_ref::<io::Error>()
             && io.kind() == io::ErrorKind::PermissionDenied
         {
@@ -152,7 +158,8 @@ fn chain(error: &dyn std::error::Error) -> String {
     }
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     match lines.len() {
-        0..=4 => lines.join("; "),
-        n => format!("{}; ...; {}", lines[0], lines[n - 3..].join("; ")),
+        0..=6 => lines.join("; "),
+        // The verifier ends with three lines of statistics; what it objects to stands before them.
+        n => format!("{}; ...; {}", lines[0], lines[n - 5..].join("; ")),
     }
 }

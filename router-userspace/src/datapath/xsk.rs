@@ -72,6 +72,15 @@ impl QueueSocket {
         }
     }
 
+    /// Tries whether an interface takes one, with copying, and lets it go: no packet is touched.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn try_on(interface: u32) -> io::Result<()> {
+        let plan = QueueSocketPlan { interface, queue: 0, frames: 64, busy_poll: false };
+        Self::open_as(plan, Copying::Once).map(drop)
+    }
+
     fn open_as(plan: QueueSocketPlan, copying: Copying) -> io::Result<Self> {
         // SAFETY: takes no pointers; the result is checked before it is owned.
         let socket = unsafe { libc::socket(libc::AF_XDP, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };

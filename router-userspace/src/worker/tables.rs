@@ -187,11 +187,11 @@ impl Tables for View<'_> {
     }
 
     /// What a worker looks at has come in.
-    fn queue(&self) -> Option<Queue> {
+    fn queue(&self) -> Option<&Queue> {
         None
     }
 
-    fn is_local(&self, _: Address) -> bool {
+    fn is_local(&self, _: &Address) -> bool {
         false
     }
 }

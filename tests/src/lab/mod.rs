@@ -64,7 +64,7 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// One namespace of clients, four queues, four workers, engine `xdp`.
+    /// One namespace of clients, four queues, four workers, engine `xdp` unless the tests are run with another.
     pub fn new() -> Self {
         Self { shape: topology::Shape { clients: 1, queues: 4 }, config: AgentConfig::new() }
     }

@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::Result;
 
-use super::netns::{Namespace, batch};
+use super::netns::{Namespace, batch, run};
 
 /// The namespaces of a laboratory and the wires between them.
 #[derive(Debug)]
@@ -138,6 +138,46 @@ impl Wire {
         )
     }
 
+    /// The router's end goes down and comes up again. What the kernel forgets over that is put back.
+    pub fn flap(&self, router: &Namespace) -> Result<()> {
+        let link = self.router_interface();
+        router.ip(&format!("link set {link} down\nlink set {link} up\n{}", self.at_router()))
+    }
+
+    /// The wire is taken away.
+    pub fn remove(&self, router: &Namespace) -> Result<()> {
+        router.ip(&format!("link del {}\n", self.router_interface()))
+    }
+
+    /// Another wire of the same names is put in its place, with so many queues.
+    pub fn put_back(&self, router: &Namespace, queues: u16) -> Result<()> {
+        self.connect(router, Shape { clients: 1, queues })
+    }
+
+    /// Other numbers of receive queues are in use at the router's end, before and after. The clients'
+    /// end never sends on more than those: native XDP on a veth wants that.
+    pub fn use_queues(&self, router: &Namespace, [before, after]: [u16; 2]) -> Result<()> {
+        let set = |namespace: &Namespace, link: &str, kind: &str| {
+            let mut ethtool = namespace.command("ethtool");
+            run(ethtool.args(["-L", link, kind, &after.to_string()])).map(drop)
+        };
+        let receiving = || set(router, &self.router_interface(), "rx");
+        let sending = || set(&self.namespace, "router0", "tx");
+        if after < before { sending().and_then(|()| receiving()) } else { receiving().and_then(|()| sending()) }
+    }
+
+    /// Commands that say who is at the router's end, and who is at the other.
+    fn at_router(&self) -> String {
+        let (link, [_, client_mac]) = (self.router_interface(), self.macs().map(mac));
+        let ([c4, c4_other], [c6, c6_other]) = (self.client4().map(IpAddr::from), self.client6().map(IpAddr::from));
+        format!(
+            "addr replace {}/24 dev {link}\naddr replace {}/64 dev {link} nodad\n{}",
+            self.router4(),
+            self.router6(),
+            neighbours(&link, &client_mac, [c4, c4_other, c6, c6_other])
+        )
+    }
+
     fn connect(&self, router: &Namespace, shape: Shape) -> Result<()> {
         let (here, there) = ("router0", self.router_interface());
         let [router_mac, client_mac] = self.macs().map(mac);
@@ -151,13 +191,7 @@ impl Wire {
                 self.namespace.name()
             ),
         )?;
-        let (r4, r6) = (self.router4(), self.router6());
-        let [c4, c4_other] = self.client4().map(IpAddr::from);
-        let [c6, c6_other] = self.client6().map(IpAddr::from);
-        router.ip(&format!(
-            "link set {there} arp off up\naddr add {r4}/24 dev {there}\naddr add {r6}/64 dev {there} nodad\n{}",
-            neighbours(&there, &client_mac, [c4, c4_other, c6, c6_other])
-        ))?;
+        router.ip(&format!("link set {there} arp off up\n{}", self.at_router()))?;
         self.move_in(&self.namespace)
     }
 

@@ -110,12 +110,12 @@ impl Tables for World {
         Some(Self::SEED)
     }
 
-    fn queue(&self) -> Option<Queue> {
-        self.queue
+    fn queue(&self) -> Option<&Queue> {
+        self.queue.as_ref()
     }
 
-    fn is_local(&self, address: Address) -> bool {
-        LOCAL.map(mapped).contains(&address)
+    fn is_local(&self, address: &Address) -> bool {
+        LOCAL.map(mapped).contains(address)
     }
 }
 

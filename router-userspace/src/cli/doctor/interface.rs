@@ -3,7 +3,7 @@
 
 use super::{
     finding::Finding,
-    link::{Facts, Peer, Program, Whose},
+    link::{AfXdp, Facts, Peer, Program, Whose},
     wanted::{Need, Wanted},
 };
 
@@ -21,6 +21,9 @@ pub(super) fn judge(name: &str, facts: Option<&Facts>, wanted: &Wanted) -> Vec<F
         findings.push(queues(name, facts, wanted.workers));
         findings.extend(large_receive_offload(name, facts));
         findings.extend(facts.peer.as_ref().map(|other| peer(name, other)));
+    }
+    if wanted.af_xdp() != Need::Unused {
+        findings.push(af_xdp(name, &facts.af_xdp, wanted.af_xdp()));
     }
     findings.push(generic_receive_offload(name, facts));
     findings
@@ -86,6 +89,22 @@ fn queues(name: &str, facts: &Facts, workers: u16) -> Finding {
     }
     Finding::warn(name, format!("{text} for {workers} workers: fewer CPUs than could do the first step of steering"))
         .hint(format!("ethtool -L {name} combined {wanted} (of a veth: rx {wanted})"))
+}
+
+fn af_xdp(name: &str, sockets: &AfXdp, need: Need) -> Finding {
+    match sockets {
+        AfXdp::Used { zero_copy, copying: 0 } => Finding::ok(name, format!("AF_XDP on {zero_copy} queues, zero-copy")),
+        AfXdp::Used { zero_copy: 0, copying } => Finding::ok(name, format!("AF_XDP on {copying} queues, with copying")),
+        AfXdp::Used { zero_copy, copying } => {
+            Finding::ok(name, format!("AF_XDP on {zero_copy} queues zero-copy, on {copying} with copying"))
+        }
+        AfXdp::Possible => {
+            Finding::ok(name, "takes AF_XDP sockets; whether without copying, status says once the agent runs")
+        }
+        AfXdp::Refused(why) => need
+            .missing(name, format!("takes no AF_XDP socket: {why}"))
+            .hint("engine = \"xdp\", which needs none; CAP_NET_RAW and locked memory, where those are missing"),
+    }
 }
 
 fn large_receive_offload(name: &str, facts: &Facts) -> Option<Finding> {
@@ -183,6 +202,7 @@ mod tests {
             lro: false,
             gro: true,
             peer: None,
+            af_xdp: AfXdp::Possible,
         }
     }
 
@@ -225,6 +245,19 @@ mod tests {
         let text = "the XDP program of an agent that no longer runs is attached (id 7, name \"katran\")";
         let way_out = "quic-router detach; the next start does it, too";
         assert!(judged(&stale, Engine::Xdp).contains(&Finding::warn("eth0", text).hint(way_out)));
+    }
+
+    #[test]
+    fn what_is_known_of_af_xdp() {
+        let judged = |af_xdp, engine| judged(&Facts { af_xdp, ..fine() }, engine);
+        let used = Finding::ok("eth0", "AF_XDP on 4 queues, with copying");
+        assert!(judged(AfXdp::Used { zero_copy: 0, copying: 4 }, Engine::AfXdp).contains(&used));
+        let refused = |engine| judged(AfXdp::Refused("no".to_owned()), engine);
+        let hint = "engine = \"xdp\", which needs none; CAP_NET_RAW and locked memory, where those are missing";
+        let text = "takes no AF_XDP socket: no";
+        assert!(refused(Engine::AfXdp).contains(&Finding::fail("eth0", text).hint(hint)));
+        assert!(refused(Engine::Auto).contains(&Finding::warn("eth0", text).hint(hint)));
+        assert_eq!(refused(Engine::Xdp), judge("eth0", Some(&fine()), &Wanted::sample(Engine::Xdp)));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use nix::net::if_::{if_indextoname, if_nametoindex};
 use super::wanted::Wanted;
 use crate::{
     agent::api::Status,
-    datapath::{self, attached_program, ethtool},
+    datapath::{self, QueueSocket, attached_program, ethtool},
 };
 
 /// What an interface is and has.
@@ -32,6 +32,24 @@ pub(super) struct Facts {
     pub(super) gro: bool,
     /// The other end, of a veth.
     pub(super) peer: Option<Peer>,
+    /// Whether AF_XDP sockets can be had.
+    pub(super) af_xdp: AfXdp,
+}
+
+/// Whether AF_XDP sockets can be had on an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum AfXdp {
+    /// The running agent has them, on so many queues.
+    Used {
+        /// Without copying.
+        zero_copy: usize,
+        /// With.
+        copying: usize,
+    },
+    /// One was opened, and closed again.
+    Possible,
+    /// Why not.
+    Refused(String),
 }
 
 /// An XDP program that is attached.
@@ -92,7 +110,21 @@ pub(super) fn facts(name: &str, wanted: &Wanted, agent: Option<&Status>) -> Opti
         }),
         lro: ethtool::large_receive_offload(name).unwrap_or(false),
         gro: ethtool::generic_receive_offload(name).unwrap_or(false),
+        af_xdp: af_xdp(name, link.header.index, agent),
     })
+}
+
+fn af_xdp(name: &str, index: u32, agent: Option<&Status>) -> AfXdp {
+    let running = agent.and_then(|agent| agent.interfaces.iter().find(|interface| interface.name == name));
+    let queues = running.map(|interface| &interface.queues[..]).unwrap_or_default();
+    if !queues.is_empty() {
+        let zero_copy = queues.iter().filter(|queue| queue.mode == "zero-copy").count();
+        return AfXdp::Used { zero_copy, copying: queues.len() - zero_copy };
+    }
+    match QueueSocket::try_on(index) {
+        Ok(()) => AfXdp::Possible,
+        Err(e) => AfXdp::Refused(e.to_string()),
+    }
 }
 
 fn whose(id: u32, interface: &str, wanted: &Wanted, agent: Option<&Status>) -> Whose {

@@ -1,0 +1,148 @@
+//! Who has which receive queue, while workers drain, die and are taken over, links go and come, and
+//! queues are added? And is no connection lost by it?
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use router_tests::lab::{Lab, Running, until};
+use router_userspace::agent::api::Queue;
+
+#[test]
+fn a_worker_that_drains_loses_its_queue_and_gets_one_again() -> Result<()> {
+    let lab = Lab::new().engine("af_xdp").start()?;
+    let clients = lab.quic_go().echo(20_000).connections(60).requests(20).pausing(SHORT).start()?;
+    lab.await_busy(&clients, 60)?;
+    lab.control().drain(2)?;
+    let without = await_queues(&lab, |queues| queues.len() == 4 && queues.iter().all(|queue| queue.slot != 2))?;
+    assert_eq!(without.iter().filter(|queue| queue.slot == 0).count(), 2, "{without:?}");
+    lab.control().undrain(2)?;
+    await_queues(&lab, |queues| slots(queues) == [0, 1, 2, 3])?;
+    clients.succeed()?;
+    lab.expect_no_packet_astray()
+}
+
+#[test]
+fn a_worker_that_dies_leaves_its_queue_to_its_successor() -> Result<()> {
+    let lab = Lab::new().engine("af_xdp").config(|config| config.debug_build = true).start()?;
+    lab.control().panic(1)?;
+    await_queues(&lab, |queues| slots(queues) == [0, 2, 3, 4])?;
+    lab.quic_go().get("/bytes/20000").connections(60).succeed()?;
+    let by_socket = lab.control().counters()?.slots.iter().find(|slot| slot.slot == 4).map(|slot| slot.xdp_socket);
+    ensure!(by_socket.context("slot 4")? > 20, "{by_socket:?}");
+    Ok(())
+}
+
+#[test]
+fn an_upgrade_takes_the_queues_along() -> Result<()> {
+    let lab = Lab::new().engine("af_xdp").set("drain_timeout", "\"20s\"").start()?;
+    let long = lab.quic_go().echo(50_000).connections(40).requests(40).pausing(SHORT).start()?;
+    lab.await_busy(&long, 40)?;
+    let short = lab.quic_go().get("/bytes/20000").connections(400).at_once(10).start()?;
+    lab.await_accepted(&short, 50)?;
+    lab.agent()?.upgrade(None)?;
+    let queues = await_queues(&lab, |queues| slots(queues) == [4, 5, 6, 7])?;
+    assert!(queues.iter().all(|queue| queue.places), "{queues:?}");
+    // The old generation has none any more, and its clients notice nothing.
+    short.succeed()?;
+    let before = sockets(&lab)?;
+    lab.quic_go().get("/bytes/20000").connections(50).succeed()?;
+    ensure!(sockets(&lab)? > before + 200, "the newest generation's");
+    long.succeed()?;
+    Ok(())
+}
+
+#[test]
+fn links_that_go_down_and_up() -> Result<()> {
+    let lab = Lab::new().engine("af_xdp").start()?;
+    let clients = lab.quic_go().post("/sink", 600_000).connections(40).requests(8).pausing(SHORT).start()?;
+    lab.await_busy(&clients, 40)?;
+    for _ in 0..3 {
+        let before = sockets(&lab)?;
+        lab.wire().flap(lab.network().router())?;
+        clients.run_until(|| Ok(sockets(&lab)? > before + 500))?;
+    }
+    clients.succeed()?;
+    await_queues(&lab, |queues| slots(queues) == [0, 1, 2, 3])?;
+    lab.expect_no_packet_astray()
+}
+
+#[test]
+fn queues_that_are_added() -> Result<()> {
+    let mut lab = Lab::new().engine("af_xdp").build()?;
+    let router = lab.network().router();
+    lab.wire().use_queues(router, [4, 2])?;
+    lab.start_agent()?;
+    // Fewer queues than workers: the assignment places.
+    await_queues(&lab, |queues| slots(queues) == [0, 1] && queues.iter().all(|queue| !queue.places))?;
+    let clients = lab.quic_go().post("/sink", 200_000).connections(60).requests(8).pausing(SHORT).start()?;
+    lab.await_busy(&clients, 60)?;
+    lab.wire().use_queues(lab.network().router(), [2, 4])?;
+    await_queues(&lab, |queues| slots(queues) == [0, 1, 2, 3] && queues.iter().all(|queue| queue.places))?;
+    clients.succeed()?;
+    // The kernel takes none away that has a socket.
+    assert!(lab.wire().use_queues(lab.network().router(), [4, 3]).is_err());
+    lab.expect_no_packet_astray()
+}
+
+#[test]
+fn an_interface_that_is_taken_away_and_put_back() -> Result<()> {
+    let lab = Lab::new().engine("af_xdp").start()?;
+    lab.wire().remove(lab.network().router())?;
+    let gone = lab.await_status(|status| !status.healthy)?;
+    assert_eq!((&*gone.interfaces[0].engine, gone.interfaces[0].queues.len()), ("reuseport", 0), "{gone:?}");
+    lab.wire().put_back(lab.network().router(), 4)?;
+    await_queues(&lab, |queues| slots(queues) == [0, 1, 2, 3])?;
+    let before = sockets(&lab)?;
+    lab.quic_go().get("/bytes/20000").connections(50).succeed()?;
+    ensure!(sockets(&lab)? > before + 200);
+    assert!(lab.control().status()?.healthy);
+    lab.expect_no_packet_astray()
+}
+
+#[test]
+fn with_fewer_queues_than_workers_everybody_gets_connections() -> Result<()> {
+    let lab = Lab::new().engine("af_xdp").queues(2).start()?;
+    lab.quic_go().get("/bytes/20000").connections(100).succeed()?;
+    let accepted: Vec<_> = lab.control().workers()?.workers.iter().map(|worker| worker.totals.accepted).collect();
+    assert!(accepted.iter().all(|&accepted| accepted > 8), "{accepted:?}");
+    assert!(sockets(&lab)? > 100);
+    lab.expect_no_packet_lost()
+}
+
+/// All connections of one client socket come in on one queue.
+#[test]
+fn who_has_many_more_connections_than_the_others_gets_no_more() -> Result<()> {
+    let lab = Lab::new().engine("af_xdp").start()?;
+    let client = lab.quic_go().get("/bytes/1000").one_socket().holding(Duration::from_secs(6));
+    let first = client.clone().connections(60).start()?;
+    lab.await_accepted(&first, 60)?;
+    let busy = await_queues(&lab, |queues| queues.iter().filter(|queue| !queue.places).count() == 1)?;
+    let owner = busy.iter().find(|queue| !queue.places).context("the busy one")?.slot;
+    let second = lab.quic_go().get("/bytes/1000").one_socket().holding(SHORT).connections(60).start()?;
+    second.succeed()?;
+    let workers = lab.control().workers()?.workers;
+    let of_owner = workers.iter().find(|worker| worker.slot == owner).map_or(0, |worker| worker.totals.accepted);
+    // Another socket, so most often another queue; if it is the same, the assignment placed them.
+    assert!((60..=90).contains(&of_owner), "{of_owner} of 120 at slot {owner}");
+    first.succeed()?;
+    await_queues(&lab, |queues| queues.iter().all(|queue| queue.places))?;
+    lab.expect_no_packet_astray()
+}
+
+fn await_queues(lab: &Running, are_so: impl Fn(&[Queue]) -> bool) -> Result<Vec<Queue>> {
+    let look = || Ok(lab.control().status()?.interfaces.into_iter().flat_map(|one| one.queues).collect::<Vec<_>>());
+    until(look, |queues| are_so(queues))
+}
+
+fn slots(queues: &[Queue]) -> Vec<u8> {
+    let mut slots: Vec<_> = queues.iter().map(|queue| queue.slot).collect();
+    slots.sort_unstable();
+    slots
+}
+
+/// Packets that went to AF_XDP sockets.
+fn sockets(lab: &Running) -> Result<u64> {
+    Ok(lab.control().counters()?.slots.iter().map(|slot| slot.xdp_socket).sum())
+}
+
+const SHORT: Duration = Duration::from_millis(50);
