@@ -5,8 +5,8 @@ use clap::Args;
 
 use crate::{lab, peers};
 
-/// Measures: `datapath`, the nanoseconds per packet of the kernel programs; `takeover`, what
-/// clients notice of reloads and upgrades; `http`, requests, new connections and bulk beside other
+/// Measures: `datapath`, the nanoseconds per packet of the kernel programs; `engines`, what a packet
+/// costs by each engine; `takeover`, what clients notice of reloads and upgrades; `http`, requests, new connections and bulk beside other
 /// proxies (needs root)
 #[derive(Args)]
 pub(crate) struct Bench {

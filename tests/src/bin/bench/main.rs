@@ -3,6 +3,7 @@
 use std::{env, process::ExitCode};
 
 mod datapath;
+mod engines;
 mod http;
 mod nginx;
 mod takeover;
@@ -10,10 +11,11 @@ mod takeover;
 fn main() -> ExitCode {
     let outcome = match env::args().nth(1).as_deref() {
         Some("datapath") => datapath::run(),
+        Some("engines") => engines::run(),
         Some("http") => http::run(),
         Some("takeover") => takeover::run(),
         _ => {
-            eprintln!("usage: bench datapath | http | takeover");
+            eprintln!("usage: bench datapath | engines | http | takeover");
             return ExitCode::from(2);
         }
     };
