@@ -5,9 +5,10 @@ use clap::Args;
 
 use crate::{lab, peers, profile_guided};
 
-/// Measures: `datapath`, the nanoseconds per packet of the kernel programs; `takeover`, what
-/// clients notice of reloads and upgrades; `http`, requests, new connections and bulk beside other
-/// proxies; `crypto`, handshakes and packets with aws-lc-rs beside ring (needs root)
+/// Measures: `datapath`, the nanoseconds per packet of the kernel programs; `engines`, packets for each
+/// CPU second by the four engines; `takeover`, what clients notice of reloads and upgrades; `crypto`, a
+/// handshake and a packet with the two libraries; `http`, requests, new connections and bulk beside
+/// other proxies (needs root)
 #[derive(Args)]
 pub(crate) struct Bench {
     /// The build that `cargo xtask build --profile-guided` has made, in place of the usual one

@@ -9,6 +9,7 @@ use nix::{
 
 mod crypto;
 mod datapath;
+mod engines;
 mod http;
 mod nginx;
 mod takeover;
@@ -18,11 +19,12 @@ fn main() -> ExitCode {
     let outcome = match env::args().nth(1).as_deref() {
         Some("crypto") => crypto::run(),
         Some("datapath") => datapath::run(),
+        Some("engines") => engines::run(),
         Some("http") => http::run(),
         Some("takeover") => takeover::run(),
         Some("training") => training::run(),
         _ => {
-            eprintln!("usage: bench crypto | datapath | http | takeover | training");
+            eprintln!("usage: bench crypto | datapath | engines | http | takeover | training");
             return ExitCode::from(2);
         }
     };
