@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, ensure};
 use router_tests::{
     bpftool,
-    lab::{Lab, Running},
+    lab::{Lab, Running, run},
 };
 use router_userspace::agent::api::SlotCounters;
 
@@ -30,6 +30,24 @@ fn packets_are_moved_where_queues_are_few() -> Result<()> {
     lab.expect_no_packet_astray()?;
     let hops = hops(&lab)?;
     ensure!(hops.xdp_stayed == 0 && hops.xdp_redirected > 100, "{hops:?}");
+    Ok(())
+}
+
+/// Where the driver refuses XDP, packets stay whatever is configured: the kernel would lose them.
+#[test]
+fn a_generic_program_moves_nothing() -> Result<()> {
+    let mut lab = Lab::new().set("cpu_map", "\"always\"").build()?;
+    // Fewer queues than the other end sends on: veth then refuses.
+    let interface = lab.wire().router_interface();
+    run(lab.network().router().command("ethtool").args(["-L", &interface, "rx", "1"]))?;
+    lab.start_agent()?;
+    let mode = lab.control().status()?.interfaces[0].mode.clone();
+    ensure!(mode.as_deref() == Some("generic"), "{mode:?}");
+    ensure!(redirects(&lab)? == [0; 4], "{:?}", redirects(&lab)?);
+    lab.quic_go().get("/bytes/100000").connections(50).rebinding_at(50_000).succeed()?;
+    lab.expect_no_packet_astray()?;
+    let hops = hops(&lab)?;
+    ensure!(hops.xdp_stayed > 0 && hops.xdp_redirected == 0, "{hops:?}");
     Ok(())
 }
 

@@ -63,7 +63,8 @@ impl Node {
         self.change_now(|now| {
             now.interfaces.iter_mut().filter(|one| one.name == interface.name).for_each(|one| *one = interface.clone());
         });
-        if let Err(e) = self.account_where_xdp_does_not() {
+        // Both hang on how the program runs there.
+        if let Err(e) = self.account_where_xdp_does_not().and_then(|()| self.write_slots()) {
             tracing::error!("interface {}: {e}", interface.name);
         }
     }

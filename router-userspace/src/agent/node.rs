@@ -205,6 +205,8 @@ impl Node {
             let interfaces = engine::attach(&mut kernel.datapath.borrow_mut(), &config.router)?;
             node.now.borrow_mut().interfaces = interfaces;
         }
+        // Now that it is known how the program runs.
+        node.write_slots()?;
         if is_first {
             node.account_where_xdp_does_not()?;
             node.begin_queues()?;

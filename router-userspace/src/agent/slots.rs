@@ -48,7 +48,8 @@ impl Node {
         let Some(kernel) = &self.kernel else { return Ok(()) };
         let (places, others) = (self.places.borrow(), self.generations.places());
         let all: Vec<u32> = places.values().copied().chain(others.iter().map(|&(_, cpu)| cpu)).collect();
-        let redirects = engine::redirects(&self.config().router, &all);
+        let redirects =
+            engine::redirects(&self.config().router, &all) && !kernel.datapath.borrow().is_generic_somewhere();
         for (&slot, &cpu) in &*places {
             let shared = if redirects { all.iter().filter(|&&other| other == cpu).count() > 1 } else { all.len() > 1 };
             let entry = Slot::new(self.tables.slot_state(slot), cpu, self.generation)

@@ -285,6 +285,12 @@ impl Datapath {
         &self.attachments
     }
 
+    /// Whether `steer` is attached generically to an interface: from there the kernel loses what is
+    /// redirected through the CPU map.
+    pub fn is_generic_somewhere(&self) -> bool {
+        self.attachments.values().any(|attachment| attachment.mode() == Mode::Generic)
+    }
+
     /// One stage's counters, all CPUs added up.
     pub fn counters(&mut self, stage: Stage) -> Result<Counters> {
         let map: PerCpuArray<_, Plain<Counters>> = self.map(names::COUNTERS)?.try_into()?;
