@@ -1,6 +1,6 @@
 //! The build for hosts that are busy: compiled twice, the second time by what the first was seen to do.
 //!
-//! The compiler then knows which ways are taken and which calls are worth having in place: some fifteen
+//! The compiler then knows which ways are taken and which calls are worth having in place: some seven
 //! percent less of the processor's time for small requests. What the first build is shown is
 //! `bench training`, in the laboratory, with clients of others.
 
