@@ -13,10 +13,7 @@ use router_userspace::agent::api::SlotCounters;
 #[test]
 fn packets_stay_where_queues_are_enough() -> Result<()> {
     let lab = Lab::new().start()?;
-    ensure!(redirects(&lab)? == [0; 4], "{:?}", redirects(&lab)?);
-    lab.quic_go().get("/bytes/100000").connections(100).rebinding_at(50_000).succeed()?;
-    lab.expect_no_packet_astray()?;
-    let hops = hops(&lab)?;
+    let hops = served(&lab, 0)?;
     ensure!(hops.xdp_stayed > 100 && hops.xdp_redirected == 0, "{hops:?}");
     Ok(())
 }
@@ -25,10 +22,7 @@ fn packets_stay_where_queues_are_enough() -> Result<()> {
 #[test]
 fn packets_are_moved_where_queues_are_few() -> Result<()> {
     let lab = Lab::new().queues(1).start()?;
-    ensure!(redirects(&lab)? == [1; 4], "{:?}", redirects(&lab)?);
-    lab.quic_go().get("/bytes/100000").connections(100).rebinding_at(50_000).succeed()?;
-    lab.expect_no_packet_astray()?;
-    let hops = hops(&lab)?;
+    let hops = served(&lab, 1)?;
     ensure!(hops.xdp_stayed == 0 && hops.xdp_redirected > 100, "{hops:?}");
     Ok(())
 }
@@ -43,10 +37,7 @@ fn a_generic_program_moves_nothing() -> Result<()> {
     lab.start_agent()?;
     let mode = lab.control().status()?.interfaces[0].mode.clone();
     ensure!(mode.as_deref() == Some("generic"), "{mode:?}");
-    ensure!(redirects(&lab)? == [0; 4], "{:?}", redirects(&lab)?);
-    lab.quic_go().get("/bytes/100000").connections(50).rebinding_at(50_000).succeed()?;
-    lab.expect_no_packet_astray()?;
-    let hops = hops(&lab)?;
+    let hops = served(&lab, 0)?;
     ensure!(hops.xdp_stayed > 0 && hops.xdp_redirected == 0, "{hops:?}");
     Ok(())
 }
@@ -68,6 +59,14 @@ fn it_changes_with_a_reload() -> Result<()> {
     let hops = hops(&lab)?;
     ensure!(hops.xdp_stayed > 0 && hops.xdp_redirected > 0, "{hops:?}");
     Ok(())
+}
+
+/// How packets went of clients that move, all of them served, where each slot says so of redirects.
+fn served(lab: &Running, expected: u64) -> Result<SlotCounters> {
+    ensure!(redirects(lab)? == [expected; 4], "{:?}", redirects(lab)?);
+    lab.quic_go().get("/bytes/100000").connections(100).rebinding_at(50_000).succeed()?;
+    lab.expect_no_packet_astray()?;
+    hops(lab)
 }
 
 /// What the map says of the taken slots.
