@@ -111,6 +111,8 @@ const HTTP1: &[Case] = &[
     ("switches", &[Say("HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n"), Wait], Sentence(502), BROKE, 1),
     // Too much.
     ("field-too-big", &[Say("HTTP/1.1 200 OK\r\n"), Fields(1, 200_000), Say("\r\n"), Wait], Sentence(502), BROKE, 1),
+    ("field-above-the-limit", &[Say(OK_BEGINS), Fields(1, 65_536), Say("\r\nok"), Wait], Sentence(502), BROKE, 1),
+    ("field-below-the-limit", &[Say(OK_BEGINS), Fields(1, 65_000), Say("\r\nok")], Answer(200, 2), COMPLETE, 0),
     ("fields-too-many", &[Say("HTTP/1.1 200 OK\r\n"), Fields(101, 1), Say("\r\n"), Wait], Sentence(502), BROKE, 1),
     // Well, in an unusual way.
     ("hints", &[Say("HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n"), Say(OK)], Hinted("103", 200, 2), COMPLETE, 0),
@@ -153,6 +155,8 @@ const HTTP2: &[Case] = &[
     ("short", &[Head("200", NINE), Data("part"), End], Broken(200), BROKE, 1),
     ("longer", &[Head("200", &[("content-length", "2")]), Data("ok!"), End], Broken(200), BROKE, 1),
     ("field-too-big", &[Fields(1, 200_000), Head("200", &[]), End], Sentence(502), BROKE, 1),
+    ("field-above-the-limit", &[Fields(1, 65_536), Head("200", &[]), End], Sentence(502), BROKE, 1),
+    ("field-below-the-limit", &[Fields(1, 65_000), Head("200", &[]), End], Answer(200, 0), COMPLETE, 0),
     ("without-a-length", &[Head("200", &[]), Data("whole"), End], Answer(200, 5), COMPLETE, 0),
 ];
 
@@ -348,6 +352,7 @@ const TIMED_OUT: &str = "timed_out";
 const BROKE: &str = "upstream_broke";
 const COMPLETE: &str = "complete";
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+const OK_BEGINS: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n";
 const TOO_MUCH: &str = "HTTP/1.1 413 Content Too Large\r\ncontent-length: 2\r\n\r\nno";
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
 /// If anybody took it for an answer, it would be another request's.

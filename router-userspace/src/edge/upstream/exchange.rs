@@ -26,7 +26,7 @@ use super::{
     connect::{ConnectError, NoPlace, Stream, connect},
     failure::Failure,
     head::Head,
-    pool::{Connection, Member, Taken},
+    pool::{Connection, FIELDS_MAX, Member, Taken},
     proxy_protocol,
     queue::{Entered, Wanted},
     server::{Lease, Set, Standing},
@@ -300,6 +300,7 @@ async fn ask<B: Forwarded>(
                 return Err((Failure::Switched, None));
             }
             Ok(Ok(response)) if is_coded(&response) => return Err((Failure::Coded, None)),
+            Ok(Ok(response)) if fields_size(&response) > FIELDS_MAX as usize => return Err((Failure::TooLarge, None)),
             Ok(Ok(response)) => return Ok((response, broke)),
             Ok(Err(mut error)) => {
                 let unsent = error.take_message().map(|request| request.map(|outgoing| outgoing.body));
@@ -322,4 +323,10 @@ async fn ask<B: Forwarded>(
 fn is_coded(response: &Response<Incoming>) -> bool {
     let codings = response.headers().get_all(header::TRANSFER_ENCODING);
     codings.iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+}
+
+/// Octets of a response's field section. hyper's own limit over HTTP/1.1 is of what has come while the
+/// head is not whole: one that comes in a single read may be larger.
+fn fields_size(response: &Response<Incoming>) -> usize {
+    response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
 }

@@ -4,7 +4,10 @@ use std::{error::Error as _, time::Duration};
 
 use http::StatusCode;
 
-use super::connect::{ConnectError, NoPlace};
+use super::{
+    connect::{ConnectError, NoPlace},
+    pool::FIELDS_MAX,
+};
 use crate::edge::body::BodyError;
 
 /// Why there is no response.
@@ -25,6 +28,9 @@ pub(in crate::edge) enum Failure<E = BodyError> {
     /// RFC 9112 section 7: nobody said that we understand it.
     #[error("the response has a transfer coding other than chunked")]
     Coded,
+    /// More than any client here is made to take.
+    #[error("the response's header fields are larger than {FIELDS_MAX} octets")]
+    TooLarge,
     /// The client's own part broke off.
     #[error("the request's body broke off")]
     Request(E),
@@ -47,7 +53,7 @@ impl<E> Failure<E> {
             Self::Connect(ConnectError::Failed { .. } | ConnectError::Unresolved { .. } | ConnectError::Tls { .. }) => {
                 (StatusCode::BAD_GATEWAY, "the server behind this one cannot be reached")
             }
-            Self::Broken(_) | Self::Switched | Self::Coded => {
+            Self::Broken(_) | Self::Switched | Self::Coded | Self::TooLarge => {
                 (StatusCode::BAD_GATEWAY, "the server behind this one gave no proper answer")
             }
         })
@@ -57,7 +63,9 @@ impl<E> Failure<E> {
     pub(in crate::edge) fn request_broke(&self) -> Option<&E> {
         match self {
             Self::Request(error) => Some(error),
-            Self::Connect(_) | Self::Broken(_) | Self::TimedOut(_) | Self::Switched | Self::Coded => None,
+            Self::Connect(_) | Self::Broken(_) | Self::TimedOut(_) | Self::Switched | Self::Coded | Self::TooLarge => {
+                None
+            }
         }
     }
 

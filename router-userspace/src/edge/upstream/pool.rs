@@ -40,7 +40,8 @@ const KEPT_MAX: usize = 256;
 /// long only if the server answered without reading the request.
 const READY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Octets of an HTTP/1.1 response that hyper reads ahead of the client; also the limit of its head.
+/// Octets of an HTTP/1.1 response that hyper reads ahead of the client. Not the limit of its head: what
+/// comes all at once may be more.
 const READ_AHEAD: usize = 128 * 1024;
 
 /// Octets of a response that an HTTP/2 server may send ahead of the client, and of all of a
@@ -48,8 +49,8 @@ const READ_AHEAD: usize = 128 * 1024;
 const STREAM_WINDOW: u32 = 512 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 
-/// Octets of an HTTP/2 response's field section.
-const FIELDS_MAX: u32 = 64 * 1024;
+/// Octets of a response's field section, as RFC 9113 section 6.5.2 counts them.
+pub(super) const FIELDS_MAX: u32 = 64 * 1024;
 
 /// A server as one worker of one configuration sees it.
 pub(super) struct Member<B: Forwarded> {
