@@ -12,7 +12,7 @@ use router_userspace::agent::api::SlotCounters;
 /// other queues.
 #[test]
 fn packets_stay_where_queues_are_enough() -> Result<()> {
-    let lab = Lab::new().start()?;
+    let lab = Lab::new().engine("xdp").start()?;
     let hops = served(&lab, 0)?;
     ensure!(hops.xdp_stayed > 100 && hops.xdp_redirected == 0, "{hops:?}");
     Ok(())
@@ -21,7 +21,7 @@ fn packets_stay_where_queues_are_enough() -> Result<()> {
 /// One queue for workers on several CPUs: it would have all of the kernel's work.
 #[test]
 fn packets_are_moved_where_queues_are_few() -> Result<()> {
-    let lab = Lab::new().queues(1).start()?;
+    let lab = Lab::new().engine("xdp").queues(1).start()?;
     let hops = served(&lab, 1)?;
     ensure!(hops.xdp_stayed == 0 && hops.xdp_redirected > 100, "{hops:?}");
     Ok(())
@@ -30,7 +30,7 @@ fn packets_are_moved_where_queues_are_few() -> Result<()> {
 /// Where the driver refuses XDP, packets stay whatever is configured: the kernel would lose them.
 #[test]
 fn a_generic_program_moves_nothing() -> Result<()> {
-    let mut lab = Lab::new().set("cpu_map", "\"always\"").build()?;
+    let mut lab = Lab::new().engine("xdp").set("cpu_map", "\"always\"").build()?;
     // Fewer queues than the other end sends on: veth then refuses.
     let interface = lab.wire().router_interface();
     run(lab.network().router().command("ethtool").args(["-L", &interface, "rx", "1"]))?;
@@ -45,7 +45,7 @@ fn a_generic_program_moves_nothing() -> Result<()> {
 /// The operator decides, while connections go on.
 #[test]
 fn it_changes_with_a_reload() -> Result<()> {
-    let mut lab = Lab::new().set("cpu_map", "\"always\"").start()?;
+    let mut lab = Lab::new().engine("xdp").set("cpu_map", "\"always\"").start()?;
     let streams = lab.quic_go().echo(20_000).connections(40).requests(100).pausing(PAUSE).rebinding_at(400_000);
     let streams = streams.start()?;
     lab.await_accepted(&streams, 40)?;

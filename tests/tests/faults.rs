@@ -33,6 +33,14 @@ use Comes::{Answer, Broken, Hinted, Sentence};
 /// `(name, what the server does, what the client gets, outcome in the access log, failures of the server's)`
 type Case = (&'static str, &'static [Act], Comes, &'static str, u64);
 
+/// A response with another behind it: if anybody took that for an answer, it would be another request's.
+/// In one write, as what comes when the next request is on its way already is an answer to that.
+macro_rules! and_evil {
+    ($text:literal) => {
+        Say(concat!($text, "HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nso evil"))
+    };
+}
+
 const HTTP1: &[Case] = &[
     // Slow.
     ("silent", &[Wait], Sentence(504), TIMED_OUT, 1),
@@ -60,12 +68,12 @@ const HTTP1: &[Case] = &[
     ("ends-half-closed", &[Say("HTTP/1.1 200 OK\r\n\r\nwhole"), HalfClose], Answer(200, 5), COMPLETE, 0),
     ("of-old", &[Say("HTTP/1.0 200 OK\r\n\r\nwhole"), Close], Answer(200, 5), COMPLETE, 0),
     // Lies about the length. What is behind a response belongs to none.
-    ("longer", &[Say(OK), Say(EVIL), Wait], Answer(200, 2), COMPLETE, 0),
-    ("longer-by-a-chunk", &[Say(CHUNKED), Say("2\r\nok\r\n0\r\n\r\n"), Say(EVIL), Wait], Answer(200, 2), COMPLETE, 0),
-    ("content-of-204", &[Say("HTTP/1.1 204 No Content\r\n\r\n"), Say(EVIL), Wait], Answer(204, 0), COMPLETE, 0),
+    ("longer", &[and_evil!("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"), Wait], Answer(200, 2), COMPLETE, 0),
+    ("longer-by-a-chunk", &[Say(CHUNKED), and_evil!("2\r\nok\r\n0\r\n\r\n"), Wait], Answer(200, 2), COMPLETE, 0),
+    ("content-of-204", &[and_evil!("HTTP/1.1 204 No Content\r\n\r\n"), Wait], Answer(204, 0), COMPLETE, 0),
     (
         "length-of-304",
-        &[Say("HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\n\r\n"), Say(EVIL), Wait],
+        &[and_evil!("HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\n\r\n"), Wait],
         Answer(304, 0),
         COMPLETE,
         0,
@@ -136,7 +144,7 @@ const TLS: &[Case] = &[
     // Only a server that says goodbye has said all.
     ("ends-with-the-connection", &[Say("HTTP/1.1 200 OK\r\n\r\nwhole"), Close], Answer(200, 5), COMPLETE, 0),
     ("cut-without-a-length", &[Say("HTTP/1.1 200 OK\r\n\r\npart"), Cut], Broken(200), BROKE, 1),
-    ("longer", &[Say(OK), Say(EVIL), Wait], Answer(200, 2), COMPLETE, 0),
+    ("longer", &[and_evil!("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"), Wait], Answer(200, 2), COMPLETE, 0),
 ];
 
 const HTTP2: &[Case] = &[
@@ -308,8 +316,10 @@ fn ask(lab: &Running, server: &Faulty, client: Client, case: &Case) -> Result<Op
     }
     // What it held is free again, and it was asked once: the request may have done something.
     let state = lab.await_status(|status| status.upstreams[0].in_flight == 0)?.upstreams.remove(0);
-    let after = (state.failures_total, server.of(name).len());
     let expected = (before.0 + failures, before.1 + 1);
+    // One that was given up may be read later yet.
+    let asked = until(|| Ok(server.of(name).len()), |&asked| asked >= expected.1)?;
+    let after = (state.failures_total, asked);
     Ok((after != expected).then(|| format!("failures and requests {after:?}, not {expected:?}: {:?}", state.why)))
 }
 
@@ -355,8 +365,6 @@ const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const OK_BEGINS: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n";
 const TOO_MUCH: &str = "HTTP/1.1 413 Content Too Large\r\ncontent-length: 2\r\n\r\nno";
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
-/// If anybody took it for an answer, it would be another request's.
-const EVIL: &str = "HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nso evil";
 const NINE: &[(&str, &str)] = &[("content-length", "9")];
 /// RFC 9113 section 7.
 const INTERNAL_ERROR: u32 = 2;

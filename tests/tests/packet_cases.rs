@@ -9,14 +9,14 @@ use std::{
 use anyhow::{Context, Result};
 
 use router_common::{
-    maps::{Flow, Queue},
+    maps::Queue,
     reason::{Fate, Reason},
     steer::{self, Verdict},
 };
 use router_tests::{
     lab::{Lab, Running, Snapshot, run, wire::Sender},
     packets::{
-        HOP_BY_HOP, LISTENERS, NODE_ID, PLANTED_FLOWS, Packet, SLOTS, World, cases, cid,
+        self, HOP_BY_HOP, LISTENERS, NODE_ID, Packet, World, cases, cid,
         quic::{Quic, V1},
     },
 };
@@ -153,32 +153,11 @@ fn names_tell_cases_apart() {
     assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
 }
 
-/// The world of the table, as a running router.
+/// With engine `xdp`: what AF_XDP makes another is in [`on_a_queue_that_a_worker_has`].
 fn start() -> Result<Running> {
-    let listeners = LISTENERS.map(|address| address.to_string());
-    let lab = Lab::new().connection_id("encryption", "\"none\"").workers(SLOTS.into());
-    let lab = lab.set("node_id", &NODE_ID.to_string());
-    let lab = lab.config(|config| config.listeners = listeners.into()).start()?;
-    let slots: Vec<_> = lab.control().workers()?.workers.iter().map(|worker| worker.slot).collect();
-    assert_eq!(slots, (0..SLOTS).collect::<Vec<_>>());
-    for (cid, slot) in PLANTED_FLOWS {
-        plant(&lab, cid, slot)?;
-    }
+    let lab = packets::start(Lab::new().engine("xdp"))?;
+    packets::plant_flows(&lab)?;
     Ok(lab)
-}
-
-/// Writes an entry into the flow table, as docs/maps.md lays it out.
-fn plant(lab: &Running, cid: &[u8], slot: u8) -> Result<()> {
-    let mut key = cid.to_vec();
-    key.resize(20, 0);
-    key.extend((cid.len() as u32).to_ne_bytes());
-    let mut value = u32::from(slot).to_ne_bytes().to_vec();
-    value.resize(size_of::<Flow>(), 0);
-    let octets = |octets: &[u8]| octets.iter().map(u8::to_string).collect::<Vec<_>>();
-    let mut command = Command::new("bpftool");
-    command.args(["map", "update", "pinned"]).arg(lab.home().pins().join("flows"));
-    command.arg("key").args(octets(&key)).arg("value").args(octets(&value));
-    run(&mut command).map(drop)
 }
 
 /// What the loaded program made of a frame.

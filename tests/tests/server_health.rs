@@ -58,12 +58,44 @@ fn when_all_are_down() -> Result<()> {
     Ok(())
 }
 
+/// What is idempotent is asked again, of the other, also if the connection was new.
+#[test]
+fn one_that_fails_what_may_be_asked_again() -> Result<()> {
+    let (lab, bad, _good) = one_fails()?;
+    assert_eq!(ask(&lab, "GET", "/bytes/1", 10)?, "200 ".repeat(10));
+    let state = &served(&lab)?[1];
+    assert_eq!((state.health.as_str(), state.requests_total, state.failures_total), ("ejected", 3, 3), "{state:?}");
+    assert_eq!(bad.exchanges().len(), 3);
+    Ok(())
+}
+
 /// Nobody asks after its health: it is left alone for what it failed, and comes back by and by.
 #[test]
 fn one_that_fails_requests() -> Result<()> {
+    let (lab, bad, _good) = one_fails()?;
+    let statuses = ask(&lab, "POST", "/bytes/1", 6)?;
+    // The good one knows nothing to post to there.
+    assert_eq!(statuses.matches("404").count(), 3, "{statuses}");
+    assert_eq!(statuses.matches("502").count(), 3, "{statuses}");
+    let state = &served(&lab)?[1];
+    assert_eq!((state.health.as_str(), state.requests_total, state.failures_total), ("ejected", 3, 3), "{state:?}");
+    ensure!(state.seconds <= 3 && state.why.as_ref().is_some_and(|why| why.contains("broke off")), "{state:?}");
+    assert_eq!(ask(&lab, "GET", "/bytes/1", 10)?, "200 ".repeat(10));
+    assert_eq!(bad.exchanges().len(), 3, "who is ejected is not asked");
+
+    // When it comes back it gets a tenth of what the other gets, to begin with.
+    until(&lab, "it comes back", |served| served[1].health == "warming")?;
+    assert_eq!(ask(&lab, "GET", "/bytes/2", 44)?, "200 ".repeat(44));
+    let state = &served(&lab)?[1];
+    assert_eq!((state.health.as_str(), state.failures_total), ("warming", 3), "{state:?}");
+    ensure!((3 + 3..=3 + 8).contains(&state.requests_total), "{state:?}");
+    Ok(())
+}
+
+/// Two servers. One fails those who ask for one octet; the others it answers.
+fn one_fails() -> Result<(Running, Faulty, Upstream)> {
     let mut lab = Lab::new().workers(1).build()?;
-    let _good = Upstream::http(lab.network().upstream(), 8080)?;
-    // It fails those who ask for one octet; the others it answers.
+    let good = Upstream::http(lab.network().upstream(), 8080)?;
     let bad = Faulty::http(lab.network().upstream(), vec![("1", &[Act::Close])])?;
     let port = faulty::PORT;
     lab.reconfigure(|config| {
@@ -74,28 +106,12 @@ fn one_that_fails_requests() -> Result<()> {
         );
     });
     lab.start_agent()?;
-
-    let statuses = ask(&lab, "/bytes/1", 6)?;
-    assert_eq!(statuses.matches("200").count(), 3, "{statuses}");
-    assert_eq!(statuses.matches("502").count(), 3, "{statuses}");
-    let state = &served(&lab)?[1];
-    assert_eq!((state.health.as_str(), state.requests_total, state.failures_total), ("ejected", 3, 3), "{state:?}");
-    ensure!(state.seconds <= 3 && state.why.as_ref().is_some_and(|why| why.contains("broke off")), "{state:?}");
-    assert_eq!(ask(&lab, "/bytes/1", 10)?, "200 ".repeat(10));
-    assert_eq!(bad.exchanges().len(), 3, "who is ejected is not asked");
-
-    // When it comes back it gets a tenth of what the other gets, to begin with.
-    until(&lab, "it comes back", |served| served[1].health == "warming")?;
-    assert_eq!(ask(&lab, "/bytes/2", 44)?, "200 ".repeat(44));
-    let state = &served(&lab)?[1];
-    assert_eq!((state.health.as_str(), state.failures_total), ("warming", 3), "{state:?}");
-    ensure!((3 + 3..=3 + 8).contains(&state.requests_total), "{state:?}");
-    Ok(())
+    Ok((lab, bad, good))
 }
 
 /// The statuses of so many requests, one after the other.
-fn ask(lab: &Running, path: &str, times: usize) -> Result<String> {
-    let curl = Curl::over("--http3-only", lab.wire().namespace(), &lab.url(path));
+fn ask(lab: &Running, method: &str, path: &str, times: usize) -> Result<String> {
+    let curl = Curl::over("--http3-only", lab.wire().namespace(), &lab.url(path)).option("--request").option(method);
     let curl = curl.option("--output").option("/dev/null").option("--write-out").option("%{http_code} ");
     let url = lab.url(path);
     let more = (1..times).fold(curl, |curl, _| curl.option("--output").option("/dev/null").option(&url));

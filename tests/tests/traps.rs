@@ -132,7 +132,7 @@ fn an_answer_without_reading_the_request() -> Result<()> {
 
 #[test]
 fn a_version_that_nobody_speaks() -> Result<()> {
-    let lab = Lab::new().start()?;
+    let lab = Lab::new().engine("xdp").start()?;
     let wire = lab.wire();
     let client = wire.namespace().enter(|| Ok(UdpSocket::bind((wire.client4()[0], 0))?))?;
     client.set_read_timeout(Some(Duration::from_secs(5)))?;

@@ -252,6 +252,11 @@ impl Running {
         &self.home
     }
 
+    /// Whether packets come by an XDP program: with the engines `xdp` and `af_xdp`.
+    pub fn has_xdp_engine(&self) -> Result<bool> {
+        Ok(checks::has_xdp(&self.control().status()?))
+    }
+
     /// Waits until the sums close, and makes sure that each packet went the direct way: XDP
     /// dropped none, and no worker got another's.
     pub fn expect_no_packet_astray(&self) -> Result<()> {

@@ -7,6 +7,7 @@ mod cases;
 mod kernel;
 pub mod quic;
 mod random;
+mod running;
 mod world;
 
 use self::cases::in_clear;
@@ -14,6 +15,7 @@ pub use self::{
     cases::{CID_LENGTH, Case, LISTENERS, LOCAL, NODE_ID, PLANTED_FLOWS, SLOTS, cases, cid},
     kernel::{Kernel, Tally},
     random::Random,
+    running::{plant_flows, start},
     world::World,
 };
 

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::ifaddrs::getifaddrs;
+use nix::{errno::Errno, ifaddrs::getifaddrs};
 use router_common::maps::{self, SlotState};
 
 use self::plan::{Load, Share};
@@ -338,6 +338,7 @@ impl From<io::Error> for QueueError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::ResourceBusy => Self::Busy,
+            _ if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => Self::Refused(NO_LOCKED_MEMORY.to_owned()),
             _ => Self::Refused(error.to_string()),
         }
     }
@@ -360,6 +361,8 @@ fn local_addresses() -> io::Result<BTreeSet<[u8; 16]>> {
     Ok(addresses.map(mapped).filter(|address| address.is_ordinary()).map(|address| address.octets().0).collect())
 }
 
+const NO_LOCKED_MEMORY: &str = "the limit of locked memory (RLIMIT_MEMLOCK) has no room for a queue's; LimitMEMLOCK=infinity \
+                                in the unit or the capability CAP_IPC_LOCK lifts it, and less af_xdp.memory needs less";
 /// Whether `auto` takes AF_XDP where frames are copied.
 const AUTO_TAKES_COPYING: bool = true;
 /// Fewer are of no use; more only make the processor's caches miss.

@@ -1,10 +1,11 @@
 //! A request to one of the servers and the head of its response.
 //!
 //! What may be sent again, and when: a request that no server saw, to the next server, whatever
-//! its method. One that a connection in use before broke off before any of the response, once
-//! more on a newer connection of the same server, if the method is idempotent (RFC 9110 section
-//! 9.2.2) and there is no body: the server may have closed the connection just as we wrote. No
-//! other request is sent twice.
+//! its method. One whose connection broke off before any of the response, if the method is
+//! idempotent (RFC 9110 section 9.2.2) and there is no body: once more on a newer connection of the
+//! same server, if the connection had been in use before, as the server may have closed it just as
+//! we wrote; and else once to another server, as this one may have died. No other request is sent
+//! twice.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -73,6 +74,7 @@ impl<B: Forwarded> Upstream<B> {
         let mut head = Head::of(&request);
         let mut tried = Vec::new();
         let mut last = None;
+        let mut elsewhere = Elsewhere::Once;
         loop {
             let (index, lease) = match self.place(client, &tried).await {
                 Ok(place) => place,
@@ -81,7 +83,7 @@ impl<B: Forwarded> Upstream<B> {
                     return Err(Failed { failure, request: Some(request), server });
                 }
             };
-            match self.members[index].exchange(request, &mut head, lease).await {
+            match self.members[index].exchange(request, &mut head, lease, &mut elsewhere).await {
                 Ok(exchanged) => return Ok(exchanged),
                 Err(Failed { failure, request: Some(unsent), server }) => {
                     debug!(%failure, "a server did not take a request");
@@ -193,6 +195,13 @@ impl<B: Forwarded> Upstream<B> {
     }
 }
 
+/// Whether a request that a server may have seen may go to another.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Elsewhere {
+    Once,
+    NoMore,
+}
+
 enum Picked {
     Place(usize, Lease),
     /// There is no room: on this server, or on any.
@@ -209,6 +218,7 @@ impl<B: Forwarded> Member<B> {
         mut request: Request<B>,
         head: &mut Head,
         lease: Lease,
+        elsewhere: &mut Elsewhere,
     ) -> Result<Exchanged<B>, Failed<B>> {
         let (server, timeouts) = (self.server(), &self.set.settings.timeouts);
         let name = &server.state.name;
@@ -219,7 +229,8 @@ impl<B: Forwarded> Member<B> {
                 Err(error) => return Err(self.failed(error.into(), Some(request))),
             };
             head.fit(&mut request, self, connection.is_http2());
-            let spare = if reused && after.is_none() { spare(&request) } else { None };
+            let here = reused && after.is_none();
+            let spare = if here || *elsewhere == Elsewhere::Once { spare(&request) } else { None };
             server.state.requests.fetch_add(1, Relaxed);
             let (failure, unsent) = match ask(&mut connection, request, timeouts.response).await {
                 Ok((response, broke)) => {
@@ -237,7 +248,11 @@ impl<B: Forwarded> Member<B> {
             let spare = spare.filter(|_| failure.may_be_stale());
             let again = match (unsent, spare) {
                 (Some(unsent), _) if after.is_none() => unsent,
-                (None, Some(spare)) => spare,
+                (None, Some(spare)) if here => spare,
+                (None, Some(spare)) => {
+                    *elsewhere = Elsewhere::NoMore;
+                    return Err(self.failed(failure, Some(spare)));
+                }
                 (unsent, _) => return Err(self.failed(failure, unsent)),
             };
             debug!(server = %name, %failure, "once more on a newer connection");

@@ -1,0 +1,112 @@
+//! Do all four engines make the same of the same packets, each on its own way?
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use router_common::reason::{Fate, Reason};
+use router_tests::{
+    lab::{ENGINES, Lab, Running, until, wire::Sender},
+    packets::{self, Case, HOP_BY_HOP, LISTENERS, NODE_ID, Packet, SLOTS, cases, cid, quic::Quic},
+};
+
+/// The packets that each worker's endpoints got.
+type Got = BTreeMap<u8, u64>;
+
+#[test]
+fn packet_by_packet() -> Result<()> {
+    let mut by_engine = Vec::new();
+    for engine in ENGINES {
+        let lab = packets::start(Lab::new().engine(engine))?;
+        let sender = Sender::new(lab.wire().namespace(), "router0")?;
+        let mut came = BTreeMap::new();
+        for case in known_to_all() {
+            let got = what_comes(&lab, &sender, &case).with_context(|| format!("{engine}: {}", case.name))?;
+            came.insert(case.name, got);
+        }
+        expect_its_way(&lab, engine)?;
+        by_engine.push(came);
+    }
+    for (engine, came) in ENGINES.iter().zip(&by_engine).skip(1) {
+        for (name, got) in came {
+            let first = &by_engine[0][name];
+            ensure!(got == first, "{name}: {got:?} with {engine}, and {first:?} with {}", ENGINES[0]);
+        }
+    }
+    Ok(())
+}
+
+/// Without the flow table, which only kernels have, its cases are others.
+fn known_to_all() -> impl Iterator<Item = Case> {
+    cases().into_iter().filter(|case| case.reason != Reason::Flow)
+}
+
+/// Whom a case's packet comes to; nobody in particular where that hangs on a secret or on the queue.
+#[derive(Debug, PartialEq, Eq)]
+enum Comes {
+    ToNobody,
+    ToSlot(u8),
+    ToSomebody,
+}
+
+fn what_comes(lab: &Running, sender: &Sender, case: &Case) -> Result<Comes> {
+    let before = got(lab)?;
+    sender.send(&case.frame)?;
+    let followers = followers();
+    for frame in &followers {
+        sender.send(frame)?;
+    }
+    let each = followers.len() as u64 / u64::from(SLOTS);
+    // None is overtaken on its own way: when all are there, so is the case's.
+    let moved = until(
+        || Ok(got(lab)?.into_iter().map(|(slot, count)| (slot, count - before[&slot])).collect::<Got>()),
+        |moved| moved.values().all(|&count| count >= each),
+    )?;
+    let more: Vec<_> = moved.iter().filter(|&(_, &count)| count > each).map(|(&slot, &count)| (slot, count)).collect();
+    let comes = match (&more[..], case.slot) {
+        ([], _) => Comes::ToNobody,
+        (&[(slot, count)], Some(_)) if count == each + 1 => Comes::ToSlot(slot),
+        (&[(_, count)], None) if count == each + 1 => Comes::ToSomebody,
+        _ => anyhow::bail!("came more than once: {moved:?}"),
+    };
+    let as_the_table_says = match case.reason.fate() {
+        Fate::Dropped => comes == Comes::ToNobody,
+        // What the stack has no device or route for, or no way to check, ends there with every engine.
+        Fate::Delivered => comes == Comes::ToNobody || comes == case.slot.map_or(Comes::ToSomebody, Comes::ToSlot),
+        Fate::Passed => true,
+    };
+    ensure!(as_the_table_says, "{comes:?}, which is not what {:?} says", case.reason);
+    Ok(comes)
+}
+
+/// To each worker, by each family, one that AF_XDP sockets get and one that takes the stack.
+fn followers() -> Vec<Vec<u8>> {
+    let of_slot = |slot: u8| {
+        let quic = || Quic::short(cid(0, NODE_ID, slot).as_slice());
+        let v4 = || Packet::udp(([10, 77, 0, 99], 4000), LISTENERS[0], quic());
+        let (client, router) = ([0xfd77, 0, 0, 0, 0, 0, 0, 0x99], [0xfd77, 0, 0, 0, 0, 0, 0, 1]);
+        let v6 = || Packet::udp((client, 4000), (router, LISTENERS[1].port()), quic());
+        [v4(), v4().options(&[1; 4]), v6(), v6().extension(HOP_BY_HOP)].map(|packet| packet.frame())
+    };
+    (0..SLOTS).flat_map(of_slot).collect()
+}
+
+fn got(lab: &Running) -> Result<Got> {
+    let workers = lab.control().workers()?.workers;
+    Ok(workers.iter().map(|worker| (worker.slot, worker.totals.datagrams_own + worker.totals.taken_over)).collect())
+}
+
+/// Who decided, and how packets came to their workers.
+fn expect_its_way(lab: &Running, engine: &str) -> Result<()> {
+    let (counters, totals) = (lab.control().counters()?, lab.control().status()?.totals);
+    let stage = |name: &str| counters.stages.iter().find(|stage| stage.name == name).map_or(0, |stage| stage.received);
+    let (xdp, select) = (stage("xdp"), stage("select"));
+    let ways = (xdp > 0, totals.frames_received > 0, select > 0, totals.handed_over > 0);
+    let expected = match engine {
+        "af_xdp" => (true, true, true, false),
+        "xdp" => (true, false, true, false),
+        "reuseport" => (false, false, true, false),
+        _ => (false, false, false, true),
+    };
+    ensure!(ways == expected, "{engine}: by XDP, AF_XDP socket, reuseport program and hands: {ways:?}, {counters:?}");
+    Ok(())
+}
