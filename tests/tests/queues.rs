@@ -1,14 +1,17 @@
 //! Who has which receive queue, while workers drain, die and are taken over, links go and come, and
 //! queues are added? And is no connection lost by it?
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use router_tests::lab::{Lab, Running, peers::QuicGo, until};
+use router_tests::{
+    bpftool,
+    lab::{Lab, Running, peers::QuicGo, until},
+};
 use router_userspace::agent::api::Queue;
 
 #[test]
@@ -153,6 +156,28 @@ fn an_interface_that_is_taken_away_and_put_back() -> Result<()> {
     lab.expect_no_packet_astray()
 }
 
+/// Each change is taken note of long before the next look at intervals, which is two seconds after the last.
+#[test]
+fn addresses_that_come_and_go_are_announced() -> Result<()> {
+    let lab = Lab::new().engine("af_xdp").start()?;
+    let interface = lab.wire().router_interface();
+    let known = || Ok(bpftool::dump(&lab.home().pins().join("local_addresses"))?.len());
+    let before = known()?;
+    let mut latencies = Vec::new();
+    for _ in 0..3 {
+        for address in ["10.77.0.77/32", "fd77::77/128"] {
+            for (verb, there) in [("add", 1), ("del", 0)] {
+                lab.network().router().ip(&format!("addr {verb} {address} dev {interface}\n"))?;
+                let changed = Instant::now();
+                until(known, |known| *known == before + there)?;
+                latencies.push(changed.elapsed());
+            }
+        }
+    }
+    ensure!(latencies.iter().all(|latency| *latency < SOON), "{latencies:?}");
+    Ok(())
+}
+
 #[test]
 fn with_fewer_queues_than_workers_everybody_gets_connections() -> Result<()> {
     let lab = Lab::new().engine("af_xdp").queues(2).start()?;
@@ -205,4 +230,6 @@ fn sockets(lab: &Running) -> Result<u64> {
 }
 
 const SHORT: Duration = Duration::from_millis(50);
+/// Much less than what passes between two looks.
+const SOON: Duration = Duration::from_millis(800);
 const BREATH: Duration = Duration::from_millis(10);
