@@ -156,6 +156,33 @@ fn an_interface_that_is_taken_away_and_put_back() -> Result<()> {
     lab.expect_no_packet_astray()
 }
 
+/// Twice, while all kinds of clients are in the middle of something; first it has fewer queues, then all.
+#[test]
+fn connections_outlive_their_interface() -> Result<()> {
+    let lab = Lab::new().engine("af_xdp").start()?;
+    lab.wire().lead_nowhere_else()?;
+    let clients = lab.quic_go().within(Duration::from_secs(60));
+    let talks = clients.clone().echo(20_000).connections(30).requests(200).pausing(BREATH).start()?;
+    let uploads = clients.clone().post("/sink", 600_000).connections(10).requests(60).pausing(SHORT).start()?;
+    let mut all = vec![talks, uploads];
+    for (queues, owners) in [(2, &[0, 1][..]), (4, &[0, 1, 2, 3])] {
+        let accepted = lab.control().status()?.totals.accepted;
+        let bulk = clients.clone().get("/bytes/50000000").connections(4).start()?;
+        lab.await_accepted(&bulk, accepted.max(40) + 4)?;
+        all.push(bulk);
+        lab.wire().remove(lab.network().router())?;
+        lab.await_status(|status| status.interfaces[0].engine == "reuseport")?;
+        // So nobody had all, and nobody gets it now.
+        ensure!(all.iter().all(|clients| !clients.ends_within(Duration::ZERO)), "they ended too soon");
+        lab.wire().put_back(lab.network().router(), queues)?;
+        await_queues(&lab, |queues| slots(queues) == owners)?;
+        let before = sockets(&lab)?;
+        all[0].run_until(|| Ok(sockets(&lab)? > before + 1_000))?;
+    }
+    all.into_iter().try_for_each(|clients| clients.succeed().map(drop))?;
+    lab.expect_no_packet_astray()
+}
+
 /// Each change is taken note of long before the next look at intervals, which is two seconds after the last.
 #[test]
 fn addresses_that_come_and_go_are_announced() -> Result<()> {
