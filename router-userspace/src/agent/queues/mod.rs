@@ -26,7 +26,7 @@ use self::{
 };
 use super::{api, error::StartError, generations::Phase, node::Node};
 use crate::{
-    config::{AfXdp, Engine},
+    config::{AfXdp, CpuMap, Engine},
     datapath::{self, CHUNK, Copying, QueueSocket, QueueSocketPlan},
     worker::{QueueId, ReceiveQueue},
 };
@@ -154,8 +154,10 @@ impl Node {
                 interface.engine = "af_xdp".to_owned();
             }
             if let Some(why) = self.queues.why_not(&interface.name) {
-                let before = interface.why.take().map(|before| format!("{before}; ")).unwrap_or_default();
-                interface.why = Some(format!("{before}AF_XDP: {why}"));
+                say_too(interface, &format!("AF_XDP: {why}"));
+            }
+            if interface.mode.as_deref() == Some("generic") && self.config().router.cpu_map == CpuMap::Always {
+                say_too(interface, "cpu_map = \"always\" is not followed: the kernel loses what is moved from here");
             }
         }
         interfaces
@@ -375,6 +377,12 @@ impl From<datapath::DatapathError> for QueueError {
 /// What the maps are to say of a queue.
 fn entry(id: QueueId, device: &Device, share: &Share) -> maps::Queue {
     maps::Queue::new(id.interface, id.queue, device.facts.mac, share.slot).with_places(share.places)
+}
+
+/// One more reason why an interface is as it is.
+fn say_too(interface: &mut api::Interface, why: &str) {
+    let before = interface.why.take().map(|before| format!("{before}; ")).unwrap_or_default();
+    interface.why = Some(format!("{before}{why}"));
 }
 
 /// Whether `auto` takes AF_XDP where frames are copied.
