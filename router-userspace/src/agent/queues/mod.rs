@@ -18,7 +18,10 @@ use std::{
     time::Instant,
 };
 
-use router_common::maps::{self, SlotState};
+use router_common::{
+    frame::Address,
+    maps::{self, SlotState},
+};
 
 use self::{
     awaited::{AwaitedQueues, BETWEEN_TRIES, PATIENCE},
@@ -247,6 +250,16 @@ impl Node {
 }
 
 impl Queues {
+    /// What the maps say of the queues that workers have, each with the name of its interface.
+    pub(super) fn entries(&self) -> Vec<(String, maps::Queue)> {
+        self.open.borrow().values().map(|open| (open.interface.clone(), open.entry)).collect()
+    }
+
+    /// Whether the maps have an address as the host's own.
+    pub(super) fn is_local(&self, address: &Address) -> bool {
+        self.addresses.borrow().contains(&address.octets().0)
+    }
+
     fn has(&self, id: QueueId) -> bool {
         self.open.borrow().contains_key(&id)
     }
