@@ -31,6 +31,26 @@ fn frame_by_frame() -> Result<()> {
     Ok(())
 }
 
+/// Which way a frame would go is told to people as the kernel decides it.
+#[test]
+fn as_explained_to_people() -> Result<()> {
+    let lab = start("af_xdp")?;
+    for case in cases() {
+        let explained = lab.control().explain(&case.frame)?;
+        let deliver = explained.steps.iter().filter(|step| step.step == "deliver");
+        let findings: Vec<_> = deliver.map(|step| &*step.finding).collect();
+        let expected: &[&str] = match (explained.verdict.starts_with("deliver"), case.counted) {
+            (false, _) => &[],
+            (true, None) => &["whichever queue it comes in on: by the UDP socket of slot 0"],
+            (true, Some(_)) => {
+                &["on queue 0 of clients0: by the AF_XDP socket of slot 0", "otherwise: by the UDP socket of slot 0"]
+            }
+        };
+        assert_eq!(findings, expected, "{}: {explained:?}", case.name);
+    }
+    Ok(())
+}
+
 struct Case {
     name: &'static str,
     frame: Vec<u8>,

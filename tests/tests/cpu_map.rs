@@ -27,7 +27,8 @@ fn packets_are_moved_where_queues_are_few() -> Result<()> {
     Ok(())
 }
 
-/// Where the driver refuses XDP, packets stay whatever is configured: the kernel would lose them.
+/// Where the driver refuses XDP, packets stay whatever is configured, and `status` says so: the kernel
+/// would lose them.
 #[test]
 fn a_generic_program_moves_nothing() -> Result<()> {
     let mut lab = Lab::new().engine("xdp").set("cpu_map", "\"always\"").build()?;
@@ -35,10 +36,14 @@ fn a_generic_program_moves_nothing() -> Result<()> {
     let interface = lab.wire().router_interface();
     run(lab.network().router().command("ethtool").args(["-L", &interface, "rx", "1"]))?;
     lab.start_agent()?;
-    let mode = lab.control().status()?.interfaces[0].mode.clone();
-    ensure!(mode.as_deref() == Some("generic"), "{mode:?}");
+    let one = lab.control().status()?.interfaces.remove(0);
+    ensure!(one.mode.as_deref() == Some("generic"), "{one:?}");
+    ensure!(one.why.as_ref().is_some_and(|why| why.contains(OVERRULED)), "{one:?}");
     let hops = served(&lab, 0)?;
     ensure!(hops.xdp_stayed > 0 && hops.xdp_redirected == 0, "{hops:?}");
+    lab.reload(|config| config.set_router("cpu_map", "\"never\""))?;
+    let one = lab.control().status()?.interfaces.remove(0);
+    ensure!(one.why.as_ref().is_none_or(|why| !why.contains(OVERRULED)), "{one:?}");
     Ok(())
 }
 
@@ -88,5 +93,6 @@ fn hops(lab: &Running) -> Result<SlotCounters> {
     Ok(others.iter().fold(*first, sum))
 }
 
+const OVERRULED: &str = "cpu_map = \"always\" is not followed";
 /// Between two requests of a stream.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(20);

@@ -41,7 +41,7 @@ fn expect_all_to_survive(lab: &Running, clients: QuicGo<'_>) -> Result<()> {
     let seen = lab.watch_flows(&clients)?;
     clients.succeed()?;
     // A few of the first addresses may have come and gone between two looks.
-    assert!(seen.peers.len() >= 190, "only {} peers for 100 connections that moved", seen.peers.len());
+    lab.expect_moved(&seen, |seen| seen.peers.len() >= 190)?;
     lab.expect_no_packet_astray()
 }
 

@@ -1,24 +1,31 @@
 //! Who has which receive queue, while workers drain, die and are taken over, links go and come, and
 //! queues are added? And is no connection lost by it?
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use router_tests::lab::{Lab, Running, until};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use router_tests::{
+    bpftool,
+    lab::{Lab, Running, peers::QuicGo, until},
+};
 use router_userspace::agent::api::Queue;
 
 #[test]
 fn a_worker_that_drains_loses_its_queue_and_gets_one_again() -> Result<()> {
     let lab = Lab::new().engine("af_xdp").start()?;
-    let clients = lab.quic_go().echo(20_000).connections(60).requests(20).pausing(SHORT).start()?;
-    lab.await_busy(&clients, 60)?;
+    let clients = talkative(&lab).requests(150).start()?;
+    lab.await_busy(&clients, 40)?;
     lab.control().drain(2)?;
     let without = await_queues(&lab, |queues| queues.len() == 4 && queues.iter().all(|queue| queue.slot != 2))?;
     assert_eq!(without.iter().filter(|queue| queue.slot == 0).count(), 2, "{without:?}");
     lab.control().undrain(2)?;
     await_queues(&lab, |queues| slots(queues) == [0, 1, 2, 3])?;
     clients.succeed()?;
-    lab.expect_no_packet_astray()
+    lab.expect_all_read(&[lab.control()], 0)
 }
 
 #[test]
@@ -49,6 +56,56 @@ fn an_upgrade_takes_the_queues_along() -> Result<()> {
     ensure!(sockets(&lab)? > before + 200, "the newest generation's");
     long.succeed()?;
     Ok(())
+}
+
+/// Workers that are told to leave keep their connections, not their queues.
+#[test]
+fn a_reload_that_changes_the_number_of_workers() -> Result<()> {
+    let mut lab = Lab::new().engine("af_xdp").set("drain_timeout", "\"30s\"").start()?;
+    let clients = talkative(&lab).requests(150).start()?;
+    lab.await_busy(&clients, 40)?;
+    for (workers, owners) in [("2", [0, 0, 1, 1]), ("4", [0, 1, 4, 5])] {
+        lab.reload(|config| config.set_router("workers", workers))?;
+        await_queues(&lab, |queues| slots(queues) == owners)?;
+    }
+    let leaving = lab.control().workers()?.workers.into_iter().filter(|worker| [2, 3].contains(&worker.slot));
+    ensure!(leaving.map(|worker| worker.totals.connections_now).sum::<u64>() > 0, "they had left before");
+    clients.succeed()?;
+    lab.expect_no_packet_lost()
+}
+
+/// The queues change hands at the flip: everybody's packets are read by whom they are for, each of them.
+#[test]
+fn no_packet_is_lost_when_the_next_generation_takes_over() -> Result<()> {
+    let lab = Lab::new().engine("af_xdp").set("drain_timeout", "\"60s\"").start()?;
+    let first = lab.control().status()?.generation;
+    // As long as somebody stays there, the old generation can be asked.
+    let _staying = lab.quic_go().echo(1_000).requests(2).pausing(Duration::from_secs(60)).start()?;
+    let old = talkative(&lab).requests(150).start()?;
+    lab.await_accepted(&old, 41)?;
+    lab.agent()?.upgrade(None)?;
+    let besides = lab.read_besides()?;
+    let new = talkative(&lab).requests(100).start()?;
+    await_queues(&lab, |queues| slots(queues) == [4, 5, 6, 7])?;
+    new.succeed()?;
+    old.succeed()?;
+    lab.expect_all_read(&[lab.control(), lab.aside(first)], besides)
+}
+
+/// The same of those who stay when the new generation dies and the old one gets its queues back.
+#[test]
+fn no_packet_is_lost_when_the_last_generation_serves_again() -> Result<()> {
+    let lab = Lab::new().engine("af_xdp").set("drain_timeout", "\"60s\"").start()?;
+    let first = lab.control().status()?.pid;
+    let clients = talkative(&lab).requests(150).start()?;
+    lab.await_busy(&clients, 40)?;
+    let next = lab.control().upgrade(None)?;
+    await_queues(&lab, |queues| slots(queues) == [4, 5, 6, 7])?;
+    kill(Pid::from_raw(i32::try_from(next.pid)?), Signal::SIGKILL)?;
+    until(|| Ok(lab.control().status().is_ok_and(|status| status.pid == first)), |is_back| *is_back)?;
+    await_queues(&lab, |queues| slots(queues) == [0, 1, 2, 3])?;
+    clients.succeed()?;
+    lab.expect_all_read(&[lab.control()], 0)
 }
 
 #[test]
@@ -99,6 +156,55 @@ fn an_interface_that_is_taken_away_and_put_back() -> Result<()> {
     lab.expect_no_packet_astray()
 }
 
+/// Twice, while all kinds of clients are in the middle of something; first it has fewer queues, then all.
+#[test]
+fn connections_outlive_their_interface() -> Result<()> {
+    let lab = Lab::new().engine("af_xdp").start()?;
+    lab.wire().lead_nowhere_else()?;
+    let clients = lab.quic_go().within(Duration::from_secs(60));
+    let talks = clients.clone().echo(20_000).connections(30).requests(200).pausing(BREATH).start()?;
+    let uploads = clients.clone().post("/sink", 600_000).connections(10).requests(60).pausing(SHORT).start()?;
+    let mut all = vec![talks, uploads];
+    for (queues, owners) in [(2, &[0, 1][..]), (4, &[0, 1, 2, 3])] {
+        let accepted = lab.control().status()?.totals.accepted;
+        let bulk = clients.clone().get("/bytes/50000000").connections(4).start()?;
+        lab.await_accepted(&bulk, accepted.max(40) + 4)?;
+        all.push(bulk);
+        lab.wire().remove(lab.network().router())?;
+        lab.await_status(|status| status.interfaces[0].engine == "reuseport")?;
+        // So nobody had all, and nobody gets it now.
+        ensure!(all.iter().all(|clients| !clients.ends_within(Duration::ZERO)), "they ended too soon");
+        lab.wire().put_back(lab.network().router(), queues)?;
+        await_queues(&lab, |queues| slots(queues) == owners)?;
+        let before = sockets(&lab)?;
+        all[0].run_until(|| Ok(sockets(&lab)? > before + 1_000))?;
+    }
+    all.into_iter().try_for_each(|clients| clients.succeed().map(drop))?;
+    lab.expect_no_packet_astray()
+}
+
+/// Each change is taken note of long before the next look at intervals, which is two seconds after the last.
+#[test]
+fn addresses_that_come_and_go_are_announced() -> Result<()> {
+    let lab = Lab::new().engine("af_xdp").start()?;
+    let interface = lab.wire().router_interface();
+    let known = || Ok(bpftool::dump(&lab.home().pins().join("local_addresses"))?.len());
+    let before = known()?;
+    let mut latencies = Vec::new();
+    for _ in 0..3 {
+        for address in ["10.77.0.77/32", "fd77::77/128"] {
+            for (verb, there) in [("add", 1), ("del", 0)] {
+                lab.network().router().ip(&format!("addr {verb} {address} dev {interface}\n"))?;
+                let changed = Instant::now();
+                until(known, |known| *known == before + there)?;
+                latencies.push(changed.elapsed());
+            }
+        }
+    }
+    ensure!(latencies.iter().all(|latency| *latency < SOON), "{latencies:?}");
+    Ok(())
+}
+
 #[test]
 fn with_fewer_queues_than_workers_everybody_gets_connections() -> Result<()> {
     let lab = Lab::new().engine("af_xdp").queues(2).start()?;
@@ -129,6 +235,11 @@ fn who_has_many_more_connections_than_the_others_gets_no_more() -> Result<()> {
     lab.expect_no_packet_astray()
 }
 
+/// Clients that have packets on their way all the time, but no more at once than anybody has room for.
+fn talkative(lab: &Running) -> QuicGo<'_> {
+    lab.quic_go().echo(4_000).connections(40).pausing(BREATH)
+}
+
 fn await_queues(lab: &Running, are_so: impl Fn(&[Queue]) -> bool) -> Result<Vec<Queue>> {
     let look = || Ok(lab.control().status()?.interfaces.into_iter().flat_map(|one| one.queues).collect::<Vec<_>>());
     until(look, |queues| are_so(queues))
@@ -146,3 +257,6 @@ fn sockets(lab: &Running) -> Result<u64> {
 }
 
 const SHORT: Duration = Duration::from_millis(50);
+/// Much less than what passes between two looks.
+const SOON: Duration = Duration::from_millis(800);
+const BREATH: Duration = Duration::from_millis(10);

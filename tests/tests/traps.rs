@@ -161,8 +161,8 @@ fn junk_between_connections() -> Result<()> {
         }
     }
     clients.succeed()?;
-    let totals = lab.control().status()?.totals;
-    assert_eq!((totals.accepted, totals.handed_over), (50, 0));
+    assert_eq!(lab.control().status()?.totals.accepted, 50);
+    ensure!(!lab.has_xdp_engine()? || lab.control().status()?.totals.handed_over == 0, "a worker got another's");
     Ok(())
 }
 

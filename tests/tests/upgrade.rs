@@ -16,7 +16,7 @@ use nix::{
 use router_common::frame;
 use router_tests::{
     bpftool,
-    lab::{Control, Lab, PORT, Running, Towards, binary, peers::QuicGo},
+    lab::{Lab, PORT, Running, Towards, binary, peers::QuicGo},
 };
 use router_userspace::agent::api::Status;
 
@@ -40,7 +40,7 @@ fn once_with_each_engine() -> Result<()> {
         let own = second.totals.accepted;
         lab.quic_go().get("/bytes/20000").connections(100).rebinding_at(10_000).succeed()?;
         assert_eq!(lab.control().status()?.totals.accepted, own + 100);
-        assert_eq!(aside(&lab, first.generation).status()?.totals.accepted, 40, "the old one got a new connection");
+        assert_eq!(lab.aside(first.generation).status()?.totals.accepted, 40, "the old one got a new connection");
         streams.succeed()?;
         await_alone(&lab)?;
         assert_eq!(taken_slots(&lab)?, 4);
@@ -372,11 +372,6 @@ fn expect_untouched(lab: &Running, first: &Status) -> Result<()> {
 
 fn states(status: &Status) -> Vec<(u64, &str)> {
     status.generations.iter().map(|one| (one.generation, one.state.as_str())).collect()
-}
-
-/// The control socket of a generation that has handed over.
-fn aside(lab: &Running, generation: u64) -> Control {
-    Control::at(&lab.home().path(&format!("control.sock.{generation}")))
 }
 
 /// A program in the laboratory's home.

@@ -1,5 +1,7 @@
 //! What would happen to a packet: the decision, taken step by step with the live tables.
 
+use std::collections::BTreeMap;
+
 use router_common::{
     connection_id::ConnectionId,
     frame::{self, Address, Datagram, Endpoint},
@@ -20,9 +22,13 @@ use crate::worker::{HostKeys, Placement, View};
 
 /// Explains what becomes of an Ethernet frame.
 pub(super) fn explain(node: &Node, bytes: &[u8]) -> Explanation {
-    let tables = LiveTables { node, view: node.tables.view(Placement::Assignment) };
-    let steps = steps(bytes, &tables);
+    let tables = LiveTables::new(node, None);
+    let mut steps = steps(bytes, &tables);
     let (verdict, _) = steer::frame(bytes, &tables);
+    if let Verdict::Deliver(delivery) = &verdict {
+        let findings = deliver(bytes, node, delivery.number);
+        steps.extend(findings.into_iter().map(|finding| Step { step: "deliver".to_owned(), finding }));
+    }
     let reason = verdict.reason();
     Explanation {
         schema: SCHEMA,
@@ -89,6 +95,31 @@ fn route(header: &Header, tables: &LiveTables<'_>) -> Vec<String> {
     findings
 }
 
+/// By which socket, where workers have receive queues: it hangs on the queue that the frame comes in on,
+/// which the frame does not tell. On some it may be another slot's, too.
+fn deliver(bytes: &[u8], node: &Node, otherwise: u8) -> Vec<String> {
+    let queues = node.queues.entries();
+    if queues.is_empty() {
+        return Vec::new();
+    }
+    let mut by_socket = BTreeMap::<(String, u8), Vec<String>>::new();
+    for (interface, queue) in queues {
+        let tables = LiveTables::new(node, Some(queue));
+        if let (Verdict::Deliver(delivery), _) = steer::frame(bytes, &tables)
+            && delivery.socket.index().is_some()
+        {
+            by_socket.entry((interface, delivery.number)).or_default().push(queue.number().to_string());
+        }
+    }
+    let others = if by_socket.is_empty() { "whichever queue it comes in on" } else { "otherwise" };
+    let others = format!("{others}: by the UDP socket of slot {otherwise}");
+    let by_socket = by_socket.into_iter().map(|((interface, slot), queues)| {
+        let which = if queues.len() == 1 { "queue" } else { "queues" };
+        format!("on {which} {} of {interface}: by the AF_XDP socket of slot {slot}", queues.join(", "))
+    });
+    by_socket.chain([others]).collect()
+}
+
 fn describe_datagram(datagram: &Datagram) -> String {
     let (source, destination) = (socket_address(&datagram.source), socket_address(&datagram.destination));
     format!("UDP from {source} to {destination}, {} octets of payload", datagram.payload.length)
@@ -119,6 +150,14 @@ fn because(reason: Reason) -> String {
 struct LiveTables<'a> {
     node: &'a Node,
     view: View<'a>,
+    arrival: Option<Queue>,
+}
+
+impl<'a> LiveTables<'a> {
+    /// For a frame that comes in on a queue which a worker has, or on any other.
+    fn new(node: &'a Node, arrival: Option<Queue>) -> Self {
+        Self { node, view: node.tables.view(Placement::Assignment), arrival }
+    }
 }
 
 impl Tables for LiveTables<'_> {
@@ -158,12 +197,11 @@ impl Tables for LiveTables<'_> {
         self.view.hash_seed()
     }
 
-    /// A frame alone does not tell which queue it would come in on.
     fn queue(&self) -> Option<&Queue> {
-        None
+        self.arrival.as_ref()
     }
 
-    fn is_local(&self, _: &Address) -> bool {
-        false
+    fn is_local(&self, address: &Address) -> bool {
+        self.node.queues.is_local(address)
     }
 }

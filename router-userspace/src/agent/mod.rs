@@ -33,6 +33,7 @@ mod queues;
 mod quic;
 mod reload;
 mod replacements;
+mod rounds;
 mod secrets;
 mod service_manager;
 mod slots;

@@ -11,7 +11,7 @@ use std::{
 
 use router_common::maps::{Listener, Settings, SlotState};
 use tokio::{
-    sync::{Mutex, mpsc},
+    sync::{Mutex, Notify, mpsc},
     task::AbortHandle,
 };
 
@@ -69,6 +69,8 @@ pub(super) struct Node {
     workers: RefCell<Vec<Worker>>,
     /// The CPU of each slot that is taken; `slots` writes it.
     pub(super) places: RefCell<BTreeMap<u8, u32>>,
+    /// Said when a worker has ended.
+    pub(super) worker_ended: Arc<Notify>,
     /// What workers share; none once the agent stops.
     shared: RefCell<Option<Shared>>,
     alive: Mutex<mpsc::Receiver<Infallible>>,
@@ -184,6 +186,7 @@ impl Node {
             }),
             workers: RefCell::default(),
             places: RefCell::default(),
+            worker_ended: shared.ended(),
             shared: RefCell::new(Some(shared)),
             alive: Mutex::new(alive),
             _state: state,
@@ -345,36 +348,8 @@ impl Node {
         self.connection_ids.rotate(datapath.as_deref_mut(), |rotation| self.datagrams_of(rotation))
     }
 
-    /// What has to be done now and then, for as long as the agent runs.
-    pub(super) async fn look_after(self: Rc<Self>) {
-        let mut tick = tokio::time::interval(BETWEEN_LOOKS);
-        loop {
-            tick.tick().await;
-            match self.generations.phase() {
-                Phase::InCharge => self.service_manager.alive(),
-                Phase::Preparing => continue,
-                Phase::HandingOver => {
-                    self.service_manager.alive();
-                    continue;
-                }
-                Phase::Retired => {
-                    self.look_after_retirement();
-                    continue;
-                }
-            }
-            {
-                let mut datapath = self.kernel.as_ref().map(|kernel| kernel.datapath.borrow_mut());
-                self.connection_ids.look_after(datapath.as_deref_mut(), |rotation| self.datagrams_of(rotation));
-            }
-            self.look_after_workers();
-            self.look_after_devices();
-            self.look_after_queues();
-            self.renew_certificates();
-        }
-    }
-
     /// Datagrams that the workers have decoded by the configurations of `rotation`.
-    fn datagrams_of(&self, rotation: u8) -> u64 {
+    pub(super) fn datagrams_of(&self, rotation: u8) -> u64 {
         let now: u64 = self.workers.borrow().iter().map(|worker| worker.stats().of_rotation(rotation)).sum();
         now + self.departed.borrow().of_rotation(rotation)
     }
@@ -459,5 +434,3 @@ impl Kernel {
         self.sweeper.at_least(idle);
     }
 }
-
-const BETWEEN_LOOKS: Duration = Duration::from_millis(250);

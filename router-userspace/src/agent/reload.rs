@@ -235,11 +235,11 @@ impl Node {
         self.watch_upstreams();
         *self.certificates.borrow_mut() = CertificateFiles::of(config);
         self.detach(change.removed.iter());
-        self.look_after_queues();
+        self.look_at_devices();
         for listener in &change.gone {
             self.close(listener.clone(), grace);
         }
-        // Also where nobody leaves: those that were started are assigned connections.
+        // Also where nobody leaves: those that were started are assigned connections, and get queues.
         let mut kernel_says = vec![self.write_listeners(), self.send_away(&change.leaving, grace)];
         if let Some(kernel) = &self.kernel {
             kernel.keep_flows_for(config.limits.idle_timeout);

@@ -143,6 +143,7 @@ impl Node {
             self.tables.set_slot_state(slot, SlotState::Draining);
         }
         let written = self.write_slots().and_then(|()| self.assign());
+        self.look_after_queues();
         for &(slot, _) in slots {
             self.with_worker(slot, |worker| worker.leave(grace));
         }

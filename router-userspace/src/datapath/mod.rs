@@ -5,6 +5,7 @@
 
 mod af_xdp;
 mod attach;
+mod changes;
 mod error;
 pub(crate) mod ethtool;
 mod flows;
@@ -34,6 +35,7 @@ use router_common::maps::{
 
 pub use self::{
     attach::{Attachment, Mode},
+    changes::Changes,
     error::{DatapathError, Result},
     flows::{FlowReader, FlowWriter, monotonic_now},
     pins::{Pins, remove_stale},

@@ -56,32 +56,17 @@ pub struct QueueSocket {
     memory: Area,
     /// By chunk: where its frame is, if it is ours.
     ours: Vec<Option<(usize, usize)>>,
+    plan: QueueSocketPlan,
     copying: Copying,
-    busy_poll: bool,
 }
 
 impl QueueSocket {
-    /// Opens one: without copying if the driver can, else with.
-    ///
-    /// # Errors
-    /// What the kernel refuses. `EBUSY` if another socket has the queue, or had it just now.
-    pub fn open(plan: QueueSocketPlan) -> io::Result<Self> {
-        match Self::open_as(plan, Copying::Zero) {
-            Err(e) if e.raw_os_error() != Some(libc::EBUSY) => Self::open_as(plan, Copying::Once),
-            opened => opened,
-        }
-    }
-
-    /// Tries whether an interface takes one, with copying, and lets it go: no packet is touched.
+    /// Makes one with its memory and rings, which takes the time. It is on no queue before it is
+    /// [bound](Self::bind).
     ///
     /// # Errors
     /// What the kernel refuses.
-    pub fn try_on(interface: u32) -> io::Result<()> {
-        let plan = QueueSocketPlan { interface, queue: 0, frames: 64, busy_poll: false };
-        Self::open_as(plan, Copying::Once).map(drop)
-    }
-
-    fn open_as(plan: QueueSocketPlan, copying: Copying) -> io::Result<Self> {
+    pub fn new(plan: QueueSocketPlan) -> io::Result<Self> {
         // SAFETY: takes no pointers; the result is checked before it is owned.
         let socket = unsafe { libc::socket(libc::AF_XDP, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
         // SAFETY: a descriptor that was just made, and that nobody else knows.
@@ -111,32 +96,59 @@ impl QueueSocket {
         let completion = Ring::map(fd, &offsets.cr, (libc::XDP_UMEM_PGOFF_COMPLETION_RING, COMPLETIONS))?;
         let received = Ring::map(fd, &offsets.rx, (libc::XDP_PGOFF_RX_RING as u64, plan.frames))?;
         let ours = (0..plan.frames).map(|_| Some((0, 0))).collect();
-        let mut opened =
-            Self { socket, fill, received, _completion: completion, memory, ours, copying, busy_poll: plan.busy_poll };
-        (0..plan.frames).for_each(|chunk| opened.give_back(chunk));
-        opened.fill.publish();
-        opened.bind(plan.interface, plan.queue)?;
-        Ok(opened)
+        let mut made =
+            Self { socket, fill, received, _completion: completion, memory, ours, plan, copying: Copying::Once };
+        (0..plan.frames).for_each(|chunk| made.give_back(chunk));
+        made.fill.publish();
+        Ok(made)
     }
 
-    fn bind(&self, interface: u32, queue: u32) -> io::Result<()> {
-        let how = match self.copying {
+    /// Tries whether an interface takes one, with copying, and lets it go: no packet is touched.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn try_on(interface: u32) -> io::Result<()> {
+        let plan = QueueSocketPlan { interface, queue: 0, frames: 64, busy_poll: false };
+        Self::new(plan)?.bind_as(Copying::Once)
+    }
+
+    /// Binds it to its queue: without copying if the driver can, else with. What is refused may be
+    /// tried again.
+    ///
+    /// # Errors
+    /// What the kernel refuses. `EBUSY` if another socket has the queue, or had it just now.
+    pub fn bind(&mut self) -> io::Result<()> {
+        match self.bind_as(Copying::Zero) {
+            Err(e) if e.raw_os_error() != Some(libc::EBUSY) => self.bind_as(Copying::Once),
+            bound => bound,
+        }
+    }
+
+    fn bind_as(&mut self, copying: Copying) -> io::Result<()> {
+        let how = match copying {
             Copying::Zero => libc::XDP_ZEROCOPY,
             Copying::Once => libc::XDP_COPY,
         };
         let address = libc::sockaddr_xdp {
             sxdp_family: libc::AF_XDP as u16,
             sxdp_flags: how | libc::XDP_USE_NEED_WAKEUP,
-            sxdp_ifindex: interface,
-            sxdp_queue_id: queue,
+            sxdp_ifindex: self.plan.interface,
+            sxdp_queue_id: self.plan.queue,
             sxdp_shared_umem_fd: 0,
         };
         let length = size_of_val(&address) as libc::socklen_t;
         // SAFETY: the address is a whole `sockaddr_xdp`, and its length is given.
-        checked(unsafe { libc::bind(self.socket.as_raw_fd(), (&raw const address).cast(), length) }).map(drop)
+        checked(unsafe { libc::bind(self.socket.as_raw_fd(), (&raw const address).cast(), length) })?;
+        self.copying = copying;
+        Ok(())
     }
 
-    /// How frames come into its memory.
+    /// Frames that may wait in it.
+    pub fn frames(&self) -> u32 {
+        self.plan.frames
+    }
+
+    /// How frames come into its memory, once it is bound.
     pub fn copying(&self) -> Copying {
         self.copying
     }
@@ -182,7 +194,7 @@ impl QueueSocket {
     pub fn settle(&mut self) {
         self.received.release();
         self.fill.publish();
-        if self.busy_poll || self.fill.needs_wakeup() {
+        if self.plan.busy_poll || self.fill.needs_wakeup() {
             // SAFETY: no buffer is given, so none is written to.
             unsafe {
                 libc::recvfrom(

@@ -29,13 +29,17 @@ use std::{
     convert::Infallible,
     io,
     net::{IpAddr, SocketAddr, UdpSocket},
-    sync::{Arc, mpsc as std_mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc as std_mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use quinn::ServerConfig;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use self::inbox::Inboxes;
 pub use self::{
@@ -57,6 +61,7 @@ pub struct Shared {
     by_kernel: bool,
     inboxes: Arc<Inboxes>,
     living: mpsc::Sender<Infallible>,
+    ended: Arc<Notify>,
 }
 
 impl Shared {
@@ -68,13 +73,19 @@ impl Shared {
         cid_lifetime: Duration,
         living: mpsc::Sender<Infallible>,
     ) -> Self {
-        Self { tables, admission, cid_lifetime, by_kernel: false, inboxes: Arc::default(), living }
+        let (inboxes, ended) = (Arc::default(), Arc::default());
+        Self { tables, admission, cid_lifetime, by_kernel: false, inboxes, living, ended }
     }
 
     /// The same, saying whether the kernel brings packets to their workers, or the workers
     /// have to do it among themselves.
     pub fn steered_by_kernel(self, by_kernel: bool) -> Self {
         Self { by_kernel, ..self }
+    }
+
+    /// Said whenever a worker has ended, however that came.
+    pub fn ended(&self) -> Arc<Notify> {
+        Arc::clone(&self.ended)
     }
 
     /// The node's tables.
@@ -132,7 +143,7 @@ pub struct Worker {
     cpu: u32,
     stats: Arc<WorkerStats>,
     commands: mpsc::UnboundedSender<Command>,
-    thread: thread::JoinHandle<()>,
+    running: Arc<AtomicBool>,
     stopping: Cell<bool>,
     until: Cell<Option<Instant>>,
 }
@@ -147,13 +158,19 @@ impl Worker {
         let stats = Arc::<WorkerStats>::default();
         let (commands, received) = mpsc::unbounded_channel();
         let (ready, is_ready) = std_mpsc::sync_channel(1);
-        let thread = thread::Builder::new().name(format!("worker-{slot}")).spawn({
+        let running = Arc::new(AtomicBool::new(true));
+        thread::Builder::new().name(format!("worker-{slot}")).spawn({
             let stats = Arc::clone(&stats);
-            move || service::run(plan, shared, stats, Channels { commands: received, ready })
+            let end = End { running: Arc::clone(&running), said: shared.ended() };
+            move || {
+                // The last to go, also if the worker panics.
+                let _end = end;
+                service::run(plan, shared, stats, Channels { commands: received, ready });
+            }
         })?;
         match is_ready.recv() {
             Ok(Ok(())) => {
-                Ok(Self { slot, cpu, stats, commands, thread, stopping: Cell::default(), until: Cell::default() })
+                Ok(Self { slot, cpu, stats, commands, running, stopping: Cell::default(), until: Cell::default() })
             }
             Ok(Err(e)) => Err(e),
             Err(_) => Err(io::Error::other(format!("worker {slot} ended before it was ready"))),
@@ -175,9 +192,9 @@ impl Worker {
         &self.stats
     }
 
-    /// Whether its thread is alive.
+    /// Whether it has not ended.
     pub fn is_running(&self) -> bool {
-        !self.thread.is_finished()
+        self.running.load(Ordering::Acquire)
     }
 
     /// Whether it has no connections any more, and none that begin.
@@ -279,6 +296,19 @@ impl Worker {
     /// A worker that is gone needs to be told nothing.
     fn tell(&self, command: Command) {
         let _ = self.commands.send(command);
+    }
+}
+
+/// The end of a worker: nothing of it is left, and it is said.
+struct End {
+    running: Arc<AtomicBool>,
+    said: Arc<Notify>,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.running.store(false, Ordering::Release);
+        self.said.notify_one();
     }
 }
 

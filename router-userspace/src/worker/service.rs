@@ -7,9 +7,10 @@ use nix::{
     unistd::Pid,
 };
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
+use rustix::thread::{MembarrierCommand, membarrier};
 use tokio::{
     sync::Notify,
-    task::{LocalSet, spawn_local},
+    task::{LocalSet, spawn_blocking, spawn_local},
     time::{Duration, Instant, sleep, sleep_until, timeout},
 };
 
@@ -85,10 +86,18 @@ async fn serve(plan: Plan, shared: Shared, stats: Arc<WorkerStats>, mut channels
             }
         }
     };
+    let frames = Arc::clone(&service.frames);
     let out_of_patience = async {
-        // Over when the grace is, or when the agent says it again.
+        // Over when the grace is, or when the agent says it again. Nobody else can have a queue before
+        // it is closed here.
         let _ = timeout(grace, async {
-            while !matches!(channels.commands.recv().await, None | Some(Command::Stop { .. })) {}
+            loop {
+                match channels.commands.recv().await {
+                    None | Some(Command::Stop { .. }) => return,
+                    Some(Command::Release { id }) => release(&frames, id),
+                    Some(_) => {}
+                }
+            }
         })
         .await;
     };
@@ -173,7 +182,7 @@ impl Service {
                 // The agent waits for it.
                 let _ = done.send(self.receive(id, queue));
             }
-            Command::Release { id } => self.release(id),
+            Command::Release { id } => release(&self.frames, id),
             Command::Drain { grace } => {
                 self.drains_until = Some(Instant::now() + grace);
                 self.each_drain(Drain::begin);
@@ -223,22 +232,6 @@ impl Service {
             }
         });
         Ok(())
-    }
-
-    /// Closes a queue, which is nobody's any more, when what it got has been read.
-    fn release(&self, id: QueueId) {
-        let frames = Arc::clone(&self.frames);
-        spawn_local(async move {
-            sleep(ON_THEIR_WAY_TO_A_RING).await;
-            let emptied = timeout(EMPTYING, async {
-                while !frames.remove(id) {
-                    sleep(BETWEEN_LOOKS).await;
-                }
-            });
-            if emptied.await.is_err() {
-                frames.abandon(id);
-            }
-        });
     }
 
     fn endpoint(&self, Listening { listener, socket, terms }: Listening) -> io::Result<(Endpoint, Arc<SteeredSocket>)> {
@@ -306,6 +299,33 @@ impl Service {
     }
 }
 
+/// Closes a queue, which is nobody's any more, when what it got has been read.
+fn release(frames: &Arc<Frames>, id: QueueId) {
+    let frames = Arc::clone(frames);
+    spawn_local(async move {
+        programs_have_run().await;
+        let emptied = timeout(EMPTYING, async {
+            while !frames.remove(id) {
+                sleep(BETWEEN_LOOKS).await;
+            }
+        });
+        if emptied.await.is_err() {
+            frames.abandon(id);
+        }
+    });
+}
+
+/// Waits until each XDP program that has seen the maps as they were has ended, and what it gave to a
+/// ring is in there: a driver's poll is one reader to RCU, and this barrier waits for all of them
+/// (`membarrier_global` in `kernel/sched/membarrier.c`).
+async fn programs_have_run() {
+    let waited = spawn_blocking(|| membarrier(MembarrierCommand::Global)).await;
+    if !matches!(waited, Ok(Ok(()))) {
+        // Refused where CPUs are free of ticks (`nohz_full`).
+        sleep(ON_THEIR_WAY_TO_A_RING).await;
+    }
+}
+
 async fn idle(all: &[&Open]) {
     for open in all {
         open.endpoint.wait_idle().await;
@@ -346,10 +366,11 @@ const BETWEEN_RESETS: Duration = Duration::ZERO;
 /// How long packets may be on their way to a worker that the assignment no longer names: in
 /// the queues of a busy host.
 const ON_THEIR_WAY: Duration = Duration::from_millis(500);
-/// How long a frame may be on its way to an AF_XDP socket that has left the map: the rest of a batch.
+/// How long a frame may be on its way to an AF_XDP socket that has left the map, where the kernel does
+/// not say: the rest of a batch.
 const ON_THEIR_WAY_TO_A_RING: Duration = Duration::from_millis(20);
 /// How long it may take until what a ring got has been read.
 const EMPTYING: Duration = Duration::from_secs(2);
-const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
 const BETWEEN_COUNTS: Duration = Duration::from_millis(250);
 const CLOSE_LINGERS: Duration = Duration::from_secs(3);

@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
-use router_userspace::agent::api::{Counters, Status};
+use anyhow::{Result, bail, ensure};
+use router_userspace::agent::api::{Counters, SlotCounters, Status};
 
 use super::{Control, counters::open_sums, peers::Clients};
 
@@ -18,7 +18,53 @@ pub(super) fn no_packet_went_astray(control: &Control) -> Result<()> {
     await_no_fault(|| detours(control))
 }
 
-/// The same, and every packet that XDP delivered was read by a worker; without XDP, that no socket
+/// What was read by the workers of one generation that XDP had not delivered: its probe, which comes
+/// by the loopback interface. Before anybody else has sent them anything.
+pub(super) fn read_besides(control: &Control) -> Result<u64> {
+    let read = control.status()?.totals.datagrams_received;
+    Ok(read - hops(&control.counters()?))
+}
+
+/// Waits until the workers of these generations have read each packet that XDP delivered to their slots,
+/// and `besides` of others; nothing was dropped on any of the ways.
+pub(super) fn all_was_read(generations: &[Control], besides: u64) -> Result<()> {
+    await_no_fault(|| {
+        let (mut faults, mut delivered, mut read) = (Vec::new(), 0, 0);
+        let (mut to_sockets, mut frames) = (0, 0);
+        for control in generations {
+            faults.extend(detours(control)?);
+            let (counters, totals) = (control.counters()?, control.status()?.totals);
+            delivered += hops(&counters);
+            read += totals.datagrams_received;
+            to_sockets += counters.slots.iter().map(|slot| slot.xdp_socket).sum::<u64>();
+            frames += totals.frames_received;
+            let dropped = counters.stages.iter().flat_map(|stage| &stage.dropped).filter(|(_, count)| **count > 0);
+            faults.extend(dropped.map(|(reason, count)| format!("{count} dropped: {reason}")));
+            for (count, what) in [(totals.socket_drops, "UDP sockets"), (totals.ring_drops, "AF_XDP sockets")] {
+                if count > 0 {
+                    faults.push(format!("{count} dropped at {what}"));
+                }
+            }
+        }
+        if delivered + besides != read {
+            faults.push(format!("XDP delivered {delivered}, {besides} came another way, the workers read {read}"));
+        }
+        if to_sockets != frames {
+            faults.push(format!("XDP gave {to_sockets} to AF_XDP sockets, the workers read {frames} of them"));
+        }
+        Ok(faults)
+    })
+}
+
+/// Packets that XDP delivered to the slots of one generation, whichever way.
+fn hops(counters: &Counters) -> u64 {
+    let of = |slot: &SlotCounters| {
+        slot.xdp_local + slot.xdp_stayed + slot.xdp_redirected + slot.xdp_unredirected + slot.xdp_socket
+    };
+    counters.slots.iter().map(of).sum()
+}
+
+/// No packet went astray, and every one that XDP delivered was read by a worker; without XDP, no socket
 /// was full.
 pub(super) fn no_packet_was_lost(control: &Control) -> Result<()> {
     await_no_fault(|| {
@@ -80,7 +126,7 @@ fn xdp(counters: &Counters) -> impl Iterator<Item = &router_userspace::agent::ap
     counters.stages.iter().filter(|stage| stage.name == "xdp")
 }
 
-/// What the flow table showed while clients ran.
+/// What the flow table showed while clients ran; nothing with the engine `userspace`, which has none.
 #[derive(Clone, Debug, Default)]
 pub struct SeenFlows {
     /// Everybody that a packet came from.
@@ -93,8 +139,9 @@ impl SeenFlows {
     /// Looks at the flow table again and again until `clients` have ended.
     pub(super) fn watch(control: &Control, clients: &Clients) -> Result<Self> {
         let mut seen = Self::default();
+        let has_table = control.status()?.interfaces.iter().all(|interface| interface.engine != USERSPACE);
         loop {
-            for flow in control.flows()?.flows {
+            for flow in if has_table { control.flows()?.flows } else { Vec::new() } {
                 seen.peers.extend(flow.peer);
                 if flow.peer_changes > 0 {
                     seen.changed.insert(flow.cid);
@@ -107,5 +154,23 @@ impl SeenFlows {
     }
 }
 
+/// Makes sure that clients have moved: by the flow table, or, where there is none, by what workers
+/// have handed over since.
+pub(super) fn clients_moved(control: &Control, seen: &SeenFlows, enough: impl Fn(&SeenFlows) -> bool) -> Result<()> {
+    let status = control.status()?;
+    let is_enough = match status.interfaces.iter().any(|interface| interface.engine == USERSPACE) {
+        true => status.totals.handed_over > 0,
+        false => enough(seen),
+    };
+    ensure!(
+        is_enough,
+        "clients have not moved: {} peers of {} changed, {seen:?}",
+        seen.changed.len(),
+        seen.peers.len()
+    );
+    Ok(())
+}
+
+const USERSPACE: &str = "userspace";
 const SETTLING: Duration = Duration::from_secs(3);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);

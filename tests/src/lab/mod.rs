@@ -269,9 +269,32 @@ impl Running {
         checks::no_packet_was_lost(&self.control())
     }
 
+    /// The control socket of a generation that has handed over.
+    pub fn aside(&self, generation: u64) -> Control {
+        Control::at(&self.home.path(&format!("control.sock.{generation}")))
+    }
+
+    /// What the newest generation's workers have read that XDP has not delivered: its probe. Before
+    /// anybody else has sent them anything.
+    pub fn read_besides(&self) -> Result<u64> {
+        checks::read_besides(&self.control())
+    }
+
+    /// Waits until the workers of these generations have read each packet that XDP delivered to their
+    /// slots, and `besides` of others, and makes sure that none was dropped anywhere.
+    pub fn expect_all_read(&self, generations: &[Control], besides: u64) -> Result<()> {
+        checks::all_was_read(generations, besides)
+    }
+
     /// Looks at the flow table until `clients` have ended.
     pub fn watch_flows(&self, clients: &peers::Clients) -> Result<SeenFlows> {
         SeenFlows::watch(&self.control(), clients)
+    }
+
+    /// Makes sure that clients have moved: by the flow table, or, with the engine `userspace`, which
+    /// has none, by what workers had to hand over.
+    pub fn expect_moved(&self, seen: &SeenFlows, enough: impl Fn(&SeenFlows) -> bool) -> Result<()> {
+        checks::clients_moved(self.control(), seen, enough)
     }
 
     /// Puts a relay between the first clients and the router. For each frame `policy` says

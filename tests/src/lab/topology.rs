@@ -149,6 +149,14 @@ impl Wire {
         router.ip(&format!("link del {}\n", self.router_interface()))
     }
 
+    /// What clients send while their wire is away gets lost from now on, instead of being refused by
+    /// their own kernel.
+    pub fn lead_nowhere_else(&self) -> Result<()> {
+        self.namespace
+            .ip("link add nowhere type veth peer name nobody\nlink set nobody up\nlink set nowhere arp off up\n\
+             addr add 10.76.0.1/32 dev nowhere\nroute add 0.0.0.0/0 dev nowhere metric 10000\n")
+    }
+
     /// Another wire of the same names is put in its place, with so many queues.
     pub fn put_back(&self, router: &Namespace, queues: u16) -> Result<()> {
         self.connect(router, Shape { clients: 1, queues })

@@ -205,7 +205,7 @@ impl Node {
         for e in steps.iter().filter_map(|step| step().err()) {
             tracing::error!("serving again: {e}");
         }
-        self.look_after_queues();
+        self.look_around();
         self.with_workers(|workers| {
             workers.iter().filter(|worker| !worker.is_stopping()).for_each(|worker| worker.undrain());
         });

@@ -1,29 +1,36 @@
 //! Receive queues (AF_XDP): which worker has which, kept as it should be while workers come and go,
 //! links go down and queues are added.
 //!
-//! What is there is compared with what is wanted now and then, whatever it was that changed: a message
-//! of the kernel's can be lost, a look cannot. A queue that nobody has is no trouble: its packets go
-//! by CPU and UDP socket, to the same workers.
+//! What is there is compared with what is wanted, whatever it was that changed. A queue that nobody has
+//! is no trouble: its packets go by CPU and UDP socket, to the same workers. One that changes hands is
+//! nobody's for a moment: the kernel frees it some time after its socket is closed, and does not say when.
 
+mod addresses;
+mod awaited;
 mod plan;
 
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     io,
-    net::IpAddr,
     os::fd::{AsRawFd, RawFd},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use nix::{errno::Errno, ifaddrs::getifaddrs};
-use router_common::maps::{self, SlotState};
+use nix::errno::Errno;
+use router_common::{
+    frame::Address,
+    maps::{self, SlotState},
+};
 
-use self::plan::{Load, Share};
-use super::{api, error::StartError, generations::Phase, mapped, node::Node};
+use self::{
+    awaited::{AwaitedQueues, BETWEEN_TRIES, PATIENCE},
+    plan::{Load, Share},
+};
+use super::{api, error::StartError, generations::Phase, node::Node};
 use crate::{
-    config::{AfXdp, Engine},
+    config::{AfXdp, CpuMap, Engine},
     datapath::{self, CHUNK, Copying, QueueSocket, QueueSocketPlan},
     worker::{QueueId, ReceiveQueue},
 };
@@ -34,6 +41,10 @@ pub(super) struct Queues {
     open: RefCell<BTreeMap<QueueId, Open>>,
     /// By interface: why a queue of it cannot be had.
     why_not: RefCell<BTreeMap<String, String>>,
+    /// Those that another socket has yet.
+    pub(super) awaited: AwaitedQueues,
+    /// What was there at the last look.
+    devices: RefCell<Vec<Device>>,
     addresses: RefCell<BTreeSet<[u8; 16]>>,
 }
 
@@ -46,6 +57,7 @@ struct Open {
 }
 
 /// An interface to have queues of.
+#[derive(Clone)]
 struct Device {
     name: String,
     facts: datapath::DeviceFacts,
@@ -59,7 +71,7 @@ impl Node {
     pub(super) fn begin_queues(&self) -> Result<(), StartError> {
         let begun = Instant::now();
         loop {
-            self.look_after_queues();
+            self.look_around();
             if self.config().router.engine != Engine::AfXdp {
                 return Ok(());
             }
@@ -78,14 +90,28 @@ impl Node {
         }
     }
 
-    /// Makes the queues those of the workers that should have them.
+    /// Looks at what the kernel has, interfaces, their queues and the host's addresses, and makes of it
+    /// what it should be.
+    pub(super) fn look_around(&self) {
+        self.look_at_devices();
+        self.look_after_queues();
+    }
+
+    /// The same but for the queues, which stay as they are.
+    pub(super) fn look_at_devices(&self) {
+        self.look_after_devices();
+        if self.has_queues() {
+            self.look_after_addresses();
+            *self.queues.devices.borrow_mut() = self.devices();
+        }
+    }
+
+    /// Makes the queues, as they were at the last look, those of the workers that should have them.
     pub(super) fn look_after_queues(&self) {
-        let is_wanted = matches!(self.config().router.engine, Engine::AfXdp | Engine::Auto);
-        if !is_wanted || self.kernel.is_none() || self.is_stopping() || self.generations.phase() != Phase::InCharge {
+        if !self.has_queues() {
             return;
         }
-        self.look_after_addresses();
-        let devices = self.devices();
+        let devices = self.queues.devices.borrow().clone();
         let queues: Vec<_> = devices
             .iter()
             .flat_map(|device| {
@@ -94,18 +120,31 @@ impl Node {
             })
             .collect();
         let wanted = plan::plan(&queues, &self.queues.shares(), &self.loads());
+        self.queues.awaited.keep(|id| wanted.contains_key(id));
         let leaving = self.queues.leaving(&wanted);
         leaving.iter().for_each(|id| self.release_queue(*id));
-        for (id, share) in wanted.iter().filter(|(id, _)| !leaving.contains(id)) {
+        for (id, share) in &wanted {
             let Some(device) = devices.iter().find(|device| device.facts.index == id.interface) else { continue };
-            let done =
-                if self.queues.has(*id) { self.update_queue(*id, share) } else { self.open_queue(*id, device, share) };
+            let done = if self.queues.has(*id) {
+                self.update_queue(*id, device, share)
+            } else {
+                self.open_queue(*id, device, share)
+            };
             self.queues.note(&device.name, done);
         }
     }
 
+    /// Whether workers of this generation are to have queues now.
+    fn has_queues(&self) -> bool {
+        let is_wanted = matches!(self.config().router.engine, Engine::AfXdp | Engine::Auto);
+        is_wanted && self.kernel.is_some() && !self.is_stopping() && self.generations.phase() == Phase::InCharge
+    }
+
     /// Leaves all queues: nothing more comes to them, and what has come is read.
     pub(super) fn release_queues(&self) {
+        self.queues.awaited.keep(|_| false);
+        // Others write them from now on.
+        self.queues.addresses.take();
         let all: Vec<_> = self.queues.open.borrow().keys().copied().collect();
         all.into_iter().for_each(|id| self.release_queue(id));
     }
@@ -119,8 +158,10 @@ impl Node {
                 interface.engine = "af_xdp".to_owned();
             }
             if let Some(why) = self.queues.why_not(&interface.name) {
-                let before = interface.why.take().map(|before| format!("{before}; ")).unwrap_or_default();
-                interface.why = Some(format!("{before}AF_XDP: {why}"));
+                say_too(interface, &format!("AF_XDP: {why}"));
+            }
+            if interface.mode.as_deref() == Some("generic") && self.config().router.cpu_map == CpuMap::Always {
+                say_too(interface, "cpu_map = \"always\" is not followed: the kernel loses what is moved from here");
             }
         }
         interfaces
@@ -163,15 +204,17 @@ impl Node {
     fn open_queue(&self, id: QueueId, device: &Device, share: &Share) -> Result<(), QueueError> {
         let Some(kernel) = &self.kernel else { return Ok(()) };
         let config = self.config();
-        let frames = self.queues.frames_for(device.facts.queues, &config.af_xdp)?;
-        let plan =
-            QueueSocketPlan { interface: id.interface, queue: id.queue, frames, busy_poll: config.af_xdp.busy_poll };
-        let socket = QueueSocket::open(plan)?;
-        let copying = socket.copying();
+        let plan = || {
+            let frames = self.queues.frames_for(device.facts.queues, &config.af_xdp)?;
+            let QueueId { interface, queue } = id;
+            Ok(QueueSocketPlan { interface, queue, frames, busy_poll: config.af_xdp.busy_poll })
+        };
+        let (socket, since) = self.queues.awaited.bind(id, plan)?;
+        let (copying, frames) = (socket.copying(), socket.frames());
         if copying == Copying::Once && config.router.engine == Engine::Auto && !AUTO_TAKES_COPYING {
             return Err(QueueError::Refused("the driver has no zero-copy, without which it is no faster".to_owned()));
         }
-        let entry = maps::Queue::new(id.interface, id.queue, device.facts.mac, share.slot).with_places(share.places);
+        let entry = entry(id, device, share);
         // The place first, then its reader, and only then what leads packets there.
         kernel.datapath.borrow_mut().set_queue_socket(&entry, &socket)?;
         let received = self.with_workers(|workers| match workers.iter().find(|worker| worker.slot() == share.slot) {
@@ -181,14 +224,14 @@ impl Node {
         received?;
         kernel.datapath.borrow_mut().set_queue(&entry)?;
         self.queues.open.borrow_mut().insert(id, Open { interface: device.name.clone(), entry, copying, frames });
-        tracing::debug!("queue {} of {} is slot {}'s", id.queue, device.name, share.slot);
+        tracing::debug!("queue {} of {} is slot {}'s, after {:?}", id.queue, device.name, share.slot, since.elapsed());
         Ok(())
     }
 
-    fn update_queue(&self, id: QueueId, share: &Share) -> Result<(), QueueError> {
+    fn update_queue(&self, id: QueueId, device: &Device, share: &Share) -> Result<(), QueueError> {
         let mut open = self.queues.open.borrow_mut();
         let (Some(kernel), Some(open)) = (&self.kernel, open.get_mut(&id)) else { return Ok(()) };
-        let entry = open.entry.with_places(share.places);
+        let entry = entry(id, device, share);
         if entry != open.entry {
             kernel.datapath.borrow_mut().set_queue(&entry)?;
             open.entry = entry;
@@ -205,24 +248,19 @@ impl Node {
             workers.iter().filter(|worker| worker.slot() == open.entry.owner()).for_each(|worker| worker.release(id));
         });
     }
-
-    /// Tells the kernel which addresses are the host's: only what is for them goes to an AF_XDP socket.
-    fn look_after_addresses(&self) {
-        let Some(kernel) = &self.kernel else { return };
-        let now = match local_addresses() {
-            Ok(now) => now,
-            Err(e) => return tracing::error!("the host's addresses cannot be told: {e}"),
-        };
-        if *self.queues.addresses.borrow() != now {
-            match kernel.datapath.borrow_mut().set_local_addresses(&now) {
-                Ok(()) => *self.queues.addresses.borrow_mut() = now,
-                Err(e) => tracing::error!("the host's addresses: {e}"),
-            }
-        }
-    }
 }
 
 impl Queues {
+    /// What the maps say of the queues that workers have, each with the name of its interface.
+    pub(super) fn entries(&self) -> Vec<(String, maps::Queue)> {
+        self.open.borrow().values().map(|open| (open.interface.clone(), open.entry)).collect()
+    }
+
+    /// Whether the maps have an address as the host's own.
+    pub(super) fn is_local(&self, address: &Address) -> bool {
+        self.addresses.borrow().contains(&address.octets().0)
+    }
+
     fn has(&self, id: QueueId) -> bool {
         self.open.borrow().contains_key(&id)
     }
@@ -281,7 +319,8 @@ impl Queues {
 
     /// Frames for one of `queues`: what the budget has left for it, or what is of use.
     fn frames_for(&self, queues: u32, config: &AfXdp) -> Result<u32, QueueError> {
-        let taken: u64 = self.open.borrow().values().map(|open| u64::from(open.frames)).sum();
+        let of_open: u64 = self.open.borrow().values().map(|open| u64::from(open.frames)).sum();
+        let taken = of_open + self.awaited.frames();
         let all = config.memory / CHUNK as u64;
         let even = all / u64::from(queues.max(1));
         let frames = even.min(all.saturating_sub(taken)).min(u64::from(FRAMES_MAX)) as u32;
@@ -350,15 +389,15 @@ impl From<datapath::DatapathError> for QueueError {
     }
 }
 
-/// The host's addresses, as the maps have them: those that packets from elsewhere may be for. What
-/// comes to a link-local one needs to know its link, so it takes the stack.
-fn local_addresses() -> io::Result<BTreeSet<[u8; 16]>> {
-    let addresses = getifaddrs()?.filter_map(|interface| {
-        let address = interface.address?;
-        let v4 = address.as_sockaddr_in().map(|v4| IpAddr::from(v4.ip()));
-        v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::from(v6.ip())))
-    });
-    Ok(addresses.map(mapped).filter(|address| address.is_ordinary()).map(|address| address.octets().0).collect())
+/// What the maps are to say of a queue.
+fn entry(id: QueueId, device: &Device, share: &Share) -> maps::Queue {
+    maps::Queue::new(id.interface, id.queue, device.facts.mac, share.slot).with_places(share.places)
+}
+
+/// One more reason why an interface is as it is.
+fn say_too(interface: &mut api::Interface, why: &str) {
+    let before = interface.why.take().map(|before| format!("{before}; ")).unwrap_or_default();
+    interface.why = Some(format!("{before}{why}"));
 }
 
 const NO_LOCKED_MEMORY: &str = "the limit of locked memory (RLIMIT_MEMLOCK) has no room for a queue's; LimitMEMLOCK=infinity \
@@ -368,6 +407,3 @@ const AUTO_TAKES_COPYING: bool = true;
 /// Fewer are of no use; more only make the processor's caches miss.
 const FRAMES_MIN: u32 = 64;
 const FRAMES_MAX: u32 = 4_096;
-/// How long queues may be another's at the start.
-const PATIENCE: Duration = Duration::from_secs(1);
-const BETWEEN_TRIES: Duration = Duration::from_millis(20);

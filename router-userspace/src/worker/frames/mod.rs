@@ -22,7 +22,10 @@ use std::{
 };
 
 use quinn_udp::RecvMeta;
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    task::spawn_blocking,
+};
 
 use self::{
     check::{Datagram, Flaw},
@@ -130,7 +133,7 @@ impl Frames {
             return false;
         }
         inner.gone += inner.queues[at].ring.get_ref().0.drops();
-        inner.queues.remove(at);
+        close(inner.queues.remove(at));
         true
     }
 
@@ -139,7 +142,7 @@ impl Frames {
         tracing::warn!(?id, "frames that nobody reads are lost with their queue");
         let mut inner = self.lock();
         inner.lanes.iter_mut().for_each(|lane| lane.held.retain(|held| held.queue != id));
-        inner.queues.retain(|open| open.id != id);
+        inner.queues.extract_if(.., |open| open.id == id).for_each(close);
     }
 
     /// Whether a queue is here.
@@ -309,6 +312,13 @@ fn hold<'a>(
         waker.wake();
     }
     Ok(())
+}
+
+/// Closes a queue on another thread: the kernel waits for all that may still look at its socket, and
+/// the worker has connections to serve.
+fn close(queue: Open) {
+    let descriptor = queue.ring.into_inner();
+    drop(spawn_blocking(move || drop(descriptor)));
 }
 
 fn give_back(queues: &mut [Open], id: QueueId, chunk: u32) {
