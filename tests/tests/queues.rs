@@ -240,6 +240,19 @@ fn talkative(lab: &Running) -> QuicGo<'_> {
     lab.quic_go().echo(4_000).connections(40).pausing(BREATH)
 }
 
+/// However few of them are open at once.
+#[test]
+fn who_takes_in_many_more_than_the_others_gets_no_more() -> Result<()> {
+    let lab = Lab::new().engine("af_xdp").start()?;
+    lab.quic_go().get("/bytes/1000").one_socket().connections(3_000).at_once(10).succeed()?;
+    let workers = lab.control().workers()?.workers;
+    let accepted: Vec<_> = workers.iter().map(|worker| worker.totals.accepted).collect();
+    // All of them come in on the queue of one worker.
+    assert!(accepted.iter().all(|&accepted| accepted > 150), "{accepted:?}");
+    await_queues(&lab, |queues| queues.iter().all(|queue| queue.places))?;
+    lab.expect_no_packet_astray()
+}
+
 fn await_queues(lab: &Running, are_so: impl Fn(&[Queue]) -> bool) -> Result<Vec<Queue>> {
     let look = || Ok(lab.control().status()?.interfaces.into_iter().flat_map(|one| one.queues).collect::<Vec<_>>());
     until(look, |queues| are_so(queues))

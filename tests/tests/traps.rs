@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use router_common::{
     connection_id::ConnectionId,
     frame::{self, Datagram},

@@ -294,7 +294,7 @@ impl Running {
     /// Makes sure that clients have moved: by the flow table, or, with the engine `userspace`, which
     /// has none, by what workers had to hand over.
     pub fn expect_moved(&self, seen: &SeenFlows, enough: impl Fn(&SeenFlows) -> bool) -> Result<()> {
-        checks::clients_moved(self.control(), seen, enough)
+        checks::clients_moved(&self.control(), seen, enough)
     }
 
     /// Puts a relay between the first clients and the router. For each frame `policy` says

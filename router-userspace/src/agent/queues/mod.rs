@@ -6,6 +6,7 @@
 //! nobody's for a moment: the kernel frees it some time after its socket is closed, and does not say when.
 
 mod addresses;
+mod arrivals;
 mod awaited;
 mod plan;
 
@@ -25,6 +26,7 @@ use router_common::{
 };
 
 use self::{
+    arrivals::Arrivals,
     awaited::{AwaitedQueues, BETWEEN_TRIES, PATIENCE},
     plan::{Load, Share},
 };
@@ -43,6 +45,7 @@ pub(super) struct Queues {
     why_not: RefCell<BTreeMap<String, String>>,
     /// Those that another socket has yet.
     pub(super) awaited: AwaitedQueues,
+    arrivals: RefCell<Arrivals>,
     /// What was there at the last look.
     devices: RefCell<Vec<Device>>,
     addresses: RefCell<BTreeSet<[u8; 16]>>,
@@ -195,9 +198,14 @@ impl Node {
                     && !worker.is_stopping()
                     && self.tables.slot_state(worker.slot()) == SlotState::Active
             });
-            let load =
-                active.map(|worker| Load { slot: worker.slot(), connections: worker.stats().totals().connections_now });
-            load.collect()
+            let (mut arrivals, now) = (self.queues.arrivals.borrow_mut(), Instant::now());
+            let load = active.map(|worker| {
+                let (slot, totals) = (worker.slot(), worker.stats().totals());
+                Load { slot, connections: totals.connections_now + arrivals.lately(slot, totals.accepted, now) }
+            });
+            let loads: Vec<_> = load.collect();
+            arrivals.keep(&loads.iter().map(|load| load.slot).collect::<Vec<_>>());
+            loads
         })
     }
 

@@ -13,10 +13,11 @@ pub(super) struct Share {
     pub(super) places: bool,
 }
 
-/// A worker that gets new connections, and how many it has.
+/// A worker that gets new connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Load {
     pub(super) slot: u8,
+    /// How many it has, and those once more that it has taken in lately.
     pub(super) connections: u64,
 }
 
