@@ -12,6 +12,7 @@ mod object;
 mod pins;
 mod plain;
 mod queues;
+mod rings;
 mod xdp_links;
 mod xsk;
 
@@ -38,8 +39,9 @@ pub use self::{
     flows::{FlowReader, FlowWriter, monotonic_now},
     pins::{Pins, remove_stale},
     queues::{DeviceFacts, device},
+    rings::CHUNK,
     xdp_links::{attached_program, link},
-    xsk::{CHUNK, Copying, QueueSocket, QueueSocketPlan},
+    xsk::{Copying, QueueSocket, QueueSocketPlan},
 };
 use self::{object::KernelLog, plain::Plain};
 

@@ -164,8 +164,8 @@ impl Node {
         let Some(kernel) = &self.kernel else { return Ok(()) };
         let config = self.config();
         let frames = self.queues.frames_for(device.facts.queues, &config.af_xdp)?;
-        let plan =
-            QueueSocketPlan { interface: id.interface, queue: id.queue, frames, busy_poll: config.af_xdp.busy_poll };
+        let busy_poll = config.af_xdp.busy_poll;
+        let plan = QueueSocketPlan { interface: id.interface, queue: id.queue, frames, sending: 0, busy_poll };
         let socket = QueueSocket::open(plan)?;
         let copying = socket.copying();
         if copying == Copying::Once && config.router.engine == Engine::Auto && !AUTO_TAKES_COPYING {
