@@ -8,11 +8,13 @@ mod attach;
 mod error;
 pub(crate) mod ethtool;
 mod flows;
+mod netlink;
 mod object;
 mod pins;
 mod plain;
 mod queues;
 mod rings;
+mod routes;
 mod xdp_links;
 mod xsk;
 
@@ -40,6 +42,7 @@ pub use self::{
     pins::{Pins, remove_stale},
     queues::{DeviceFacts, device},
     rings::CHUNK,
+    routes::{Hop, Routes},
     xdp_links::{attached_program, link},
     xsk::{Copying, QueueSocket, QueueSocketPlan},
 };
