@@ -34,6 +34,7 @@ mod quic;
 mod reload;
 mod replacements;
 mod secrets;
+mod sending;
 mod service_manager;
 mod slots;
 mod state;

@@ -5,6 +5,7 @@
 //! of the kernel's can be lost, a look cannot. A queue that nobody has is no trouble: its packets go
 //! by CPU and UDP socket, to the same workers.
 
+mod of_kernel;
 mod plan;
 
 use std::{
@@ -12,7 +13,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     net::IpAddr,
-    os::fd::{AsRawFd, RawFd},
     thread,
     time::{Duration, Instant},
 };
@@ -20,12 +20,15 @@ use std::{
 use nix::ifaddrs::getifaddrs;
 use router_common::maps::{self, SlotState};
 
-use self::plan::{Load, Share};
+use self::{
+    of_kernel::OfKernel,
+    plan::{Load, Share},
+};
 use super::{api, error::StartError, generations::Phase, mapped, node::Node};
 use crate::{
-    config::{AfXdp, Engine},
+    config::{AfXdp, Engine, SendBy},
     datapath::{self, CHUNK, Copying, QueueSocket, QueueSocketPlan},
-    worker::{QueueId, ReceiveQueue},
+    worker::QueueId,
 };
 
 /// The queues that workers of this generation have.
@@ -42,6 +45,7 @@ struct Open {
     interface: String,
     entry: maps::Queue,
     copying: Copying,
+    sends: bool,
     frames: u32,
 }
 
@@ -163,11 +167,13 @@ impl Node {
     fn open_queue(&self, id: QueueId, device: &Device, share: &Share) -> Result<(), QueueError> {
         let Some(kernel) = &self.kernel else { return Ok(()) };
         let config = self.config();
-        let frames = self.queues.frames_for(device.facts.queues, &config.af_xdp)?;
+        let (frames, sending) = self.queues.frames_for(device.facts.queues, &config.af_xdp)?;
+        // The kernel sends nothing by a queue that it does not have.
+        let sending = if id.queue < device.facts.transmit_queues { sending } else { 0 };
         let busy_poll = config.af_xdp.busy_poll;
-        let plan = QueueSocketPlan { interface: id.interface, queue: id.queue, frames, sending: 0, busy_poll };
+        let plan = QueueSocketPlan { interface: id.interface, queue: id.queue, frames, sending, busy_poll };
         let socket = QueueSocket::open(plan)?;
-        let copying = socket.copying();
+        let (copying, sends, frames) = (socket.copying(), socket.sends(), frames + sending);
         if copying == Copying::Once && config.router.engine == Engine::Auto && !AUTO_TAKES_COPYING {
             return Err(QueueError::Refused("the driver has no zero-copy, without which it is no faster".to_owned()));
         }
@@ -180,7 +186,10 @@ impl Node {
         });
         received?;
         kernel.datapath.borrow_mut().set_queue(&entry)?;
-        self.queues.open.borrow_mut().insert(id, Open { interface: device.name.clone(), entry, copying, frames });
+        self.queues
+            .open
+            .borrow_mut()
+            .insert(id, Open { interface: device.name.clone(), entry, copying, sends, frames });
         tracing::debug!("queue {} of {} is slot {}'s", id.queue, device.name, share.slot);
         Ok(())
     }
@@ -256,6 +265,7 @@ impl Queues {
             }
             .to_owned(),
             places: open.entry.places(),
+            sends: open.sends,
         };
         own.map(describe).collect()
     }
@@ -279,51 +289,22 @@ impl Queues {
         }
     }
 
-    /// Frames for one of `queues`: what the budget has left for it, or what is of use.
-    fn frames_for(&self, queues: u32, config: &AfXdp) -> Result<u32, QueueError> {
+    /// Frames for one of `queues`, to receive and to send: what the budget has left for it, or what is
+    /// of use.
+    fn frames_for(&self, queues: u32, config: &AfXdp) -> Result<(u32, u32), QueueError> {
         let taken: u64 = self.open.borrow().values().map(|open| u64::from(open.frames)).sum();
         let all = config.memory / CHUNK as u64;
         let even = all / u64::from(queues.max(1));
-        let frames = even.min(all.saturating_sub(taken)).min(u64::from(FRAMES_MAX)) as u32;
+        let share = even.min(all.saturating_sub(taken));
+        let (ways, sending_max) = match config.send {
+            SendBy::Udp => (1, 0),
+            SendBy::AfXdp => (2, SENDING_MAX),
+        };
+        let frames = (share / ways).min(u64::from(FRAMES_MAX)) as u32;
         match frames.checked_ilog2().map(|power| 1 << power) {
-            Some(frames @ FRAMES_MIN..) => Ok(frames),
+            Some(frames @ FRAMES_MIN..) => Ok((frames, frames.min(sending_max))),
             _ => Err(QueueError::Refused(format!("af_xdp.memory is too small for {queues} queues"))),
         }
-    }
-}
-
-/// A socket of the datapath's, as workers know it.
-struct OfKernel(QueueSocket);
-
-impl AsRawFd for OfKernel {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
-}
-
-impl ReceiveQueue for OfKernel {
-    fn take_in(&mut self) -> Option<u32> {
-        self.0.take_in()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn frame(&self, chunk: u32) -> &[u8] {
-        self.0.frame(chunk)
-    }
-
-    fn give_back(&mut self, chunk: u32) {
-        self.0.give_back(chunk);
-    }
-
-    fn settle(&mut self) {
-        self.0.settle();
-    }
-
-    fn drops(&self) -> u64 {
-        self.0.drops()
     }
 }
 
@@ -365,6 +346,8 @@ const AUTO_TAKES_COPYING: bool = true;
 /// Fewer are of no use; more only make the processor's caches miss.
 const FRAMES_MIN: u32 = 64;
 const FRAMES_MAX: u32 = 4_096;
+/// Frames on their way out: what a device takes time for, not what may wait.
+const SENDING_MAX: u32 = 1_024;
 /// How long queues may be another's at the start.
 const PATIENCE: Duration = Duration::from_secs(1);
 const BETWEEN_TRIES: Duration = Duration::from_millis(20);
