@@ -153,6 +153,9 @@ pub struct Queue {
     pub mode: String,
     /// Whether new connections that come in on it go to that worker.
     pub places: bool,
+    /// Whether that worker sends by the transmit queue of the same number, too.
+    #[serde(default)]
+    pub sends: bool,
 }
 
 /// One address we answer on.
@@ -235,6 +238,12 @@ pub struct Totals {
     /// Frames that the kernel dropped because an AF_XDP socket had no room.
     #[serde(default)]
     pub ring_drops: u64,
+    /// UDP datagrams sent.
+    #[serde(default)]
+    pub datagrams_sent: u64,
+    /// Of those, sent as frames by AF_XDP sockets; the others by the UDP sockets.
+    #[serde(default)]
+    pub frames_sent: u64,
 }
 
 /// How full the flow table is.

@@ -35,6 +35,7 @@ mod reload;
 mod replacements;
 mod rounds;
 mod secrets;
+mod sending;
 mod service_manager;
 mod slots;
 mod state;

@@ -32,6 +32,7 @@ use super::{
     queues::Queues,
     replacements::Replacements,
     secrets::Secrets,
+    sending,
     service_manager::ServiceManager,
     state::State,
     sweep::{self, Sweeper},
@@ -153,7 +154,8 @@ impl Node {
         let admission = Admission::new(config.limits);
         let lifetime = config.connection_id.lifetime;
         let shared = Shared::new(Arc::clone(&tables), Arc::clone(&admission), lifetime, living)
-            .steered_by_kernel(datapath.is_some());
+            .steered_by_kernel(datapath.is_some())
+            .sending_frames(sending::begin(&config)?);
         let interfaces = vec![engine::without_xdp("*", "userspace", why_not.unwrap_or_default())];
         let certificates = CertificateFiles::of(&config);
         let node = Self {

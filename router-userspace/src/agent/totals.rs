@@ -24,4 +24,5 @@ macro_rules! totals {
 totals!(connections_now handshakes_now tcp_connections_now tcp_accepted accepted handshakes_failed refused_connections
     refused_per_ip refused_handshakes retried datagrams_received datagrams_own datagrams_dropped handed_over
     taken_over hand_over_dropped bytes_received frames_received frames_delivered frames_ip_checksum
-    frames_udp_checksum frames_unreadable frames_without_listener frames_not_held ring_drops);
+    frames_udp_checksum frames_unreadable frames_without_listener frames_not_held ring_drops
+    datagrams_sent frames_sent);

@@ -123,7 +123,7 @@ fn queues(interfaces: &[api::Interface]) -> Table {
                 interface.name.clone(),
                 format!("queue {}", queue.queue),
                 format!("slot {}", queue.slot),
-                queue.mode.clone(),
+                format!("{}{}", queue.mode, if queue.sends { ", sends too" } else { "" }),
                 if queue.places { "" } else { "the assignment places its new connections" }.to_owned(),
             ]);
         }
@@ -215,6 +215,8 @@ fn totals(totals: &Totals) -> Table {
         ("", totals.hand_over_dropped, "lost because its inbox was full"),
         ("", totals.datagrams_dropped, "provably bad"),
         ("", totals.socket_drops, "dropped by the kernel: receive buffer full"),
+        ("", totals.datagrams_sent, "sent"),
+        ("", totals.frames_sent, "of them by AF_XDP sockets"),
     ] {
         let always = matches!(what, "came up" | "received" | "of the worker's own connections") || !group.is_empty();
         if always || number > 0 {
@@ -400,13 +402,13 @@ certificates
 
     #[test]
     fn who_has_which_queue() {
-        let queue = |queue, slot, places| api::Queue { queue, slot, mode: "copy".to_owned(), places };
+        let queue = |queue, slot, places| api::Queue { queue, slot, mode: "copy".to_owned(), places, sends: places };
         let mut status = sample();
         status.interfaces[0].queues = vec![queue(0, 1, true), queue(1, 12, false)];
         let expected = "
 receive queues (AF_XDP)
-  eth0  queue 0  slot 1   copy
-  eth0  queue 1  slot 12  copy  the assignment places its new connections
+  eth0  queue 0  slot 1   copy, sends too
+  eth0  queue 1  slot 12  copy             the assignment places its new connections
 
 listeners
 ";

@@ -57,7 +57,7 @@ pub(super) fn config(raw: RawConfig, mut findings: Findings<'_>) -> Result<Confi
     let connection_id = connection_id::check(&raw.connection_id, &mut findings);
     let limits = limits(&raw.limits, &mut findings);
     let transport = transport::check(&raw.transport, &limits, &mut findings);
-    let af_xdp = af_xdp::check(raw.af_xdp, &mut findings);
+    let af_xdp = af_xdp::check(raw.af_xdp, router.engine, &mut findings);
     let admin = observe::admin(raw.admin, &mut findings);
     let access_log = observe::access_log(raw.access_log, &mut findings);
     let qlog = observe::qlog(raw.qlog, &mut findings);

@@ -150,6 +150,7 @@ pub(super) struct RawTransport {
 pub(super) struct RawAfXdp {
     pub(super) memory: Option<At<String>>,
     pub(super) busy_poll: bool,
+    pub(super) send: Option<At<String>>,
 }
 
 /// `[admin]`

@@ -102,7 +102,11 @@ static TRANSPORT: Table = Table {
     below: &[],
 };
 
-static AF_XDP: Table = Table { name: "af_xdp", keys: &[("memory", "\"64 MiB\""), ("busy_poll", "false")], below: &[] };
+static AF_XDP: Table = Table {
+    name: "af_xdp",
+    keys: &[("memory", "\"64 MiB\""), ("busy_poll", "false"), ("send", "\"udp\"")],
+    below: &[],
+};
 
 static ADMIN: Table = Table { name: "admin", keys: &[("address", "-")], below: &[] };
 

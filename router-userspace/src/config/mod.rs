@@ -153,6 +153,18 @@ pub struct AfXdp {
     pub memory: u64,
     /// Whether the kernel is to poll devices when a worker asks for frames, in place of interrupts.
     pub busy_poll: bool,
+    /// How workers send.
+    pub send: SendBy,
+}
+
+/// How a worker's datagrams leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SendBy {
+    /// By the UDP sockets: through the kernel's stack.
+    Udp,
+    /// By AF_XDP sockets, where the worker has one on the interface that the route goes out by; else by
+    /// the UDP sockets.
+    AfXdp,
 }
 
 /// `[connection_id]`: the shape of the connection IDs this node issues (QUIC-LB).

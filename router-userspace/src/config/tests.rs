@@ -129,7 +129,7 @@ fn defaults_are_those_promised() {
             gso: true,
             migration: true,
         },
-        af_xdp: AfXdp { memory: 64 << 20, busy_poll: false },
+        af_xdp: AfXdp { memory: 64 << 20, busy_poll: false, send: SendBy::Udp },
         admin: None,
         access_log: None,
         qlog: None,
@@ -344,13 +344,15 @@ fn what_has_no_effect_is_said() {
     let text = format!(
         "{LISTENER}[router]\nengine = \"userspace\"\ninterfaces = [\"eth0\"]\n\
          [[route]]\nupstream = \"a\"\n[[route]]\npath = \"/x\"\nupstream = \"a\"\n\
-         [upstream.a]\nservers = [\"http://a\"]\n[upstream.b]\nservers = [\"http://b\"]\n"
+         [upstream.a]\nservers = [\"http://a\"]\n[upstream.b]\nservers = [\"http://b\"]\n\
+         [af_xdp]\nsend = \"af_xdp\"\n"
     );
     let notices = parse(&text).unwrap().notices;
     for expected in [
         "router.toml:5: the engine does not go by interface: interfaces have no effect",
         "router.toml:8: route: never used, an earlier one matches all that it would",
         "router.toml:13: upstream.b: no route leads to it",
+        "router.toml:16: af_xdp.send: the engine has no AF_XDP sockets, so it has no effect",
     ] {
         assert!(notices.iter().any(|notice| notice == expected), "{expected}: {notices:?}");
     }

@@ -25,6 +25,12 @@ pub(crate) fn receive_queues(interface: &str) -> Option<(u32, u32)> {
     Some((rx + combined, most_rx + most_combined)).filter(|(now, _)| *now > 0)
 }
 
+/// Transmit queues in use.
+pub(crate) fn transmit_queues(interface: &str) -> Option<u32> {
+    let [_, _, _, _, _, _, tx, _, combined]: [u32; 9] = ask(interface, GCHANNELS)?;
+    Some(tx + combined).filter(|now| *now > 0)
+}
+
 /// Whether checksums of sent packets are left to the device.
 pub(crate) fn transmit_checksums(interface: &str) -> Option<bool> {
     ask(interface, GTXCSUM).map(|[_, on]: [u32; 2]| on != 0)

@@ -9,10 +9,13 @@ mod changes;
 mod error;
 pub(crate) mod ethtool;
 mod flows;
+mod netlink;
 mod object;
 mod pins;
 mod plain;
 mod queues;
+mod rings;
+mod routes;
 mod xdp_links;
 mod xsk;
 
@@ -40,8 +43,10 @@ pub use self::{
     flows::{FlowReader, FlowWriter, monotonic_now},
     pins::{Pins, remove_stale},
     queues::{DeviceFacts, device},
+    rings::CHUNK,
+    routes::{Hop, Routes},
     xdp_links::{attached_program, link},
-    xsk::{CHUNK, Copying, QueueSocket, QueueSocketPlan},
+    xsk::{Copying, QueueSocket, QueueSocketPlan},
 };
 use self::{object::KernelLog, plain::Plain};
 

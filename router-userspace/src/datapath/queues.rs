@@ -1,4 +1,4 @@
-//! What an AF_XDP socket has to know of an interface: its index, its link address, its receive queues.
+//! What an AF_XDP socket has to know of an interface: its index, its link address, its queues.
 
 use netlink_packet_route::link::LinkAttribute;
 use nix::net::if_::if_nametoindex;
@@ -14,6 +14,8 @@ pub struct DeviceFacts {
     pub mac: [u8; 6],
     /// Receive queues in use.
     pub queues: u32,
+    /// Transmit queues in use.
+    pub transmit_queues: u32,
 }
 
 /// Looks at `interface`; nothing if there is none, or if it is no Ethernet.
@@ -24,10 +26,12 @@ pub fn device(interface: &str) -> Option<DeviceFacts> {
         LinkAttribute::Address(octets) => <[u8; 6]>::try_from(&octets[..]).ok(),
         _ => None,
     })?;
-    let possible = attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::NumRxQueues(queues) => Some(*queues),
-        _ => None,
+    let possible = |which: fn(&LinkAttribute) -> Option<u32>| attributes.iter().find_map(which).unwrap_or(1);
+    let queues = ethtool::receive_queues(interface).map(|(now, _)| now).unwrap_or_else(|| {
+        possible(|attribute| if let LinkAttribute::NumRxQueues(queues) = attribute { Some(*queues) } else { None })
     });
-    let queues = ethtool::receive_queues(interface).map(|(now, _)| now).or(possible).unwrap_or(1);
-    Some(DeviceFacts { index, mac, queues })
+    let transmit_queues = ethtool::transmit_queues(interface).unwrap_or_else(|| {
+        possible(|attribute| if let LinkAttribute::NumTxQueues(queues) = attribute { Some(*queues) } else { None })
+    });
+    Some(DeviceFacts { index, mac, queues, transmit_queues })
 }

@@ -1,12 +1,9 @@
 //! Which XDP program is on an interface, whoever attached it: asked of the kernel by rtnetlink.
 
 use aya::programs::loaded_programs;
-use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
-use netlink_packet_route::{
-    RouteNetlinkMessage,
-    link::{LinkAttribute, LinkMessage, LinkXdp},
-};
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use netlink_packet_route::link::{LinkAttribute, LinkMessage, LinkXdp};
+
+use super::netlink::Netlink;
 
 /// The ID and name of the XDP program on `interface`; `None` if there is none, or if the
 /// kernel would not say.
@@ -42,22 +39,5 @@ fn program_id(interface: &str) -> Option<u32> {
 
 /// What the kernel says of the interface with this index (`RTM_GETLINK`).
 pub fn link(index: u32) -> Option<LinkMessage> {
-    let mut request = LinkMessage::default();
-    request.header.index = index;
-    let mut message =
-        NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(RouteNetlinkMessage::GetLink(request)));
-    message.header.flags = NLM_F_REQUEST;
-    message.finalize();
-    let mut bytes = vec![0; message.buffer_len()];
-    message.serialize(&mut bytes);
-
-    let mut socket = Socket::new(NETLINK_ROUTE).ok()?;
-    socket.bind_auto().ok()?;
-    socket.connect(&SocketAddr::new(0, 0)).ok()?;
-    socket.send(&bytes, 0).ok()?;
-    let (answer, _) = socket.recv_from_full().ok()?;
-    match NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer).ok()?.payload {
-        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => Some(link),
-        _ => None,
-    }
+    Netlink::open().ok()?.link(index)
 }

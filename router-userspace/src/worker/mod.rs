@@ -13,6 +13,7 @@ mod flows;
 mod frames;
 mod generator;
 mod inbox;
+mod next_hops;
 mod outbox;
 pub mod padding;
 pub mod qlog;
@@ -47,6 +48,7 @@ pub use self::{
     connection_ids::{Configuration, ConnectionIds, HostKeys, Ledger, Nonces, Secrets, Set},
     flows::{FlowTable, NoFlows},
     frames::{QueueId, ReceiveQueue},
+    next_hops::{Enquiries, NextHop, Routes},
     stats::{WorkerStats, WorkerTotals},
     tables::{NodeTables, Placement, View},
 };
@@ -59,6 +61,7 @@ pub struct Shared {
     admission: Arc<Admission>,
     cid_lifetime: Duration,
     by_kernel: bool,
+    enquiries: Option<Enquiries>,
     inboxes: Arc<Inboxes>,
     living: mpsc::Sender<Infallible>,
     ended: Arc<Notify>,
@@ -74,13 +77,19 @@ impl Shared {
         living: mpsc::Sender<Infallible>,
     ) -> Self {
         let (inboxes, ended) = (Arc::default(), Arc::default());
-        Self { tables, admission, cid_lifetime, by_kernel: false, inboxes, living, ended }
+        Self { tables, admission, cid_lifetime, by_kernel: false, enquiries: None, inboxes, living, ended }
     }
 
     /// The same, saying whether the kernel brings packets to their workers, or the workers
     /// have to do it among themselves.
     pub fn steered_by_kernel(self, by_kernel: bool) -> Self {
         Self { by_kernel, ..self }
+    }
+
+    /// The same, sending by AF_XDP where a worker has a queue of the interface that a datagram goes
+    /// out by: `enquiries` know which that is.
+    pub fn sending_frames(self, enquiries: Option<Enquiries>) -> Self {
+        Self { enquiries, ..self }
     }
 
     /// Said whenever a worker has ended, however that came.

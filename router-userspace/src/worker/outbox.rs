@@ -94,6 +94,11 @@ impl Outbox {
         send(transmit)
     }
 
+    /// Whether something is held that goes to the same place.
+    pub(super) fn holds(&self, transmit: &Transmit<'_>) -> bool {
+        self.lock().trains.iter().any(|train| train.to == transmit.destination)
+    }
+
     /// Sends what is held, but for trains that have grown since the last time. Called by one task,
     /// which `waker` wakes when something is held again.
     pub(super) fn flush(&self, waker: &Waker, send: impl Fn(&Transmit<'_>) -> io::Result<()>) -> Left {
@@ -252,7 +257,9 @@ mod tests {
         send(&outbox, &socket, &batch(2, &[4; 1000], Some(100)))?;
         assert_eq!(flush(&outbox, &socket), Left::Growing);
         assert_eq!(socket.sent(), []);
+        assert!(outbox.holds(&batch(1, &[], None)) && !outbox.holds(&batch(3, &[], None)));
         assert_eq!(flush(&outbox, &socket), Left::Nothing);
+        assert!(!outbox.holds(&batch(1, &[], None)));
         assert_eq!(socket.sent(), [(2, vec![4]), (1, vec![1, 2, 3])]);
         Ok(())
     }

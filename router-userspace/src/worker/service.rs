@@ -22,6 +22,7 @@ use super::{
     flows::Flows,
     frames::Frames,
     generator::SteeredGenerator,
+    next_hops::NextHops,
     socket::{Ownership, SteeredSocket},
     stats::WorkerStats,
     tcp::Port,
@@ -55,7 +56,10 @@ async fn serve(plan: Plan, shared: Shared, stats: Arc<WorkerStats>, mut channels
         stats,
         edge: (plan.edge)(),
     });
-    let frames = Arc::new(Frames::new(Arc::clone(&shared.tables), Arc::clone(&reception.stats)));
+    let next_hops = shared.enquiries.clone().map(NextHops::new);
+    let frames = Arc::new(Frames::new(Arc::clone(&shared.tables), Arc::clone(&reception.stats), next_hops));
+    // Among quinn's own tasks: in the LocalSet it would have its turn too late.
+    tokio::spawn(Arc::clone(&frames).see_off());
     let mut service =
         Service { reception, shared, frames, listeners: BTreeMap::new(), drains_until: None, broken: Rc::default() };
     for listening in plan.sockets {

@@ -1,5 +1,5 @@
-//! A worker's socket on one listener, as quinn sees it: the kernel's UDP socket, the worker's receive
-//! queues (AF_XDP), and the inbox of datagrams that other workers handed over.
+//! A worker's socket on one listener, as quinn sees it: the kernel's UDP socket, the worker's queues
+//! (AF_XDP), and the inbox of datagrams that other workers handed over.
 //!
 //! The kernel stages bring nearly every datagram to its owner. Where they cannot (a GRO
 //! train of several connections, an engine without BPF), this is the net below: each
@@ -36,6 +36,7 @@ use super::{
 /// Where a worker's datagrams come from and go to.
 pub(super) struct SteeredSocket {
     udp: UdpSocket,
+    port: u16,
     state: UdpSocketState,
     inbox: Mutex<Inbox>,
     frames: Arc<Frames>,
@@ -75,9 +76,11 @@ impl SteeredSocket {
     ) -> io::Result<Self> {
         let state = UdpSocketState::new((&udp).into())?;
         let udp = UdpSocket::from_std(udp)?;
+        let port = udp.local_addr()?.port();
         frames.open(ownership.listener);
         Ok(Self {
             udp,
+            port,
             state,
             inbox: Mutex::new(inbox),
             frames,
@@ -113,7 +116,10 @@ impl SteeredSocket {
     }
 
     fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        self.udp.try_io(Interest::WRITABLE, || self.state.send((&self.udp).into(), transmit))
+        self.udp.try_io(Interest::WRITABLE, || self.state.send((&self.udp).into(), transmit))?;
+        let segment = transmit.segment_size.unwrap_or(transmit.contents.len());
+        self.ownership.stats.datagrams_sent.add(transmit.contents.len().div_ceil(segment.max(1)) as u64);
+        Ok(())
     }
 
     /// What came by the inbox; how many trains there are.
@@ -170,6 +176,10 @@ impl AsyncUdpSocket for SteeredSocket {
         let Transmit { destination, ecn, contents, segment_size, src_ip } = *transmit;
         let src_ip = self.answers_from.source(destination).or(src_ip);
         let transmit = Transmit { destination, ecn, contents, segment_size, src_ip };
+        // Not past what is held for the same place.
+        if self.frames.sends() && !self.outbox.holds(&transmit) && self.frames.send(self.port, &transmit) {
+            return Ok(());
+        }
         self.outbox.send(&transmit, self.state.max_gso_segments(), |transmit| self.send(transmit))
     }
 

@@ -79,6 +79,10 @@ stats! {
     frames_not_held,
     /// Frames that the kernel dropped because an AF_XDP socket had no room.
     ring_drops,
+    /// Datagrams sent.
+    datagrams_sent,
+    /// Of those, sent as frames by AF_XDP sockets.
+    frames_sent,
 }
 
 impl WorkerStats {

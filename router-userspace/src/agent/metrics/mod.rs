@@ -147,7 +147,12 @@ impl Snapshot {
         let dropped = [([], totals.socket_drops)];
         page.counter("socket_drops", "Datagrams that the kernel dropped because a receive buffer was full", dropped)?;
         let dropped = [([], totals.ring_drops)];
-        page.counter("af_xdp_drops", "Frames that the kernel dropped because an AF_XDP socket had no room", dropped)
+        page.counter("af_xdp_drops", "Frames that the kernel dropped because an AF_XDP socket had no room", dropped)?;
+        let ways = [
+            ([("by", Text("udp"))], totals.datagrams_sent.saturating_sub(totals.frames_sent)),
+            ([("by", Text("af_xdp"))], totals.frames_sent),
+        ];
+        page.counter("datagrams_sent", "Datagrams sent, by the kind of socket", ways)
     }
 
     fn kernel(&self, page: &mut Page<'_>) -> fmt::Result {

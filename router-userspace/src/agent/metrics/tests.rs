@@ -56,7 +56,14 @@ fn sample() -> Snapshot {
         generation: 7,
         started: Duration::from_millis(1_700_000_000_900),
         workers: vec![worker],
-        totals: Totals { connections_now: 12, accepted: 40, socket_drops: 9, ..Totals::default() },
+        totals: Totals {
+            connections_now: 12,
+            accepted: 40,
+            socket_drops: 9,
+            datagrams_sent: 30,
+            frames_sent: 21,
+            ..Totals::default()
+        },
         stages: vec![api::Stage {
             name: "xdp".to_owned(),
             received: 10,
@@ -106,6 +113,8 @@ fn each_number_stands_where_it_is_looked_for() {
         r#"handshakes_total{transport="tcp",outcome="timed_out"} 1"#,
         r#"connections_refused_total{reason="max_handshakes"} 0"#,
         "socket_drops_total 9",
+        r#"datagrams_sent_total{by="udp"} 9"#,
+        r#"datagrams_sent_total{by="af_xdp"} 21"#,
         r#"kernel_packets_received_total{stage="xdp"} 10"#,
         r#"kernel_packets_total{stage="xdp",fate="passed",reason="not_ip"} 1"#,
         r#"kernel_packets_total{stage="xdp",fate="dropped",reason="truncated"} 2"#,

@@ -8,14 +8,13 @@
 mod addresses;
 mod arrivals;
 mod awaited;
+mod of_kernel;
 mod plan;
 
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
-    io,
-    os::fd::{AsRawFd, RawFd},
-    thread,
+    io, thread,
     time::Instant,
 };
 
@@ -28,13 +27,14 @@ use router_common::{
 use self::{
     arrivals::Arrivals,
     awaited::{AwaitedQueues, BETWEEN_TRIES, PATIENCE},
+    of_kernel::OfKernel,
     plan::{Load, Share},
 };
 use super::{api, error::StartError, generations::Phase, node::Node};
 use crate::{
-    config::{AfXdp, CpuMap, Engine},
-    datapath::{self, CHUNK, Copying, QueueSocket, QueueSocketPlan},
-    worker::{QueueId, ReceiveQueue},
+    config::{AfXdp, CpuMap, Engine, SendBy},
+    datapath::{self, CHUNK, Copying, QueueSocketPlan},
+    worker::QueueId,
 };
 
 /// The queues that workers of this generation have.
@@ -56,6 +56,7 @@ struct Open {
     interface: String,
     entry: maps::Queue,
     copying: Copying,
+    sends: bool,
     frames: u32,
 }
 
@@ -213,12 +214,14 @@ impl Node {
         let Some(kernel) = &self.kernel else { return Ok(()) };
         let config = self.config();
         let plan = || {
-            let frames = self.queues.frames_for(device.facts.queues, &config.af_xdp)?;
+            let (frames, sending) = self.queues.frames_for(device.facts.queues, &config.af_xdp)?;
+            // The kernel sends nothing by a queue that it does not have.
+            let sending = if id.queue < device.facts.transmit_queues { sending } else { 0 };
             let QueueId { interface, queue } = id;
-            Ok(QueueSocketPlan { interface, queue, frames, busy_poll: config.af_xdp.busy_poll })
+            Ok(QueueSocketPlan { interface, queue, frames, sending, busy_poll: config.af_xdp.busy_poll })
         };
         let (socket, since) = self.queues.awaited.bind(id, plan)?;
-        let (copying, frames) = (socket.copying(), socket.frames());
+        let (copying, sends, frames) = (socket.copying(), socket.sends(), socket.frames());
         if copying == Copying::Once && config.router.engine == Engine::Auto && !AUTO_TAKES_COPYING {
             return Err(QueueError::Refused("the driver has no zero-copy, without which it is no faster".to_owned()));
         }
@@ -231,7 +234,8 @@ impl Node {
         });
         received?;
         kernel.datapath.borrow_mut().set_queue(&entry)?;
-        self.queues.open.borrow_mut().insert(id, Open { interface: device.name.clone(), entry, copying, frames });
+        let open = Open { interface: device.name.clone(), entry, copying, sends, frames };
+        self.queues.open.borrow_mut().insert(id, open);
         tracing::debug!("queue {} of {} is slot {}'s, after {:?}", id.queue, device.name, share.slot, since.elapsed());
         Ok(())
     }
@@ -302,6 +306,7 @@ impl Queues {
             }
             .to_owned(),
             places: open.entry.places(),
+            sends: open.sends,
         };
         own.map(describe).collect()
     }
@@ -325,52 +330,23 @@ impl Queues {
         }
     }
 
-    /// Frames for one of `queues`: what the budget has left for it, or what is of use.
-    fn frames_for(&self, queues: u32, config: &AfXdp) -> Result<u32, QueueError> {
+    /// Frames for one of `queues`, to receive and to send: what the budget has left for it, or what is
+    /// of use.
+    fn frames_for(&self, queues: u32, config: &AfXdp) -> Result<(u32, u32), QueueError> {
         let of_open: u64 = self.open.borrow().values().map(|open| u64::from(open.frames)).sum();
         let taken = of_open + self.awaited.frames();
         let all = config.memory / CHUNK as u64;
         let even = all / u64::from(queues.max(1));
-        let frames = even.min(all.saturating_sub(taken)).min(u64::from(FRAMES_MAX)) as u32;
+        let share = even.min(all.saturating_sub(taken));
+        let (ways, sending_max) = match config.send {
+            SendBy::Udp => (1, 0),
+            SendBy::AfXdp => (2, SENDING_MAX),
+        };
+        let frames = (share / ways).min(u64::from(FRAMES_MAX)) as u32;
         match frames.checked_ilog2().map(|power| 1 << power) {
-            Some(frames @ FRAMES_MIN..) => Ok(frames),
+            Some(frames @ FRAMES_MIN..) => Ok((frames, frames.min(sending_max))),
             _ => Err(QueueError::Refused(format!("af_xdp.memory is too small for {queues} queues"))),
         }
-    }
-}
-
-/// A socket of the datapath's, as workers know it.
-struct OfKernel(QueueSocket);
-
-impl AsRawFd for OfKernel {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
-}
-
-impl ReceiveQueue for OfKernel {
-    fn take_in(&mut self) -> Option<u32> {
-        self.0.take_in()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn frame(&self, chunk: u32) -> &[u8] {
-        self.0.frame(chunk)
-    }
-
-    fn give_back(&mut self, chunk: u32) {
-        self.0.give_back(chunk);
-    }
-
-    fn settle(&mut self) {
-        self.0.settle();
-    }
-
-    fn drops(&self) -> u64 {
-        self.0.drops()
     }
 }
 
@@ -415,3 +391,5 @@ const AUTO_TAKES_COPYING: bool = true;
 /// Fewer are of no use; more only make the processor's caches miss.
 const FRAMES_MIN: u32 = 64;
 const FRAMES_MAX: u32 = 4_096;
+/// Frames on their way out: what a device takes time for, not what may wait.
+const SENDING_MAX: u32 = 1_024;

@@ -24,6 +24,7 @@ pub(super) fn judge(name: &str, facts: Option<&Facts>, wanted: &Wanted) -> Vec<F
     }
     if wanted.af_xdp() != Need::Unused {
         findings.push(af_xdp(name, &facts.af_xdp, wanted.af_xdp()));
+        findings.extend(wanted.sends_frames.then(|| sending(name)));
     }
     findings.push(generic_receive_offload(name, facts));
     findings
@@ -105,6 +106,10 @@ fn af_xdp(name: &str, sockets: &AfXdp, need: Need) -> Finding {
             .missing(name, format!("takes no AF_XDP socket: {why}"))
             .hint("engine = \"xdp\", which needs none; CAP_NET_RAW and locked memory, where those are missing"),
     }
+}
+
+fn sending(name: &str) -> Finding {
+    Finding::ok(name, "workers send by AF_XDP, too: past netfilter, tc and IPsec, where a route leads out here")
 }
 
 fn large_receive_offload(name: &str, facts: &Facts) -> Option<Finding> {
@@ -258,6 +263,15 @@ mod tests {
         assert!(refused(Engine::AfXdp).contains(&Finding::fail("eth0", text).hint(hint)));
         assert!(refused(Engine::Auto).contains(&Finding::warn("eth0", text).hint(hint)));
         assert_eq!(refused(Engine::Xdp), judge("eth0", Some(&fine()), &Wanted::sample(Engine::Xdp)));
+        let says_so = |engine| {
+            let wanted = Wanted { sends_frames: true, ..Wanted::sample(engine) };
+            judge("eth0", Some(&fine()), &wanted).contains(&sending("eth0"))
+        };
+        assert!(
+            says_so(Engine::AfXdp)
+                && !says_so(Engine::Xdp)
+                && !judged(AfXdp::Possible, Engine::AfXdp).contains(&sending("eth0"))
+        );
     }
 
     #[test]

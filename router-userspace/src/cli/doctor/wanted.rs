@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::finding::{Finding, Level};
-use crate::config::{Config, Engine, StartFlags};
+use crate::config::{Config, Engine, SendBy, StartFlags};
 
 /// What the host has to bear.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub(in crate::cli) struct Wanted {
     pub(super) tcp: bool,
     pub(super) max_connections: u32,
     pub(super) af_xdp_memory: u64,
+    /// Workers send by AF_XDP where they can.
+    pub(super) sends_frames: bool,
     pub(super) bpf_dir: PathBuf,
     pub(super) control: PathBuf,
 }
@@ -57,6 +59,7 @@ impl Wanted {
             tcp: config.listeners.iter().any(|listener| listener.tcp || listener.redirect_from.is_some()),
             max_connections: config.limits.max_connections,
             af_xdp_memory: config.af_xdp.memory,
+            sends_frames: config.af_xdp.send == SendBy::AfXdp,
             bpf_dir: config.router.bpf_dir.clone(),
             control: config.router.control.clone(),
         }
@@ -119,6 +122,7 @@ impl Wanted {
             listeners: vec!["192.0.2.1:443".parse().unwrap()],
             max_connections: 100_000,
             af_xdp_memory: 64 << 20,
+            sends_frames: false,
             bpf_dir: "/sys/fs/bpf/quic-router".into(),
             control: "/nowhere/control.sock".into(),
         }

@@ -11,6 +11,8 @@ use std::{
 use quinn_udp::EcnCodepoint;
 use router_common::frame::{self, Address, Endpoint};
 
+use super::checksum::{ALL_ONES, folded, sum};
+
 /// A datagram in a frame.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Datagram {
@@ -73,29 +75,9 @@ fn ip(address: Address) -> IpAddr {
     IpAddr::from(address.octets().0).to_canonical()
 }
 
-/// The sum of the octets as words of 16 bits, in the host's order: the ones' complement sum is the
-/// same in any (RFC 1071 section 2).
-fn sum(octets: &[u8]) -> u64 {
-    let (words, rest) = octets.as_chunks::<4>();
-    let words: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
-    let (pairs, last) = rest.as_chunks::<2>();
-    let pairs: u64 = pairs.iter().map(|pair| u64::from(u16::from_ne_bytes(*pair))).sum();
-    words + pairs + last.first().map_or(0, |&octet| u64::from(u16::from_ne_bytes([octet, 0])))
-}
-
-/// Carries added in, until 16 bits are left.
-fn folded(mut sum: u64) -> u16 {
-    while sum > u64::from(u16::MAX) {
-        sum = (sum >> 16) + (sum & 0xffff);
-    }
-    sum as u16
-}
-
 const ETHERNET_LENGTH: usize = 14;
 const UDP_LENGTH: usize = 8;
 const UDP: u16 = 17;
-/// What everything adds up to, the checksum among it.
-const ALL_ONES: u16 = 0xffff;
 
 #[cfg(test)]
 mod tests {

@@ -5,11 +5,16 @@
 //!                             └─► another listener: its frame is held, and it is woken
 //! ```
 //!
+//! What `send` makes of datagrams goes the other way, by the same sockets.
+//!
 //! One queue carries the packets of all listeners, and each listener has an endpoint of its own. So
 //! whoever polls empties the rings and sorts. A frame stays where the kernel put it until it is
 //! copied, and its chunk goes back to the kernel then.
 
 mod check;
+mod checksum;
+mod head;
+mod send;
 mod trains;
 
 use std::{
@@ -24,6 +29,7 @@ use std::{
 use quinn_udp::RecvMeta;
 use tokio::{
     io::{Interest, unix::AsyncFd},
+    sync::Notify,
     task::spawn_blocking,
 };
 
@@ -31,7 +37,7 @@ use self::{
     check::{Datagram, Flaw},
     trains::Trains,
 };
-use super::{stats::WorkerStats, tables::NodeTables};
+use super::{next_hops::NextHops, stats::WorkerStats, tables::NodeTables};
 
 /// An AF_XDP socket on a receive queue. Chunks of its memory are told apart by their numbers.
 pub trait ReceiveQueue: AsRawFd + Send {
@@ -47,6 +53,20 @@ pub trait ReceiveQueue: AsRawFd + Send {
     fn settle(&mut self);
     /// Frames that were lost because there was no room.
     fn drops(&self) -> u64;
+
+    /// Whether frames can be sent by it.
+    fn sends(&self) -> bool;
+    /// How many it takes now.
+    fn room(&mut self) -> usize;
+    /// Takes a frame to be sent, in two parts; whether there was room for it.
+    fn put(&mut self, head: &[u8], body: &[u8]) -> bool;
+    /// Has the kernel send what was put; whether it has taken all of it.
+    ///
+    /// # Errors
+    /// If it sends nothing now.
+    fn send_off(&mut self) -> io::Result<bool>;
+    /// Whether frames that were put have not been sent.
+    fn is_sending(&mut self) -> bool;
 }
 
 /// A receive queue: the index of its interface, and its number there.
@@ -63,6 +83,10 @@ pub(super) struct Frames {
     inner: Mutex<Inner>,
     tables: Arc<NodeTables>,
     stats: Arc<WorkerStats>,
+    /// None: nothing is sent from here.
+    next_hops: Option<NextHops>,
+    /// Said when a frame waits to leave.
+    waiting: Notify,
 }
 
 #[derive(Default)]
@@ -73,12 +97,16 @@ struct Inner {
     turn: usize,
     /// Drops of queues that are gone.
     gone: u64,
+    /// Frames that were put since they were last sent off.
+    put: usize,
 }
 
 /// A queue, and how tokio tells that something has come.
 struct Open {
     id: QueueId,
     ring: AsyncFd<Descriptor>,
+    /// Nothing more is put there.
+    is_closing: bool,
 }
 
 /// Frames of one listener.
@@ -104,9 +132,9 @@ impl AsRawFd for Descriptor {
 }
 
 impl Frames {
-    /// None yet.
-    pub(super) fn new(tables: Arc<NodeTables>, stats: Arc<WorkerStats>) -> Self {
-        Self { inner: Mutex::default(), tables, stats }
+    /// None yet. Where next hops are known, datagrams are sent from here, too.
+    pub(super) fn new(tables: Arc<NodeTables>, stats: Arc<WorkerStats>, next_hops: Option<NextHops>) -> Self {
+        Self { inner: Mutex::default(), tables, stats, next_hops, waiting: Notify::new() }
     }
 
     /// Frames come from this queue too, from now on; within a tokio runtime.
@@ -116,12 +144,12 @@ impl Frames {
         // the registration.
         let ring = unsafe { AsyncFd::register_with_interest(Descriptor(queue), Interest::READABLE) }?;
         let mut inner = self.lock();
-        inner.queues.push(Open { id, ring });
+        inner.queues.push(Open { id, ring, is_closing: false });
         inner.wake_all();
         Ok(())
     }
 
-    /// Closes a queue that nothing comes to any more, unless frames of it are still to be read;
+    /// Closes a queue that nothing comes to any more, unless frames of it are still to be read or sent;
     /// whether it has been closed.
     pub(super) fn remove(&self, id: QueueId) -> bool {
         let mut inner = self.lock();
@@ -129,7 +157,12 @@ impl Frames {
         // Whoever is woken reads what there is.
         inner.wake_all();
         let is_held = inner.lanes.iter().any(|lane| lane.held.iter().any(|held| held.queue == id));
-        if is_held || !inner.queues[at].ring.get_ref().0.is_empty() {
+        let open = &mut inner.queues[at];
+        open.is_closing = true;
+        let source = &mut open.ring.get_mut().0;
+        // Where the kernel sends nothing there is nothing to wait for.
+        let is_sending = source.send_off().is_ok() && source.is_sending();
+        if is_held || is_sending || !source.is_empty() {
             return false;
         }
         inner.gone += inner.queues[at].ring.get_ref().0.drops();
@@ -139,7 +172,7 @@ impl Frames {
 
     /// Closes it, whatever is still in it.
     pub(super) fn abandon(&self, id: QueueId) {
-        tracing::warn!(?id, "frames that nobody reads are lost with their queue");
+        tracing::warn!(?id, "frames that nobody has read or sent are lost with their queue");
         let mut inner = self.lock();
         inner.lanes.iter_mut().for_each(|lane| lane.held.retain(|held| held.queue != id));
         inner.queues.extract_if(.., |open| open.id == id).for_each(close);
@@ -245,7 +278,7 @@ impl Inner {
         (frames, cx): (&Frames, &mut Context<'_>),
     ) {
         let Self { queues, lanes, .. } = self;
-        let Open { id, ring } = &mut queues[queue];
+        let Open { id, ring, .. } = &mut queues[queue];
         for _ in 0..ROUNDS {
             while trains.has_room() {
                 let source = &mut ring.get_mut().0;

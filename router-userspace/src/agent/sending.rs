@@ -1,0 +1,33 @@
+//! Sending by AF_XDP, where the configuration asks for it: whom workers ask for the way.
+
+use std::net::IpAddr;
+
+use super::error::StartError;
+use crate::{
+    config::{Config, Engine, SendBy},
+    datapath::{Hop, Routes},
+    worker::{self, Enquiries, NextHop},
+};
+
+/// Begins to answer workers' questions; none where they send by UDP sockets alone.
+///
+/// # Errors
+/// If the kernel lets nobody ask.
+pub(super) fn begin(config: &Config) -> Result<Option<Enquiries>, StartError> {
+    let has_sockets = matches!(config.router.engine, Engine::AfXdp | Engine::Auto);
+    if config.af_xdp.send != SendBy::AfXdp || !has_sockets {
+        return Ok(None);
+    }
+    let begun = Routes::open().and_then(|routes| Enquiries::begin(OfKernel(routes)));
+    begun.map(Some).map_err(|e| StartError::kernel(format!("af_xdp.send: routes cannot be asked for: {e}")))
+}
+
+/// Routes of the datapath's, as workers know them.
+struct OfKernel(Routes);
+
+impl worker::Routes for OfKernel {
+    fn next_hop(&mut self, from: IpAddr, to: IpAddr) -> Option<NextHop> {
+        let Hop { interface, own, neighbour, mtu, is_stale } = self.0.hop(from, to)?;
+        Some(NextHop { interface, own, neighbour, mtu, is_stale })
+    }
+}
