@@ -6,9 +6,9 @@ use clap::Args;
 use crate::{lab, peers, profile_guided};
 
 /// Measures: `datapath`, the nanoseconds per packet of the kernel programs; `engines`, packets for each
-/// CPU second by the four engines; `takeover`, what clients notice of reloads and upgrades; `crypto`, a
-/// handshake and a packet with the two libraries; `http`, requests, new connections and bulk beside
-/// other proxies (needs root)
+/// CPU second by the four engines, and `engines sending`, downloads by AF_XDP beside UDP sockets;
+/// `takeover`, what clients notice of reloads and upgrades; `crypto`, a handshake and a packet with the
+/// two libraries; `http`, requests, new connections and bulk beside other proxies (needs root)
 #[derive(Args)]
 pub(crate) struct Bench {
     /// The build that `cargo xtask build --profile-guided` has made, in place of the usual one

@@ -19,12 +19,12 @@ fn main() -> ExitCode {
     let outcome = match env::args().nth(1).as_deref() {
         Some("crypto") => crypto::run(),
         Some("datapath") => datapath::run(),
-        Some("engines") => engines::run(),
+        Some("engines") => engines::run(env::args().nth(2).as_deref()),
         Some("http") => http::run(),
         Some("takeover") => takeover::run(),
         Some("training") => training::run(),
         _ => {
-            eprintln!("usage: bench crypto | datapath | engines | http | takeover | training");
+            eprintln!("usage: bench crypto | datapath | engines [sending] | http | takeover | training");
             return ExitCode::from(2);
         }
     };
