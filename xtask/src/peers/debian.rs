@@ -187,6 +187,11 @@ pub(super) static TRIXIE: Release = Release {
     sources: &[],
 };
 
+/// The oldest release whose `xdp-trafficgen` runs on Linux 6.18 and later, which have lost a tracepoint
+/// that it used to want.
+pub(super) static FORKY: Release =
+    Release { name: "forky", suites: &["forky"], packages: &["xdp-tools"], libraries: &[], sources: &[] };
+
 /// The newest proxies, and what h2load is built with: its package is built without HTTP/3.
 pub(super) static SID: Release = Release {
     name: "sid",

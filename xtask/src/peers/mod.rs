@@ -10,6 +10,7 @@
 //! | `chromium` | Chromium without a screen |
 //! | `gtlsclient` | ngtcp2's client |
 //! | `nginx` | nginx with QUIC, to compare with in benchmarks |
+//! | `xdp-trafficgen` | no client: it has the kernel send one frame again and again, as fast as it can |
 //!
 //! `bench http` needs more, of the newest there is:
 //!
@@ -39,6 +40,7 @@ use crate::workspace;
 pub(crate) fn ready() -> Result<PathBuf> {
     fs::create_dir_all(folder().join("bin"))?;
     debian::TRIXIE.ready()?;
+    debian::FORKY.ready()?;
     quic_go::ready()?;
     aioquic::ready()?;
     programs::ready()?;

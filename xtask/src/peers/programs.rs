@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::debian::{Release, SID, TRIXIE};
+use super::debian::{FORKY, Release, SID, TRIXIE};
 
 /// Writes the scripts of what the tests are made with.
 pub(super) fn ready() -> Result<()> {
@@ -17,6 +17,7 @@ pub(super) fn ready() -> Result<()> {
         [("curl", "bin/curl"), ("openssl", "bin/openssl"), ("gtlsclient", "bin/gtlsclient"), ("nginx", "sbin/nginx")]
             .map(|(name, program)| Ok((name, Unpacked::of(&TRIXIE)?.script(program)?)));
     let others = [
+        Unpacked::of(&FORKY)?.script("sbin/xdp-trafficgen").map(|script| ("xdp-trafficgen", script)),
         Unpacked::of(&TRIXIE)?.browser().map(|script| ("chromium", script)),
         Ok(("aioq", in_python("aioquic-client.py"))),
         Ok(("rude", in_python("rude-client.py"))),
