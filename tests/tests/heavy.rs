@@ -1,10 +1,10 @@
 //! Does a big body cost no more memory than a small one, and a slow reader no more than its window?
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use router_tests::lab::{
-    Lab, Program, Running,
+    Lab, Peak, Program,
     peers::{Curl, QuicGo},
 };
 
@@ -58,28 +58,3 @@ fn slow_readers_of_a_fast_server() -> Result<()> {
 
 /// How curl says that `--max-time` is over.
 const OUT_OF_TIME: i32 = 28;
-
-/// The most memory that the agent has had resident since some moment.
-struct Peak {
-    pid: i32,
-    before: u64,
-}
-
-impl Peak {
-    fn begin(lab: &Running) -> Result<Self> {
-        let pid = lab.agent()?.pid()?;
-        // proc_pid_clear_refs(5): the peak begins anew.
-        fs::write(format!("/proc/{pid}/clear_refs"), "5")?;
-        Ok(Self { pid, before: resident(pid, "VmRSS:")? })
-    }
-
-    fn grown(&self) -> Result<u64> {
-        Ok(resident(self.pid, "VmHWM:")?.saturating_sub(self.before))
-    }
-}
-
-fn resident(pid: i32, which: &str) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix(which)).context("no such line")?;
-    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? << 10)
-}

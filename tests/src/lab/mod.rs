@@ -29,6 +29,7 @@ mod control;
 mod counters;
 pub mod faulty;
 mod home;
+mod memory;
 mod netns;
 mod origin;
 pub mod peers;
@@ -47,6 +48,7 @@ pub use self::{
     control::Control,
     counters::{Moved, Snapshot, open_sums},
     home::Home,
+    memory::Peak,
     netns::{Namespace, run},
     origin::Origin,
     program::{Finished, Program},
