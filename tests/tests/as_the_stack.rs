@@ -93,9 +93,9 @@ fn case(name: &'static str, packet: Packet, arrives: bool, counted: Option<&'sta
     Case { name, frame: packet.frame(), arrives, counted }
 }
 
-/// Of the AF_XDP stage: the frame of a case, if it comes there, and one of those that follow it.
+/// Of the AF_XDP stage: the frame of a case, if it comes there, and two of those that follow it.
 fn by_socket(counted: Option<&str>) -> BTreeMap<String, u64> {
-    let mut moved = BTreeMap::from([("af_xdp.received".to_owned(), 1), ("af_xdp.listener".to_owned(), 1)]);
+    let mut moved = BTreeMap::from([("af_xdp.received".to_owned(), 2), ("af_xdp.listener".to_owned(), 2)]);
     if let Some(reason) = counted {
         *moved.entry("af_xdp.received".into()).or_default() += 1;
         *moved.entry(format!("af_xdp.{reason}")).or_default() += 1;
@@ -103,16 +103,22 @@ fn by_socket(counted: Option<&str>) -> BTreeMap<String, u64> {
     moved
 }
 
-/// Sends a frame and behind it two that surely arrive, one each way, and says whether the first did:
-/// neither way lets a frame overtake another.
+/// Sends a frame and behind it some that surely arrive, to each listener one each way, and says whether
+/// the first did: no way lets a frame overtake another.
 fn arrives(lab: &Running, sender: &Sender, frame: &[u8]) -> Result<bool> {
     let bytes = || Ok(lab.control().status()?.totals.bytes_received);
     let before = bytes()?;
     sender.send(frame)?;
-    sender.send(&datagram(LAST).frame())?;
-    sender.send(&datagram(LAST_BY_STACK).options(&[1; 4]).frame())?;
-    let both = before + LAST + LAST_BY_STACK;
-    Ok(until(bytes, |&now| [both, both + PAYLOAD, both + LONG].contains(&now))? > both)
+    for follower in [
+        datagram(LAST[0]),
+        datagram(LAST[1]).options(&[1; 4]),
+        datagram6(LAST[2]),
+        datagram6(LAST[3]).extension(HOP_BY_HOP),
+    ] {
+        sender.send(&follower.frame())?;
+    }
+    let all = before + LAST.iter().sum::<u64>();
+    Ok(until(bytes, |&now| [all, all + PAYLOAD, all + LONG].contains(&now))? > all)
 }
 
 /// One queue and one worker: whatever may go by the socket does. Link MTUs let large frames through.
@@ -132,13 +138,17 @@ fn v4() -> Packet {
 }
 
 fn v6() -> Packet {
-    let router = LISTENERS[1].port();
-    Packet::udp(([0xfd77, 0, 0, 0, 0, 0, 0, 0x99], 4000), ([0xfd77, 0, 0, 0, 0, 0, 0, 1], router), payload(PAYLOAD))
+    datagram6(PAYLOAD)
 }
 
 /// From where nobody is: no answer finds its way.
 fn datagram(length: u64) -> Packet {
     Packet::udp(([10, 77, 0, 99], 4000), LISTENERS[0], payload(length))
+}
+
+fn datagram6(length: u64) -> Packet {
+    let router = LISTENERS[1].port();
+    Packet::udp(([0xfd77, 0, 0, 0, 0, 0, 0, 0x99], 4000), ([0xfd77, 0, 0, 0, 0, 0, 0, 1], router), payload(length))
 }
 
 /// For the one worker, of no connection that it has.
@@ -149,5 +159,4 @@ fn payload(length: u64) -> Quic {
 // Lengths by which those that arrived are told apart.
 const PAYLOAD: u64 = 600;
 const LONG: u64 = 2_400;
-const LAST: u64 = 333;
-const LAST_BY_STACK: u64 = 444;
+const LAST: [u64; 4] = [333, 344, 366, 399];

@@ -43,9 +43,9 @@ fn known_to_all() -> impl Iterator<Item = Case> {
 /// Whom a case's packet comes to; nobody in particular where that hangs on a secret or on the queue.
 #[derive(Debug, PartialEq, Eq)]
 enum Comes {
-    ToNobody,
-    ToSlot(u8),
-    ToSomebody,
+    Nobody,
+    Slot(u8),
+    Somebody,
 }
 
 fn what_comes(lab: &Running, sender: &Sender, case: &Case) -> Result<Comes> {
@@ -63,15 +63,15 @@ fn what_comes(lab: &Running, sender: &Sender, case: &Case) -> Result<Comes> {
     )?;
     let more: Vec<_> = moved.iter().filter(|&(_, &count)| count > each).map(|(&slot, &count)| (slot, count)).collect();
     let comes = match (&more[..], case.slot) {
-        ([], _) => Comes::ToNobody,
-        (&[(slot, count)], Some(_)) if count == each + 1 => Comes::ToSlot(slot),
-        (&[(_, count)], None) if count == each + 1 => Comes::ToSomebody,
+        ([], _) => Comes::Nobody,
+        (&[(slot, count)], Some(_)) if count == each + 1 => Comes::Slot(slot),
+        (&[(_, count)], None) if count == each + 1 => Comes::Somebody,
         _ => anyhow::bail!("came more than once: {moved:?}"),
     };
     let as_the_table_says = match case.reason.fate() {
-        Fate::Dropped => comes == Comes::ToNobody,
+        Fate::Dropped => comes == Comes::Nobody,
         // What the stack has no device or route for, or no way to check, ends there with every engine.
-        Fate::Delivered => comes == Comes::ToNobody || comes == case.slot.map_or(Comes::ToSomebody, Comes::ToSlot),
+        Fate::Delivered => comes == Comes::Nobody || comes == case.slot.map_or(Comes::Somebody, Comes::Slot),
         Fate::Passed => true,
     };
     ensure!(as_the_table_says, "{comes:?}, which is not what {:?} says", case.reason);

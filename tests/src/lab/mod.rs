@@ -28,6 +28,7 @@ mod config;
 mod control;
 mod counters;
 pub mod faulty;
+mod flood;
 mod home;
 mod memory;
 mod netns;
@@ -47,6 +48,7 @@ pub use self::{
     config::AgentConfig,
     control::Control,
     counters::{Moved, Snapshot, open_sums},
+    flood::{Flood, OnWire},
     home::Home,
     memory::Peak,
     netns::{Namespace, run},

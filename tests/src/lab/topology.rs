@@ -252,6 +252,6 @@ fn neighbours<const N: usize>(link: &str, mac: &str, addresses: [IpAddr; N]) -> 
     addresses.map(|address| format!("neigh replace {address} lladdr {mac} dev {link} nud permanent\n")).concat()
 }
 
-fn mac(octets: [u8; 6]) -> String {
+pub(super) fn mac(octets: [u8; 6]) -> String {
     octets.map(|octet| format!("{octet:02x}")).join(":")
 }
