@@ -12,9 +12,9 @@ use router_common::{
 };
 
 use super::{
-    answers::hex,
     api::{Explanation, SCHEMA, Step},
     connection_ids::encoding_name,
+    hex,
     node::Node,
     socket_address,
 };

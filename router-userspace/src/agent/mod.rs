@@ -24,6 +24,7 @@ mod error;
 mod explain;
 mod flows;
 mod generations;
+mod hex;
 mod instruments;
 mod metrics;
 mod node;

@@ -17,8 +17,8 @@ use router_common::connection_id::{CidConfig, CidKeys, Identity, MAX_LENGTH, ROT
 use serde::{Deserialize, Serialize};
 
 use super::super::{
-    answers::hex,
     error::StartError,
+    hex,
     state::{State, read_secret, replace},
 };
 use crate::worker::Ledger;

@@ -24,7 +24,7 @@ use std::{
 use router_common::connection_id::{CidConfig, CidKeys, Encoding};
 
 use self::book::{Book, KeyFrom, Page, Shape, StoredIdentity, digest};
-use super::{answers::hex, api, error::StartError, secrets::Secrets, state::State};
+use super::{api, error::StartError, hex, secrets::Secrets, state::State};
 use crate::{
     config::{Config, Encryption, key_file},
     datapath::Datapath,

@@ -1,0 +1,72 @@
+//! The flow table.
+
+use router_common::{
+    connection_id::ConnectionId,
+    maps::{Flow, Origin},
+};
+
+use crate::{
+    agent::{
+        api::{self, SCHEMA},
+        hex,
+        node::{Kernel, Node},
+        socket_address,
+    },
+    datapath::monotonic_now,
+};
+
+use super::{Query, Refusal, connection_id, parse};
+
+pub(super) fn flows(node: &Node, query: &Query<'_>) -> Result<api::Flows, Refusal> {
+    let kernel = kernel(node)?;
+    let slot: Option<u8> = query.get("slot").map(|slot| parse(slot, "a slot, 0 to 255")).transpose()?;
+    let peer: Option<std::net::IpAddr> = query.get("peer").map(|peer| parse(peer, "an IP address")).transpose()?;
+    let limit: usize = query.get("limit").map_or(Ok(1_000), |limit| parse(limit, "a number"))?;
+    let now = monotonic_now();
+    let (mut entries, mut matching) = (0, Vec::new());
+    for (cid, flow) in kernel.flows.iter() {
+        entries += 1;
+        let row = row(&cid, &flow, now);
+        let wanted = slot.is_none_or(|slot| slot == row.slot)
+            && peer.is_none_or(|peer| row.peer.is_some_and(|of_row| of_row.ip() == peer));
+        if wanted && matching.len() < limit {
+            matching.push(row);
+        }
+    }
+    Ok(api::Flows { schema: SCHEMA, entries, flows: matching })
+}
+
+pub(super) fn flow(node: &Node, cid: &str) -> Result<api::Flows, Refusal> {
+    let kernel = kernel(node)?;
+    let cid = connection_id(cid)?;
+    let flow = kernel.flows.get(&cid).ok_or_else(|| Refusal {
+        hint: Some("quic-router cid decode shows where its packets go all the same".to_owned()),
+        ..Refusal::not_found("the flow table has no such connection ID")
+    })?;
+    Ok(api::Flows { schema: SCHEMA, entries: kernel.flows.count(), flows: vec![row(&cid, &flow, monotonic_now())] })
+}
+
+fn kernel(node: &Node) -> Result<&Kernel, Refusal> {
+    node.kernel.as_ref().ok_or_else(|| Refusal {
+        hint: Some("quic-router status says which engine runs, and why".to_owned()),
+        ..Refusal::not_found("the userspace engine has no flow table")
+    })
+}
+
+fn row(cid: &ConnectionId, flow: &Flow, now: u64) -> api::Flow {
+    let since = |then: u64| now.saturating_sub(then) / 1_000_000;
+    api::Flow {
+        cid: hex::encode(cid.as_slice()),
+        slot: flow.slot(),
+        origin: match flow.origin() {
+            Origin::Issued => "issued".to_owned(),
+            Origin::Chosen => "chosen".to_owned(),
+        },
+        packets: flow.packets(),
+        bytes: flow.bytes(),
+        peer: flow.peer().map(|peer| socket_address(&peer)),
+        peer_changes: flow.peer_changes(),
+        age_ms: since(flow.created()),
+        idle_ms: (flow.packets() > 0).then(|| since(flow.last_seen())),
+    }
+}

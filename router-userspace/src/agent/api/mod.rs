@@ -1,0 +1,50 @@
+//! What the agent says on its control socket: JSON bodies over HTTP/1.1 on a Unix socket.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /v1/status` | [`Status`] |
+//! | `GET /v1/workers` | [`Workers`] |
+//! | `POST /v1/workers/SLOT/drain`, `POST /v1/workers/SLOT/undrain` | [`Workers`] after the change |
+//! | `POST /v1/reload` | [`Reloaded`] |
+//! | `GET /v1/flows?slot=N&peer=IP&limit=N` | [`Flows`] |
+//! | `GET /v1/flows/CID` | [`Flows`] with one entry, or 404 |
+//! | `GET /v1/counters` | [`Counters`] |
+//! | `GET /v1/log` | [`Log`] |
+//! | `PUT /v1/log` with [`LogRequest`] | [`Log`] after the change |
+//! | `POST /v1/explain` with [`ExplainRequest`] | [`Explanation`] |
+//! | `GET /v1/connection-id/CID` | [`DecodedCid`] |
+//! | `POST /v1/connection-id?slot=N` | [`DecodedCid`] of a fresh one |
+//! | `GET /v1/connection-id-configurations` | [`CidConfigurations`] |
+//! | `POST /v1/connection-id-configurations` | the same, after a new one was brought in |
+//!
+//! Anything that fails answers with a status of 400 or above and a [`Failure`]. Fields are
+//! added, never renamed or removed, while [`SCHEMA`] stays.
+
+mod changes;
+mod explanation;
+mod status;
+mod traffic;
+mod workers;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    changes::{CidConfiguration, CidConfigurations, Log, LogRequest, Reloaded, UpgradeRequest, Upgraded},
+    explanation::{DecodedCid, ExplainRequest, Explanation, Step},
+    status::{Certificate, FlowTable, Generation, Interface, Listener, Queue, Status, UpstreamServer},
+    traffic::{Counters, Flow, Flows, SlotCounters, Stage},
+    workers::{Totals, Worker, Workers},
+};
+
+/// Version of every answer's shape.
+pub const SCHEMA: u32 = 1;
+
+/// Why a request was not carried out.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Failure {
+    /// One sentence naming the culprit.
+    pub error: String,
+    /// What to do about it, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
