@@ -209,6 +209,37 @@ fn see(speaks: Speaks, cases: &[Case]) -> Result<()> {
     Ok(())
 }
 
+/// It accepts, and then there is nothing, not even a TLS handshake.
+#[test]
+fn of_servers_that_say_nothing() -> Result<()> {
+    let (lab, _server) = Faulty::lab(Speaks::Nothing, "300ms", Vec::new())?;
+    for (asked, Client(version, _)) in (1..).zip(CURLS) {
+        let curl = Curl::over(version, lab.wire().namespace(), &lab.url("/"));
+        let curl = curl.option("--output").option("/dev/null").option("--write-out").option("%{http_code}");
+        assert_eq!(curl.succeed()?.trim(), "504", "{version}");
+        let state = lab.control().status()?.upstreams.remove(0);
+        assert_eq!((state.in_flight, state.failures_total), (0, asked), "{version}: {state:?}");
+        ensure!(state.why.as_ref().is_some_and(|why| why.contains("300ms")), "{state:?}");
+    }
+    Ok(())
+}
+
+/// A server says goodbye in the middle of a response: that comes whole, and nobody is sent there again.
+#[test]
+fn of_http_2_servers_that_leave() -> Result<()> {
+    let acts = &[Head("200", NINE), Data("part"), Goodbye, Data("whole"), End];
+    let (lab, server) = Faulty::lab(Speaks::H2c, "5s", vec![("leaves", acts)])?;
+    for client in CURLS {
+        let case = ("leaves", &acts[..], Answer(200, 9), COMPLETE, 0);
+        ensure!(ask(&lab, &server, client, &case)?.is_none(), "{client:?}");
+        // Whom it serves next comes by another connection, and the next who is left by that one.
+        let (next, left) = (server.of(GOOD), server.of("leaves"));
+        assert_eq!(next.last().map(|exchange| exchange.number), Some(1), "{client:?}: {next:?}");
+        ensure!(left.iter().all(|exchange| exchange.ended.is_none()), "{client:?}: {left:?}");
+    }
+    Ok(())
+}
+
 /// A server closes an idle connection just as a request goes out on it: only what may be sent twice is.
 #[test]
 fn of_servers_that_close_too_early() -> Result<()> {

@@ -92,6 +92,20 @@ fn one_that_fails_requests() -> Result<()> {
     Ok(())
 }
 
+/// Without a good answer between, it is left alone for longer.
+#[test]
+fn one_that_fails_again() -> Result<()> {
+    let (lab, bad, _good) = one_fails()?;
+    ask(&lab, "POST", "/bytes/1", 6)?;
+    until(&lab, "it comes back", |served| served[1].health == "warming")?;
+    let statuses = ask(&lab, "POST", "/bytes/1", 60)?;
+    assert_eq!(statuses.matches("502").count(), 3, "{statuses}");
+    let state = &served(&lab)?[1];
+    assert_eq!((state.health.as_str(), bad.exchanges().len()), ("ejected", 6), "{state:?}");
+    ensure!((4..=6).contains(&state.seconds), "3 seconds, and 3 more: {state:?}");
+    Ok(())
+}
+
 /// Two servers. One fails those who ask for one octet; the others it answers.
 fn one_fails() -> Result<(Running, Faulty, Upstream)> {
     let mut lab = Lab::new().workers(1).build()?;

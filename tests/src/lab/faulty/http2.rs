@@ -25,12 +25,17 @@ pub(super) fn converse(stream: TcpStream, scripts: &[Script], log: &Log) {
         let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
         let Ok(mut connection) = server::handshake(stream).await else { return };
         let (close, mut closed) = watch::channel(());
+        let (leave, mut leaves) = watch::channel(());
         let mut streams = JoinSet::new();
         for number in 1.. {
             let (request, respond) = tokio::select! {
                 biased;
                 // At once: nothing more is sent, not even that streams end.
                 _ = closed.changed() => break,
+                _ = leaves.changed() => {
+                    connection.graceful_shutdown();
+                    continue;
+                }
                 accepted = connection.accept() => match accepted {
                     Some(Ok(accepted)) => accepted,
                     _ => break,
@@ -40,7 +45,7 @@ pub(super) fn converse(stream: TcpStream, scripts: &[Script], log: &Log) {
             let (name, acts) = script(&scripts, &path).unwrap_or((GOOD, WELL));
             let acts: Vec<_> = acts.iter().copied().filter(|act| number > 1 || *act != Act::CloseUnlessFirst).collect();
             let stream = Stream::new(log.begin(name, number), request, respond);
-            streams.spawn(stream.play(acts, close.clone()));
+            streams.spawn(stream.play(acts, close.clone(), leave.clone()));
         }
         // Closed without a word. Each stream learns it, and writes it down.
         drop(connection);
@@ -73,8 +78,12 @@ impl Stream {
         Self { entry, body: request.into_body(), respond, response: None, fields: Vec::new() }
     }
 
-    async fn play(mut self, acts: Vec<Act>, close: watch::Sender<()>) {
+    async fn play(mut self, acts: Vec<Act>, close: watch::Sender<()>, leave: watch::Sender<()>) {
         for act in acts {
+            if act == Act::Goodbye {
+                let _ = leave.send(());
+                continue;
+            }
             if matches!(act, Act::Close | Act::CloseUnlessFirst) {
                 let _ = close.send(());
                 return;
@@ -137,8 +146,8 @@ impl Stream {
                 }
                 Err(Over("others go on".into()))
             }
-            Act::Say(_) | Act::HalfClose | Act::Close | Act::CloseUnlessFirst | Act::Cut => {
-                unreachable!("{act:?} is for HTTP/1.1")
+            Act::Say(_) | Act::HalfClose | Act::Close | Act::CloseUnlessFirst | Act::Cut | Act::Goodbye => {
+                unreachable!("{act:?} is not for a stream of HTTP/2")
             }
         }
     }

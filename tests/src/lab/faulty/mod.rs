@@ -4,6 +4,7 @@
 //! in clear or in TLS; `http2` plays the same ones in frames. Who asks for [`GOOD`] is answered well.
 
 use std::{
+    io,
     net::TcpListener,
     os::fd::AsRawFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -54,6 +55,8 @@ pub enum Act {
     Cut,
     /// Closes the connection unless this request is the first on it.
     CloseUnlessFirst,
+    /// HTTP/2: GOAWAY, after which the streams that have begun go on.
+    Goodbye,
     /// Waits until the exchanges of all other scripts have been ended by the router; for some seconds, at most.
     AfterOthers,
 }
@@ -95,6 +98,8 @@ pub enum Speaks {
     Https,
     /// HTTP/2 in clear.
     H2c,
+    /// Not a word, where the router begins a TLS handshake.
+    Nothing,
 }
 
 /// The same, with all that it needs.
@@ -103,6 +108,7 @@ enum Speaking {
     Http,
     Https(Arc<ServerConfig>),
     H2c,
+    Nothing,
 }
 
 impl Speaking {
@@ -111,6 +117,7 @@ impl Speaking {
             Speaks::Http => Ok(Self::Http),
             Speaks::Https => Self::https(home),
             Speaks::H2c => Ok(Self::H2c),
+            Speaks::Nothing => Ok(Self::Nothing),
         }
     }
 
@@ -125,7 +132,8 @@ impl Speaking {
 }
 
 impl Faulty {
-    /// A laboratory where it is behind the router, and waited for so long. Requests are written down in
+    /// A laboratory where it is behind the router, and waited for so long: for an answer, and where it
+    /// says nothing at all, for the connection. Requests are written down in
     /// `access.log`.
     ///
     /// Connections to servers are a worker's: there is one, so that who comes next meets those of who
@@ -142,6 +150,7 @@ impl Faulty {
                 "https",
                 format!("tls = {{ ca = \"{}\", name = \"origin.test\" }}", path(&format!("{CERTIFICATE}.pem"))),
             ),
+            Speaks::Nothing => ("https", format!("connect_timeout = \"{patience}\"")),
         };
         let rest = format!(
             "[access_log]\nfile = \"{log}\"\n[[route]]\nupstream = \"faulty\"\n[upstream.faulty]\n\
@@ -176,6 +185,8 @@ impl Faulty {
                         Speaking::Http => http1::converse(stream, &scripts, &log),
                         Speaking::Https(config) => http1::converse_in_tls(stream, config, &scripts, &log),
                         Speaking::H2c => http2::converse(stream, &scripts, &log),
+                        // Until the router gives up.
+                        Speaking::Nothing => drop(io::copy(&mut &stream, &mut io::sink())),
                     });
                 }
             }
