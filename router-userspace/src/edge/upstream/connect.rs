@@ -78,6 +78,16 @@ enum Carrier {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl ConnectError {
+    /// The same, where part of `limit` had gone before it was tried.
+    pub(super) fn within(self, limit: Duration) -> Self {
+        match self {
+            Self::TimedOut { server, .. } => Self::TimedOut { server, limit },
+            other => other,
+        }
+    }
+}
+
 /// Connects to `server` within `limit`, name resolution and TLS included.
 pub(super) async fn connect(server: &Server, limit: Duration) -> Result<Io, ConnectError> {
     let until = Instant::now() + limit;

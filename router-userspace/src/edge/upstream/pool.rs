@@ -161,10 +161,10 @@ impl<B: Forwarded> Member<B> {
             }
             // Whoever had the turn before us may have learnt better.
             if self.may_be_shared() {
-                return self.open(until.saturating_duration_since(Instant::now())).await;
+                return self.open(until).await.map_err(|error| error.within(limit));
             }
         }
-        self.open(until.saturating_duration_since(Instant::now())).await
+        self.open(until).await.map_err(|error| error.within(limit))
     }
 
     /// Keeps a connection whose response has ended.
@@ -195,9 +195,9 @@ impl<B: Forwarded> Member<B> {
         }
     }
 
-    async fn open(&self, limit: Duration) -> Result<Taken<B>, ConnectError> {
+    async fn open(&self, until: Instant) -> Result<Taken<B>, ConnectError> {
         let server = self.server();
-        let io = connect(server, limit).await?;
+        let io = connect(server, until.saturating_duration_since(Instant::now())).await?;
         let number = self.pool.opened.fetch_add(1, Relaxed) + 1;
         let is_http2 = match self.address() {
             ServerAddress::H2c(_) => true,

@@ -48,14 +48,14 @@ struct Load {
 
 fn receiving() -> Comparison {
     let loads = vec![
-        Load { name: "small uploads, 20 kB", ask: |goq| goq.post("/sink", 20_000).connections(40).requests(25) },
+        Load { name: "small uploads, 20 kB", ask: |goq| goq.post("/sink", 20_000).connections(40).requests(100) },
         Load {
             name: "small uploads, half idle",
-            ask: |goq| goq.post("/sink", 20_000).connections(40).requests(10).pausing(Duration::from_millis(100)),
+            ask: |goq| goq.post("/sink", 20_000).connections(40).requests(20).pausing(Duration::from_millis(100)),
         },
-        Load { name: "requests, 100 B", ask: |goq| goq.get("/bytes/100").connections(40).requests(100) },
-        Load { name: "bulk uploads, 10 MB", ask: |goq| goq.post("/sink", 10_000_000).connections(8) },
-        Load { name: "bulk uploads, one connection", ask: |goq| goq.post("/sink", 40_000_000).connections(1) },
+        Load { name: "requests, 100 B", ask: |goq| goq.get("/bytes/100").connections(40).requests(400) },
+        Load { name: "bulk uploads, 30 MB", ask: |goq| goq.post("/sink", 30_000_000).connections(8) },
+        Load { name: "bulk uploads, one connection", ask: |goq| goq.post("/sink", 120_000_000).connections(1) },
     ];
     Comparison {
         contenders: ENGINES.map(|engine| Contender { name: engine, lab: lab(engine), prepare: |_| Ok(()) }).into(),

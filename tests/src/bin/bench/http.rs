@@ -31,7 +31,8 @@ use self::{
 
 pub(super) fn run() -> Result<()> {
     let options = Options::parse(env::args().skip(2))?;
-    let mut lab = Lab::new().workers(1).set("debug_headers", "false").limit("max_connections_per_ip", "10_000");
+    let mut lab =
+        Lab::new().engine("auto").workers(1).set("debug_headers", "false").limit("max_connections_per_ip", "10_000");
     lab = lab.config(|config| {
         config.under = proxies::PINNED.map(str::to_owned).into();
         config.rest = format!(
