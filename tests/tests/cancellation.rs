@@ -141,5 +141,6 @@ const H3_REQUEST_CANCELLED: u64 = 0x10c;
 /// RFC 9113 section 7.
 const H2_CANCEL: u64 = 8;
 const AT_ONCE: Duration = Duration::from_secs(2);
-/// More than the windows and buffers between the server and a client that does not read.
-const WINDOWS: usize = 16 * 1024 * 1024;
+/// More than the windows and buffers between the server and a client that does not read: the kernel's
+/// for the server's connection alone may grow to 32 MiB (`net.ipv4.tcp_rmem`).
+const WINDOWS: usize = 64 * 1024 * 1024;

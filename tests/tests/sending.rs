@@ -132,7 +132,7 @@ fn a_neighbour_that_is_known_no_longer() -> Result<()> {
     let told = Instant::now();
     let before = Way::of(&lab)?;
     streams.run_until(|| Ok(Way::of(&lab)?.by_udp() > before.by_udp()))?;
-    ensure!(told.elapsed() < Duration::from_secs(2), "{:?}", told.elapsed());
+    ensure!(told.elapsed() < KNOWN_AT_MOST, "{:?}", told.elapsed());
     let mac = lab.wire().macs()[1].map(|octet| format!("{octet:02x}")).join(":");
     let back = format!("neigh replace {} lladdr {mac} dev clients0 nud permanent\n", lab.wire().client4()[0]);
     lab.network().router().ip(&back)?;
@@ -258,3 +258,5 @@ const SINGLY: [&str; 2] = ["tx-udp-segmentation", "off"];
 const TEST_PROTOCOL: [u8; 2] = [0x88, 0xb5];
 const SHORT: Duration = Duration::from_millis(50);
 const ELSEWHERE: &str = "02:77:00:00:00:99";
+/// What is known of a neighbour is known for a second; the rest is for a busy machine.
+const KNOWN_AT_MOST: Duration = Duration::from_secs(4);
