@@ -1,17 +1,21 @@
 //! What loads and how, and what is refused with which words.
 
 use std::{
-    collections::BTreeSet,
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use super::{keys::ROOT, *};
+use super::*;
 
 mod connection_id;
+mod document;
 mod edge;
+mod flags;
+mod routes;
+
+use self::flags::flags;
 
 /// A folder of its own for a test's files, gone with it.
 pub(super) struct Folder(PathBuf);
@@ -73,14 +77,11 @@ fn complaint(text: &str) -> String {
     }
 }
 
-fn flags(arguments: &[&str]) -> StartFlags {
-    #[derive(clap::Parser)]
-    struct Run {
-        #[command(flatten)]
-        start: StartFlags,
-    }
-    let arguments = ["run"].iter().chain(arguments);
-    <Run as clap::Parser>::try_parse_from(arguments).unwrap().start
+/// The notices about what follows the listener, each after its line.
+fn notices(text: &str) -> Vec<String> {
+    let notices = parse(&format!("{LISTENER}{text}\n")).unwrap_or_else(|error| panic!("{error}\n{text}")).notices;
+    let about = |notice: &String| !notice.contains("self-signed") && !notice.contains("no interfaces");
+    notices.into_iter().filter(about).map(|notice| notice.replace("router.toml:", "")).collect()
 }
 
 #[test]
@@ -359,77 +360,6 @@ fn what_has_no_effect_is_said() {
 }
 
 #[test]
-fn flags_alone_make_a_configuration() {
-    let folder = Folder::new();
-    let files = folder.certificate("site");
-    let (cert, key) = (files.cert.to_str().unwrap(), files.key.to_str().unwrap());
-    let start = flags(&[
-        "--listen",
-        "0.0.0.0:443",
-        "--listen",
-        "[::]:443",
-        "--cert",
-        cert,
-        "--key",
-        key,
-        "--upstream",
-        "http://10.0.0.1:80",
-        "--upstream",
-        "http://10.0.0.2:80",
-        "--interface",
-        "eth0",
-        "--workers",
-        "3",
-        "--engine",
-        "xdp",
-        "--bpf-dir",
-        "/sys/fs/bpf/x",
-        "--state-dir",
-        "/srv/x",
-    ]);
-    let config = Config::from_flags(&start, Some(Path::new("/run/x"))).unwrap();
-    let addresses: Vec<_> = config.listeners.iter().map(|listener| listener.address.to_string()).collect();
-    assert_eq!(addresses, ["0.0.0.0:443", "[::]:443"]);
-    for listener in &config.listeners {
-        assert_eq!(listener.certificates, Certificates::Files(vec![files.clone()]));
-    }
-    let Upstream::Servers(servers) = &config.upstreams["command-line"] else { panic!("{:?}", config.upstreams) };
-    assert_eq!(servers.all.len(), 2);
-    assert_eq!(config.routes, [Route::Http(to("/", "command-line"))]);
-    assert_eq!(config.router.interfaces, ["eth0"]);
-    assert_eq!(config.router.workers.get(), 3);
-    assert_eq!(config.router.engine, Engine::Xdp);
-    assert_eq!(config.router.bpf_dir, Path::new("/sys/fs/bpf/x"));
-    assert_eq!(config.router.state_dir, Path::new("/srv/x"));
-    assert_eq!(config.router.control, Path::new("/run/x"));
-}
-
-#[test]
-fn flags_override_the_file_and_errors_name_them() {
-    let folder = Folder::new();
-    let text = format!("{LISTENER}[router]\nworkers = 2\nnode_id = 7\nengine = \"userspace\"\ncontrol = \"/run/a\"\n");
-    let path = folder.file("config.toml", &text);
-    let start = flags(&["--listen", "127.0.0.1:5555", "--workers", "4"]);
-    let config = Config::load(&path, &start, Some(Path::new("/run/b"))).unwrap();
-    assert_eq!(config.listeners.len(), 1);
-    assert_eq!(config.listeners[0].address.port(), 5555);
-    assert_eq!((config.router.workers.get(), config.router.node_id), (4, 7));
-    assert_eq!(config.router.engine, Engine::Userspace);
-    assert_eq!(config.router.control, Path::new("/run/b"));
-
-    for (arguments, expected) in [
-        (["--engine", "af_xdp"], "--engine: \"af_xdp\" needs to know the interfaces"),
-        (["--workers", "many"], "--workers: \"many\" is not \"auto\" or a number from 1 to 255"),
-        (["--listen", "0.0.0.0:443"], "--listen: 0.0.0.0:443 has no certificates"),
-        (["--upstream", "tcp://a:1"], "--upstream: HTTP requests need http:// servers"),
-        (["--bpf-dir", "x"], "--bpf-dir: \"x\" is not an absolute path"),
-    ] {
-        let error = Config::load(&path, &flags(&arguments), None).unwrap_err().to_string();
-        assert!(error.starts_with(expected), "{error}");
-    }
-}
-
-#[test]
 fn a_missing_file_is_named() {
     let folder = Folder::new();
     let absent = folder.path("absent.toml");
@@ -467,44 +397,5 @@ fn private_is_what_no_stranger_reaches() {
         ("2001:db8::1", false),
     ] {
         assert_eq!(Config::is_private(address.parse().unwrap()), expected, "{address}");
-    }
-}
-
-const DOCUMENT: &str = include_str!("../../../docs/configuration.md");
-
-/// Every table has a heading, and below it every key a row with its default; and no row is for
-/// a key that doesn't exist.
-#[test]
-fn the_document_lists_every_key_with_its_default() {
-    let mut known = BTreeSet::new();
-    for table in ROOT.all().into_iter().filter(|table| !table.keys.is_empty()) {
-        let heading = format!("`{}`", table.name);
-        let section =
-            DOCUMENT.split("\n## ").find(|section| section.lines().next().is_some_and(|line| line.contains(&heading)));
-        let section = section.unwrap_or_else(|| panic!("no section for {heading}"));
-        for (key, default) in table.keys {
-            let row =
-                format!("| `{key}` | {} |", if *default == "-" { "-".to_owned() } else { format!("`{default}`") });
-            assert!(section.contains(&row), "{heading} lacks: {row}");
-            known.insert(format!("| `{key}` |"));
-        }
-    }
-    for row in DOCUMENT.lines().filter(|line| line.starts_with("| `") && !line.starts_with("| `--")) {
-        assert!(known.iter().any(|key| row.starts_with(key.as_str())), "not a key: {row}");
-    }
-}
-
-#[test]
-fn the_documents_examples_load() {
-    let folder = Folder::new();
-    folder.certificate("site");
-    let site = folder.path("site").display().to_string();
-    let www = format!("files:{}", folder.path("").display());
-    let examples: Vec<_> = DOCUMENT.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert!(!examples.is_empty());
-    for example in examples {
-        let example = example.replace("/etc/ssl/site", &site).replace("files:/srv/www", &www);
-        let example = example.replace("env:AWS_LBC_QUIC_SERVER_ID", "AAECAwQFBgc=");
-        parse(&example).unwrap_or_else(|error| panic!("{error}\n{example}"));
     }
 }

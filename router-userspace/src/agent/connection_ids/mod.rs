@@ -12,21 +12,24 @@
 //! as a connection may be silent.
 
 mod book;
+mod plan;
 
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
-    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use router_common::connection_id::{CidConfig, CidKeys, Encoding};
 
-use self::book::{Book, KeyFrom, Page, Shape, StoredIdentity, digest};
+use self::{
+    book::{Book, Page},
+    plan::Plan,
+};
 use super::{api, error::StartError, hex, secrets::Secrets, state::State};
 use crate::{
-    config::{Config, Encryption, key_file},
+    config::Config,
     datapath::Datapath,
     worker::{self, Configuration, ConnectionIds, HostKeys, Nonces},
 };
@@ -43,15 +46,6 @@ pub(super) struct CidRotation {
     /// Connection IDs without a nonce, when last looked at, and when there was last one more.
     unroutable: Cell<u64>,
     ran_short: Cell<Option<Instant>>,
-}
-
-/// What the configuration file says.
-struct Plan {
-    shape: Shape,
-    key_file: Option<PathBuf>,
-    lifetime: Duration,
-    /// The longest that a connection may be silent, whenever it began.
-    idle_timeout: Cell<Duration>,
 }
 
 /// How a configuration is used, as far as the agent has seen.
@@ -352,101 +346,6 @@ impl CidRotation {
         self.uses.borrow_mut().remove(&configuration.era());
         tracing::info!("connection IDs: configuration {rotation} is out of use, and gone");
         Ok(())
-    }
-}
-
-impl Plan {
-    fn of(config: &Config) -> Self {
-        let plan = &config.connection_id;
-        let (key_from, key_file) = match &plan.encryption {
-            Encryption::Auto => (KeyFrom::Auto, None),
-            Encryption::None => (KeyFrom::None, None),
-            Encryption::File(path) => (KeyFrom::File, Some(path.clone())),
-        };
-        let identity = match &plan.server_id {
-            Some(server_id) => StoredIdentity::ServerId(hex::encode(server_id.as_slice())),
-            None => StoredIdentity::NodeId(config.router.node_id),
-        };
-        Self {
-            shape: Shape { length: plan.length, describes_length: plan.describe_length, identity, key_from },
-            key_file,
-            lifetime: plan.lifetime,
-            idle_timeout: Cell::new(config.limits.idle_timeout),
-        }
-    }
-
-    /// Sees to it that the book's issued configuration is what this asks for.
-    fn prepare(&self, book: &Book) -> Result<(), StartError> {
-        let pages = book.pages();
-        let given = self.file_key()?;
-        let fits = |page: &&Page| page.shape == self.shape && given.is_none_or(|key| key == page.key());
-        if pages.issuing().filter(fits).is_some() {
-            return Ok(());
-        }
-        // One length for a node: a short header does not tell it.
-        let dropped = |page: &Page| page.shape.length != self.shape.length;
-        if let Some(page) = pages.configurations.iter().find(|page| dropped(page)) {
-            tracing::warn!(
-                "connection IDs of {} octets, as issued by earlier runs, are no longer decoded: now they have {}",
-                page.shape.length,
-                self.shape.length
-            );
-        }
-        // A key from a file that was issued before: its nonces go on where they were.
-        if let Some(page) = pages.configurations.iter().find(|page| given.is_some() && fits(page)) {
-            let era = page.era;
-            // A new era, so that it comes after those that were issued between.
-            return book.change(|pages| {
-                pages.eras += 1;
-                pages.issuing = pages.eras;
-                let next = pages.eras;
-                pages.configurations.iter_mut().filter(|page| page.era == era).for_each(|page| page.era = next);
-            });
-        }
-        let key = self.new_key(&pages)?;
-        book.change(|pages| {
-            pages.forget(dropped);
-            let rotation = pages.free_rotation().unwrap_or_else(|| {
-                // No connection is left from earlier runs: whom the oldest is for, gave up first.
-                let oldest = pages.configurations.iter().map(|page| page.era).min().unwrap_or(0);
-                pages.forget(|page| page.era == oldest);
-                pages.free_rotation().unwrap_or(0)
-            });
-            pages.eras += 1;
-            pages.issuing = pages.eras;
-            pages.configurations.push(Page::new(rotation, pages.eras, self.shape.clone(), key.as_ref()));
-        })
-    }
-
-    /// The key of a new configuration, if it is to have one.
-    ///
-    /// # Errors
-    /// If it is to come from a file, and the one there has been used.
-    fn new_key(&self, pages: &book::Pages) -> Result<Option<[u8; 16]>, StartError> {
-        let key = match self.shape.key_from {
-            KeyFrom::None => return Ok(None),
-            KeyFrom::Auto => return Ok(Some(rand::random())),
-            KeyFrom::File => self.file_key()?,
-        };
-        let used = |key: &[u8; 16]| {
-            let known = pages.configurations.iter().any(|page| page.key() == *key);
-            known || pages.spent.contains(&digest(key))
-        };
-        match (&self.key_file, key.as_ref().filter(|key| used(key))) {
-            (Some(path), Some(_)) => Err(StartError::refused(format!(
-                "{}: its key has been used for a configuration of connection IDs, and each takes a new one",
-                path.display()
-            ))
-            .with_hint("a new key in the file: openssl rand -hex 16")),
-            _ => Ok(key),
-        }
-    }
-
-    /// The key in the file, if one is named.
-    fn file_key(&self) -> Result<Option<[u8; 16]>, StartError> {
-        let Some(path) = &self.key_file else { return Ok(None) };
-        let key = key_file::read(path).map_err(|e| StartError::refused(&e).with_hint(e.hint()))?;
-        Ok(Some(*key.octets()))
     }
 }
 
