@@ -22,7 +22,7 @@ use router_tests::{
 
 #[test]
 fn tcp() -> Result<()> {
-    let lab = Lab::new().engine("xdp").start()?;
+    let lab = Lab::new().by_xdp().start()?;
     for server in lab.wire().routers() {
         let before = lab.counters()?;
         let capture = Capture::start(lab.wire().namespace(), "router0")?;
@@ -37,7 +37,7 @@ fn tcp() -> Result<()> {
 
 #[test]
 fn tcp_beside_quic() -> Result<()> {
-    let lab = Lab::new().engine("xdp").start()?;
+    let lab = Lab::new().by_xdp().start()?;
     let clients = lab.quic_go().get("/bytes/1000000").connections(20).start()?;
     converse_over_tcp(&lab, (lab.wire().router4(), 22).into())?;
     clients.succeed()?;
@@ -46,7 +46,7 @@ fn tcp_beside_quic() -> Result<()> {
 
 #[test]
 fn ping() -> Result<()> {
-    let lab = Lab::new().engine("xdp").start()?;
+    let lab = Lab::new().by_xdp().start()?;
     let (wire, before) = (lab.wire(), lab.counters()?);
     let capture = Capture::start(wire.namespace(), "router0")?;
     let sender = Sender::new(wire.namespace(), "router0")?;
@@ -62,7 +62,7 @@ fn ping() -> Result<()> {
 
 #[test]
 fn udp_to_other_ports() -> Result<()> {
-    let lab = Lab::new().engine("xdp").start()?;
+    let lab = Lab::new().by_xdp().start()?;
     let before = lab.counters()?;
     let (server, client) = udp_pair(&lab, lab.wire().router4().into())?;
     for i in 0..20_u8 {
@@ -77,7 +77,7 @@ fn udp_to_other_ports() -> Result<()> {
 
 #[test]
 fn fragments() -> Result<()> {
-    let lab = Lab::new().engine("xdp").start()?;
+    let lab = Lab::new().by_xdp().start()?;
     for server in lab.wire().routers() {
         let before = lab.counters()?;
         let (server, client) = udp_pair(&lab, server)?;
@@ -91,7 +91,7 @@ fn fragments() -> Result<()> {
 
 #[test]
 fn an_initial_in_fragments_still_finds_a_worker() -> Result<()> {
-    let lab = Lab::new().engine("xdp").start()?;
+    let lab = Lab::new().by_xdp().start()?;
     let wire = lab.wire();
     wire.namespace().ip("link set router0 mtu 1280")?;
     let before = lab.counters()?;
@@ -110,7 +110,7 @@ fn an_initial_in_fragments_still_finds_a_worker() -> Result<()> {
 
 #[test]
 fn arp() -> Result<()> {
-    let lab = Lab::new().engine("xdp").start()?;
+    let lab = Lab::new().by_xdp().start()?;
     let wire = lab.wire();
     lab.network().router().ip(&format!("link set {} arp on", wire.router_interface()))?;
     let before = lab.counters()?;
@@ -128,7 +128,7 @@ fn arp() -> Result<()> {
 /// of the VLAN on the other side), and steered all the same.
 #[test]
 fn quic_in_tagged_frames() -> Result<()> {
-    let lab = Lab::new().engine("xdp").start()?;
+    let lab = Lab::new().by_xdp().start()?;
     let relay = lab.relay(|towards, frame| match towards {
         Towards::Router => vec![[&frame[..12], &[0x81, 0x00, 0xe0, 0x00], &frame[12..]].concat()],
         Towards::Clients => vec![frame.to_vec()],

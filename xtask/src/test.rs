@@ -23,18 +23,12 @@ impl Test {
         let filter: Vec<String> = self.filter.into_iter().collect();
         // All tests run, also after a failure: one run shows all that is wrong.
         let alone = phases.run("tests of the crates", || crates(&filter));
-        let mut done = vec![alone];
-        match &self.engine {
-            Some(engine) => {
-                done.push(phases.run("tests in the laboratory", || laboratory(&filter, Some(engine), &[])));
-            }
-            None => {
-                done.push(phases.run("tests in the laboratory", || laboratory(&filter, None, &[])));
-                for (engine, tests) in MATRIX {
-                    let phase = format!("those of them that are run with {engine}, too");
-                    done.push(phases.run(&phase, || laboratory(&filter, Some(engine), tests)));
-                }
-            }
+        let together = phases.run("tests in the laboratory", || laboratory(&filter, self.engine.as_deref(), &[]));
+        let mut done = vec![alone, together];
+        for (engine, more) in OTHER_ENGINES.iter().filter(|_| self.engine.is_none()) {
+            let phase = format!("those of them that are run with {engine}, too");
+            let tests = [WITH_EVERY_ENGINE, more].concat();
+            done.push(phases.run(&phase, || laboratory(&filter, Some(engine), &tests)));
         }
         phases.print();
         let errors: Vec<_> = done.into_iter().filter_map(|done| Some(format!("{:#}", done.err()?))).collect();
@@ -65,24 +59,11 @@ fn laboratory(filter: &[String], engine: Option<&str>, tests: &[&str]) -> Result
     run(cargo.args(["--", "--test-threads=1"]))
 }
 
-/// What is run with other engines, too: how packets get to their workers, and that they do so while
-/// workers, configurations and generations come and go.
-const MATRIX: &[(&str, &[&str])] = &[
-    (
-        "af_xdp",
-        &[
-            "many_clients",
-            "rebinding",
-            "migration",
-            "traps",
-            "drain",
-            "crash",
-            "worker_dies",
-            "stateless_reset",
-            "reload",
-            "upgrade",
-        ],
-    ),
-    ("reuseport", &["many_clients", "rebinding", "migration", "drain", "crash", "worker_dies", "stateless_reset"]),
-    ("userspace", &["many_clients", "rebinding", "migration", "drain", "crash", "worker_dies", "stateless_reset"]),
-];
+/// Beside `xdp`, and what is run with each but those for all. Without programs in the kernel nothing
+/// steers packets between two processes, so there is no upgrade.
+const OTHER_ENGINES: [(&str, &[&str]); 3] = [("af_xdp", &["upgrade"]), ("reuseport", &["upgrade"]), ("userspace", &[])];
+
+/// What is run with them, too: how packets get to their workers, and that they do so while workers,
+/// configurations and generations come and go.
+const WITH_EVERY_ENGINE: &[&str] =
+    &["many_clients", "rebinding", "migration", "traps", "drain", "crash", "worker_dies", "stateless_reset", "reload"];

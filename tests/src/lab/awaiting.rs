@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Result, ensure};
 use router_userspace::agent::api::{Flow, Status};
 
-use super::{Running, peers::Clients};
+use super::{Running, checks::is_userspace, peers::Clients};
 
 /// Looks again and again until what is seen `is_so`, and gives that.
 pub fn until<T: Debug>(look: impl Fn() -> Result<T>, is_so: impl Fn(&T) -> bool) -> Result<T> {
@@ -42,7 +42,7 @@ impl Running {
     /// engine `userspace` has no flow table: there they have done so on average.
     pub fn await_busy(&self, clients: &Clients, count: usize) -> Result<()> {
         let status = self.control().status()?;
-        if status.interfaces[0].engine == "userspace" {
+        if is_userspace(&status) {
             let enough = status.totals.datagrams_own + count as u64 * (PACKETS + 1) * 2;
             return clients.run_until(|| Ok(self.control().status()?.totals.datagrams_own >= enough));
         }

@@ -139,7 +139,7 @@ impl SeenFlows {
     /// Looks at the flow table again and again until `clients` have ended.
     pub(super) fn watch(control: &Control, clients: &Clients) -> Result<Self> {
         let mut seen = Self::default();
-        let has_table = control.status()?.interfaces.iter().all(|interface| interface.engine != USERSPACE);
+        let has_table = !is_userspace(&control.status()?);
         loop {
             for flow in if has_table { control.flows()?.flows } else { Vec::new() } {
                 seen.peers.extend(flow.peer);
@@ -158,10 +158,7 @@ impl SeenFlows {
 /// have handed over since.
 pub(super) fn clients_moved(control: &Control, seen: &SeenFlows, enough: impl Fn(&SeenFlows) -> bool) -> Result<()> {
     let status = control.status()?;
-    let is_enough = match status.interfaces.iter().any(|interface| interface.engine == USERSPACE) {
-        true => status.totals.handed_over > 0,
-        false => enough(seen),
-    };
+    let is_enough = if is_userspace(&status) { status.totals.handed_over > 0 } else { enough(seen) };
     ensure!(
         is_enough,
         "clients have not moved: {} peers of {} changed, {seen:?}",
@@ -171,6 +168,10 @@ pub(super) fn clients_moved(control: &Control, seen: &SeenFlows, enough: impl Fn
     Ok(())
 }
 
-const USERSPACE: &str = "userspace";
+/// Whether the kernel has neither maps nor programs of it.
+pub(super) fn is_userspace(status: &Status) -> bool {
+    status.interfaces.iter().any(|interface| interface.engine == "userspace")
+}
+
 const SETTLING: Duration = Duration::from_secs(3);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);

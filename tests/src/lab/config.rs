@@ -73,6 +73,12 @@ impl AgentConfig {
         }
     }
 
+    /// Whether its engine has an XDP program on the interfaces: `af_xdp` or `xdp`.
+    pub fn has_xdp_engine(&self) -> bool {
+        let engine = self.router.iter().find(|(key, _)| key == "engine");
+        engine.is_some_and(|(_, engine)| ["\"af_xdp\"", "\"xdp\""].contains(&&**engine))
+    }
+
     /// Sets `key` of `[router]` to `value`, which is TOML.
     pub fn set_router(&mut self, key: &str, value: &str) {
         set(&mut self.router, key, value);

@@ -96,6 +96,11 @@ impl Lab {
         self.set("engine", &format!("\"{engine}\""))
     }
 
+    /// With an XDP program on the interfaces: by the engine of the run if that has one, else by `xdp`.
+    pub fn by_xdp(self) -> Self {
+        if self.config.has_xdp_engine() { self } else { self.engine("xdp") }
+    }
+
     /// Sets `key` of `[router]` to `value`, which is TOML.
     pub fn set(mut self, key: &str, value: &str) -> Self {
         self.config.set_router(key, value);
@@ -259,6 +264,11 @@ impl Running {
     /// Whether packets come by an XDP program: with the engines `xdp` and `af_xdp`.
     pub fn has_xdp_engine(&self) -> Result<bool> {
         Ok(checks::has_xdp(&self.control().status()?))
+    }
+
+    /// Whether the kernel has maps of it: with every engine but `userspace`.
+    pub fn has_maps(&self) -> Result<bool> {
+        Ok(!checks::is_userspace(&self.control().status()?))
     }
 
     /// Waits until the sums close, and makes sure that each packet went the direct way: XDP

@@ -4,7 +4,6 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{Shutdown, TcpStream},
     sync::Arc,
-    thread,
 };
 
 use nix::{
@@ -13,7 +12,7 @@ use nix::{
 };
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use super::{Act, BREATH, Entry, GOOD, GOOD_BODY, LOOKS, Log, POURED, Script, script};
+use super::{Act, Entry, GOOD, GOOD_BODY, Log, POURED, Script, script};
 
 pub(super) fn converse(stream: TcpStream, scripts: &[Script], log: &Log) {
     let Ok(tcp) = stream.try_clone() else { return };
@@ -97,11 +96,8 @@ impl<S: Read + Write> Server<S> {
                 Err(Over)
             }
             Act::AfterOthers => {
-                let ended = (0..LOOKS).any(|_| {
-                    thread::sleep(BREATH);
-                    request.entry.others_ended()
-                });
-                ended.then_some(()).ok_or(Over)
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(|_| Over)?;
+                runtime.block_on(request.entry.others_ended()).then_some(()).ok_or(Over)
             }
             Act::Close => self.close(),
             Act::CloseUnlessFirst if number > 1 => self.close(),

@@ -14,7 +14,7 @@ use h2::{
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use tokio::{sync::watch, task::JoinSet};
 
-use super::{Act, BREATH, Entry, GOOD, GOOD_BODY, LOOKS, Log, POURED, Script, script};
+use super::{Act, Entry, GOOD, GOOD_BODY, Log, POURED, Script, script};
 
 pub(super) fn converse(stream: TcpStream, scripts: &[Script], log: &Log) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -138,11 +138,8 @@ impl Stream {
                 Err(Over(format!("reset {reason:?}")))
             }
             Act::AfterOthers => {
-                for _ in 0..LOOKS {
-                    tokio::time::sleep(BREATH).await;
-                    if self.entry.others_ended() {
-                        return Ok(());
-                    }
+                if self.entry.others_ended().await {
+                    return Ok(());
                 }
                 Err(Over("others go on".into()))
             }

@@ -7,7 +7,7 @@ use std::{
     io,
     net::TcpListener,
     os::fd::AsRawFd,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -16,6 +16,7 @@ use anyhow::{Context, Result};
 use nix::sys::socket::{Shutdown, shutdown};
 use rustls::{ServerConfig, crypto::aws_lc_rs};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use tokio::{sync::watch, time::timeout};
 
 use super::{Home, Lab, Running, netns::Namespace, topology::UPSTREAM4};
 
@@ -174,7 +175,7 @@ impl Faulty {
     fn start(namespace: &Namespace, speaks: Speaking, scripts: Vec<Script>) -> Result<Self> {
         let bind = || TcpListener::bind((UPSTREAM4, PORT)).with_context(|| format!("cannot listen on {PORT}"));
         let listener = namespace.enter(bind)?;
-        let (log, scripts) = (Log::default(), Arc::<[Script]>::from(scripts));
+        let (log, scripts) = (Log(Arc::new(watch::Sender::default())), Arc::<[Script]>::from(scripts));
         let accepting = thread::spawn({
             let (listener, log) = (listener.try_clone()?, log.clone());
             move || {
@@ -196,7 +197,7 @@ impl Faulty {
 
     /// All requests that came, in their order.
     pub fn exchanges(&self) -> Vec<Exchange> {
-        self.log.lock().clone()
+        self.log.0.borrow().clone()
     }
 
     /// Those for which `script` was played.
@@ -214,9 +215,9 @@ impl Drop for Faulty {
     }
 }
 
-/// All exchanges of a server.
-#[derive(Clone, Debug, Default)]
-struct Log(Arc<Mutex<Vec<Exchange>>>);
+/// All exchanges of a server; whoever waits is told of each change.
+#[derive(Clone, Debug)]
+struct Log(Arc<watch::Sender<Vec<Exchange>>>);
 
 /// One of them.
 #[derive(Clone, Debug)]
@@ -227,29 +228,32 @@ struct Entry {
 
 impl Log {
     fn begin(&self, script: &str, number: usize) -> Entry {
-        let mut all = self.lock();
-        all.push(Exchange { script: script.to_owned(), number, ..Exchange::default() });
-        Entry { log: self.clone(), index: all.len() - 1 }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Exchange>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut index = 0;
+        self.0.send_modify(|all| {
+            index = all.len();
+            all.push(Exchange { script: script.to_owned(), number, ..Exchange::default() });
+        });
+        Entry { log: self.clone(), index }
     }
 }
 
 impl Entry {
     fn note(&self, change: impl FnOnce(&mut Exchange)) {
-        change(&mut self.log.lock()[self.index]);
+        self.log.0.send_modify(|all| change(&mut all[self.index]));
     }
 
     fn ended(&self, how: String) {
         self.note(|exchange| exchange.ended = Some(how));
     }
 
-    fn others_ended(&self) -> bool {
-        let all = self.log.lock();
-        let own = &all[self.index].script;
-        all.iter().all(|exchange| exchange.script == *own || exchange.ended.is_some())
+    /// Waits until the router has ended the exchanges of all other scripts; whether it has, in time.
+    async fn others_ended(&self) -> bool {
+        let others_ended = |all: &Vec<Exchange>| {
+            let own = &all[self.index].script;
+            all.iter().all(|exchange| exchange.script == *own || exchange.ended.is_some())
+        };
+        let mut log = self.log.0.subscribe();
+        timeout(PATIENCE, log.wait_for(others_ended)).await.is_ok()
     }
 }
 
@@ -266,8 +270,6 @@ pub const GOOD_BODY: &str = "well";
 /// Where it is.
 pub const PORT: u16 = 8090;
 const CERTIFICATE: &str = "origin";
-/// Between two looks at the other exchanges.
-const BREATH: Duration = Duration::from_millis(5);
-/// So often, at most.
-const LOOKS: u32 = 1_000;
+/// How long the others may take to end.
+const PATIENCE: Duration = Duration::from_secs(5);
 const POURED: &[u8] = &[b'x'; 16 * 1024];
