@@ -110,7 +110,7 @@ pub(super) fn attach(datapath: &mut Datapath, router: &Router) -> Result<Vec<api
 
 /// Whether packets are moved to the CPUs of their workers, which are `cpus`, one for each.
 pub(super) fn redirects(router: &Router, cpus: &[u32]) -> bool {
-    let queues = |name: &String| ethtool::receive_queues(name).map_or(1, |(now, _)| now);
+    let queues = |name: &String| ethtool::queues(name).map_or(1, |queues| queues.receive);
     match router.cpu_map {
         CpuMap::Always => true,
         CpuMap::Never => false,

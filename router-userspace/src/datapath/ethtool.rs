@@ -18,17 +18,22 @@ pub(crate) fn driver(interface: &str) -> Option<String> {
     (!name.is_empty()).then(|| name.to_owned())
 }
 
-/// Receive queues in use, and how many there could be.
-pub(crate) fn receive_queues(interface: &str) -> Option<(u32, u32)> {
-    // struct ethtool_channels: the command, four maxima and four counts, each rx, tx, other, combined.
-    let [_, most_rx, _, _, most_combined, rx, _, _, combined]: [u32; 9] = ask(interface, GCHANNELS)?;
-    Some((rx + combined, most_rx + most_combined)).filter(|(now, _)| *now > 0)
+/// The queues of an interface.
+pub(crate) struct Queues {
+    /// Receive queues in use, at least one.
+    pub(crate) receive: u32,
+    /// How many there could be.
+    pub(crate) receive_most: u32,
+    /// Transmit queues in use.
+    pub(crate) transmit: u32,
 }
 
-/// Transmit queues in use.
-pub(crate) fn transmit_queues(interface: &str) -> Option<u32> {
-    let [_, _, _, _, _, _, tx, _, combined]: [u32; 9] = ask(interface, GCHANNELS)?;
-    Some(tx + combined).filter(|now| *now > 0)
+/// The queues of `interface`, if its driver tells.
+pub(crate) fn queues(interface: &str) -> Option<Queues> {
+    // struct ethtool_channels: the command, four maxima and four counts, each rx, tx, other, combined.
+    let [_, most_rx, _, _, most_combined, rx, tx, _, combined]: [u32; 9] = ask(interface, GCHANNELS)?;
+    let queues = Queues { receive: rx + combined, receive_most: most_rx + most_combined, transmit: tx + combined };
+    Some(queues).filter(|queues| queues.receive > 0)
 }
 
 /// Whether checksums of sent packets are left to the device.

@@ -26,12 +26,14 @@ pub fn device(interface: &str) -> Option<DeviceFacts> {
         LinkAttribute::Address(octets) => <[u8; 6]>::try_from(&octets[..]).ok(),
         _ => None,
     })?;
+    // A driver that does not tell how many are in use has all of them.
     let possible = |which: fn(&LinkAttribute) -> Option<u32>| attributes.iter().find_map(which).unwrap_or(1);
-    let queues = ethtool::receive_queues(interface).map(|(now, _)| now).unwrap_or_else(|| {
-        possible(|attribute| if let LinkAttribute::NumRxQueues(queues) = attribute { Some(*queues) } else { None })
-    });
-    let transmit_queues = ethtool::transmit_queues(interface).unwrap_or_else(|| {
-        possible(|attribute| if let LinkAttribute::NumTxQueues(queues) = attribute { Some(*queues) } else { None })
-    });
+    let (queues, transmit_queues) = match ethtool::queues(interface) {
+        Some(queues) => (queues.receive, queues.transmit),
+        None => (
+            possible(|attribute| if let LinkAttribute::NumRxQueues(all) = attribute { Some(*all) } else { None }),
+            possible(|attribute| if let LinkAttribute::NumTxQueues(all) = attribute { Some(*all) } else { None }),
+        ),
+    };
     Some(DeviceFacts { index, mac, queues, transmit_queues })
 }

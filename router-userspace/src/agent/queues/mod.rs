@@ -222,9 +222,6 @@ impl Node {
         };
         let (socket, since) = self.queues.awaited.bind(id, plan)?;
         let (copying, sends, frames) = (socket.copying(), socket.sends(), socket.frames());
-        if copying == Copying::Once && config.router.engine == Engine::Auto && !AUTO_TAKES_COPYING {
-            return Err(QueueError::Refused("the driver has no zero-copy, without which it is no faster".to_owned()));
-        }
         let entry = entry(id, device, share);
         // The place first, then its reader, and only then what leads packets there.
         kernel.datapath.borrow_mut().set_queue_socket(&entry, &socket)?;
@@ -386,8 +383,6 @@ fn say_too(interface: &mut api::Interface, why: &str) {
 
 const NO_LOCKED_MEMORY: &str = "the limit of locked memory (RLIMIT_MEMLOCK) has no room for a queue's; LimitMEMLOCK=infinity \
                                 in the unit or the capability CAP_IPC_LOCK lifts it, and less af_xdp.memory needs less";
-/// Whether `auto` takes AF_XDP where frames are copied.
-const AUTO_TAKES_COPYING: bool = true;
 /// Fewer are of no use; more only make the processor's caches miss.
 const FRAMES_MIN: u32 = 64;
 const FRAMES_MAX: u32 = 4_096;

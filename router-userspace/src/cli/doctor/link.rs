@@ -93,7 +93,9 @@ pub(super) fn facts(name: &str, wanted: &Wanted, agent: Option<&Status>) -> Opti
         LinkAttribute::NumRxQueues(queues) => Some(*queues),
         _ => None,
     });
-    let (queues, most_queues) = ethtool::receive_queues(name).unwrap_or((queues.unwrap_or(1), queues.unwrap_or(1)));
+    let possible = queues.unwrap_or(1);
+    let (queues, most_queues) =
+        ethtool::queues(name).map_or((possible, possible), |queues| (queues.receive, queues.receive_most));
     let driver = ethtool::driver(name).or_else(|| kind(&link));
     Some(Facts {
         peer: peer(&link).filter(|_| driver.as_deref() == Some("veth")),
