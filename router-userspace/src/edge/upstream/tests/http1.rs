@@ -134,8 +134,36 @@ async fn what_is_not_idempotent_or_has_a_body_is_never_sent_twice() {
     }
 }
 
+/// Takes a request and says nothing to it; how many it took.
+async fn dying() -> (std::net::SocketAddr, Arc<Seen>) {
+    let (listener, address) = listener().await;
+    let seen = Arc::<Seen>::default();
+    let counted = seen.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            head(&mut stream).await;
+            counted.requests.fetch_add(1, SeqCst);
+        }
+    });
+    (address, seen)
+}
+
 #[tokio::test]
-async fn what_a_new_connection_broke_off_is_not_sent_again() {
+async fn what_a_dying_server_took_goes_to_one_other_if_idempotent() {
+    for (method, body, times) in [("GET", None, 2), ("DELETE", None, 2), ("POST", None, 1), ("PUT", Some("x"), 1)] {
+        let servers = [dying().await, dying().await, dying().await];
+        let (upstreams, upstream) = upstream(settings(servers.iter().map(|(address, _)| http(*address)).collect()));
+        let body = body.map_or_else(Made::nothing, |body| Made::of(body.as_bytes()));
+        let failed = upstream.fail(request(method, "/", body)).await;
+        assert!(matches!(failed.failure, Failure::Broken(_)), "{method}: {}", failed.failure);
+        let seen: Vec<_> = servers.iter().map(|(_, seen)| seen.requests.load(SeqCst)).collect();
+        assert_eq!((seen.iter().sum::<usize>(), seen.iter().max()), (times, Some(&1)), "{method}: {seen:?}");
+        assert_eq!(upstreams.states().iter().map(|state| state.failures_total).sum::<u64>(), times as u64);
+    }
+}
+
+#[tokio::test]
+async fn what_a_new_connection_broke_off_is_not_sent_again_to_the_only_server() {
     let (listener, address) = listener().await;
     let seen = Arc::<Seen>::default();
     let counted = seen.clone();
