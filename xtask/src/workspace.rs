@@ -31,7 +31,7 @@ pub(crate) fn target() -> PathBuf {
 pub(crate) fn binary(profile: Profile, name: &str) -> PathBuf {
     let folder = match profile {
         Profile::Dev => "debug",
-        Profile::Release => "release",
+        Profile::Lab | Profile::Release | Profile::Measuring | Profile::Guided => profile.name(),
     };
     target().join(folder).join(name)
 }

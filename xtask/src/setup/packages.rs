@@ -8,13 +8,21 @@ use crate::shell::{as_root, capture, find, run};
 
 /// Installs the packages of the programs that are not here.
 pub(super) fn ready() -> Result<()> {
-    let is_missing = |(program, _): &&(&str, &str)| find(program).is_none();
-    let packages: Vec<&str> = PROGRAMS.iter().filter(is_missing).map(|(_, package)| *package).collect();
-    install(&packages)?;
-    if let Some((program, package)) = PROGRAMS.iter().find(is_missing) {
+    install(&missing())?;
+    if let Some((program, package)) = PROGRAMS.iter().find(|(program, _)| find(program).is_none()) {
         bail!("{package} is installed, and still there is no program {program}");
     }
     Ok(())
+}
+
+/// What [`ready`] would install, if anything.
+pub(super) fn lacking() -> Option<String> {
+    let packages = missing();
+    (!packages.is_empty()).then(|| format!("apt-get install {}", packages.join(" ")))
+}
+
+fn missing() -> Vec<&'static str> {
+    PROGRAMS.iter().filter(|(program, _)| find(program).is_none()).map(|(_, package)| *package).collect()
 }
 
 /// Installs Debian packages; does nothing for none.
@@ -51,7 +59,7 @@ pub(super) fn is_offered(package: &str) -> bool {
 }
 
 fn apt_get(arguments: &[&str]) -> Result<Command> {
-    let wait = ["DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300"];
+    let wait = ["DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"];
     let mut command = as_root("env", wait.iter().chain(arguments))?;
     command.stdin(Stdio::null());
     Ok(command)
