@@ -9,6 +9,7 @@
 //! or `route` → `raw`; a TCP connection the way `tcp` → `request` → `answer`, and so on.
 
 mod answer;
+mod authentication;
 mod body;
 mod client;
 mod control_stream;
@@ -27,6 +28,7 @@ mod reply;
 mod request;
 mod response;
 mod route;
+mod session;
 mod tcp;
 #[cfg(test)]
 mod tests;

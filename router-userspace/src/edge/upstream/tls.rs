@@ -25,7 +25,7 @@ pub(super) fn client(
 ) -> Result<Arc<ClientConfig>, UpstreamError> {
     let unusable = |source| UpstreamError::Certificate { upstream: upstream.to_owned(), source };
     let roots = match &tls.ca {
-        Some(file) => Arc::new(certificates::authorities(file).map_err(unusable)?),
+        Some(file) => Arc::new(certificates::authorities(file).map_err(unusable)?.roots),
         None => system.get(upstream)?,
     };
     let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
