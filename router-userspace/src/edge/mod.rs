@@ -13,6 +13,7 @@ mod authentication;
 mod body;
 mod client;
 mod control_stream;
+mod distinguished_name;
 mod drain;
 mod early_data;
 mod entry;
