@@ -14,7 +14,7 @@ use rustls::{
 };
 use rustls_pki_types::CertificateDer;
 
-use super::tls::TlsError;
+use super::{own_authority::OwnAuthority, tls::TlsError};
 use crate::config::{
     ClientCertificates,
     certificates::{self, Authorities},
@@ -55,10 +55,11 @@ impl Authentication {
             true => (verifier, Demand::Required),
             false => (verifier.allow_unauthenticated(), Demand::Optional),
         };
-        let verifier = verifier
+        let verifier: Arc<dyn ClientCertVerifier> = verifier
             .build()
             .map_err(|e| TlsError::Rustls(rustls::Error::General(format!("{}: {e}", wanted.ca.display()))))?;
-        Ok(Self { verifier, demand: demand(kind, &certificates) })
+        let demand = demand(kind, &certificates);
+        Ok(Self { verifier: Arc::new(OwnAuthority::new(verifier, certificates)), demand })
     }
 
     /// Asks for no certificate.

@@ -4,12 +4,13 @@
 use std::{
     path::PathBuf,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::{
-    AlertDescription, ClientConfig, ClientConnection, ConnectionCommon, Error, HandshakeKind, ServerConfig,
-    ServerConnection, SignatureScheme, SupportedProtocolVersion,
+    AlertDescription, CertificateError, ClientConfig, ClientConnection, ConnectionCommon, Error, HandshakeKind,
+    ServerConfig, ServerConnection, SignatureScheme, SupportedProtocolVersion,
     client::ResolvesClientCert,
     crypto::aws_lc_rs,
     sign::CertifiedKey,
@@ -126,6 +127,26 @@ fn a_stored_session_is_unknown_where_a_certificate_is_required() {
     assert_eq!(client.meet(&with_early_data(Some((&[&house.a], true)))).unwrap_err(), Box::new(REFUSED));
 }
 
+/// rustls/webpki#205: what `openssl req -x509` makes says `CA:TRUE`.
+#[test]
+fn an_authority_is_let_in_by_its_own_certificate() {
+    let house = House::new();
+    let listener = house.listener(Some((&[&house.a], true)));
+    for (version, alpn, of) in WAYS {
+        let client = Client::new(version, alpn).with(&house.a.own);
+        let first = client.meet(of(&listener)).unwrap();
+        assert_eq!(first, Met { kind: HandshakeKind::Full, shown: Some(house.a.own.cert[0].clone()) });
+        assert_eq!(client.meet(of(&listener)).unwrap().kind, HandshakeKind::Resumed);
+        let stranger = Client::new(version, alpn).with(&house.b.own).meet(of(&listener)).unwrap_err().why;
+        assert!(matches!(stranger, Error::InvalidCertificate(_)), "{stranger:?}");
+        // Before it was made: rcgen's begin in 1975.
+        let mut then = ServerConfig::clone(of(&listener));
+        then.time_provider = Arc::new(At(0));
+        let early = Client::new(version, alpn).with(&house.a.own).meet(&Arc::new(then)).unwrap_err().why;
+        assert_eq!(early, Error::InvalidCertificate(CertificateError::NotValidYet));
+    }
+}
+
 #[test]
 fn a_session_does_not_outlive_its_certificate() {
     let house = House::new();
@@ -134,7 +155,7 @@ fn a_session_does_not_outlive_its_certificate() {
         for (until, kind) in [(2100, HandshakeKind::Resumed), (2021, HandshakeKind::Full)] {
             // At the time of the handshakes it is good: tickets are judged by the time there is.
             let mut then = ServerConfig::clone(of(&listener));
-            then.time_provider = Arc::new(Then);
+            then.time_provider = Arc::new(At(MIDDLE_OF_2020));
             let then = Arc::new(then);
             let client = Client::new(version, alpn).with(&house.a.client(until));
             assert_eq!(client.meet(&then).unwrap().kind, HandshakeKind::Full);
@@ -143,13 +164,15 @@ fn a_session_does_not_outlive_its_certificate() {
     }
 }
 
-/// The middle of 2020.
-#[derive(Debug)]
-struct Then;
+const MIDDLE_OF_2020: u64 = 1_593_561_600;
 
-impl TimeProvider for Then {
+/// It is always so many seconds after the beginning of 1970.
+#[derive(Debug)]
+struct At(u64);
+
+impl TimeProvider for At {
     fn current_time(&self) -> Option<UnixTime> {
-        Some(UnixTime::since_unix_epoch(std::time::Duration::from_secs(1_593_561_600)))
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(self.0)))
     }
 }
 
@@ -205,6 +228,8 @@ impl Drop for House {
 
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
+    /// Signed by itself.
+    own: Arc<CertifiedKey>,
     pem: String,
 }
 
@@ -214,8 +239,9 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
-        let pem = params.self_signed(&key).unwrap().pem();
-        Self { issuer: Issuer::new(params, key), pem }
+        let certificate = params.self_signed(&key).unwrap();
+        let own = certified(&certificate, &key);
+        Self { pem: certificate.pem(), own, issuer: Issuer::new(params, key) }
     }
 
     /// A client's certificate that is good from 2019 until the end of a year.
@@ -225,11 +251,14 @@ impl Authority {
         params.not_before = date_time_ymd(2019, 1, 1);
         params.not_after = date_time_ymd(until, 12, 31);
         let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
-        let key = aws_lc_rs::default_provider().key_provider.load_private_key(key).unwrap();
-        Arc::new(CertifiedKey::new(vec![certificate.der().clone()], key))
+        certified(&params.signed_by(&key, &self.issuer).unwrap(), &key)
     }
+}
+
+fn certified(certificate: &rcgen::Certificate, key: &KeyPair) -> Arc<CertifiedKey> {
+    let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+    let key = aws_lc_rs::default_provider().key_provider.load_private_key(key).unwrap();
+    Arc::new(CertifiedKey::new(vec![certificate.der().clone()], key))
 }
 
 /// A client that keeps its sessions.
