@@ -85,10 +85,11 @@ fn terms(
     resumption: &Resumption,
 ) -> Result<Vec<(Terms, Vec<Presented>)>, StartError> {
     let transport = Arc::new(quic::transport(config)?);
+    let resumption = resumption.under(&quic::remembered(config));
     let tracing = config.qlog.as_ref().map(|qlog| tracing(qlog, config)).transpose()?;
     let terms = |listener: &Listener| {
         let wrong = |e| StartError::refused(format!("listener {}: {e}", listener.address));
-        let tls = tls::tls(listener, &config.routes, resumption).map_err(wrong)?;
+        let tls = tls::tls(listener, &config.routes, &resumption).map_err(wrong)?;
         let quic = quic::server(listener, tls.quic, &transport, (config, secrets))?;
         let early_data = listener.early_data == EarlyData::Safe;
         let tracing = tracing.clone();

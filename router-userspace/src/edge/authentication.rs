@@ -81,6 +81,14 @@ impl Authentication {
 }
 
 impl Class {
+    /// Of its sessions, those of connections with these limits.
+    pub(super) fn under(self, limits: &[u8]) -> Self {
+        let mut context = Context::new(&SHA256);
+        context.update(&self.0);
+        context.update(limits);
+        Self(octets(context.finish()))
+    }
+
     /// For the derivation of keys, and to tell sessions apart.
     pub(super) fn as_bytes(&self) -> &[u8; DIGEST_LEN] {
         &self.0

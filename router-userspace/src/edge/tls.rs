@@ -56,6 +56,8 @@ pub struct Resumption {
     /// Of listeners with it: each session is good for one connection, so that what came in 0-RTT
     /// cannot be replayed here (RFC 8446 section 8.1).
     sessions: Arc<dyn StoresServerSessions>,
+    /// What clients remember of a connection when they send 0-RTT on the next.
+    limits: Arc<[u8]>,
 }
 
 /// Sessions kept for 0-RTT, the node over; the oldest go first.
@@ -64,15 +66,22 @@ const SESSIONS_MAX: usize = 32 * 1024;
 impl Resumption {
     /// By `tickets`, and with no sessions yet.
     pub fn new(tickets: Arc<Tickets>) -> Self {
-        Self { tickets, sessions: ServerSessionMemoryCache::new(SESSIONS_MAX) }
+        Self { tickets, sessions: ServerSessionMemoryCache::new(SESSIONS_MAX), limits: Arc::default() }
+    }
+
+    /// The same where clients are given these limits. With a session they remember those of its
+    /// connection, and send 0-RTT by them; so 0-RTT is taken only under the same ones (RFC 9000
+    /// section 7.4.1, RFC 9114 section 7.2.4.2).
+    pub fn under(&self, limits: &[u8]) -> Self {
+        Self { limits: limits.into(), ..self.clone() }
     }
 
     fn sessions(&self, class: Class) -> Arc<dyn StoresServerSessions> {
-        Arc::new(ClassSessions { class, all: Arc::clone(&self.sessions) })
+        Arc::new(ClassSessions { class: class.under(&self.limits), all: Arc::clone(&self.sessions) })
     }
 }
 
-/// The sessions of one class among all that are kept.
+/// The sessions of one class, under the same limits, among all that are kept.
 #[derive(Debug)]
 struct ClassSessions {
     class: Class,

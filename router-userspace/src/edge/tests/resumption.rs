@@ -127,6 +127,22 @@ fn a_stored_session_is_unknown_where_a_certificate_is_required() {
     assert_eq!(client.meet(&with_early_data(Some((&[&house.a], true)))).unwrap_err(), Box::new(REFUSED));
 }
 
+/// What quic-go would send by the limits that it remembers breaks lower ones: cloudflare/quiche#2627,
+/// aws/s2n-quic#3195.
+#[test]
+fn a_stored_session_is_known_under_the_limits_it_began_with() {
+    let house = House::new();
+    let mut config = house.config(None);
+    config.listeners[0].early_data = EarlyData::Safe;
+    let under =
+        |limits: &[u8]| tls(&config.listeners[0], &config.routes, &house.resumption.under(limits)).unwrap().quic;
+    let client = Client::new(&TLS13, b"h3");
+    client.meet(&under(b"high")).unwrap();
+    assert_eq!(client.meet(&under(b"high")).unwrap().kind, HandshakeKind::Resumed, "after a reload of other things");
+    assert_eq!(client.meet(&under(b"low")).unwrap().kind, HandshakeKind::Full);
+    assert_eq!(client.meet(&under(b"low")).unwrap().kind, HandshakeKind::Resumed);
+}
+
 /// rustls/webpki#205: what `openssl req -x509` makes says `CA:TRUE`.
 #[test]
 fn an_authority_is_let_in_by_its_own_certificate() {
