@@ -13,6 +13,7 @@ use super::node::Node;
 use crate::config::{Certificates, Config};
 
 /// The certificates' files as they were when last read.
+#[derive(Clone)]
 pub(super) struct CertificateFiles {
     looked: Instant,
     files: BTreeMap<PathBuf, Option<Stamp>>,
