@@ -1,4 +1,4 @@
-//! Which clients a listener lets in, and the class that its TLS sessions belong to.
+//! Which clients a listener admits, and the class that its TLS sessions belong to.
 //!
 //! A resumed handshake asks for no certificate: what the first handshake of a session has proven is
 //! all that is known of the client. So a session is good only where the same would be asked of the
@@ -23,16 +23,16 @@ use crate::config::{
 /// What a listener asks of its clients.
 #[derive(Clone)]
 pub(super) struct Authentication {
-    /// Judges what clients show.
+    /// Verifies what clients show.
     pub(super) verifier: Arc<dyn ClientCertVerifier>,
     demand: [u8; DIGEST_LEN],
 }
 
-/// What a TLS session can be taken up on, and at which listeners.
+/// Where a TLS session can be resumed.
 ///
-/// Two listeners share a class if they take sessions of the same transport, and let in the same
-/// clients: both ask for a certificate or both do not, both or neither require it, and both
-/// trust the same set of authorities.
+/// Two listeners share a class if they use the same transport and admit the same clients: both ask
+/// for a certificate or both do not, both or neither require it, and both trust the same set of
+/// authorities.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Class([u8; DIGEST_LEN]);
 

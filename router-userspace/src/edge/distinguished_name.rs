@@ -1,8 +1,8 @@
 //! Distinguished names as text (RFC 4514): one name, one text, and two names never the same.
 //!
-//! What decides who somebody is must not read alike for `CN="x, O=Admins"` and `CN=x, O=Admins`: every
-//! character that separates is escaped where it is part of a value, and a value whose characters are
-//! not certain is told in hex.
+//! Servers decide by this text who may do what, so `CN="x, O=Admins"` must not read like
+//! `CN=x, O=Admins`: every character that separates is escaped where it is part of a value, and a value
+//! whose characters are not certain is written in hex.
 
 use std::fmt::Write as _;
 
@@ -46,7 +46,7 @@ fn push(attribute: &AttributeTypeAndValue<'_>, text: &mut String) -> Option<()> 
     Some(())
 }
 
-/// Of a string whose characters are certain: those of Teletex strings are anybody's guess.
+/// Of a string whose characters are certain. Those of Teletex strings are not: programs disagree.
 fn characters(value: &Any<'_>) -> Option<String> {
     match value.tag() {
         Tag::Utf8String => String::from_utf8(value.data.to_vec()).ok(),
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_certain_is_told_in_hex() {
+    fn what_is_not_certain_is_written_in_hex() {
         assert_eq!(text_of(&[&[(42, UTF8, b"given")]]), "2.5.4.42=#0c05676976656e");
         assert_eq!(text_of(&[&[(CN, 20, b"t61")]]), "CN=#1403743631");
         assert_eq!(text_of(&[&[(CN, PRINTABLE, b"\xff")]]), "CN=#1301ff");

@@ -1,8 +1,9 @@
 //! Authorities that show their own certificate: a self-signed one, in the file of those to trust.
 //!
-//! webpki takes no certificate of an authority (`CA:TRUE`, which `openssl req -x509` makes) for that
-//! of a client or server. Who has its key could sign any other, so it is trusted as itself, octet for
-//! octet, as long as it is valid and, for a server, has its name.
+//! webpki refuses a certificate of an authority (`CA:TRUE`, which `openssl req -x509` makes) as that of
+//! a client or server. The holder of its key can sign any other certificate, so accepting this one adds
+//! no risk: it is trusted as itself, octet for octet, while it is valid and, for a server, if it has the
+//! server's name.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::parse_x509_certificate;
 
-/// Judges like `verifier`, and takes `certificates`, which are of authorities, for themselves.
+/// Verifies like `verifier`, and accepts `certificates`, which are of authorities, as themselves.
 #[derive(Debug)]
 pub(super) struct OwnAuthority<V: ?Sized> {
     certificates: Vec<CertificateDer<'static>>,

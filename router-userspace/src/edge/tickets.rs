@@ -38,7 +38,7 @@ const LABEL: &[u8] = b"quic-router session ticket key";
 /// Octets of the period's number in front of a ticket.
 const EPOCH_LEN: usize = size_of::<u64>();
 
-/// Whose tickets all who hold the same secret can open.
+/// Derives the keys of tickets; equal for equal secrets.
 #[derive(Clone)]
 pub struct Tickets {
     secret: hkdf::Prk,
@@ -101,7 +101,7 @@ impl ClassTickets {
 }
 
 impl ClassTickets {
-    /// Whether the client of a session would be let in now, too, by what it has shown then.
+    /// Whether the client of a session would be admitted now, too, by what it has shown then.
     fn admits(&self, session: &[u8]) -> bool {
         if !self.verifier.offer_client_auth() {
             return true;
