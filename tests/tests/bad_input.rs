@@ -2,7 +2,7 @@
 //! nothing left half-started?
 
 use std::{
-    fs,
+    fs::{self, Permissions},
     net::{SocketAddrV4, UdpSocket},
     os::{
         fd::{AsRawFd, OwnedFd},
@@ -196,6 +196,24 @@ fn no_bpffs() -> Result<()> {
     expect_refusal(&refused, KERNEL, &[&folder, "bpffs", "mount -t bpf"])?;
     assert!(!lab.home().path("pins").exists());
     expect_nothing_started(&lab)
+}
+
+/// honk#136: what others have pinned is not ours to remove, nor is their folder ours to close.
+#[test]
+fn pins_of_others() -> Result<()> {
+    let lab = Lab::new().build()?;
+    let (folder, theirs) = (lab.home().pins(), lab.home().pins().join("theirs"));
+    fs::create_dir_all(&theirs)?;
+    fs::set_permissions(folder, Permissions::from_mode(0o755))?;
+    for engine in ["auto", "xdp"] {
+        let refused = lab.refuse(|config| config.set_router("engine", &format!("\"{engine}\"")))?;
+        expect_refusal(&refused, KERNEL, &[&folder.display().to_string(), "theirs", "bpf_dir"])?;
+    }
+    let detached = lab.cli(&["detach", "--bpf-dir", &folder.display().to_string()])?;
+    assert!(!detached.status.success(), "{detached:?}");
+    assert!(theirs.exists());
+    assert_eq!(fs::metadata(folder)?.permissions().mode() & 0o777, 0o755);
+    Ok(fs::remove_dir(theirs)?)
 }
 
 #[test]
