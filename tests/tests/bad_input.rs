@@ -68,7 +68,7 @@ fn connection_ids_that_cannot_be() -> Result<()> {
         ("closed.key", secret, 0o600),
     ] {
         let path = lab.home().write(name, content)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+        fs::set_permissions(path, Permissions::from_mode(mode))?;
     }
     let file = |name: &str| format!("\"file:{}\"", lab.home().path(name).display());
     let key = |c: &mut AgentConfig, name: &str| c.set_connection_id("encryption", &file(name));
@@ -121,7 +121,7 @@ fn a_book_of_connection_ids_that_is_no_use() -> Result<()> {
         (good.clone(), 0o644, "others can read it"),
     ] {
         fs::write(&path, &bad)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
+        fs::set_permissions(&path, Permissions::from_mode(mode))?;
         expect_refusal(&lab.refuse(|_| ())?, INVALID, &["connection-ids.json", says, "try: "])?;
         expect_nothing_started(&lab)?;
         assert_eq!(fs::read_to_string(&path)?, bad);
