@@ -8,6 +8,7 @@ mod build;
 mod ci;
 mod demo;
 mod lab;
+mod package;
 mod peers;
 mod plan;
 mod profile_guided;
@@ -53,6 +54,7 @@ enum Verb {
     Demo(demo::Demo),
     Bench(bench::Bench),
     Verify(verify::Verify),
+    Package(package::Package),
 }
 
 impl Verb {
@@ -65,6 +67,7 @@ impl Verb {
             Self::Demo(verb) => verb.plan(),
             Self::Bench(verb) => verb.plan(),
             Self::Verify(verb) => verb.plan(),
+            Self::Package(verb) => verb.plan(),
         }
     }
 }

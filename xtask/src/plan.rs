@@ -31,6 +31,10 @@ pub(crate) enum Part {
     Program(&'static str),
     /// The test programs of all crates.
     TestPrograms,
+    /// What makes and judges packages.
+    PackagingTools,
+    /// The Debian package.
+    Package,
 }
 
 /// One step.
