@@ -45,7 +45,8 @@ fn installs(system: &System) -> Result<()> {
     say("installing");
     system.run(&["dpkg", "--install", "/before.deb"])?.succeeded()?;
     ensure!(system.run(&["quic-router", "status", "--quiet"])?.status.code() == Some(3), "an agent runs");
-    ensure!(!system.path("etc/systemd/system/multi-user.target.wants").exists(), "the unit is enabled");
+    let link = system.path("etc/systemd/system/multi-user.target.wants/quic-router.service");
+    ensure!(link.symlink_metadata().is_err(), "the unit is enabled");
     let checked = system.run(&["quic-router", "check"])?.succeeded()?;
     ensure!(checked.stdout.starts_with("/etc/quic-router/config.toml is valid\n"), "{}", checked.stdout);
     system
@@ -81,6 +82,7 @@ fn upgrades_under_load(system: &mut System) -> Result<()> {
 /// The laboratory's, with its certificate where administrators put theirs.
 fn write_configuration(system: &System) -> Result<()> {
     let lab = &system.lab;
+    fs::create_dir_all(system.path("etc/ssl"))?;
     for kind in ["pem", "key"] {
         fs::copy(lab.home().path(&format!("certificate.{kind}")), system.path(&format!("etc/ssl/site.{kind}")))?;
     }
@@ -123,7 +125,7 @@ fn purges(system: &System, pristine: &BTreeSet<String>) -> Result<()> {
     say("purging");
     system.run(&["dpkg", "--purge", "quic-router"])?.succeeded()?;
     let left: Vec<_> = system.files()?.difference(pristine).cloned().collect();
-    ensure!(left == ["etc/ssl/site.key", "etc/ssl/site.pem"], "left: {left:?}");
+    ensure!(left == ["etc/ssl", "etc/ssl/site.key", "etc/ssl/site.pem"], "left: {left:?}");
     ensure!(!system.path("run/quic-router").exists(), "the control socket's folder is left");
     Ok(())
 }
