@@ -7,6 +7,7 @@ mod bench;
 mod build;
 mod ci;
 mod demo;
+mod image;
 mod lab;
 mod package;
 mod peers;
@@ -55,6 +56,7 @@ enum Verb {
     Bench(bench::Bench),
     Verify(verify::Verify),
     Package(package::Package),
+    Image(image::Image),
 }
 
 impl Verb {
@@ -68,6 +70,7 @@ impl Verb {
             Self::Bench(verb) => verb.plan(),
             Self::Verify(verb) => verb.plan(),
             Self::Package(verb) => verb.plan(),
+            Self::Image(verb) => verb.plan(),
         }
     }
 }

@@ -35,6 +35,12 @@ pub(crate) enum Part {
     PackagingTools,
     /// The Debian package.
     Package,
+    /// What makes container images.
+    ImageTools,
+    /// The program of an image, without shared libraries.
+    StaticProgram,
+    /// A container image.
+    Image,
 }
 
 /// One step.

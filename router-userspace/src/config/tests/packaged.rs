@@ -3,6 +3,7 @@
 use super::parse;
 use crate::config::keys::ROOT;
 
+const KUBERNETES: &str = include_str!("../../../../packaging/kubernetes/configmap.yaml");
 const PACKAGED: &str = include_str!("../../../../packaging/config.toml");
 
 #[test]
@@ -42,4 +43,17 @@ fn its_examples_load() {
         .collect();
     let config = parse(&examples.replace("/etc/ssl/site", &folder.path("site").display().to_string())).unwrap();
     assert!(config.admin.is_some() && config.access_log.is_some() && !config.routes.is_empty());
+}
+
+/// What stands below `config.toml: |` is set in by four blanks.
+#[test]
+fn the_one_for_kubernetes_loads() {
+    let folder = super::Folder::new();
+    folder.certificate("tls");
+    let (_, lines) = KUBERNETES.split_once("config.toml: |\n").unwrap();
+    let text: String = lines.lines().map(|line| format!("{}\n", line.strip_prefix("    ").unwrap_or(line))).collect();
+    let text = text.replace("/etc/quic-router-tls/tls.crt", &folder.path("tls.pem").display().to_string());
+    let text = text.replace("/etc/quic-router-tls/tls.key", &folder.path("tls.key").display().to_string());
+    let config = parse(&text).unwrap();
+    assert!(config.admin.is_some() && config.listeners.len() == 1, "{config:?}");
 }
