@@ -23,6 +23,14 @@ pub enum DatapathError {
     /// Another agent holds the pin directory.
     #[error("{0} belongs to another agent that is running")]
     InUse(PathBuf),
+    /// The pin directory is not this agent's alone.
+    #[error("{directory} is shared with others: {with}")]
+    Shared {
+        /// Which.
+        directory: PathBuf,
+        /// What shows it.
+        with: String,
+    },
     /// The maps that are pinned have another form.
     #[error("the maps in {directory} are of schema {found}, this program's of schema {ours}")]
     Schema {
@@ -105,6 +113,9 @@ impl DatapathError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoBpffs(_) => Some("mount -t bpf bpf /sys/fs/bpf".to_owned()),
+            Self::Shared { directory, .. } => {
+                Some(format!("a folder below it as bpf_dir: {}", directory.join("quic-router").display()))
+            }
             Self::InUse(path) => Some(format!("another bpf_dir than {}, or stop that agent", path.display())),
             Self::NotPermitted(_) => Some(
                 "running as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; or engine = \"userspace\"".to_owned(),
