@@ -3,13 +3,14 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use quinn::{
-    IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt,
+    IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, ValidationTokenConfig, VarInt,
     congestion::{BbrConfig, CubicConfig, NewRenoConfig},
     crypto::rustls::QuicServerConfig,
 };
 
 use super::{error::StartError, secrets::Secrets};
 use crate::{
+    address::{path::Witnessing, tokens},
     config::{Config, Congestion, Listener, Transport},
     worker::padding::without_padding,
 };
@@ -25,6 +26,9 @@ pub(super) fn server(
         .map_err(|e| StartError::refused(format!("listener {}: {e}", listener.address)))?;
     let mut server = ServerConfig::new(without_padding(crypto), secrets.token_key());
     server.transport_config(Arc::clone(transport)).migration(config.transport.migration);
+    let mut tokens = ValidationTokenConfig::default();
+    tokens.sent(TOKENS).lifetime(tokens::LIFETIME).log(secrets.used_tokens());
+    server.validation_token_config(tokens);
     match listener.preferred_address {
         Some(SocketAddr::V4(address)) => drop(server.preferred_address_v4(Some(address))),
         Some(SocketAddr::V6(address)) => drop(server.preferred_address_v6(Some(address))),
@@ -57,9 +61,9 @@ pub(super) fn transport(config: &Config) -> Result<TransportConfig, StartError> 
         discovery
     }));
     match wanted.congestion {
-        Congestion::Cubic => transport.congestion_controller_factory(Arc::new(CubicConfig::default())),
-        Congestion::NewReno => transport.congestion_controller_factory(Arc::new(NewRenoConfig::default())),
-        Congestion::Bbr => transport.congestion_controller_factory(Arc::new(BbrConfig::default())),
+        Congestion::Cubic => transport.congestion_controller_factory(Witnessing::new(CubicConfig::default())),
+        Congestion::NewReno => transport.congestion_controller_factory(Witnessing::new(NewRenoConfig::default())),
+        Congestion::Bbr => transport.congestion_controller_factory(Witnessing::new(BbrConfig::default())),
     };
     Ok(transport)
 }
@@ -84,6 +88,9 @@ pub(super) fn remembered(config: &Config) -> Vec<u8> {
     let limits = [stream_window, connection_window, max_streams, config.limits.max_header_bytes];
     limits.into_iter().flat_map(u32::to_be_bytes).collect()
 }
+
+/// NEW_TOKEN tokens for each path that a client has validated: for its next connection and one beside.
+const TOKENS: u32 = 2;
 
 /// Unidirectional streams that a client may have open at once: HTTP/3 has three (RFC 9114 section
 /// 6.2), and some clients one more that says nothing. Those of raw connections are refused.

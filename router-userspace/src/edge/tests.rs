@@ -1,5 +1,6 @@
 //! The edge over loopback: a quinn client, the edge on a real endpoint, and upstreams made here.
 
+mod addresses;
 mod cancel;
 mod http;
 mod lab;
