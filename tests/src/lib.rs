@@ -7,5 +7,6 @@
 
 pub mod bpftool;
 pub mod content;
+pub mod cpu;
 pub mod lab;
 pub mod packets;

@@ -1,32 +1,59 @@
 //! `cargo xtask bench`: what a packet costs, what a takeover, what a request, and what cryptography.
 
-use anyhow::Result;
-use clap::Args;
+use clap::{Args, Subcommand};
 
-use crate::{lab, peers, profile_guided};
+use crate::{
+    build::Profile,
+    lab::{self, Program},
+    peers::Peer,
+    plan::Plan,
+};
 
-/// Measures: `datapath`, the nanoseconds per packet of the kernel programs; `engines`, packets for each
-/// CPU second by the four engines, and `engines sending`, downloads by AF_XDP beside UDP sockets;
-/// `takeover`, what clients notice of reloads and upgrades; `crypto`, a handshake and a packet with the
-/// two libraries; `http`, requests, new connections and bulk beside other proxies (needs root)
+/// Measures what we claim about speed, beside a baseline in the same run (needs root)
 #[derive(Args)]
 pub(crate) struct Bench {
-    /// The build that `cargo xtask build --profile-guided` has made, in place of the usual one
-    #[arg(long)]
+    /// The profile-guided build in place of the usual one
+    #[arg(long, global = true)]
     profile_guided: bool,
-    /// What to measure, and its own options
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
-    what: Vec<String>,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Nanoseconds per packet of the kernel programs
+    Datapath,
+    /// Packets for each CPU second by the four engines; `sending`: downloads by AF_XDP beside UDP sockets
+    Engines {
+        #[arg(value_parser = ["sending"])]
+        part: Option<String>,
+    },
+    /// What clients notice of reloads and upgrades, beside nginx
+    Takeover,
+    /// A handshake and a packet with aws-lc-rs, beside ring
+    Crypto,
+    /// Requests, new connections and bulk beside other proxies
+    Http {
+        /// Options of its own, such as --rounds N, --proxies NAME,NAME, --scenarios NAME,NAME, --record
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
 }
 
 impl Bench {
-    pub(crate) fn run(self) -> Result<()> {
-        if self.what.first().is_some_and(|what| what == "http") {
-            peers::of_benchmarks_ready()?;
-        }
-        match self.profile_guided {
-            true => lab::program_with(&profile_guided::binary()?, "bench", &self.what),
-            false => lab::program("bench", &self.what),
-        }
+    pub(crate) fn plan(self) -> Plan {
+        let profile = if self.profile_guided { Profile::Guided } else { Profile::Release };
+        let (name, peers, rest): (_, &'static [Peer], _) = match self.what {
+            // In one process, with a feature of its own.
+            What::Crypto => {
+                let program = Program { feature: Some("ring"), ..Program::new("bench-crypto", &[]) };
+                return lab::run(program, Profile::Release, Vec::new());
+            }
+            What::Datapath => ("datapath", &[], Vec::new()),
+            What::Engines { part } => ("engines", &[Peer::QuicGo], part.into_iter().collect()),
+            What::Takeover => ("takeover", &[Peer::QuicGo, Peer::Nginx], Vec::new()),
+            What::Http { options } => ("http", &Peer::OF_BENCH_HTTP, options),
+        };
+        lab::run(Program::new("bench", peers), profile, [vec![name.to_owned()], rest].concat())
     }
 }

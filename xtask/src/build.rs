@@ -1,9 +1,15 @@
-//! `cargo xtask build`: what is missing, then the binary.
+//! `cargo xtask build`: what is missing, then the binary. Also the ways in which it is compiled.
 
-use anyhow::Result;
+use std::path::PathBuf;
+
 use clap::Args;
 
-use crate::{profile_guided, setup, shell::run, workspace};
+use crate::{
+    plan::{Part, Plan, Step},
+    profile_guided, setup,
+    shell::run,
+    workspace,
+};
 
 /// Builds `quic-router`, after installing what the build needs
 #[derive(Args)]
@@ -14,40 +20,64 @@ pub(crate) struct Build {
     /// With debug assertions and without optimisation
     #[arg(long)]
     dev: bool,
-    /// Optimised by what the program was seen to do, for hosts that are busy: two builds, and some
-    /// minutes in the laboratory between them (needs root)
+    /// Optimised by what the program was seen to do, for busy hosts: two builds, and some minutes in the
+    /// laboratory between them (needs root)
     #[arg(long, conflicts_with_all = ["dev", "release"])]
     profile_guided: bool,
 }
 
 impl Build {
-    pub(crate) fn run(self) -> Result<()> {
-        setup::ready()?;
+    pub(crate) fn plan(self) -> Plan {
         if self.profile_guided {
-            println!("{}", profile_guided::router()?.display());
-            return Ok(());
+            return profile_guided::plan();
         }
-        let profile = if self.dev && !self.release { Profile::Dev } else { Profile::Release };
-        let binary = router(profile)?;
-        println!("{}", binary.display());
-        Ok(())
+        router(if self.dev && !self.release { Profile::Dev } else { Profile::Release })
     }
 }
 
-/// How the binary is compiled.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// How the router is compiled.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Profile {
+    /// With debug assertions; it refuses to be taken for the real one.
     Dev,
+    /// As the release, but for optimisations across crates: what the demo and the tests run.
+    Lab,
+    /// What is shipped.
     Release,
+    /// A release that writes down what it does.
+    Measuring,
+    /// A release compiled by what [`Profile::Measuring`] wrote down.
+    Guided,
 }
 
-/// Builds the binary; answers where it lies.
-pub(crate) fn router(profile: Profile) -> Result<std::path::PathBuf> {
-    let mut cargo = workspace::cargo();
-    cargo.args(["build", "--package", "router-userspace"]);
-    if profile == Profile::Release {
-        cargo.arg("--release");
+impl Profile {
+    /// Cargo's name of it. Programs of the laboratory are compiled with it, too.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::Lab => "lab",
+            Self::Release | Self::Measuring | Self::Guided => "release",
+        }
     }
-    run(&mut cargo)?;
-    Ok(workspace::binary(profile, "quic-router"))
+
+    /// Where the router compiled so lies.
+    pub(crate) fn router(self) -> anyhow::Result<PathBuf> {
+        match self {
+            Self::Dev | Self::Lab | Self::Release => Ok(workspace::binary(self, "quic-router")),
+            Self::Measuring => profile_guided::built("measuring"),
+            Self::Guided => profile_guided::built("guided"),
+        }
+    }
+}
+
+/// The tools, then the binary.
+pub(crate) fn router(profile: Profile) -> Plan {
+    let words = ["build", "--package", "router-userspace", "--bin", "quic-router", "--profile", profile.name()];
+    let step = Step::new(format!("build the router ({})", profile.name()), move || {
+        run(workspace::cargo().args(words))?;
+        println!("{}", profile.router()?.display());
+        Ok(())
+    });
+    let step = step.detail(format!("cargo {}", words.join(" "))).needs([Part::Tools]);
+    setup::tools().then(step.gives([Part::Router(profile)]))
 }

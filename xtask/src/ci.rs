@@ -4,8 +4,8 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::{
-    phases::Phases,
-    setup::{self, Toolchain},
+    plan::{Part, Plan, Step},
+    setup,
     shell::run,
     test::Test,
     workspace,
@@ -20,35 +20,28 @@ pub(crate) struct Ci {
 }
 
 impl Ci {
-    pub(crate) fn run(self) -> Result<()> {
-        let mut phases = Phases::default();
-        let outcome = self.all(&mut phases);
-        phases.print();
-        outcome
-    }
-
-    fn all(self, phases: &mut Phases) -> Result<()> {
-        let toolchain = phases.run("setup", || {
-            let toolchain = setup::ready()?;
-            setup::linters(&toolchain).map(|()| toolchain)
-        })?;
-        // Each runs, also after a failure: one run shows all that is wrong.
-        let format = phases.run("format", || run(workspace::cargo().args(["fmt", "--all", "--check"])));
-        let lints = phases.run("lints", userspace_lints);
-        let kernel = phases.run("lints of the kernel's part", || kernel_lints(&toolchain));
-        format.and(lints).and(kernel)?;
-        if self.lints { Ok(()) } else { phases.run("tests", || Test::default().run()) }
+    pub(crate) fn plan(self) -> Plan {
+        let format = Step::new("format", || run(workspace::cargo().args(["fmt", "--all", "--check"])));
+        let lints = Step::new("lints", userspace_lints).detail("cargo clippy, for everything but the kernel programs");
+        let kernel = Step::new("lints of the kernel programs", kernel_lints);
+        let kernel = kernel.detail("cargo clippy --package router-ebpf, by the toolchain that builds it");
+        let steps = [format.detail("cargo fmt --all --check"), lints, kernel];
+        let plan = setup::tools().then(setup::linters());
+        let plan = steps.into_iter().fold(plan, |plan, step| plan.then(step.needs([Part::Tools, Part::Linters])));
+        if self.lints { plan } else { plan.and(Test::default().plan()) }
     }
 }
 
 fn userspace_lints() -> Result<()> {
     let mut cargo = workspace::cargo();
-    run(cargo.args(["clippy", "--workspace", "--exclude", "router-ebpf", "--all-targets", "--", "--deny", "warnings"]))
+    cargo.args(["clippy", "--workspace", "--exclude", "router-ebpf", "--all-targets", "--all-features"]);
+    run(cargo.args(["--", "--deny", "warnings"]))
 }
 
 /// The eBPF crate, for the kernel's target and by the toolchain that builds it; once without and
 /// once with its diagnostics.
-fn kernel_lints(toolchain: &Toolchain) -> Result<()> {
+fn kernel_lints() -> Result<()> {
+    let toolchain = setup::ready()?;
     for features in ["", "log"] {
         let mut cargo = toolchain.command("cargo");
         cargo.current_dir(workspace::root());

@@ -1,10 +1,14 @@
 //! `cargo xtask demo`: a laboratory of network namespaces, clients through the router, and what
 //! happened, shown.
 
-use anyhow::Result;
 use clap::Args;
 
-use crate::lab;
+use crate::{
+    build::Profile,
+    lab::{self, Program},
+    peers::Peer,
+    plan::Plan,
+};
 
 /// Shows the router at work in network namespaces, from an empty machine (needs root)
 #[derive(Args)]
@@ -15,8 +19,10 @@ pub(crate) struct Demo {
 }
 
 impl Demo {
-    pub(crate) fn run(self) -> Result<()> {
-        let arguments: &[String] = if self.keep { &["--keep".to_owned()] } else { &[] };
-        lab::program("demo", arguments)
+    pub(crate) fn plan(self) -> Plan {
+        let arguments = if self.keep { vec!["--keep".to_owned()] } else { Vec::new() };
+        lab::run(DEMO, Profile::Lab, arguments)
     }
 }
+
+const DEMO: Program = Program::new("demo", &[Peer::QuicGo]);

@@ -68,11 +68,17 @@ pub(crate) fn as_root<S: AsRef<OsStr>>(program: &str, arguments: impl IntoIterat
     if is_root() {
         return Ok(command);
     }
-    let line = describe(&command);
-    let sudo = find("sudo").with_context(|| format!("this needs root, and there is no sudo; run as root: {line}"))?;
-    let mut through = Command::new(sudo);
+    let mut through = Command::new(require_sudo(&format!("this needs root: {}", describe(&command)))?);
     through.arg(program).args(command.get_args());
     Ok(through)
+}
+
+/// Where sudo is.
+///
+/// # Errors
+/// If it is not there: `why` it is needed, and the way out.
+pub(crate) fn require_sudo(why: &str) -> Result<PathBuf> {
+    find("sudo").with_context(|| format!("{why}, and there is no sudo; run this as root"))
 }
 
 /// Whether this process runs as root: its own entry in `/proc` belongs to its effective user.
@@ -101,7 +107,7 @@ fn is_executable(file: &Path) -> bool {
 }
 
 /// The command as one would type it.
-fn describe(command: &Command) -> String {
+pub(crate) fn describe(command: &Command) -> String {
     let variables = command.get_envs().filter_map(|(name, value)| {
         let value = value?.to_string_lossy().replace('\x1f', " ");
         Some(format!("{}={}", name.to_string_lossy(), quoted(&value)))

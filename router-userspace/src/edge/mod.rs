@@ -9,9 +9,11 @@
 //! or `route` → `raw`; a TCP connection the way `tcp` → `request` → `answer`, and so on.
 
 mod answer;
+mod authentication;
 mod body;
 mod client;
 mod control_stream;
+mod distinguished_name;
 mod drain;
 mod early_data;
 mod entry;
@@ -20,6 +22,7 @@ mod files;
 mod headers;
 mod http3;
 mod interim;
+mod own_authority;
 mod page;
 mod proxy;
 mod raw;
@@ -27,6 +30,7 @@ mod reply;
 mod request;
 mod response;
 mod route;
+mod session;
 mod tcp;
 #[cfg(test)]
 mod tests;

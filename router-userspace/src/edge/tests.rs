@@ -5,4 +5,5 @@ mod cancel;
 mod http;
 mod lab;
 mod raw;
+mod resumption;
 mod sessions;

@@ -18,6 +18,7 @@ mod next_hops;
 mod outbox;
 pub mod padding;
 pub mod qlog;
+mod sender;
 mod service;
 mod socket;
 mod stats;

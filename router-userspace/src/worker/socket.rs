@@ -20,9 +20,9 @@ use std::{
 };
 
 use quinn::{AsyncUdpSocket, UdpPoller};
-use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
+use quinn_udp::{RecvMeta, Transmit};
 use router_common::{
-    frame::Payload,
+    frame::{Endpoint, Payload},
     quic::{self, Kind},
     steer::Verdict,
 };
@@ -33,6 +33,7 @@ use super::{
     frames::Frames,
     inbox::{HandedOver, Inbox, Inboxes},
     outbox::{Left, Outbox},
+    sender::Sender,
     stats::WorkerStats,
     tables::{NodeTables, Placement},
 };
@@ -41,7 +42,7 @@ use super::{
 pub(super) struct SteeredSocket {
     udp: UdpSocket,
     port: u16,
-    state: UdpSocketState,
+    sender: Sender,
     inbox: Mutex<Inbox>,
     frames: Arc<Frames>,
     turn: AtomicUsize,
@@ -78,14 +79,14 @@ impl SteeredSocket {
         frames: Arc<Frames>,
         ownership: Ownership,
     ) -> io::Result<Self> {
-        let state = UdpSocketState::new((&udp).into())?;
+        let sender = Sender::new(&udp)?;
         let udp = UdpSocket::from_std(udp)?;
         let port = udp.local_addr()?.port();
         frames.open(ownership.listener);
         Ok(Self {
             udp,
             port,
-            state,
+            sender,
             inbox: Mutex::new(inbox),
             frames,
             turn: AtomicUsize::new(0),
@@ -120,7 +121,7 @@ impl SteeredSocket {
     }
 
     fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        self.udp.try_io(Interest::WRITABLE, || self.state.send((&self.udp).into(), transmit))?;
+        self.udp.try_io(Interest::WRITABLE, || self.sender.send(&self.udp, transmit))?;
         let segment = transmit.segment_size.unwrap_or(transmit.contents.len());
         self.ownership.stats.datagrams_sent.add(transmit.contents.len().div_ceil(segment.max(1)) as u64);
         Ok(())
@@ -145,6 +146,7 @@ impl SteeredSocket {
     /// Keeps what is this worker's own, of what was received.
     fn look_through(&self, count: usize, bufs: &mut [IoSliceMut<'_>], metas: &mut [RecvMeta]) {
         for (buf, meta) in bufs.iter_mut().zip(metas.iter_mut()).take(count) {
+            self.ownership.keep_answerable(meta);
             self.ownership.keep_own(buf, meta);
             if meta.len > 0 {
                 self.answers_from.arrived(meta.addr, meta.dst_ip);
@@ -162,7 +164,7 @@ impl SteeredSocket {
             ready!(self.udp.poll_recv_ready(cx))?;
             // An error here is the report of an ICMP message, which anybody can forge, or
             // "would block": either way the next datagram is what counts.
-            let received = self.udp.try_io(Interest::READABLE, || self.state.recv((&self.udp).into(), bufs, metas));
+            let received = self.udp.try_io(Interest::READABLE, || self.sender.receive(&self.udp, bufs, metas));
             if let Ok(count) = received {
                 self.look_through(count, bufs, metas);
                 return Poll::Ready(Ok(count));
@@ -184,7 +186,7 @@ impl AsyncUdpSocket for SteeredSocket {
         if self.frames.sends() && !self.outbox.holds(&transmit) && self.frames.send(self.port, &transmit) {
             return Ok(());
         }
-        self.outbox.send(&transmit, self.state.max_gso_segments(), |transmit| self.send(transmit))
+        self.outbox.send(&transmit, self.sender.max_gso_segments(), |transmit| self.send(transmit))
     }
 
     fn poll_recv(
@@ -216,15 +218,15 @@ impl AsyncUdpSocket for SteeredSocket {
     }
 
     fn max_transmit_segments(&self) -> usize {
-        self.state.max_gso_segments()
+        self.sender.max_gso_segments()
     }
 
     fn max_receive_segments(&self) -> usize {
-        self.state.gro_segments()
+        self.sender.gro_segments()
     }
 
     fn may_fragment(&self) -> bool {
-        self.state.may_fragment()
+        self.sender.may_fragment()
     }
 }
 
@@ -244,6 +246,18 @@ impl fmt::Debug for SteeredSocket {
 }
 
 impl Ownership {
+    /// Drops, and counts, what comes from where nothing can be sent. XDP has done so before; without it, or
+    /// where the stack lets such a source pass, this is the place.
+    fn keep_answerable(&self, meta: &mut RecvMeta) {
+        if !Endpoint::from(meta.addr).can_be_answered() {
+            let datagrams = segments(std::slice::from_ref(meta));
+            self.stats.datagrams_received.add(datagrams);
+            self.stats.bytes_received.add(meta.len as u64);
+            self.stats.datagrams_dropped.add(datagrams);
+            meta.len = 0;
+        }
+    }
+
     /// Leaves in `buf` the datagrams of this worker's connections, and hands the others over.
     /// `meta` is adjusted; a length of 0 means that none is left.
     fn keep_own(&self, buf: &mut [u8], meta: &mut RecvMeta) {

@@ -18,13 +18,10 @@ use super::{
     admission::Admitted,
     door::Door,
 };
-use crate::{address::Validated, edge::Speaks};
+use crate::{address::Validated, edge::Speaks, telemetry::shortage};
 
 /// Connections that wait to be taken in, at most; the kernel bounds it by `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
-
-/// A pause after an error of the host's, such as no free descriptors.
-const AFTER_ERROR: Duration = Duration::from_millis(100);
 
 /// Binds a socket to `address`, `shared` with others of ours, or alone. It does not listen yet: to
 /// bind takes nothing from those that do.
@@ -118,10 +115,7 @@ impl Here {
                 biased;
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => self.admit(stream, peer),
-                    Err(e) => {
-                        tracing::debug!("TCP {}: {e}", self.address);
-                        sleep(AFTER_ERROR).await;
-                    }
+                    Err(error) => shortage::after_accept("TCP listener", &error).await,
                 },
                 // Only when nobody waits at the socket any more: closing it would send them away.
                 () = draining.begun() => return,

@@ -33,4 +33,4 @@ fn has_venv() -> bool {
     find("python3").is_some_and(|python| capture(Command::new(python).args(["-c", "import ensurepip, venv"])).is_ok())
 }
 
-const PACKAGES: [&str; 2] = ["aioquic==1.7.2", "h2==4.4.1"];
+pub(super) const PACKAGES: [&str; 2] = ["aioquic==1.7.2", "h2==4.4.1"];

@@ -39,7 +39,7 @@ impl Release {
             let apt = Apt { release: self, folder: super::folder().join(format!("apt-{}", self.name)) };
             apt.prepare(&mirror()?)?;
             apt.download()?;
-            let unpacked = super::folder().join("unpacked");
+            let unpacked = super::folder().join(format!("{}.new", self.name));
             remove(&unpacked)?;
             apt.unpack(&unpacked)?;
             apt.download_sources(&unpacked.join("usr/src"))?;
@@ -49,14 +49,23 @@ impl Release {
         })
     }
 
-    /// Whatever is in it; of a release that rolls on, as it was on the day.
+    /// For people: the packages by name.
+    pub(super) fn contents(&self) -> String {
+        format!(
+            "of Debian {}: {}",
+            self.suites.join(", "),
+            [self.packages, self.libraries, self.sources].concat().join(" ")
+        )
+    }
+
+    /// Its contents; of a release that rolls on, as they were on the day.
     pub(super) fn recipe(&self) -> String {
         [self.packages, self.libraries, self.sources].concat().join("\n")
     }
 }
 
 /// The mirror that the machine's own apt uses, in apt's words.
-fn mirror() -> Result<String> {
+pub(super) fn mirror() -> Result<String> {
     if let Ok(mirror) = env::var("QUIC_ROUTER_DEBIAN_MIRROR") {
         return Ok(mirror);
     }
@@ -139,7 +148,7 @@ impl Apt {
 
     fn get(&self) -> Command {
         let mut command = Command::new("apt-get");
-        command.arg("-qq").arg(format!("--config-file={}", self.folder.join("config").display()));
+        command.arg("-q").arg(format!("--config-file={}", self.folder.join("config").display()));
         command
     }
 
@@ -169,12 +178,29 @@ fn remove(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The oldest release whose curl and ngtcp2 speak HTTP/3. quic-go, whose sources `goq` is built
-/// from, migrates actively from 0.51 on: not yet in the release itself.
+/// The oldest release whose curl and ngtcp2 speak HTTP/3.
 pub(super) static TRIXIE: Release = Release {
     name: "trixie",
+    suites: &["trixie"],
+    packages: &["curl", "openssl", "ngtcp2-client", "nginx"],
+    libraries: &[],
+    sources: &[],
+};
+
+/// The browser of the same release, apart because of its size.
+pub(super) static CHROMIUM: Release = Release {
+    name: "chromium",
+    suites: &["trixie"],
+    packages: &["chromium-headless-shell"],
+    libraries: &[],
+    sources: &[],
+};
+
+/// What `goq` is built with. quic-go migrates actively from 0.51 on: not yet in the release itself.
+pub(super) static GO: Release = Release {
+    name: "go",
     suites: &["trixie", "trixie-backports"],
-    packages: &["curl", "openssl", "ngtcp2-client", "nginx", "chromium-headless-shell", "golang-1.24-go"],
+    packages: &["golang-1.24-go"],
     libraries: &[
         "golang-github-lucas-clemente-quic-go-dev/trixie-backports",
         "golang-github-marten-seemann-qpack-dev/trixie-backports",

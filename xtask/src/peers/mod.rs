@@ -1,4 +1,4 @@
-//! QUIC clients that others wrote, for the tests: kept in `.cache/peers`, made once.
+//! QUIC programs that others wrote, for demo, tests and benchmarks: kept in `.cache/peers`, made once.
 //!
 //! | program | what it is |
 //! |---|---|
@@ -30,29 +30,126 @@ mod nghttp2;
 mod programs;
 mod quic_go;
 
-use std::{fs, path::PathBuf};
+use std::{fs, os::unix::fs::symlink, path::PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
-use crate::workspace;
+use self::debian::Release;
+use crate::{
+    plan::{Part, Plan, Step},
+    workspace,
+};
 
-/// Makes what is missing; answers the folder whose `bin` has the programs.
-pub(crate) fn ready() -> Result<PathBuf> {
-    fs::create_dir_all(folder().join("bin"))?;
-    debian::TRIXIE.ready()?;
-    debian::FORKY.ready()?;
-    quic_go::ready()?;
-    aioquic::ready()?;
-    programs::ready()?;
-    Ok(folder())
+/// A program that others wrote.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Peer {
+    QuicGo,
+    Aioquic,
+    Rude,
+    Curl,
+    Openssl,
+    Chromium,
+    Ngtcp2,
+    Nginx,
+    XdpTrafficgen,
+    H2load,
+    NginxSid,
+    Haproxy,
+    Caddy,
+    Nghttpx,
 }
 
-/// Makes what is missing of the proxies to compare with, and the load for them.
-pub(crate) fn of_benchmarks_ready() -> Result<()> {
-    fs::create_dir_all(folder().join("bin"))?;
-    debian::SID.ready()?;
-    nghttp2::ready()?;
-    programs::of_benchmarks_ready()
+impl Peer {
+    /// Those that the tests start.
+    pub(crate) const OF_TESTS: [Self; 9] = [
+        Self::QuicGo,
+        Self::Aioquic,
+        Self::Rude,
+        Self::Curl,
+        Self::Openssl,
+        Self::Chromium,
+        Self::Ngtcp2,
+        Self::Nginx,
+        Self::XdpTrafficgen,
+    ];
+
+    /// Those that `bench http` starts.
+    pub(crate) const OF_BENCH_HTTP: [Self; 5] =
+        [Self::H2load, Self::NginxSid, Self::Haproxy, Self::Caddy, Self::Nghttpx];
+
+    /// Its name in the folder of programs.
+    fn program(self) -> &'static str {
+        match self {
+            Self::QuicGo => "goq",
+            Self::Aioquic => "aioq",
+            Self::Rude => "rude",
+            Self::Curl => "curl",
+            Self::Openssl => "openssl",
+            Self::Chromium => "chromium",
+            Self::Ngtcp2 => "gtlsclient",
+            Self::Nginx => "nginx",
+            Self::XdpTrafficgen => "xdp-trafficgen",
+            Self::H2load => "h2load",
+            Self::NginxSid => "nginx-sid",
+            Self::Haproxy => "haproxy",
+            Self::Caddy => "caddy",
+            Self::Nghttpx => "nghttpx",
+        }
+    }
+
+    fn source(self) -> &'static Source {
+        match self {
+            Self::QuicGo => &QUIC_GO,
+            Self::Aioquic | Self::Rude => &AIOQUIC,
+            Self::Curl | Self::Openssl | Self::Ngtcp2 | Self::Nginx => &TRIXIE,
+            Self::Chromium => &CHROMIUM,
+            Self::XdpTrafficgen => &FORKY,
+            Self::H2load | Self::NginxSid | Self::Haproxy | Self::Caddy | Self::Nghttpx => &SID,
+        }
+    }
+}
+
+/// Where peers come from: what is made in one go.
+struct Source {
+    what: &'static str,
+    gives: &'static [Peer],
+    /// For `--dry-run`.
+    from: fn() -> String,
+    make: fn() -> Result<()>,
+}
+
+/// Makes those of these peers that are missing, and nothing else.
+pub(crate) fn plan(peers: &[Peer]) -> Plan {
+    let steps = peers.iter().map(|peer| {
+        let source = peer.source();
+        let step = Step::new(format!("third-party programs: {}", source.what), || {
+            fs::create_dir_all(folder().join("bin"))?;
+            (source.make)()
+        });
+        step.detail((source.from)()).gives(source.gives.iter().copied().map(Part::Peer))
+    });
+    steps.fold(Plan::default(), Plan::then)
+}
+
+/// A folder whose `bin` has these peers and no others.
+pub(crate) fn view(name: &str, peers: &[Peer]) -> Result<PathBuf> {
+    let view = folder().join("views").join(name);
+    let bin = view.join("bin");
+    if bin.exists() {
+        fs::remove_dir_all(&bin)?;
+    }
+    fs::create_dir_all(&bin)?;
+    for peer in peers {
+        let link = bin.join(peer.program());
+        symlink(folder().join("bin").join(peer.program()), &link)
+            .with_context(|| format!("cannot make {}", link.display()))?;
+    }
+    Ok(view)
+}
+
+/// The mirror of Debian's archive that this machine's apt uses.
+pub(crate) fn debian_mirror() -> Result<String> {
+    debian::mirror()
 }
 
 fn folder() -> PathBuf {
@@ -65,8 +162,55 @@ fn once(part: &str, recipe: &str, make: impl FnOnce() -> Result<()>) -> Result<(
     if fs::read_to_string(&stamp).is_ok_and(|made_by| made_by == recipe) {
         return Ok(());
     }
-    eprintln!("setup: making the tests' {part}");
+    eprintln!("setup: making {part}");
     make()?;
     fs::write(stamp, recipe)?;
     Ok(())
+}
+
+static QUIC_GO: Source = Source {
+    what: "quic-go",
+    gives: &[Peer::QuicGo],
+    from: || format!("unpack {}; go build goq", debian::GO.contents()),
+    make: || debian::GO.ready().and_then(|()| quic_go::ready()),
+};
+
+static AIOQUIC: Source = Source {
+    what: "aioquic",
+    gives: &[Peer::Aioquic, Peer::Rude],
+    from: || format!("pip install {}, in an environment of its own", aioquic::PACKAGES.join(" ")),
+    make: || aioquic::ready().and_then(|()| programs::of_aioquic()),
+};
+
+static TRIXIE: Source = Source {
+    what: "curl, OpenSSL, ngtcp2, nginx",
+    gives: &[Peer::Curl, Peer::Openssl, Peer::Ngtcp2, Peer::Nginx],
+    from: || format!("unpack {}", debian::TRIXIE.contents()),
+    make: || unpacked(&debian::TRIXIE, programs::of_trixie),
+};
+
+static CHROMIUM: Source = Source {
+    what: "Chromium",
+    gives: &[Peer::Chromium],
+    from: || format!("unpack {}", debian::CHROMIUM.contents()),
+    make: || unpacked(&debian::CHROMIUM, programs::of_chromium),
+};
+
+static FORKY: Source = Source {
+    what: "xdp-trafficgen",
+    gives: &[Peer::XdpTrafficgen],
+    from: || format!("unpack {}", debian::FORKY.contents()),
+    make: || unpacked(&debian::FORKY, programs::of_forky),
+};
+
+static SID: Source = Source {
+    what: "h2load, nginx, HAProxy, Caddy, nghttpx",
+    gives: &[Peer::H2load, Peer::NginxSid, Peer::Haproxy, Peer::Caddy, Peer::Nghttpx],
+    from: || format!("unpack {}; build h2load and nghttpx with HTTP/3", debian::SID.contents()),
+    make: || debian::SID.ready().and_then(|()| nghttp2::ready()).and_then(|()| programs::of_sid()),
+};
+
+fn unpacked(release: &'static Release, scripts: fn() -> Result<()>) -> Result<()> {
+    release.ready()?;
+    scripts()
 }

@@ -9,39 +9,53 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::debian::{FORKY, Release, SID, TRIXIE};
+use super::debian::{CHROMIUM, FORKY, Release, SID, TRIXIE};
 
-/// Writes the scripts of what the tests are made with.
-pub(super) fn ready() -> Result<()> {
-    let unpacked =
-        [("curl", "bin/curl"), ("openssl", "bin/openssl"), ("gtlsclient", "bin/gtlsclient"), ("nginx", "sbin/nginx")]
-            .map(|(name, program)| Ok((name, Unpacked::of(&TRIXIE)?.script(program)?)));
-    let others = [
-        Unpacked::of(&FORKY)?.script("sbin/xdp-trafficgen").map(|script| ("xdp-trafficgen", script)),
-        Unpacked::of(&TRIXIE)?.browser().map(|script| ("chromium", script)),
-        Ok(("aioq", in_python("aioquic-client.py"))),
-        Ok(("rude", in_python("rude-client.py"))),
-    ];
-    write("scripts", unpacked.into_iter().chain(others))
+/// Writes the scripts of the clients around aioquic.
+pub(super) fn of_aioquic() -> Result<()> {
+    write("aioquic", &[("aioq", in_python("aioquic-client.py")), ("rude", in_python("rude-client.py"))])
 }
 
-/// Writes the scripts of what benchmarks need beyond that.
-pub(super) fn of_benchmarks_ready() -> Result<()> {
-    let scripts = [
+/// Writes those of [`TRIXIE`].
+pub(super) fn of_trixie() -> Result<()> {
+    let programs =
+        [("curl", "bin/curl"), ("openssl", "bin/openssl"), ("gtlsclient", "bin/gtlsclient"), ("nginx", "sbin/nginx")];
+    of_release(&TRIXIE, &programs)
+}
+
+/// Writes that of [`FORKY`].
+pub(super) fn of_forky() -> Result<()> {
+    of_release(&FORKY, &[("xdp-trafficgen", "sbin/xdp-trafficgen")])
+}
+
+/// Writes that of [`CHROMIUM`].
+pub(super) fn of_chromium() -> Result<()> {
+    write(CHROMIUM.name, &[("chromium", Unpacked::of(&CHROMIUM)?.browser()?)])
+}
+
+/// Writes those of [`SID`].
+pub(super) fn of_sid() -> Result<()> {
+    let programs = [
         ("h2load", "bin/h2load"),
         ("nghttpx", "bin/nghttpx"),
         ("nginx-sid", "sbin/nginx"),
         ("haproxy", "sbin/haproxy"),
         ("caddy", "bin/caddy"),
     ];
-    write("bench-scripts", scripts.into_iter().map(|(name, program)| Ok((name, Unpacked::of(&SID)?.script(program)?))))
+    of_release(&SID, &programs)
 }
 
-fn write(part: &str, scripts: impl Iterator<Item = Result<(&'static str, String)>>) -> Result<()> {
-    let scripts = scripts.collect::<Result<Vec<_>>>()?;
+/// Writes a script for each program, a name and a path below `usr`, of an unpacked release.
+fn of_release(release: &Release, programs: &[(&'static str, &str)]) -> Result<()> {
+    let unpacked = Unpacked::of(release)?;
+    let scripts = programs.iter().map(|(name, program)| Ok((*name, unpacked.script(program)?)));
+    write(release.name, &scripts.collect::<Result<Vec<_>>>()?)
+}
+
+fn write(part: &str, scripts: &[(&str, String)]) -> Result<()> {
     let recipe: String = scripts.iter().map(|(_, script)| script.as_str()).collect();
-    super::once(part, &recipe, || {
-        for (name, script) in &scripts {
+    super::once(&format!("{part}-scripts"), &recipe, || {
+        for (name, script) in scripts {
             let place = super::folder().join("bin").join(name);
             fs::write(&place, script)?;
             fs::set_permissions(&place, fs::Permissions::from_mode(0o755))?;

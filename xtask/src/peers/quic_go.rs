@@ -9,21 +9,21 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::debian::TRIXIE;
+use super::debian::GO;
 use crate::{shell::run, workspace};
 
 /// Builds `goq` if its sources have changed.
 pub(super) fn ready() -> Result<()> {
     super::once("goq", &recipe()?, || {
         let new = super::folder().join("goq.new");
-        run(go().args(["build", "-trimpath", "-o"]).arg(&new).arg("."))?;
+        run(go().args(["build", "-v", "-trimpath", "-o"]).arg(&new).arg("."))?;
         Ok(fs::rename(new, super::folder().join("bin/goq"))?)
     })
 }
 
 /// Go as it was before modules: it fetches nothing, and takes the libraries from the packages.
 fn go() -> Command {
-    let root = TRIXIE.root();
+    let root = GO.root();
     let go_root = root.join("usr/lib/go-1.24");
     let mut go = Command::new(go_root.join("bin/go"));
     go.current_dir(sources()).env("GOROOT", go_root).env("GOPATH", root.join("usr/share/gocode"));

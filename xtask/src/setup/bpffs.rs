@@ -8,13 +8,18 @@ use crate::shell::{as_root, run};
 
 /// Mounts bpffs at its usual place if it is not there.
 pub(super) fn ready() -> Result<()> {
-    let mounts = fs::read_to_string("/proc/self/mounts").context("cannot read /proc/self/mounts")?;
-    if is_mounted(&mounts) {
+    if lacking().is_none() {
         return Ok(());
     }
     eprintln!("setup: mounting bpffs at {PLACE}");
     run(&mut as_root("mount", ["-t", "bpf", "bpf", PLACE])?)
         .context("no bpffs: a container needs the privilege to mount it, or to have it mounted from outside")
+}
+
+/// What [`ready`] would do, if anything.
+pub(super) fn lacking() -> Option<String> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    (!is_mounted(&mounts)).then(|| format!("mount -t bpf bpf {PLACE}"))
 }
 
 /// Whether the list of mounts, in the form of `/proc/self/mounts`, has bpffs at its place.

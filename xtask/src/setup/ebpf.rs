@@ -14,19 +14,31 @@ use crate::{shell::capture, workspace};
 /// The toolchain chosen before if it is still there, else the first that compiles and links a
 /// program for the kernel. `QUIC_ROUTER_EBPF_TOOLCHAIN` names another.
 pub(super) fn ready() -> Result<Toolchain> {
-    let asked_for = env::var("QUIC_ROUTER_EBPF_TOOLCHAIN").ok().map(|name| Toolchain::named(&name));
-    if let Some(toolchain) = chosen_before()
-        && asked_for.as_ref().is_none_or(|asked_for| *asked_for == toolchain)
-        && toolchain.has_sources()
-        && linker::is_installed()
-    {
+    if let Some(toolchain) = settled() {
         return Ok(toolchain);
     }
     toolchain::require_rustup()?;
-    let toolchain = asked_for.map_or_else(choose, prove)?;
+    let toolchain = asked_for().map_or_else(choose, prove)?;
     fs::write(workspace::cache(CHOSEN), format!("{}\n", toolchain.name()))?;
     eprintln!("setup: toolchain `{}` compiles the eBPF crate", toolchain.name());
     Ok(toolchain)
+}
+
+/// What [`ready`] would do, if anything.
+pub(super) fn lacking() -> Option<String> {
+    let linker = if linker::is_installed() { "" } else { "; then cargo install bpf-linker" };
+    let choice = "a toolchain for eBPF: rustup's nightly with rust-src, else Debian's rustc with its sources";
+    settled().is_none().then(|| format!("{choice}{linker}"))
+}
+
+/// The toolchain that was chosen before, if it still is there and is what the environment asks for.
+fn settled() -> Option<Toolchain> {
+    let is_wanted = |toolchain: &Toolchain| asked_for().is_none_or(|asked_for| asked_for == *toolchain);
+    chosen_before().filter(|toolchain| is_wanted(toolchain) && toolchain.has_sources() && linker::is_installed())
+}
+
+fn asked_for() -> Option<Toolchain> {
+    env::var("QUIC_ROUTER_EBPF_TOOLCHAIN").ok().map(|name| Toolchain::named(&name))
 }
 
 fn chosen_before() -> Option<Toolchain> {

@@ -16,9 +16,13 @@ use clap::Args;
 pub(crate) use self::{
     ebpf::KERNEL,
     packages::{install, update_lists},
-    toolchain::{Toolchain, linters},
+    toolchain::Toolchain,
 };
-use crate::{peers, workspace};
+use crate::{
+    peers::{self, Peer},
+    plan::{Part, Plan, Step},
+    workspace,
+};
 
 /// Finds what this machine lacks, says what it installs, installs it
 #[derive(Args)]
@@ -29,16 +33,29 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    pub(crate) fn run(self) -> Result<()> {
-        let toolchain = ready()?;
-        linters(&toolchain)?;
-        if self.peers {
-            let folder = peers::ready()?;
-            println!("the tests' QUIC clients: {}", folder.join("bin").display());
-        }
-        println!("nothing is missing; eBPF is compiled by toolchain `{}`", toolchain.name());
-        Ok(())
+    pub(crate) fn plan(self) -> Plan {
+        let plan = tools().then(linters());
+        if self.peers { plan.and(peers::plan(&Peer::OF_TESTS)) } else { plan }
     }
+}
+
+/// What builds the router and loads its programs.
+pub(crate) fn tools() -> Plan {
+    let step = Step::new("tools that build and load the router", || {
+        let toolchain = ready()?;
+        eprintln!("setup: nothing is missing; eBPF is compiled by toolchain `{}`", toolchain.name());
+        Ok(())
+    });
+    let lacking = [packages::lacking(), ebpf::lacking(), bpffs::lacking()].into_iter().flatten();
+    Plan::default().then(lacking.fold(step, Step::detail).gives([Part::Tools]))
+}
+
+/// clippy and rustfmt.
+pub(crate) fn linters() -> Step {
+    let step = Step::new("clippy and rustfmt", || toolchain::linters(&ready()?));
+    step.detail("rustup component add clippy rustfmt, where a toolchain lacks them")
+        .needs([Part::Tools])
+        .gives([Part::Linters])
 }
 
 /// The program that merges the profiles of what `toolchain` compiles.
@@ -46,8 +63,8 @@ pub(crate) fn profile_merger(toolchain: &Toolchain) -> Result<std::path::PathBuf
     profiles::merger(toolchain)
 }
 
-/// Sees to it that this machine can build the router and load it; answers with the toolchain for
-/// the eBPF crate.
+/// Makes sure that this machine can build the router and load it; answers with the toolchain for the
+/// eBPF crate. Costs nothing once it has.
 pub(crate) fn ready() -> Result<Toolchain> {
     std::fs::create_dir_all(workspace::cache(""))?;
     packages::ready()?;

@@ -146,7 +146,7 @@ pub(super) fn debian() -> Result<Toolchain> {
 
 /// What the chosen toolchain and the compiler of the workspace need for `cargo clippy` and
 /// `cargo fmt`.
-pub(crate) fn linters(ebpf: &Toolchain) -> Result<()> {
+pub(super) fn linters(ebpf: &Toolchain) -> Result<()> {
     let host = env::var("RUSTUP_TOOLCHAIN").unwrap_or_else(|_| "stable".to_owned());
     let host = Toolchain::named(&host);
     for (toolchain, program, component) in

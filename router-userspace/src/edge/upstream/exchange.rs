@@ -117,7 +117,9 @@ impl<B: Forwarded> Upstream<B> {
                     return Ok(stream);
                 }
                 Err(error) => {
-                    self.set.failed(index, &error);
+                    if !error.is_shortage() {
+                        self.set.failed(index, &error);
+                    }
                     last = Some(error);
                     tried.push(index);
                 }
@@ -262,7 +264,7 @@ impl<B: Forwarded> Member<B> {
     }
 
     fn failed(&self, failure: Failure<B::Error>, request: Option<Request<B>>) -> Failed<B> {
-        if failure.request_broke().is_none() {
+        if failure.speaks_for_the_server() {
             self.set.failed(self.index, &failure);
         }
         Failed { failure, request, server: Some(self.server().state.name.clone()) }

@@ -47,9 +47,9 @@ impl<E> Failure<E> {
             Self::Connect(ConnectError::NoPlace(NoPlace::AllDown)) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "the servers behind this one are down")
             }
-            Self::Connect(ConnectError::NoPlace(NoPlace::QueueFull | NoPlace::QueueTimedOut(_))) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "the servers behind this one are busy")
-            }
+            Self::Connect(
+                ConnectError::NoPlace(NoPlace::QueueFull | NoPlace::QueueTimedOut(_)) | ConnectError::Shortage { .. },
+            ) => (StatusCode::SERVICE_UNAVAILABLE, "the servers behind this one are busy"),
             Self::Connect(ConnectError::Failed { .. } | ConnectError::Unresolved { .. } | ConnectError::Tls { .. }) => {
                 (StatusCode::BAD_GATEWAY, "the server behind this one cannot be reached")
             }
@@ -66,6 +66,15 @@ impl<E> Failure<E> {
             Self::Connect(_) | Self::Broken(_) | Self::TimedOut(_) | Self::Switched | Self::Coded | Self::TooLarge => {
                 None
             }
+        }
+    }
+
+    /// Whether it says something about the server.
+    pub(super) fn speaks_for_the_server(&self) -> bool {
+        match self {
+            Self::Request(_) => false,
+            Self::Connect(error) => !error.is_shortage(),
+            Self::Broken(_) | Self::TimedOut(_) | Self::Switched | Self::Coded | Self::TooLarge => true,
         }
     }
 

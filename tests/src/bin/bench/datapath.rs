@@ -14,14 +14,17 @@ use router_common::{
     maps::{CidConfig, Listener, ListenerKey, Origin, Secrets, Settings, Slot, SlotState, Stage},
     reason::Reason,
 };
-use router_tests::packets::{Packet, quic::Quic};
+use router_tests::{
+    cpu,
+    packets::{Packet, quic::Quic},
+};
 use router_userspace::{
     agent::maglev,
     datapath::{Datapath, FlowWriter, Initial, Pins, Size, flow_table_bytes, possible_cpus},
 };
 
 pub(super) fn run() -> anyhow::Result<()> {
-    let cpu = super::stay_on_this_cpu()?;
+    let cpu = cpu::stay_on_this_one()?;
     println!("nanoseconds per packet, medians of {TURNS} turns of {REPEAT} runs each (BPF_PROG_TEST_RUN)\n");
     println!("{:<44} {:>9} {:>7} {:>7} {:>7}", "packet", "flows", "steer", "floor", "above");
     let mut hit_above_floor = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! `bench crypto`: what rustls costs a server with each of the two libraries under it, aws-lc-rs and
+//! `cargo xtask bench crypto`: what rustls costs a server with each of the two libraries under it, aws-lc-rs and
 //! ring: for a handshake, and for a packet of QUIC.
 //!
 //! The libraries take turns, on one CPU. The figures are medians over the turns; the ratio is the median
@@ -14,6 +14,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, RsaKeySize};
+use router_tests::cpu;
 use rustls::{
     CipherSuite, ClientConfig, ClientConnection, NamedGroup, RootCertStore, ServerConfig, ServerConnection, Side,
     SupportedCipherSuite,
@@ -24,8 +25,8 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 
-pub(super) fn run() -> Result<()> {
-    super::stay_on_this_cpu()?;
+fn main() -> Result<()> {
+    cpu::stay_on_this_one()?;
     println!("medians of {TURNS} turns; ratio: ring's time by that of aws-lc-rs, median of the turns' own\n");
     println!("| a server's part of a handshake, TLS 1.3 | aws-lc-rs, µs | ring, µs | ratio |\n|---|---:|---:|---:|");
     for (name, key) in [("ECDSA P-256", Key::Ecdsa), ("RSA 2048", Key::Rsa)] {

@@ -1,0 +1,111 @@
+//! `cargo xtask test`: everything, including the kernel programs in network namespaces.
+//!
+//! All tests are built by one cargo, then each function of a test program of the laboratory runs as a
+//! process of its own, several at a time: laboratories have nothing in common, and mostly wait.
+
+mod programs;
+mod schedule;
+
+use anyhow::Result;
+use clap::Args;
+
+use self::{programs::Programs, schedule::Case};
+use crate::{
+    build::Profile,
+    lab,
+    peers::{self, Peer},
+    plan::{Part, Plan, Step},
+    setup,
+    shell::run,
+    workspace,
+};
+
+/// Runs all tests, those of the kernel programs in network namespaces included (needs root)
+#[derive(Args, Default, Clone)]
+pub(crate) struct Test {
+    /// Only this test program of tests/tests, or else the tests whose names contain this
+    filter: Option<String>,
+    /// The engine of laboratory tests that do not name one, in place of xdp and then the others where it
+    /// matters: af_xdp, xdp, reuseport or userspace
+    #[arg(long)]
+    engine: Option<String>,
+    /// How many laboratories run at a time; half as many again as there are CPUs if not given
+    #[arg(long)]
+    jobs: Option<usize>,
+}
+
+impl Test {
+    pub(crate) fn plan(self) -> Plan {
+        let router = lab::cargo_build(Profile::Lab, &["quic-router"], None).gives([Part::Router(Profile::Lab)]);
+        let only = self.program();
+        let line = format!("cargo {}", programs::words(only.as_deref()).join(" "));
+        let build = Step::new("build the tests, and the debug build that must refuse to serve", move || {
+            Programs::build(only.as_deref()).map(drop)
+        });
+        let build = build.detail(line).needs([Part::Tools]);
+        let build = build.gives([Part::TestPrograms, Part::Router(Profile::Dev)]);
+        let test = self.clone();
+        let tests = Step::new("tests", move || test.run()).detail("as root: each test of the laboratory by itself");
+        let tests = tests.needs([Part::TestPrograms, Part::Router(Profile::Lab), Part::Router(Profile::Dev)]);
+        let tests = tests.needs(Peer::OF_TESTS.map(Part::Peer));
+        let plan = setup::tools().and(peers::plan(&Peer::OF_TESTS)).then(router).then(build).then(tests);
+        if self.filter.is_some() {
+            return plan;
+        }
+        let examples = Step::new("examples in the documentation", examples);
+        plan.then(examples.detail("cargo test --doc").needs([Part::TestPrograms]))
+    }
+
+    /// The test program that the filter names, if it names one.
+    fn program(&self) -> Option<String> {
+        let name = self.filter.as_ref()?;
+        workspace::root().join(format!("tests/tests/{name}.rs")).exists().then(|| name.clone())
+    }
+
+    fn run(self) -> Result<()> {
+        // Nothing is compiled here: it asks cargo where the programs are.
+        let programs = Programs::build(self.program().as_deref())?;
+        let mut cases = programs.of_crates();
+        cases.extend(programs.of_laboratory(self.engine.as_deref(), |_| true)?);
+        for (engine, more) in OTHER_ENGINES.iter().filter(|_| self.engine.is_none()) {
+            let is_repeated = |program: &str| WITH_EVERY_ENGINE.contains(&program) || more.contains(&program);
+            cases.extend(programs.of_laboratory(Some(engine), is_repeated)?);
+        }
+        if let (Some(filter), None) = (&self.filter, self.program()) {
+            cases.retain_mut(|case| case.narrow(filter));
+        }
+        schedule::run(cases, self.jobs.unwrap_or_else(schedule::usual_jobs))
+    }
+}
+
+fn examples() -> Result<()> {
+    let mut cargo = workspace::cargo();
+    cargo.args(["test", "--doc"]);
+    // A program without a library has none.
+    let libraries = programs::PACKAGES.iter().filter(|package| **package != "xtask");
+    run(cargo.args(libraries.flat_map(|package| ["--package", package])))
+}
+
+/// Besides `xdp`, and what is run with each but those for all. Without programs in the kernel nothing
+/// steers packets between two processes, so there is no upgrade.
+const OTHER_ENGINES: [(&str, &[&str]); 3] = [("af_xdp", &["upgrade"]), ("reuseport", &["upgrade"]), ("userspace", &[])];
+
+/// What is run with them, too: how packets get to their workers, and that they do so while workers,
+/// configurations and generations come and go.
+const WITH_EVERY_ENGINE: &[&str] =
+    &["many_clients", "rebinding", "migration", "traps", "drain", "crash", "worker_dies", "stateless_reset", "reload"];
+
+/// Test programs that measure time, memory or the machine as a whole: each of their tests runs while no
+/// other does.
+const ALONE: &[&str] = &["flood", "heavy", "crowd"];
+
+impl Case {
+    /// Keeps what the filter names; answers whether anything is left.
+    fn narrow(&mut self, filter: &str) -> bool {
+        if self.is_whole_program() {
+            self.only(filter);
+            return true;
+        }
+        self.name().contains(filter)
+    }
+}

@@ -1,0 +1,244 @@
+//! Runs tests as processes, several at a time, and says what became of each.
+//!
+//! The rule this file keeps: what a test printed is shown if it failed, whole and in one piece; every
+//! test ends, if need be by SIGKILL; the last line is the sum.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    process::{Command, ExitStatus, Stdio},
+    sync::{Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::workspace;
+
+/// A process that runs one test, or all of a program.
+pub(super) struct Case {
+    name: String,
+    command: Command,
+    whole_program: bool,
+    alone: bool,
+}
+
+impl Case {
+    /// One test of a program.
+    pub(super) fn test(name: String, command: Command) -> Self {
+        Self { name, command, whole_program: false, alone: false }
+    }
+
+    /// All tests of a program.
+    pub(super) fn program(name: String, command: Command) -> Self {
+        Self { name, command, whole_program: true, alone: false }
+    }
+
+    /// Nothing else is to run meanwhile.
+    pub(super) fn alone(mut self) -> Self {
+        self.alone = true;
+        self
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn is_whole_program(&self) -> bool {
+        self.whole_program
+    }
+
+    /// Of a whole program, only the tests whose names contain `filter`.
+    pub(super) fn only(&mut self, filter: &str) {
+        self.command.arg(filter);
+    }
+
+    fn run(self) -> Done {
+        let begun = Instant::now();
+        let mut limited = Command::new("timeout");
+        limited.args(["--kill-after=5", LIMIT]).arg(self.command.get_program()).args(self.command.get_args());
+        limited.envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        if let Some(folder) = self.command.get_current_dir() {
+            limited.current_dir(folder);
+        }
+        let output = limited.stdin(Stdio::null()).output();
+        let (status, text) = match output {
+            Ok(output) => {
+                let text = [output.stdout, output.stderr].concat();
+                (Some(output.status), String::from_utf8_lossy(&text).into_owned())
+            }
+            Err(error) => (None, format!("cannot run it: {error}\n")),
+        };
+        Done { name: self.name, took: begun.elapsed(), tally: Tally::of(status, &text), text }
+    }
+}
+
+/// A case that has ended.
+struct Done {
+    name: String,
+    took: Duration,
+    tally: Tally,
+    text: String,
+}
+
+/// How many tests passed and failed.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+}
+
+impl Tally {
+    /// By a program's own last line; a program that did not get that far is one failure.
+    fn of(status: Option<ExitStatus>, text: &str) -> Self {
+        let said = text.lines().rev().find_map(Self::said).unwrap_or_default();
+        let is_well = status.is_some_and(|status| status.success());
+        Self { failed: if is_well { said.failed } else { said.failed.max(1) }, ..said }
+    }
+
+    /// `test result: ok. 3 passed; 0 failed; ...`
+    fn said(line: &str) -> Option<Self> {
+        let words = line.strip_prefix("test result: ")?;
+        let number = |what: &str| {
+            let before = words.split(what).next()?;
+            before.trim_end().rsplit(' ').next()?.parse().ok()
+        };
+        Some(Self { passed: number(" passed;")?, failed: number(" failed;")? })
+    }
+}
+
+/// Runs cases, `jobs` at a time; those that want to be alone first.
+///
+/// # Errors
+/// If a test failed, or there was none.
+pub(super) fn run(cases: Vec<Case>, jobs: usize) -> Result<()> {
+    let begun = Instant::now();
+    let took_before = Durations::read();
+    let (alone, mut together): (Vec<_>, Vec<_>) = cases.into_iter().partition(|case| case.alone);
+    // The longest first, so that no long one is left for the end.
+    together.sort_by_key(|case| took_before.of(&case.name));
+    let mut done = Vec::new();
+    done.extend(alone.into_iter().map(|case| told(case.run())));
+    let queue = Mutex::new(together);
+    let finished = Mutex::new(Vec::new());
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(|| {
+                while let Some(case) = next() {
+                    let case = told(case.run());
+                    finished.lock().unwrap_or_else(PoisonError::into_inner).push(case);
+                }
+            });
+        }
+    });
+    done.extend(finished.into_inner().unwrap_or_else(PoisonError::into_inner));
+    took_before.write(&done)?;
+    sum_up(done, begun.elapsed())
+}
+
+/// Half as many again as there are CPUs: most of a laboratory's time is waiting.
+pub(super) fn usual_jobs() -> usize {
+    let cpus = thread::available_parallelism().map_or(1, usize::from);
+    cpus + cpus.div_ceil(2)
+}
+
+/// Says how a case ended.
+fn told(done: Done) -> Done {
+    let Done { name, took, tally, text } = &done;
+    let took = took.as_secs_f64();
+    if tally.failed == 0 {
+        let count = if tally.passed == 1 { String::new() } else { format!("  ({} tests)", tally.passed) };
+        eprintln!("ok      {took:>6.1} s  {name}{count}");
+    } else {
+        eprintln!("FAILED  {took:>6.1} s  {name}\n{text}");
+    }
+    done
+}
+
+fn sum_up(mut done: Vec<Done>, took: Duration) -> Result<()> {
+    let spent: Duration = done.iter().map(|done| done.took).sum();
+    done.sort_by_key(|done| std::cmp::Reverse(done.took));
+    eprintln!("the slowest:");
+    for Done { name, took, .. } in done.iter().take(SLOWEST) {
+        eprintln!("        {:>6.1} s  {name}", took.as_secs_f64());
+    }
+    eprintln!("{:.1} s of tests in {:.1} s", spent.as_secs_f64(), took.as_secs_f64());
+    let (passed, failed) =
+        done.iter().fold((0, 0), |(passed, failed), done| (passed + done.tally.passed, failed + done.tally.failed));
+    let failures: Vec<_> = done.iter().filter(|done| done.tally.failed > 0).map(|done| done.name.as_str()).collect();
+    println!("{passed} passed, {failed} failed");
+    ensure!(failures.is_empty(), "failed: {}", failures.join(", "));
+    ensure!(passed > 0, "no test has this in its name");
+    Ok(())
+}
+
+/// How long cases took the last time, in a file of the cache.
+struct Durations(BTreeMap<String, u64>);
+
+impl Durations {
+    fn read() -> Self {
+        let text = fs::read_to_string(workspace::cache(DURATIONS)).unwrap_or_default();
+        let entry = |line: &str| {
+            let (milliseconds, name) = line.split_once(' ')?;
+            Some((name.to_owned(), milliseconds.parse().ok()?))
+        };
+        Self(text.lines().filter_map(entry).collect())
+    }
+
+    /// Of a case that never ran: 0.
+    fn of(&self, name: &str) -> u64 {
+        self.0.get(name).copied().unwrap_or_default()
+    }
+
+    fn write(mut self, done: &[Done]) -> Result<()> {
+        let milliseconds = |took: Duration| u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        self.0.extend(done.iter().map(|done| (done.name.clone(), milliseconds(done.took))));
+        let text: String = self.0.iter().map(|(name, took)| format!("{took} {name}\n")).collect();
+        let file = workspace::cache(DURATIONS);
+        fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
+    }
+}
+
+/// In the cache.
+const DURATIONS: &str = "test-durations";
+
+/// How many of the slowest are named.
+const SLOWEST: usize = 20;
+
+/// A test that takes longer hangs. In seconds; the slowest takes a minute on two busy cores.
+const LIMIT: &str = "900";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn case(name: &str, script: &str) -> Case {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        Case::test(name.to_owned(), command)
+    }
+
+    #[test]
+    fn what_a_program_says_of_itself_is_counted() {
+        let line = "test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out";
+        assert_eq!(Tally::said(line), Some(Tally { passed: 12, failed: 3 }));
+        assert_eq!(Tally::said("running 3 tests"), None);
+    }
+
+    #[test]
+    fn a_program_that_ends_early_has_failed() {
+        let done = case("early", "echo half way; exit 101").run();
+        assert_eq!(done.tally, Tally { passed: 0, failed: 1 });
+        assert_eq!(done.text, "half way\n");
+        let said_well = case("liar", "echo 'test result: ok. 2 passed; 0 failed;'; exit 1").run();
+        assert_eq!(said_well.tally, Tally { passed: 2, failed: 1 });
+    }
+
+    #[test]
+    fn a_program_that_cannot_be_run_has_failed() {
+        let done = Case::test("none".to_owned(), Command::new("/no/such/program")).run();
+        assert_eq!(done.tally.failed, 1);
+    }
+}
