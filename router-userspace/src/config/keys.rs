@@ -76,6 +76,8 @@ static LIMITS: Table = Table {
     keys: &[
         ("max_connections", "100_000"),
         ("max_connections_per_ip", "1_000"),
+        ("client_prefix4", "32"),
+        ("client_prefix6", "64"),
         ("max_handshakes", "4_096"),
         ("idle_timeout", "\"30s\""),
         ("max_header_bytes", "65_536"),

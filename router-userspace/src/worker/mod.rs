@@ -12,6 +12,7 @@ mod door;
 mod flows;
 mod frames;
 mod generator;
+mod half_open;
 mod inbox;
 mod next_hops;
 mod outbox;

@@ -21,7 +21,11 @@ use std::{
 
 use quinn::{AsyncUdpSocket, UdpPoller};
 use quinn_udp::{RecvMeta, Transmit};
-use router_common::{frame::Endpoint, steer::Verdict};
+use router_common::{
+    frame::{Endpoint, Payload},
+    quic::{self, Kind},
+    steer::Verdict,
+};
 use tokio::{io::Interest, net::UdpSocket};
 
 use super::{
@@ -289,6 +293,9 @@ impl Ownership {
     }
 
     fn owner(&self, datagram: &[u8]) -> Owner {
+        if begins_nothing(datagram, self.tables.settings().cid_length()) {
+            return Owner::Nobody;
+        }
         let (verdict, rotation) = self.tables.steer(datagram, self.placement);
         match verdict {
             Verdict::Deliver(delivery) if delivery.number == self.slot => {
@@ -313,6 +320,22 @@ impl Ownership {
         }
     }
 }
+
+/// Whether this is an Initial to a connection ID that is shorter than a client may choose (RFC 9000
+/// section 7.2), and that is none of ours, which have `own_length`. quinn would answer each of them in
+/// the name of a connection ID made for that.
+fn begins_nothing(datagram: &[u8], own_length: usize) -> bool {
+    let Some(&[first, .., length]) = datagram.first_chunk::<6>() else { return false };
+    let length = usize::from(length);
+    if first & 0x80 == 0 || length >= CHOSEN_MIN || length == own_length {
+        return false;
+    }
+    let whole = Payload { at: 0, length: datagram.len() };
+    quic::classify(datagram, whole, own_length).is_ok_and(|header| header.kind == Kind::Initial)
+}
+
+/// Octets of a connection ID that a client chooses for its first Initial, at least.
+const CHOSEN_MIN: usize = 8;
 
 /// Whose a datagram is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -347,5 +370,34 @@ impl UdpPoller for Writable {
 impl fmt::Debug for Writable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Writable").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2,000 of them, with 4 octets each, had made 2,000 entries in the flow table.
+    #[test]
+    fn an_initial_with_too_short_a_connection_id_begins_nothing() {
+        let long = |first: u8, version: u32, length: usize| {
+            let mut datagram = vec![first];
+            datagram.extend(version.to_be_bytes());
+            datagram.push(length as u8);
+            datagram.resize(1200, 7);
+            datagram
+        };
+        let [initial, handshake, v1, unknown] = [0xc0, 0xe0, 1, 0x5a5a_5a5a];
+        for length in 0..8 {
+            assert!(begins_nothing(&long(initial as u8, v1, length), 17), "{length}");
+            assert_eq!(begins_nothing(&long(initial as u8, v1, length), 5), length != 5, "{length}");
+            assert!(!begins_nothing(&long(handshake as u8, v1, length), 17), "{length}");
+            assert!(!begins_nothing(&long(initial as u8, unknown, length), 17), "{length}");
+        }
+        for length in [8, 17, 20] {
+            assert!(!begins_nothing(&long(initial as u8, v1, length), 17), "{length}");
+        }
+        assert!(!begins_nothing(&[0x40, 0, 0, 0, 0, 4, 0], 17), "a short header");
+        assert!(!begins_nothing(&[], 17));
     }
 }

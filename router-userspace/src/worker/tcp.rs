@@ -15,10 +15,10 @@ use tokio::{
 
 use super::{
     accept::{Gauge, Reception},
-    admission::{Admitted, Refusal},
+    admission::Admitted,
     door::Door,
 };
-use crate::{edge::Speaks, telemetry::shortage};
+use crate::{address::Validated, edge::Speaks, telemetry::shortage};
 
 /// Connections that wait to be taken in, at most; the kernel bounds it by `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -125,7 +125,8 @@ impl Here {
 
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
         let stats = &self.reception.stats;
-        match self.reception.admission.admit(peer.ip()) {
+        let peer = Validated::by_tcp(peer);
+        match self.reception.admission.admit(peer) {
             Ok(admitted) => {
                 stats.tcp_accepted.add(1);
                 let inside = Inside::enter(self, admitted);
@@ -140,11 +141,7 @@ impl Here {
                 });
             }
             Err(refusal) => {
-                match refusal {
-                    Refusal::Connections => &stats.refused_connections,
-                    Refusal::PerAddress => &stats.refused_per_ip,
-                }
-                .add(1);
+                stats.refused(refusal).add(1);
                 tracing::debug!(%peer, ?refusal, "TCP connection refused");
             }
         }
