@@ -20,6 +20,7 @@ mod files;
 mod headers;
 mod http3;
 mod interim;
+mod names;
 mod page;
 mod proxy;
 mod raw;
