@@ -1,5 +1,5 @@
 //! Bodies on their way: a request's to the server, the response's back. Pieces go through as they
-//! are.
+//! are, trailers without the fields that have no place in them.
 
 use std::{
     error::Error,
@@ -21,7 +21,7 @@ use super::{
     pool::{Connection, Member},
     server::Lease,
 };
-use crate::edge::body::RequestBody;
+use crate::edge::{body::RequestBody, names};
 
 /// The body of a request that can be forwarded.
 pub(in crate::edge) trait Forwarded:
@@ -110,6 +110,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Outgoing<B> {
         let this = self.get_mut();
         let next = Pin::new(&mut this.body).poll_frame(cx);
         this.broke.note(next.is_pending());
+        let next = next.map_ok(with_proper_trailers);
         next.map_err(|error| {
             this.broke.store(error);
             RequestBroke(h2::Reason::CANCEL.into())
@@ -123,6 +124,14 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Outgoing<B> {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
+}
+
+/// Data as it is; trailers without what must not pass in them, whichever version they go on by.
+fn with_proper_trailers(mut frame: Frame<Bytes>) -> Frame<Bytes> {
+    if let Some(trailers) = frame.trailers_mut() {
+        names::take_from_trailers(trailers);
+    }
+    frame
 }
 
 /// Why a response's body ended early.
@@ -220,7 +229,7 @@ impl<B: Forwarded> Body for ResponseBody<B> {
         };
         this.silent = false;
         Poll::Ready(match next {
-            Some(Ok(frame)) => Some(Ok(frame)),
+            Some(Ok(frame)) => Some(Ok(with_proper_trailers(frame))),
             Some(Err(error)) => Some(Err(this.fail(error.into()))),
             None => {
                 this.end();
