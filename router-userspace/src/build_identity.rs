@@ -1,7 +1,8 @@
 //! What this build is, so that it can't be mistaken for another.
 //!
 //! The rule this file keeps: a build that is slow by design (debug assertions, sanitizers)
-//! says so wherever it is asked, and does not serve the public unless somebody insists.
+//! says so wherever it is asked, and does not serve the public unless somebody insists. A build with
+//! the feature `interop` has switches that weaken TLS: its verb `run` serves nothing at all.
 
 use std::net::SocketAddr;
 
@@ -58,9 +59,20 @@ pub fn summary() -> String {
     parts.join(", ")
 }
 
+/// The build in one word, for metrics: `production`, `test` or `interop`.
+pub fn kind() -> &'static str {
+    match is_test_build() {
+        _ if INTEROP => "interop",
+        Some(_) => "test",
+        None => "production",
+    }
+}
+
 /// Why this build is for tests only; none if it is fit for production.
 pub fn is_test_build() -> Option<&'static str> {
-    if option_env!("QUIC_ROUTER_SANITIZER").is_some() {
+    if INTEROP {
+        Some("it is the endpoint of interoperability tests, and writes down TLS secrets when asked")
+    } else if option_env!("QUIC_ROUTER_SANITIZER").is_some() {
         Some("a sanitizer checks every memory access")
     } else if option_env!("QUIC_ROUTER_MEASURES").is_some() {
         Some("it counts its own steps, for a profile-guided build")
@@ -69,6 +81,14 @@ pub fn is_test_build() -> Option<&'static str> {
     } else {
         None
     }
+}
+
+/// Refuses the verb `run` in a build for interoperability tests.
+///
+/// # Errors
+/// One sentence: why, and the way out.
+pub fn refuse_interop_run() -> Result<(), String> {
+    if INTEROP { Err(INTEROP_RUN.to_owned()) } else { Ok(()) }
 }
 
 /// Refuses to let a test build listen where the public could reach it: beyond loopback, unless
@@ -95,8 +115,14 @@ fn refuse_beyond_loopback(listeners: &[SocketAddr], reason: &str) -> Result<(), 
     }
 }
 
-/// This package has no optional features; each that comes is listed here behind its `cfg!`.
-const FEATURES: &[&str] = &[];
+/// Whether the feature `interop` is compiled in.
+const INTEROP: bool = cfg!(feature = "interop");
+
+/// Features that are compiled in beyond the default ones.
+const FEATURES: &[&str] = if INTEROP { &["interop"] } else { &[] };
+
+const INTEROP_RUN: &str = "run: this build is the endpoint of interoperability tests (feature interop) and no router for \
+                           production; build with `cargo build --release`, which leaves the feature out";
 
 #[cfg(test)]
 mod tests {
@@ -131,8 +157,17 @@ mod tests {
     }
 
     #[test]
+    fn an_interop_build_is_told_from_all_others() {
+        assert_eq!(kind() == "interop", cfg!(feature = "interop"));
+        assert_eq!(build().features.contains(&"interop"), cfg!(feature = "interop"));
+        assert_eq!(summary().contains("interop"), cfg!(feature = "interop"));
+        assert_eq!(refuse_interop_run().is_err(), cfg!(feature = "interop"));
+    }
+
+    #[test]
     fn a_build_with_debug_assertions_says_so() {
+        assert_eq!(kind() == "production", build().test_build.is_none());
         assert_eq!(summary().contains("debug assertions"), cfg!(debug_assertions));
-        assert_eq!(build().test_build.is_some(), cfg!(debug_assertions) || build().sanitizer.is_some());
+        assert_eq!(build().test_build.is_some(), INTEROP || cfg!(debug_assertions) || build().sanitizer.is_some());
     }
 }

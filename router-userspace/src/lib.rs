@@ -13,5 +13,7 @@ pub mod cli;
 pub mod config;
 pub mod datapath;
 pub mod edge;
+#[cfg(feature = "interop")]
+pub mod interop;
 pub mod telemetry;
 pub mod worker;

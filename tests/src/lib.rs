@@ -8,5 +8,6 @@
 pub mod bpftool;
 pub mod content;
 pub mod cpu;
+pub mod interop;
 pub mod lab;
 pub mod packets;

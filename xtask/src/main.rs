@@ -8,6 +8,7 @@ mod build;
 mod ci;
 mod demo;
 mod image;
+mod interop;
 mod lab;
 mod package;
 mod peers;
@@ -57,6 +58,7 @@ enum Verb {
     Verify(verify::Verify),
     Package(package::Package),
     Image(image::Image),
+    Interop(interop::Interop),
 }
 
 impl Verb {
@@ -71,6 +73,7 @@ impl Verb {
             Self::Verify(verb) => verb.plan(),
             Self::Package(verb) => verb.plan(),
             Self::Image(verb) => verb.plan(),
+            Self::Interop(verb) => verb.plan(),
         }
     }
 }

@@ -27,6 +27,8 @@ pub(crate) enum Part {
     Peer(Peer),
     /// The binary `quic-router`.
     Router(Profile),
+    /// The binary `quic-router-interop`.
+    Endpoint,
     /// A program of the package `router-tests`, and the server that it starts.
     Program(&'static str),
     /// The test programs of all crates.

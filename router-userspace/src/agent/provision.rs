@@ -97,7 +97,16 @@ fn terms(
         let early_data = listener.early_data == EarlyData::Safe;
         let tracing = tracing.clone();
         let preferred = listener.preferred_address.map(|address| address.ip());
-        Ok((Terms { quic, preferred, early_data, tracing, tcp: tcp(listener, tls.tcp) }, tls.certificates))
+        let terms = Terms {
+            quic,
+            preferred,
+            early_data,
+            #[cfg(feature = "interop")]
+            always_retry: listener.interop.retry,
+            tracing,
+            tcp: tcp(listener, tls.tcp),
+        };
+        Ok((terms, tls.certificates))
     };
     config.listeners.iter().map(terms).collect()
 }

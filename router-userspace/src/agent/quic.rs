@@ -5,7 +5,6 @@ use std::{net::SocketAddr, sync::Arc};
 use quinn::{
     IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, ValidationTokenConfig, VarInt,
     congestion::{BbrConfig, CubicConfig, NewRenoConfig},
-    crypto::rustls::QuicServerConfig,
 };
 
 use super::{error::StartError, secrets::Secrets};
@@ -22,8 +21,11 @@ pub(super) fn server(
     transport: &Arc<TransportConfig>,
     (config, secrets): (&Config, &Secrets),
 ) -> Result<ServerConfig, StartError> {
-    let crypto = QuicServerConfig::try_from(tls)
-        .map_err(|e| StartError::refused(format!("listener {}: {e}", listener.address)))?;
+    #[cfg(not(feature = "interop"))]
+    let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls);
+    #[cfg(feature = "interop")]
+    let crypto = crate::interop::quic(tls);
+    let crypto = crypto.map_err(|e| StartError::refused(format!("listener {}: {e}", listener.address)))?;
     let mut server = ServerConfig::new(without_padding(crypto), secrets.token_key());
     server.transport_config(Arc::clone(transport)).migration(config.transport.migration);
     let mut tokens = ValidationTokenConfig::default();

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     agent::{self, ConfigSource, RunOptions},
+    build_identity,
     config::{Config, StartFlags},
     telemetry::{Log, say_panics_at_once},
 };
@@ -34,6 +35,7 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn execute(&self, global: &Global) -> Result<Exit, Fail> {
+        build_identity::refuse_interop_run().map_err(|why| Fail::new(Exit::No, why))?;
         let (path, start, control) = (global.config.clone(), self.start.clone(), global.control.clone());
         let read = move || Config::load(&path, &start, control.as_deref());
         // What is wrong with it is said before there is a log.

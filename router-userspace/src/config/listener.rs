@@ -27,6 +27,9 @@ pub struct Listener {
     /// An address of this host that clients are asked to move to after the handshake (RFC 9000
     /// section 9.6); the listener's own address is the wildcard of the same family and port.
     pub preferred_address: Option<SocketAddr>,
+    /// What a case of the interop runner asks for; the file cannot.
+    #[cfg(feature = "interop")]
+    pub interop: crate::interop::Switches,
 }
 
 /// What a listener presents in its TLS handshakes.

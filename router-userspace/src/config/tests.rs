@@ -138,6 +138,8 @@ fn defaults_are_those_promised() {
         access_log: None,
         qlog: None,
         listeners: vec![Listener {
+            #[cfg(feature = "interop")]
+            interop: crate::interop::Switches::default(),
             address: "127.0.0.1:4433".parse().unwrap(),
             certificates: Certificates::SelfSigned,
             tcp: false,

@@ -20,6 +20,8 @@ mod entry;
 mod field_section;
 mod files;
 mod headers;
+#[cfg(feature = "interop")]
+mod hq;
 mod http3;
 mod interim;
 mod names;
@@ -197,6 +199,10 @@ impl Edge {
             certificate: shown.and_then(|chain| x509::certificate(chain.first()?)),
             ..Client::new(peer)
         };
+        #[cfg(feature = "interop")]
+        if let Some(folder) = self.0.now.load().routes.hq(alpn) {
+            return hq::serve(&folder, connection).await;
+        }
         let _open = self.0.meter.connection(if alpn == route::HTTP3 { Protocol::Http3 } else { Protocol::Raw });
         if alpn == route::HTTP3 {
             http3::serve(self.0.clone(), arrival, client).await;

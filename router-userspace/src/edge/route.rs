@@ -20,6 +20,9 @@ pub(super) const HTTP3: &[u8] = b"h3";
 pub(super) struct Routes {
     http: Vec<Arc<HttpRoute>>,
     raw: Vec<Arc<RawRoute>>,
+    /// Folders for HTTP/0.9, by their ALPN.
+    #[cfg(feature = "interop")]
+    hq: Vec<(String, Arc<Files>)>,
 }
 
 /// A route of HTTP requests.
@@ -82,7 +85,12 @@ impl Folders {
 impl Routes {
     /// Those of `config`, over `clients` and `folders` of the same configuration.
     pub(super) fn new(config: &Config, clients: &Clients, folders: &Folders, meter: &Meter) -> Self {
-        let mut routes = Self { http: Vec::new(), raw: Vec::new() };
+        let mut routes = Self {
+            http: Vec::new(),
+            raw: Vec::new(),
+            #[cfg(feature = "interop")]
+            hq: Vec::new(),
+        };
         for route in &config.routes {
             match route {
                 config::Route::Http(route) => {
@@ -105,6 +113,8 @@ impl Routes {
                     }));
                 }
                 config::Route::Raw(config::RawRoute { name, alpn, sni, upstream }) => {
+                    #[cfg(feature = "interop")]
+                    routes.hq.extend(folders.0.get(upstream).map(|files| (alpn.clone(), files.clone())));
                     let Some(servers) = clients.get(upstream) else { continue };
                     routes.raw.push(Arc::new(RawRoute {
                         name: name.clone(),
@@ -128,6 +138,12 @@ impl Routes {
     /// The route of a request with an absolute URI.
     pub(super) fn http<B>(&self, request: &Request<B>) -> Option<&Arc<HttpRoute>> {
         self.http.iter().find(|route| route.matches(request))
+    }
+
+    /// The folder of a connection that agreed on `alpn`, if that is HTTP/0.9.
+    #[cfg(feature = "interop")]
+    pub(super) fn hq(&self, alpn: &[u8]) -> Option<Arc<Files>> {
+        self.hq.iter().find(|(known, _)| known.as_bytes() == alpn).map(|(_, files)| files.clone())
     }
 
     /// The route of a connection that agreed on `alpn` and asked for `name`.

@@ -143,7 +143,10 @@ pub fn tls(listener: &Listener, routes: &[Route], resumption: &Resumption) -> Re
         Group::P256 => aws_lc_rs::kx_group::SECP256R1,
         Group::P384 => aws_lc_rs::kx_group::SECP384R1,
     });
-    let provider = Arc::new(CryptoProvider { kx_groups: groups.collect(), ..aws_lc_rs::default_provider() });
+    let provider = CryptoProvider { kx_groups: groups.collect(), ..aws_lc_rs::default_provider() };
+    #[cfg(feature = "interop")]
+    let provider = listener.interop.narrow(provider);
+    let provider = Arc::new(provider);
     let (by_name, certificates) = certificates_of(listener, &provider)?;
     let by_name = Arc::new(by_name);
     let asked = Authentication::new(listener.client_certificates.as_ref(), &provider)?;
@@ -157,6 +160,11 @@ pub fn tls(listener: &Listener, routes: &[Route], resumption: &Resumption) -> Re
         // A ticket holds the whole session: nothing is kept that another worker wouldn't have.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.max_early_data_size = 0;
+        #[cfg(feature = "interop")]
+        {
+            // Where SSLKEYLOGFILE says, if it does.
+            config.key_log = Arc::new(rustls::KeyLogFile::new());
+        }
         Ok::<_, TlsError>(config)
     };
     let mut quic = server(&[&TLS13], Transport::Quic, route::offered_protocols(routes))?;

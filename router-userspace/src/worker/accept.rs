@@ -45,6 +45,11 @@ impl Reception {
         while let Some(incoming) = endpoint.accept().await {
             let address = Address::of(&incoming);
             let standing = if door.is_shut() { Err(Away::Refuse(Refusal::Handshakes)) } else { self.standing(address) };
+            #[cfg(feature = "interop")]
+            let standing = match address {
+                Address::Known(..) | Address::Unvalidated(_) if door.terms.borrow().always_retry => Err(Away::Retry),
+                _ => standing,
+            };
             match standing {
                 Ok(standing) => self.begin(incoming, (address, standing), &door),
                 Err(away) => self.turn_away(incoming, away),

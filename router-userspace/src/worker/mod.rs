@@ -138,6 +138,9 @@ pub struct Terms {
     pub preferred: Option<IpAddr>,
     /// Whether requests are taken before their handshake is complete (0-RTT).
     pub early_data: bool,
+    /// Whether every client is sent a Retry.
+    #[cfg(feature = "interop")]
+    pub always_retry: bool,
     /// Which of them are traced.
     pub tracing: Option<Arc<qlog::Tracing>>,
     /// TCP connections, by the port they come to.

@@ -3,6 +3,7 @@
 //
 //	goq get   -url https://10.0.0.1:443/bytes/100000 -n 100 -c 100 -r 4 -rebind -rebind-at 50000 -json
 //	goq echo  -addr 10.0.0.1:443 -alpn echo -n 100 -c 100 -streams 4 -size 65536 -migrate -json
+//	goq hq    transfer downloads https://10.0.0.1:443/a https://10.0.0.1:443/b
 //	goq serve -addr 10.0.0.1:443 -label A -cert cert.pem -key key.pem -sid 000102 -cidlen 17
 //
 // The rule it keeps: whatever was lost shows in the summary and in the exit status. It is 0 only
@@ -43,10 +44,16 @@ type options struct {
 
 func main() {
 	if len(os.Args) < 2 {
-		exit("one of: goq get, goq echo, goq serve; -h with each tells its flags")
+		exit("one of: goq get, goq echo, goq hq, goq serve; -h with each tells its flags")
 	}
 	// The sockets have the buffers they can get; quic-go cannot ask a swapped one.
 	os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true")
+	if os.Args[1] == "hq" {
+		if err := interop(os.Args[2:]); err != nil {
+			exit(err.Error())
+		}
+		return
+	}
 	o := parse(os.Args[1], os.Args[2:])
 	switch o.verb {
 	case "get", "echo":

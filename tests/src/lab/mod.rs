@@ -27,9 +27,11 @@ mod checks;
 mod config;
 mod control;
 mod counters;
+pub mod datagram;
 pub mod faulty;
 mod flood;
 mod home;
+mod link;
 mod memory;
 mod netns;
 mod origin;
@@ -37,6 +39,7 @@ pub mod peers;
 mod program;
 mod recorder;
 mod relay;
+mod scenario;
 mod topology;
 mod upstream;
 pub mod wire;
@@ -50,12 +53,14 @@ pub use self::{
     counters::{Moved, Snapshot, open_sums},
     flood::{Flood, OnWire},
     home::Home,
+    link::Link,
     memory::Peak,
     netns::{Namespace, run},
     origin::Origin,
     program::{Finished, Program},
     recorder::{Message, Recorder},
     relay::{Relay, Towards},
+    scenario::{Passed, Scenario, Scene},
     topology::{Network, UPSTREAM4, UPSTREAM6, Wire},
     upstream::Upstream,
 };
@@ -314,7 +319,13 @@ impl Running {
     /// Puts a relay between the first clients and the router. For each frame `policy` says
     /// what is sent in its place: nothing, itself, or something else.
     pub fn relay(&self, policy: impl Fn(Towards, &[u8]) -> Vec<Vec<u8>> + Clone + Send + 'static) -> Result<Relay> {
-        Relay::new(&self.network, policy)
+        Relay::new(&self.network, None, policy)
+    }
+
+    /// Puts a link with a scenario between the first clients and the router.
+    pub fn distance(&self, link: Link, scene: &Scene) -> Result<Relay> {
+        let scene = scene.clone();
+        Relay::new(&self.network, Some(link), move |towards, frame| scene.pass(towards, frame))
     }
 
     /// `path` on the router, as the first clients reach it.

@@ -12,6 +12,7 @@
 use anyhow::Result;
 
 use super::{
+    link::{Link, Pipe},
     netns::{Namespace, batch},
     topology::Network,
     wire::{Direction, Sender, Tap},
@@ -35,9 +36,11 @@ pub enum Towards {
 
 impl Relay {
     /// Puts a relay into the wire of the first clients. For each frame `policy` says what is
-    /// sent in its place: nothing, itself, or something else.
+    /// sent in its place: nothing, itself, or something else; that takes the way of `link`, if
+    /// there is one.
     pub(super) fn new(
         network: &Network,
+        link: Option<Link>,
         policy: impl Fn(Towards, &[u8]) -> Vec<Vec<u8>> + Clone + Send + 'static,
     ) -> Result<Self> {
         let wire = &network.clients()[0];
@@ -56,8 +59,8 @@ impl Relay {
         // What passes through it is whole packets with their checksums.
         behind.offload("router0", &WHOLE)?;
         network.router().offload(&wire.router_interface(), &WHOLE)?;
-        let there = pass_on(here, Towards::Router, policy.clone())?;
-        let back = pass_on(here, Towards::Clients, policy)?;
+        let there = pass_on(here, Towards::Router, link, policy.clone())?;
+        let back = pass_on(here, Towards::Clients, link, policy)?;
         Ok(Self { _taps: [there, back], behind })
     }
 
@@ -70,6 +73,7 @@ impl Relay {
 fn pass_on(
     namespace: &Namespace,
     towards: Towards,
+    link: Option<Link>,
     policy: impl Fn(Towards, &[u8]) -> Vec<Vec<u8>> + Send + 'static,
 ) -> Result<Tap> {
     let (from, to) = match towards {
@@ -77,6 +81,15 @@ fn pass_on(
         Towards::Clients => (OUTSIDE, INSIDE),
     };
     let sender = Sender::new(namespace, to)?;
+    if let Some(link) = link {
+        let mut pipe = Pipe::new(link, sender);
+        return Tap::start(namespace, from, move |direction, frame| {
+            if direction == Direction::In {
+                policy(towards, frame).into_iter().for_each(|frame| pipe.push(frame));
+            }
+            Ok(())
+        });
+    }
     Tap::start(namespace, from, move |direction, frame| match direction {
         Direction::In => policy(towards, frame).iter().try_for_each(|frame| sender.send(frame)),
         // What the relay itself has sent.

@@ -213,6 +213,10 @@ pub(super) static GO: Release = Release {
     sources: &[],
 };
 
+/// A Python that is new enough for picoquic's package.
+pub(super) static PYTHON: Release =
+    Release { name: "python", suites: &["trixie"], packages: &["python3.13"], libraries: &[], sources: &[] };
+
 /// The oldest release whose `xdp-trafficgen` runs on Linux 6.18 and later, which have lost a tracepoint
 /// that it used to want.
 pub(super) static FORKY: Release =

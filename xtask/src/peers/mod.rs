@@ -27,6 +27,7 @@
 mod aioquic;
 mod debian;
 mod nghttp2;
+mod picoquic;
 mod programs;
 mod quic_go;
 
@@ -44,7 +45,10 @@ use crate::{
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Peer {
     QuicGo,
+    GoNet,
     Aioquic,
+    AioquicHq,
+    Picoquic,
     Rude,
     Curl,
     Openssl,
@@ -61,9 +65,10 @@ pub(crate) enum Peer {
 
 impl Peer {
     /// Those that the tests start.
-    pub(crate) const OF_TESTS: [Self; 9] = [
+    pub(crate) const OF_TESTS: [Self; 10] = [
         Self::QuicGo,
         Self::Aioquic,
+        Self::AioquicHq,
         Self::Rude,
         Self::Curl,
         Self::Openssl,
@@ -73,6 +78,10 @@ impl Peer {
         Self::XdpTrafficgen,
     ];
 
+    /// Those of the interop matrix.
+    pub(crate) const OF_INTEROP: [Self; 7] =
+        [Self::QuicGo, Self::GoNet, Self::AioquicHq, Self::Picoquic, Self::Ngtcp2, Self::Openssl, Self::Curl];
+
     /// Those that `bench http` starts.
     pub(crate) const OF_BENCH_HTTP: [Self; 5] =
         [Self::H2load, Self::NginxSid, Self::Haproxy, Self::Caddy, Self::Nghttpx];
@@ -81,7 +90,10 @@ impl Peer {
     fn program(self) -> &'static str {
         match self {
             Self::QuicGo => "goq",
+            Self::GoNet => "netq",
             Self::Aioquic => "aioq",
+            Self::AioquicHq => "hqpy",
+            Self::Picoquic => "hqpico",
             Self::Rude => "rude",
             Self::Curl => "curl",
             Self::Openssl => "openssl",
@@ -100,7 +112,9 @@ impl Peer {
     fn source(self) -> &'static Source {
         match self {
             Self::QuicGo => &QUIC_GO,
-            Self::Aioquic | Self::Rude => &AIOQUIC,
+            Self::GoNet => &GO_NET,
+            Self::Aioquic | Self::AioquicHq | Self::Rude => &AIOQUIC,
+            Self::Picoquic => &PICOQUIC,
             Self::Curl | Self::Openssl | Self::Ngtcp2 | Self::Nginx => &TRIXIE,
             Self::Chromium => &CHROMIUM,
             Self::XdpTrafficgen => &FORKY,
@@ -172,14 +186,32 @@ static QUIC_GO: Source = Source {
     what: "quic-go",
     gives: &[Peer::QuicGo],
     from: || format!("unpack {}; go build goq", debian::GO.contents()),
-    make: || debian::GO.ready().and_then(|()| quic_go::ready()),
+    make: || debian::GO.ready().and_then(|()| quic_go::ready("goq", "quic-go-client")),
+};
+
+static GO_NET: Source = Source {
+    what: "golang.org/x/net/quic",
+    gives: &[Peer::GoNet],
+    from: || format!("unpack {}; go build netq", debian::GO.contents()),
+    make: || debian::GO.ready().and_then(|()| quic_go::ready("netq", "go-net-client")),
 };
 
 static AIOQUIC: Source = Source {
     what: "aioquic",
-    gives: &[Peer::Aioquic, Peer::Rude],
+    gives: &[Peer::Aioquic, Peer::AioquicHq, Peer::Rude],
     from: || format!("pip install {}, in an environment of its own", aioquic::PACKAGES.join(" ")),
     make: || aioquic::ready().and_then(|()| programs::of_aioquic()),
+};
+
+static PICOQUIC: Source = Source {
+    what: "picoquic",
+    gives: &[Peer::Picoquic],
+    from: || format!("unpack {}; pip download {}", debian::PYTHON.contents(), picoquic::PACKAGE),
+    make: || {
+        debian::PYTHON.ready()?;
+        picoquic::ready()?;
+        programs::of_picoquic()
+    },
 };
 
 static TRIXIE: Source = Source {

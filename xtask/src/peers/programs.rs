@@ -9,11 +9,23 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::debian::{CHROMIUM, FORKY, Release, SID, TRIXIE};
+use super::debian::{CHROMIUM, FORKY, PYTHON, Release, SID, TRIXIE};
 
 /// Writes the scripts of the clients around aioquic.
 pub(super) fn of_aioquic() -> Result<()> {
-    write("aioquic", &[("aioq", in_python("aioquic-client.py")), ("rude", in_python("rude-client.py"))])
+    let clients = [("aioq", "aioquic-client.py"), ("rude", "rude-client.py"), ("hqpy", "hq-client.py")];
+    write("aioquic", &clients.map(|(name, client)| (name, in_python(client))))
+}
+
+/// Writes that of picoquic, which runs in the newer Python of [`PYTHON`].
+pub(super) fn of_picoquic() -> Result<()> {
+    let python = Unpacked::of(&PYTHON)?.script("bin/python3.13")?;
+    // It finds its own library by this, and the wheel beside it by that.
+    let (home, wheel) = (from_peers(&PYTHON.root().join("usr"))?, from_peers(&super::picoquic::wheel())?);
+    let exports = format!("export PYTHONHOME={home} PYTHONPATH={wheel} PYTHONDONTWRITEBYTECODE=1\nexec ");
+    let script = python.replace("exec ", &exports);
+    let script = script.replace("\"$@\"", "\"$peers/../../tests/peers/hq-client.py\" \"$@\"");
+    write("picoquic", &[("hqpico", script)])
 }
 
 /// Writes those of [`TRIXIE`].

@@ -1,9 +1,9 @@
-//! `goq`, built statically with the newer Debian's Go from its packages of sources.
+//! `goq` and `netq`, built statically with the newer Debian's Go from its packages of sources.
 
 use std::{
     fs,
     hash::{DefaultHasher, Hash as _, Hasher as _},
-    path::PathBuf,
+    path::Path,
     process::Command,
 };
 
@@ -12,12 +12,13 @@ use anyhow::{Context as _, Result};
 use super::debian::GO;
 use crate::{shell::run, workspace};
 
-/// Builds `goq` if its sources have changed.
-pub(super) fn ready() -> Result<()> {
-    super::once("goq", &recipe()?, || {
-        let new = super::folder().join("goq.new");
-        run(go().args(["build", "-v", "-trimpath", "-o"]).arg(&new).arg("."))?;
-        Ok(fs::rename(new, super::folder().join("bin/goq"))?)
+/// Builds a program of `tests/peers` if its sources have changed.
+pub(super) fn ready(name: &str, folder: &str) -> Result<()> {
+    let sources = workspace::root().join("tests/peers").join(folder);
+    super::once(name, &recipe(&sources)?, || {
+        let new = super::folder().join(format!("{name}.new"));
+        run(go().current_dir(&sources).args(["build", "-v", "-trimpath", "-o"]).arg(&new).arg("."))?;
+        Ok(fs::rename(new, super::folder().join("bin").join(name))?)
     })
 }
 
@@ -26,15 +27,15 @@ fn go() -> Command {
     let root = GO.root();
     let go_root = root.join("usr/lib/go-1.24");
     let mut go = Command::new(go_root.join("bin/go"));
-    go.current_dir(sources()).env("GOROOT", go_root).env("GOPATH", root.join("usr/share/gocode"));
+    go.env("GOROOT", go_root).env("GOPATH", root.join("usr/share/gocode"));
     go.env("GOCACHE", super::folder().join("go-cache")).env("GOFLAGS", "").env("GOTOOLCHAIN", "local");
     go.env("GO111MODULE", "off").env("CGO_ENABLED", "0");
     go
 }
 
 /// The sources' names and a hash of what is in them.
-fn recipe() -> Result<String> {
-    let mut files = fs::read_dir(sources())?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+fn recipe(sources: &Path) -> Result<String> {
+    let mut files = fs::read_dir(sources)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     files.sort();
     let mut hasher = DefaultHasher::new();
     for file in files {
@@ -42,8 +43,4 @@ fn recipe() -> Result<String> {
         fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?.hash(&mut hasher);
     }
     Ok(format!("{:016x}", hasher.finish()))
-}
-
-fn sources() -> PathBuf {
-    workspace::root().join("tests/peers/quic-go-client")
 }

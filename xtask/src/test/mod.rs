@@ -12,7 +12,7 @@ use clap::Args;
 use self::{programs::Programs, schedule::Case};
 use crate::{
     build::Profile,
-    lab,
+    interop, lab,
     peers::{self, Peer},
     plan::{Part, Plan, Step},
     setup,
@@ -47,8 +47,9 @@ impl Test {
         let test = self.clone();
         let tests = Step::new("tests", move || test.run()).detail("as root: each test of the laboratory by itself");
         let tests = tests.needs([Part::TestPrograms, Part::Router(Profile::Lab), Part::Router(Profile::Dev)]);
-        let tests = tests.needs(Peer::OF_TESTS.map(Part::Peer));
-        let plan = setup::tools().and(peers::plan(&Peer::OF_TESTS)).then(router).then(build).then(tests);
+        let tests = tests.needs([Part::Endpoint]).needs(Peer::OF_TESTS.map(Part::Peer));
+        let plan = setup::tools().and(peers::plan(&Peer::OF_TESTS)).then(router).then(interop::endpoint());
+        let plan = plan.then(build).then(tests);
         if self.filter.is_some() {
             return plan;
         }

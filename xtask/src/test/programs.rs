@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{ALONE, schedule::Case};
 use crate::{
     build::Profile,
-    lab,
+    interop, lab,
     peers::Peer,
     shell::{capture, describe},
     workspace,
@@ -60,6 +60,7 @@ impl Programs {
                 command.args(["--exact", test, "--test-threads=1"]).current_dir(workspace::root().join("tests"));
                 command.env("QUIC_ROUTER_BIN", Profile::Lab.router()?);
                 command.env("QUIC_ROUTER_DEV_BIN", Profile::Dev.router()?);
+                interop::tell(&mut command);
                 command.envs(engine.map(|engine| ("QUIC_ROUTER_TEST_ENGINE", engine)));
                 let with = engine.map(|engine| format!(" ({engine})")).unwrap_or_default();
                 let case = Case::test(format!("{}::{test}{with}", program.name), command);

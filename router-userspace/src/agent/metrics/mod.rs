@@ -36,6 +36,7 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub(super) struct Snapshot {
     build: String,
+    kind: &'static str,
     generation: u64,
     /// Since 1970.
     started: Duration,
@@ -68,6 +69,7 @@ impl Snapshot {
         stages.retain(|stage| stage.name != "worker");
         Self {
             build: build_identity::summary(),
+            kind: build_identity::kind(),
             generation: node.generation,
             started: node.instruments.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
             workers: answers::workers(node).workers,
@@ -93,7 +95,8 @@ impl Snapshot {
 
     fn process(&self, page: &mut Page<'_>) -> fmt::Result {
         let version = env!("CARGO_PKG_VERSION");
-        page.info("build", "What runs", [("version", Text(version)), ("build", Text(&self.build))])?;
+        let labels = [("version", Text(version)), ("build", Text(&self.build)), ("kind", Text(self.kind))];
+        page.info("build", "What runs", labels)?;
         page.gauge("generation", "Number of this run of the agent", [([], shown(self.generation))])?;
         let started = shown(self.started.as_secs());
         page.gauge("start_time_seconds", "When this run began, since 1970", [([], started)])?;

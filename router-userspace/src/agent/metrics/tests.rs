@@ -55,6 +55,7 @@ fn sample() -> Snapshot {
         totals: Totals::default(),
     };
     Snapshot {
+        kind: "production",
         build: "release".to_owned(),
         generation: 7,
         started: Duration::from_millis(1_700_000_000_900),
@@ -103,7 +104,7 @@ fn each_number_stands_where_it_is_looked_for() {
     let text = sample().text().unwrap();
     let version = env!("CARGO_PKG_VERSION");
     let lines = [
-        &*format!(r#"build_info{{version="{version}",build="release"}} 1"#),
+        &*format!(r#"build_info{{version="{version}",build="release",kind="production"}} 1"#),
         "generation 7",
         "start_time_seconds 1700000000",
         r#"workers{state="active"} 1"#,

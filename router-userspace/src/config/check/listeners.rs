@@ -80,6 +80,8 @@ fn listener(
         minimum_tls,
         groups,
         preferred_address: preferred.map(|at| at.value),
+        #[cfg(feature = "interop")]
+        interop: crate::interop::Switches::default(),
         address: address.value,
     })
 }

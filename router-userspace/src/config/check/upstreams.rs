@@ -83,7 +83,8 @@ impl Checker<'_, '_> {
         match self.built_in(&raw.servers) {
             Some(upstream) => {
                 self.refuse_options(raw);
-                Checked { upstream, kind: Kind::Http }
+                let hq = raw.servers.iter().filter_map(servers::url).any(|(_, url)| servers::is_hq(url));
+                Checked { upstream, kind: if hq { Kind::Streams } else { Kind::Http } }
             }
             None => self.servers_and_options(raw),
         }

@@ -111,6 +111,8 @@ fn what_the_edge_is_told_arrives() {
     assert_eq!(config.qlog, Some(Qlog { dir: "/var/q".into(), sample: 0.5 }));
     let [first, second] = &config.listeners[..] else { panic!("{:?}", config.listeners) };
     let expected = Listener {
+        #[cfg(feature = "interop")]
+        interop: crate::interop::Switches::default(),
         address: "0.0.0.0:443".parse().unwrap(),
         certificates: Certificates::Files(vec![files.clone()]),
         tcp: true,

@@ -17,7 +17,7 @@ const WEIGHTS: RangeInclusive<i64> = 1..=1_000;
 impl Checker<'_, '_> {
     /// `files:DIR` or `respond:STATUS`; none: there are servers, or what should be some.
     pub(super) fn built_in(&mut self, raw: &[At<RawServer>]) -> Option<Upstream> {
-        let is_built_in = |url: &str| url.starts_with("files:") || url.starts_with("respond:");
+        let is_built_in = |url: &str| url.starts_with("files:") || url.starts_with("respond:") || is_hq(url);
         let (place, text) = raw.iter().filter_map(url).find(|(_, text)| is_built_in(text))?;
         let key = self.key("servers");
         if raw.len() > 1 {
@@ -30,7 +30,7 @@ impl Checker<'_, '_> {
             self.findings.problem(weight.place, &key, format_args!("\"{text}\" is no server, and has no weight"));
             self.findings.hint(format!("servers = [\"{text}\"]"));
         }
-        Some(match text.strip_prefix("files:") {
+        Some(match text.strip_prefix("files:").or_else(|| text.strip_prefix("hq:")) {
             Some(folder) => self.files(place, folder),
             None => self.respond(place, text),
         })
@@ -99,8 +99,13 @@ impl Checker<'_, '_> {
     }
 }
 
+/// `hq:DIR`: a folder for HTTP/0.9, which only the endpoint of interoperability tests speaks.
+pub(super) fn is_hq(url: &str) -> bool {
+    cfg!(feature = "interop") && url.starts_with("hq:")
+}
+
 /// What stands for the server, and where.
-fn url(At { place, value }: &At<RawServer>) -> Option<(Place, &str)> {
+pub(super) fn url(At { place, value }: &At<RawServer>) -> Option<(Place, &str)> {
     match value {
         RawServer::Url(url) => Some((*place, url)),
         RawServer::Weighted(weighted) => weighted.url.as_ref().map(|at| (at.place, at.value.as_str())),

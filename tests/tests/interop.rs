@@ -1,0 +1,87 @@
+//! Does the endpoint keep quic-interop-runner's contract, and is it told from a router in production?
+//!
+//! The whole matrix is `cargo xtask interop`; here is a small part of it.
+
+use std::{env, process::Command, time::Duration};
+
+use anyhow::{Context as _, Result};
+use router_tests::{
+    interop::{Case, Cell, Client, Outcome, endpoint, refused},
+    lab::{Finished, Program, binary},
+};
+
+#[test]
+fn a_case_that_does_not_exist_is_127() -> Result<()> {
+    if !is_built() {
+        return Ok(());
+    }
+    for case in ["zt8r1q", "v2", "connectionmigration", ""] {
+        let refused = refused(&[("ROLE", "server"), ("TESTCASE", case), ("QUIC_ROUTER_INTEROP", "1")])?;
+        assert_eq!(refused.status.code(), Some(127), "{case}: {refused:?}");
+    }
+    let client = refused(&[("ROLE", "client"), ("TESTCASE", "handshake"), ("QUIC_ROUTER_INTEROP", "1")])?;
+    assert_eq!(client.status.code(), Some(127), "{client:?}");
+    Ok(())
+}
+
+// The image of haproxy#2823 was one for tests, and ran as if it were for production.
+#[test]
+fn it_serves_nothing_unless_it_is_a_test() -> Result<()> {
+    if !is_built() {
+        return Ok(());
+    }
+    let refused = refused(&[("ROLE", "server"), ("TESTCASE", "handshake")])?;
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    for word in ["quic-router-interop: refused", "QUIC_ROUTER_INTEROP=1"] {
+        assert!(refused.stderr.contains(word), "does not say {word}: {}", refused.stderr);
+    }
+    let run = cli(&["run", "--listen", "127.0.0.1:4433"])?;
+    assert_eq!(run.status.code(), Some(1), "{run:?}");
+    assert!(run.stderr.contains("no router for production"), "{}", run.stderr);
+    Ok(())
+}
+
+#[test]
+fn it_says_what_it_is_and_the_router_that_it_is_not() -> Result<()> {
+    if !is_built() {
+        return Ok(());
+    }
+    let said = cli(&["version", "--build"])?.succeeded()?.stdout;
+    assert!(said.contains("features          interop\n"), "{said}");
+    assert!(said.contains("for production    no: "), "{said}");
+    let mut router = Command::new(binary()?);
+    let router = Program::start("quic-router", router.args(["version", "--build"]))?.finish(PATIENCE)?.succeeded()?;
+    assert!(router.stdout.contains("features          none\n"), "{}", router.stdout);
+    Ok(())
+}
+
+#[test]
+fn two_clients_pass_the_cases_that_tell_most() -> Result<()> {
+    if !is_built() {
+        return Ok(());
+    }
+    for client in ["quic-go", "aioquic"] {
+        let client = Client::named(client).context("a client")?;
+        for case in ["handshake", "transfer", "retry", "zerortt"] {
+            let case = Case::named(case).context("a case")?;
+            let row = Cell { case, client, engine: "userspace", seed: 1 }.run();
+            assert_eq!(row.outcome, Outcome::Passed, "{} {}", row.case, row.client);
+        }
+    }
+    Ok(())
+}
+
+fn cli(arguments: &[&str]) -> Result<Finished> {
+    Program::start("quic-router-interop", Command::new(endpoint()?).args(arguments))?.finish(PATIENCE)
+}
+
+/// Whether there is an endpoint to test.
+fn is_built() -> bool {
+    let is_built = env::var_os("QUIC_ROUTER_INTEROP_BIN").is_some();
+    if !is_built {
+        eprintln!("not tested: QUIC_ROUTER_INTEROP_BIN does not say where the endpoint is; cargo xtask test does");
+    }
+    is_built
+}
+
+const PATIENCE: Duration = Duration::from_secs(10);
