@@ -10,11 +10,11 @@ use super::{
     Serving, Site,
     body::RequestBody,
     client::Client,
-    early_data::Handshake,
     entry::Entry,
+    http3::early_data::Handshake,
     interim::Interim,
     names, page, proxy,
-    request::{Facts, Refusal},
+    request::Refusal,
     response::{self, ResponseBody, Unanswered},
     route::{Action, HttpRoute},
 };
@@ -41,24 +41,37 @@ pub(super) async fn answer(
     site: &Site,
     serving: &Serving,
     mut request: Request<RequestBody>,
-    checked: Result<Facts, Refusal>,
+    checked: Result<(), Refusal>,
     asked: Asked,
 ) -> Result<Response<ResponseBody>, Unanswered> {
     let method = request.method().clone();
-    let received = Arc::clone(request.body().read());
+    let received = Arc::clone(request.body().meter());
     let mut entry = Entry::begin(&serving.book, &request, (&asked.client, asked.early.is_some()), received);
     let allowed = match checked {
-        Ok(_) => {
+        Ok(()) => {
             // Before routes look at fields, and before they say any themselves.
             names::take_from_head(request.headers_mut());
             early(&mut request, asked.early.as_ref()).await
         }
         Err(refusal) => Err(refusal),
     };
-    let mut response = match allowed {
+    let response = match allowed {
         Ok(()) => choose(site, serving, request, &asked, &mut entry).await?,
         Err(refusal) => refuse(refusal, &mut entry),
     };
+    let response = finished(serving, response, entry);
+    Ok(if method == Method::HEAD { response.map(ResponseBody::without_content) } else { response })
+}
+
+/// The answer to a request over HTTP/3 whose head could not be read.
+pub(super) fn refuse_unread(serving: &Serving, refusal: Refusal, asked: &Asked) -> Response<ResponseBody> {
+    let mut entry = Entry::unread(&serving.book, &asked.client, asked.early.is_some());
+    let response = refuse(refusal, &mut entry);
+    finished(serving, response, entry)
+}
+
+/// With what every response has, and `entry` following it.
+fn finished(serving: &Serving, mut response: Response<ResponseBody>, mut entry: Entry) -> Response<ResponseBody> {
     let headers = response.headers_mut();
     if let Some(slot) = &serving.slot {
         headers.insert(SLOT, slot.clone());
@@ -70,8 +83,7 @@ pub(super) async fn answer(
         headers.insert(header::DATE, now);
     }
     entry.respond(response.status());
-    let response = response.map(|body| body.followed_by(entry));
-    Ok(if method == Method::HEAD { response.map(ResponseBody::without_content) } else { response })
+    response.map(|body| body.followed_by(entry))
 }
 
 /// The answer to a request that is not served.

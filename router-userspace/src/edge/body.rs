@@ -3,22 +3,22 @@
 use std::{
     future::poll_fn,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use bytes::{Buf, Bytes};
-use h3::{
-    error::{Code, StreamError},
-    server::RequestStream,
-};
+use bytes::Bytes;
 use http::Method;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use router_http3::{Code, RequestEvent};
 use tokio::{runtime::Handle, time::timeout};
 
-use super::transport::{Allowance, RecvStream};
+use super::http3::request_stream::{ReadFailure, RequestReader};
 
 /// How much of a body that nobody wants is read before its client is told to stop.
 const DISCARDED_MAX: u64 = 1024 * 1024;
@@ -34,7 +34,35 @@ pub(super) struct RequestBody {
     rest: Option<Rest>,
     /// Read before its turn, by [`peek`](Self::peek).
     ahead: Option<Frame<Bytes>>,
-    allowance: Arc<Allowance>,
+    meter: Arc<ReadMeter>,
+}
+
+/// Counts what is read of a request, for those who do not read it themselves. One thread writes: no need for a
+/// read-modify-write instruction.
+#[derive(Debug, Default)]
+pub(super) struct ReadMeter {
+    read: AtomicU64,
+    content: AtomicU64,
+}
+
+impl ReadMeter {
+    /// Octets of the request that were read, whatever they were.
+    pub(super) fn read(&self) -> u64 {
+        self.read.load(Relaxed)
+    }
+
+    /// Octets of its content that were read.
+    pub(super) fn content(&self) -> u64 {
+        self.content.load(Relaxed)
+    }
+
+    pub(super) fn add_read(&self, octets: usize) {
+        self.read.store(self.read.load(Relaxed) + octets as u64, Relaxed);
+    }
+
+    fn add_content(&self, octets: usize) {
+        self.content.store(self.content.load(Relaxed) + octets as u64, Relaxed);
+    }
 }
 
 /// Why a body ended early.
@@ -42,80 +70,86 @@ pub(super) struct RequestBody {
 pub(super) enum BodyError {
     /// Cancelled, malformed, or the connection is gone.
     #[error("the request broke off: {0}")]
-    Stream(#[from] StreamError),
+    Http3(#[from] ReadFailure),
     /// The same over HTTP/1.1 or HTTP/2.
     #[error("the request broke off: {0}")]
     Connection(#[from] hyper::Error),
-    /// RFC 9114 section 4.1.2.
-    #[error("the request's body is not as long as its Content-Length says")]
-    Length,
-    /// A frame that isn't DATA: trailers or an unknown one.
-    #[error("a frame of the request takes more than {} octets", Allowance::BYTES)]
-    TooBig,
+    /// Of HTTP/3; hyper has a limit of its own.
+    #[error("the request's trailers are beyond `limits.max_header_bytes` or `limits.max_headers`")]
+    TrailersTooLarge,
 }
 
 impl BodyError {
     /// What the client is told on the response's half of the stream.
     pub(super) fn code(&self) -> Code {
         match self {
-            Self::Stream(_) | Self::Connection(_) => Code::H3_REQUEST_CANCELLED,
-            Self::Length => Code::H3_MESSAGE_ERROR,
-            Self::TooBig => Code::H3_EXCESSIVE_LOAD,
+            Self::Http3(failure) => failure.code(),
+            Self::Connection(_) => Code::H3_REQUEST_CANCELLED,
+            Self::TrailersTooLarge => Code::H3_EXCESSIVE_LOAD,
         }
+    }
+
+    /// The client has cancelled the request.
+    pub(super) fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Http3(ReadFailure::Reset(_)))
     }
 }
 
 impl RequestBody {
-    /// The body that follows a head which was just read from `stream`.
-    pub(super) fn new(
-        stream: RequestStream<RecvStream, Bytes>,
-        allowance: Arc<Allowance>,
-        content_length: Option<u64>,
-    ) -> Self {
-        let rest = Streamed {
-            stream,
-            allowance: allowance.clone(),
-            // The head was read.
-            progressed: true,
-            trailers: false,
-            remaining: content_length,
-        };
-        Self { rest: Some(Rest::Http3(Box::new(rest))), ahead: None, allowance }
+    /// The body that follows a head which was just read by `reader`.
+    pub(super) fn http3(reader: RequestReader) -> Self {
+        let meter = Arc::clone(reader.meter());
+        Self { rest: Some(Rest::Http3(Box::new(reader))), ahead: None, meter }
     }
 
     /// The body of a request that came by HTTP/1.1 or HTTP/2, where hyper keeps to Content-Length.
     pub(super) fn incoming(body: Incoming) -> Self {
         let rest = (!body.is_end_stream()).then_some(Rest::Tcp(body));
-        Self { rest, ahead: None, allowance: Arc::default() }
+        Self { rest, ahead: None, meter: Arc::default() }
     }
 
     /// Has the octets of it that were read.
-    pub(super) fn read(&self) -> &Arc<Allowance> {
-        &self.allowance
+    pub(super) fn meter(&self) -> &Arc<ReadMeter> {
+        &self.meter
     }
 
     /// Finds out whether there is a body at all, so that a request without one is not given a
-    /// chunked one. For methods whose meaning has no body (RFC 9110 section 9.3) this waits, as
-    /// the stream's end may come a packet later than the head.
+    /// chunked one. For methods whose meaning has no body (RFC 9110 section 9.3), and where Content-Length says that
+    /// there is none, this waits for a moment, as the stream's end may come a packet later than the head; a client that
+    /// leaves its stream open after that does not hold up its own request.
     pub(super) async fn peek(&mut self, method: &Method) -> Result<(), BodyError> {
-        let waits = [Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS, Method::TRACE].contains(method);
-        let first = poll_fn(|cx| match self.poll_next(cx) {
-            Poll::Pending if !waits => Poll::Ready(None),
-            first => first,
-        });
-        self.ahead = first.await.transpose()?;
+        let first = match poll_fn(|cx| Poll::Ready(self.poll_next(cx))).await {
+            Poll::Ready(first) => first,
+            Poll::Pending => {
+                let is_empty = self.size_hint().exact() == Some(0);
+                let usually_without = [Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS, Method::TRACE];
+                if !is_empty && !usually_without.contains(method) {
+                    return Ok(());
+                }
+                match timeout(END_LATE_MAX, poll_fn(|cx| self.poll_next(cx))).await {
+                    Ok(first) => first,
+                    Err(_elapsed) => {
+                        if is_empty {
+                            self.discard();
+                        }
+                        return Ok(());
+                    }
+                }
+            }
+        };
+        self.ahead = first.transpose()?;
         Ok(())
     }
 
     /// The same once more, if there is nothing in it.
     pub(super) fn again(&self) -> Option<Self> {
-        self.is_end_stream().then(|| Self { rest: None, ahead: None, allowance: self.allowance.clone() })
+        self.is_end_stream().then(|| Self { rest: None, ahead: None, meter: Arc::clone(&self.meter) })
     }
 
     /// Octets of the request stream read so far: grows while the client sends and we take it.
     pub(super) fn progress(&self) -> impl Fn() -> u64 + Send + use<> {
-        let allowance = self.allowance.clone();
-        move || allowance.delivered()
+        let meter = Arc::clone(&self.meter);
+        move || meter.read()
     }
 
     /// Reads what is left and forgets it. Returns the octets of data.
@@ -132,14 +166,32 @@ impl RequestBody {
             return Poll::Ready(Some(Ok(frame)));
         }
         let Some(rest) = &mut self.rest else { return Poll::Ready(None) };
-        let next = ready!(rest.poll_next(cx, &self.allowance));
-        if let Some(data) = next.as_ref().and_then(|next| next.as_ref().ok()?.data_ref()) {
-            self.allowance.add_content(data.len());
-        }
-        if !matches!(&next, Some(Ok(frame)) if frame.is_data()) {
-            self.rest = None;
+        let next = ready!(rest.poll_next(cx, &self.meter));
+        match &next {
+            Some(Ok(frame)) => self.meter.add_content(frame.data_ref().map_or(0, Bytes::len)),
+            // Behind trailers, too, the stream's end is read.
+            Some(Err(_)) | None => self.rest = None,
         }
         Poll::Ready(next)
+    }
+
+    /// What is left is read for a while, and forgotten.
+    ///
+    /// A client that sends on after its response was begun is no faulty one, and to stop a client
+    /// whose stream's end comes in a packet of its own would look to it like a failure.
+    fn discard(&mut self) {
+        let Some(mut rest) = self.rest.take() else { return };
+        let Ok(runtime) = Handle::try_current() else { return };
+        let (meter, most) = (Arc::clone(&self.meter), rest.discarded_max());
+        let discarded = async move {
+            let mut received = 0;
+            while received < most
+                && let Some(Ok(frame)) = poll_fn(|cx| rest.poll_next(cx, &meter)).await
+            {
+                received += frame.data_ref().map_or(0, |data| data.len() as u64);
+            }
+        };
+        runtime.spawn(timeout(DISCARDING_MAX, discarded));
     }
 }
 
@@ -159,7 +211,7 @@ impl Body for RequestBody {
         let ahead = self.ahead.as_ref().and_then(Frame::data_ref).map_or(0, |data| data.len() as u64);
         let remaining = match &self.rest {
             None => Some(0),
-            Some(Rest::Http3(rest)) => rest.remaining,
+            Some(Rest::Http3(rest)) => rest.content_left(),
             Some(Rest::Tcp(rest)) => rest.size_hint().exact(),
         };
         remaining.map_or_else(SizeHint::default, |remaining| SizeHint::with_exact(ahead + remaining))
@@ -167,28 +219,15 @@ impl Body for RequestBody {
 }
 
 impl Drop for RequestBody {
-    /// A client that sends on after its response was begun is no faulty one, and to stop a client
-    /// whose stream's end comes in a packet of its own would look to it like a failure.
     fn drop(&mut self) {
-        let Some(mut rest) = self.rest.take() else { return };
-        let Ok(runtime) = Handle::try_current() else { return };
-        let (read, most) = (self.allowance.clone(), rest.discarded_max());
-        let discarded = async move {
-            let mut received = 0;
-            while received < most
-                && let Some(Ok(frame)) = poll_fn(|cx| rest.poll_next(cx, &read)).await
-            {
-                received += frame.data_ref().map_or(0, |data| data.len() as u64);
-            }
-        };
-        runtime.spawn(timeout(DISCARDING_MAX, discarded));
+        self.discard();
     }
 }
 
 /// What was not yet read.
 enum Rest {
     /// In a box: it is moved from hand to hand until somebody reads it.
-    Http3(Box<Streamed>),
+    Http3(Box<RequestReader>),
     Tcp(Incoming),
 }
 
@@ -202,13 +241,13 @@ impl Rest {
         }
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>, read: &Allowance) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>, meter: &ReadMeter) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self {
-            Self::Http3(rest) => rest.poll_next(cx),
+            Self::Http3(reader) => poll_reader(reader, cx),
             Self::Tcp(body) => {
                 let next = ready!(Pin::new(body).poll_frame(cx));
                 if let Some(data) = next.as_ref().and_then(|next| next.as_ref().ok()?.data_ref()) {
-                    read.spend(data.len());
+                    meter.add_read(data.len());
                 }
                 Poll::Ready(next.map(|next| next.map_err(BodyError::from)))
             }
@@ -216,69 +255,19 @@ impl Rest {
     }
 }
 
-/// The rest of a request stream of HTTP/3.
-struct Streamed {
-    stream: RequestStream<RecvStream, Bytes>,
-    allowance: Arc<Allowance>,
-    /// Data came since the allowance was renewed.
-    progressed: bool,
-    /// The data is over.
-    trailers: bool,
-    /// Octets still to come by Content-Length.
-    remaining: Option<u64>,
+fn poll_reader(reader: &mut RequestReader, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    Poll::Ready(match ready!(reader.poll_next(cx)) {
+        Ok(Some(RequestEvent::Data(data))) => Some(Ok(Frame::data(data))),
+        Ok(Some(RequestEvent::Trailers(trailers))) => Some(Ok(Frame::trailers(trailers))),
+        Ok(Some(RequestEvent::TrailersTooLarge)) => {
+            reader.stop(Code::H3_EXCESSIVE_LOAD);
+            Some(Err(BodyError::TrailersTooLarge))
+        }
+        // The head was read.
+        Ok(Some(RequestEvent::Head(_) | RequestEvent::HeadTooLarge) | None) => None,
+        Err(failure) => Some(Err(failure.into())),
+    })
 }
 
-impl Streamed {
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let next = if self.trailers { ready!(self.poll_trailers(cx)) } else { ready!(self.poll_data(cx)) };
-        if let Some(Err(BodyError::Length)) = next {
-            self.stream.stop_sending(Code::H3_MESSAGE_ERROR);
-        }
-        Poll::Ready(next)
-    }
-
-    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        loop {
-            let data = match self.stream.poll_recv_data(cx) {
-                Poll::Ready(Ok(Some(mut data))) => data.copy_to_bytes(data.remaining()),
-                Poll::Ready(Ok(None)) if self.remaining.is_some_and(|remaining| remaining > 0) => {
-                    return Poll::Ready(Some(Err(BodyError::Length)));
-                }
-                Poll::Ready(Ok(None)) => {
-                    self.trailers = true;
-                    self.allowance.renew();
-                    return self.poll_trailers(cx);
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
-                // h3 has made data of all that it could: let it have more.
-                Poll::Pending if self.allowance.is_spent() && self.progressed => {
-                    self.progressed = false;
-                    self.allowance.renew();
-                    continue;
-                }
-                Poll::Pending if self.allowance.is_spent() => return Poll::Ready(Some(Err(BodyError::TooBig))),
-                Poll::Pending => return Poll::Pending,
-            };
-            self.progressed = true;
-            if let Some(remaining) = &mut self.remaining {
-                match remaining.checked_sub(data.len() as u64) {
-                    Some(left) => *remaining = left,
-                    None => return Poll::Ready(Some(Err(BodyError::Length))),
-                }
-            }
-            // An empty DATA frame says nothing, and would end a chunked body.
-            if !data.is_empty() {
-                return Poll::Ready(Some(Ok(Frame::data(data))));
-            }
-        }
-    }
-
-    fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match self.stream.poll_recv_trailers(cx) {
-            Poll::Pending if self.allowance.is_spent() => Poll::Ready(Some(Err(BodyError::TooBig))),
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Err(error)) => Poll::Ready(Some(Err(error.into()))),
-            Poll::Ready(Ok(trailers)) => Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers)))),
-        }
-    }
-}
+/// How long the end of a request may come behind its head before the request is passed on as if it had content.
+const END_LATE_MAX: Duration = Duration::from_millis(200);

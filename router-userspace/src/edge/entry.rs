@@ -11,7 +11,7 @@ use std::{
 
 use http::{HeaderValue, Method, Request, StatusCode, Uri, Version, header};
 
-use super::{client::Client, route::HttpRoute, transport::Allowance};
+use super::{body::ReadMeter, client::Client, route::HttpRoute};
 use crate::{
     address::Validated,
     telemetry::{AccessLog, Meter, NO_ROUTE, Outcome, Protocol, Record, RouteMeter, Tls, TraceContext},
@@ -46,8 +46,9 @@ pub(super) struct Entry {
     protocol: Protocol,
     client: Client,
     early: bool,
-    method: Method,
-    uri: Uri,
+    /// None of a request whose head was not read.
+    method: Option<Method>,
+    uri: Option<Uri>,
     user_agent: Option<HeaderValue>,
     referer: Option<HeaderValue>,
     pub(super) trace: TraceContext,
@@ -58,7 +59,7 @@ pub(super) struct Entry {
     status: Option<StatusCode>,
     first_byte: Option<Duration>,
     /// Has the octets of the request's content.
-    received: Arc<Allowance>,
+    received: Arc<ReadMeter>,
     sent: u64,
     is_complete: bool,
 }
@@ -69,7 +70,7 @@ impl Entry {
         book: &Book,
         request: &Request<B>,
         (client, early): (&Client, bool),
-        received: Arc<Allowance>,
+        received: Arc<ReadMeter>,
     ) -> Self {
         let field = |name| request.headers().get(name).cloned();
         Self {
@@ -83,8 +84,8 @@ impl Entry {
             },
             client: client.clone(),
             early,
-            method: request.method().clone(),
-            uri: request.uri().clone(),
+            method: Some(request.method().clone()),
+            uri: Some(request.uri().clone()),
             user_agent: field(header::USER_AGENT),
             referer: field(header::REFERER),
             trace: TraceContext::of(request.headers()),
@@ -97,6 +98,15 @@ impl Entry {
             sent: 0,
             is_complete: false,
         }
+    }
+
+    /// Of a request over HTTP/3 of whose head nothing is known.
+    pub(super) fn unread(book: &Book, client: &Client, early: bool) -> Self {
+        let mut nothing = Request::new(());
+        *nothing.version_mut() = Version::HTTP_3;
+        let mut entry = Self::begin(book, &nothing, (client, early), Arc::default());
+        (entry.method, entry.uri) = (None, None);
+        entry
     }
 
     /// It ends like that, whatever becomes of its response.
@@ -129,9 +139,9 @@ impl Drop for Entry {
         let record = Record {
             duration: self.begun.elapsed(),
             first_byte: self.first_byte,
-            method: Some(self.method.as_str()),
-            host: self.uri.authority().map(|authority| authority.as_str()),
-            path: self.uri.path_and_query().map(|path| path.as_str()),
+            method: self.method.as_ref().map(Method::as_str),
+            host: self.uri.as_ref().and_then(Uri::authority).map(|authority| authority.as_str()),
+            path: self.uri.as_ref().and_then(Uri::path_and_query).map(|path| path.as_str()),
             route: route.map(|route| &*route.name),
             upstream: route.and_then(|route| route.upstream.as_deref()),
             server: self.server.as_deref(),

@@ -46,7 +46,6 @@ pub(super) fn to_upstream<B>(mut request: Request<B>, client: &Client) -> Reques
         // It says `trailers` and is about this hop, on which we take them too.
         headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
     }
-    join_cookies(headers);
     headers.append(header::VIA, HeaderValue::from_static(via(received)));
     let host = authority.and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
     if let Some(forwarded) = forwarded(client.address, host.as_ref()) {
@@ -141,7 +140,7 @@ pub(super) fn expects_continue(headers: &HeaderMap) -> bool {
 }
 
 /// HTTP/3 lets a client send one field per cookie; HTTP/1.1 has one (RFC 9114 section 4.2.1).
-fn join_cookies(headers: &mut HeaderMap) {
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
     let mut crumbs = headers.get_all(header::COOKIE).iter();
     if let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) {
         let mut joined = first.as_bytes().to_vec();
@@ -187,6 +186,8 @@ mod tests {
             .body(())
             .expect("a request");
         let client = Client::new(Validated::assumed("[::ffff:198.51.100.7]:4433"));
+        let mut request = request;
+        join_cookies(request.headers_mut());
         let request = to_upstream(request, &client);
 
         assert_eq!(request.uri(), "/a/b?c=d");

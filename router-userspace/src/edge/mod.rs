@@ -12,12 +12,9 @@ mod answer;
 mod authentication;
 mod body;
 mod client;
-mod control_stream;
 mod distinguished_name;
 mod drain;
-mod early_data;
 mod entry;
-mod field_section;
 mod files;
 mod headers;
 #[cfg(feature = "interop")]
@@ -29,7 +26,6 @@ mod own_authority;
 mod page;
 mod proxy;
 mod raw;
-mod reply;
 mod request;
 mod response;
 mod route;
@@ -39,7 +35,6 @@ mod tcp;
 mod tests;
 pub mod tickets;
 pub mod tls;
-mod transport;
 pub mod upstream;
 mod x509;
 
@@ -59,7 +54,7 @@ use self::{
 };
 pub use self::{
     drain::{Drain, Draining},
-    early_data::Handshake,
+    http3::early_data::Handshake,
     raw::{STREAM_CANCELLED, STREAM_REFUSED, UPSTREAM_CLOSED, UPSTREAM_RESET, UPSTREAM_UNREACHABLE},
     route::offered_protocols,
     tcp::Speaks,

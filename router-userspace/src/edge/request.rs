@@ -2,32 +2,13 @@
 //! further. What is checked here is of one shape, whatever the request came by: an absolute URI,
 //! and no `Host` beside it.
 
-use std::{future::poll_fn, task::Poll};
-
-use bytes::Bytes;
-use h3::{
-    error::{Code, StreamError},
-    frame::FrameStreamError,
-    proto::frame::{Frame, PayloadLen},
-    quic::{RecvStream as _, SendStream as _},
-    server::{RequestResolver, RequestStream},
-};
 use http::{
     HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header,
     uri::{Authority, PathAndQuery, Scheme},
 };
 
-use super::{
-    field_section,
-    headers::CONNECTION_SPECIFIC,
-    transport::{Allowance, BidiStream, Connection},
-};
-
-/// What a well-formed request says that decides how it is served.
-pub(super) struct Facts {
-    /// Octets of the body, if the client said so.
-    pub(super) content_length: Option<u64>,
-}
+use super::headers::{self, CONNECTION_SPECIFIC};
+use crate::config::Limits;
 
 /// A request that isn't served: the status and sentence of its answer.
 #[derive(Clone, Copy, Debug)]
@@ -36,12 +17,14 @@ pub(super) struct Refusal(pub(super) StatusCode, pub(super) &'static str);
 /// Refuses what must not reach a server, where other rules may hold for it: RFC 9114 sections
 /// 4.2, 4.3.1 and 4.4, RFC 9113 section 8, RFC 9112 sections 3.2 and 6.3, RFC 9110 section 8.6.
 /// Gives the rest its one shape.
-pub(super) fn check<B>(request: &mut Request<B>, fields_max: usize) -> Result<Facts, Refusal> {
+pub(super) fn check<B>(request: &mut Request<B>, limits: &Limits) -> Result<(), Refusal> {
     if request.method() == Method::CONNECT {
         return Err(Refusal(StatusCode::NOT_IMPLEMENTED, "tunnels are not offered here"));
     }
-    if request.headers().len() > fields_max {
-        return Err(Refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many header fields"));
+    // In HTTP/2 and HTTP/3 a cookie may come in crumbs, which are one field (RFC 9113 section 8.2.3).
+    headers::join_cookies(request.headers_mut());
+    if request.headers().len() > usize::from(limits.max_headers) || size(request.headers()) > limits.max_header_bytes {
+        return Err(TOO_LARGE);
     }
     let path = path(request)?;
     let authority = authority(request)?;
@@ -51,13 +34,23 @@ pub(super) fn check<B>(request: &mut Request<B>, fields_max: usize) -> Result<Fa
         Version::HTTP_2 | Version::HTTP_3 => check_fields(request.headers())?,
         _ => take_hop_by_hop(request.headers_mut())?,
     }
-    let content_length = content_length(request.headers())?;
+    content_length(request.headers())?;
     let mut parts = http::uri::Parts::default();
     parts.scheme = Some(Scheme::HTTPS);
     parts.authority = Some(authority);
     parts.path_and_query = Some(path);
     *request.uri_mut() = Uri::from_parts(parts).map_err(|_| bad("the path must be absolute"))?;
-    Ok(Facts { content_length })
+    Ok(())
+}
+
+/// The answer to a head beyond the limits.
+pub(super) const TOO_LARGE: Refusal =
+    Refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the header fields are too many or too large");
+
+/// Octets of fields as RFC 9114 section 4.2.2 counts them.
+fn size(headers: &HeaderMap) -> u32 {
+    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+    u32::try_from(size).unwrap_or(u32::MAX)
 }
 
 fn bad(sentence: &'static str) -> Refusal {
@@ -122,8 +115,8 @@ fn check_fields(headers: &HeaderMap) -> Result<(), Refusal> {
 /// RFC 9110 section 7.6.1. hyper has undone `chunked`, and no other coding; beside one a
 /// Content-Length says that somebody on the way reads the message otherwise than we do (RFC 9112
 /// section 6.1).
-fn take_hop_by_hop(headers: &mut HeaderMap) -> Result<(), Refusal> {
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+fn take_hop_by_hop(fields: &mut HeaderMap) -> Result<(), Refusal> {
+    let mut codings = fields.get_all(header::TRANSFER_ENCODING).iter();
     let only_chunked = match (codings.next(), codings.next()) {
         (None, _) => true,
         (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
@@ -132,72 +125,31 @@ fn take_hop_by_hop(headers: &mut HeaderMap) -> Result<(), Refusal> {
     if !only_chunked {
         return Err(Refusal(StatusCode::NOT_IMPLEMENTED, "the only transfer coding understood here is chunked"));
     }
-    if headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH) {
+    if fields.contains_key(header::TRANSFER_ENCODING) && fields.contains_key(header::CONTENT_LENGTH) {
         return Err(bad("Transfer-Encoding and Content-Length exclude each other"));
     }
-    let wants_trailers = headers.get_all(header::TE).iter().any(|value| {
+    let wants_trailers = fields.get_all(header::TE).iter().any(|value| {
         value.to_str().is_ok_and(|text| text.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers")))
     });
-    super::headers::remove_hop_by_hop(headers);
-    headers.remove(header::TE);
+    headers::remove_hop_by_hop(fields);
+    fields.remove(header::TE);
     if wants_trailers {
-        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        fields.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     Ok(())
 }
 
 /// RFC 9110 section 8.6; a list of equal numbers is not accepted either.
-fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Refusal> {
+fn content_length(headers: &HeaderMap) -> Result<(), Refusal> {
     let mut values = headers.get_all(header::CONTENT_LENGTH).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => {
-            let digits = value.to_str().ok().filter(|text| text.bytes().all(|octet| octet.is_ascii_digit()));
-            let length = digits.and_then(|digits| digits.parse().ok());
-            length.map(Some).ok_or(bad("Content-Length must be one number"))
-        }
-        (Some(_), Some(_)) => Err(bad("Content-Length must be one number")),
-    }
-}
-
-/// Why a request stream didn't become a request.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ResolveError {
-    #[error(transparent)]
-    Stream(#[from] StreamError),
-    #[error("the head takes more than {} octets", Allowance::BYTES)]
-    TooBig,
-    #[error("the head is malformed: {0}")]
-    Malformed(&'static str),
-}
-
-/// Reads a request's head. The stream has been answered or stopped when this fails.
-pub(super) async fn resolve(
-    mut resolver: RequestResolver<Connection, Bytes>,
-    allowance: &Allowance,
-) -> Result<(Request<()>, RequestStream<BidiStream, Bytes>), ResolveError> {
-    let frame = poll_fn(|cx| match resolver.frame_stream.poll_next(cx) {
-        Poll::Pending if allowance.is_spent() => Poll::Ready(Err(ResolveError::TooBig)),
-        Poll::Pending => Poll::Pending,
-        Poll::Ready(frame) => Poll::Ready(Ok(frame)),
-    })
-    .await?;
-    if let Some(why) = misused_pseudo_field(&frame) {
-        let code = Code::H3_MESSAGE_ERROR.value();
-        resolver.frame_stream.stream.stop_sending(code);
-        resolver.frame_stream.reset(code);
-        return Err(ResolveError::Malformed(why));
-    }
-    Ok(resolver.accept_with_frame(frame)?.resolve().await?)
-}
-
-/// RFC 9114 section 4.3; h3 sorts the fields, and takes the last of several, before anybody can see
-/// them.
-fn misused_pseudo_field(frame: &Result<Option<Frame<PayloadLen>>, FrameStreamError>) -> Option<&'static str> {
-    match frame {
-        Ok(Some(Frame::Headers(section))) => field_section::misused_pseudo_field(section),
-        _ => None,
-    }
+    let is_number = match (values.next(), values.next()) {
+        (None, _) => true,
+        (Some(value), None) => value
+            .to_str()
+            .is_ok_and(|text| text.bytes().all(|octet| octet.is_ascii_digit()) && text.parse::<u64>().is_ok()),
+        (Some(_), Some(_)) => false,
+    };
+    if is_number { Ok(()) } else { Err(bad("Content-Length must be one number")) }
 }
 
 #[cfg(test)]
@@ -206,8 +158,28 @@ mod tests {
 
     fn checked(request: http::request::Builder) -> Result<(Uri, HeaderMap), &'static str> {
         let mut request = request.body(()).expect("a request");
-        check(&mut request, 100).map_err(|Refusal(_, sentence)| sentence)?;
+        check(&mut request, &limits()).map_err(|Refusal(_, sentence)| sentence)?;
         Ok((request.uri().clone(), request.headers().clone()))
+    }
+
+    fn limits() -> Limits {
+        crate::edge::tests::lab::config("[limits]\nmax_header_bytes = 1_024\n").limits
+    }
+
+    /// 1,024 octets, and 32 for each field beside its name and value.
+    #[test]
+    fn heads_have_one_limit_whatever_they_came_by() {
+        let field = |length| asked(Version::HTTP_11, "/").header("host", "a").header("x", "v".repeat(length));
+        assert!(checked(field(1024 - 32 - 1 - 37)).is_ok());
+        assert_eq!(checked(field(1024 - 32 - 1 - 36)).err(), Some("the header fields are too many or too large"));
+    }
+
+    /// mod_h2#201: crumbs were counted one by one.
+    #[test]
+    fn crumbs_of_a_cookie_are_one_field() {
+        let request = (0..120).fold(asked(Version::HTTP_2, "https://a/"), |request, _| request.header("cookie", "a=b"));
+        let (_, headers) = checked(request).expect("one field");
+        assert_eq!(headers.get_all("cookie").iter().collect::<Vec<_>>(), [["a=b"; 120].join("; ").as_str()]);
     }
 
     fn asked(version: Version, uri: &str) -> http::request::Builder {

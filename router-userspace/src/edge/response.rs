@@ -10,9 +10,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use h3::error::Code;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
+use router_http3::Code;
 
 use super::{body::BodyError, entry::Entry, files::FileBody, upstream};
 use crate::telemetry::Outcome;
@@ -49,6 +49,8 @@ pub(super) enum ResponseError {
 pub(super) struct Unanswered {
     /// How an HTTP/3 client is told.
     pub(super) code: Code,
+    /// The client has cancelled it.
+    pub(super) is_cancelled: bool,
     why: String,
 }
 
@@ -61,7 +63,7 @@ impl From<BodyError> for Unanswered {
 impl Unanswered {
     /// The request's own end has ended it.
     pub(super) fn because_of(error: &BodyError) -> Self {
-        Self { code: error.code(), why: error.to_string() }
+        Self { code: error.code(), is_cancelled: error.is_cancelled(), why: error.to_string() }
     }
 }
 
@@ -72,6 +74,11 @@ impl ResponseError {
             Self::Server(upstream::ResponseError::Request) => Code::H3_REQUEST_CANCELLED,
             Self::Server(_) | Self::File(_) => Code::H3_INTERNAL_ERROR,
         }
+    }
+
+    /// The client's own part broke off.
+    pub(super) fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Server(upstream::ResponseError::Request))
     }
 
     fn outcome(&self) -> Outcome {

@@ -168,7 +168,7 @@ impl Served {
         let in_flight = self.requests.clone();
         in_flight.begin();
         let serving = self.site.now.load_full();
-        let checked = request::check(&mut request, serving.limits.max_headers.into());
+        let checked = request::check(&mut request, &serving.limits);
         let ends = checked.is_err();
         let asked = Asked { client: self.client, interim: None, early: None };
         let request = request.map(RequestBody::incoming);

@@ -3,7 +3,8 @@
 mod addresses;
 mod cancel;
 mod http;
-mod lab;
+mod http3;
+pub(super) mod lab;
 mod raw;
 mod resumption;
 mod sessions;

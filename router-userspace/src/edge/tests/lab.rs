@@ -106,7 +106,7 @@ impl Lab {
     }
 }
 
-pub(super) fn config(rest: &str) -> Config {
+pub(in crate::edge) fn config(rest: &str) -> Config {
     let text = format!(
         "[router]\nengine = \"userspace\"\ndebug_headers = true\n[[listener]]\naddress = \"127.0.0.1:4433\"\n{rest}"
     );

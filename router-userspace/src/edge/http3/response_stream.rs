@@ -1,0 +1,147 @@
+//! The sending half of a request stream: a response on its way to a client.
+//!
+//! It ends in one of two ways: with the stream's end, or a RESET_STREAM. A response that breaks off
+//! never looks complete.
+
+use std::{future::poll_fn, pin::Pin, task::Poll};
+
+use bytes::{Bytes, BytesMut};
+use http::Response;
+use http_body::{Body, Frame};
+use quinn::WriteError;
+use router_http3::{Code, data_header, write_head, write_trailers};
+
+use super::{
+    super::{
+        headers,
+        response::{ResponseBody, ResponseError},
+    },
+    varint,
+};
+
+/// The sending half of a request stream.
+pub(super) struct ResponseWriter {
+    stream: quinn::SendStream,
+    /// Where heads and the headers of frames are written.
+    buffer: BytesMut,
+    closed: bool,
+}
+
+/// Why no complete response was given.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WriteFailure {
+    /// Cancelled, or the connection is gone.
+    #[error("the client did not take the response: {0}")]
+    Client(#[from] WriteError),
+    #[error(transparent)]
+    Response(#[from] ResponseError),
+}
+
+impl WriteFailure {
+    /// What the client is told, if it is still there.
+    pub(super) fn code(&self) -> Code {
+        match self {
+            Self::Client(_) => Code::H3_INTERNAL_ERROR,
+            Self::Response(error) => error.code(),
+        }
+    }
+}
+
+impl ResponseWriter {
+    pub(super) fn new(stream: quinn::SendStream) -> Self {
+        Self { stream, buffer: BytesMut::new(), closed: false }
+    }
+
+    /// A response before the response (RFC 9114 section 4.1).
+    pub(super) async fn interim(&mut self, response: Response<()>) -> Result<(), WriteFailure> {
+        write_head(response.status(), response.headers(), &mut self.buffer);
+        let head = self.buffer.split().freeze();
+        Ok(self.stream.write_chunk(head).await?)
+    }
+
+    /// The response, all of it; each piece as the connection's send buffer has room. The head, and what of the body is
+    /// there, go in one.
+    pub(super) async fn send(&mut self, response: Response<ResponseBody>) -> Result<(), WriteFailure> {
+        let (head, mut body) = response.into_parts();
+        self.buffer.reserve(HEAD_USUAL);
+        write_head(head.status, &head.headers, &mut self.buffer);
+        let mut next = if body.is_end_stream() { Poll::Ready(None) } else { poll_once(&mut body).await };
+        loop {
+            next = match next {
+                Poll::Ready(Some(frame)) => match self.write(frame?, &body).await? {
+                    true => break,
+                    false => poll_once(&mut body).await,
+                },
+                Poll::Ready(None) => break self.flush().await?,
+                Poll::Pending => {
+                    self.flush().await?;
+                    Poll::Ready(poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await)
+                }
+            };
+        }
+        // Fails only on a stream that the client has stopped, and that is no failure of the response.
+        let _ = self.stream.finish();
+        self.closed = true;
+        Ok(())
+    }
+
+    /// What is in the buffer, and a frame of the body. Whether it was the last.
+    async fn write(&mut self, frame: Frame<Bytes>, body: &ResponseBody) -> Result<bool, WriteError> {
+        match frame.into_data() {
+            // An empty DATA frame says nothing.
+            Ok(data) if data.is_empty() => Ok(false),
+            Ok(data) => {
+                let is_end = body.is_end_stream();
+                self.buffer.extend_from_slice(data_header(data.len()).as_ref());
+                let mut pieces = [self.buffer.split().freeze(), data];
+                self.stream.write_all_chunks(&mut pieces).await?;
+                Ok(is_end)
+            }
+            Err(frame) => {
+                if let Ok(mut trailers) = frame.into_trailers() {
+                    headers::remove_hop_by_hop(&mut trailers);
+                    write_trailers(&trailers, &mut self.buffer);
+                }
+                self.flush().await?;
+                Ok(true)
+            }
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), WriteError> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let octets = self.buffer.split().freeze();
+        self.stream.write_chunk(octets).await
+    }
+
+    /// Breaks off, unless it is complete.
+    pub(super) fn reset(&mut self, code: Code) {
+        if !std::mem::replace(&mut self.closed, true) {
+            // Fails only on a stream that is closed.
+            let _ = self.stream.reset(varint(code));
+        }
+    }
+
+    /// Resolves when the client has all of it, stopped it with a code, or is gone.
+    pub(super) fn stopped(
+        &self,
+    ) -> impl Future<Output = Result<Option<quinn::VarInt>, quinn::StoppedError>> + Send + use<> {
+        self.stream.stopped()
+    }
+}
+
+impl Drop for ResponseWriter {
+    fn drop(&mut self) {
+        self.reset(Code::H3_INTERNAL_ERROR);
+    }
+}
+
+/// What of a body is there now.
+async fn poll_once(body: &mut ResponseBody) -> Poll<Option<Result<Frame<Bytes>, ResponseError>>> {
+    poll_fn(|cx| Poll::Ready(Pin::new(&mut *body).poll_frame(cx))).await
+}
+
+/// Octets that most heads, and the header of a frame behind them, fit into.
+const HEAD_USUAL: usize = 512;
