@@ -138,6 +138,21 @@ const HTTP1: &[(&str, &str, &[&str])] = &[
         "200 200",
         &["GET / | connection: te | host: a.test | te: trailers"],
     ),
+    // Nobody but the router says who a client is, whatever the spelling, in heads and in trailers.
+    (
+        "GET / HTTP/1.1\r\nhost: a.test\r\nX_Client_Cert_Subject: CN=admin\r\nx.forwarded.for: 192.0.2.1\r\n\
+         X-Real-IP: 192.0.2.1\r\nx_original-url: /x\r\nProxy: a.test\r\nx-kept: 1\r\n\r\n",
+        "200 200",
+        &["GET / | host: a.test | x-kept: 1"],
+    ),
+    (
+        "POST / HTTP/1.1\r\nhost: a.test\r\ntransfer-encoding: chunked\r\ntrailer: x-sum, x-real-ip, host\r\n\r\n\
+         5\r\nhello\r\n0\r\nX_Real_IP: 192.0.2.1\r\nx-real-ip: 192.0.2.1\r\nhost: b.test\r\nx-sum: 7\r\n\r\n",
+        "200 200",
+        &[
+            "POST / | host: a.test | trailer x-sum: 7 | trailer: x-sum, x-real-ip, host | transfer-encoding: chunked || hello",
+        ],
+    ),
     // Section 10.1.1.
     (
         "POST / HTTP/1.1\r\nhost: a.test\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\nhello",
@@ -202,6 +217,21 @@ const FIELDS: &[Fields] = &[
     (&[("x", " 1")], "", ["400", "400"], &[]),
     (&[("x", "1\t")], "", ["400", "400"], &[]),
     (&[("x", "\u{e9}")], "", ["200", "200"], &["GET / | host: a.test | x: \u{e9}"]),
+    (
+        &[
+            ("x_client_cert_subject", "CN=admin"),
+            ("x.client-cert-fingerprint", "00"),
+            ("x_forwarded_for", "192.0.2.1"),
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-forwarded-port", "1"),
+            ("true-client-ip", "192.0.2.1"),
+            ("proxy", "a.test"),
+            ("x-kept", "1"),
+        ],
+        "",
+        ["200", "200"],
+        &["GET / | host: a.test | x-kept: 1"],
+    ),
     (&[("x", "")], "", ["200", "200"], &["GET / | host: a.test | x: "]),
     // RFC 9113 section 8.2.2, RFC 9114 section 4.2: what is about the connection.
     (&[("connection", "close")], "", ["reset 0x1", "400"], &[]),

@@ -7,20 +7,18 @@ use router_tests::lab::{
 };
 
 const HTTP1: &[Script] = &[
-    ("trailers", &[Take, Say(CHUNKED), Say("2\r\nok\r\n0\r\nx-sum: 7\r\nx-more: 8\r\n\r\n")]),
+    ("trailers", &[Take, Say(CHUNKED), Say("2\r\nok\r\n0\r\nx-sum: 7\r\nset-cookie: a=1\r\nx-more: 8\r\n\r\n")]),
     ("head", &[Say("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n")]),
     ("takes", &[Take, Say("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")]),
 ];
 const HTTP2: &[Script] = &[
-    (
-        "trailers",
-        &[Take, Head("200", &[("trailer", "x-sum, x-more")]), Data("ok"), Trailers(&[("x-sum", "7"), ("x-more", "8")])],
-    ),
+    ("trailers", &[Take, Head("200", &[("trailer", "x-sum, set-cookie, x-more")]), Data("ok"), Trailers(SAID)]),
     ("head", &[Head("200", &[("content-length", "2")]), End]),
     ("takes", &[Take, Head("200", &[]), Data("ok"), End]),
 ];
 const SERVERS: [(Speaks, &[Script]); 2] = [(Speaks::Http, HTTP1), (Speaks::H2c, HTTP2)];
 
+/// Those that anybody may say: who a client is, or what belongs in a head, passes neither way.
 #[test]
 fn behind_bodies_both_ways() -> Result<()> {
     for (speaks, scripts) in SERVERS {
@@ -28,7 +26,8 @@ fn behind_bodies_both_ways() -> Result<()> {
         let ask = |http| {
             let whole = Whole::new(http, "POST", "/trailers").field("te", "trailers").field("trailer", ANNOUNCED);
             let whole = whole.body("hello");
-            Rude::from(whole.trailer("x-check", "1").trailer("x-also", "2"))
+            let whole = whole.trailer("x-check", "1").trailer("x-client-cert-subject", "CN=admin");
+            Rude::from(whole.trailer("x_forwarded_for", "192.0.2.1").trailer("x-also", "2"))
         };
         let outcomes = Rude::ask(&lab, &[ask(2), ask(3)])?;
         assert_eq!(outcomes, ["200 2 x-sum: 7 x-more: 8"; 2], "{speaks:?}");
@@ -36,9 +35,9 @@ fn behind_bodies_both_ways() -> Result<()> {
         let curl = Curl::over("--http1.1", lab.wire().namespace(), &lab.url("/trailers"));
         let raw = curl.option("--raw").option("--header").option("te: trailers").succeed()?;
         assert_eq!(raw.lines().next(), Some("2"), "{speaks:?}: {raw}");
-        let text = "POST /trailers HTTP/1.1\r\nhost: a.test\r\ntransfer-encoding: chunked\r\ntrailer: x-check, x-also\r\n\
+        let text = "POST /trailers HTTP/1.1\r\nhost: a.test\r\ntransfer-encoding: chunked\r\ntrailer: x-check, x-real-ip, x-also\r\n\
                     connection: close\r\n\r\n\
-                    5\r\nhello\r\n0\r\nx-check: 1\r\nx-also: 2\r\n\r\n";
+                    5\r\nhello\r\n0\r\nx-check: 1\r\nx-real-ip: 192.0.2.1\r\nx-also: 2\r\n\r\n";
         assert_eq!(Rude::ask(&lab, &[Rude::Text { http: 1, text: text.into() }])?, ["200"], "{speaks:?}");
         let heard: Vec<_> = server.of("trailers").into_iter().map(|it| (it.received, it.trailers)).collect();
         let trailers = vec!["x-check: 1".to_owned(), "x-also: 2".to_owned()];
@@ -86,5 +85,6 @@ fn a_word_before_the_body() -> Result<()> {
 
 const VERSIONS: [&str; 3] = ["--http1.1", "--http2", "--http3-only"];
 /// hyper sends others to no HTTP/1.1 server.
-const ANNOUNCED: &str = "x-check, x-also";
-const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum, x-more\r\n\r\n";
+const ANNOUNCED: &str = "x-check, x-client-cert-subject, x_forwarded_for, x-also";
+const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum, set-cookie, x-more\r\n\r\n";
+const SAID: &[(&str, &str)] = &[("x-sum", "7"), ("set-cookie", "a=1"), ("x-more", "8")];

@@ -15,8 +15,9 @@ use router_tests::{
     lab::{
         Lab, PORT, Towards,
         peers::{Curl, QuicGo},
+        wire::Sender,
     },
-    packets::Packet,
+    packets::{Packet, quic::Quic},
 };
 
 /// 22 first datagrams of others in a client's name, at a limit of 20, had refused the client itself,
@@ -85,6 +86,30 @@ fn no_server_is_told_an_address_that_was_forged() -> Result<()> {
     Ok(())
 }
 
+/// Junk had as many entries in the flow table as there were packets of it.
+#[test]
+fn what_begins_nothing_writes_no_flow() -> Result<()> {
+    let lab = Lab::new().workers(1).start()?;
+    let (wire, count) = (lab.wire(), 200_u32);
+    let before = lab.control().status()?.totals;
+    let sender = Sender::new(wire.namespace(), "router0")?;
+    let [router, client] = wire.macs();
+    for number in 0..count {
+        let junk = Quic::initial(VERSION, &number.to_be_bytes());
+        let packet = Packet::udp(at(wire.client4()[0], 40_000), at(wire.router4(), PORT), junk);
+        sender.send(&packet.overwrite(0, &[router, client].concat()).frame())?;
+    }
+    let dropped = |now: u64| now - before.datagrams_dropped;
+    let after = lab.await_status(|status| dropped(status.totals.datagrams_dropped) == u64::from(count))?.totals;
+    assert_eq!((after.connections_now, after.retried, after.datagrams_sent), (0, 0, before.datagrams_sent));
+    if lab.has_maps()? {
+        assert_eq!(lab.control().flows()?.flows.len(), 0);
+    }
+    Ok(())
+}
+
 fn at(address: Ipv4Addr, port: u16) -> SocketAddr {
     (address, port).into()
 }
+
+const VERSION: u32 = 1;

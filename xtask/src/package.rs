@@ -50,11 +50,7 @@ fn documents() -> Step {
 }
 
 fn package() -> Step {
-    let step = Step::new("the Debian package", || {
-        cargo_deb(&version(), &folder())?;
-        println!("{}", deb(&folder(), &version()).display());
-        Ok(())
-    });
+    let step = Step::new("the Debian package", || cargo_deb(&version(), &folder()));
     step.detail("cargo deb, by the metadata in router-userspace/Cargo.toml")
         .needs([Part::Router(Profile::Release), Part::PackagingTools])
         .gives([Part::Package])

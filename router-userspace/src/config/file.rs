@@ -284,6 +284,7 @@ pub(super) struct RawWeighted {
 pub(super) struct RawEjection {
     pub(super) failures: Option<At<i64>>,
     pub(super) time: Option<At<RawDuration>>,
+    pub(super) status: Option<At<RawStatus>>,
 }
 
 /// `tls` of an upstream.

@@ -198,8 +198,11 @@ static HEALTH: Table = Table {
     below: &[],
 };
 
-static EJECTION: Table =
-    Table { name: "upstream.NAME.ejection", keys: &[("failures", "5"), ("time", "\"10s\"")], below: &[] };
+static EJECTION: Table = Table {
+    name: "upstream.NAME.ejection",
+    keys: &[("failures", "5"), ("time", "\"10s\""), ("status", "-")],
+    below: &[],
+};
 
 static UPSTREAM_TLS: Table =
     Table { name: "upstream.NAME.tls", keys: &[("ca", "-"), ("name", "-"), ("cert", "-"), ("key", "-")], below: &[] };

@@ -199,7 +199,7 @@ fn servers(all: Vec<Server>) -> Servers {
         all,
         balance: Balance::RoundRobin,
         health: None,
-        ejection: Some(Ejection { failures: 5, time: seconds(10) }),
+        ejection: Some(Ejection { failures: 5, time: seconds(10), status: None }),
         slow_start: None,
         max_connections: 1_024,
         queue: 1_024,

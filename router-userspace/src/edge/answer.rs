@@ -13,7 +13,7 @@ use super::{
     early_data::Handshake,
     entry::Entry,
     interim::Interim,
-    page, proxy,
+    names, page, proxy,
     request::{Facts, Refusal},
     response::{self, ResponseBody, Unanswered},
     route::{Action, HttpRoute},
@@ -48,7 +48,11 @@ pub(super) async fn answer(
     let received = Arc::clone(request.body().read());
     let mut entry = Entry::begin(&serving.book, &request, (&asked.client, asked.early.is_some()), received);
     let allowed = match checked {
-        Ok(_) => early(&mut request, asked.early.as_ref()).await,
+        Ok(_) => {
+            // Before routes look at fields, and before they say any themselves.
+            names::take_from_head(request.headers_mut());
+            early(&mut request, asked.early.as_ref()).await
+        }
         Err(refusal) => Err(refusal),
     };
     let mut response = match allowed {

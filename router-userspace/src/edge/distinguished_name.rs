@@ -105,13 +105,16 @@ mod tests {
 
     use super::*;
 
-    /// A name of parts, each of attributes: the last octet of a type below 2.5.4, a tag, a value.
-    fn text_of(parts: &[&[(u8, u8, &[u8])]]) -> String {
+    /// An attribute: the last octet of a type below 2.5.4, a tag, a value.
+    type Attribute<'a> = (u8, u8, &'a [u8]);
+
+    /// A name of parts, each of attributes.
+    fn text_of(parts: &[&[Attribute<'_>]]) -> String {
         let wrap = |tag: u8, content: Vec<u8>| [vec![tag, u8::try_from(content.len()).unwrap()], content].concat();
-        let attribute = |&(kind, tag, value): &(u8, u8, &[u8])| {
+        let attribute = |&(kind, tag, value): &Attribute<'_>| {
             wrap(0x30, [wrap(0x06, vec![0x55, 4, kind]), wrap(tag, value.to_vec())].concat())
         };
-        let part = |attributes: &&[(u8, u8, &[u8])]| wrap(0x31, attributes.iter().flat_map(attribute).collect());
+        let part = |attributes: &&[Attribute<'_>]| wrap(0x31, attributes.iter().flat_map(attribute).collect());
         let der = wrap(0x30, parts.iter().flat_map(part).collect());
         text(&X509Name::from_der(&der).unwrap().1).unwrap()
     }
@@ -123,7 +126,7 @@ mod tests {
 
     #[test]
     fn names_that_differ_read_differently() {
-        let names: [&[&[(u8, u8, &[u8])]]; 6] = [
+        let names: [&[&[Attribute<'_>]]; 6] = [
             &[&[(CN, UTF8, b"x, O=Admins")]],
             &[&[(CN, UTF8, b"x,O=Admins")]],
             &[&[(O, UTF8, b"Admins")], &[(CN, UTF8, b"x")]],

@@ -31,8 +31,8 @@ const CLIENT_FINGERPRINT: HeaderName = HeaderName::from_static("x-client-cert-fi
 
 /// A checked request from `client`, as an HTTP/1.1 server expects it.
 ///
-/// What the client itself said in `Forwarded` and `X-Forwarded-*`, or of its certificate, is
-/// dropped: this is the edge, and nobody in front of it can be trusted with that.
+/// What the client itself said in `Forwarded` and `X-Forwarded-*`, or of its certificate, is gone
+/// already ([`names`](super::names)): this is the edge, and no proxy in front of it is known.
 pub(super) fn to_upstream<B>(mut request: Request<B>, client: &Client) -> Request<B> {
     let uri::Parts { authority, path_and_query, .. } = std::mem::take(request.uri_mut()).into_parts();
     if let Some(path) = path_and_query {

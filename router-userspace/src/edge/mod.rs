@@ -22,6 +22,7 @@ mod files;
 mod headers;
 mod http3;
 mod interim;
+mod names;
 mod own_authority;
 mod page;
 mod proxy;

@@ -243,7 +243,7 @@ impl<B: Forwarded> Member<B> {
                 }
                 Err(unanswered) => unanswered,
             };
-            if matches!(failure, Failure::TimedOut(_)) {
+            if matches!(failure, Failure::TimedOut(_) | Failure::RequestLate(_)) {
                 connection.retire();
             }
             // Once: it is then on a newer connection, or another server's affair.
@@ -270,10 +270,10 @@ impl<B: Forwarded> Member<B> {
         Failed { failure, request, server: Some(self.server().state.name.clone()) }
     }
 
-    /// Whether an answer speaks for the server.
+    /// Whether an answer speaks for the server: any but those that the configuration counts as failures.
     fn judge(&self, status: StatusCode) -> bool {
-        let bad =
-            [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT].contains(&status);
+        let failures = self.set.settings.ejection.and_then(|ejection| ejection.status);
+        let bad = failures.is_some_and(|[first, last]| (first..=last).contains(&status.as_u16()));
         if bad {
             self.set.failed(self.index, &format_args!("it answered {status}"));
         }
@@ -328,7 +328,8 @@ async fn ask<B: Forwarded>(
             Err(_elapsed) => {
                 looks += 1;
                 if looks == LOOKS {
-                    return Err((Failure::TimedOut(limit), None));
+                    let client = broke.waits_for_the_client();
+                    return Err((if client { Failure::RequestLate(limit) } else { Failure::TimedOut(limit) }, None));
                 }
             }
         }
