@@ -156,7 +156,12 @@ func (cl *client) work(ctx context.Context, conn *quic.Conn, trip *journey) erro
 			return nil, err
 		}
 		h3 = pool.NewClientConn(next)
-		return h3.RoundTrip(r)
+		// http3 resets the stream of the request that was refused, which by now is the one of the
+		// same number in the connection that goes on.
+		if response, err = h3.RoundTrip(r); err != nil {
+			response, err = h3.RoundTrip(r)
+		}
+		return response, err
 	}, trip), trip, ctx)
 }
 
