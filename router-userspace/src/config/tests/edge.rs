@@ -269,6 +269,13 @@ fn built_in_answers_have_no_servers_to_tune() {
 }
 
 #[test]
+fn http_0_9_is_for_interoperability_tests_alone() {
+    let text =
+        format!("{LISTENER}[[route]]\nalpn = \"hq-interop\"\nupstream = \"a\"\n[upstream.a]\nservers = [\"hq:/\"]\n");
+    assert_eq!(parse(&text).is_ok(), cfg!(feature = "interop"), "{:?}", parse(&text));
+}
+
+#[test]
 fn true_takes_what_is_usual() {
     let usual = parse(LISTENER).unwrap();
     let config = parse(&format!("{LISTENER}tcp = true\nalt_svc = true\n[transport]\nmax_mtu = true\n")).unwrap();
