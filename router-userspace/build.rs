@@ -118,7 +118,7 @@ fn commit_files(root: &Path) -> Vec<PathBuf> {
 fn describe_build(root: &Path) -> Result<()> {
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     let guided = if flags.contains("profile-use=") { ", profile-guided" } else { "" };
-    export("QUIC_ROUTER_PROFILE", &format!("{} (opt-level {}){guided}", variable("PROFILE")?, variable("OPT_LEVEL")?));
+    export("QUIC_ROUTER_PROFILE", &format!("{} (opt-level {}){guided}", profile()?, variable("OPT_LEVEL")?));
     if flags.contains("profile-generate=") {
         export("QUIC_ROUTER_MEASURES", "itself");
     }
@@ -131,6 +131,18 @@ fn describe_build(root: &Path) -> Result<()> {
         export("QUIC_ROUTER_COMMIT", &commit);
     }
     Ok(())
+}
+
+/// Cargo's profile. For one of our own it says to build scripts which of its own that inherits from; the
+/// folder has the name.
+fn profile() -> Result<String> {
+    let (based_on, out) = (variable("PROFILE")?, PathBuf::from(variable("OUT_DIR")?));
+    // target/PROFILE/build/PACKAGE-HASH/out
+    let folder = out.ancestors().nth(3).and_then(Path::file_name).and_then(|name| name.to_str());
+    Ok(match folder {
+        Some(name) if name != based_on => format!("{name}, based on {based_on}"),
+        _ => based_on,
+    })
 }
 
 /// The sanitizer that the compiler's flags ask for, written `-Zsanitizer=NAME` or `-Z sanitizer=NAME`.

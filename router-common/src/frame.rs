@@ -4,6 +4,8 @@
 //! differ in one function each, and meet again in [`Datagram`]. Nothing here drops: what
 //! cannot be read is left to the kernel, with the reason.
 
+use core::net::{IpAddr, SocketAddr};
+
 use crate::{
     bytes::{Bytes, Octets},
     reason::Reason,
@@ -37,6 +39,30 @@ pub struct Endpoint {
     pub address: Address,
     /// UDP port.
     pub port: u16,
+}
+
+impl Endpoint {
+    /// Whether an answer can be sent there: a unicast address and a port other than 0. Anything else as a
+    /// source is forged, and the kernel refuses to send to it.
+    #[inline(always)]
+    pub fn can_be_answered(&self) -> bool {
+        self.port != 0 && self.address.is_unicast()
+    }
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Self {
+        Self { address: address.ip().into(), port: address.port() }
+    }
+}
+
+impl From<IpAddr> for Address {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => Self::ipv4(address.octets()),
+            IpAddr::V6(address) => Self::new(address.octets()),
+        }
+    }
 }
 
 /// An IPv6 address, or an IPv4 address mapped into one (`::ffff:a.b.c.d`, RFC 4291 section
@@ -91,6 +117,19 @@ impl Address {
             true => !matches!(octets[12], 0 | 127 | 224..),
             // Global unicast (2000::/3), and unique local (fc00::/7).
             false => octets[0] & 0xe0 == 0x20 || octets[0] & 0xfe == 0xfc,
+        }
+    }
+
+    /// Whether it is one host's: not unspecified, multicast or the limited broadcast address
+    /// (RFC 1122 section 3.2.1.3, RFC 4291 section 2.5.2 and 2.7).
+    #[inline(always)]
+    pub fn is_unicast(self) -> bool {
+        let Octets(octets) = self.octets();
+        if self.is_ipv4() {
+            let address = (self.second >> 32) as u32;
+            address != 0 && address != u32::MAX && !matches!(octets[12], 224..=239)
+        } else {
+            self != Self::UNSPECIFIED && octets[0] != 0xff
         }
     }
 

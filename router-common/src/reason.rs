@@ -123,6 +123,8 @@ reasons! {
         SmallUnknownVersion = small_unknown_version,
         /// A Version Negotiation or Retry packet: only servers send those.
         ServerOnly = server_only,
+        /// From port 0, or from an address that is unspecified, multicast or broadcast: nothing can be sent there.
+        Unanswerable = unanswerable,
     }
     Delivered {
         /// The flow table knew the connection ID.

@@ -102,6 +102,9 @@ pub fn frame<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> (Verdict<T:
     if !tables.listens(&datagram.destination) {
         return (Verdict::Pass(Reason::NotListener), None);
     }
+    if !datagram.source.can_be_answered() {
+        return (Verdict::Drop(Reason::Unanswerable), None);
+    }
     // Looked at here, where the headers' lengths are known: behind the decision the verifier would have
     // to tell apart every way that led there.
     let queue = tables.queue().filter(|queue| suits_a_socket(frame, &datagram, queue, tables));
@@ -110,6 +113,16 @@ pub fn frame<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> (Verdict<T:
         (verdict, _) => verdict,
     };
     (verdict, Some(datagram))
+}
+
+/// Decides about a UDP segment, from its UDP header on, that is known to be for a listener. The kernel's
+/// stack has judged the source's address by then, not its port.
+#[inline(always)]
+pub fn segment<B: Bytes + ?Sized, T: Tables>(segment: &B, payload: Payload, tables: &T) -> Verdict<T::Flow> {
+    if segment.read::<2>(0).is_some_and(|port| port.0 == [0, 0]) {
+        return Verdict::Drop(Reason::Unanswerable);
+    }
+    self::payload(segment, payload, tables)
 }
 
 /// Decides about a UDP payload that is known to be for a listener.

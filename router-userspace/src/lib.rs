@@ -6,6 +6,7 @@
 //!          └────► worker ─► edge ─► upstream   data
 //! ```
 
+pub mod address;
 pub mod agent;
 pub mod build_identity;
 pub mod cli;

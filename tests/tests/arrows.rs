@@ -9,9 +9,13 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 /// Folder, and what must not stand in a `use` or a path there.
-const RULES: [(&str, &[&str]); 8] = [
+const RULES: [(&str, &[&str]); 9] = [
     ("router-common/src", &["std::", "alloc::", "aya", "tokio", "quinn", "serde"]),
     ("router-ebpf/src", &["std::", "tokio", "quinn", "router_userspace"]),
+    (
+        "router-userspace/src/address",
+        &["aya::", "router_common", "agent", "worker", "datapath", "edge", "telemetry", "cli"],
+    ),
     ("router-userspace/src/config", &["aya::", "quinn::", "agent", "worker", "datapath", "edge", "cli"]),
     ("router-userspace/src/telemetry", &["aya::", "quinn::", "agent", "worker", "datapath", "edge", "cli", "config"]),
     ("router-userspace/src/datapath", &["quinn", "hyper", "h3::", "agent", "worker", "edge", "cli", "config"]),

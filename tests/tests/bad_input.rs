@@ -2,7 +2,7 @@
 //! nothing left half-started?
 
 use std::{
-    fs,
+    fs::{self, Permissions},
     net::{SocketAddrV4, UdpSocket},
     os::{
         fd::{AsRawFd, OwnedFd},
@@ -68,7 +68,7 @@ fn connection_ids_that_cannot_be() -> Result<()> {
         ("closed.key", secret, 0o600),
     ] {
         let path = lab.home().write(name, content)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+        fs::set_permissions(path, Permissions::from_mode(mode))?;
     }
     let file = |name: &str| format!("\"file:{}\"", lab.home().path(name).display());
     let key = |c: &mut AgentConfig, name: &str| c.set_connection_id("encryption", &file(name));
@@ -121,7 +121,7 @@ fn a_book_of_connection_ids_that_is_no_use() -> Result<()> {
         (good.clone(), 0o644, "others can read it"),
     ] {
         fs::write(&path, &bad)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
+        fs::set_permissions(&path, Permissions::from_mode(mode))?;
         expect_refusal(&lab.refuse(|_| ())?, INVALID, &["connection-ids.json", says, "try: "])?;
         expect_nothing_started(&lab)?;
         assert_eq!(fs::read_to_string(&path)?, bad);
@@ -196,6 +196,24 @@ fn no_bpffs() -> Result<()> {
     expect_refusal(&refused, KERNEL, &[&folder, "bpffs", "mount -t bpf"])?;
     assert!(!lab.home().path("pins").exists());
     expect_nothing_started(&lab)
+}
+
+/// honk#136: what others have pinned is not ours to remove, nor is their folder ours to close.
+#[test]
+fn pins_of_others() -> Result<()> {
+    let lab = Lab::new().build()?;
+    let (folder, theirs) = (lab.home().pins(), lab.home().pins().join("theirs"));
+    fs::create_dir_all(&theirs)?;
+    fs::set_permissions(folder, Permissions::from_mode(0o755))?;
+    for engine in ["auto", "xdp"] {
+        let refused = lab.refuse(|config| config.set_router("engine", &format!("\"{engine}\"")))?;
+        expect_refusal(&refused, KERNEL, &[&folder.display().to_string(), "theirs", "bpf_dir"])?;
+    }
+    let detached = lab.cli(&["detach", "--bpf-dir", &folder.display().to_string()])?;
+    assert!(!detached.status.success(), "{detached:?}");
+    assert!(theirs.exists());
+    assert_eq!(fs::metadata(folder)?.permissions().mode() & 0o777, 0o755);
+    Ok(fs::remove_dir(theirs)?)
 }
 
 #[test]

@@ -28,6 +28,7 @@ fn nobody_is_there() -> Result<()> {
         assert!(lines[0].starts_with("quic-router: ") && lines[0].contains(&control), "{lines:?}");
         assert!(lines.len() <= 2 && said.stdout.is_empty(), "{said:?}");
     }
+    assert_eq!(health_check(&lab)?, (Some(NO_AGENT), String::new()));
     Ok(())
 }
 
@@ -47,6 +48,7 @@ fn every_reading_verb_speaks_json() -> Result<()> {
     let lab = Lab::new().start()?;
     lab.quic_go().get("/bytes/1000").connections(5).succeed()?;
     assert_eq!(json::<Status>(&lab, &["status"])?.totals.accepted, 5);
+    assert_eq!(health_check(&lab)?, (Some(0), String::new()));
     assert_eq!(json::<Workers>(&lab, &["workers", "list"])?.workers.len(), 4);
     assert!(json::<Flows>(&lab, &["flows", "list"])?.entries > 0);
     assert!(json::<Counters>(&lab, &["counters"])?.stages.iter().all(|stage| stage.closes));
@@ -143,4 +145,10 @@ fn json<T: DeserializeOwned>(lab: &Running, verb: &[&str]) -> Result<T> {
     let value: serde_json::Value = serde_json::from_str(&said.stdout).with_context(|| format!("{said:?}"))?;
     assert_eq!(value["schema"], 1, "{value}");
     serde_json::from_value(value).with_context(|| format!("{said:?}"))
+}
+
+/// What a health check gets to see of the agent: the exit code, and all that was printed.
+fn health_check(lab: &Running) -> Result<(Option<i32>, String)> {
+    let said = lab.cli(&["status", "--quiet"])?;
+    Ok((said.status.code(), said.stdout + &said.stderr))
 }

@@ -56,6 +56,31 @@ fn where_it_is_on() -> Result<()> {
     Ok(())
 }
 
+/// Clients send 0-RTT by the limits that they remember. Under lower ones it is refused, and the request
+/// comes when the handshake is complete: cloudflare/quiche#2627, aws/s2n-quic#3195.
+#[test]
+fn under_lower_limits() -> Result<()> {
+    let mut lab = Lab::new().config(|config| config.listener_keys = "early_data = true\n".into()).start()?;
+    let clients = lab
+        .quic_go()
+        .get("/field/early-data")
+        .holding(Duration::from_secs(3))
+        .connections(4)
+        .at_once(1)
+        .requests(1)
+        .flag("resume")
+        .start()?;
+    lab.await_accepted(&clients, 2)?;
+    lab.reload(|config| {
+        config.set_limit("max_header_bytes", "8192");
+        config.rest += "\n[transport]\nmax_streams = 10\nstream_window = 20_000\nconnection_window = 40_000\n";
+    })?;
+    let summary = clients.succeed()?;
+    // The second one under the old limits, the fourth under the new ones.
+    assert_eq!((summary.connections_ok, summary.requests_ok, summary.zero_rtt), (4, 4, 2), "{summary:?}");
+    Ok(())
+}
+
 #[test]
 fn where_it_is_off() -> Result<()> {
     let lab = Lab::new().start()?;

@@ -133,7 +133,6 @@ fn on_a_queue_that_a_worker_has() {
         ("to be forwarded", v6([0xfd77, 0, 0, 0, 0, 0, 0, 0x77], short()), to_stack),
         ("from the loopback", v4([127, 0, 0, 1], short()), to_stack),
         ("from this very host", v4([10, 77, 0, 1], short()), to_stack),
-        ("from nowhere", v4([0, 0, 0, 0], short()), to_stack),
     ] {
         let (verdict, _) = steer::frame(&packet.frame()[..], &World::new().on_queue(queue));
         let Verdict::Deliver(delivery) = verdict else { panic!("{name}: {verdict:?}") };

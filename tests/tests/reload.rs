@@ -112,7 +112,8 @@ fn fifty_under_load() -> Result<()> {
 /// A new listener serves beside the old one. One that goes lets its connections end.
 #[test]
 fn listeners() -> Result<()> {
-    let mut lab = Lab::new().start()?;
+    // Longer than the leaving clients need, also on a busy machine.
+    let mut lab = Lab::new().set("drain_timeout", "\"30s\"").start()?;
     let untouched = echo_on(&lab, PORT).connections(20).requests(200).pausing(SHORT).start()?;
     lab.await_accepted(&untouched, 20)?;
     let changed = lab.reload(|config| config.listeners.push("0.0.0.0:8443".into()))?;

@@ -71,7 +71,7 @@ impl Profile {
 }
 
 /// The tools, then the binary.
-fn router(profile: Profile) -> Plan {
+pub(crate) fn router(profile: Profile) -> Plan {
     let words = ["build", "--package", "router-userspace", "--bin", "quic-router", "--profile", profile.name()];
     let step = Step::new(format!("build the router ({})", profile.name()), move || {
         run(workspace::cargo().args(words))?;

@@ -7,7 +7,9 @@ mod bench;
 mod build;
 mod ci;
 mod demo;
+mod image;
 mod lab;
+mod package;
 mod peers;
 mod plan;
 mod profile_guided;
@@ -53,6 +55,8 @@ enum Verb {
     Demo(demo::Demo),
     Bench(bench::Bench),
     Verify(verify::Verify),
+    Package(package::Package),
+    Image(image::Image),
 }
 
 impl Verb {
@@ -65,6 +69,8 @@ impl Verb {
             Self::Demo(verb) => verb.plan(),
             Self::Bench(verb) => verb.plan(),
             Self::Verify(verb) => verb.plan(),
+            Self::Package(verb) => verb.plan(),
+            Self::Image(verb) => verb.plan(),
         }
     }
 }

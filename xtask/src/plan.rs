@@ -31,6 +31,16 @@ pub(crate) enum Part {
     Program(&'static str),
     /// The test programs of all crates.
     TestPrograms,
+    /// What makes and judges packages.
+    PackagingTools,
+    /// The Debian package.
+    Package,
+    /// What makes container images.
+    ImageTools,
+    /// The program of an image, without shared libraries.
+    StaticProgram,
+    /// A container image.
+    Image,
 }
 
 /// One step.

@@ -6,7 +6,9 @@ use std::{
     process::Command,
 };
 
-use crate::build::Profile;
+use anyhow::{Context as _, Result};
+
+use crate::{build::Profile, shell::capture};
 
 /// The workspace's root.
 pub(crate) fn root() -> PathBuf {
@@ -41,4 +43,17 @@ pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root());
     cargo
+}
+
+/// When the commit was made, in seconds since 1970: the time that all files of packages and images have, so
+/// that they are the same whenever they are made.
+pub(crate) fn commit_time() -> Result<u64> {
+    let time = git(&["log", "--max-count=1", "--format=%ct"])?;
+    time.parse().context("git's time of the commit is not a number")
+}
+
+/// One line of git's answer.
+pub(crate) fn git(arguments: &[&str]) -> Result<String> {
+    let answer = capture(Command::new("git").arg("-C").arg(root()).args(arguments))?;
+    Ok(answer.trim_end().to_owned())
 }

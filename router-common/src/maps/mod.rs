@@ -23,7 +23,7 @@ pub use crate::{
 };
 
 /// Version of this contract; stands in the map `settings`.
-pub const SCHEMA: u32 = 3;
+pub const SCHEMA: u32 = 4;
 
 /// The maps' names, as they are pinned and as `bpftool` shows them.
 pub mod names {

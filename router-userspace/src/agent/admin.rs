@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use super::error::StartError;
-use crate::worker::tcp;
+use crate::{telemetry::shortage, worker::tcp};
 
 /// What the admin listener tells.
 pub(super) trait Tells {
@@ -118,10 +118,7 @@ async fn accept<T: Tells + 'static>(listener: TcpListener, node: Weak<T>, mut cl
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => take(stream, &closed),
-                Err(e) => {
-                    tracing::warn!("admin listener: {e}");
-                    tokio::time::sleep(AFTER_ERRORS).await;
-                }
+                Err(error) => shortage::after_accept("admin listener", &error).await,
             },
             // Fails when it is closed; nobody sends anything.
             _ = closed.changed() => break,
@@ -206,8 +203,6 @@ const BACKLOG: i32 = 128;
 const CONNECTIONS_MAX: usize = 64;
 /// For a request's head, from one request to the next, and for an answer to be taken.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Errors of accept are shortages, which take a while.
-const AFTER_ERRORS: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {

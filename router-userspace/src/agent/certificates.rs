@@ -1,4 +1,5 @@
-//! Certificates whose files change are taken up by themselves.
+//! Certificates whose files change are taken up by themselves: those that are presented, and those of
+//! the authorities that sign clients' certificates.
 
 use std::{
     collections::BTreeMap,
@@ -12,6 +13,7 @@ use super::node::Node;
 use crate::config::{Certificates, Config};
 
 /// The certificates' files as they were when last read.
+#[derive(Clone)]
 pub(super) struct CertificateFiles {
     looked: Instant,
     files: BTreeMap<PathBuf, Option<Stamp>>,
@@ -28,7 +30,8 @@ impl CertificateFiles {
             Certificates::Files(files) => &files[..],
             Certificates::SelfSigned => &[],
         });
-        let paths = pairs.flat_map(|pair| [&pair.cert, &pair.key]);
+        let authorities = config.listeners.iter().flat_map(|listener| &listener.client_certificates);
+        let paths = pairs.flat_map(|pair| [&pair.cert, &pair.key]).chain(authorities.map(|wanted| &wanted.ca));
         Self { looked: Instant::now(), files: paths.map(|path| (path.clone(), stamp(path))).collect() }
     }
 

@@ -31,6 +31,7 @@ use super::{
     generations::{HANDOVER, PROTOCOL, hand_over, refuse_other_versions},
     node::Node,
 };
+use crate::telemetry::shortage;
 
 /// The bound socket; dropping it removes its file.
 pub(super) struct ControlSocket {
@@ -109,10 +110,7 @@ impl ControlSocket {
                 Ok((stream, _)) => {
                     spawn_local(converse(stream, Rc::clone(&node)));
                 }
-                Err(e) => {
-                    tracing::warn!("control socket: {e}");
-                    tokio::task::yield_now().await;
-                }
+                Err(error) => shortage::after_accept("control socket", &error).await,
             }
         }
     }

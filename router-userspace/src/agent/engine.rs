@@ -18,7 +18,8 @@ use crate::{
 /// Loads the datapath, if the configured engine has one and it works; else why not.
 ///
 /// # Errors
-/// If an engine that was asked for by name does not work, or if another agent is running.
+/// If an engine that was asked for by name does not work, if another agent is running, or if `bpf_dir` is
+/// shared with others.
 pub(super) fn load(config: &Config, initial: &Initial, options: &RunOptions) -> Result<Loaded, StartError> {
     let router = &config.router;
     if router.engine == Engine::Userspace {
@@ -33,7 +34,7 @@ pub(super) fn load(config: &Config, initial: &Initial, options: &RunOptions) -> 
     });
     match loaded {
         Ok(datapath) => Ok(Loaded { datapath: Some(datapath), why_not: None }),
-        Err(e @ DatapathError::InUse(_)) => Err(e.into()),
+        Err(e @ (DatapathError::InUse(_) | DatapathError::Shared { .. })) => Err(e.into()),
         Err(e) if router.engine == Engine::Auto => Ok(Loaded::none(&e.to_string())),
         Err(e) => Err(e.into()),
     }

@@ -58,6 +58,10 @@ fn steps(bytes: &[u8], tables: &LiveTables<'_>) -> Vec<Step> {
         return steps;
     };
     step("parse", format!("listener {} answers there", listener.id()));
+    if !datagram.source.can_be_answered() {
+        step("parse", because(Reason::Unanswerable));
+        return steps;
+    }
     let settings = tables.node.tables.settings();
     let header = match quic::classify(bytes, datagram.payload, settings.cid_length()) {
         Ok(header) => header,

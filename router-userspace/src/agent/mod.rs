@@ -18,6 +18,7 @@ mod certificates;
 mod connection_ids;
 mod control;
 mod departed;
+mod descriptors;
 mod devices;
 mod engine;
 mod error;
@@ -111,6 +112,7 @@ pub fn run(source: ConfigSource, options: RunOptions) -> anyhow::Result<()> {
     for notice in &config.notices {
         tracing::warn!("{notice}");
     }
+    descriptors::raise_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -157,7 +157,7 @@ impl Node {
             .steered_by_kernel(datapath.is_some())
             .sending_frames(sending::begin(&config)?);
         let interfaces = vec![engine::without_xdp("*", "userspace", why_not.unwrap_or_default())];
-        let certificates = CertificateFiles::of(&config);
+        let certificates = provision.files.clone();
         let node = Self {
             generation,
             started: Instant::now(),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use http::HeaderValue;
 
-use super::{error::StartError, quic, secrets::Secrets};
+use super::{certificates::CertificateFiles, error::StartError, quic, secrets::Secrets};
 use crate::{
     config::{Config, EarlyData, Listener, Qlog},
     edge::{
@@ -25,6 +25,8 @@ pub(super) struct Provision {
     pub(super) certificates: Vec<Vec<Presented>>,
     /// What requests are answered from.
     pub(super) origins: Origins,
+    /// The files as they were before they were read: what is written meanwhile has changed since.
+    pub(super) files: CertificateFiles,
     resumption: Resumption,
 }
 
@@ -38,6 +40,7 @@ impl Provision {
             Some(before) => before.resumption.clone(),
             None => Resumption::new(Arc::new(Tickets::new(&secrets.ticket_secret()))),
         };
+        let files = CertificateFiles::of(config);
         let (terms, certificates): (Vec<_>, _) = terms(config, secrets, &resumption)?.into_iter().unzip();
         let open = before.map(Self::ports).unwrap_or_default();
         // To bind is enough: who listens beside a generation that serves is brought its clients.
@@ -48,7 +51,7 @@ impl Provision {
             })?;
         }
         let origins = Origins::new(config, before.map(|before| &before.origins)).map_err(StartError::refused)?;
-        Ok(Self { terms, certificates, resumption, origins })
+        Ok(Self { terms, certificates, origins, files, resumption })
     }
 
     /// The same with other certificates: those that are in the files now.
@@ -85,10 +88,11 @@ fn terms(
     resumption: &Resumption,
 ) -> Result<Vec<(Terms, Vec<Presented>)>, StartError> {
     let transport = Arc::new(quic::transport(config)?);
+    let resumption = resumption.under(&quic::remembered(config));
     let tracing = config.qlog.as_ref().map(|qlog| tracing(qlog, config)).transpose()?;
     let terms = |listener: &Listener| {
         let wrong = |e| StartError::refused(format!("listener {}: {e}", listener.address));
-        let tls = tls::tls(listener, &config.routes, resumption).map_err(wrong)?;
+        let tls = tls::tls(listener, &config.routes, &resumption).map_err(wrong)?;
         let quic = quic::server(listener, tls.quic, &transport, (config, secrets))?;
         let early_data = listener.early_data == EarlyData::Safe;
         let tracing = tracing.clone();

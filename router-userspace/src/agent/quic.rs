@@ -3,14 +3,15 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use quinn::{
-    IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt,
+    IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, ValidationTokenConfig, VarInt,
     congestion::{BbrConfig, CubicConfig, NewRenoConfig},
     crypto::rustls::QuicServerConfig,
 };
 
 use super::{error::StartError, secrets::Secrets};
 use crate::{
-    config::{Config, Congestion, Listener},
+    address::{path::Witnessing, tokens},
+    config::{Config, Congestion, Listener, Transport},
     worker::padding::without_padding,
 };
 
@@ -25,6 +26,9 @@ pub(super) fn server(
         .map_err(|e| StartError::refused(format!("listener {}: {e}", listener.address)))?;
     let mut server = ServerConfig::new(without_padding(crypto), secrets.token_key());
     server.transport_config(Arc::clone(transport)).migration(config.transport.migration);
+    let mut tokens = ValidationTokenConfig::default();
+    tokens.sent(TOKENS).lifetime(tokens::LIFETIME).log(secrets.used_tokens());
+    server.validation_token_config(tokens);
     match listener.preferred_address {
         Some(SocketAddr::V4(address)) => drop(server.preferred_address_v4(Some(address))),
         Some(SocketAddr::V6(address)) => drop(server.preferred_address_v6(Some(address))),
@@ -57,13 +61,62 @@ pub(super) fn transport(config: &Config) -> Result<TransportConfig, StartError> 
         discovery
     }));
     match wanted.congestion {
-        Congestion::Cubic => transport.congestion_controller_factory(Arc::new(CubicConfig::default())),
-        Congestion::NewReno => transport.congestion_controller_factory(Arc::new(NewRenoConfig::default())),
-        Congestion::Bbr => transport.congestion_controller_factory(Arc::new(BbrConfig::default())),
+        Congestion::Cubic => transport.congestion_controller_factory(Witnessing::new(CubicConfig::default())),
+        Congestion::NewReno => transport.congestion_controller_factory(Witnessing::new(NewRenoConfig::default())),
+        Congestion::Bbr => transport.congestion_controller_factory(Witnessing::new(BbrConfig::default())),
     };
     Ok(transport)
 }
 
+/// What clients remember with a session and send 0-RTT by: every limit that must not be lower on the
+/// next connection (RFC 9000 section 7.4.1), and the settings of HTTP/3 (RFC 9114 section 7.2.4.2).
+/// The other limits are the same in all configurations.
+pub(super) fn remembered(config: &Config) -> Vec<u8> {
+    // Said by name, so that a limit that is new in `Transport` is thought of here.
+    let Transport {
+        stream_window,
+        connection_window,
+        max_streams,
+        congestion: _,
+        send_window: _,
+        keep_alive: _,
+        initial_mtu: _,
+        max_mtu: _,
+        gso: _,
+        migration: _,
+    } = config.transport;
+    let limits = [stream_window, connection_window, max_streams, config.limits.max_header_bytes];
+    limits.into_iter().flat_map(u32::to_be_bytes).collect()
+}
+
+/// NEW_TOKEN tokens for each path that a client has validated: for its next connection and one beside.
+const TOKENS: u32 = 2;
+
 /// Unidirectional streams that a client may have open at once: HTTP/3 has three (RFC 9114 section
 /// 6.2), and some clients one more that says nothing. Those of raw connections are refused.
 const UNIDIRECTIONAL: VarInt = VarInt::from_u32(16);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_limit_that_clients_remember_counts() {
+        let config = Config::parse("[[listener]]\naddress = \"127.0.0.1:4433\"\n", "test").unwrap();
+        let changed = |change: fn(&mut Config)| {
+            let mut config = config.clone();
+            change(&mut config);
+            remembered(&config)
+        };
+        let same = changed(|config| config.transport.send_window += 1);
+        assert_eq!(same, remembered(&config), "how much we send is not the client's concern");
+        let all = std::collections::HashSet::from([
+            same,
+            changed(|config| config.transport.stream_window -= 1),
+            changed(|config| config.transport.connection_window -= 1),
+            changed(|config| config.transport.max_streams -= 1),
+            changed(|config| config.limits.max_header_bytes -= 1),
+        ]);
+        assert_eq!(all.len(), 5);
+    }
+}

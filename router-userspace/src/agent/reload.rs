@@ -14,7 +14,6 @@ use tokio::{sync::mpsc, task::spawn_local};
 
 use super::{
     api,
-    certificates::CertificateFiles,
     engine::{self, SocketsBySlot},
     error::StartError,
     node::Node,
@@ -231,9 +230,9 @@ impl Node {
         self.with_workers(|workers| {
             workers.iter().for_each(|worker| worker.reconfigure(instructions.clone()));
         });
+        *self.certificates.borrow_mut() = provision.files.clone();
         self.serve(provision);
         self.watch_upstreams();
-        *self.certificates.borrow_mut() = CertificateFiles::of(config);
         self.detach(change.removed.iter());
         self.look_at_devices();
         for listener in &change.gone {

@@ -5,14 +5,18 @@ use std::{fmt, sync::Arc};
 
 use aws_lc_rs::{hkdf, hmac};
 
+use crate::address::tokens::UsedTokens;
+
 /// The keys derived from a master secret by HKDF-SHA256, one label each.
 pub(super) struct Secrets {
     master: hkdf::Prk,
+    used_tokens: Arc<UsedTokens>,
 }
 
 impl Secrets {
     pub(super) fn new(master: &[u8; 32]) -> Self {
-        Self { master: hkdf::Salt::new(hkdf::HKDF_SHA256, b"quic-router master secret 1").extract(master) }
+        let master = hkdf::Salt::new(hkdf::HKDF_SHA256, b"quic-router master secret 1").extract(master);
+        Self { master, used_tokens: Arc::default() }
     }
 
     /// Signs stateless reset tokens (RFC 9000 section 10.3.2) of the connection IDs of one
@@ -29,6 +33,11 @@ impl Secrets {
     /// Seals Retry and NEW_TOKEN tokens (RFC 9000 section 8.1).
     pub(super) fn token_key(&self) -> Arc<hkdf::Prk> {
         Arc::new(hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, &self.derive(b"address validation tokens")))
+    }
+
+    /// The NEW_TOKEN tokens that were used in this run.
+    pub(super) fn used_tokens(&self) -> Arc<UsedTokens> {
+        Arc::clone(&self.used_tokens)
     }
 
     /// Seals session tickets.

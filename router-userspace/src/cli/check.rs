@@ -116,7 +116,7 @@ fn plan(config: &Config) -> String {
     let limits = &config.limits;
     let (node, ip) =
         (output::count(limits.max_connections.into()), output::count(limits.max_connections_per_ip.into()));
-    table.row(["limits", &format!("{node} connections, {ip} of one address")]);
+    table.row(["limits", &format!("{node} connections, {ip} of one client")]);
     add_what_is_seen(&mut table, config);
     for notice in &config.notices {
         table.row(["notice", notice]);
@@ -249,7 +249,7 @@ route     example.com/api/ to api
 route     every stream of ALPN echo to tcp-echo
 upstream  api: http://127.0.0.1:8080, http://[::1]:8080
 upstream  tcp-echo: tcp://127.0.0.1:7
-limits    100,000 connections, 1,000 of one address
+limits    100,000 connections, 1,000 of one client
 notice    test:10: listener 127.0.0.1:4433 has no certificates: a self-signed one is made at start
 ";
         assert_eq!(plan(&Config::parse(text, "test").unwrap()), expected);
@@ -297,7 +297,7 @@ route       any host, /, GET or HEAD, with x-any, with x-beta: 1 to api
 route       any host, / to none
 upstream    api: https://a:443 (weight 2), unix:/run/b
 upstream    none: respond:404
-limits      100,000 connections, 1,000 of one address
+limits      100,000 connections, 1,000 of one client
 admin       metrics on http://127.0.0.1:9180
 access log  JSON in /var/log/access.log
 qlog        0.01 of connections in /var/log/qlog

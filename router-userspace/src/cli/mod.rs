@@ -132,7 +132,7 @@ impl Verb {
             Self::Check(verb) => verb.execute(global),
             Self::Reload(verb) => verb.execute(&global.client()?),
             Self::Upgrade(verb) => verb.execute(global.client()?),
-            Self::Status(verb) => verb.execute(&global.client()?),
+            Self::Status(verb) => verb.execute(global),
             Self::Workers(verb) => verb.execute(&global.client()?),
             Self::Flows(verb) => verb.execute(&global.client()?),
             Self::Counters(verb) => verb.execute(&global.client()?),

@@ -3,8 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{
-    Json, cid,
-    client::Client,
+    Global, Json, cid,
     fail::{Exit, Fail},
     output::{
         self,
@@ -20,6 +19,9 @@ use crate::agent::api::{self, FlowTable, Totals};
 /// Exits with 1 if the agent is not healthy.
 #[derive(clap::Args, Debug)]
 pub(super) struct Status {
+    /// Print nothing, not even errors: the exit code is the answer, for health checks
+    #[arg(long, conflicts_with_all = ["watch", "json"])]
+    quiet: bool,
     #[command(flatten)]
     watch: Watch,
     #[command(flatten)]
@@ -27,14 +29,26 @@ pub(super) struct Status {
 }
 
 impl Status {
-    pub(super) fn execute(&self, client: &Client) -> Result<Exit, Fail> {
+    pub(super) fn execute(&self, global: &Global) -> Result<Exit, Fail> {
+        if self.quiet {
+            return Ok(health_of_agent(global).unwrap_or_else(|fail| fail.exit()));
+        }
+        let client = global.client()?;
         self.watch.print(|| {
             let answer = client.get("/v1/status")?;
             let status: api::Status = answer.read()?;
             let text = if self.json.json { answer.json() + "\n" } else { text(&status) };
-            Ok((text, if status.healthy { Exit::Done } else { Exit::No }))
+            Ok((text, exit(&status)))
         })
     }
+}
+
+fn health_of_agent(global: &Global) -> Result<Exit, Fail> {
+    Ok(exit(&global.client()?.get("/v1/status")?.read()?))
+}
+
+fn exit(status: &api::Status) -> Exit {
+    if status.healthy { Exit::Done } else { Exit::No }
 }
 
 fn text(status: &api::Status) -> String {

@@ -84,16 +84,27 @@ pub fn load(files: &CertificateFiles) -> Result<CertifiedKey, CertificateError> 
     }
 }
 
-/// The certificates of authorities to trust, at least one.
+/// Authorities to trust, at least one.
+pub struct Authorities {
+    /// What is trusted of them.
+    pub roots: RootCertStore,
+    /// Their certificates, in the order of the file.
+    pub certificates: Vec<CertificateDer<'static>>,
+}
+
+/// The authorities in a PEM file.
 ///
 /// # Errors
 /// Names the file.
-pub fn authorities(path: &Path) -> Result<RootCertStore, CertificateError> {
-    let mut store = RootCertStore::empty();
-    for certificate in chain(path)? {
-        store.add(certificate).map_err(|source| CertificateError::Unusable { path: path.to_owned(), source })?;
+pub fn authorities(path: &Path) -> Result<Authorities, CertificateError> {
+    let certificates = chain(path)?;
+    let mut roots = RootCertStore::empty();
+    for certificate in &certificates {
+        roots
+            .add(certificate.clone())
+            .map_err(|source| CertificateError::Unusable { path: path.to_owned(), source })?;
     }
-    Ok(store)
+    Ok(Authorities { roots, certificates })
 }
 
 fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
@@ -159,8 +170,8 @@ mod tests {
         let folder = Folder::new();
         let (one, other) = (folder.certificate("one"), folder.certificate("other"));
         let both = [&one, &other].map(|files| fs::read_to_string(&files.cert).unwrap()).concat();
-        assert_eq!(authorities(&one.cert).unwrap().len(), 1);
-        assert_eq!(authorities(&folder.file("both.pem", &both)).unwrap().len(), 2);
+        assert_eq!(authorities(&one.cert).unwrap().roots.len(), 1);
+        assert_eq!(authorities(&folder.file("both.pem", &both)).unwrap().roots.len(), 2);
 
         let hollow = folder.file("hollow.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
         for (path, why) in [
@@ -168,7 +179,7 @@ mod tests {
             (&one.key, "holds no PEM certificate"),
             (&hollow, "cannot be used"),
         ] {
-            let error = authorities(path).unwrap_err().to_string();
+            let error = authorities(path).map(|_| ()).unwrap_err().to_string();
             assert!(error.starts_with(&format!("{} {why}", path.display())), "{error}");
         }
     }

@@ -36,6 +36,9 @@ const WORKERS: RangeInclusive<i64> = 1..=255;
 /// The flow table is allocated for these; beyond ten million it would take gigabytes of kernel memory.
 const CONNECTIONS: RangeInclusive<i64> = 1..=10_000_000;
 const HANDSHAKES: RangeInclusive<i64> = 1..=1_000_000;
+/// A prefix of no bits would make one client of all.
+const PREFIX4: RangeInclusive<i64> = 1..=32;
+const PREFIX6: RangeInclusive<i64> = 1..=128;
 /// A kilobyte holds a browser's plainest request; a megabyte for each request in flight is memory.
 const HEADER_BYTES: RangeInclusive<i64> = 1_024..=1_048_576;
 const HEADERS: RangeInclusive<i64> = 1..=1_000;
@@ -236,6 +239,8 @@ fn limits(raw: &RawLimits, findings: &mut Findings<'_>) -> Limits {
     Limits {
         max_connections,
         max_connections_per_ip,
+        client_prefix4: number(raw.client_prefix4.as_ref(), ("limits.client_prefix4", 32), PREFIX4, findings),
+        client_prefix6: number(raw.client_prefix6.as_ref(), ("limits.client_prefix6", 64), PREFIX6, findings),
         max_handshakes: number(raw.max_handshakes.as_ref(), ("limits.max_handshakes", 4_096), HANDSHAKES, findings),
         idle_timeout: duration(raw.idle_timeout.as_ref(), ("limits.idle_timeout", 30), findings),
         max_header_bytes: number(

@@ -121,6 +121,8 @@ pub(super) struct RawConnectionId {
 pub(super) struct RawLimits {
     pub(super) max_connections: Option<At<i64>>,
     pub(super) max_connections_per_ip: Option<At<i64>>,
+    pub(super) client_prefix4: Option<At<i64>>,
+    pub(super) client_prefix6: Option<At<i64>>,
     pub(super) max_handshakes: Option<At<i64>>,
     pub(super) idle_timeout: Option<At<RawDuration>>,
     pub(super) max_header_bytes: Option<At<i64>>,
@@ -282,6 +284,7 @@ pub(super) struct RawWeighted {
 pub(super) struct RawEjection {
     pub(super) failures: Option<At<i64>>,
     pub(super) time: Option<At<RawDuration>>,
+    pub(super) status: Option<At<RawStatus>>,
 }
 
 /// `tls` of an upstream.

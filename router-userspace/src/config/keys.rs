@@ -76,6 +76,8 @@ static LIMITS: Table = Table {
     keys: &[
         ("max_connections", "100_000"),
         ("max_connections_per_ip", "1_000"),
+        ("client_prefix4", "32"),
+        ("client_prefix6", "64"),
         ("max_handshakes", "4_096"),
         ("idle_timeout", "\"30s\""),
         ("max_header_bytes", "65_536"),
@@ -196,8 +198,11 @@ static HEALTH: Table = Table {
     below: &[],
 };
 
-static EJECTION: Table =
-    Table { name: "upstream.NAME.ejection", keys: &[("failures", "5"), ("time", "\"10s\"")], below: &[] };
+static EJECTION: Table = Table {
+    name: "upstream.NAME.ejection",
+    keys: &[("failures", "5"), ("time", "\"10s\""), ("status", "-")],
+    below: &[],
+};
 
 static UPSTREAM_TLS: Table =
     Table { name: "upstream.NAME.tls", keys: &[("ca", "-"), ("name", "-"), ("cert", "-"), ("key", "-")], below: &[] };

@@ -200,8 +200,12 @@ pub enum Encryption {
 pub struct Limits {
     /// Connections of the node; new ones beyond it are refused with CONNECTION_REFUSED.
     pub max_connections: u32,
-    /// Connections per client address.
+    /// Connections per client: per prefix of its address.
     pub max_connections_per_ip: u32,
+    /// Leading bits of an IPv4 address that make a client.
+    pub client_prefix4: u8,
+    /// Leading bits of an IPv6 address that make a client.
+    pub client_prefix6: u8,
     /// Half-open handshakes per worker; from half of it on, clients are sent a Retry.
     pub max_handshakes: u32,
     /// Silence after which a connection ends (RFC 9000 section 10.1; of TCP connections likewise).
@@ -212,6 +216,22 @@ pub struct Limits {
     pub max_headers: u16,
     /// How long a client may take to send a request's head.
     pub request_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 100_000,
+            max_connections_per_ip: 1_000,
+            client_prefix4: 32,
+            client_prefix6: 64,
+            max_handshakes: 4_096,
+            idle_timeout: Duration::from_secs(30),
+            max_header_bytes: 65_536,
+            max_headers: 100,
+            request_timeout: Duration::from_secs(10),
+        }
+    }
 }
 
 impl Config {

@@ -13,6 +13,7 @@ mod connection_id;
 mod document;
 mod edge;
 mod flags;
+mod packaged;
 mod routes;
 
 use self::flags::flags;
@@ -112,6 +113,8 @@ fn defaults_are_those_promised() {
         limits: Limits {
             max_connections: 100_000,
             max_connections_per_ip: 1_000,
+            client_prefix4: 32,
+            client_prefix6: 64,
             max_handshakes: 4_096,
             idle_timeout: Duration::from_secs(30),
             max_header_bytes: 65_536,
@@ -196,7 +199,7 @@ fn servers(all: Vec<Server>) -> Servers {
         all,
         balance: Balance::RoundRobin,
         health: None,
-        ejection: Some(Ejection { failures: 5, time: seconds(10) }),
+        ejection: Some(Ejection { failures: 5, time: seconds(10), status: None }),
         slow_start: None,
         max_connections: 1_024,
         queue: 1_024,
@@ -243,6 +246,8 @@ fn values_other_than_the_defaults_arrive() {
         lifetime = "1s"
         [limits]
         max_connections = 500
+        client_prefix4 = 24
+        client_prefix6 = 56
         max_handshakes = 1
         idle_timeout = "500ms"
         max_header_bytes = 1_024
@@ -278,6 +283,8 @@ fn values_other_than_the_defaults_arrive() {
     let limits = Limits {
         max_connections: 500,
         max_connections_per_ip: 500,
+        client_prefix4: 24,
+        client_prefix6: 56,
         max_handshakes: 1,
         idle_timeout,
         max_header_bytes: 1_024,

@@ -123,10 +123,13 @@ pub enum HealthProbe {
 /// Passive health: by what requests meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ejection {
-    /// Failures in a row (no connection, broken off, no answer in time, 502 to 504) that eject a server.
+    /// Failures in a row (no connection, broken off, no answer in time, one of `status`) that eject a server.
     pub failures: u32,
     /// For how long.
     pub time: Duration,
+    /// First and last of the statuses that count as a failure; none do by default, because a client can ask
+    /// for what a server answers so on purpose.
+    pub status: Option<[u16; 2]>,
 }
 
 /// How long what is asked of a server may take.

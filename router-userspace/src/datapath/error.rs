@@ -9,6 +9,8 @@ use aya::{
     programs::{ProgramError, links::LinkError},
 };
 
+use super::capabilities::Capabilities;
+
 /// A datapath's result.
 pub type Result<T> = std::result::Result<T, DatapathError>;
 
@@ -21,6 +23,14 @@ pub enum DatapathError {
     /// Another agent holds the pin directory.
     #[error("{0} belongs to another agent that is running")]
     InUse(PathBuf),
+    /// The pin directory is not this agent's alone.
+    #[error("{directory} is shared with others: {with}")]
+    Shared {
+        /// Which.
+        directory: PathBuf,
+        /// What shows it.
+        with: String,
+    },
     /// The maps that are pinned have another form.
     #[error("the maps in {directory} are of schema {found}, this program's of schema {ours}")]
     Schema {
@@ -42,9 +52,9 @@ pub enum DatapathError {
         /// Why.
         source: io::Error,
     },
-    /// The kernel does not let this process use BPF.
-    #[error("this process may not load BPF programs")]
-    NotPermitted,
+    /// The kernel does not let this process use BPF; the capabilities it lacks, if it is that.
+    #[error("this process may not load BPF programs{}", missing(.0))]
+    NotPermitted(Vec<&'static str>),
     /// No such interface.
     #[error("interface {0}: there is none of this name")]
     NoInterface(String),
@@ -103,8 +113,11 @@ impl DatapathError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoBpffs(_) => Some("mount -t bpf bpf /sys/fs/bpf".to_owned()),
+            Self::Shared { directory, .. } => {
+                Some(format!("a folder below it as bpf_dir: {}", directory.join("quic-router").display()))
+            }
             Self::InUse(path) => Some(format!("another bpf_dir than {}, or stop that agent", path.display())),
-            Self::NotPermitted => Some(
+            Self::NotPermitted(_) => Some(
                 "running as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; or engine = \"userspace\"".to_owned(),
             ),
             Self::NoInterface(_) => Some("ip link show".to_owned()),
@@ -121,16 +134,24 @@ impl DatapathError {
 
     /// The same, told as a missing permission if that is what is behind it.
     pub(super) fn or_not_permitted(self) -> Self {
-        if is_permission(&self) { Self::NotPermitted } else { self }
+        let missing = Capabilities::effective().missing_for_bpf();
+        // Without CAP_PERFMON it is the verifier that refuses, and its reasons are beside the point.
+        let verifier_counts = !missing.is_empty();
+        if is_permission(&self, verifier_counts) { Self::NotPermitted(missing) } else { self }
     }
 }
 
-fn is_permission(error: &(dyn std::error::Error + 'static)) -> bool {
+fn missing(capabilities: &[&str]) -> String {
+    if capabilities.is_empty() { String::new() } else { format!(": {} missing", capabilities.join(" and ")) }
+}
+
+fn is_permission(error: &(dyn std::error::Error + 'static), verifier_counts: bool) -> bool {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = next {
         // The verifier says no by the same number, and then says more.
         if let Some(ProgramError::LoadError { verifier_log, .. }) = error.downcast_ref()
             && !verifier_log.to_string().is_empty()
+            && !verifier_counts
         {
             return false;
         }

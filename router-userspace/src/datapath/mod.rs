@@ -5,6 +5,7 @@
 
 mod af_xdp;
 mod attach;
+pub(crate) mod capabilities;
 mod changes;
 mod error;
 pub(crate) mod ethtool;

@@ -2,12 +2,15 @@
 //!
 //! An agent holds a lock on the directory for as long as it runs: exclusive until everything
 //! is in place, then shared with the generations before and after it. Whatever lies in a
-//! directory that nobody holds is what a crashed run left behind.
+//! directory that no agent holds is what a crashed run left behind.
+//!
+//! The rule this file keeps: only names of ours are ever removed. A directory that holds anything else is
+//! refused, and left as it is.
 
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -43,13 +46,14 @@ impl Pins {
     /// Returns the names of what was removed.
     ///
     /// # Errors
-    /// If it is not on a bpffs, or if an agent that runs holds it.
+    /// If it is not on a bpffs, if it is shared with others, or if an agent that runs holds it.
     pub fn take(directory: &Path) -> Result<(Self, Vec<String>)> {
         let at = |source| DatapathError::Directory { path: directory.to_owned(), source };
         require_bpffs(directory)?;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(at)?;
-        fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).map_err(at)?;
         let lock = lock(directory, FlockArg::LockExclusiveNonblock)?;
+        require_own(directory)?;
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).map_err(at)?;
         let stale = remove_all(directory).map_err(at)?;
         Ok((Self { directory: directory.to_owned(), lock, ours: true }, stale))
     }
@@ -76,7 +80,7 @@ impl Pins {
     pub(super) fn links(&self) -> Vec<String> {
         let names = fs::read_dir(&self.directory).into_iter().flatten().flatten();
         let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
-        names.filter_map(|name| name.strip_prefix(LINK_PREFIX).map(str::to_owned)).collect()
+        names.filter_map(|name| name.strip_prefix(LINK_PREFIX).map(interface_of)).collect()
     }
 
     /// Refuses maps of another version of the contract.
@@ -110,7 +114,7 @@ impl Pins {
 
     /// Where the link of `interface` is pinned.
     pub(super) fn link(&self, interface: &str) -> PathBuf {
-        self.directory.join(format!("{LINK_PREFIX}{interface}"))
+        self.directory.join(format!("{LINK_PREFIX}{}", name_for(interface)))
     }
 
     pub(super) fn pin_map(&self, ebpf: &Ebpf, name: &'static str) -> Result<()> {
@@ -160,17 +164,49 @@ fn lock(directory: &Path, how: FlockArg) -> Result<Flock<File>> {
     })
 }
 
-/// Removes the files in `directory`, links first: what is detached cannot look into a map that is gone.
+/// Removes our pins in `directory`, links first: what is detached cannot look into a map that is gone.
 fn remove_all(directory: &Path) -> io::Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        names.push(entry?.file_name().to_string_lossy().into_owned());
-    }
+    let mut names = entries(directory)?;
+    names.retain(|name| is_ours(name));
     names.sort_by_key(|name| (!name.starts_with(LINK_PREFIX), name.clone()));
     for name in &names {
         fs::remove_file(directory.join(name))?;
     }
     Ok(names)
+}
+
+/// A directory is ours if it holds nothing else than our pins, and is not the root of its file system,
+/// which belongs to everybody.
+fn require_own(directory: &Path) -> Result<()> {
+    let at = |source| DatapathError::Directory { path: directory.to_owned(), source };
+    let above = directory.parent().unwrap_or(directory);
+    let device = |path: &Path| fs::metadata(path).map(|found| found.dev()).map_err(at);
+    if device(directory)? != device(above)? {
+        return Err(DatapathError::Shared { directory: directory.to_owned(), with: "the root of a bpffs".to_owned() });
+    }
+    match entries(directory).map_err(at)?.into_iter().find(|name| !is_ours(name)) {
+        None => Ok(()),
+        Some(name) => Err(DatapathError::Shared { directory: directory.to_owned(), with: format!("it holds {name}") }),
+    }
+}
+
+fn entries(directory: &Path) -> io::Result<Vec<String>> {
+    fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+}
+
+/// Whether a pin of this name is one that an agent makes.
+fn is_ours(name: &str) -> bool {
+    names::ALL.contains(&name) || name.starts_with(LINK_PREFIX)
+}
+
+/// What stands for an interface in the name of a pin: bpffs reserves the dot, which VLAN interfaces have
+/// in their names.
+fn name_for(interface: &str) -> String {
+    interface.replace('%', "%25").replace('.', "%2e")
+}
+
+fn interface_of(name: &str) -> String {
+    name.replace("%2e", ".").replace("%25", "%")
 }
 
 /// The directory, or the nearest one above it that exists, has to be on a bpffs.
@@ -186,3 +222,26 @@ fn require_bpffs(directory: &Path) -> Result<()> {
 const LINK_PREFIX: &str = "link-";
 /// `linux/magic.h`
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// ingress-node-firewall#686
+    #[test]
+    fn an_interface_is_found_again_by_the_name_of_its_pin() {
+        for interface in ["eth0", "eth0.100", "a%2e.b", "%", "%25.%2e"] {
+            let name = name_for(interface);
+            assert!(!name.contains('.'), "bpffs refuses {name}");
+            assert_eq!(interface_of(&name), interface);
+        }
+    }
+
+    #[test]
+    fn only_pins_that_an_agent_makes_are_ours() {
+        assert!(is_ours("flows") && is_ours("link-eth0"));
+        for other in ["cilium_calls", "flows2", "links", "tc"] {
+            assert!(!is_ours(other), "{other}");
+        }
+    }
+}

@@ -4,12 +4,14 @@ use std::{net::SocketAddr, sync::Arc};
 
 use http::HeaderValue;
 
+use crate::address::Validated;
+
 /// What is known of the client of a connection; the same for all its requests but for the address,
 /// which may change.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
-    /// Where it is now.
-    pub(super) address: SocketAddr,
+    /// Where it is now, or was when that was last known.
+    pub(super) address: Validated,
     /// Where it has found us, if that is known.
     pub(super) local: Option<SocketAddr>,
     /// The name it asked for in its TLS handshake (SNI).
@@ -29,7 +31,7 @@ pub(super) struct Certificate {
 
 impl Client {
     /// One of whom nothing is known but the address.
-    pub(super) fn new(address: SocketAddr) -> Self {
+    pub(super) fn new(address: Validated) -> Self {
         Self { address, local: None, server_name: None, certificate: None }
     }
 }

@@ -2,7 +2,6 @@
 //! last of the response, or where it broke off.
 
 use std::{
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -13,7 +12,10 @@ use std::{
 use http::{HeaderValue, Method, Request, StatusCode, Uri, Version, header};
 
 use super::{client::Client, route::HttpRoute, transport::Allowance};
-use crate::telemetry::{AccessLog, Meter, NO_ROUTE, Outcome, Protocol, Record, RouteMeter, Tls, TraceContext};
+use crate::{
+    address::Validated,
+    telemetry::{AccessLog, Meter, NO_ROUTE, Outcome, Protocol, Record, RouteMeter, Tls, TraceContext},
+};
 
 /// Where entries go.
 #[derive(Clone)]
@@ -156,7 +158,7 @@ pub(super) struct StreamEntry {
     book: Book,
     when: SystemTime,
     begun: Instant,
-    peer: SocketAddr,
+    peer: Validated,
     server_name: Option<Arc<str>>,
     route: Arc<super::route::RawRoute>,
     pub(super) received: AtomicU64,

@@ -1,10 +1,7 @@
 //! What a proxy changes in the heads that pass through it: RFC 9110 section 7.6, RFC 7239, RFC 9114
 //! sections 4.2 and 4.3.1.
 
-use std::{
-    fmt::Write as _,
-    net::{IpAddr, SocketAddr},
-};
+use std::{fmt::Write as _, net::IpAddr};
 
 use bytes::{BufMut, BytesMut};
 use http::{
@@ -14,6 +11,7 @@ use http::{
 };
 
 use super::client::Client;
+use crate::address::Validated;
 
 /// Fields that are about one hop (RFC 9110 section 7.6.1). HTTP/2 and HTTP/3 have none of them, and
 /// those of HTTP/1.1 end here.
@@ -78,9 +76,9 @@ pub(super) fn to_upstream<B>(mut request: Request<B>, client: &Client) -> Reques
 }
 
 /// RFC 7239 section 4: `for=192.0.2.1;host="example.com:8443";proto=https`.
-fn forwarded(client: SocketAddr, host: Option<&HeaderValue>) -> Option<HeaderValue> {
+fn forwarded(client: Validated, host: Option<&HeaderValue>) -> Option<HeaderValue> {
     let mut text = BytesMut::with_capacity(96);
-    match client.ip().to_canonical() {
+    match client.ip() {
         IpAddr::V4(address) => write!(text, "for={address}").ok()?,
         IpAddr::V6(address) => write!(text, "for=\"[{address}]\"").ok()?,
     }
@@ -96,7 +94,7 @@ fn forwarded(client: SocketAddr, host: Option<&HeaderValue>) -> Option<HeaderVal
 
 fn text(address: IpAddr) -> Option<HeaderValue> {
     let mut text = BytesMut::with_capacity(48);
-    write!(text, "{}", address.to_canonical()).ok()?;
+    write!(text, "{address}").ok()?;
     HeaderValue::from_maybe_shared(text.freeze()).ok()
 }
 
@@ -188,7 +186,7 @@ mod tests {
             .header("accept", "*/*")
             .body(())
             .expect("a request");
-        let client = Client::new("[::ffff:198.51.100.7]:4433".parse().expect("an address"));
+        let client = Client::new(Validated::assumed("[::ffff:198.51.100.7]:4433"));
         let request = to_upstream(request, &client);
 
         assert_eq!(request.uri(), "/a/b?c=d");

@@ -30,6 +30,7 @@ use super::{
     request,
     transport::{Accepted, Connection},
 };
+use crate::address::path::Path;
 
 /// How long a client that was told to go elsewhere may be silent before its connection is closed.
 const LINGER: Duration = Duration::from_secs(3);
@@ -39,7 +40,8 @@ const CROSSING: Duration = Duration::from_secs(1);
 
 /// Serves requests until the connection ends, or is drained and its last response acknowledged.
 pub(super) async fn serve(site: Arc<Site>, arrival: Arrival, client: Client) {
-    let Arrival { connection, handshake, draining, .. } = arrival;
+    let Arrival { connection, address, handshake, draining, .. } = arrival;
+    let path = Path::new(connection.clone(), address);
     let peer = client.address;
     let field_section_max = site.now.load().limits.max_header_bytes;
     // GREASE is off: a stream and a frame more per connection, for nothing that we would learn.
@@ -50,7 +52,8 @@ pub(super) async fn serve(site: Arc<Site>, arrival: Arrival, client: Client) {
         .await;
     match h3 {
         Ok(h3) => {
-            let session = Session { h3, site, connection, client, handshake, alive: Arc::new(()), served_any: false };
+            let alive = Arc::new(());
+            let session = Session { h3, site, connection, path, client, handshake, alive, served_any: false };
             session.serve(draining).await;
         }
         Err(error) => debug!(%peer, %error, "HTTP/3 did not begin"),
@@ -62,6 +65,7 @@ struct Session {
     h3: server::Connection<Connection, Bytes>,
     site: Arc<Site>,
     connection: quinn::Connection,
+    path: Path,
     client: Client,
     handshake: Handshake,
     /// Each request holds a clone until its response is acknowledged or given up.
@@ -90,7 +94,7 @@ impl Session {
         self.served_any = true;
         let site = self.site.clone();
         // It may have moved since the last request.
-        let client = Client { address: self.connection.remote_address(), ..self.client.clone() };
+        let client = Client { address: self.path.address(), ..self.client.clone() };
         let stream = Stream { resolver, accepted, client, handshake: self.handshake.clone() };
         let alive = self.alive.clone();
         // In a box before it is spawned: it is some kilobytes, and a spawn moves it several times.

@@ -9,9 +9,11 @@
 //! or `route` → `raw`; a TCP connection the way `tcp` → `request` → `answer`, and so on.
 
 mod answer;
+mod authentication;
 mod body;
 mod client;
 mod control_stream;
+mod distinguished_name;
 mod drain;
 mod early_data;
 mod entry;
@@ -21,6 +23,7 @@ mod headers;
 mod http3;
 mod interim;
 mod names;
+mod own_authority;
 mod page;
 mod proxy;
 mod raw;
@@ -28,6 +31,7 @@ mod reply;
 mod request;
 mod response;
 mod route;
+mod session;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -59,6 +63,7 @@ pub use self::{
     tcp::Speaks,
 };
 use crate::{
+    address::{Validated, path::Path},
     config::{Config, Limits},
     telemetry::{AccessLog, Meter, Protocol},
 };
@@ -112,7 +117,9 @@ pub enum OriginError {
 pub struct Arrival {
     /// It may still be in its handshake, if the client sends 0-RTT.
     pub connection: quinn::Connection,
-    /// Whether it is.
+    /// Where its client was when it began.
+    pub address: Validated,
+    /// Whether the handshake is complete.
     pub handshake: Handshake,
     /// When its client is to be asked to go elsewhere.
     pub draining: Draining,
@@ -181,7 +188,7 @@ impl Edge {
         let agreed = connection.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
         let alpn = agreed.as_ref().and_then(|data| data.protocol.as_deref()).unwrap_or_default();
         let name = agreed.as_ref().and_then(|data| data.server_name.as_deref());
-        let peer = connection.remote_address();
+        let peer = arrival.address;
         debug!(%peer, alpn = %alpn.escape_ascii(), name, "serving");
         let shown = connection.peer_identity().and_then(|shown| shown.downcast::<Vec<CertificateDer<'_>>>().ok());
         let client = Client {
@@ -197,7 +204,8 @@ impl Edge {
             // Nobody can say what a stream's octets do when they come twice.
             if arrival.handshake.completed().await {
                 let book = self.0.now.load().book.clone();
-                raw::serve(route.clone(), connection, (client, book)).await;
+                let path = Path::new(connection.clone(), arrival.address);
+                raw::serve(route.clone(), (connection, path), (client, book)).await;
             }
         } else {
             connection.close(NO_ROUTE.into(), b"no route for this ALPN and server name");

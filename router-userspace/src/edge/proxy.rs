@@ -40,7 +40,7 @@ pub(super) async fn forward(
     }
     let mut request = headers::to_upstream(request, &asked.client);
     entry.trace.apply(request.headers_mut());
-    match upstream.send(request, asked.client.address.ip()).await {
+    match upstream.send(request, asked.client.address).await {
         Ok(Exchanged { response, server }) => {
             entry.server = Some(server);
             let (head, body) = response.into_parts();

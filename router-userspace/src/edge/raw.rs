@@ -32,7 +32,7 @@ use super::{
     route::RawRoute,
     upstream::Stream,
 };
-use crate::telemetry::Outcome;
+use crate::{address::path::Path, telemetry::Outcome};
 
 /// Application error code: unidirectional streams are not taken.
 pub const STREAM_REFUSED: u32 = 2;
@@ -50,13 +50,17 @@ pub const STREAM_CANCELLED: u32 = 6;
 const BUFFER: usize = 64 * 1024;
 
 /// Serves streams until the connection ends.
-pub(super) async fn serve(route: Arc<RawRoute>, connection: &quinn::Connection, (client, book): (Client, Book)) {
+pub(super) async fn serve(
+    route: Arc<RawRoute>,
+    (connection, mut path): (&quinn::Connection, Path),
+    (client, book): (Client, Book),
+) {
     loop {
         tokio::select! {
             accepted = connection.accept_bi() => match accepted {
                 Ok((send, recv)) => {
                     // It may have moved since the last stream.
-                    let client = Client { address: connection.remote_address(), ..client.clone() };
+                    let client = Client { address: path.address(), ..client.clone() };
                     let entry = StreamEntry::begin(&book, route.clone(), &client);
                     tokio::spawn(serve_stream(route.clone(), (client, entry), send, recv));
                 }

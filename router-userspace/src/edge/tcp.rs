@@ -3,7 +3,6 @@
 
 use std::{
     convert::Infallible,
-    net::SocketAddr,
     pin::pin,
     sync::{
         Arc,
@@ -41,6 +40,7 @@ use super::{
     x509,
 };
 use crate::{
+    address::Validated,
     config::Limits,
     telemetry::{Handshake, Protocol},
 };
@@ -68,7 +68,7 @@ const HTTP2: &[u8] = b"h2";
 impl Edge {
     /// Serves a TCP connection until it ends, TLS handshake and all. When `draining` begins, its
     /// client is asked to go elsewhere: by GOAWAY, or `Connection: close`.
-    pub async fn serve_tcp(&self, stream: TcpStream, speaks: Speaks, peer: SocketAddr, draining: Draining) {
+    pub async fn serve_tcp(&self, stream: TcpStream, speaks: Speaks, peer: Validated, draining: Draining) {
         let limits = self.0.now.load().limits;
         let local = stream.local_addr().ok();
         // Data that a peer does not take for so long, by its silence or by a closed window.

@@ -1,7 +1,9 @@
 //! The edge over loopback: a quinn client, the edge on a real endpoint, and upstreams made here.
 
+mod addresses;
 mod cancel;
 mod http;
 mod lab;
 mod raw;
+mod resumption;
 mod sessions;

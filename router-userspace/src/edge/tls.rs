@@ -6,15 +6,20 @@ use rustls::{
     ServerConfig, SupportedProtocolVersion,
     crypto::{CryptoProvider, aws_lc_rs},
     server::{
-        ClientHello, NoClientAuth, NoServerSessionStorage, ProducesTickets, ResolvesServerCert,
-        ServerSessionMemoryCache, StoresServerSessions, WebPkiClientVerifier, danger::ClientCertVerifier,
+        ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, ServerSessionMemoryCache,
+        StoresServerSessions,
     },
     sign::CertifiedKey,
     version::{TLS12, TLS13},
 };
 use rustls_pki_types::PrivatePkcs8KeyDer;
 
-use super::{route, x509};
+use super::{
+    authentication::{Authentication, Class, Transport},
+    route,
+    tickets::Tickets,
+    x509,
+};
 use crate::config::{
     Certificates, EarlyData, Group, Listener, MinimumTls, Route,
     certificates::{self, CertificateError},
@@ -42,14 +47,17 @@ pub enum TlsError {
     Rustls(#[from] rustls::Error),
 }
 
-/// How sessions are taken up again; the same for all listeners, over reloads too.
+/// How sessions are taken up again: the same over reloads, for all listeners, of which each knows
+/// the sessions of its own class alone.
 #[derive(Clone)]
 pub struct Resumption {
     /// Of listeners without 0-RTT.
-    tickets: Arc<dyn ProducesTickets>,
+    tickets: Arc<Tickets>,
     /// Of listeners with it: each session is good for one connection, so that what came in 0-RTT
     /// cannot be replayed here (RFC 8446 section 8.1).
     sessions: Arc<dyn StoresServerSessions>,
+    /// What clients remember of a connection when they send 0-RTT on the next.
+    limits: Arc<[u8]>,
 }
 
 /// Sessions kept for 0-RTT, the node over; the oldest go first.
@@ -57,8 +65,50 @@ const SESSIONS_MAX: usize = 32 * 1024;
 
 impl Resumption {
     /// By `tickets`, and with no sessions yet.
-    pub fn new(tickets: Arc<dyn ProducesTickets>) -> Self {
-        Self { tickets, sessions: ServerSessionMemoryCache::new(SESSIONS_MAX) }
+    pub fn new(tickets: Arc<Tickets>) -> Self {
+        Self { tickets, sessions: ServerSessionMemoryCache::new(SESSIONS_MAX), limits: Arc::default() }
+    }
+
+    /// The same where clients are given these limits. With a session they remember those of its
+    /// connection, and send 0-RTT by them; so 0-RTT is taken only under the same ones (RFC 9000
+    /// section 7.4.1, RFC 9114 section 7.2.4.2).
+    pub fn under(&self, limits: &[u8]) -> Self {
+        Self { limits: limits.into(), ..self.clone() }
+    }
+
+    fn sessions(&self, class: Class) -> Arc<dyn StoresServerSessions> {
+        Arc::new(ClassSessions { class: class.under(&self.limits), all: Arc::clone(&self.sessions) })
+    }
+}
+
+/// The sessions of one class, under the same limits, among all that are kept.
+#[derive(Debug)]
+struct ClassSessions {
+    class: Class,
+    all: Arc<dyn StoresServerSessions>,
+}
+
+impl ClassSessions {
+    fn name(&self, key: &[u8]) -> Vec<u8> {
+        [self.class.as_bytes().as_slice(), key].concat()
+    }
+}
+
+impl StoresServerSessions for ClassSessions {
+    fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
+        self.all.put(self.name(&key), value)
+    }
+
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.all.get(&self.name(key))
+    }
+
+    fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.all.take(&self.name(key))
+    }
+
+    fn can_cache(&self) -> bool {
+        self.all.can_cache()
     }
 }
 
@@ -96,24 +146,24 @@ pub fn tls(listener: &Listener, routes: &[Route], resumption: &Resumption) -> Re
     let provider = Arc::new(CryptoProvider { kx_groups: groups.collect(), ..aws_lc_rs::default_provider() });
     let (by_name, certificates) = certificates_of(listener, &provider)?;
     let by_name = Arc::new(by_name);
-    let clients = clients(listener, &provider)?;
-    let server = |versions: &[&'static SupportedProtocolVersion], protocols: Vec<Vec<u8>>| {
+    let asked = Authentication::new(listener.client_certificates.as_ref(), &provider)?;
+    let server = |versions: &[&'static SupportedProtocolVersion], transport, protocols: Vec<Vec<u8>>| {
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(versions)?
-            .with_client_cert_verifier(Arc::clone(&clients))
+            .with_client_cert_verifier(Arc::clone(&asked.verifier))
             .with_cert_resolver(Arc::clone(&by_name) as _);
         config.alpn_protocols = protocols;
-        config.ticketer = Arc::clone(&resumption.tickets);
+        config.ticketer = resumption.tickets.of(&asked, transport);
         // A ticket holds the whole session: nothing is kept that another worker wouldn't have.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.max_early_data_size = 0;
         Ok::<_, TlsError>(config)
     };
-    let mut quic = server(&[&TLS13], route::offered_protocols(routes))?;
+    let mut quic = server(&[&TLS13], Transport::Quic, route::offered_protocols(routes))?;
     if listener.early_data == EarlyData::Safe {
         // rustls takes no 0-RTT on the word of a ticket, which could be used any number of times.
         quic.ticketer = Arc::new(NoTickets);
-        quic.session_storage = Arc::clone(&resumption.sessions);
+        quic.session_storage = resumption.sessions(asked.class(Transport::Quic));
         // The only other value that there is (RFC 9001 section 4.6.1).
         quic.max_early_data_size = u32::MAX;
     }
@@ -121,7 +171,8 @@ pub fn tls(listener: &Listener, routes: &[Route], resumption: &Resumption) -> Re
         MinimumTls::Tls12 => &[&TLS13, &TLS12],
         MinimumTls::Tls13 => &[&TLS13],
     };
-    let tcp = listener.tcp.then(|| server(versions, vec![b"h2".to_vec(), b"http/1.1".to_vec()])).transpose()?;
+    let protocols = || vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let tcp = listener.tcp.then(|| server(versions, Transport::Tcp, protocols())).transpose()?;
     Ok(Tls { quic: Arc::new(quic), tcp: tcp.map(Arc::new), certificates })
 }
 
@@ -171,15 +222,6 @@ fn certificates_of(listener: &Listener, provider: &CryptoProvider) -> Result<(By
 
 fn presented_by(certified: &CertifiedKey, file: Option<PathBuf>, names: Vec<String>) -> Presented {
     Presented { file, names, not_after: certified.cert.first().and_then(x509::not_after) }
-}
-
-/// Whose clients are let in.
-fn clients(listener: &Listener, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    let Some(wanted) = &listener.client_certificates else { return Ok(Arc::new(NoClientAuth)) };
-    let authorities = Arc::new(certificates::authorities(&wanted.ca)?);
-    let verifier = WebPkiClientVerifier::builder_with_provider(authorities, Arc::clone(provider));
-    let verifier = if wanted.required { verifier } else { verifier.allow_unauthenticated() };
-    verifier.build().map_err(|e| TlsError::Rustls(rustls::Error::General(format!("{}: {e}", wanted.ca.display()))))
 }
 
 /// For the listener's address and `localhost`.

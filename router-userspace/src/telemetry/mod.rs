@@ -9,6 +9,7 @@ mod log;
 mod meter;
 mod panics;
 mod record;
+pub mod shortage;
 mod trace;
 
 pub use self::{

@@ -1,11 +1,9 @@
 //! What is written down of a request or a raw stream when it has ended.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use super::trace::TraceId;
+use crate::address::Validated;
 
 /// A request, or a stream of a raw connection, from its beginning to its end.
 ///
@@ -21,7 +19,7 @@ pub struct Record<'a> {
     /// What it came by.
     pub protocol: Protocol,
     /// Where the client was.
-    pub peer: SocketAddr,
+    pub peer: Validated,
     /// As the client wrote it; none for a stream.
     pub method: Option<&'a str>,
     /// Host and port that were asked for.
@@ -65,7 +63,7 @@ pub struct Tls<'a> {
 
 impl Record<'_> {
     /// One of which nothing is known but how it came.
-    pub fn new(when: SystemTime, protocol: Protocol, peer: SocketAddr) -> Self {
+    pub fn new(when: SystemTime, protocol: Protocol, peer: Validated) -> Self {
         Self {
             when,
             duration: Duration::ZERO,

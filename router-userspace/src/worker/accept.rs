@@ -7,17 +7,25 @@ use std::{rc::Rc, sync::Arc};
 
 use quinn::{Connecting, Connection, Endpoint, Incoming, VarInt, ZeroRttAccepted};
 use router_common::connection_id::ConnectionId;
-use tokio::task::spawn_local;
+use tokio::{
+    task::spawn_local,
+    time::{Instant, sleep_until},
+};
 
 use super::{
-    admission::{Admission, Admitted, Refusal},
+    admission::{Admission, Admitted, Opening, Refusal},
     connection_ids::Era,
     door::Door,
     flows::Flows,
+    generator::Passing,
+    half_open::{Entered, HalfOpen},
     stats::{Stat, WorkerStats},
     tables::NodeTables,
 };
-use crate::edge::{Arrival, Draining, Edge, Handshake};
+use crate::{
+    address::{Address, Validated},
+    edge::{Arrival, Draining, Edge, Handshake},
+};
 
 /// What a worker's accept loops share.
 pub(super) struct Reception {
@@ -26,6 +34,8 @@ pub(super) struct Reception {
     pub(super) tables: Arc<NodeTables>,
     pub(super) flows: Flows,
     pub(super) stats: Arc<WorkerStats>,
+    pub(super) half_open: Rc<HalfOpen>,
+    pub(super) passing: Passing,
     pub(super) edge: Edge,
 }
 
@@ -33,60 +43,69 @@ impl Reception {
     /// Takes in connections until the endpoint is closed.
     pub(super) async fn accept(self: Rc<Self>, endpoint: Endpoint, door: Rc<Door>) {
         while let Some(incoming) = endpoint.accept().await {
-            if let Some(incoming) = self.challenge(incoming, &door) {
-                self.admit(incoming, &door);
+            let address = Address::of(&incoming);
+            let standing = if door.is_shut() { Err(Away::Refuse(Refusal::Handshakes)) } else { self.standing(address) };
+            match standing {
+                Ok(standing) => self.begin(incoming, (address, standing), &door),
+                Err(away) => self.turn_away(incoming, away),
             }
         }
     }
 
-    /// Sends a Retry to a client that has not proved its address, once half of the
-    /// handshakes that we allow are open (RFC 9000 section 8.1.2).
-    fn challenge(&self, incoming: Incoming, door: &Door) -> Option<Incoming> {
-        let open = self.stats.handshakes_now.get();
-        let limit = u64::from(self.admission.limits().max_handshakes);
-        if open >= limit || door.is_shut() {
-            self.stats.refused_handshakes.add(1);
-            incoming.refuse();
-            return None;
-        }
-        if open < limit.div_ceil(2) || incoming.remote_address_validated() || !incoming.may_retry() {
-            return Some(incoming);
-        }
-        match incoming.retry() {
-            Ok(()) => {
-                self.stats.retried.add(1);
-                None
-            }
-            Err(e) => Some(e.into_incoming()),
-        }
-    }
-
-    fn admit(self: &Rc<Self>, incoming: Incoming, door: &Door) {
-        let peer = incoming.remote_address();
-        let admitted = match self.admission.admit(peer.ip()) {
-            Ok(admitted) => admitted,
-            Err(refusal) => {
-                match refusal {
-                    Refusal::Connections => &self.stats.refused_connections,
-                    Refusal::PerAddress => &self.stats.refused_per_ip,
+    /// The place within the limits of a client that begins at `address`. What would meet a limit has
+    /// to show first that it receives there (RFC 9000 section 8.1.2): a refusal is meant for the client
+    /// that has the address, and a forged one would hit it.
+    fn standing(&self, address: Address) -> Result<Standing, Away> {
+        let (open, limits) = (self.half_open.count(), self.admission.limits());
+        let limit = limits.max_handshakes;
+        let (claimed, limit) = match address {
+            Address::Validated(address) => {
+                let admitted = self.admission.admit(address).map_err(Away::Refuse)?;
+                if self.half_open.make_room(&address.prefix(&limits), limit) {
+                    self.stats.refused(Refusal::Handshakes).add(1);
                 }
-                .add(1);
-                tracing::debug!(%peer, ?refusal, "connection refused");
-                incoming.refuse();
-                return;
+                return Ok(Standing::Admitted(admitted));
             }
+            Address::Known(claimed, _) => (claimed, limit),
+            Address::Unvalidated(claimed) => (claimed, limit.div_ceil(2)),
         };
+        if open >= limit as usize {
+            return Err(Away::Retry);
+        }
+        self.admission.begin(claimed).map(Standing::Opening).ok_or(Away::Retry)
+    }
+
+    fn turn_away(&self, incoming: Incoming, away: Away) {
+        let peer = incoming.remote_address();
+        match away {
+            Away::Retry => match self.passing.of(|| incoming.retry()) {
+                Ok(()) => self.stats.retried.add(1),
+                // Only a client that has been sent one may not be: and its address is validated.
+                Err(e) => self.passing.of(|| e.into_incoming().refuse()),
+            },
+            Away::Refuse(refusal) => {
+                self.stats.refused(refusal).add(1);
+                tracing::debug!(%peer, ?refusal, "connection refused");
+                self.passing.of(|| incoming.refuse());
+            }
+        }
+    }
+
+    fn begin(self: &Rc<Self>, incoming: Incoming, (address, standing): (Address, Standing), door: &Door) {
+        let peer = incoming.remote_address();
         // Before the first answer leaves: from now on the whole first flight comes here,
         // also if the assignment changes meanwhile.
-        let first_flight = FirstFlight::begin(self, incoming.orig_dst_cid());
+        let first_flight = FirstFlight::begin(self, &incoming);
         // Counted here and now: of a burst of Initials the next is looked at before any task runs.
         let place = Place {
-            _admitted: admitted,
             _first_flight: first_flight,
             _era: self.tables.connection_ids().begin(),
             _open: Gauge::raise(&self.stats, |stats| &stats.connections_now),
         };
-        let handshake = Gauge::raise(&self.stats, |stats| &stats.handshakes_now);
+        let handshake = Handshaking {
+            entered: self.half_open.enter(address.prefix(&self.admission.limits())),
+            _gauge: Gauge::raise(&self.stats, |stats| &stats.handshakes_now),
+        };
         let traced = {
             let terms = door.terms.borrow();
             terms.tracing.as_ref().and_then(|tracing| tracing.accept(&incoming, &terms.quic))
@@ -99,8 +118,13 @@ impl Reception {
             Ok(connecting) => {
                 let way =
                     Way { draining: door.drain.hear(), port: door.port, early_data: door.terms.borrow().early_data };
+                let until = Instant::now() + self.admission.limits().request_timeout;
+                let begun = Begun { address, standing, handshake, until, way };
                 let reception = Rc::clone(self);
-                spawn_local(async move { reception.serve(connecting, place, handshake, way).await });
+                spawn_local(async move {
+                    reception.serve(connecting, begun).await;
+                    drop(place);
+                });
             }
             Err(e) => {
                 self.stats.handshakes_failed.add(1);
@@ -109,34 +133,54 @@ impl Reception {
         }
     }
 
-    async fn serve(&self, mut connecting: Connecting, _place: Place, handshake: Gauge, way: Way) {
+    async fn serve(&self, mut connecting: Connecting, begun: Begun) {
         let peer = connecting.remote_address();
-        // What is asked for is known with the ClientHello, which may span several packets.
-        if way.early_data && connecting.handshake_data().await.is_ok() {
-            match connecting.into_0rtt() {
-                Ok((connection, complete)) => return self.serve_early(connection, complete, handshake, way).await,
-                Err(not_yet) => connecting = not_yet,
+        // A request of 0-RTT is told where its client is: without a token, that is not known before
+        // the handshake is complete, and the request waits for it.
+        if let (true, Some(known)) = (begun.way.early_data, begun.address.known()) {
+            // What is asked for is known with the ClientHello, which may span several packets.
+            if let Ok(Ok(_)) = begun.handshake.within(begun.until, connecting.handshake_data()).await {
+                match connecting.into_0rtt() {
+                    Ok((connection, complete)) => return self.serve_early((connection, known), complete, begun).await,
+                    Err(not_yet) => connecting = not_yet,
+                }
             }
         }
-        let result = connecting.await;
+        let Begun { address, standing, handshake, until, way } = begun;
+        let result = handshake.within(until, connecting).await;
         drop(handshake);
         match result {
-            Ok(connection) => {
+            Ok(Ok(connection)) => {
                 self.stats.accepted.add(1);
-                self.serve_connection(connection, Handshake::complete(), way).await;
+                let address = address.completed();
+                let Some(_admitted) = self.let_in(standing, (&connection, address)) else { return };
+                self.serve_connection((connection, address), Handshake::complete(), way).await;
             }
-            Err(e) => {
+            Ok(Err(e)) => {
                 self.stats.handshakes_failed.add(1);
                 tracing::debug!(%peer, "handshake failed: {e}");
+            }
+            // Dropped with what there is of it, the connection is closed.
+            Err(why) => {
+                self.stats.handshakes_failed.add(1);
+                tracing::debug!(%peer, "{why}");
             }
         }
     }
 
     /// Serves requests of 0-RTT while the handshake goes on.
-    async fn serve_early(&self, connection: Connection, complete: ZeroRttAccepted, handshake: Gauge, way: Way) {
+    async fn serve_early(
+        &self,
+        (connection, address): (Connection, Validated),
+        complete: ZeroRttAccepted,
+        Begun { standing, handshake, until, way, .. }: Begun,
+    ) {
         let (outcome, known) = Handshake::pending();
+        let mut admitted = None;
         let completed = async {
-            complete.await;
+            if let Err(why) = handshake.within(until, complete).await {
+                connection.close(CLOSED, why.as_bytes());
+            }
             drop(handshake);
             // Said also when the handshake has failed, and the connection with it. Whose handshake is
             // confirmed may be closed again by now.
@@ -146,15 +190,33 @@ impl Reception {
                 true => self.stats.accepted.add(1),
                 false => self.stats.handshakes_failed.add(1),
             }
-            outcome.send_replace(Some(is_complete));
+            admitted = is_complete.then(|| self.let_in(standing, (&connection, address))).flatten();
+            outcome.send_replace(Some(admitted.is_some()));
         };
-        tokio::join!(completed, self.serve_connection(connection.clone(), known, way));
+        tokio::join!(completed, self.serve_connection((connection.clone(), address), known, way));
+        drop(admitted);
     }
 
-    async fn serve_connection(&self, connection: Connection, handshake: Handshake, way: Way) {
+    /// Counts a connection that is at `address`, or closes it: others have taken the room since it
+    /// began.
+    fn let_in(&self, standing: Standing, (connection, address): (&Connection, Validated)) -> Option<Admitted> {
+        let admitted = match standing {
+            Standing::Admitted(admitted) => Ok(admitted),
+            Standing::Opening(opening) => opening.validate(address),
+        };
+        admitted
+            .inspect_err(|refusal| {
+                self.stats.refused(*refusal).add(1);
+                tracing::debug!(peer = %address, ?refusal, "connection closed");
+                connection.close(TOO_MANY, b"the limit of connections is reached");
+            })
+            .ok()
+    }
+
+    async fn serve_connection(&self, (connection, address): (Connection, Validated), handshake: Handshake, way: Way) {
         let Way { draining, port, .. } = way;
         let mut deadline = draining.clone();
-        let arrival = Arrival { connection: connection.clone(), handshake, draining, port };
+        let arrival = Arrival { connection: connection.clone(), address, handshake, draining, port };
         tokio::select! {
             () = self.edge.serve(arrival) => {}
             () = deadline.over() => connection.close(CLOSED, b"the time to drain is over"),
@@ -166,6 +228,49 @@ impl Reception {
 /// code like any other: what a connection is closed with that nothing was wrong with.
 pub(super) const CLOSED: VarInt = VarInt::from_u32(0x100);
 
+/// H3_EXCESSIVE_LOAD (RFC 9114 section 8.1): what a connection is closed with that is one too many,
+/// where that is known only after its handshake.
+const TOO_MANY: VarInt = VarInt::from_u32(0x107);
+
+/// What becomes of a first Initial that begins no connection.
+enum Away {
+    Retry,
+    Refuse(Refusal),
+}
+
+/// A client's place within the limits.
+enum Standing {
+    Opening(Opening),
+    Admitted(Admitted),
+}
+
+/// A connection whose handshake goes on.
+struct Begun {
+    address: Address,
+    standing: Standing,
+    handshake: Handshaking,
+    until: Instant,
+    way: Way,
+}
+
+/// A handshake's part in the gauge and among the others.
+struct Handshaking {
+    entered: Entered,
+    _gauge: Gauge,
+}
+
+impl Handshaking {
+    /// What comes of `handshake`, if it comes in time and before it has to make room.
+    async fn within<T>(&self, until: Instant, handshake: impl Future<Output = T>) -> Result<T, &'static str> {
+        tokio::select! {
+            biased;
+            result = handshake => Ok(result),
+            () = self.entered.has_to_leave() => Err("the handshake made room for a newer one"),
+            () = sleep_until(until) => Err("the handshake took too long"),
+        }
+    }
+}
+
 /// The way by which a connection has come in.
 struct Way {
     draining: Draining,
@@ -175,7 +280,6 @@ struct Way {
 
 /// What a connection holds for as long as it lives.
 struct Place {
-    _admitted: Admitted,
     _first_flight: FirstFlight,
     _era: Era,
     _open: Gauge,
@@ -183,6 +287,9 @@ struct Place {
 
 /// A client-chosen connection ID's entry in the flow table, for as long as its connection
 /// lives: late copies of its first flight must find nobody else.
+///
+/// None where the client answers a Retry: it sends to the connection ID of that, and what its token
+/// says of the one before may be another connection's.
 struct FirstFlight {
     cid: Option<ConnectionId>,
     tables: Arc<NodeTables>,
@@ -190,8 +297,13 @@ struct FirstFlight {
 }
 
 impl FirstFlight {
-    fn begin(reception: &Reception, chosen: quinn::ConnectionId) -> Self {
-        let cid = ConnectionId::new(&chosen);
+    fn begin(reception: &Reception, incoming: &Incoming) -> Self {
+        let chosen = incoming.may_retry().then(|| incoming.orig_dst_cid());
+        // Nor where the connection ID itself names another slot: an entry never contradicts it.
+        let ids = reception.tables.connection_ids().now();
+        let cid = chosen
+            .and_then(|chosen| ConnectionId::new(&chosen))
+            .filter(|cid| ids.slot(cid).is_none_or(|slot| slot == reception.slot));
         if let Some(cid) = &cid {
             reception.tables.first_flights().insert(*cid, reception.slot);
             reception.flows.chosen(cid);

@@ -1,6 +1,13 @@
 //! The connection IDs a worker issues: QUIC-LB, naming this node and this worker's slot.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use quinn_proto::{ConnectionIdGenerator, InvalidCid};
 use router_common::{connection_id::ConnectionId, maps::SlotState};
@@ -12,17 +19,41 @@ pub(super) struct SteeredGenerator {
     tables: Arc<NodeTables>,
     slot: u8,
     flows: Flows,
+    passing: Passing,
     lifetime: Duration,
 }
 
+/// Whether the next connection IDs are for answers of which nothing is kept: a Retry, a refusal. Those
+/// are sent to every sender that asks, so they take no nonce, and no entry in the flow table.
+#[derive(Clone, Default)]
+pub(super) struct Passing(Arc<AtomicBool>);
+
+impl Passing {
+    /// Those of `answer`, which is made here and now, are.
+    pub(super) fn of<T>(&self, answer: impl FnOnce() -> T) -> T {
+        self.0.store(true, Relaxed);
+        let answered = answer();
+        self.0.store(false, Relaxed);
+        answered
+    }
+}
+
 impl SteeredGenerator {
-    pub(super) fn new(tables: Arc<NodeTables>, slot: u8, flows: Flows, lifetime: Duration) -> Self {
-        Self { tables, slot, flows, lifetime }
+    pub(super) fn new(
+        tables: Arc<NodeTables>,
+        slot: u8,
+        (flows, passing): (Flows, Passing),
+        lifetime: Duration,
+    ) -> Self {
+        Self { tables, slot, flows, passing, lifetime }
     }
 }
 
 impl ConnectionIdGenerator for SteeredGenerator {
     fn generate_cid(&mut self) -> quinn_proto::ConnectionId {
+        if self.passing.0.load(Relaxed) {
+            return quinn_proto::ConnectionId::new(self.tables.connection_ids().passing().as_slice());
+        }
         let cid = self.tables.connection_ids().issue(self.slot);
         self.flows.issued(&cid);
         quinn_proto::ConnectionId::new(cid.as_slice())
@@ -57,10 +88,15 @@ impl fmt::Debug for SteeredGenerator {
 
 #[cfg(test)]
 mod tests {
-    use router_common::maps::Settings;
+    use std::sync::atomic::AtomicU32;
+
+    use router_common::{connection_id::UNROUTABLE, maps::Settings};
 
     use super::{
-        super::connection_ids::{ConnectionIds, configuration::tests::configuration},
+        super::{
+            connection_ids::{ConnectionIds, configuration::tests::configuration},
+            flows::FlowTable,
+        },
         *,
     };
 
@@ -73,11 +109,45 @@ mod tests {
         Arc::new(tables)
     }
 
+    fn unwritten() -> (Flows, Passing) {
+        (Flows::none(), Passing::default())
+    }
+
+    /// 2,000 first packets that were refused had made 2,000 entries, and used as many nonces.
+    #[test]
+    fn what_is_sent_and_forgotten_takes_nothing() {
+        let tables = tables(true);
+        let written = Arc::new(Written::default());
+        let passing = Passing::default();
+        let flows = Flows::new(Box::new(Arc::clone(&written)));
+        let mut generator =
+            SteeredGenerator::new(Arc::clone(&tables), 3, (flows, passing.clone()), Duration::from_secs(1));
+        let unleased = tables.connection_ids().unroutable();
+        let cid = passing.of(|| generator.generate_cid());
+        assert_eq!((cid.len(), written.0.load(Relaxed)), (17, 0));
+        assert_eq!(ConnectionId::new(&cid).unwrap().rotation(), UNROUTABLE);
+        assert_eq!(tables.connection_ids().unroutable(), unleased, "it is not for want of a nonce");
+        let cid = generator.generate_cid();
+        let slot = tables.connection_ids().now().slot(&ConnectionId::new(&cid).unwrap());
+        assert_eq!((slot, written.0.load(Relaxed)), (Some(3), 1));
+    }
+
+    #[derive(Default)]
+    struct Written(AtomicU32);
+
+    impl FlowTable for Arc<Written> {
+        fn issued(&mut self, _: &ConnectionId) {
+            self.0.fetch_add(1, Relaxed);
+        }
+        fn chosen(&mut self, _: &ConnectionId) {}
+        fn ended(&mut self, _: &ConnectionId) {}
+    }
+
     #[test]
     fn answers_for_its_own_slot_and_for_those_that_nobody_has() {
         for encrypted in [false, true] {
             let tables = tables(encrypted);
-            let of = |slot| SteeredGenerator::new(Arc::clone(&tables), slot, Flows::none(), Duration::from_secs(1));
+            let of = |slot| SteeredGenerator::new(Arc::clone(&tables), slot, unwritten(), Duration::from_secs(1));
             let (mut generator, mut other, mut gone) = (of(3), of(4), of(5));
             let own = generator.generate_cid();
             assert_eq!(own.len(), 17);

@@ -21,7 +21,7 @@ use super::{
     door::Door,
     flows::Flows,
     frames::Frames,
-    generator::SteeredGenerator,
+    generator::{Passing, SteeredGenerator},
     next_hops::NextHops,
     socket::{Ownership, SteeredSocket},
     stats::WorkerStats,
@@ -53,6 +53,8 @@ async fn serve(plan: Plan, shared: Shared, stats: Arc<WorkerStats>, mut channels
         admission: Arc::clone(&shared.admission),
         tables: Arc::clone(&shared.tables),
         flows: Flows::new(plan.flows),
+        half_open: Rc::default(),
+        passing: Passing::default(),
         stats,
         edge: (plan.edge)(),
     });
@@ -257,11 +259,12 @@ impl Service {
         )?);
         socket.prefer(terms.preferred);
         let (tables, lifetime) = (Arc::clone(&shared.tables), shared.cid_lifetime);
-        let flows = self.reception.flows.clone();
+        let (flows, passing) = (self.reception.flows.clone(), self.reception.passing.clone());
         let mut endpoint_config = EndpointConfig::new(Arc::new(reset_keys));
         endpoint_config.min_reset_interval(BETWEEN_RESETS);
-        endpoint_config
-            .cid_generator(move || Box::new(SteeredGenerator::new(Arc::clone(&tables), slot, flows.clone(), lifetime)));
+        endpoint_config.cid_generator(move || {
+            Box::new(SteeredGenerator::new(Arc::clone(&tables), slot, (flows.clone(), passing.clone()), lifetime))
+        });
         let here = Arc::<SteeredSocket>::clone(&socket);
         // Among quinn's own tasks: in the LocalSet it would have its turn too late.
         tokio::spawn(SteeredSocket::flush(Arc::downgrade(&here)));

@@ -20,8 +20,12 @@ use std::{
 };
 
 use quinn::{AsyncUdpSocket, UdpPoller};
-use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
-use router_common::steer::Verdict;
+use quinn_udp::{RecvMeta, Transmit};
+use router_common::{
+    frame::{Endpoint, Payload},
+    quic::{self, Kind},
+    steer::Verdict,
+};
 use tokio::{io::Interest, net::UdpSocket};
 
 use super::{
@@ -29,6 +33,7 @@ use super::{
     frames::Frames,
     inbox::{HandedOver, Inbox, Inboxes},
     outbox::{Left, Outbox},
+    sender::Sender,
     stats::WorkerStats,
     tables::{NodeTables, Placement},
 };
@@ -37,7 +42,7 @@ use super::{
 pub(super) struct SteeredSocket {
     udp: UdpSocket,
     port: u16,
-    state: UdpSocketState,
+    sender: Sender,
     inbox: Mutex<Inbox>,
     frames: Arc<Frames>,
     turn: AtomicUsize,
@@ -74,14 +79,14 @@ impl SteeredSocket {
         frames: Arc<Frames>,
         ownership: Ownership,
     ) -> io::Result<Self> {
-        let state = UdpSocketState::new((&udp).into())?;
+        let sender = Sender::new(&udp)?;
         let udp = UdpSocket::from_std(udp)?;
         let port = udp.local_addr()?.port();
         frames.open(ownership.listener);
         Ok(Self {
             udp,
             port,
-            state,
+            sender,
             inbox: Mutex::new(inbox),
             frames,
             turn: AtomicUsize::new(0),
@@ -116,7 +121,7 @@ impl SteeredSocket {
     }
 
     fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        self.udp.try_io(Interest::WRITABLE, || self.state.send((&self.udp).into(), transmit))?;
+        self.udp.try_io(Interest::WRITABLE, || self.sender.send(&self.udp, transmit))?;
         let segment = transmit.segment_size.unwrap_or(transmit.contents.len());
         self.ownership.stats.datagrams_sent.add(transmit.contents.len().div_ceil(segment.max(1)) as u64);
         Ok(())
@@ -141,6 +146,7 @@ impl SteeredSocket {
     /// Keeps what is this worker's own, of what was received.
     fn look_through(&self, count: usize, bufs: &mut [IoSliceMut<'_>], metas: &mut [RecvMeta]) {
         for (buf, meta) in bufs.iter_mut().zip(metas.iter_mut()).take(count) {
+            self.ownership.keep_answerable(meta);
             self.ownership.keep_own(buf, meta);
             if meta.len > 0 {
                 self.answers_from.arrived(meta.addr, meta.dst_ip);
@@ -158,7 +164,7 @@ impl SteeredSocket {
             ready!(self.udp.poll_recv_ready(cx))?;
             // An error here is the report of an ICMP message, which anybody can forge, or
             // "would block": either way the next datagram is what counts.
-            let received = self.udp.try_io(Interest::READABLE, || self.state.recv((&self.udp).into(), bufs, metas));
+            let received = self.udp.try_io(Interest::READABLE, || self.sender.receive(&self.udp, bufs, metas));
             if let Ok(count) = received {
                 self.look_through(count, bufs, metas);
                 return Poll::Ready(Ok(count));
@@ -180,7 +186,7 @@ impl AsyncUdpSocket for SteeredSocket {
         if self.frames.sends() && !self.outbox.holds(&transmit) && self.frames.send(self.port, &transmit) {
             return Ok(());
         }
-        self.outbox.send(&transmit, self.state.max_gso_segments(), |transmit| self.send(transmit))
+        self.outbox.send(&transmit, self.sender.max_gso_segments(), |transmit| self.send(transmit))
     }
 
     fn poll_recv(
@@ -212,15 +218,15 @@ impl AsyncUdpSocket for SteeredSocket {
     }
 
     fn max_transmit_segments(&self) -> usize {
-        self.state.max_gso_segments()
+        self.sender.max_gso_segments()
     }
 
     fn max_receive_segments(&self) -> usize {
-        self.state.gro_segments()
+        self.sender.gro_segments()
     }
 
     fn may_fragment(&self) -> bool {
-        self.state.may_fragment()
+        self.sender.may_fragment()
     }
 }
 
@@ -240,6 +246,18 @@ impl fmt::Debug for SteeredSocket {
 }
 
 impl Ownership {
+    /// Drops, and counts, what comes from where nothing can be sent. XDP has done so before; without it, or
+    /// where the stack lets such a source pass, this is the place.
+    fn keep_answerable(&self, meta: &mut RecvMeta) {
+        if !Endpoint::from(meta.addr).can_be_answered() {
+            let datagrams = segments(std::slice::from_ref(meta));
+            self.stats.datagrams_received.add(datagrams);
+            self.stats.bytes_received.add(meta.len as u64);
+            self.stats.datagrams_dropped.add(datagrams);
+            meta.len = 0;
+        }
+    }
+
     /// Leaves in `buf` the datagrams of this worker's connections, and hands the others over.
     /// `meta` is adjusted; a length of 0 means that none is left.
     fn keep_own(&self, buf: &mut [u8], meta: &mut RecvMeta) {
@@ -275,6 +293,9 @@ impl Ownership {
     }
 
     fn owner(&self, datagram: &[u8]) -> Owner {
+        if begins_nothing(datagram, self.tables.settings().cid_length()) {
+            return Owner::Nobody;
+        }
         let (verdict, rotation) = self.tables.steer(datagram, self.placement);
         match verdict {
             Verdict::Deliver(delivery) if delivery.number == self.slot => {
@@ -299,6 +320,22 @@ impl Ownership {
         }
     }
 }
+
+/// Whether this is an Initial to a connection ID that is shorter than a client may choose (RFC 9000
+/// section 7.2), and that is none of ours, which have `own_length`. quinn would answer each of them in
+/// the name of a connection ID made for that.
+fn begins_nothing(datagram: &[u8], own_length: usize) -> bool {
+    let Some(&[first, .., length]) = datagram.first_chunk::<6>() else { return false };
+    let length = usize::from(length);
+    if first & 0x80 == 0 || length >= CHOSEN_MIN || length == own_length {
+        return false;
+    }
+    let whole = Payload { at: 0, length: datagram.len() };
+    quic::classify(datagram, whole, own_length).is_ok_and(|header| header.kind == Kind::Initial)
+}
+
+/// Octets of a connection ID that a client chooses for its first Initial, at least.
+const CHOSEN_MIN: usize = 8;
 
 /// Whose a datagram is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -333,5 +370,34 @@ impl UdpPoller for Writable {
 impl fmt::Debug for Writable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Writable").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2,000 of them, with 4 octets each, had made 2,000 entries in the flow table.
+    #[test]
+    fn an_initial_with_too_short_a_connection_id_begins_nothing() {
+        let long = |first: u8, version: u32, length: usize| {
+            let mut datagram = vec![first];
+            datagram.extend(version.to_be_bytes());
+            datagram.push(length as u8);
+            datagram.resize(1200, 7);
+            datagram
+        };
+        let [initial, handshake, v1, unknown] = [0xc0, 0xe0, 1, 0x5a5a_5a5a];
+        for length in 0..8 {
+            assert!(begins_nothing(&long(initial as u8, v1, length), 17), "{length}");
+            assert_eq!(begins_nothing(&long(initial as u8, v1, length), 5), length != 5, "{length}");
+            assert!(!begins_nothing(&long(handshake as u8, v1, length), 17), "{length}");
+            assert!(!begins_nothing(&long(initial as u8, unknown, length), 17), "{length}");
+        }
+        for length in [8, 17, 20] {
+            assert!(!begins_nothing(&long(initial as u8, v1, length), 17), "{length}");
+        }
+        assert!(!begins_nothing(&[0x40, 0, 0, 0, 0, 4, 0], 17), "a short header");
+        assert!(!begins_nothing(&[], 17));
     }
 }

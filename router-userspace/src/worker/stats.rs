@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use router_common::connection_id::ROTATIONS;
 
+use super::admission::Refusal;
+
 macro_rules! stats {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
         /// A worker's sums and gauges, as they grow.
@@ -86,6 +88,15 @@ stats! {
 }
 
 impl WorkerStats {
+    /// What counts connections that are refused like that.
+    pub(super) fn refused(&self, refusal: Refusal) -> &Stat {
+        match refusal {
+            Refusal::Connections => &self.refused_connections,
+            Refusal::PerClient => &self.refused_per_ip,
+            Refusal::Handshakes => &self.refused_handshakes,
+        }
+    }
+
     /// Datagrams of this worker's own whose connection ID the configuration of `rotation` decoded.
     pub fn of_rotation(&self, rotation: u8) -> u64 {
         self.by_rotation.get(usize::from(rotation)).map_or(0, Stat::get)

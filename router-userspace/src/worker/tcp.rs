@@ -15,16 +15,13 @@ use tokio::{
 
 use super::{
     accept::{Gauge, Reception},
-    admission::{Admitted, Refusal},
+    admission::Admitted,
     door::Door,
 };
-use crate::edge::Speaks;
+use crate::{address::Validated, edge::Speaks, telemetry::shortage};
 
 /// Connections that wait to be taken in, at most; the kernel bounds it by `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
-
-/// A pause after an error of the host's, such as no free descriptors.
-const AFTER_ERROR: Duration = Duration::from_millis(100);
 
 /// Binds a socket to `address`, `shared` with others of ours, or alone. It does not listen yet: to
 /// bind takes nothing from those that do.
@@ -118,10 +115,7 @@ impl Here {
                 biased;
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => self.admit(stream, peer),
-                    Err(e) => {
-                        tracing::debug!("TCP {}: {e}", self.address);
-                        sleep(AFTER_ERROR).await;
-                    }
+                    Err(error) => shortage::after_accept("TCP listener", &error).await,
                 },
                 // Only when nobody waits at the socket any more: closing it would send them away.
                 () = draining.begun() => return,
@@ -131,7 +125,8 @@ impl Here {
 
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
         let stats = &self.reception.stats;
-        match self.reception.admission.admit(peer.ip()) {
+        let peer = Validated::by_tcp(peer);
+        match self.reception.admission.admit(peer) {
             Ok(admitted) => {
                 stats.tcp_accepted.add(1);
                 let inside = Inside::enter(self, admitted);
@@ -146,11 +141,7 @@ impl Here {
                 });
             }
             Err(refusal) => {
-                match refusal {
-                    Refusal::Connections => &stats.refused_connections,
-                    Refusal::PerAddress => &stats.refused_per_ip,
-                }
-                .add(1);
+                stats.refused(refusal).add(1);
                 tracing::debug!(%peer, ?refusal, "TCP connection refused");
             }
         }

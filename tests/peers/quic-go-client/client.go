@@ -143,8 +143,21 @@ func (cl *client) work(ctx context.Context, conn *quic.Conn, trip *journey) erro
 	if cl.o.verb == "echo" {
 		return cl.repeat(func() (int64, error) { return echoOnce(ctx, conn, cl.o.size, trip) }, trip, ctx)
 	}
-	h3 := (&http3.Transport{DisableCompression: true}).NewClientConn(conn)
-	return cl.repeat(cl.requester(ctx, h3.RoundTrip, trip), trip, ctx)
+	pool := &http3.Transport{DisableCompression: true}
+	h3 := pool.NewClientConn(conn)
+	return cl.repeat(cl.requester(ctx, func(r *http.Request) (*http.Response, error) {
+		response, err := h3.RoundTrip(r)
+		if !errors.Is(err, quic.Err0RTTRejected) {
+			return response, err
+		}
+		// The connection goes on without what was sent in 0-RTT (RFC 9001, section 4.6.2).
+		next, err := conn.NextConnection(ctx)
+		if err != nil {
+			return nil, err
+		}
+		h3 = pool.NewClientConn(next)
+		return h3.RoundTrip(r)
+	}, trip), trip, ctx)
 }
 
 // repeat does one thing as often as the flags say.

@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, PipeReader, Read, Write},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex, PoisonError},
@@ -45,6 +45,11 @@ impl Program {
         Self::start_copying(name, command, [None, None])
     }
 
+    /// The same, and what it reads comes from `input`.
+    pub fn start_fed(name: &str, command: &mut Command, input: PipeReader) -> Result<Self> {
+        Self::spawn(name, command.stdin(input), [None, None])
+    }
+
     /// The same, and appends what it says to the file `log`, too.
     pub fn start_logged(name: &str, command: &mut Command, log: &Path) -> Result<Self> {
         let open = || File::options().create(true).append(true).open(log);
@@ -52,9 +57,12 @@ impl Program {
         Self::start_copying(name, command, files)
     }
 
-    fn start_copying(name: &str, command: &mut Command, [to_out, to_err]: [Option<File>; 2]) -> Result<Self> {
+    fn start_copying(name: &str, command: &mut Command, copies: [Option<File>; 2]) -> Result<Self> {
+        Self::spawn(name, command.stdin(Stdio::null()), copies)
+    }
+
+    fn spawn(name: &str, command: &mut Command, [to_out, to_err]: [Option<File>; 2]) -> Result<Self> {
         let mut child = command
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -61,7 +61,8 @@ pub(super) fn in_clear(node: u16) -> CidConfig {
 
 /// The whole table.
 pub fn cases() -> Vec<Case> {
-    [not_ours(), malformed(), bad_quic(), by_flow(), by_cid(), by_assignment(), in_every_wrapping()].concat()
+    [not_ours(), malformed(), unanswerable(), bad_quic(), by_flow(), by_cid(), by_assignment(), in_every_wrapping()]
+        .concat()
 }
 
 fn not_ours() -> Vec<Case> {
@@ -164,6 +165,24 @@ fn bad_quic() -> Vec<Case> {
         dropped("Retry", Reason::ServerOnly, Quic::long(Kind::Retry, V1, cid)),
         dropped("Retry of version 2", Reason::ServerOnly, Quic::long(Kind::Retry, V2, cid)),
     ]
+}
+
+/// Sources that no host has: an answer to them could not be sent (torrust-tracker#2017, quinn#2202).
+fn unanswerable() -> Vec<Case> {
+    let initial = || Quic::initial(V1, b"whatever");
+    let from4 = |source: [u8; 4], port| Packet::udp((source, port), router4(), initial());
+    let from6 = |source: [u16; 8]| Packet::udp((source, 4000), router6(), initial());
+    let cases = [
+        ("from port 0", from4(CLIENT4.octets(), 0)),
+        ("from port 0 over IPv6", Packet::udp((CLIENT6, 0), router6(), initial())),
+        ("from a multicast address", from4([224, 0, 0, 1], 4000)),
+        ("from the last multicast address", from4([239, 255, 255, 255], 4000)),
+        ("from the broadcast address", from4([255; 4], 4000)),
+        ("from 0.0.0.0", from4([0; 4], 4000)),
+        ("from ::", from6([0; 8])),
+        ("from ff02::1", from6([0xff02, 0, 0, 0, 0, 0, 0, 1])),
+    ];
+    cases.map(|(name, packet)| passed(name, Reason::Unanswerable, packet.frame())).into()
 }
 
 fn by_flow() -> Vec<Case> {

@@ -65,7 +65,7 @@ impl Release {
 }
 
 /// The mirror that the machine's own apt uses, in apt's words.
-fn mirror() -> Result<String> {
+pub(super) fn mirror() -> Result<String> {
     if let Ok(mirror) = env::var("QUIC_ROUTER_DEBIAN_MIRROR") {
         return Ok(mirror);
     }

@@ -147,6 +147,11 @@ pub(crate) fn view(name: &str, peers: &[Peer]) -> Result<PathBuf> {
     Ok(view)
 }
 
+/// The mirror of Debian's archive that this machine's apt uses.
+pub(crate) fn debian_mirror() -> Result<String> {
+    debian::mirror()
+}
+
 fn folder() -> PathBuf {
     workspace::cache("peers")
 }

@@ -1,6 +1,9 @@
 //! Programs that come from Debian's packages.
 
-use std::process::{Command, Stdio};
+use std::{
+    process::{Command, Stdio},
+    sync::Once,
+};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -36,14 +39,20 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     let names = packages.join(" ");
     find("apt-get")
         .with_context(|| format!("missing on this machine, and there is no apt-get to install it: {names}"))?;
+    fresh_lists();
     eprintln!("setup: installing {names}");
-    let mut install = apt_get(&[INSTALL, packages].concat())?;
-    if run(&mut install).is_err() {
-        // The lists of a new or old machine may not know the packages yet.
-        update_lists()?;
-        run(&mut install)?;
-    }
-    Ok(())
+    run(&mut apt_get(&[INSTALL, packages].concat())?)
+}
+
+/// Has apt fetch its lists, once: those of a new machine, or of one that nobody has updated for a while, do not
+/// know the packages that are wanted, or know only older ones. What is wrong with that, the installation says.
+fn fresh_lists() {
+    static DONE: Once = Once::new();
+    DONE.call_once(|| {
+        if let Err(error) = update_lists() {
+            eprintln!("setup: apt's lists stay as they are: {error:#}");
+        }
+    });
 }
 
 /// Has apt fetch its lists of packages.
@@ -54,6 +63,7 @@ pub(crate) fn update_lists() -> Result<()> {
 /// Whether apt knows a package of this name that it could install.
 pub(super) fn is_offered(package: &str) -> bool {
     let Some(apt_cache) = find("apt-cache") else { return false };
+    fresh_lists();
     let policy = capture(Command::new(apt_cache).env("LC_ALL", "C").args(["policy", package]));
     policy.is_ok_and(|text| text.contains("Candidate:") && !text.contains("Candidate: (none)"))
 }

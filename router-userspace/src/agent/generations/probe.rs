@@ -3,7 +3,8 @@
 //!
 //! The client chooses a first connection ID that names the worker, so that the kernel brings it
 //! there though the assignment does not know the worker yet. What is checked is the whole way:
-//! `select`, the sockets' map, the worker's socket, its endpoint, TLS.
+//! `select`, the sockets' map, the worker's socket, its endpoint, TLS. The probe has no certificate:
+//! where clients must show one, to be refused for that is the right answer.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -11,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use quinn::{ClientConfig, Endpoint, VarInt, crypto::rustls::QuicClientConfig};
+use quinn::{ClientConfig, ConnectionError, Endpoint, TransportErrorCode, VarInt, crypto::rustls::QuicClientConfig};
 use rustls::{
     DigitallySignedStruct, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -21,7 +22,7 @@ use rustls::{
 use tokio::time::timeout;
 
 use super::super::{error::StartError, node::Node};
-use crate::edge::offered_protocols;
+use crate::{config::Listener, edge::offered_protocols};
 
 /// Connects to every worker on every listener.
 ///
@@ -34,14 +35,14 @@ pub(super) async fn probe(node: &Node) -> Result<(), StartError> {
             let failed = |e: String| {
                 StartError::kernel(format!("the probe of slot {slot} on {} was not served: {e}", listener.address))
             };
-            let before = accepted(node, slot);
-            timeout(PATIENCE, connect(node, reachable(listener.address), slot, offered_protocols(&config.routes)))
+            let before = handshakes(node, slot);
+            timeout(PATIENCE, connect(node, listener, slot, offered_protocols(&config.routes)))
                 .await
                 .map_err(|_| failed(format!("no answer within {PATIENCE:?}")))?
                 .map_err(|e| failed(e.to_string()))?;
             // The worker counts it when it gets round to that: its answer may be here before.
             let counted = async {
-                while accepted(node, slot) == before {
+                while handshakes(node, slot) == before {
                     tokio::time::sleep(BETWEEN_LOOKS).await;
                 }
             };
@@ -51,7 +52,9 @@ pub(super) async fn probe(node: &Node) -> Result<(), StartError> {
     Ok(())
 }
 
-async fn connect(node: &Node, address: SocketAddr, slot: u8, protocols: Vec<Vec<u8>>) -> anyhow::Result<()> {
+async fn connect(node: &Node, listener: &Listener, slot: u8, protocols: Vec<Vec<u8>>) -> anyhow::Result<()> {
+    let address = reachable(listener.address);
+    let needs_certificate = listener.client_certificates.as_ref().is_some_and(|wanted| wanted.required);
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut tls = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -67,17 +70,26 @@ async fn connect(node: &Node, address: SocketAddr, slot: u8, protocols: Vec<Vec<
     let connection = endpoint.connect_with(config, address, "localhost")?.await?;
     // Until the server says that it has confirmed the handshake, it may not know of it.
     while connection.stats().frame_rx.handshake_done == 0 {
-        tokio::time::sleep(BETWEEN_LOOKS).await;
+        match connection.close_reason() {
+            None => tokio::time::sleep(BETWEEN_LOOKS).await,
+            Some(ConnectionError::ConnectionClosed(close))
+                if needs_certificate && close.error_code == TransportErrorCode::crypto(CERTIFICATE_REQUIRED) =>
+            {
+                break;
+            }
+            Some(error) => return Err(error.into()),
+        }
     }
     connection.close(VarInt::from_u32(0x100), b"probe");
     endpoint.wait_idle().await;
     Ok(())
 }
 
-fn accepted(node: &Node, slot: u8) -> u64 {
+/// Those of a worker that have ended, one way or the other.
+fn handshakes(node: &Node, slot: u8) -> u64 {
     node.with_workers(|workers| {
         let own = workers.iter().filter(|worker| worker.slot() == slot);
-        own.map(|worker| worker.stats().totals().accepted).sum()
+        own.map(|worker| worker.stats().totals()).map(|totals| totals.accepted + totals.handshakes_failed).sum()
     })
 }
 
@@ -129,6 +141,9 @@ impl ServerCertVerifier for Ourselves {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+/// The alert of that name (RFC 8446 section 6.2).
+const CERTIFICATE_REQUIRED: u8 = 116;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Of a worker that has answered, to count it.

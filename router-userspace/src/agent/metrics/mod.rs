@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     build_identity,
-    telemetry::{Handshake, Outcome, Protocol, RouteSums, Sums},
+    telemetry::{Handshake, Outcome, Protocol, RouteSums, Sums, shortage},
     worker::udp,
 };
 
@@ -101,7 +101,9 @@ impl Snapshot {
             let count = self.workers.iter().filter(|worker| worker.state == state).count();
             ([("state", Text(state))], shown(count as u64))
         });
-        page.gauge("workers", "Workers by state", states)
+        page.gauge("workers", "Workers by state", states)?;
+        let met = [([], shortage::count())];
+        page.counter("shortages", "Calls that failed for want of descriptors, memory or ports", met)
     }
 
     fn connections(&self, page: &mut Page<'_>) -> fmt::Result {

@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::*;
-use crate::telemetry::{Meters, Record};
+use crate::{
+    address::Validated,
+    telemetry::{Meters, Record},
+};
 
 fn reasons(pairs: &[(&str, u64)]) -> BTreeMap<String, u64> {
     pairs.iter().map(|(name, packets)| ((*name).to_owned(), *packets)).collect()
@@ -36,7 +39,7 @@ fn sample() -> Snapshot {
         status: Some(200),
         received: 5,
         sent: 1_000,
-        ..Record::new(SystemTime::UNIX_EPOCH, Protocol::Http3, ([127, 0, 0, 1], 1).into())
+        ..Record::new(SystemTime::UNIX_EPOCH, Protocol::Http3, Validated::assumed("127.0.0.1:1"))
     };
     meter.route(&Arc::from("a \"b\"\\\n")).count(&request);
     let stream = Record { protocol: Protocol::Raw, outcome: Outcome::Cancelled, ..request };

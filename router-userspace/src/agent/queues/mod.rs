@@ -33,7 +33,10 @@ use self::{
 use super::{api, error::StartError, generations::Phase, node::Node};
 use crate::{
     config::{AfXdp, CpuMap, Engine, SendBy},
-    datapath::{self, CHUNK, Copying, QueueSocketPlan},
+    datapath::{
+        self, CHUNK, Copying, QueueSocketPlan,
+        capabilities::{Capabilities, NET_RAW},
+    },
     worker::QueueId,
 };
 
@@ -359,6 +362,9 @@ impl From<io::Error> for QueueError {
         match error.kind() {
             io::ErrorKind::ResourceBusy => Self::Busy,
             _ if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => Self::Refused(NO_LOCKED_MEMORY.to_owned()),
+            io::ErrorKind::PermissionDenied if !Capabilities::effective().has(&NET_RAW) => {
+                Self::Refused(format!("{error}: {} missing", NET_RAW.name))
+            }
             _ => Self::Refused(error.to_string()),
         }
     }

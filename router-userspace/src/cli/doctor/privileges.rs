@@ -7,13 +7,15 @@ use super::{
     finding::Finding,
     wanted::{Need, Wanted},
 };
-use crate::cli::output;
+use crate::{
+    cli::output,
+    datapath::capabilities::{Capabilities, IPC_LOCK, NET_ADMIN, NET_BIND_SERVICE, NET_RAW},
+};
 
 /// What this process may do.
 #[derive(Debug)]
 pub(super) struct Facts {
-    /// A bit for each effective capability.
-    capabilities: u64,
+    capabilities: Capabilities,
     /// The lowest port that anybody may bind.
     unprivileged_port: u16,
     /// Octets of memory that may be locked; none: any number.
@@ -23,22 +25,15 @@ pub(super) struct Facts {
 impl Facts {
     /// Whether receive buffers may be larger than the system's limit (`SO_RCVBUFFORCE`).
     pub(super) fn may_administer_network(&self) -> bool {
-        self.has(&NET_ADMIN)
-    }
-
-    /// Whether the capability is there, or `CAP_SYS_ADMIN` which stands for the BPF ones.
-    fn has(&self, capability: &Capability) -> bool {
-        let bit = |number: u32| self.capabilities & (1 << number) != 0;
-        bit(capability.number) || (capability.part_of_sys_admin && bit(SYS_ADMIN))
+        self.capabilities.has(&NET_ADMIN)
     }
 }
 
 /// Looks.
 pub(super) fn facts() -> Facts {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let port = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
     Facts {
-        capabilities: effective(&status).unwrap_or(0),
+        capabilities: Capabilities::effective(),
         unprivileged_port: port.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1_024),
         locked_memory: fs::read_to_string("/proc/self/limits").ok().and_then(|text| locked_memory_limit(&text)),
     }
@@ -47,8 +42,7 @@ pub(super) fn facts() -> Facts {
 /// Judges.
 pub(super) fn judge(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let missing: Vec<&str> =
-        FOR_BPF.iter().filter(|capability| !facts.has(capability)).map(|capability| capability.name).collect();
+    let missing = facts.capabilities.missing_for_bpf();
     findings.push(if missing.is_empty() {
         Finding::ok("privileges", "this user may load and attach BPF programs")
     } else {
@@ -56,7 +50,7 @@ pub(super) fn judge(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
         wanted.bpf().missing("privileges", finding).hint("sudo, or AmbientCapabilities= of a systemd unit")
     });
     if wanted.af_xdp() != Need::Unused {
-        findings.push(match facts.has(&NET_RAW) {
+        findings.push(match facts.capabilities.has(&NET_RAW) {
             true => Finding::ok("privileges", "this user may open AF_XDP sockets"),
             false => {
                 let finding = format!("this user may not open AF_XDP sockets: {} missing", NET_RAW.name);
@@ -66,7 +60,7 @@ pub(super) fn judge(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
         findings.push(locked_memory(facts, wanted));
     }
     let low = wanted.listeners.iter().find(|listener| listener.port() < facts.unprivileged_port);
-    if let Some(listener) = low.filter(|_| !facts.has(&NET_BIND_SERVICE)) {
+    if let Some(listener) = low.filter(|_| !facts.capabilities.has(&NET_BIND_SERVICE)) {
         let finding = format!("this user may not bind {listener}: {} missing", NET_BIND_SERVICE.name);
         findings.push(
             Finding::fail("privileges", finding).hint(format!("sudo, or a port from {} on", facts.unprivileged_port)),
@@ -77,7 +71,7 @@ pub(super) fn judge(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
 
 /// Frames of AF_XDP sockets are in memory that stays where it is.
 fn locked_memory(facts: &Facts, wanted: &Wanted) -> Finding {
-    let limit = if facts.has(&IPC_LOCK) { None } else { facts.locked_memory };
+    let limit = if facts.capabilities.has(&IPC_LOCK) { None } else { facts.locked_memory };
     match limit {
         Some(limit) if limit < wanted.af_xdp_memory => {
             let finding = format!(
@@ -97,50 +91,13 @@ fn locked_memory_limit(limits: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// `CapEff` of a process' status, in hex.
-fn effective(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
-    u64::from_str_radix(line.trim(), 16).ok()
-}
-
-/// A capability, see capabilities(7).
-struct Capability {
-    name: &'static str,
-    number: u32,
-    part_of_sys_admin: bool,
-}
-
-const FOR_BPF: [Capability; 3] = [
-    Capability { name: "CAP_BPF", number: 39, part_of_sys_admin: true },
-    Capability { name: "CAP_PERFMON", number: 38, part_of_sys_admin: true },
-    NET_ADMIN,
-];
-
-const NET_ADMIN: Capability = Capability { name: "CAP_NET_ADMIN", number: 12, part_of_sys_admin: false };
-
-const NET_BIND_SERVICE: Capability = Capability { name: "CAP_NET_BIND_SERVICE", number: 10, part_of_sys_admin: false };
-
-const NET_RAW: Capability = Capability { name: "CAP_NET_RAW", number: 13, part_of_sys_admin: false };
-
-const IPC_LOCK: Capability = Capability { name: "CAP_IPC_LOCK", number: 14, part_of_sys_admin: false };
-
-const SYS_ADMIN: u32 = 21;
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::Engine;
 
     fn with(capabilities: &[u32]) -> Facts {
-        let capabilities = capabilities.iter().fold(0, |bits, number| bits | 1 << number);
-        Facts { capabilities, unprivileged_port: 1_024, locked_memory: Some(8 << 20) }
-    }
-
-    #[test]
-    fn reads_the_effective_set() {
-        let status = "Name:\tx\nCapPrm:\t0000000000000000\nCapEff:\t000001ffffffffff\nCapBnd:\t0\n";
-        assert_eq!(effective(status), Some(0x1ff_ffff_ffff));
-        assert_eq!(effective("Name:\tx\n"), None);
+        Facts { capabilities: Capabilities::of(capabilities), unprivileged_port: 1_024, locked_memory: Some(8 << 20) }
     }
 
     #[test]

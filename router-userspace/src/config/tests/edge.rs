@@ -168,7 +168,7 @@ fn what_the_edge_is_told_arrives() {
         all: all.map(|(address, weight)| Server { address, weight }).to_vec(),
         balance: Balance::SourceHash,
         health: Some(Health { probe, interval: seconds(1), timeout: Duration::from_millis(500), rise: 1, fall: 9 }),
-        ejection: Some(Ejection { failures: 1, time: seconds(60) }),
+        ejection: Some(Ejection { failures: 1, time: seconds(60), status: None }),
         slow_start: Some(seconds(30)),
         max_connections: 5,
         queue: 0,
@@ -279,9 +279,15 @@ fn true_takes_what_is_usual() {
         servers.ejection
     };
     let seconds = Duration::from_secs;
-    assert_eq!(ejection("ejection = true"), Some(Ejection { failures: 5, time: seconds(10) }));
-    assert_eq!(ejection("ejection = { failures = 2 }"), Some(Ejection { failures: 2, time: seconds(10) }));
-    assert_eq!(ejection("[upstream.a.ejection]\ntime = \"1s\""), Some(Ejection { failures: 5, time: seconds(1) }));
+    assert_eq!(ejection("ejection = true"), Some(Ejection { failures: 5, time: seconds(10), status: None }));
+    assert_eq!(
+        ejection("ejection = { failures = 2 }"),
+        Some(Ejection { failures: 2, time: seconds(10), status: None })
+    );
+    assert_eq!(
+        ejection("[upstream.a.ejection]\ntime = \"1s\""),
+        Some(Ejection { failures: 5, time: seconds(1), status: None })
+    );
     assert_eq!(ejection("ejection = false"), None);
 }
 

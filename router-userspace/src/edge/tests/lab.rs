@@ -8,6 +8,7 @@ use h3::client::{RequestStream, SendRequest};
 use http::{Request, Response};
 use quinn::{
     Endpoint, TransportConfig,
+    congestion::CubicConfig,
     crypto::rustls::{QuicClientConfig, QuicServerConfig},
 };
 use rustls::{
@@ -19,6 +20,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
+    address::{Address, path::Witnessing},
     config::Config,
     edge::{
         Arrival, Drain, Edge, Handshake, Instructions, Origins, ServedBy,
@@ -50,6 +52,7 @@ impl Lab {
         let mut server = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
         let mut transport = TransportConfig::default();
         transport.send_window(SEND_WINDOW);
+        transport.congestion_controller_factory(Witnessing::new(CubicConfig::default()));
         server.transport_config(Arc::new(transport));
         let server = Endpoint::server(server, "127.0.0.1:0".parse().unwrap()).unwrap();
         let address = server.local_addr().unwrap();
@@ -59,9 +62,12 @@ impl Lab {
             while let Some(incoming) = server.accept().await {
                 let (edge, draining) = (serving.clone(), word.hear());
                 tokio::spawn(async move {
+                    let claimed = Address::of(&incoming);
                     if let Ok(connection) = incoming.await {
+                        let client = claimed.completed();
                         let handshake = Handshake::complete();
-                        edge.serve(Arrival { connection, handshake, draining, port: address.port() }).await;
+                        edge.serve(Arrival { connection, address: client, handshake, draining, port: address.port() })
+                            .await;
                     }
                 });
             }
@@ -70,16 +76,30 @@ impl Lab {
         Self { drain, address, client }
     }
 
+    /// Where it listens.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(super) async fn connect(&self, alpn: &str) -> quinn::Connection {
+        self.connect_by(self.address, alpn).await
+    }
+
+    /// The same by `address`, from where it is brought to it.
+    pub(super) async fn connect_by(&self, address: SocketAddr, alpn: &str) -> quinn::Connection {
         let mut tls = trusting();
         tls.alpn_protocols = vec![alpn.into()];
         let crypto = Arc::new(QuicClientConfig::try_from(tls).unwrap());
-        let connecting = self.client.connect_with(quinn::ClientConfig::new(crypto), self.address, "localhost");
+        let connecting = self.client.connect_with(quinn::ClientConfig::new(crypto), address, "localhost");
         connecting.unwrap().await.unwrap()
     }
 
     pub(super) async fn http3(&self) -> Http3 {
-        let quic = self.connect("h3").await;
+        self.http3_by(self.address).await
+    }
+
+    pub(super) async fn http3_by(&self, address: SocketAddr) -> Http3 {
+        let quic = self.connect_by(address, "h3").await;
         let (mut driver, requests) = h3::client::new(h3_quinn::Connection::new(quic.clone())).await.unwrap();
         let closed = tokio::spawn(async move { poll_fn(|cx| driver.poll_close(cx)).await });
         Http3 { quic, requests, closed }
@@ -176,7 +196,7 @@ pub(super) fn trusting() -> ClientConfig {
 }
 
 #[derive(Debug)]
-struct Trusting;
+pub(super) struct Trusting;
 
 impl ServerCertVerifier for Trusting {
     fn verify_server_cert(
@@ -192,11 +212,12 @@ impl ServerCertVerifier for Trusting {
 
     fn verify_tls12_signature(
         &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.2 is not for QUIC".into()))
+        let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, dss, &algorithms)
     }
 
     fn verify_tls13_signature(

@@ -11,7 +11,7 @@ use std::{
 
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 
-use crate::config::Balance;
+use crate::{address::Validated, config::Balance};
 
 /// A server that may be chosen.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +51,7 @@ impl Chooser {
 
     /// One of the servers for which `of` gives a candidate, for the client at `client`; none if
     /// there is no candidate. `of` is asked more than once for some.
-    pub(super) fn choose(&self, client: IpAddr, of: impl Fn(usize) -> Option<Candidate>) -> Option<usize> {
+    pub(super) fn choose(&self, client: Validated, of: impl Fn(usize) -> Option<Candidate>) -> Option<usize> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match self.balance {
             Balance::RoundRobin => smooth(&mut state.current, of),
@@ -129,8 +129,8 @@ fn by_load(a: &Candidate, b: &Candidate) -> Ordering {
 /// Weighted rendezvous hashing: each server draws a number from the client's address and its own,
 /// and the highest wins. When a server goes, only its clients go elsewhere; when one comes, it
 /// gets its share and no other client moves.
-fn rendezvous(count: usize, client: IpAddr, of: impl Fn(usize) -> Option<Candidate>) -> Option<usize> {
-    let client = match client.to_canonical() {
+fn rendezvous(count: usize, client: Validated, of: impl Fn(usize) -> Option<Candidate>) -> Option<usize> {
+    let client = match client.ip() {
         IpAddr::V4(v4) => key(&v4.octets()),
         IpAddr::V6(v6) => key(&v6.octets()),
     };
@@ -161,9 +161,11 @@ fn mix(value: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
-    const NOBODY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const NOBODY: Validated = Validated::assume(SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1));
 
     fn candidates(weights: &[u32]) -> Vec<Candidate> {
         let of = |(index, &weight): (usize, &u32)| Candidate { weight, load: 0, key: key(&[index as u8]) };
@@ -245,8 +247,8 @@ mod tests {
         assert_eq!([of[0].load, of[1].load], [300, 100]);
     }
 
-    fn clients() -> impl Iterator<Item = IpAddr> {
-        (0..4000_u32).map(|n| IpAddr::V4(std::net::Ipv4Addr::from_bits(0x0a00_0000 + n)))
+    fn clients() -> impl Iterator<Item = Validated> {
+        (0..4000_u32).map(|n| Validated::by_tcp((std::net::Ipv4Addr::from_bits(0x0a00_0000 + n), 1).into()))
     }
 
     #[test]
@@ -280,8 +282,8 @@ mod tests {
         let chooser = Chooser::seeded(Balance::SourceHash, 16, 0);
         let of = candidates(&[1; 16]);
         for client in clients().take(100) {
-            let IpAddr::V4(v4) = client else { unreachable!() };
-            let mapped = IpAddr::V6(v4.to_ipv6_mapped());
+            let IpAddr::V4(v4) = client.ip() else { unreachable!() };
+            let mapped = Validated::by_tcp((v4.to_ipv6_mapped(), 2).into());
             let both = [client, mapped].map(|client| chooser.choose(client, |index| Some(of[index])));
             assert_eq!(both[0], both[1]);
         }

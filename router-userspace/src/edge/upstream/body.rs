@@ -4,7 +4,10 @@
 use std::{
     error::Error,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -49,7 +52,20 @@ pub(super) struct Outgoing<B: Body> {
 }
 
 /// Why a request's body broke off; nothing is kept for a body without anything in it.
-pub(super) struct Broke<E>(Option<Arc<Mutex<Option<E>>>>);
+pub(super) struct Broke<E>(Option<Arc<Fate<E>>>);
+
+/// What is known of a request's body while hyper has it.
+struct Fate<E> {
+    why: Mutex<Option<E>>,
+    /// hyper has asked for more, and nothing has come yet.
+    waits: AtomicBool,
+}
+
+impl<E> Default for Fate<E> {
+    fn default() -> Self {
+        Self { why: Mutex::default(), waits: AtomicBool::new(false) }
+    }
+}
 
 /// Stands for the error that [`Broke`] holds. hyper tells an HTTP/2 server the reason that is its source.
 #[derive(Debug, thiserror::Error)]
@@ -65,12 +81,23 @@ impl<B: Body> Outgoing<B> {
 
 impl<E> Broke<E> {
     pub(super) fn take(&self) -> Option<E> {
-        self.0.as_ref().and_then(|why| why.lock().unwrap_or_else(PoisonError::into_inner).take())
+        self.0.as_ref().and_then(|fate| fate.why.lock().unwrap_or_else(PoisonError::into_inner).take())
+    }
+
+    /// Whether the server would take more of the body, and the client does not send it.
+    pub(super) fn waits_for_the_client(&self) -> bool {
+        self.0.as_ref().is_some_and(|fate| fate.waits.load(Relaxed))
+    }
+
+    fn note(&self, waits: bool) {
+        if let Some(fate) = &self.0 {
+            fate.waits.store(waits, Relaxed);
+        }
     }
 
     fn store(&self, error: E) {
-        if let Some(why) = &self.0 {
-            *why.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        if let Some(fate) = &self.0 {
+            *fate.why.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
         }
     }
 }
@@ -82,6 +109,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Outgoing<B> {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RequestBroke>>> {
         let this = self.get_mut();
         let next = Pin::new(&mut this.body).poll_frame(cx);
+        this.broke.note(next.is_pending());
         let next = next.map_ok(with_proper_trailers);
         next.map_err(|error| {
             this.broke.store(error);

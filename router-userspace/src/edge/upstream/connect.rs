@@ -24,6 +24,7 @@ use super::{
     server::{Lease, Open, Server, State},
     tls,
 };
+use crate::telemetry::shortage;
 
 /// Where a server is, and what is spoken first.
 pub(super) enum Target {
@@ -56,6 +57,9 @@ pub(in crate::edge) enum ConnectError {
     TimedOut { server: Arc<str>, limit: Duration },
     #[error("{server} cannot be reached: {source}")]
     Failed { server: Arc<str>, source: io::Error },
+    /// It says nothing of the server.
+    #[error("no connection to {server} could be opened, for want of resources here: {source}")]
+    Shortage { server: Arc<str>, source: io::Error },
     #[error("the name in {server} cannot be resolved: {why}")]
     Unresolved { server: Arc<str>, why: Arc<str> },
     #[error("{server} and we do not agree on TLS: {source}")]
@@ -79,6 +83,19 @@ enum Carrier {
 }
 
 impl ConnectError {
+    /// Whether it is this host's own.
+    pub(super) fn is_shortage(&self) -> bool {
+        matches!(self, Self::Shortage { .. })
+    }
+
+    fn of(server: Arc<str>, source: io::Error) -> Self {
+        if shortage::met("connecting to servers", &source) {
+            Self::Shortage { server, source }
+        } else {
+            Self::Failed { server, source }
+        }
+    }
+
     /// The same, where part of `limit` had gone before it was tried.
     pub(super) fn within(self, limit: Duration) -> Self {
         match self {
@@ -101,7 +118,7 @@ async fn carrier(server: &Server, until: Instant) -> Result<Carrier, ConnectErro
     let name = || server.state.name.clone();
     match &server.target {
         Target::Unix(path) => {
-            let failed = |source| ConnectError::Failed { server: name(), source };
+            let failed = |source| ConnectError::of(name(), source);
             Ok(Carrier::Unix(UnixStream::connect(path).await.map_err(failed)?))
         }
         Target::Tcp => Ok(Carrier::Tcp(tcp(&server.state, until).await?)),
@@ -129,6 +146,9 @@ async fn tcp(state: &State, until: Instant) -> Result<TcpStream, ConnectError> {
                 Ok(()) => return Ok(stream),
                 Err(error) => failure = error,
             },
+            Ok(Err(error)) if shortage::met("connecting to servers", &error) => {
+                return Err(ConnectError::Shortage { server: state.name.clone(), source: error });
+            }
             Ok(Err(error)) => failure = io::Error::new(error.kind(), format!("{address}: {error}")),
             Err(_elapsed) => {}
         }

@@ -8,7 +8,7 @@
 //! twice.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     pin::pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
@@ -32,7 +32,7 @@ use super::{
     queue::{Entered, Wanted},
     server::{Lease, Set, Standing},
 };
-use crate::{config::Balance, edge::body::RequestBody};
+use crate::{address::Validated, config::Balance, edge::body::RequestBody};
 
 /// The response's timeout is looked at this many times, so that it is right to that part.
 const LOOKS: u32 = 4;
@@ -69,7 +69,7 @@ impl<B: Forwarded> Upstream<B> {
     pub(in crate::edge) async fn send(
         self: &Arc<Self>,
         mut request: Request<B>,
-        client: IpAddr,
+        client: Validated,
     ) -> Result<Exchanged<B>, Failed<B>> {
         let mut head = Head::of(&request);
         let mut tried = Vec::new();
@@ -100,13 +100,13 @@ impl<B: Forwarded> Upstream<B> {
     /// PROXY protocol where that is configured: `client`, and `local`, which the client reached.
     pub(in crate::edge) async fn open(
         self: &Arc<Self>,
-        client: SocketAddr,
+        client: Validated,
         local: Option<SocketAddr>,
     ) -> Result<Stream, ConnectError> {
         let mut tried = Vec::new();
         let mut last = None;
         loop {
-            let (index, lease) = match self.place(client.ip(), &tried).await {
+            let (index, lease) = match self.place(client, &tried).await {
                 Ok(place) => place,
                 Err(none) => return Err(last.unwrap_or(ConnectError::NoPlace(none))),
             };
@@ -117,7 +117,9 @@ impl<B: Forwarded> Upstream<B> {
                     return Ok(stream);
                 }
                 Err(error) => {
-                    self.set.failed(index, &error);
+                    if !error.is_shortage() {
+                        self.set.failed(index, &error);
+                    }
                     last = Some(error);
                     tried.push(index);
                 }
@@ -129,7 +131,7 @@ impl<B: Forwarded> Upstream<B> {
         &self,
         index: usize,
         lease: Lease,
-        client: SocketAddr,
+        client: Validated,
         local: Option<SocketAddr>,
     ) -> Result<Stream, ConnectError> {
         let (server, timeouts) = (&self.set.servers[index], &self.set.settings.timeouts);
@@ -148,7 +150,7 @@ impl<B: Forwarded> Upstream<B> {
     }
 
     /// A server and a place on it, if need be after a wait. None of `tried`.
-    pub(super) async fn place(&self, client: IpAddr, tried: &[usize]) -> Result<(usize, Lease), NoPlace> {
+    pub(super) async fn place(&self, client: Validated, tried: &[usize]) -> Result<(usize, Lease), NoPlace> {
         let only = match self.pick(client, tried) {
             Picked::Place(index, lease) => return Ok((index, lease)),
             Picked::Nobody => return Err(NoPlace::AllDown),
@@ -172,7 +174,7 @@ impl<B: Forwarded> Upstream<B> {
     }
 
     /// A client of `source_hash` waits for its own server; for others any with room will do.
-    fn pick(&self, client: IpAddr, tried: &[usize]) -> Picked {
+    fn pick(&self, client: Validated, tried: &[usize]) -> Picked {
         let (set, now) = (&*self.set, clock::now());
         let standing = set.standing(now);
         let most = set.settings.max_connections;
@@ -241,7 +243,7 @@ impl<B: Forwarded> Member<B> {
                 }
                 Err(unanswered) => unanswered,
             };
-            if matches!(failure, Failure::TimedOut(_)) {
+            if matches!(failure, Failure::TimedOut(_) | Failure::RequestLate(_)) {
                 connection.retire();
             }
             // Once: it is then on a newer connection, or another server's affair.
@@ -262,16 +264,16 @@ impl<B: Forwarded> Member<B> {
     }
 
     fn failed(&self, failure: Failure<B::Error>, request: Option<Request<B>>) -> Failed<B> {
-        if failure.request_broke().is_none() {
+        if failure.speaks_for_the_server() {
             self.set.failed(self.index, &failure);
         }
         Failed { failure, request, server: Some(self.server().state.name.clone()) }
     }
 
-    /// Whether an answer speaks for the server.
+    /// Whether an answer speaks for the server: any but those that the configuration counts as failures.
     fn judge(&self, status: StatusCode) -> bool {
-        let bad =
-            [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT].contains(&status);
+        let failures = self.set.settings.ejection.and_then(|ejection| ejection.status);
+        let bad = failures.is_some_and(|[first, last]| (first..=last).contains(&status.as_u16()));
         if bad {
             self.set.failed(self.index, &format_args!("it answered {status}"));
         }
@@ -326,7 +328,8 @@ async fn ask<B: Forwarded>(
             Err(_elapsed) => {
                 looks += 1;
                 if looks == LOOKS {
-                    return Err((Failure::TimedOut(limit), None));
+                    let client = broke.waits_for_the_client();
+                    return Err((if client { Failure::RequestLate(limit) } else { Failure::TimedOut(limit) }, None));
                 }
             }
         }

@@ -22,6 +22,9 @@ pub(in crate::edge) enum Failure<E = BodyError> {
     /// `timeouts.response`
     #[error("no response came in {0:?}")]
     TimedOut(Duration),
+    /// `timeouts.response`, while nothing more came of the request's body.
+    #[error("nothing of the request's body came in {0:?}")]
+    RequestLate(Duration),
     /// 101 without a question.
     #[error("the server switched protocols, unasked")]
     Switched,
@@ -41,15 +44,16 @@ impl<E> Failure<E> {
     pub(in crate::edge) fn answer(&self) -> Option<(StatusCode, &'static str)> {
         Some(match self {
             Self::Request(_) => return None,
+            Self::RequestLate(_) => (StatusCode::REQUEST_TIMEOUT, "the request's body did not come in time"),
             Self::TimedOut(_) | Self::Connect(ConnectError::TimedOut { .. }) => {
                 (StatusCode::GATEWAY_TIMEOUT, "the server behind this one did not answer in time")
             }
             Self::Connect(ConnectError::NoPlace(NoPlace::AllDown)) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "the servers behind this one are down")
             }
-            Self::Connect(ConnectError::NoPlace(NoPlace::QueueFull | NoPlace::QueueTimedOut(_))) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "the servers behind this one are busy")
-            }
+            Self::Connect(
+                ConnectError::NoPlace(NoPlace::QueueFull | NoPlace::QueueTimedOut(_)) | ConnectError::Shortage { .. },
+            ) => (StatusCode::SERVICE_UNAVAILABLE, "the servers behind this one are busy"),
             Self::Connect(ConnectError::Failed { .. } | ConnectError::Unresolved { .. } | ConnectError::Tls { .. }) => {
                 (StatusCode::BAD_GATEWAY, "the server behind this one cannot be reached")
             }
@@ -63,9 +67,22 @@ impl<E> Failure<E> {
     pub(in crate::edge) fn request_broke(&self) -> Option<&E> {
         match self {
             Self::Request(error) => Some(error),
-            Self::Connect(_) | Self::Broken(_) | Self::TimedOut(_) | Self::Switched | Self::Coded | Self::TooLarge => {
-                None
-            }
+            Self::Connect(_)
+            | Self::Broken(_)
+            | Self::TimedOut(_)
+            | Self::RequestLate(_)
+            | Self::Switched
+            | Self::Coded
+            | Self::TooLarge => None,
+        }
+    }
+
+    /// Whether it says something about the server.
+    pub(super) fn speaks_for_the_server(&self) -> bool {
+        match self {
+            Self::Request(_) | Self::RequestLate(_) => false,
+            Self::Connect(error) => !error.is_shortage(),
+            Self::Broken(_) | Self::TimedOut(_) | Self::Switched | Self::Coded | Self::TooLarge => true,
         }
     }
 

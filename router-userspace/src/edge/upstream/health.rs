@@ -57,44 +57,56 @@ pub(super) async fn watch(set: Arc<Set>, index: usize, health: &Health) {
     sleep(FIRST_WITHIN.min(health.interval).mul_f64(rand::random())).await;
     loop {
         let asked = Instant::now();
-        let answer = ask(&set, index, health).await;
-        let why = match &answer {
-            Ok(()) => "health checks are answered",
-            Err(why) => why,
-        };
-        if answer.is_err() {
-            server.state.why.store(Some(Arc::new(why.to_owned())));
+        match ask(&set, index, health).await {
+            Ok(()) => server.state.turn(opinion.hear(true, health), "health checks are answered"),
+            Err(Unwell::Server(why)) => {
+                server.state.why.store(Some(Arc::new(why.clone())));
+                server.state.turn(opinion.hear(false, health), &why);
+            }
+            // Nothing was asked, so nothing is known.
+            Err(Unwell::Ourselves) => {}
         }
-        server.state.turn(opinion.hear(answer.is_ok(), health), why);
         // Up to a tenth more or less: servers asked in step would get out of it.
         sleep_until(asked + health.interval.mul_f64(0.9 + 0.2 * rand::random::<f64>())).await;
     }
 }
 
+/// Why a check did not go well.
+enum Unwell {
+    Server(String),
+    /// This host could not open the connection.
+    Ourselves,
+}
+
 /// Whether a server is well, or why not.
-async fn ask(set: &Set, index: usize, health: &Health) -> Result<(), String> {
+async fn ask(set: &Set, index: usize, health: &Health) -> Result<(), Unwell> {
     let server = &set.servers[index];
     let asked = async {
-        let io = connect(server, health.timeout).await.map_err(|error: ConnectError| error.to_string())?;
+        let io = connect(server, health.timeout).await.map_err(|error: ConnectError| match error.is_shortage() {
+            true => Unwell::Ourselves,
+            false => Unwell::Server(error.to_string()),
+        })?;
         let HealthProbe::Http { path, host, status } = &health.probe else { return Ok(()) };
         let is_h2c = matches!(set.settings.all[index].address, ServerAddress::H2c(_));
         let is_http2 = is_h2c || io.agreed_on_http2();
         let host = host.as_ref().unwrap_or(&server.host);
         let request = Request::get(path.as_str()).header(header::HOST, host).header(header::USER_AGENT, "quic-router");
-        let request = request.body(Empty::new()).map_err(|error| error.to_string())?;
+        let request = request.body(Empty::new()).map_err(|error| Unwell::Server(error.to_string()))?;
         let response = match is_http2 {
             true => get_http2(io, request, server, is_h2c).await,
             false => get_http1(io, request).await,
         };
-        let answered: StatusCode = response.map_err(|error| super::failure::with_source(&error))?.status();
+        let answered = response.map_err(|error| Unwell::Server(super::failure::with_source(&error)))?;
+        let answered: StatusCode = answered.status();
         match status.contains(&answered.as_u16()) {
             true => Ok(()),
-            false => Err(format!("GET {path} is answered with {answered}")),
+            false => Err(Unwell::Server(format!("GET {path} is answered with {answered}"))),
         }
     };
     match timeout(health.timeout, asked).await {
-        Ok(answer) => answer.map_err(|why| format!("health check: {why}")),
-        Err(_elapsed) => Err(format!("health check: no answer in {:?}", health.timeout)),
+        Ok(Err(Unwell::Server(why))) => Err(Unwell::Server(format!("health check: {why}"))),
+        Ok(answer) => answer,
+        Err(_elapsed) => Err(Unwell::Server(format!("health check: no answer in {:?}", health.timeout))),
     }
 }
 

@@ -4,6 +4,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::address::Validated;
+
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// Version 2, command PROXY. LOCAL is for connections without a client: we open none of those.
 const VERSION_AND_COMMAND: u8 = 0x21;
@@ -17,8 +19,8 @@ const TCP_OVER_IPV6: u8 = 0x21;
 /// An IPv4 address in IPv6's clothes is an IPv4 address. Where only one of the two is one, both
 /// are told as IPv6, as a header has one family. A local address that isn't known is told as the
 /// unspecified one, port 0.
-pub(super) fn header(client: SocketAddr, local: Option<SocketAddr>) -> Vec<u8> {
-    let source = client.ip().to_canonical();
+pub(super) fn header(client: Validated, local: Option<SocketAddr>) -> Vec<u8> {
+    let source = client.ip();
     let (destination, port) = match local {
         Some(local) => (local.ip().to_canonical(), local.port()),
         None if source.is_ipv4() => (IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
@@ -39,7 +41,7 @@ pub(super) fn header(client: SocketAddr, local: Option<SocketAddr>) -> Vec<u8> {
             header.extend_from_slice(&in_ipv6(destination).octets());
         }
     }
-    header.extend_from_slice(&client.port().to_be_bytes());
+    header.extend_from_slice(&client.socket_address().port().to_be_bytes());
     header.extend_from_slice(&port.to_be_bytes());
     header
 }
@@ -58,7 +60,7 @@ mod tests {
     const START: [u8; 13] = [0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a, 0x21];
 
     fn of(client: &str, local: Option<&str>) -> Vec<u8> {
-        let header = header(client.parse().unwrap(), local.map(|local| local.parse().unwrap()));
+        let header = header(Validated::assumed(client), local.map(|local| local.parse().unwrap()));
         assert_eq!(header[..13], START);
         header[13..].to_vec()
     }

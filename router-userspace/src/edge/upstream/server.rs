@@ -336,7 +336,7 @@ mod tests {
         Arc::new(State::new("u".into(), "http://s".into(), Arc::default(), Addresses::default()))
     }
 
-    const EJECTION: config::Ejection = config::Ejection { failures: 3, time: Duration::from_secs(10) };
+    const EJECTION: config::Ejection = config::Ejection { failures: 3, time: Duration::from_secs(10), status: None };
 
     #[test]
     fn failures_in_a_row_eject_longer_each_time_and_a_good_answer_forgives() {

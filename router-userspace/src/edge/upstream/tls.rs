@@ -2,12 +2,23 @@
 
 use std::sync::Arc;
 
-use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, sign::SingleCertAndKey};
+use rustls::{
+    ClientConfig, RootCertStore,
+    client::{WebPkiServerVerifier, danger::ServerCertVerifier},
+    crypto::aws_lc_rs,
+    sign::SingleCertAndKey,
+};
 use rustls_pki_types::ServerName;
 use tracing::debug;
 
 use super::UpstreamError;
-use crate::config::{UpstreamTls, certificates};
+use crate::{
+    config::{
+        UpstreamTls,
+        certificates::{self, Authorities},
+    },
+    edge::own_authority::OwnAuthority,
+};
 
 /// ALPN of HTTP/2 (RFC 9113 section 3.1).
 pub(super) const HTTP2: &[u8] = b"h2";
@@ -24,14 +35,23 @@ pub(super) fn client(
     system: &mut SystemRoots,
 ) -> Result<Arc<ClientConfig>, UpstreamError> {
     let unusable = |source| UpstreamError::Certificate { upstream: upstream.to_owned(), source };
-    let roots = match &tls.ca {
-        Some(file) => Arc::new(certificates::authorities(file).map_err(unusable)?),
-        None => system.get(upstream)?,
+    let refused = |source| UpstreamError::Tls { upstream: upstream.to_owned(), source };
+    let (roots, certificates) = match &tls.ca {
+        Some(file) => {
+            let Authorities { roots, certificates } = certificates::authorities(file).map_err(unusable)?;
+            (Arc::new(roots), certificates)
+        }
+        None => (system.get(upstream)?, Vec::new()),
     };
-    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier: Arc<dyn ServerCertVerifier> = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
+        .build()
+        .map_err(|e| refused(rustls::Error::General(e.to_string())))?;
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|source| UpstreamError::Tls { upstream: upstream.to_owned(), source })?
-        .with_root_certificates(roots);
+        .map_err(refused)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(OwnAuthority::new(verifier, certificates)));
     let mut config = match &tls.certificate {
         Some(files) => {
             let certified = certificates::load(files).map_err(unusable)?;

@@ -44,7 +44,7 @@ pub(super) fn json(record: &Record<'_>, line: &mut Vec<u8>) {
 pub(super) fn combined(record: &Record<'_>, line: &mut Vec<u8>) {
     let Date { year, day, hour, minute, second, .. } = Date::of(record.when);
     let month = Date::of(record.when).month_name();
-    write(line, record.peer.ip().to_canonical());
+    write(line, record.peer.ip());
     write(line, format_args!(" - - [{day:02}/{month}/{year}:{hour:02}:{minute:02}:{second:02} +0000] \""));
     match (record.method, record.path) {
         (None, None) => line.push(b'-'),

@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _},
-    net::SocketAddr,
     os::unix::fs::PermissionsExt as _,
     time::{Duration, SystemTime},
 };
@@ -11,12 +10,13 @@ use std::{
 use nix::sys::stat::Mode;
 
 use super::{super::*, *};
+use crate::address::Validated;
 
 /// For what takes no time unless something is wrong.
 const LONG: Duration = Duration::from_secs(20);
 
-fn peer() -> SocketAddr {
-    "[2001:db8::7]:4433".parse().unwrap()
+fn peer() -> Validated {
+    Validated::assumed("[2001:db8::7]:4433")
 }
 
 fn at(seconds: u64) -> SystemTime {
@@ -120,7 +120,7 @@ fn a_line_of_apaches() {
         "\n"
     );
     assert_eq!(combined(&full()), expected);
-    let stream = Record::new(at(0), Protocol::Raw, "[::ffff:192.0.2.1]:1".parse().unwrap());
+    let stream = Record::new(at(0), Protocol::Raw, Validated::assumed("[::ffff:192.0.2.1]:1"));
     assert_eq!(combined(&stream), "192.0.2.1 - - [01/Jan/1970:00:00:00 +0000] \"-\" - - \"-\" \"-\"\n");
 }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{super::record::Tls, *};
+use crate::address::Validated;
 
 fn request(status: u16, milliseconds: u64) -> Record<'static> {
     Record {
@@ -14,7 +15,7 @@ fn request(status: u16, milliseconds: u64) -> Record<'static> {
         status: Some(status),
         received: 10,
         sent: 100,
-        ..Record::new(SystemTime::UNIX_EPOCH, Protocol::Http3, ([127, 0, 0, 1], 1).into())
+        ..Record::new(SystemTime::UNIX_EPOCH, Protocol::Http3, Validated::assumed("127.0.0.1:1"))
     }
 }
 

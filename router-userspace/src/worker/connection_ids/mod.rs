@@ -95,6 +95,12 @@ impl ConnectionIds {
         })
     }
 
+    /// One for an answer of which nothing is kept. It names no slot: the assignment places what is sent
+    /// to it.
+    pub(in crate::worker) fn passing(&self) -> ConnectionId {
+        unroutable(self.set.load().issuing.config().length())
+    }
+
     /// How many unroutable ones have been issued.
     pub fn unroutable(&self) -> u64 {
         self.unroutable.load(Ordering::Relaxed)

@@ -55,12 +55,19 @@ impl Checker<'_, '_> {
             self.findings.problem(*place, &key, why);
             self.findings.hint("leave out path");
         }
-        let status = raw.status.as_ref().map_or(GOOD, |at| self.statuses(at));
+        let status =
+            raw.status.as_ref().and_then(|at| self.statuses(at, "health.status", ["200-399", "204"])).unwrap_or(GOOD);
         let host = raw.host.as_ref().and_then(|at| self.field_host(at, "health.host"));
         HealthProbe::Http { path: path.clone(), host, status }
     }
 
-    fn statuses(&mut self, At { place, value }: &At<RawStatus>) -> RangeInclusive<u16> {
+    /// A range of statuses, or one; none if it is neither.
+    fn statuses(
+        &mut self,
+        At { place, value }: &At<RawStatus>,
+        key: &str,
+        [range, one]: [&str; 2],
+    ) -> Option<RangeInclusive<u16>> {
         let text = match value {
             RawStatus::Number(number) => number.to_string(),
             RawStatus::Text(text) => text.clone(),
@@ -71,12 +78,12 @@ impl Checker<'_, '_> {
             && STATUSES.contains(&first)
             && STATUSES.contains(&last)
         {
-            return first..=last;
+            return Some(first..=last);
         }
         let why = format!("\"{text}\" is no status from 200 to 599, or range of them");
-        self.findings.problem(*place, &self.key("health.status"), why);
-        self.findings.hint("status = \"200-399\" or status = \"204\"");
-        GOOD
+        self.findings.problem(*place, &self.key(key), why);
+        self.findings.hint(format!("status = \"{range}\" or status = \"{one}\""));
+        None
     }
 
     pub(super) fn ejection(&mut self, raw: Option<&At<RawSwitched<RawEjection>>>) -> Option<Ejection> {
@@ -89,6 +96,11 @@ impl Checker<'_, '_> {
         Some(Ejection {
             failures: self.streak(raw.failures.as_ref(), "ejection.failures", 5),
             time: self.duration(raw.time.as_ref(), "ejection.time", 10),
+            status: raw
+                .status
+                .as_ref()
+                .and_then(|at| self.statuses(at, "ejection.status", ["502-504", "503"]))
+                .map(|range| [*range.start(), *range.end()]),
         })
     }
 

@@ -110,7 +110,7 @@ async fn what_checks_found_holds_over_a_reload_while_there_are_checks() {
     assert!(is_up(&Upstreams::new(&config(settings), Some(&before)).unwrap(), 0));
 }
 
-const EJECTION: Ejection = Ejection { failures: 2, time: LONG };
+const EJECTION: Ejection = Ejection { failures: 2, time: LONG, status: Some([502, 504]) };
 
 #[tokio::test]
 async fn who_fails_requests_is_left_alone_for_a_while() {
@@ -134,6 +134,25 @@ async fn who_fails_requests_is_left_alone_for_a_while() {
     assert!(matches!(state.health, ServerHealth::Ejected(19..=20)), "{:?}", state.health);
     assert_eq!(state.why.as_deref(), Some("it answered 502 Bad Gateway"));
     assert_eq!(serde_json::to_value(state).unwrap()["health"], serde_json::json!("ejected"), "as status shows it");
+}
+
+/// A client that finds what a server answers with 503 on purpose does not eject it.
+#[tokio::test]
+async fn statuses_count_only_where_they_are_named() {
+    let (address, _) = server(Speaks::Http1, |_| async {
+        let mut answer = answer("closed today");
+        *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        answer
+    })
+    .await;
+    let mut settings = settings(vec![http(address), http(address)]);
+    settings.ejection = Some(Ejection { status: None, ..EJECTION });
+    let (upstreams, upstream) = upstream(settings);
+    for _ in 0..10 {
+        assert_eq!(upstream.fetch(get("/")).await, "closed today");
+    }
+    let failures: Vec<_> = upstreams.states().iter().map(|state| state.failures_total).collect();
+    assert_eq!(failures, [0, 0]);
 }
 
 #[tokio::test]
@@ -160,7 +179,7 @@ async fn a_client_of_source_hash_keeps_its_server_while_that_is_healthy() {
     let (two, _) = server(Speaks::Http1, |_| async { answer("two") }).await;
     let mut settings = settings(vec![http(one), http(two)]);
     settings.balance = Balance::SourceHash;
-    settings.ejection = Some(Ejection { failures: 1, time: LONG });
+    settings.ejection = Some(Ejection { failures: 1, time: LONG, status: None });
     let (upstreams, upstream) = upstream(settings);
     let its = upstream.fetch(get("/")).await;
     for _ in 0..5 {

@@ -12,7 +12,7 @@ use tokio::{
 
 use super::lab::*;
 use crate::{
-    config::{HostField, ServerAddress},
+    config::{Ejection, HostField, ServerAddress},
     edge::upstream::{ConnectError, Failure, ResponseError},
 };
 use std::{sync::Arc, time::Duration};
@@ -226,6 +226,24 @@ async fn a_server_without_an_answer_is_given_up_and_not_asked_again() {
     assert_eq!(failed.failure.answer().unwrap().0, 504);
     assert_eq!(seen.counts(), (1, 1));
     assert_eq!(upstreams.states()[0].failures_total, 1);
+}
+
+/// 20 half-sent requests used to eject every server.
+#[tokio::test]
+async fn a_client_that_stops_sending_is_told_so_and_the_server_not_blamed() {
+    let (address, _) =
+        server(Speaks::Http1, |request| async move { answer(request.into_body().collect().await.unwrap().to_bytes()) })
+            .await;
+    let mut settings = settings(vec![http(address)]);
+    settings.timeouts.response = Duration::from_millis(80);
+    settings.ejection = Some(Ejection { failures: 1, time: LONG, status: None });
+    let (upstreams, upstream) = upstream(settings);
+    let (fill, body) = Made::slowly();
+    fill.send(Ok(http_body::Frame::data("half".into()))).unwrap();
+    let failed = upstream.fail(request("POST", "/", body)).await;
+    assert_eq!(failed.failure.answer().unwrap().0, 408, "{}", failed.failure);
+    assert_eq!(upstreams.states()[0].failures_total, 0);
+    drop(fill);
 }
 
 #[tokio::test]

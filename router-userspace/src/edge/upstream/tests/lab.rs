@@ -30,9 +30,11 @@ use tokio::{
 };
 
 use super::super::*;
+use crate::address::Validated;
 use crate::config::{self, Authority, Balance, Config, HostField, ServerAddress, Servers, Timeouts, UpstreamTls};
 
-pub(super) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+pub(super) const CLIENT: Validated =
+    Validated::assume(SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)), 50_000));
 
 /// Long enough for whatever is expected to come.
 pub(super) const LONG: Duration = Duration::from_secs(20);

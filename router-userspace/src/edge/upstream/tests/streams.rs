@@ -1,7 +1,5 @@
 //! Streams for raw QUIC.
 
-use std::net::SocketAddr;
-
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixListener,
@@ -13,8 +11,6 @@ use crate::{
     config::ServerAddress,
     edge::upstream::{ConnectError, NoPlace},
 };
-
-const PEER: SocketAddr = SocketAddr::new(CLIENT, 50_000);
 
 #[tokio::test]
 async fn a_stream_begins_with_who_the_client_is_where_configured() {
@@ -31,7 +27,7 @@ async fn a_stream_begins_with_who_the_client_is_where_configured() {
             settings(vec![ServerAddress::Tcp(authority(nobody().await)), ServerAddress::Tcp(authority(address))]);
         settings.proxy_protocol = proxy_protocol;
         let (upstreams, upstream) = upstream(settings);
-        let mut stream = upstream.open(PEER, Some("198.51.100.9:4433".parse().unwrap())).await.unwrap();
+        let mut stream = upstream.open(CLIENT, Some("198.51.100.9:4433".parse().unwrap())).await.unwrap();
         assert_eq!((upstreams.states()[1].in_flight, upstreams.states()[1].connections), (1, 1));
         stream.write_all(b"hello").await.unwrap();
         stream.shutdown().await.unwrap();
@@ -58,7 +54,7 @@ async fn a_unix_socket_takes_streams() {
         stream.write_all(&five).await.unwrap();
     });
     let (_, upstream) = upstream(settings(vec![ServerAddress::Unix(path.clone())]));
-    let mut stream = upstream.open(PEER, None).await.unwrap();
+    let mut stream = upstream.open(CLIENT, None).await.unwrap();
     stream.write_all(b"hello").await.unwrap();
     let mut all = Vec::new();
     stream.read_to_end(&mut all).await.unwrap();
@@ -72,9 +68,9 @@ async fn streams_have_places_too() {
     let mut settings = settings(vec![ServerAddress::Tcp(authority(address))]);
     (settings.max_connections, settings.queue) = (1, 0);
     let (_, upstream) = upstream(settings);
-    let first = upstream.open(PEER, None).await.unwrap();
-    let refused = upstream.open(PEER, None).await.err().unwrap();
+    let first = upstream.open(CLIENT, None).await.unwrap();
+    let refused = upstream.open(CLIENT, None).await.err().unwrap();
     assert!(matches!(refused, ConnectError::NoPlace(NoPlace::QueueFull)));
     drop(first);
-    assert!(upstream.open(PEER, None).await.is_ok());
+    assert!(upstream.open(CLIENT, None).await.is_ok());
 }

@@ -63,7 +63,16 @@ impl Authorities {
 
     /// A server as `name` that speaks one of `alpn`, and wants a certificate from `clients`.
     async fn server(&self, name: &str, alpn: &[&str], clients: bool) -> (SocketAddr, Arc<Seen>) {
-        let (certificate, key) = self.sign(name);
+        self.serve(self.sign(name), alpn, clients).await
+    }
+
+    /// The same, with that certificate and key.
+    async fn serve(
+        &self,
+        (certificate, key): (rcgen::Certificate, KeyPair),
+        alpn: &[&str],
+        clients: bool,
+    ) -> (SocketAddr, Arc<Seen>) {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder =
             ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
@@ -151,6 +160,30 @@ async fn a_certificate_of_somebody_else_is_not_taken() {
         let failed = upstream.fail(get("/")).await;
         assert!(matches!(failed.failure, Failure::Connect(ConnectError::Tls { .. })), "{}", failed.failure);
         assert_eq!(failed.failure.answer().unwrap().0, 502);
+    }
+}
+
+/// rustls/webpki#205: what `openssl req -x509` makes says `CA:TRUE`.
+#[tokio::test]
+async fn a_server_that_is_its_own_authority_is_trusted_by_its_name() {
+    let authorities = Authorities::new();
+    for (name, until, is_taken) in
+        [("server.test", 2100, true), ("other.test", 2100, false), ("server.test", 2001, false)]
+    {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_after = rcgen::date_time_ymd(until, 1, 1);
+        let certificate = params.self_signed(&key).unwrap();
+        std::fs::write(authorities.ca(), certificate.pem()).unwrap();
+        let (address, _) = authorities.serve((certificate, key), &["http/1.1"], false).await;
+        let (_, upstream) = upstream(authorities.settings(address));
+        if is_taken {
+            assert_eq!(upstream.fetch(get("/")).await, "HTTP/1.1 / server.test");
+        } else {
+            let failed = upstream.fail(get("/")).await;
+            assert!(matches!(failed.failure, Failure::Connect(ConnectError::Tls { .. })), "{}", failed.failure);
+        }
     }
 }
 

@@ -1,0 +1,115 @@
+//! What does a sender gain by writing another's address into a datagram, and what does the other lose?
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use anyhow::{Result, ensure};
+use router_common::frame;
+use router_tests::{
+    lab::{
+        Lab, PORT, Towards,
+        peers::{Curl, QuicGo},
+        wire::Sender,
+    },
+    packets::{Packet, quic::Quic},
+};
+
+/// 22 first datagrams of others in a client's name, at a limit of 20, had refused the client itself,
+/// over QUIC and TCP.
+#[test]
+fn first_datagrams_in_its_name_lock_no_client_out() -> Result<()> {
+    let lab = Lab::new()
+        .workers(1)
+        .limit("max_connections_per_ip", "20")
+        .config(|config| config.listener_keys = "tcp = true\n".into())
+        .start()?;
+    // A client that begins and hears nothing is the same to the router as a forged source.
+    let deaf = Arc::new(Mutex::new(BTreeSet::new()));
+    let listeners = deaf.clone();
+    let relay = lab.relay(move |towards, frame| {
+        let datagram = frame::parse(frame).ok();
+        let mut deaf = listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        match (towards, datagram) {
+            (Towards::Router, Some(datagram)) if deaf.len() < 22 => {
+                deaf.insert(datagram.source.port);
+            }
+            (Towards::Clients, Some(datagram)) if deaf.contains(&datagram.destination.port) => return Vec::new(),
+            (Towards::Router | Towards::Clients, _) => {}
+        }
+        vec![frame.to_vec()]
+    })?;
+    let clients = QuicGo::new(relay.clients(), lab.wire().router(PORT)).get("/bytes/1000");
+    let _deaf = clients.clone().connections(22).start()?;
+    lab.await_status(|status| status.totals.handshakes_now == 20 && status.totals.retried >= 2)?;
+    clients.connections(5).succeed()?;
+    let by_tcp =
+        Curl::over("--http1.1", relay.clients(), &lab.url("/echo")).option("--data-raw").option("twelve bytes");
+    assert_eq!(by_tcp.succeed()?.trim_end(), "twelve bytes");
+    let totals = lab.control().status()?.totals;
+    assert_eq!((totals.accepted, totals.tcp_accepted, totals.refused_per_ip), (5, 1, 0), "{totals:?}");
+    Ok(())
+}
+
+/// A datagram with another source had carried a request whose server was told that other address.
+#[test]
+fn no_server_is_told_an_address_that_was_forged() -> Result<()> {
+    let lab = Lab::new().workers(1).start()?;
+    let [real, forged] = lab.wire().client4();
+    let (router, here) = (lab.wire().router4(), Arc::new(AtomicU64::new(0)));
+    let count = here.clone();
+    let relay = lab.relay(move |towards, frame| {
+        let Ok(datagram) = frame::parse(frame) else { return vec![frame.to_vec()] };
+        if towards == Towards::Clients {
+            // The client does not receive there.
+            let is_lost = frame[30..34] == forged.octets();
+            return if is_lost { Vec::new() } else { vec![frame.to_vec()] };
+        }
+        let payload = &frame[datagram.payload.at..][..datagram.payload.length];
+        // One of three packets of those that come when the handshake is complete.
+        if payload[0] & 0x80 != 0 || !count.fetch_add(1, Relaxed).is_multiple_of(3) {
+            return vec![frame.to_vec()];
+        }
+        let (source, destination) = (datagram.source.port, datagram.destination.port);
+        let packet = Packet::udp(at(forged, source), at(router, destination), payload);
+        vec![packet.overwrite(0, &frame[..12]).frame()]
+    })?;
+    let clients = QuicGo::new(relay.clients(), lab.wire().router(PORT)).get("/field/x-forwarded-for");
+    let summary = clients.requests(10).option("pause", "20ms").flag("bodies").succeed()?;
+    assert_eq!(summary.bodies, BTreeMap::from([(real.to_string(), 10)]));
+    ensure!(here.load(Relaxed) >= 30, "no request can have had another source: {} packets", here.load(Relaxed));
+    Ok(())
+}
+
+/// Junk had as many entries in the flow table as there were packets of it.
+#[test]
+fn what_begins_nothing_writes_no_flow() -> Result<()> {
+    let lab = Lab::new().workers(1).start()?;
+    let (wire, count) = (lab.wire(), 200_u32);
+    let before = lab.control().status()?.totals;
+    let sender = Sender::new(wire.namespace(), "router0")?;
+    let [router, client] = wire.macs();
+    for number in 0..count {
+        let junk = Quic::initial(VERSION, &number.to_be_bytes());
+        let packet = Packet::udp(at(wire.client4()[0], 40_000), at(wire.router4(), PORT), junk);
+        sender.send(&packet.overwrite(0, &[router, client].concat()).frame())?;
+    }
+    let dropped = |now: u64| now - before.datagrams_dropped;
+    let after = lab.await_status(|status| dropped(status.totals.datagrams_dropped) == u64::from(count))?.totals;
+    assert_eq!((after.connections_now, after.retried, after.datagrams_sent), (0, 0, before.datagrams_sent));
+    if lab.has_maps()? {
+        assert_eq!(lab.control().flows()?.flows.len(), 0);
+    }
+    Ok(())
+}
+
+fn at(address: Ipv4Addr, port: u16) -> SocketAddr {
+    (address, port).into()
+}
+
+const VERSION: u32 = 1;
