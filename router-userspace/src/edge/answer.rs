@@ -12,6 +12,7 @@ use super::{
     client::Client,
     early_data::Handshake,
     entry::Entry,
+    headers,
     interim::Interim,
     names, page, proxy,
     request::{Facts, Refusal},
@@ -94,6 +95,9 @@ async fn choose(
         return Ok(refuse(Refusal(StatusCode::NOT_FOUND, "no route leads there"), entry));
     };
     entry.route = Some(Arc::clone(route));
+    if let Action::Servers(_) = &route.action {
+        headers::introduce(&mut request, &asked.client);
+    }
     rewrite(request.headers_mut(), &route.request_headers);
     let mut response = act(route, request, asked, entry).await?;
     rewrite(response.headers_mut(), &route.response_headers);

@@ -19,7 +19,7 @@ use http::{
 
 use super::{
     field_section,
-    headers::CONNECTION_SPECIFIC,
+    headers::{CONNECTION_SPECIFIC, join_cookies},
     transport::{Allowance, BidiStream, Connection},
 };
 
@@ -40,6 +40,8 @@ pub(super) fn check<B>(request: &mut Request<B>, fields_max: usize) -> Result<Fa
     if request.method() == Method::CONNECT {
         return Err(Refusal(StatusCode::NOT_IMPLEMENTED, "tunnels are not offered here"));
     }
+    // A browser has many cookies, each in a field of its own over HTTP/2 and HTTP/3 (mod_h2#201).
+    join_cookies(request.headers_mut());
     if request.headers().len() > fields_max {
         return Err(Refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many header fields"));
     }
@@ -234,6 +236,19 @@ mod tests {
         let of_the_server = asked(Version::HTTP_11, "*").method(Method::OPTIONS).header("host", "a.example");
         let (uri, _) = checked(of_the_server).expect("well-formed");
         assert_eq!((uri.host(), uri.path(), uri.query()), (Some("a.example"), "*", None));
+    }
+
+    /// mod_h2#201
+    #[test]
+    fn many_cookies_are_one_field() {
+        for version in [Version::HTTP_2, Version::HTTP_3] {
+            let asked = || asked(version, "https://a/");
+            let with = |count, name| (0..count).fold(asked(), |request, _| request.header(name, "a=1"));
+            let (_, headers) = checked(with(120, "cookie")).expect("not too many");
+            let cookies: Vec<_> = headers.get_all("cookie").iter().collect();
+            assert_eq!(cookies, [&["a=1"; 120].join("; ")]);
+            assert_eq!(checked(with(101, "x")).err(), Some("too many header fields"));
+        }
     }
 
     #[test]
