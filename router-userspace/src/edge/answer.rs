@@ -91,8 +91,10 @@ async fn choose(
     if serving.routes.are_page_only() {
         return page::answer(site, &mut request).await;
     }
-    let Some(route) = serving.routes.http(&request) else {
-        return Ok(refuse(Refusal(StatusCode::NOT_FOUND, "no route leads there"), entry));
+    let route = match serving.routes.http(&mut request) {
+        Ok(Some(route)) => route,
+        Ok(None) => return Ok(refuse(Refusal(StatusCode::NOT_FOUND, "no route leads there"), entry)),
+        Err(refusal) => return Ok(refuse(refusal, entry)),
     };
     entry.route = Some(Arc::clone(route));
     if let Action::Servers(_) = &route.action {
