@@ -347,6 +347,8 @@ fn what_else(before: &Config, after: &Config) -> Vec<String> {
     when(before.access_log != after.access_log, "the access log has changed");
     when(before.router.log != after.router.log, "what is logged has changed");
     when(before.router.cpu_map != after.router.cpu_map, "cpu_map has changed");
+    let paths = |config: &Config| config.router.path_normalization;
+    when(paths(before) != paths(after), "path_normalization has changed");
     when(before.router.debug_headers != after.router.debug_headers, "debug_headers has changed");
     sentences
 }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::{
-    Config, ConfigError, CpuMap, Engine, Limits, Router,
+    Config, ConfigError, CpuMap, Engine, Limits, PathNormalization, Router,
     error::{Findings, Place},
     file::{At, RawConfig, RawCount, RawDuration, RawLimits, RawRouter},
     suggest::nearest,
@@ -46,6 +46,8 @@ const HEADERS: RangeInclusive<i64> = 1..=1_000;
 const INTERFACE_NAME_MAX: usize = 15;
 
 const CPU_MAP: [(&str, CpuMap); 3] = [("auto", CpuMap::Auto), ("always", CpuMap::Always), ("never", CpuMap::Never)];
+const PATHS: [(&str, PathNormalization); 2] =
+    [("normalize", PathNormalization::Normalize), ("as-is", PathNormalization::AsIs)];
 const ENGINES: [(&str, Engine); 5] = [
     ("auto", Engine::Auto),
     ("af_xdp", Engine::AfXdp),
@@ -66,7 +68,7 @@ pub(super) fn config(raw: RawConfig, mut findings: Findings<'_>) -> Result<Confi
     let qlog = observe::qlog(raw.qlog, &mut findings);
     let listeners = listeners::check(raw.listener, admin.as_ref(), &mut findings);
     let upstreams = upstreams::check(raw.upstream, &mut findings);
-    let routes = routes::check(raw.route, &upstreams, &mut findings);
+    let routes = routes::check(raw.route, &upstreams, router.path_normalization, &mut findings);
     let upstreams = upstreams.into_iter().map(|(name, at)| (name, at.value.upstream)).collect();
     let notices = findings.conclude()?;
     Ok(Config {
@@ -98,6 +100,7 @@ fn router(raw: RawRouter, findings: &mut Findings<'_>) -> Router {
         control: control(raw.control, findings),
         drain_timeout: duration(raw.drain_timeout.as_ref(), ("router.drain_timeout", 60), findings),
         debug_headers: raw.debug_headers,
+        path_normalization: path_normalization(raw.path_normalization.as_ref(), findings),
         log: log(raw.log, findings),
     }
 }
@@ -165,6 +168,10 @@ fn engine(raw: &RawRouter, findings: &mut Findings<'_>) -> Engine {
 
 fn cpu_map(raw: Option<&At<String>>, findings: &mut Findings<'_>) -> CpuMap {
     raw.and_then(|at| one_of(at, "router.cpu_map", &CPU_MAP, findings)).unwrap_or(CpuMap::Auto)
+}
+
+fn path_normalization(raw: Option<&At<String>>, findings: &mut Findings<'_>) -> PathNormalization {
+    raw.and_then(|at| one_of(at, "router.path_normalization", &PATHS, findings)).unwrap_or(PathNormalization::Normalize)
 }
 
 fn interfaces(raw: Vec<At<String>>, findings: &mut Findings<'_>) -> Vec<String> {

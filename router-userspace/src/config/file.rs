@@ -100,6 +100,7 @@ pub(super) struct RawRouter {
     pub(super) control: Option<At<PathBuf>>,
     pub(super) drain_timeout: Option<At<RawDuration>>,
     pub(super) debug_headers: bool,
+    pub(super) path_normalization: Option<At<String>>,
     pub(super) log: Option<At<String>>,
 }
 

@@ -53,6 +53,7 @@ static ROUTER: Table = Table {
         ("control", "\"/run/quic-router/control.sock\""),
         ("drain_timeout", "\"60s\""),
         ("debug_headers", "false"),
+        ("path_normalization", "\"normalize\""),
         ("log", "\"info\""),
     ],
     below: &[],

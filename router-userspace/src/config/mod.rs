@@ -31,6 +31,7 @@ mod keys;
 mod listener;
 mod observe;
 pub(crate) mod octets;
+pub mod paths;
 mod route;
 mod server_id;
 mod suggest;
@@ -46,6 +47,7 @@ pub use self::{
     key_file::{CidKey, KeyFileError},
     listener::{CertificateFiles, Certificates, ClientCertificates, EarlyData, Group, Listener, MinimumTls},
     observe::{AccessLog, AccessLogFormat, Admin, Destination, Qlog},
+    paths::PathNormalization,
     route::{Action, HeaderMatch, HeaderRewrite, Host, HttpRoute, RawRoute, Redirect, Route},
     server_id::ServerId,
     transport::{Congestion, Transport},
@@ -115,6 +117,8 @@ pub struct Router {
     pub drain_timeout: Duration,
     /// Name the worker and slot in a response header, `x-quic-router-slot`.
     pub debug_headers: bool,
+    /// What becomes of the paths of requests before routes match.
+    pub path_normalization: PathNormalization,
     /// What to log.
     pub log: LogFilter,
 }

@@ -21,7 +21,7 @@ pub struct HttpRoute {
     pub name: Arc<str>,
     /// Which hosts; none matches any.
     pub host: Option<Host>,
-    /// Prefix of the path, octet by octet; `"/"` matches any.
+    /// What the path begins with, octet by octet and up to the end of a segment; `"/"` matches any.
     pub path: String,
     /// Any of these; empty matches any.
     pub methods: Vec<Method>,

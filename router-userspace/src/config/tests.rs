@@ -102,6 +102,7 @@ fn defaults_are_those_promised() {
             drain_timeout: Duration::from_secs(60),
             log: LogFilter::default(),
             debug_headers: false,
+            path_normalization: PathNormalization::Normalize,
         },
         connection_id: ConnectionIdPlan {
             length: 17,
@@ -239,6 +240,7 @@ fn values_other_than_the_defaults_arrive() {
         control = "/srv/control"
         drain_timeout = "2m"
         debug_headers = true
+        path_normalization = "as-is"
         [connection_id]
         encoding = "quic-lb"
         length = 8
@@ -272,6 +274,7 @@ fn values_other_than_the_defaults_arrive() {
     assert_eq!(config.router.control, Path::new("/srv/control"));
     assert_eq!(config.router.drain_timeout, Duration::from_secs(120));
     assert!(config.router.debug_headers);
+    assert_eq!(config.router.path_normalization, PathNormalization::AsIs);
     let connection_id = ConnectionIdPlan {
         length: 8,
         server_id: ServerId::new(&[10, 11]),

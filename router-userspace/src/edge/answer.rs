@@ -11,6 +11,7 @@ use super::{
     body::RequestBody,
     client::Client,
     entry::Entry,
+    headers,
     http3::early_data::Handshake,
     interim::Interim,
     names, page, proxy,
@@ -102,10 +103,15 @@ async fn choose(
     if serving.routes.are_page_only() {
         return page::answer(site, &mut request).await;
     }
-    let Some(route) = serving.routes.http(&request) else {
-        return Ok(refuse(Refusal(StatusCode::NOT_FOUND, "no route leads there"), entry));
+    let route = match serving.routes.http(&mut request) {
+        Ok(Some(route)) => route,
+        Ok(None) => return Ok(refuse(Refusal(StatusCode::NOT_FOUND, "no route leads there"), entry)),
+        Err(refusal) => return Ok(refuse(refusal, entry)),
     };
     entry.route = Some(Arc::clone(route));
+    if let Action::Servers(_) = &route.action {
+        headers::introduce(&mut request, &asked.client);
+    }
     rewrite(request.headers_mut(), &route.request_headers);
     let mut response = act(route, request, asked, entry).await?;
     rewrite(response.headers_mut(), &route.response_headers);

@@ -29,33 +29,21 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const CLIENT_SUBJECT: HeaderName = HeaderName::from_static("x-client-cert-subject");
 const CLIENT_FINGERPRINT: HeaderName = HeaderName::from_static("x-client-cert-fingerprint");
 
-/// A checked request from `client`, as an HTTP/1.1 server expects it.
+/// Says to the server of a checked request who `client` is, and by what it came. What a route says
+/// of the same fields comes later, so that it has the last word.
 ///
 /// What the client itself said in `Forwarded` and `X-Forwarded-*`, or of its certificate, is gone
 /// already ([`names`](super::names)): this is the edge, and no proxy in front of it is known.
-pub(super) fn to_upstream<B>(mut request: Request<B>, client: &Client) -> Request<B> {
-    let uri::Parts { authority, path_and_query, .. } = std::mem::take(request.uri_mut()).into_parts();
-    if let Some(path) = path_and_query {
-        *request.uri_mut() = Uri::from(path);
-    }
-    let received = std::mem::replace(request.version_mut(), Version::HTTP_11);
-
+pub(super) fn introduce<B>(request: &mut Request<B>, client: &Client) {
+    let received = request.version();
+    let host = authority(request.uri());
     let headers = request.headers_mut();
-    headers.remove(header::EXPECT);
-    if headers.contains_key(header::TE) {
-        // It says `trailers` and is about this hop, on which we take them too.
-        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
-    }
     headers.append(header::VIA, HeaderValue::from_static(via(received)));
-    let host = authority.and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
     if let Some(forwarded) = forwarded(client.address, host.as_ref()) {
         headers.insert(header::FORWARDED, forwarded);
     }
     match host {
-        Some(host) => {
-            headers.insert(header::HOST, host.clone());
-            headers.insert(X_FORWARDED_HOST, host);
-        }
+        Some(host) => drop(headers.insert(X_FORWARDED_HOST, host)),
         None => drop(headers.remove(X_FORWARDED_HOST)),
     }
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
@@ -70,6 +58,32 @@ pub(super) fn to_upstream<B>(mut request: Request<B>, client: &Client) -> Reques
             Some(value) => drop(headers.insert(name, value.clone())),
             None => drop(headers.remove(name)),
         }
+    }
+}
+
+fn authority(uri: &Uri) -> Option<HeaderValue> {
+    uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok())
+}
+
+/// A checked request, as an HTTP/1.1 server expects it.
+pub(super) fn to_upstream<B>(mut request: Request<B>) -> Request<B> {
+    let host = authority(request.uri());
+    let uri::Parts { path_and_query, .. } = std::mem::take(request.uri_mut()).into_parts();
+    if let Some(path) = path_and_query {
+        *request.uri_mut() = Uri::from(path);
+    }
+    *request.version_mut() = Version::HTTP_11;
+
+    let headers = request.headers_mut();
+    headers.remove(header::EXPECT);
+    if headers.contains_key(header::TE) {
+        // It says `trailers` and is about this hop, on which we take them too.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+    // A route may have added one.
+    join_cookies(headers);
+    if let Some(host) = host {
+        headers.insert(header::HOST, host);
     }
     request
 }
@@ -117,8 +131,15 @@ pub(super) fn from_upstream(head: response::Parts) -> Response<()> {
         // It says how long the body is, whatever else does (RFC 9112 section 6.3).
         headers.remove(header::CONTENT_LENGTH);
     }
-    remove_hop_by_hop(headers);
+    remove_servers_own(headers);
     response
+}
+
+/// Takes out of a server's head, of a response or of one before it, what is between the server and
+/// us. Another service of the server's (RFC 7838) is none that clients should go to past the router.
+pub(super) fn remove_servers_own(headers: &mut HeaderMap) {
+    remove_hop_by_hop(headers);
+    headers.remove(header::ALT_SVC);
 }
 
 /// Takes out what is about one hop, and what `Connection` makes so.
@@ -139,7 +160,8 @@ pub(super) fn expects_continue(headers: &HeaderMap) -> bool {
     headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
-/// HTTP/3 lets a client send one field per cookie; HTTP/1.1 has one (RFC 9114 section 4.2.1).
+/// HTTP/2 and HTTP/3 let a client send one field per cookie; HTTP/1.1 has one (RFC 9113 section
+/// 8.2.3, RFC 9114 section 4.2.1).
 pub(super) fn join_cookies(headers: &mut HeaderMap) {
     let mut crumbs = headers.get_all(header::COOKIE).iter();
     if let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) {
@@ -187,8 +209,8 @@ mod tests {
             .expect("a request");
         let client = Client::new(Validated::assumed("[::ffff:198.51.100.7]:4433"));
         let mut request = request;
-        join_cookies(request.headers_mut());
-        let request = to_upstream(request, &client);
+        introduce(&mut request, &client);
+        let request = to_upstream(request);
 
         assert_eq!(request.uri(), "/a/b?c=d");
         assert_eq!(request.version(), Version::HTTP_11);
@@ -224,6 +246,7 @@ mod tests {
             .header("keep-alive", "timeout=5")
             .header("transfer-encoding", "chunked")
             .header("upgrade", "h2c")
+            .header("alt-svc", "h3=\":8443\"")
             .header("proxy-connection", "close")
             .header("x-private", "1")
             .header("x-other", "2")

@@ -34,7 +34,7 @@ impl Interim {
 
     /// One more; beyond [`WAITING_MAX`] that the client has not taken, none.
     pub(super) fn send(&self, status: StatusCode, mut fields: HeaderMap) {
-        headers::remove_hop_by_hop(&mut fields);
+        headers::remove_servers_own(&mut fields);
         let mut response = Response::new(());
         *response.status_mut() = status;
         *response.headers_mut() = fields;

@@ -38,7 +38,7 @@ pub(super) async fn forward(
         }
         interim.listen(&mut request);
     }
-    let mut request = headers::to_upstream(request, &asked.client);
+    let mut request = headers::to_upstream(request);
     entry.trace.apply(request.headers_mut());
     match upstream.send(request, asked.client.address).await {
         Ok(Exchanged { response, server }) => {

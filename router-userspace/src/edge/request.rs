@@ -208,6 +208,19 @@ mod tests {
         assert_eq!((uri.host(), uri.path(), uri.query()), (Some("a.example"), "*", None));
     }
 
+    /// mod_h2#201
+    #[test]
+    fn many_cookies_are_one_field() {
+        for version in [Version::HTTP_2, Version::HTTP_3] {
+            let asked = || asked(version, "https://a/");
+            let with = |count, name| (0..count).fold(asked(), |request, _| request.header(name, "a=1"));
+            let (_, headers) = checked(with(120, "cookie")).expect("not too many");
+            let cookies: Vec<_> = headers.get_all("cookie").iter().collect();
+            assert_eq!(cookies, [&["a=1"; 120].join("; ")]);
+            assert_eq!(checked(with(101, "x")).err(), Some("the header fields are too many or too large"));
+        }
+    }
+
     #[test]
     fn what_is_about_the_connection_stays_behind() {
         let request = asked(Version::HTTP_11, "/")

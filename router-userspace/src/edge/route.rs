@@ -2,14 +2,15 @@
 
 use std::{collections::BTreeMap, io, sync::Arc};
 
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode, Uri, uri::PathAndQuery};
 
 use super::{
     files::Files,
+    request::Refusal,
     upstream::{Clients, Upstream},
 };
 use crate::{
-    config::{self, Config, HeaderMatch, HeaderRewrite, Host, Redirect},
+    config::{self, Config, HeaderMatch, HeaderRewrite, Host, PathNormalization, Redirect, paths},
     telemetry::{Meter, RouteMeter},
 };
 
@@ -23,6 +24,7 @@ pub(super) struct Routes {
     /// Folders for HTTP/0.9, by their ALPN.
     #[cfg(feature = "interop")]
     hq: Vec<(String, Arc<Files>)>,
+    paths: PathNormalization,
 }
 
 /// A route of HTTP requests.
@@ -90,6 +92,7 @@ impl Routes {
             raw: Vec::new(),
             #[cfg(feature = "interop")]
             hq: Vec::new(),
+            paths: config.router.path_normalization,
         };
         for route in &config.routes {
             match route {
@@ -135,9 +138,27 @@ impl Routes {
         self.http.is_empty()
     }
 
-    /// The route of a request with an absolute URI.
-    pub(super) fn http<B>(&self, request: &Request<B>) -> Option<&Arc<HttpRoute>> {
-        self.http.iter().find(|route| route.matches(request))
+    /// The route of a request with an absolute URI, whose path gets its normal form: it is what servers get.
+    ///
+    /// # Errors
+    /// The path has no normal form, or one that a server may take for another route's (contour#7703, skipper#1547).
+    pub(super) fn http<B>(&self, request: &mut Request<B>) -> Result<Option<&Arc<HttpRoute>>, Refusal> {
+        if self.paths == PathNormalization::AsIs || request.uri().path() == "*" {
+            return Ok(self.matching(request, request.uri().path()));
+        }
+        normalize(request.uri_mut())?;
+        let path = request.uri().path();
+        let route = self.matching(request, &paths::merged(path));
+        let Some(wide) = paths::widest(path).map_err(unfit)? else { return Ok(route) };
+        let same = match (route, self.matching(request, &wide)) {
+            (Some(route), Some(other)) => Arc::ptr_eq(route, other),
+            (route, other) => route.is_none() && other.is_none(),
+        };
+        if same { Ok(route) } else { Err(bad("the path can be read in two ways")) }
+    }
+
+    fn matching<B>(&self, request: &Request<B>, path: &str) -> Option<&Arc<HttpRoute>> {
+        self.http.iter().find(|route| route.matches(request, path))
     }
 
     /// The folder of a connection that agreed on `alpn`, if that is HTTP/0.9.
@@ -164,15 +185,43 @@ fn action(action: &config::Action, config: &Config, clients: &Clients, folders: 
     })
 }
 
+fn normalize(uri: &mut Uri) -> Result<(), Refusal> {
+    let normal = match paths::normal(uri.path()).map_err(unfit)? {
+        normal if normal == uri.path() => return Ok(()),
+        normal => normal.into_owned(),
+    };
+    let target = match uri.query() {
+        Some(query) => format!("{normal}?{query}"),
+        None => normal,
+    };
+    let mut parts = std::mem::take(uri).into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(target).map_err(|_| bad("the path is malformed"))?);
+    *uri = Uri::from_parts(parts).map_err(|_| bad("the path is malformed"))?;
+    Ok(())
+}
+
+fn unfit(why: paths::Unfit) -> Refusal {
+    bad(why.why())
+}
+
+fn bad(sentence: &'static str) -> Refusal {
+    Refusal(StatusCode::BAD_REQUEST, sentence)
+}
+
 impl HttpRoute {
-    fn matches<B>(&self, request: &Request<B>) -> bool {
-        let path = request.uri().path();
+    /// Whether it is for `request`, whose path is to be read as `path`.
+    fn matches<B>(&self, request: &Request<B>, path: &str) -> bool {
         // `*` is of the whole server (RFC 9110 section 7.1).
-        (path.starts_with(&self.path) || path == "*" && self.path == "/")
-            && self.host.as_ref().is_none_or(|host| request.uri().host().is_some_and(|name| host.matches(name)))
+        (paths::is_below(path, &self.path) || path == "*" && self.path == "/")
+            && self.host.as_ref().is_none_or(|host| request.uri().host().is_some_and(|name| is_for(host, name)))
             && (self.methods.is_empty() || self.methods.contains(request.method()))
             && self.headers.iter().all(|wanted| has(request.headers(), wanted))
     }
+}
+
+/// A name with a dot at its end is the same (RFC 1034 section 3.1).
+fn is_for(host: &Host, name: &str) -> bool {
+    host.matches(name.strip_suffix('.').unwrap_or(name))
 }
 
 fn has(headers: &HeaderMap, HeaderMatch { name, value }: &HeaderMatch) -> bool {
@@ -199,4 +248,102 @@ pub fn offered_protocols(routes: &[config::Route]) -> Vec<Vec<u8>> {
         }
     }
     protocols
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::Origins;
+
+    fn routes(text: &str) -> Routes {
+        let listener = "[[listener]]\naddress = \"127.0.0.1:4433\"";
+        let config = Config::parse(&format!("{text}\n{listener}\n{ROUTES}"), "test").unwrap();
+        let origins = Origins::new(&config, None).unwrap();
+        Routes::new(&config, &Clients::new(&origins.upstreams, None), &origins.folders, &Meter::default())
+    }
+
+    /// Its route's name and what its server gets, or why it is refused.
+    fn led(routes: &Routes, host: &str, path: &str) -> String {
+        let mut request = Request::builder().uri(format!("https://{host}{path}")).body(()).unwrap();
+        match routes.http(&mut request) {
+            Ok(route) => {
+                let name = route.map_or("nowhere", |route| &*route.name).to_owned();
+                format!("{name} {}", request.uri().path_and_query().unwrap())
+            }
+            Err(Refusal(status, why)) => format!("{} {why}", status.as_u16()),
+        }
+    }
+
+    /// contour#7703, skipper#1547
+    #[test]
+    fn no_spelling_of_a_path_passes_a_route() {
+        let routes = routes("");
+        let twice = "400 the path can be read in two ways";
+        for (path, expected) in [
+            ("/admin/", "kept /admin/"),
+            ("/admin/x?y=/../%2e", "kept /admin/x?y=/../%2e"),
+            ("/x/../admin/", "kept /admin/"),
+            ("/x/%2e%2e/admin/", "kept /admin/"),
+            ("/./admin/", "kept /admin/"),
+            ("/%61dmin/", "kept /admin/"),
+            ("//admin/", "kept //admin/"),
+            // An empty segment is one that `..` takes away (RFC 3986 section 5.2.4); no dots are left.
+            ("/x//..//../admin//y", "rest /x/admin//y"),
+            ("/x/..//admin//y", "kept //admin//y"),
+            ("/x%2f..%2fadmin/", twice),
+            ("/x%5c..%5cadmin/", twice),
+            ("/x\\..\\admin/", twice),
+            ("/%2fadmin/", twice),
+            ("/admin%2fx", twice),
+            ("/x/..;/admin/", twice),
+            ("/x/..;a=b/admin/", twice),
+            ("/admin;a=b/", twice),
+            ("/x/%252e%252e/admin/", twice),
+            ("/x/%25252e%252e/admin/", twice),
+            ("/../admin/", "400 the path leads above the root"),
+            ("/x%2f..%2f..%2fadmin/", "400 the path leads above the root"),
+            ("/admin%00", "400 the path has an encoded zero octet"),
+            ("/%u0061dmin/", "400 the path has a percent sign without two hexadecimal digits behind it"),
+            // What leads to one route either way is nobody's way round another.
+            ("/api/a%2fb;c=d/e", "api /api/a%2Fb;c=d/e"),
+            ("/a%2fb", "rest /a%2Fb"),
+            ("/100%25", "rest /100%25"),
+            ("/https://a.example//b", "rest /https://a.example//b"),
+            ("/.well-known/x", "rest /.well-known/x"),
+            ("/api", "api /api"),
+            ("/api/", "api /api/"),
+            ("/apis", "rest /apis"),
+            ("/admin", "rest /admin"),
+        ] {
+            assert_eq!(led(&routes, "a.example", path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn as_it_is_means_that() {
+        let routes = routes("[router]\npath_normalization = \"as-is\"");
+        for (path, expected) in [
+            ("/admin/", "kept /admin/"),
+            ("/x/../admin/%zz", "rest /x/../admin/%zz"),
+            ("//admin/", "rest //admin/"),
+            ("/x%2f..%2fadmin/", "rest /x%2f..%2fadmin/"),
+            ("/apis", "rest /apis"),
+        ] {
+            assert_eq!(led(&routes, "a.example", path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_dot_at_the_end_of_a_name_makes_no_other_host() {
+        let routes = routes("");
+        for host in ["b.example", "B.Example.", "b.example.:8443"] {
+            assert_eq!(led(&routes, host, "/"), "b /", "{host}");
+        }
+    }
+
+    const ROUTES: &str = "\
+        [[route]]\nname = \"b\"\nhost = \"b.example\"\nredirect = \"/b\"\n\
+        [[route]]\nname = \"kept\"\npath = \"/admin/\"\nredirect = \"/kept\"\n\
+        [[route]]\nname = \"api\"\npath = \"/api\"\nredirect = \"/api\"\n\
+        [[route]]\nname = \"rest\"\nredirect = \"/rest\"\n";
 }

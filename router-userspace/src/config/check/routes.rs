@@ -6,9 +6,10 @@ use http::Method;
 
 use super::upstreams::{self, Kind, Upstreams};
 use crate::config::{
-    Action, HeaderMatch, Host, HttpRoute, RawRoute as RawQuic, Route, Upstream,
+    Action, HeaderMatch, Host, HttpRoute, PathNormalization, RawRoute as RawQuic, Route, Upstream,
     error::{Findings, Place},
     file::{At, RawRoute},
+    paths,
     suggest::nearest,
     values,
 };
@@ -19,9 +20,14 @@ mod redirect;
 /// Octets of an ALPN name at most (RFC 7301 section 3.1).
 const ALPN_MAX: usize = 255;
 
-pub(super) fn check(raw: Vec<At<RawRoute>>, upstreams: &Upstreams, findings: &mut Findings<'_>) -> Vec<Route> {
+pub(super) fn check(
+    raw: Vec<At<RawRoute>>,
+    upstreams: &Upstreams,
+    paths: PathNormalization,
+    findings: &mut Findings<'_>,
+) -> Vec<Route> {
     let names = Names::given(&raw, findings);
-    let mut checker = Checker { upstreams, names, used: BTreeSet::new(), findings };
+    let mut checker = Checker { upstreams, names, paths, used: BTreeSet::new(), findings };
     let mut routes: Vec<Route> = Vec::new();
     for at in raw {
         let place = at.place;
@@ -76,6 +82,7 @@ impl Names {
 struct Checker<'c, 't> {
     upstreams: &'c Upstreams,
     names: Names,
+    paths: PathNormalization,
     /// Upstreams that some route asks for.
     used: BTreeSet<String>,
     findings: &'c mut Findings<'t>,
@@ -162,8 +169,20 @@ impl Checker<'_, '_> {
             "has a query or fragment, which are not matched"
         } else if path.contains(blank) {
             "has a blank, which requests write as %20"
-        } else {
+        } else if self.paths == PathNormalization::AsIs {
             return path.clone();
+        } else {
+            match paths::normal(path) {
+                Ok(normal) => return paths::merged(&normal).into_owned(),
+                Err(why) => {
+                    self.findings.problem(
+                        *place,
+                        "route.path",
+                        format_args!("{path:?} matches no request: {}", why.why()),
+                    );
+                    return path.clone();
+                }
+            }
         };
         self.findings.problem(*place, "route.path", format_args!("{path:?} {why}"));
         path.clone()
@@ -273,7 +292,7 @@ fn covers(earlier: &Route, later: &Route) -> bool {
                 || !later.methods.is_empty() && later.methods.iter().all(|method| earlier.methods.contains(method));
             let implied = |wanted: &HeaderMatch| later.headers.iter().any(|later| implies(later, wanted));
             covers_host(earlier.host.as_ref(), later.host.as_ref())
-                && later.path.starts_with(earlier.path.as_str())
+                && paths::is_below(&later.path, &earlier.path)
                 && methods
                 && earlier.headers.iter().all(implied)
         }

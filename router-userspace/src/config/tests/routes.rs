@@ -8,7 +8,10 @@ fn routes_that_never_match_are_noticed() {
     for (earlier, later, never) in [
         ("", "path = \"/x\"", true),
         ("path = \"/x\"", "", false),
-        ("path = \"/x\"", "path = \"/xy\"", true),
+        ("path = \"/x\"", "path = \"/xy\"", false),
+        ("path = \"/x\"", "path = \"/x/\"", true),
+        ("path = \"/x/\"", "path = \"/x/y\"", true),
+        ("path = \"/x/y/..\"", "path = \"//%78/y\"", true),
         ("host = \"a.b\"", "", false),
         ("", "host = \"a.b\"", true),
         ("host = \"A.b\"", "host = \"a.b\"", true),

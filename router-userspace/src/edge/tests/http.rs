@@ -38,7 +38,13 @@ async fn serve(request: Request<Incoming>) -> Result<Response<Body>, Infallible>
     let length = request.into_body().collect().await.unwrap().to_bytes().len();
     lines.push(format!("{length} octets"));
     let body = Full::from(lines.join("\n")).map_err(|never| match never {}).boxed();
-    Ok(Response::builder().header("connection", "x-hop").header("x-hop", "1").header("x-end", "2").body(body).unwrap())
+    Ok(Response::builder()
+        .header("connection", "x-hop")
+        .header("x-hop", "1")
+        .header("alt-svc", "h3=\":1\"")
+        .header("x-end", "2")
+        .body(body)
+        .unwrap())
 }
 
 /// A well-behaved server, and how many connections it has taken.
@@ -115,7 +121,7 @@ async fn a_request_reaches_the_server_and_its_answer_the_client() {
         assert_eq!(response.status(), 200);
         let headers = response.headers();
         assert_eq!((&headers["x-end"], &headers["x-quic-router-slot"]), (&"2".parse().unwrap(), &"3".parse().unwrap()));
-        assert!(!headers.contains_key("x-hop") && !headers.contains_key("connection"), "{headers:?}");
+        assert!(["x-hop", "connection", "alt-svc"].iter().all(|name| !headers.contains_key(*name)), "{headers:?}");
         let lines: Vec<_> = std::str::from_utf8(&body).unwrap().lines().collect();
         let (trace, mut lines): (Vec<_>, Vec<_>) =
             lines.into_iter().partition(|line| line.starts_with("traceparent: 00-"));
@@ -380,4 +386,28 @@ async fn requests_that_mean_something_else_to_http_1_1_are_refused() {
         let (response, _) = client.fetch(asked, b"hello").await;
         assert_eq!(response.status(), expected, "{shown}");
     }
+}
+
+/// apisix#12615
+#[tokio::test]
+async fn a_route_has_the_last_word_on_what_a_server_is_told() {
+    let (origin, _) = origin().await;
+    let changes = "request_headers = { remove = [\"via\", \"forwarded\"], set = { x-real-ip = \"192.0.2.9\" } }";
+    let mut client = Lab::new(&proxy_to(origin).replacen('\n', &format!("\n{changes}\n"), 1)).http3().await;
+    let asked = Request::builder().uri("https://localhost:4433/");
+    let asked = asked.header("x-real-ip", "192.0.2.66").header("x_real_ip", "192.0.2.66").header("via", "1.1 a");
+    let (_, body) = client.fetch(asked.body(()).unwrap(), b"").await;
+    let mut lines: Vec<_> = std::str::from_utf8(&body).unwrap().lines().collect();
+    lines.retain(|line| !line.starts_with("traceparent: "));
+    lines.sort_unstable();
+    let expected = [
+        "0 octets",
+        "GET /",
+        "host: localhost:4433",
+        "x-forwarded-for: 127.0.0.1",
+        "x-forwarded-host: localhost:4433",
+        "x-forwarded-proto: https",
+        "x-real-ip: 192.0.2.9",
+    ];
+    assert_eq!(lines, expected);
 }

@@ -52,6 +52,9 @@ const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 /// Octets of a response's field section, as RFC 9113 section 6.5.2 counts them.
 pub(super) const FIELDS_MAX: u32 = 64 * 1024;
 
+/// Field lines of an HTTP/1.1 response: as many as can come to no more than [`FIELDS_MAX`] (hyper#3283).
+const LINES_MAX: usize = FIELDS_MAX as usize / 33;
+
 /// A server as one worker of one configuration sees it.
 pub(super) struct Member<B: Forwarded> {
     pub(super) set: Arc<Set>,
@@ -219,7 +222,8 @@ impl<B: Forwarded> Member<B> {
 
 /// Speaks HTTP/1.1; a task of its own drives the connection until it closes.
 async fn begin_http1<B: Forwarded>(io: Io) -> hyper::Result<Connection<B>> {
-    let (sender, driver) = http1::Builder::new().max_buf_size(READ_AHEAD).handshake(TokioIo::new(io)).await?;
+    let (sender, driver) =
+        http1::Builder::new().max_buf_size(READ_AHEAD).max_headers(LINES_MAX).handshake(TokioIo::new(io)).await?;
     tokio::spawn(async move {
         if let Err(error) = driver.await {
             debug!(%error, "connection to a server broke");

@@ -325,6 +325,27 @@ async fn a_request_that_breaks_off_is_not_the_server_s_failure() {
     }
 }
 
+/// Their size is limited, not their number (hyper#3283).
+#[tokio::test]
+async fn a_response_may_have_many_fields() {
+    let (listener, address) = listener().await;
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        for count in [101, 1_500, 1_985] {
+            head(&mut stream).await;
+            let lines: String = (0..count).map(|_| "x:\r\n").collect();
+            stream.write_all(format!("HTTP/1.1 200 OK\r\n{lines}\r\n").as_bytes()).await.unwrap();
+        }
+    });
+    let (upstreams, upstream) = upstream(settings(vec![http(address)]));
+    for count in [101, 1_500, 1_985] {
+        let exchanged = upstream.send(request("HEAD", "/", Made::nothing()), CLIENT).await;
+        let response = exchanged.unwrap_or_else(|failed| panic!("{}", failed.failure)).response;
+        assert_eq!(response.headers().len(), count);
+    }
+    assert_eq!(upstreams.states()[0].failures_total, 0);
+}
+
 #[tokio::test]
 async fn a_server_may_not_switch_protocols() {
     let (listener, address) = listener().await;
