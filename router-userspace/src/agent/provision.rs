@@ -122,7 +122,8 @@ fn tracing(qlog: &Qlog, config: &Config) -> Result<Arc<Tracing>, StartError> {
 /// What is spoken on the TCP ports of a listener.
 fn tcp(listener: &Listener, tls: Option<Arc<rustls::ServerConfig>>) -> BTreeMap<SocketAddr, Speaks> {
     let port = listener.address.port();
-    let https = tls.map(|tls| (listener.address, Speaks::Https { tls, alt_svc: alt_svc(listener) }));
+    let https = tls
+        .map(|tls| (listener.address, Speaks::Https { tls, alt_svc: alt_svc(listener), listener: listener.address }));
     let redirect = listener.redirect_from.map(|address| (address, Speaks::Redirect { port }));
     https.into_iter().chain(redirect).collect()
 }

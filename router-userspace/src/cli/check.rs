@@ -1,6 +1,6 @@
 //! `quic-router check`: what a start would run, and whether this host lets it; without starting.
 
-use std::path::Path;
+use std::{net::SocketAddr, path::Path};
 
 use http::Method;
 use serde::Serialize;
@@ -166,13 +166,18 @@ fn describe(route: &Route) -> String {
                 Action::Upstream(upstream) => format!("to {upstream}"),
                 Action::Redirect(Redirect { to, status }) => format!("redirected to {to} ({})", status.as_u16()),
             };
-            format!("{} {action}", requests(route))
+            format!("{} {action}{}", requests(route), from(&route.listeners))
         }
-        Route::Raw(RawRoute { alpn, sni, upstream, .. }) => {
+        Route::Raw(RawRoute { alpn, sni, upstream, listeners, .. }) => {
             let sni = sni.as_ref().map(|sni| format!(" for {sni}")).unwrap_or_default();
-            format!("every stream of ALPN {alpn}{sni} to {upstream}")
+            format!("every stream of ALPN {alpn}{sni} to {upstream}{}", from(listeners))
         }
     }
+}
+
+fn from(listeners: &[SocketAddr]) -> String {
+    let addresses: Vec<_> = listeners.iter().map(ToString::to_string).collect();
+    if addresses.is_empty() { String::new() } else { format!(", at {} alone", addresses.join(" and ")) }
 }
 
 /// Which requests a route takes.

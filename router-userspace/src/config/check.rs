@@ -68,7 +68,9 @@ pub(super) fn config(raw: RawConfig, mut findings: Findings<'_>) -> Result<Confi
     let qlog = observe::qlog(raw.qlog, &mut findings);
     let listeners = listeners::check(raw.listener, admin.as_ref(), &mut findings);
     let upstreams = upstreams::check(raw.upstream, &mut findings);
-    let routes = routes::check(raw.route, &upstreams, router.path_normalization, &mut findings);
+    let addresses: Vec<_> = listeners.iter().map(|listener| listener.address).collect();
+    let beside = routes::Beside { listeners: &addresses, upstreams: &upstreams, paths: router.path_normalization };
+    let routes = routes::check(raw.route, &beside, &mut findings);
     let upstreams = upstreams.into_iter().map(|(name, at)| (name, at.value.upstream)).collect();
     let notices = findings.conclude()?;
     Ok(Config {

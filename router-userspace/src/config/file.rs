@@ -216,6 +216,7 @@ pub(super) struct RawCertificate {
 #[serde(deny_unknown_fields, default, expecting = "a table, [[route]]")]
 pub(super) struct RawRoute {
     pub(super) name: Option<At<String>>,
+    pub(super) listeners: Vec<At<String>>,
     pub(super) host: Option<At<String>>,
     pub(super) path: Option<At<String>>,
     pub(super) methods: Option<At<Vec<At<String>>>>,

@@ -143,6 +143,7 @@ static ROUTE: Table = Table {
     name: "route",
     keys: &[
         ("name", "-"),
+        ("listeners", "[]"),
         ("host", "-"),
         ("path", "\"/\""),
         ("methods", "[]"),

@@ -1,6 +1,6 @@
 //! `[[route]]`: what a connection or a request must match, and where it then goes.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
@@ -19,6 +19,8 @@ pub enum Route {
 pub struct HttpRoute {
     /// What it is called in metrics and logs; unique. Where the file gives none: what it matches.
     pub name: Arc<str>,
+    /// Addresses of the listeners that clients must have come to; empty: any.
+    pub listeners: Vec<SocketAddr>,
     /// Which hosts; none matches any.
     pub host: Option<Host>,
     /// What the path begins with, octet by octet and up to the end of a segment; `"/"` matches any.
@@ -88,6 +90,8 @@ pub struct HeaderRewrite {
 pub struct RawRoute {
     /// What it is called in metrics and logs; unique.
     pub name: Arc<str>,
+    /// Addresses of the listeners that clients must have come to; empty: any.
+    pub listeners: Vec<SocketAddr>,
     /// Application protocol; never `h3`.
     pub alpn: String,
     /// Which server names; none matches any.
@@ -103,6 +107,15 @@ impl Route {
             Self::Http(route) => &route.name,
             Self::Raw(route) => &route.name,
         }
+    }
+
+    /// Whether it is for clients that come to the listener with this address.
+    pub fn is_of(&self, listener: SocketAddr) -> bool {
+        let listeners = match self {
+            Self::Http(route) => &route.listeners,
+            Self::Raw(route) => &route.listeners,
+        };
+        listeners.is_empty() || listeners.contains(&listener)
     }
 }
 

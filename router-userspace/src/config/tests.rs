@@ -190,7 +190,13 @@ fn the_promised_sample_loads() {
     assert_eq!(config.upstreams, BTreeMap::from(upstreams));
     let example = Host::Exact("example.com".to_owned());
     let api = HttpRoute { host: Some(example), path: "/api/".to_owned(), ..to("example.com/api/", "api") };
-    let echo = RawRoute { name: "alpn echo".into(), alpn: "echo".to_owned(), sni: None, upstream: "tcp-echo".into() };
+    let echo = RawRoute {
+        name: "alpn echo".into(),
+        listeners: Vec::new(),
+        alpn: "echo".to_owned(),
+        sni: None,
+        upstream: "tcp-echo".into(),
+    };
     assert_eq!(config.routes, [Route::Http(api), Route::Raw(echo)]);
     assert_eq!(config.notices, Vec::<String>::new());
 }
@@ -217,6 +223,7 @@ fn servers(all: Vec<Server>) -> Servers {
 fn to(name: &str, upstream: &str) -> HttpRoute {
     HttpRoute {
         name: name.into(),
+        listeners: Vec::new(),
         host: None,
         path: "/".to_owned(),
         methods: Vec::new(),

@@ -103,7 +103,7 @@ async fn choose(
     if serving.routes.are_page_only() {
         return page::answer(site, &mut request).await;
     }
-    let route = match serving.routes.http(&mut request) {
+    let route = match serving.routes.http(&mut request, &asked.client) {
         Ok(Some(route)) => route,
         Ok(None) => return Ok(refuse(Refusal(StatusCode::NOT_FOUND, "no route leads there"), entry)),
         Err(refusal) => return Ok(refuse(refusal, entry)),

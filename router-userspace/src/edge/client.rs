@@ -14,6 +14,8 @@ pub(super) struct Client {
     pub(super) address: Validated,
     /// Where it has found us, if that is known.
     pub(super) local: Option<SocketAddr>,
+    /// The address of the listener that it came to, if that is known.
+    pub(super) listener: Option<SocketAddr>,
     /// The name it asked for in its TLS handshake (SNI).
     pub(super) server_name: Option<Arc<str>>,
     /// The certificate it has shown.
@@ -32,6 +34,6 @@ pub(super) struct Certificate {
 impl Client {
     /// One of whom nothing is known but the address.
     pub(super) fn new(address: Validated) -> Self {
-        Self { address, local: None, server_name: None, certificate: None }
+        Self { address, local: None, listener: None, server_name: None, certificate: None }
     }
 }

@@ -38,7 +38,7 @@ pub mod tls;
 pub mod upstream;
 mod x509;
 
-use std::{io, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
@@ -120,8 +120,8 @@ pub struct Arrival {
     pub handshake: Handshake,
     /// When its client is to be asked to go elsewhere.
     pub draining: Draining,
-    /// The listener's port.
-    pub port: u16,
+    /// The listener's address.
+    pub listener: SocketAddr,
 }
 
 /// What all connections of an edge share.
@@ -189,7 +189,8 @@ impl Edge {
         debug!(%peer, alpn = %alpn.escape_ascii(), name, "serving");
         let shown = connection.peer_identity().and_then(|shown| shown.downcast::<Vec<CertificateDer<'_>>>().ok());
         let client = Client {
-            local: connection.local_ip().map(|ip| (ip, arrival.port).into()),
+            local: connection.local_ip().map(|ip| (ip, arrival.listener.port()).into()),
+            listener: Some(arrival.listener),
             server_name: name.map(Arc::from),
             certificate: shown.and_then(|chain| x509::certificate(chain.first()?)),
             ..Client::new(peer)
@@ -201,7 +202,7 @@ impl Edge {
         let _open = self.0.meter.connection(if alpn == route::HTTP3 { Protocol::Http3 } else { Protocol::Raw });
         if alpn == route::HTTP3 {
             http3::serve(self.0.clone(), arrival, client).await;
-        } else if let Some(route) = self.0.now.load_full().routes.raw(alpn, name) {
+        } else if let Some(route) = self.0.now.load_full().routes.raw(alpn, &client) {
             // Nobody can say what a stream's octets do when they come twice.
             if arrival.handshake.completed().await {
                 let book = self.0.now.load().book.clone();

@@ -1,10 +1,11 @@
 //! Where a request or a raw connection goes: the first route that matches wins.
 
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
 
 use http::{HeaderMap, Method, Request, StatusCode, Uri, uri::PathAndQuery};
 
 use super::{
+    client::Client,
     files::Files,
     request::Refusal,
     upstream::{Clients, Upstream},
@@ -34,6 +35,7 @@ pub(super) struct HttpRoute {
     /// The name of the upstream it leads to, if it does.
     pub(super) upstream: Option<Arc<str>>,
     pub(super) meter: Arc<RouteMeter>,
+    listeners: Vec<SocketAddr>,
     host: Option<Host>,
     path: String,
     methods: Vec<Method>,
@@ -57,6 +59,7 @@ pub(super) struct RawRoute {
     pub(super) name: Arc<str>,
     pub(super) upstream_name: Arc<str>,
     pub(super) meter: Arc<RouteMeter>,
+    listeners: Vec<SocketAddr>,
     alpn: String,
     sni: Option<Host>,
     pub(super) upstream: Arc<Upstream>,
@@ -106,6 +109,7 @@ impl Routes {
                             config::Action::Redirect(_) => None,
                         },
                         meter: meter.route(&route.name),
+                        listeners: route.listeners.clone(),
                         host: route.host.clone(),
                         path: route.path.clone(),
                         methods: route.methods.clone(),
@@ -115,7 +119,7 @@ impl Routes {
                         response_headers: route.response_headers.clone(),
                     }));
                 }
-                config::Route::Raw(config::RawRoute { name, alpn, sni, upstream }) => {
+                config::Route::Raw(config::RawRoute { name, listeners, alpn, sni, upstream }) => {
                     #[cfg(feature = "interop")]
                     routes.hq.extend(folders.0.get(upstream).map(|files| (alpn.clone(), files.clone())));
                     let Some(servers) = clients.get(upstream) else { continue };
@@ -123,6 +127,7 @@ impl Routes {
                         name: name.clone(),
                         upstream_name: upstream.clone(),
                         meter: meter.route(name),
+                        listeners: listeners.clone(),
                         alpn: alpn.clone(),
                         sni: sni.clone(),
                         upstream: servers,
@@ -138,27 +143,30 @@ impl Routes {
         self.http.is_empty()
     }
 
-    /// The route of a request with an absolute URI, whose path gets its normal form: it is what servers get.
+    /// The route of a request of `client` with an absolute URI, whose path gets its normal form: it is what servers get.
     ///
     /// # Errors
     /// The path has no normal form, or one that a server may take for another route's (contour#7703, skipper#1547).
-    pub(super) fn http<B>(&self, request: &mut Request<B>) -> Result<Option<&Arc<HttpRoute>>, Refusal> {
+    pub(super) fn http<B>(
+        &self,
+        request: &mut Request<B>,
+        client: &Client,
+    ) -> Result<Option<&Arc<HttpRoute>>, Refusal> {
+        let matching = |request: &Request<B>, path: &str| {
+            self.http.iter().find(|route| is_of(&route.listeners, client) && route.matches(request, path))
+        };
         if self.paths == PathNormalization::AsIs || request.uri().path() == "*" {
-            return Ok(self.matching(request, request.uri().path()));
+            return Ok(matching(request, request.uri().path()));
         }
         normalize(request.uri_mut())?;
         let path = request.uri().path();
-        let route = self.matching(request, &paths::merged(path));
+        let route = matching(request, &paths::merged(path));
         let Some(wide) = paths::widest(path).map_err(unfit)? else { return Ok(route) };
-        let same = match (route, self.matching(request, &wide)) {
+        let same = match (route, matching(request, &wide)) {
             (Some(route), Some(other)) => Arc::ptr_eq(route, other),
             (route, other) => route.is_none() && other.is_none(),
         };
         if same { Ok(route) } else { Err(bad("the path can be read in two ways")) }
-    }
-
-    fn matching<B>(&self, request: &Request<B>, path: &str) -> Option<&Arc<HttpRoute>> {
-        self.http.iter().find(|route| route.matches(request, path))
     }
 
     /// The folder of a connection that agreed on `alpn`, if that is HTTP/0.9.
@@ -167,10 +175,12 @@ impl Routes {
         self.hq.iter().find(|(known, _)| known.as_bytes() == alpn).map(|(_, files)| files.clone())
     }
 
-    /// The route of a connection that agreed on `alpn` and asked for `name`.
-    pub(super) fn raw(&self, alpn: &[u8], name: Option<&str>) -> Option<&Arc<RawRoute>> {
-        let for_it = |sni: &Host| name.is_some_and(|name| sni.matches(name));
-        self.raw.iter().find(|route| route.alpn.as_bytes() == alpn && route.sni.as_ref().is_none_or(for_it))
+    /// The route of a connection of `client` that agreed on `alpn`.
+    pub(super) fn raw(&self, alpn: &[u8], client: &Client) -> Option<&Arc<RawRoute>> {
+        let for_it = |sni: &Host| client.server_name.as_deref().is_some_and(|name| sni.matches(name));
+        self.raw.iter().find(|route| {
+            is_of(&route.listeners, client) && route.alpn.as_bytes() == alpn && route.sni.as_ref().is_none_or(for_it)
+        })
     }
 }
 
@@ -219,6 +229,11 @@ impl HttpRoute {
     }
 }
 
+/// Who has come by no known listener has come to none that a route names.
+fn is_of(listeners: &[SocketAddr], client: &Client) -> bool {
+    listeners.is_empty() || client.listener.is_some_and(|listener| listeners.contains(&listener))
+}
+
 /// A name with a dot at its end is the same (RFC 1034 section 3.1).
 fn is_for(host: &Host, name: &str) -> bool {
     host.matches(name.strip_suffix('.').unwrap_or(name))
@@ -231,14 +246,14 @@ fn has(headers: &HeaderMap, HeaderMatch { name, value }: &HeaderMatch) -> bool {
     }
 }
 
-/// What a listener offers by ALPN over QUIC: `h3` if there is an HTTP route or no route at all, and
+/// What `listener` offers by ALPN over QUIC: `h3` if it has an HTTP route or no route at all, and
 /// each raw route's protocol, without repetition.
-pub fn offered_protocols(routes: &[config::Route]) -> Vec<Vec<u8>> {
+pub fn offered_protocols(routes: &[config::Route], listener: SocketAddr) -> Vec<Vec<u8>> {
     let mut protocols = Vec::new();
-    if routes.is_empty() {
+    if !routes.iter().any(|route| route.is_of(listener)) {
         protocols.push(HTTP3.to_vec());
     }
-    for route in routes {
+    for route in routes.iter().filter(|route| route.is_of(listener)) {
         let protocol = match route {
             config::Route::Http(_) => HTTP3.to_vec(),
             config::Route::Raw(config::RawRoute { alpn, .. }) => alpn.as_bytes().to_vec(),
@@ -253,7 +268,7 @@ pub fn offered_protocols(routes: &[config::Route]) -> Vec<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::edge::Origins;
+    use crate::{address::Validated, edge::Origins};
 
     fn routes(text: &str) -> Routes {
         let listener = "[[listener]]\naddress = \"127.0.0.1:4433\"";
@@ -265,7 +280,7 @@ mod tests {
     /// Its route's name and what its server gets, or why it is refused.
     fn led(routes: &Routes, host: &str, path: &str) -> String {
         let mut request = Request::builder().uri(format!("https://{host}{path}")).body(()).unwrap();
-        match routes.http(&mut request) {
+        match routes.http(&mut request, &Client::new(Validated::assumed("127.0.0.1:1"))) {
             Ok(route) => {
                 let name = route.map_or("nowhere", |route| &*route.name).to_owned();
                 format!("{name} {}", request.uri().path_and_query().unwrap())

@@ -3,6 +3,7 @@
 
 use std::{
     convert::Infallible,
+    net::SocketAddr,
     pin::pin,
     sync::{
         Arc,
@@ -54,6 +55,8 @@ pub enum Speaks {
         tls: Arc<rustls::ServerConfig>,
         /// Where HTTP/3 is (RFC 7838), if clients are told.
         alt_svc: Option<HeaderValue>,
+        /// The listener's address.
+        listener: SocketAddr,
     },
     /// HTTP in clear, all of it redirected to `https` on this port.
     Redirect {
@@ -77,7 +80,7 @@ impl Edge {
             return debug!(%peer, %error, "gone before it began");
         }
         match speaks {
-            Speaks::Https { tls, alt_svc } => {
+            Speaks::Https { tls, alt_svc, listener } => {
                 let handshake = timeout(limits.request_timeout, TlsAcceptor::from(tls).accept(stream)).await;
                 let meter = &self.0.meter;
                 meter.handshake(match &handshake {
@@ -96,6 +99,7 @@ impl Edge {
                 let shown = session.peer_certificates().and_then(|chain| chain.first());
                 let client = Client {
                     local,
+                    listener: Some(listener),
                     server_name: session.server_name().map(Arc::from),
                     certificate: shown.and_then(x509::certificate),
                     ..Client::new(peer)

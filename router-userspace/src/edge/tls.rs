@@ -167,7 +167,7 @@ pub fn tls(listener: &Listener, routes: &[Route], resumption: &Resumption) -> Re
         }
         Ok::<_, TlsError>(config)
     };
-    let mut quic = server(&[&TLS13], Transport::Quic, route::offered_protocols(routes))?;
+    let mut quic = server(&[&TLS13], Transport::Quic, route::offered_protocols(routes, listener.address))?;
     if listener.early_data == EarlyData::Safe {
         // rustls takes no 0-RTT on the word of a ticket, which could be used any number of times.
         quic.ticketer = Arc::new(NoTickets);

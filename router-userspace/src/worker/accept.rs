@@ -3,7 +3,7 @@
 //!
 //! The loop never waits for a handshake, so one slow client delays nobody.
 
-use std::{rc::Rc, sync::Arc};
+use std::{net::SocketAddr, rc::Rc, sync::Arc};
 
 use quinn::{Connecting, Connection, Endpoint, Incoming, VarInt, ZeroRttAccepted};
 use router_common::connection_id::ConnectionId;
@@ -121,8 +121,11 @@ impl Reception {
         };
         match accepted {
             Ok(connecting) => {
-                let way =
-                    Way { draining: door.drain.hear(), port: door.port, early_data: door.terms.borrow().early_data };
+                let way = Way {
+                    draining: door.drain.hear(),
+                    listener: door.listener,
+                    early_data: door.terms.borrow().early_data,
+                };
                 let until = Instant::now() + self.admission.limits().request_timeout;
                 let begun = Begun { address, standing, handshake, until, way };
                 let reception = Rc::clone(self);
@@ -219,9 +222,9 @@ impl Reception {
     }
 
     async fn serve_connection(&self, (connection, address): (Connection, Validated), handshake: Handshake, way: Way) {
-        let Way { draining, port, .. } = way;
+        let Way { draining, listener, .. } = way;
         let mut deadline = draining.clone();
-        let arrival = Arrival { connection: connection.clone(), address, handshake, draining, port };
+        let arrival = Arrival { connection: connection.clone(), address, handshake, draining, listener };
         tokio::select! {
             () = self.edge.serve(arrival) => {}
             () = deadline.over() => connection.close(CLOSED, b"the time to drain is over"),
@@ -279,7 +282,7 @@ impl Handshaking {
 /// The way by which a connection has come in.
 struct Way {
     draining: Draining,
-    port: u16,
+    listener: SocketAddr,
     early_data: bool,
 }
 

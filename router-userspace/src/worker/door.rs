@@ -1,7 +1,10 @@
 //! The way in to a worker on one listener: whether new connections are let in, and when those that
 //! are inside are asked to leave.
 
-use std::cell::{Cell, RefCell};
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+};
 
 use tokio::sync::Notify;
 
@@ -10,8 +13,8 @@ use crate::edge::Drain;
 
 /// One for each listener of a worker.
 pub(super) struct Door {
-    /// The listener's port.
-    pub(super) port: u16,
+    /// The listener's address.
+    pub(super) listener: SocketAddr,
     /// How connections are begun now.
     pub(super) terms: RefCell<Terms>,
     /// Whether new connections are refused, because nobody else is there for them.
@@ -24,9 +27,9 @@ pub(super) struct Door {
 
 impl Door {
     /// Open.
-    pub(super) fn new(port: u16, terms: Terms) -> Self {
+    pub(super) fn new(listener: SocketAddr, terms: Terms) -> Self {
         Self {
-            port,
+            listener,
             terms: RefCell::new(terms),
             shut: Cell::default(),
             drain: Drain::new(),

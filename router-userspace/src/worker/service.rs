@@ -206,7 +206,7 @@ impl Service {
 
     fn listen(&mut self, listening: Listening) -> io::Result<()> {
         let listener = listening.listener;
-        let door = Rc::new(Door::new(listening.socket.local_addr()?.port(), listening.terms.clone()));
+        let door = Rc::new(Door::new(listening.socket.local_addr()?, listening.terms.clone()));
         let mut ports = Ports::default();
         ports.open(listening.terms.tcp.clone(), &self.reception, &door)?;
         if self.drains_until.is_some() {

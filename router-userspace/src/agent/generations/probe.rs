@@ -36,7 +36,7 @@ pub(super) async fn probe(node: &Node) -> Result<(), StartError> {
                 StartError::kernel(format!("the probe of slot {slot} on {} was not served: {e}", listener.address))
             };
             let before = handshakes(node, slot);
-            timeout(PATIENCE, connect(node, listener, slot, offered_protocols(&config.routes)))
+            timeout(PATIENCE, connect(node, listener, slot, offered_protocols(&config.routes, listener.address)))
                 .await
                 .map_err(|_| failed(format!("no answer within {PATIENCE:?}")))?
                 .map_err(|e| failed(e.to_string()))?;

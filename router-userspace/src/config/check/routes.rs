@@ -1,6 +1,6 @@
 //! `[[route]]`: every route leads somewhere, and to what is of its own kind.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
 use http::Method;
 
@@ -15,19 +15,22 @@ use crate::config::{
 };
 
 mod fields;
+mod listeners;
 mod redirect;
 
 /// Octets of an ALPN name at most (RFC 7301 section 3.1).
 const ALPN_MAX: usize = 255;
 
-pub(super) fn check(
-    raw: Vec<At<RawRoute>>,
-    upstreams: &Upstreams,
-    paths: PathNormalization,
-    findings: &mut Findings<'_>,
-) -> Vec<Route> {
+/// What routes are checked against.
+pub(super) struct Beside<'c> {
+    pub(super) listeners: &'c [SocketAddr],
+    pub(super) upstreams: &'c Upstreams,
+    pub(super) paths: PathNormalization,
+}
+
+pub(super) fn check(raw: Vec<At<RawRoute>>, beside: &Beside<'_>, findings: &mut Findings<'_>) -> Vec<Route> {
     let names = Names::given(&raw, findings);
-    let mut checker = Checker { upstreams, names, paths, used: BTreeSet::new(), findings };
+    let mut checker = Checker { beside, names, used: BTreeSet::new(), findings };
     let mut routes: Vec<Route> = Vec::new();
     for at in raw {
         let place = at.place;
@@ -37,7 +40,7 @@ pub(super) fn check(
         }
         routes.push(route);
     }
-    for (name, at) in upstreams {
+    for (name, at) in beside.upstreams {
         if !checker.used.contains(&**name) {
             checker.findings.notice(at.place, format_args!("upstream.{name}: no route leads to it"));
         }
@@ -80,9 +83,8 @@ impl Names {
 
 /// What routes are checked with, one after the other.
 struct Checker<'c, 't> {
-    upstreams: &'c Upstreams,
+    beside: &'c Beside<'c>,
     names: Names,
-    paths: PathNormalization,
     /// Upstreams that some route asks for.
     used: BTreeSet<String>,
     findings: &'c mut Findings<'t>,
@@ -103,20 +105,22 @@ impl Checker<'_, '_> {
         self.check_alpn(alpn);
         self.refuse_http_keys(raw);
         let name = self.names.of(raw, &format!("alpn {}", alpn.value));
+        let listeners = listeners::check(raw, self.beside.listeners, self.findings);
         let upstream = self.upstream(place, raw)?;
-        Some(RawQuic { name, alpn: alpn.value.clone(), sni, upstream })
+        Some(RawQuic { name, listeners, alpn: alpn.value.clone(), sni, upstream })
     }
 
     fn http(&mut self, place: Place, raw: &RawRoute, host: Option<Host>) -> Option<HttpRoute> {
         let path = self.path(raw);
         let matches = format!("{}{path}", host.as_ref().map(Host::to_string).unwrap_or_default());
         let name = self.names.of(raw, &matches);
+        let listeners = listeners::check(raw, self.beside.listeners, self.findings);
         let methods = self.methods(raw);
         let headers = fields::matches(raw.headers.as_ref(), self.findings);
         let request_headers = fields::rewrite(raw.request_headers.as_ref(), fields::Of::Requests, self.findings);
         let response_headers = fields::rewrite(raw.response_headers.as_ref(), fields::Of::Responses, self.findings);
         let action = self.action(place, raw)?;
-        Some(HttpRoute { name, host, path, methods, headers, action, request_headers, response_headers })
+        Some(HttpRoute { name, listeners, host, path, methods, headers, action, request_headers, response_headers })
     }
 
     fn host(&mut self, raw: &RawRoute) -> Option<Host> {
@@ -169,7 +173,7 @@ impl Checker<'_, '_> {
             "has a query or fragment, which are not matched"
         } else if path.contains(blank) {
             "has a blank, which requests write as %20"
-        } else if self.paths == PathNormalization::AsIs {
+        } else if self.beside.paths == PathNormalization::AsIs {
             return path.clone();
         } else {
             match paths::normal(path) {
@@ -239,16 +243,16 @@ impl Checker<'_, '_> {
         const KEY: &str = "route.upstream";
         let Some(At { place, value: wanted }) = &raw.upstream else {
             self.findings.problem(place, KEY, "missing");
-            self.findings.hint(match self.upstreams.keys().next() {
+            self.findings.hint(match self.beside.upstreams.keys().next() {
                 Some(name) => format!("upstream = \"{name}\""),
                 None => "upstream = \"NAME\", and [upstream.NAME]".to_owned(),
             });
             return None;
         };
         self.used.insert(wanted.clone());
-        let Some((name, upstream)) = self.upstreams.get_key_value(wanted.as_str()) else {
+        let Some((name, upstream)) = self.beside.upstreams.get_key_value(wanted.as_str()) else {
             self.findings.problem(*place, KEY, format_args!("there is no upstream \"{wanted}\""));
-            self.findings.hint(match nearest(wanted, self.upstreams.keys().map(|name| &**name)) {
+            self.findings.hint(match nearest(wanted, self.beside.upstreams.keys().map(|name| &**name)) {
                 Some(name) => format!("did you mean \"{name}\"?"),
                 None => format!("add [upstream.{wanted}]"),
             });
@@ -291,13 +295,16 @@ fn covers(earlier: &Route, later: &Route) -> bool {
             let methods = earlier.methods.is_empty()
                 || !later.methods.is_empty() && later.methods.iter().all(|method| earlier.methods.contains(method));
             let implied = |wanted: &HeaderMatch| later.headers.iter().any(|later| implies(later, wanted));
-            covers_host(earlier.host.as_ref(), later.host.as_ref())
+            listeners::covers(&earlier.listeners, &later.listeners)
+                && covers_host(earlier.host.as_ref(), later.host.as_ref())
                 && paths::is_below(&later.path, &earlier.path)
                 && methods
                 && earlier.headers.iter().all(implied)
         }
         (Route::Raw(earlier), Route::Raw(later)) => {
-            earlier.alpn == later.alpn && covers_host(earlier.sni.as_ref(), later.sni.as_ref())
+            listeners::covers(&earlier.listeners, &later.listeners)
+                && earlier.alpn == later.alpn
+                && covers_host(earlier.sni.as_ref(), later.sni.as_ref())
         }
         (Route::Http(_), Route::Raw(_)) | (Route::Raw(_), Route::Http(_)) => false,
     }

@@ -150,6 +150,7 @@ fn what_the_edge_is_told_arrives() {
         Route::Http(HttpRoute { path: "/y".to_owned(), methods: vec![Method::POST], ..to("/y #2", "files") }),
         Route::Raw(RawRoute {
             name: "alpn a".into(),
+            listeners: Vec::new(),
             alpn: "a".to_owned(),
             sni: Some(Host::Below("b".to_owned())),
             upstream: "streams".into(),

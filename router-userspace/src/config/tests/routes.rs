@@ -38,6 +38,11 @@ fn routes_that_never_match_are_noticed() {
             if never { &["6: route: never used, an earlier one matches all that it would"] } else { &[] };
         assert_eq!(notices(&text), expected, "{text}");
     }
+    let listener = "listeners = [\"127.0.0.1:4433\"]";
+    for (earlier, later, never) in [("", listener, true), (listener, "", false), (listener, listener, true)] {
+        let text = format!("[[route]]\n{earlier}\nredirect = \"/1\"\n[[route]]\n{later}\nredirect = \"/2\"");
+        assert_eq!(!notices(&text).is_empty(), never, "{text}");
+    }
     let raw = |earlier: &str, later: &str| {
         let route = |more: &str| format!("[[route]]\nupstream = \"a\"\n{more}\n");
         format!("{}{}[upstream.a]\nservers = [\"unix:/run/a\"]", route(earlier), route(later))
@@ -118,4 +123,21 @@ fn raw_routes_have_nothing_of_requests() {
         format!("router.toml:{}: route.{key}: a raw route (one with alpn) has no {key}", 6 + index)
     });
     assert_eq!(error.problems().iter().map(ToString::to_string).collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn a_route_is_of_listeners_that_there_are() {
+    let route = |listeners: &str| format!("{LISTENER}[[route]]\nlisteners = [{listeners}]\nredirect = \"/\"\n");
+    let config = parse(&route("\"127.0.0.1:4433\"")).unwrap();
+    let [here, elsewhere] = ["127.0.0.1:4433", "127.0.0.1:4434"].map(|address| address.parse().unwrap());
+    assert!(config.routes[0].is_of(here) && !config.routes[0].is_of(elsewhere));
+    for (listeners, why) in [
+        ("\"127.0.0.1:4434\"", "\"127.0.0.1:4434\" is no listener's address"),
+        ("\"a\"", "\"a\" is no listener's address"),
+        ("\"127.0.0.1:4433\", \"127.0.0.1:4433\"", "\"127.0.0.1:4433\" is listed twice"),
+    ] {
+        let error = parse(&route(listeners)).unwrap_err();
+        let said: Vec<_> = error.problems().iter().map(ToString::to_string).collect();
+        assert_eq!(said, [format!("router.toml:4: route.listeners: {why}")]);
+    }
 }

@@ -57,17 +57,16 @@ impl Lab {
         let server = Endpoint::server(server, "127.0.0.1:0".parse().unwrap()).unwrap();
         let address = server.local_addr().unwrap();
         let drain = Arc::<Drain>::default();
-        let (serving, word) = (edge, drain.clone());
+        let (serving, word, listener) = (edge, drain.clone(), config.listeners[0].address);
         tokio::spawn(async move {
             while let Some(incoming) = server.accept().await {
-                let (edge, draining) = (serving.clone(), word.hear());
+                let (edge, draining, listener) = (serving.clone(), word.hear(), listener);
                 tokio::spawn(async move {
                     let claimed = Address::of(&incoming);
                     if let Ok(connection) = incoming.await {
                         let client = claimed.completed();
                         let handshake = Handshake::complete();
-                        edge.serve(Arrival { connection, address: client, handshake, draining, port: address.port() })
-                            .await;
+                        edge.serve(Arrival { connection, address: client, handshake, draining, listener }).await;
                     }
                 });
             }
