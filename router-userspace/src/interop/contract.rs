@@ -103,7 +103,7 @@ impl Contract {
         let qlog = qlog.as_deref().map(|dir: &Path| format!("[qlog]\ndir = {dir:?}\n")).unwrap_or_default();
         format!(
             "[router]\nworkers = 2\ndrain_timeout = \"1s\"\nengine = {engine:?}\ninterfaces = [{interfaces}]\n\
-             bpf_dir = \"/sys/fs/bpf/{pins}\"\nstate_dir = {:?}\ncontrol = {:?}\n{qlog}{}{}{hq}\
+             bpf_dir = \"/sys/fs/bpf/{pins}\"\nstate_dir = {:?}\ncontrol = {:?}\n{LIMITS}{qlog}{}{}{hq}\
              [[route]]\npath = \"/\"\nupstream = \"files\"\n[upstream.files]\nservers = [\"files:{www}\"]\n",
             below("run/quic-router-interop"),
             below("run/quic-router-interop.sock"),
@@ -112,6 +112,9 @@ impl Contract {
         )
     }
 }
+
+/// Losses and long round trips make handshakes last longer than a server in production waits for them.
+const LIMITS: &str = "[limits]\nrequest_timeout = \"60s\"\n";
 
 #[cfg(test)]
 mod tests {
