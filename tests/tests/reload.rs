@@ -319,7 +319,8 @@ fn on_the_command_line() -> Result<()> {
     lab.rewrite(|config| config.set_limit("max_connections_per_ip", "3"))?;
     assert_eq!(lab.cli(&["reload"])?.succeeded()?.stdout, "limits have changed\n");
     let summary = lab.quic_go().get("/bytes/100").connections(9).holding(Duration::from_secs(1)).run()?;
-    assert_eq!((summary.connections_ok, summary.connections_failed), (3, 6), "{summary:?}");
+    // Those beyond are refused, or closed if they have begun while there was room.
+    assert_eq!(summary.requests_ok, 3, "{summary:?}");
     lab.rewrite(|config| config.set_router("node_id", "2"))?;
     let refused = lab.cli(&["reload"])?;
     assert_eq!(refused.status.code(), Some(1));
