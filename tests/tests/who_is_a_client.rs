@@ -71,8 +71,10 @@ fn no_server_is_told_an_address_that_was_forged() -> Result<()> {
             return if is_lost { Vec::new() } else { vec![frame.to_vec()] };
         }
         let payload = &frame[datagram.payload.at..][..datagram.payload.length];
-        // One of three packets of those that come when the handshake is complete.
-        if payload[0] & 0x80 != 0 || !count.fetch_add(1, Relaxed).is_multiple_of(3) {
+        // One of three packets that have a request in them: the client sends it again, from where it is. Of a
+        // packet that has none it would know nothing, and both would wait for each other.
+        let has_request = payload[0] & 0x80 == 0 && payload.len() >= SHORTEST_REQUEST;
+        if !has_request || !count.fetch_add(1, Relaxed).is_multiple_of(3) {
             return vec![frame.to_vec()];
         }
         let (source, destination) = (datagram.source.port, datagram.destination.port);
@@ -82,7 +84,7 @@ fn no_server_is_told_an_address_that_was_forged() -> Result<()> {
     let clients = QuicGo::new(relay.clients(), lab.wire().router(PORT)).get("/field/x-forwarded-for");
     let summary = clients.requests(10).option("pause", "20ms").flag("bodies").succeed()?;
     assert_eq!(summary.bodies, BTreeMap::from([(real.to_string(), 10)]));
-    ensure!(here.load(Relaxed) >= 30, "no request can have had another source: {} packets", here.load(Relaxed));
+    ensure!(here.load(Relaxed) >= 12, "few requests had another source: {} packets", here.load(Relaxed));
     Ok(())
 }
 
@@ -113,3 +115,6 @@ fn at(address: Ipv4Addr, port: u16) -> SocketAddr {
 }
 
 const VERSION: u32 = 1;
+
+/// Octets of a packet with a request's HEADERS; one with nothing but acknowledgements has some forty.
+const SHORTEST_REQUEST: usize = 60;

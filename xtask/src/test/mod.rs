@@ -9,7 +9,10 @@ mod schedule;
 use anyhow::Result;
 use clap::Args;
 
-use self::{programs::Programs, schedule::Case};
+use self::{
+    programs::Programs,
+    schedule::{Case, Load},
+};
 use crate::{
     build::Profile,
     interop, lab,
@@ -99,6 +102,26 @@ const WITH_EVERY_ENGINE: &[&str] =
 /// Test programs that measure time, memory or the machine as a whole: each of their tests runs while no
 /// other does.
 const ALONE: &[&str] = &["flood", "heavy", "crowd"];
+
+/// Tests that keep the CPUs busy for their whole time, and count what clients lose meanwhile.
+const FULL_LOAD: &[(&str, &str)] = &[
+    ("reload", "fifty_under_load"),
+    ("upgrade", "twenty_in_a_row"),
+    ("upgrade", "handshakes_in_the_air"),
+    ("worker_dies", "under_load"),
+    ("rotation", "every_two_seconds_for_a_minute"),
+    ("same_verdict", "a_million_packets"),
+];
+
+fn load(program: &str, test: &str) -> Load {
+    if ALONE.contains(&program) {
+        Load::Alone
+    } else if FULL_LOAD.contains(&(program, test)) {
+        Load::Full
+    } else {
+        Load::Light
+    }
+}
 
 impl Case {
     /// Keeps what the filter names; answers whether anything is left.

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::Command};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::{ALONE, schedule::Case};
+use super::{load, schedule::Case};
 use crate::{
     build::Profile,
     interop, lab,
@@ -64,7 +64,7 @@ impl Programs {
                 command.envs(engine.map(|engine| ("QUIC_ROUTER_TEST_ENGINE", engine)));
                 let with = engine.map(|engine| format!(" ({engine})")).unwrap_or_default();
                 let case = Case::test(format!("{}::{test}{with}", program.name), command);
-                cases.push(if ALONE.contains(&program.name.as_str()) { case.alone() } else { case });
+                cases.push(case.with_load(load(&program.name, test)));
             }
         }
         Ok(cases)

@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     fs,
     process::{Command, ExitStatus, Stdio},
-    sync::{Mutex, PoisonError},
+    sync::{Condvar, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -21,23 +21,33 @@ pub(super) struct Case {
     name: String,
     command: Command,
     whole_program: bool,
-    alone: bool,
+    load: Load,
+}
+
+/// What a case leaves for others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Load {
+    /// It mostly waits.
+    Light,
+    /// It keeps the CPUs busy: one such runs at a time, beside light ones.
+    Full,
+    /// It measures time, memory or the machine as a whole: nothing else runs meanwhile.
+    Alone,
 }
 
 impl Case {
     /// One test of a program.
     pub(super) fn test(name: String, command: Command) -> Self {
-        Self { name, command, whole_program: false, alone: false }
+        Self { name, command, whole_program: false, load: Load::Light }
     }
 
     /// All tests of a program.
     pub(super) fn program(name: String, command: Command) -> Self {
-        Self { name, command, whole_program: true, alone: false }
+        Self { name, command, whole_program: true, load: Load::Light }
     }
 
-    /// Nothing else is to run meanwhile.
-    pub(super) fn alone(mut self) -> Self {
-        self.alone = true;
+    pub(super) fn with_load(mut self, load: Load) -> Self {
+        self.load = load;
         self
     }
 
@@ -108,6 +118,42 @@ impl Tally {
     }
 }
 
+/// The cases that wait, the longest last, and whether one of them all that takes the CPUs runs.
+struct Waiting {
+    cases: Mutex<(Vec<Case>, bool)>,
+    ended: Condvar,
+}
+
+impl Waiting {
+    fn new(cases: Vec<Case>) -> Self {
+        Self { cases: Mutex::new((cases, false)), ended: Condvar::new() }
+    }
+
+    /// The next case that may run now; waits for one, if there are any left.
+    fn next(&self) -> Option<Case> {
+        let mut state = self.cases.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let (cases, is_full) = &mut *state;
+            if cases.is_empty() {
+                return None;
+            }
+            if let Some(index) = cases.iter().rposition(|case| case.load == Load::Light || !*is_full) {
+                let case = cases.remove(index);
+                *is_full |= case.load == Load::Full;
+                return Some(case);
+            }
+            state = self.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn end(&self, load: Load) {
+        if load == Load::Full {
+            self.cases.lock().unwrap_or_else(PoisonError::into_inner).1 = false;
+            self.ended.notify_all();
+        }
+    }
+}
+
 /// Runs cases, `jobs` at a time; those that want to be alone first.
 ///
 /// # Errors
@@ -115,19 +161,20 @@ impl Tally {
 pub(super) fn run(cases: Vec<Case>, jobs: usize) -> Result<()> {
     let begun = Instant::now();
     let took_before = Durations::read();
-    let (alone, mut together): (Vec<_>, Vec<_>) = cases.into_iter().partition(|case| case.alone);
+    let (alone, mut together): (Vec<_>, Vec<_>) = cases.into_iter().partition(|case| case.load == Load::Alone);
     // The longest first, so that no long one is left for the end.
     together.sort_by_key(|case| took_before.of(&case.name));
     let mut done = Vec::new();
     done.extend(alone.into_iter().map(|case| told(case.run())));
-    let queue = Mutex::new(together);
+    let waiting = Waiting::new(together);
     let finished = Mutex::new(Vec::new());
-    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
     thread::scope(|scope| {
         for _ in 0..jobs.max(1) {
             scope.spawn(|| {
-                while let Some(case) = next() {
+                while let Some(case) = waiting.next() {
+                    let load = case.load;
                     let case = told(case.run());
+                    waiting.end(load);
                     finished.lock().unwrap_or_else(PoisonError::into_inner).push(case);
                 }
             });
@@ -234,6 +281,18 @@ mod tests {
         assert_eq!(done.text, "half way\n");
         let said_well = case("liar", "echo 'test result: ok. 2 passed; 0 failed;'; exit 1").run();
         assert_eq!(said_well.tally, Tally { passed: 2, failed: 1 });
+    }
+
+    #[test]
+    fn one_case_at_a_time_has_the_cpus() {
+        let full = |name| case(name, "true").with_load(Load::Full);
+        let waiting = Waiting::new(vec![case("light", "true"), full("second"), full("first")]);
+        let next = || waiting.next().map(|case| case.name);
+        assert_eq!(next().as_deref(), Some("first"));
+        assert_eq!(next().as_deref(), Some("light"), "the second waits for the first");
+        waiting.end(Load::Full);
+        assert_eq!(next().as_deref(), Some("second"));
+        assert_eq!(next(), None);
     }
 
     #[test]
