@@ -72,7 +72,7 @@ impl Sender {
         }
     }
 
-    /// Once more without GSO: if only a segment was too long for the path, the others arrive.
+    /// Once more without GSO, up to the first datagram that the kernel refuses: the error may be about the train.
     fn send_singly(&self, udp: &UdpSocket, transmit: &Transmit<'_>) {
         let Some(segment) = transmit.segment_size else { return };
         for contents in transmit.contents.chunks(segment.max(1)) {
