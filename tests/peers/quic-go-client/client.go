@@ -130,12 +130,19 @@ func (cl *client) follow(ctx context.Context, way *route) error {
 		for {
 			response, err := pool.RoundTrip(r)
 			var refused *http3.Error
-			if errors.As(err, &refused) && refused.ErrorCode == http3.ErrCodeRequestRejected {
+			if errors.As(err, &refused) && (refused.ErrorCode == http3.ErrCodeRequestRejected || overtaken(refused)) {
 				continue // nothing was done for it (RFC 9114, section 4.1.1)
 			}
 			return response, err
 		}
 	}, &journey{}), &journey{}, ctx)
+}
+
+// overtaken says whether a GOAWAY closed the connection under a request of which nothing was sent yet. The library
+// opens a request's stream first and counts it later; a GOAWAY that arrives between the two finds no stream counted,
+// and the library closes the connection as idle.
+func overtaken(err *http3.Error) bool {
+	return !err.Remote && err.ErrorCode == http3.ErrCodeNoError
 }
 
 // work makes all requests, or streams, of a connection.
