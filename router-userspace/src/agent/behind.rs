@@ -4,7 +4,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{
-    api::{Certificate, UpstreamServer},
+    api::{Certificate, Memory, UpstreamServer},
     node::Node,
 };
 use crate::{
@@ -19,6 +19,13 @@ impl Node {
     /// The servers of all upstreams, as they are now.
     pub(super) fn upstream_servers(&self) -> Vec<UpstreamServer> {
         self.now().provision.origins.upstreams().states().into_iter().map(described).collect()
+    }
+
+    /// What requests make the node hold.
+    pub(super) fn memory(&self) -> Memory {
+        let now = self.now();
+        let memory = now.provision.origins.memory();
+        Memory { held: memory.held(), budget: memory.budget(), refused: memory.refused() }
     }
 
     /// What the listeners present.

@@ -60,6 +60,7 @@ fn text(status: &api::Status) -> String {
         section("listeners", &listeners(&status.listeners)),
         section("totals of all workers", &totals(&status.totals)),
         status.flow_table.as_ref().map(|table| section("flow table", &flow_table(table))).unwrap_or_default(),
+        status.memory.as_ref().map(|memory| section("memory", &memory_held(memory))).unwrap_or_default(),
         section("connection IDs", &cid::configurations(&status.connection_ids, 2)),
         section("servers", &servers(&status.upstreams)),
         section("certificates", &certificates(&status.certificates)),
@@ -253,6 +254,15 @@ fn flow_table(flows: &FlowTable) -> Table {
     table
 }
 
+fn memory_held(memory: &api::Memory) -> Table {
+    let mut table = Table::new(2, &[Right, Left]);
+    table.row([output::bytes(memory.held), format!("held for requests, of {}", output::bytes(memory.budget))]);
+    if memory.refused > 0 {
+        table.row([count(memory.refused), "requests refused for want of it".to_owned()]);
+    }
+    table
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -336,6 +346,7 @@ interfaces
                 ..Totals::default()
             },
             flow_table: Some(FlowTable { entries: 12_340, capacity: 1_000_000, full: 0, swept: 99 }),
+            memory: Some(api::Memory { held: 3 << 20, budget: 4 << 30, refused: 7 }),
             connection_ids: vec![api::CidConfiguration {
                 rotation: 0,
                 state: "issuing".to_owned(),
@@ -401,6 +412,10 @@ totals of all workers
 flow table
   12,340  entries of 1,000,000 (1.2 %)
       99  swept after long disuse
+
+memory
+  3.0 MiB  held for requests, of 4.0 GiB
+        7  requests refused for want of it
 
 connection IDs
   0  issuing  single pass, 17 octets  identity 0007  1,234 connections began under it  999,990 datagrams, the last 2.0 s ago

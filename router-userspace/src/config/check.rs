@@ -14,9 +14,9 @@ use std::{
 };
 
 use super::{
-    Config, ConfigError, CpuMap, Engine, Limits, PathNormalization, Router,
+    Config, ConfigError, CpuMap, Engine, PathNormalization, Router,
     error::{Findings, Place},
-    file::{At, RawConfig, RawCount, RawDuration, RawLimits, RawRouter},
+    file::{At, RawConfig, RawCount, RawDuration, RawRouter},
     suggest::nearest,
     values::{self, SOCKET_PATH_MAX},
 };
@@ -25,6 +25,7 @@ use crate::telemetry::LogFilter;
 mod addresses;
 mod af_xdp;
 mod connection_id;
+mod limits;
 mod listeners;
 mod observe;
 mod routes;
@@ -33,15 +34,6 @@ mod upstreams;
 
 /// Slots of a node, and so most workers: slot numbers are one octet of the connection ID.
 const WORKERS: RangeInclusive<i64> = 1..=255;
-/// The flow table is allocated for these; beyond ten million it would take gigabytes of kernel memory.
-const CONNECTIONS: RangeInclusive<i64> = 1..=10_000_000;
-const HANDSHAKES: RangeInclusive<i64> = 1..=1_000_000;
-/// A prefix of no bits would make one client of all.
-const PREFIX4: RangeInclusive<i64> = 1..=32;
-const PREFIX6: RangeInclusive<i64> = 1..=128;
-/// A kilobyte holds a browser's plainest request; a megabyte for each request in flight is memory.
-const HEADER_BYTES: RangeInclusive<i64> = 1_024..=1_048_576;
-const HEADERS: RangeInclusive<i64> = 1..=1_000;
 /// `IFNAMSIZ` of the kernel, less the terminating zero.
 const INTERFACE_NAME_MAX: usize = 15;
 
@@ -60,7 +52,7 @@ const ENGINES: [(&str, Engine); 5] = [
 pub(super) fn config(raw: RawConfig, mut findings: Findings<'_>) -> Result<Config, ConfigError> {
     let router = router(raw.router, &mut findings);
     let connection_id = connection_id::check(&raw.connection_id, &mut findings);
-    let limits = limits(&raw.limits, &mut findings);
+    let limits = limits::check(&raw.limits, &mut findings);
     let transport = transport::check(&raw.transport, &limits, &mut findings);
     let af_xdp = af_xdp::check(raw.af_xdp, router.engine, &mut findings);
     let admin = observe::admin(raw.admin, &mut findings);
@@ -231,36 +223,6 @@ fn absolute(raw: Option<At<PathBuf>>, (key, default): (&str, &str), findings: &m
         findings.problem(place, key, "\"/\" is the root folder");
     }
     path
-}
-
-fn limits(raw: &RawLimits, findings: &mut Findings<'_>) -> Limits {
-    let connections = ("limits.max_connections", 100_000);
-    let max_connections: u32 = number(raw.max_connections.as_ref(), connections, CONNECTIONS, findings);
-    let per_ip = ("limits.max_connections_per_ip", 1_000.min(max_connections));
-    let max_connections_per_ip = number(raw.max_connections_per_ip.as_ref(), per_ip, CONNECTIONS, findings);
-    if let Some(at) = &raw.max_connections_per_ip
-        && max_connections_per_ip > max_connections
-    {
-        let why = format!("{max_connections_per_ip} is more than max_connections, {max_connections}");
-        findings.problem(at.place, per_ip.0, why);
-        findings.hint("lower it, or raise max_connections");
-    }
-    Limits {
-        max_connections,
-        max_connections_per_ip,
-        client_prefix4: number(raw.client_prefix4.as_ref(), ("limits.client_prefix4", 32), PREFIX4, findings),
-        client_prefix6: number(raw.client_prefix6.as_ref(), ("limits.client_prefix6", 64), PREFIX6, findings),
-        max_handshakes: number(raw.max_handshakes.as_ref(), ("limits.max_handshakes", 4_096), HANDSHAKES, findings),
-        idle_timeout: duration(raw.idle_timeout.as_ref(), ("limits.idle_timeout", 30), findings),
-        max_header_bytes: number(
-            raw.max_header_bytes.as_ref(),
-            ("limits.max_header_bytes", 65_536),
-            HEADER_BYTES,
-            findings,
-        ),
-        max_headers: number(raw.max_headers.as_ref(), ("limits.max_headers", 100), HEADERS, findings),
-        request_timeout: duration(raw.request_timeout.as_ref(), ("limits.request_timeout", 10), findings),
-    }
 }
 
 /// A number in `range`, which must fit `N`.

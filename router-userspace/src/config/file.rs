@@ -129,6 +129,10 @@ pub(super) struct RawLimits {
     pub(super) max_header_bytes: Option<At<i64>>,
     pub(super) max_headers: Option<At<i64>>,
     pub(super) request_timeout: Option<At<RawDuration>>,
+    pub(super) body_timeout: Option<At<RawDuration>>,
+    pub(super) send_timeout: Option<At<RawDuration>>,
+    pub(super) min_rate: Option<At<i64>>,
+    pub(super) memory: Option<At<String>>,
 }
 
 /// `[transport]`
@@ -255,6 +259,7 @@ pub(super) struct RawUpstream {
     pub(super) ejection: Option<At<RawSwitched<RawEjection>>>,
     pub(super) slow_start: Option<At<RawDuration>>,
     pub(super) max_connections: Option<At<i64>>,
+    pub(super) client_share: Option<At<f64>>,
     pub(super) queue: Option<At<i64>>,
     pub(super) queue_timeout: Option<At<RawDuration>>,
     pub(super) connect_timeout: Option<At<RawDuration>>,

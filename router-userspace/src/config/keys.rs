@@ -84,6 +84,10 @@ static LIMITS: Table = Table {
         ("max_header_bytes", "65_536"),
         ("max_headers", "100"),
         ("request_timeout", "\"10s\""),
+        ("body_timeout", "\"60s\""),
+        ("send_timeout", "\"60s\""),
+        ("min_rate", "500"),
+        ("memory", "\"auto\""),
     ],
     below: &[],
 };
@@ -172,6 +176,7 @@ static UPSTREAM: Table = Table {
         ("ejection", "{ failures = 5, time = \"10s\" }"),
         ("slow_start", "-"),
         ("max_connections", "1_024"),
+        ("client_share", "0.75"),
         ("queue", "1_024"),
         ("queue_timeout", "\"5s\""),
         ("connect_timeout", "\"5s\""),

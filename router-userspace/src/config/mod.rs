@@ -220,6 +220,14 @@ pub struct Limits {
     pub max_headers: u16,
     /// How long a client may take to send a request's head.
     pub request_timeout: Duration,
+    /// How long a request may wait for its own body.
+    pub body_timeout: Duration,
+    /// How long a response may wait for its client to take it.
+    pub send_timeout: Duration,
+    /// Octets in a second that a client has to move, on average, of what waits for it.
+    pub min_rate: u32,
+    /// Octets that requests may make the node hold; none: by the memory that there is.
+    pub memory: Option<u64>,
 }
 
 impl Default for Limits {
@@ -234,6 +242,10 @@ impl Default for Limits {
             max_header_bytes: 65_536,
             max_headers: 100,
             request_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(60),
+            send_timeout: Duration::from_secs(60),
+            min_rate: 500,
+            memory: None,
         }
     }
 }

@@ -121,6 +121,10 @@ fn defaults_are_those_promised() {
             max_header_bytes: 65_536,
             max_headers: 100,
             request_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(60),
+            send_timeout: Duration::from_secs(60),
+            min_rate: 500,
+            memory: None,
         },
         transport: Transport {
             congestion: Congestion::Cubic,
@@ -211,6 +215,7 @@ fn servers(all: Vec<Server>) -> Servers {
         ejection: Some(Ejection { failures: 5, time: seconds(10), status: None }),
         slow_start: None,
         max_connections: 1_024,
+        client_share: 0.75,
         queue: 1_024,
         timeouts: Timeouts { connect: seconds(5), response: seconds(60), idle: seconds(60), queue: seconds(5) },
         tls: UpstreamTls::default(),
@@ -264,6 +269,10 @@ fn values_other_than_the_defaults_arrive() {
         max_header_bytes = 1_024
         max_headers = 7
         request_timeout = "2s"
+        body_timeout = "3s"
+        send_timeout = "4s"
+        min_rate = 1_000
+        memory = "128 MiB"
         [[listener]]
         address = "[::1]:443"
         [[route]]
@@ -302,6 +311,10 @@ fn values_other_than_the_defaults_arrive() {
         max_header_bytes: 1_024,
         max_headers: 7,
         request_timeout: Duration::from_secs(2),
+        body_timeout: Duration::from_secs(3),
+        send_timeout: Duration::from_secs(4),
+        min_rate: 1_000,
+        memory: Some(128 << 20),
     };
     assert_eq!(config.limits, limits);
     assert_eq!(config.routes, [Route::Http(to("/", "all"))]);

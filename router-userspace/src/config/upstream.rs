@@ -31,6 +31,8 @@ pub struct Servers {
     pub slow_start: Option<Duration>,
     /// Requests in flight, or streams, on one server at once; the node's.
     pub max_connections: u32,
+    /// The part of all places that one client may have while others have none, above 0, at most 1.
+    pub client_share: f64,
     /// Requests or streams that may wait for one of them; more are answered with 503.
     pub queue: u32,
     /// How long what is asked of a server may take.

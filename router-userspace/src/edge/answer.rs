@@ -14,6 +14,7 @@ use super::{
     headers,
     http3::early_data::Handshake,
     interim::Interim,
+    memory::Memory,
     names, page, proxy,
     request::Refusal,
     response::{self, ResponseBody, Unanswered},
@@ -35,6 +36,8 @@ pub(super) struct Asked {
     pub(super) interim: Option<Interim>,
     /// Of a request that came in 0-RTT: whether the handshake has been completed since.
     pub(super) early: Option<Handshake>,
+    /// Where what is held for it is counted.
+    pub(super) memory: Arc<Memory>,
 }
 
 /// Answers `request`, as [`check`](super::request::check) has left and judged it.
@@ -129,8 +132,8 @@ async fn act(
         Action::Files(files) => {
             let (head, body) = request.into_parts();
             drop(body);
-            let asked = head.uri.path_and_query().map_or("/", |asked| asked.as_str());
-            Ok(files.answer(&head.method, asked, &head.headers).await.map(ResponseBody::from))
+            let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+            Ok(files.answer(&head.method, (target, &head.headers), &asked.memory).await.map(ResponseBody::from))
         }
         Action::Respond(status) => Ok(nothing(*status)),
         Action::Redirect(redirect) => Ok(redirected(redirect, request.uri())),

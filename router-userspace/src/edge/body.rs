@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -18,7 +18,10 @@ use hyper::body::Incoming;
 use router_http3::{Code, RequestEvent};
 use tokio::{runtime::Handle, time::timeout};
 
-use super::http3::request_stream::{ReadFailure, RequestReader};
+use super::{
+    http3::request_stream::{ReadFailure, RequestReader},
+    pace::{Pace, Waiting},
+};
 
 /// How much of a body that nobody wants is read before its client is told to stop.
 const DISCARDED_MAX: u64 = 1024 * 1024;
@@ -35,6 +38,8 @@ pub(super) struct RequestBody {
     /// Read before its turn, by [`peek`](Self::peek).
     ahead: Option<Frame<Bytes>>,
     meter: Arc<ReadMeter>,
+    /// How fast the client has to send it; none: as it likes.
+    pace: Option<Waiting>,
 }
 
 /// Counts what is read of a request, for those who do not read it themselves. One thread writes: no need for a
@@ -43,6 +48,7 @@ pub(super) struct RequestBody {
 pub(super) struct ReadMeter {
     read: AtomicU64,
     content: AtomicU64,
+    answered: AtomicBool,
 }
 
 impl ReadMeter {
@@ -54,6 +60,11 @@ impl ReadMeter {
     /// Octets of its content that were read.
     pub(super) fn content(&self) -> u64 {
         self.content.load(Relaxed)
+    }
+
+    /// The response has begun: from now on the request may pause for it.
+    pub(super) fn answered(&self) {
+        self.answered.store(true, Relaxed);
     }
 
     pub(super) fn add_read(&self, octets: usize) {
@@ -77,6 +88,8 @@ pub(super) enum BodyError {
     /// Of HTTP/3; hyper has a limit of its own.
     #[error("the request's trailers are beyond `limits.max_header_bytes` or `limits.max_headers`")]
     TrailersTooLarge,
+    #[error("the request's body did not come in time")]
+    Late,
 }
 
 impl BodyError {
@@ -84,7 +97,7 @@ impl BodyError {
     pub(super) fn code(&self) -> Code {
         match self {
             Self::Http3(failure) => failure.code(),
-            Self::Connection(_) => Code::H3_REQUEST_CANCELLED,
+            Self::Connection(_) | Self::Late => Code::H3_REQUEST_CANCELLED,
             Self::TrailersTooLarge => Code::H3_EXCESSIVE_LOAD,
         }
     }
@@ -99,13 +112,19 @@ impl RequestBody {
     /// The body that follows a head which was just read by `reader`.
     pub(super) fn http3(reader: RequestReader) -> Self {
         let meter = Arc::clone(reader.meter());
-        Self { rest: Some(Rest::Http3(Box::new(reader))), ahead: None, meter }
+        Self { rest: Some(Rest::Http3(Box::new(reader))), ahead: None, meter, pace: None }
     }
 
     /// The body of a request that came by HTTP/1.1 or HTTP/2, where hyper keeps to Content-Length.
     pub(super) fn incoming(body: Incoming) -> Self {
         let rest = (!body.is_end_stream()).then_some(Rest::Tcp(body));
-        Self { rest, ahead: None, meter: Arc::default() }
+        Self { rest, ahead: None, meter: Arc::default(), pace: None }
+    }
+
+    /// The client has to send it at this pace, until the response begins.
+    pub(super) fn paced(mut self, pace: Pace) -> Self {
+        self.pace = Some(Waiting::new(pace));
+        self
     }
 
     /// Has the octets of it that were read.
@@ -143,7 +162,7 @@ impl RequestBody {
 
     /// The same once more, if there is nothing in it.
     pub(super) fn again(&self) -> Option<Self> {
-        self.is_end_stream().then(|| Self { rest: None, ahead: None, meter: Arc::clone(&self.meter) })
+        self.is_end_stream().then(|| Self { rest: None, ahead: None, meter: Arc::clone(&self.meter), pace: None })
     }
 
     /// Octets of the request stream read so far: grows while the client sends and we take it.
@@ -166,7 +185,23 @@ impl RequestBody {
             return Poll::Ready(Some(Ok(frame)));
         }
         let Some(rest) = &mut self.rest else { return Poll::Ready(None) };
-        let next = ready!(rest.poll_next(cx, &self.meter));
+        let next = match (rest.poll_next(cx, &self.meter), &mut self.pace) {
+            (Poll::Ready(next), pace) => {
+                let octets = next.as_ref().and_then(|next| next.as_ref().ok()?.data_ref()).map_or(0, Bytes::len);
+                if let Some(pace) = pace {
+                    pace.moved(octets);
+                }
+                next
+            }
+            (Poll::Pending, Some(pace)) if !self.meter.answered.load(Relaxed) => {
+                ready!(pace.poll_late(cx));
+                Some(Err(BodyError::Late))
+            }
+            (Poll::Pending, pace) => {
+                pace.iter_mut().for_each(Waiting::pause);
+                return Poll::Pending;
+            }
+        };
         match &next {
             Some(Ok(frame)) => self.meter.add_content(frame.data_ref().map_or(0, Bytes::len)),
             // Behind trailers, too, the stream's end is read.

@@ -117,6 +117,7 @@ impl Entry {
     /// Its response has begun.
     pub(super) fn respond(&mut self, status: StatusCode) {
         self.status = Some(status);
+        self.received.answered();
         self.first_byte = Some(self.begun.elapsed());
     }
 

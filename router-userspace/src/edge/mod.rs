@@ -16,13 +16,16 @@ mod distinguished_name;
 mod drain;
 mod entry;
 mod files;
+mod gather;
 mod headers;
 #[cfg(feature = "interop")]
 mod hq;
 mod http3;
 mod interim;
+mod memory;
 mod names;
 mod own_authority;
+mod pace;
 mod page;
 mod proxy;
 mod raw;
@@ -49,12 +52,14 @@ use tracing::debug;
 use self::{
     client::Client,
     entry::Book,
+    pace::Pace,
     route::{Folders, Routes},
     upstream::{Clients, UpstreamError, Upstreams},
 };
 pub use self::{
     drain::{Drain, Draining},
     http3::early_data::Handshake,
+    memory::Memory,
     raw::{STREAM_CANCELLED, STREAM_REFUSED, UPSTREAM_CLOSED, UPSTREAM_RESET, UPSTREAM_UNREACHABLE},
     route::offered_protocols,
     tcp::Speaks,
@@ -86,6 +91,7 @@ pub struct Edge(Arc<Site>);
 pub struct Origins {
     upstreams: Arc<Upstreams>,
     folders: Arc<Folders>,
+    memory: Arc<Memory>,
 }
 
 /// What requests are served by, from a configuration on.
@@ -137,6 +143,7 @@ struct Serving {
     routes: Routes,
     clients: Clients,
     limits: Limits,
+    memory: Arc<Memory>,
     /// Requests that a client may have open at once on one connection.
     max_streams: u32,
     /// Carried by every response under `debug_headers`.
@@ -151,12 +158,18 @@ impl Origins {
     pub fn new(config: &Config, before: Option<&Self>) -> Result<Self, OriginError> {
         let upstreams = Upstreams::new(config, before.map(|before| &*before.upstreams))?;
         let folders = Folders::open(config)?;
-        Ok(Self { upstreams: Arc::new(upstreams), folders: Arc::new(folders) })
+        let memory = before.map_or_else(|| Memory::new(config.limits.memory), |before| Arc::clone(&before.memory));
+        Ok(Self { upstreams: Arc::new(upstreams), folders: Arc::new(folders), memory })
     }
 
     /// What is known of the servers.
     pub fn upstreams(&self) -> &Arc<Upstreams> {
         &self.upstreams
+    }
+
+    /// What requests make the node hold.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
     }
 }
 
@@ -197,7 +210,7 @@ impl Edge {
         };
         #[cfg(feature = "interop")]
         if let Some(folder) = self.0.now.load().routes.hq(alpn) {
-            return hq::serve(&folder, connection).await;
+            return hq::serve(&folder, connection, &self.0.now.load().memory).await;
         }
         let _open = self.0.meter.connection(if alpn == route::HTTP3 { Protocol::Http3 } else { Protocol::Raw });
         if alpn == route::HTTP3 {
@@ -205,9 +218,10 @@ impl Edge {
         } else if let Some(route) = self.0.now.load_full().routes.raw(alpn, &client) {
             // Nobody can say what a stream's octets do when they come twice.
             if arrival.handshake.completed().await {
-                let book = self.0.now.load().book.clone();
+                let (book, limits) = (self.0.now.load().book.clone(), self.0.now.load().limits);
+                let pace = Pace::new(limits.send_timeout, limits.min_rate);
                 let path = Path::new(connection.clone(), arrival.address);
-                raw::serve(route.clone(), (connection, path), (client, book)).await;
+                raw::serve(route.clone(), (connection, path), (client, book, pace)).await;
             }
         } else {
             connection.close(NO_ROUTE.into(), b"no route for this ALPN and server name");
@@ -223,11 +237,13 @@ impl Serving {
         before: Option<&Clients>,
     ) -> Self {
         let clients = Clients::new(&origins.upstreams, before);
+        origins.memory.set_budget(config.limits.memory);
         Self {
             book: Book::new(access_log.clone(), meter),
             routes: Routes::new(config, &clients, &origins.folders, meter),
             clients,
             limits: config.limits,
+            memory: Arc::clone(&origins.memory),
             max_streams: config.transport.max_streams,
             slot: config.router.debug_headers.then(|| HeaderValue::from_str(&served_by.slot).ok()).flatten(),
         }

@@ -11,8 +11,9 @@ use tracing::debug;
 
 use super::{
     answer::Asked,
-    body::RequestBody,
+    body::{BodyError, RequestBody},
     entry::Entry,
+    gather::gather,
     headers,
     response::{self, ResponseBody, Unanswered},
     upstream::{Exchanged, Failed, Upstream},
@@ -21,6 +22,9 @@ use crate::telemetry::Outcome;
 
 /// Where nothing better is known.
 const NO_ANSWER: (StatusCode, &str) = (StatusCode::BAD_GATEWAY, "the server behind this one gave no answer");
+
+/// Where the client did not send all of its request.
+const BODY_LATE: &str = "the request's body did not come in time";
 
 /// Sends `request` to a server of `upstream`, and gives what that answers.
 pub(super) async fn forward(
@@ -44,11 +48,19 @@ pub(super) async fn forward(
         Ok(Exchanged { response, server }) => {
             entry.server = Some(server);
             let (head, body) = response.into_parts();
-            Ok(headers::from_upstream(head).map(|()| body.into()))
+            let body = match gather(body, &asked.memory).await {
+                Ok(gathered) => gathered.into(),
+                Err(body) => body.into(),
+            };
+            Ok(headers::from_upstream(head).map(|()| body))
         }
         Err(Failed { failure, server, .. }) => {
             entry.server = server;
             debug!(%failure, "no response from upstream");
+            if let Some(BodyError::Late) = failure.request_broke() {
+                entry.ends(Outcome::TimedOut);
+                return Ok(response::sentence(StatusCode::REQUEST_TIMEOUT, BODY_LATE));
+            }
             if let Some(error) = failure.request_broke() {
                 return Err(Unanswered::because_of(error));
             }

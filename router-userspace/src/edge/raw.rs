@@ -8,6 +8,7 @@
 //! | RESET_STREAM or STOP_SENDING from the client; its other direction gets [`STREAM_CANCELLED`] | RST to the server |
 //! | the connection is lost | RST to the server |
 //! | RESET_STREAM and STOP_SENDING with [`UPSTREAM_RESET`] | RST from the server |
+//! | RESET_STREAM and STOP_SENDING with [`STREAM_CANCELLED`]: the client took nothing for too long | RST to the server |
 //! | STOP_SENDING with [`UPSTREAM_CLOSED`], the other direction goes on | the server takes no more |
 //! | RESET_STREAM and STOP_SENDING with [`UPSTREAM_UNREACHABLE`] | no server can be reached |
 //!
@@ -29,6 +30,7 @@ use tracing::debug;
 use super::{
     client::Client,
     entry::{Book, StreamEntry},
+    pace::{Pace, TooSlow},
     route::RawRoute,
     upstream::Stream,
 };
@@ -43,7 +45,8 @@ pub const UPSTREAM_RESET: u32 = 4;
 /// Application error code: the server takes no more data on its connection.
 pub const UPSTREAM_CLOSED: u32 = 5;
 
-/// Application error code: the client broke off the other direction of the stream.
+/// Application error code: the client broke off the other direction of the stream, or did not take what came from the
+/// server in time.
 pub const STREAM_CANCELLED: u32 = 6;
 
 /// Octets read from a server at once.
@@ -53,7 +56,7 @@ const BUFFER: usize = 64 * 1024;
 pub(super) async fn serve(
     route: Arc<RawRoute>,
     (connection, mut path): (&quinn::Connection, Path),
-    (client, book): (Client, Book),
+    (client, book, pace): (Client, Book, Pace),
 ) {
     loop {
         tokio::select! {
@@ -62,7 +65,7 @@ pub(super) async fn serve(
                     // It may have moved since the last stream.
                     let client = Client { address: path.address(), ..client.clone() };
                     let entry = StreamEntry::begin(&book, route.clone(), &client);
-                    tokio::spawn(serve_stream(route.clone(), (client, entry), send, recv));
+                    tokio::spawn(serve_stream(route.clone(), (client, entry, pace), send, recv));
                 }
                 Err(error) => return debug!(%error, "raw connection ended"),
             },
@@ -77,7 +80,7 @@ pub(super) async fn serve(
 
 async fn serve_stream(
     route: Arc<RawRoute>,
-    (client, mut entry): (Client, StreamEntry),
+    (client, mut entry, pace): (Client, StreamEntry, Pace),
     mut send: SendStream,
     mut recv: RecvStream,
 ) {
@@ -103,7 +106,7 @@ async fn serve_stream(
         }
         Ok(())
     };
-    match tokio::try_join!(up, download(&mut send, from_server, &entry.sent)) {
+    match tokio::try_join!(up, download((&mut send, pace), from_server, &entry.sent)) {
         Ok(((), ())) => {
             server.clean = true;
             entry.ends(Outcome::Complete);
@@ -113,6 +116,7 @@ async fn serve_stream(
             let (code, outcome) = match broken {
                 Broken::Server(_) => (UPSTREAM_RESET, Outcome::UpstreamBroke),
                 Broken::Read(_) | Broken::Write(_) => (STREAM_CANCELLED, Outcome::Cancelled),
+                Broken::Slow(_) => (STREAM_CANCELLED, Outcome::TimedOut),
             };
             entry.ends(outcome);
             abort(&mut send, &mut recv, code);
@@ -127,6 +131,8 @@ enum Broken {
     Read(#[from] ReadError),
     #[error("the client: {0}")]
     Write(#[from] WriteError),
+    #[error(transparent)]
+    Slow(#[from] TooSlow),
     #[error("the server: {0}")]
     Server(#[from] io::Error),
 }
@@ -144,7 +150,7 @@ async fn upload(
 }
 
 async fn download(
-    send: &mut SendStream,
+    (send, mut pace): (&mut SendStream, Pace),
     mut from_server: ReadHalf<&mut Stream>,
     octets: &AtomicU64,
 ) -> Result<(), Broken> {
@@ -166,8 +172,12 @@ async fn download(
             let _ = send.finish();
             return Ok(());
         }
-        send.write_chunk(buffer.split().freeze()).await?;
-        octets.fetch_add(read as u64, Relaxed);
+        let mut pieces = [buffer.split().freeze()];
+        while !pieces[0].is_empty() {
+            let written = async { send.write_chunks(&mut pieces).await.map(|written| written.bytes) };
+            let written = pace.within(written).await??;
+            octets.fetch_add(written as u64, Relaxed);
+        }
     }
 }
 

@@ -47,6 +47,10 @@ pub(super) fn check<B>(request: &mut Request<B>, limits: &Limits) -> Result<(), 
 pub(super) const TOO_LARGE: Refusal =
     Refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the header fields are too many or too large");
 
+/// The answer to a request that `limits.memory` has no room for.
+pub(super) const NO_MEMORY: Refusal =
+    Refusal(StatusCode::SERVICE_UNAVAILABLE, "there is no memory for another request");
+
 /// Octets of fields as RFC 9114 section 4.2.2 counts them.
 fn size(headers: &HeaderMap) -> u32 {
     let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();

@@ -14,13 +14,17 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use router_http3::Code;
 
-use super::{body::BodyError, entry::Entry, files::FileBody, upstream};
+use super::{body::BodyError, entry::Entry, files::FileBody, gather::Gathered, tcp::Taking, upstream};
 use crate::telemetry::Outcome;
 
 /// The body of a response. It writes the request's entry in the log when it ends, or is dropped.
 pub(super) struct ResponseBody {
     content: Content,
     entry: Option<Entry>,
+    /// What the client takes of it, where only the body can tell.
+    taking: Option<Taking>,
+    /// What is left of a piece that was larger than the client is given at once.
+    rest: Bytes,
     /// Kept for as long as the body is there.
     _held: Option<Arc<dyn Any + Send + Sync>>,
 }
@@ -29,6 +33,8 @@ enum Content {
     Nothing,
     Memory(Bytes),
     Server(upstream::ResponseBody),
+    /// In a box: most of what a body is moved as is smaller.
+    Gathered(Box<Gathered>),
     File(FileBody),
 }
 
@@ -119,6 +125,24 @@ impl ResponseBody {
         self
     }
 
+    /// The client did not take it in time.
+    pub(super) fn timed_out(&mut self) {
+        if let Some(entry) = &mut self.entry {
+            entry.ends(Outcome::TimedOut);
+        }
+    }
+
+    /// Whether to ask for content costs memory, so that the client should have room for it.
+    pub(super) fn is_on_disk(&self) -> bool {
+        matches!(&self.content, Content::File(body) if body.is_later())
+    }
+
+    /// Has `taking` see what the client takes of it.
+    pub(super) fn taken(mut self, taking: Option<Taking>) -> Self {
+        self.taking = taking;
+        self
+    }
+
     /// Keeps `what` until it ends.
     pub(super) fn holding(mut self, what: Arc<dyn Any + Send + Sync>) -> Self {
         self._held = Some(what);
@@ -128,7 +152,7 @@ impl ResponseBody {
 
 impl From<Content> for ResponseBody {
     fn from(content: Content) -> Self {
-        Self { content, entry: None, _held: None }
+        Self { content, entry: None, taking: None, rest: Bytes::new(), _held: None }
     }
 }
 
@@ -144,6 +168,12 @@ impl From<upstream::ResponseBody> for ResponseBody {
     }
 }
 
+impl From<Gathered> for ResponseBody {
+    fn from(body: Gathered) -> Self {
+        Content::Gathered(Box::new(body)).into()
+    }
+}
+
 impl From<FileBody> for ResponseBody {
     fn from(body: FileBody) -> Self {
         Content::File(body).into()
@@ -156,6 +186,12 @@ impl Body for ResponseBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseError>>> {
         let this = self.get_mut();
+        if let Some(taking) = &this.taking {
+            taking.asked();
+            if !this.rest.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(taking.piece(&mut this.rest)))));
+            }
+        }
         let next = match &mut this.content {
             Content::Nothing => None,
             Content::Memory(bytes) => {
@@ -166,6 +202,9 @@ impl Body for ResponseBody {
             Content::Server(body) => {
                 ready!(Pin::new(body).poll_frame(cx)).map(|next| next.map_err(ResponseError::Server))
             }
+            Content::Gathered(body) => {
+                ready!(Pin::new(&mut **body).poll_frame(cx)).map(|next| next.map_err(ResponseError::Server))
+            }
             Content::File(body) => ready!(Pin::new(body).poll_frame(cx)).map(|next| next.map_err(ResponseError::File)),
         };
         if let Some(entry) = &mut this.entry {
@@ -175,23 +214,47 @@ impl Body for ResponseBody {
                 None => entry.complete(),
             }
         }
-        Poll::Ready(next)
+        Poll::Ready(match (&this.taking, next) {
+            (Some(taking), Some(Ok(frame))) => match frame.into_data() {
+                Ok(data) => {
+                    this.rest = data;
+                    Some(Ok(Frame::data(taking.piece(&mut this.rest))))
+                }
+                Err(trailers) => Some(Ok(trailers)),
+            },
+            (_, next) => next,
+        })
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.content {
+        self.rest.is_empty() && self.content.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.content.size_hint().exact() {
+            Some(left) => SizeHint::with_exact(self.rest.len() as u64 + left),
+            None => SizeHint::default(),
+        }
+    }
+}
+
+impl Content {
+    fn is_end_stream(&self) -> bool {
+        match self {
             Content::Nothing => true,
             Content::Memory(bytes) => bytes.is_empty(),
             Content::Server(body) => body.is_end_stream(),
+            Content::Gathered(body) => body.is_end_stream(),
             Content::File(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.content {
+        match self {
             Content::Nothing => SizeHint::with_exact(0),
             Content::Memory(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Content::Server(body) => body.size_hint(),
+            Content::Gathered(body) => body.size_hint(),
             Content::File(body) => body.size_hint(),
         }
     }

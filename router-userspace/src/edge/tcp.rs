@@ -1,6 +1,9 @@
 //! The TCP companion: HTTP/1.1 and HTTP/2 over TLS by the same routes, without which a browser
 //! never learns that HTTP/3 is here, and plain HTTP that sends clients there.
 
+mod socket;
+mod streams;
+
 use std::{
     convert::Infallible,
     net::SocketAddr,
@@ -19,7 +22,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::graceful::GracefulConnection,
 };
 use socket2::SockRef;
@@ -31,11 +34,17 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::debug;
 
+pub(super) use self::streams::Taking;
+use self::{
+    socket::{Socket, Unnotified},
+    streams::Streams,
+};
 use super::{
     Draining, Edge, Site,
     answer::{self, Asked},
     body::RequestBody,
     client::Client,
+    pace::Pace,
     request,
     response::{self, ResponseBody, Unanswered},
     x509,
@@ -79,6 +88,10 @@ impl Edge {
         if let Err(error) = patience.and_then(|()| stream.set_nodelay(true)) {
             return debug!(%peer, %error, "gone before it began");
         }
+        let stream = match Socket::new(stream, Pace::new(limits.send_timeout, limits.min_rate)) {
+            Ok(stream) => stream,
+            Err(error) => return debug!(%peer, %error, "gone before it began"),
+        };
         match speaks {
             Speaks::Https { tls, alt_svc, listener } => {
                 let handshake = timeout(limits.request_timeout, TlsAcceptor::from(tls).accept(stream)).await;
@@ -139,31 +152,33 @@ impl Requests {
 }
 
 impl Served {
-    async fn serve(self, stream: TlsStream<TcpStream>, draining: Draining) {
+    async fn serve(self, stream: TlsStream<Socket>, draining: Draining) {
         let serving = self.site.now.load_full();
         let limits = serving.limits;
         let requests = self.requests.clone();
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
         let service = service_fn(move |request| self.clone().answer(request));
-        let stream = TokioIo::new(stream);
         let leave = leave(draining, limits.idle_timeout, &requests);
         if is_http2 {
-            let mut http2 = http2::Builder::new(TokioExecutor::new());
+            let pace = Pace::new(limits.send_timeout, limits.min_rate);
+            let mut http2 = http2::Builder::new(Streams::new(pace));
             http2
                 .timer(TokioTimer::new())
                 .max_header_list_size(limits.max_header_bytes)
                 .max_concurrent_streams(serving.max_streams)
                 .keep_alive_interval(limits.idle_timeout)
                 .keep_alive_timeout(limits.idle_timeout);
-            serve_until(leave, http2.serve_connection(stream, service)).await;
+            serve_until(leave, http2.serve_connection(TokioIo::new(stream), service)).await;
         } else {
             let mut http1 = http1::Builder::new();
             http1
                 .timer(TokioTimer::new())
+                // RFC 9112 section 9.6: a client that has nothing more to say is answered.
+                .half_close(true)
                 .header_read_timeout(limits.request_timeout)
                 .max_headers(limits.max_headers.into())
                 .max_buf_size((limits.max_header_bytes as usize).max(HTTP1_BUFFER_MIN));
-            serve_until(leave, http1.serve_connection(stream, service)).await;
+            serve_until(leave, http1.serve_connection(TokioIo::new(Unnotified(stream)), service)).await;
         }
     }
 
@@ -174,8 +189,11 @@ impl Served {
         let serving = self.site.now.load_full();
         let checked = request::check(&mut request, &serving.limits);
         let ends = checked.is_err();
-        let asked = Asked { client: self.client, interim: None, early: None };
-        let request = request.map(RequestBody::incoming);
+        let held = serving.memory.admit();
+        let checked = if held.is_some() { checked } else { Err(request::NO_MEMORY) };
+        let asked = Asked { client: self.client, interim: None, early: None, memory: Arc::clone(&serving.memory) };
+        let pace = Pace::new(serving.limits.body_timeout, serving.limits.min_rate);
+        let request = request.map(|body| RequestBody::incoming(body).paced(pace));
         let version = request.version();
         let answered = answer::answer(&self.site, &serving, request, checked, asked).await;
         let ends = ends || answered.is_err();
@@ -195,7 +213,7 @@ impl Served {
             // What follows a message that is read in two ways is nobody's request.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        Ok(response.map(|body| body.holding(in_flight)))
+        Ok(response.map(|body| body.holding(Arc::new((in_flight, held))).taken(Taking::here())))
     }
 }
 
@@ -244,7 +262,7 @@ async fn serve_until(leave: impl Future<Output = ()>, connection: impl GracefulC
 }
 
 /// Sends whoever asks to `https` (RFC 9110 section 15.4.9).
-async fn redirect(stream: TcpStream, port: u16, limits: Limits, draining: Draining) {
+async fn redirect(stream: Socket, port: u16, limits: Limits, draining: Draining) {
     let requests = Arc::<Requests>::default();
     let asked = requests.clone();
     let service = service_fn(move |request: Request<Incoming>| {
@@ -252,7 +270,7 @@ async fn redirect(stream: TcpStream, port: u16, limits: Limits, draining: Draini
         async move { Ok::<_, Infallible>(to_https(&request, port)) }
     });
     let mut http1 = http1::Builder::new();
-    http1.timer(TokioTimer::new()).header_read_timeout(limits.request_timeout);
+    http1.timer(TokioTimer::new()).half_close(true).header_read_timeout(limits.request_timeout);
     let leave = leave(draining, limits.idle_timeout, &requests);
     serve_until(leave, http1.serve_connection(TokioIo::new(stream), service)).await;
 }

@@ -8,3 +8,5 @@ pub(super) mod lab;
 mod raw;
 mod resumption;
 mod sessions;
+mod slow;
+mod tcp;

@@ -31,6 +31,7 @@ pub(super) fn status(node: &Node) -> api::Status {
         listeners: listeners(node),
         totals: sum(node),
         flow_table: node.kernel.as_ref().map(flow_table),
+        memory: Some(node.memory()),
         connection_ids: node.connection_ids.describe(),
         upstreams,
         certificates,

@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     changes::{CidConfiguration, CidConfigurations, Log, LogRequest, Reloaded, UpgradeRequest, Upgraded},
     explanation::{DecodedCid, ExplainRequest, Explanation, Step},
-    status::{Certificate, FlowTable, Generation, Interface, Listener, Queue, Status, UpstreamServer},
+    status::{Certificate, FlowTable, Generation, Interface, Listener, Memory, Queue, Status, UpstreamServer},
     traffic::{Counters, Flow, Flows, SlotCounters, Stage},
     workers::{Totals, Worker, Workers},
 };

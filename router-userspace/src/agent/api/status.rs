@@ -38,6 +38,9 @@ pub struct Status {
     pub totals: Totals,
     /// The flow table, where the engine has one.
     pub flow_table: Option<FlowTable>,
+    /// What requests make the node hold; none from an agent that does not say.
+    #[serde(default)]
+    pub memory: Option<Memory>,
     /// The configurations of connection IDs, the issued one first.
     #[serde(default)]
     pub connection_ids: Vec<CidConfiguration>,
@@ -47,6 +50,17 @@ pub struct Status {
     /// What the listeners present.
     #[serde(default)]
     pub certificates: Vec<Certificate>,
+}
+
+/// What requests make the node hold, of `limits.memory`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Octets that are held.
+    pub held: u64,
+    /// Octets that may be.
+    pub budget: u64,
+    /// Requests that were refused for want of it.
+    pub refused: u64,
 }
 
 /// One run of the agent on this node.

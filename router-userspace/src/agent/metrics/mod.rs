@@ -46,6 +46,7 @@ pub(super) struct Snapshot {
     stages: Vec<api::Stage>,
     slots: Vec<api::SlotCounters>,
     flow_table: Option<api::FlowTable>,
+    memory: Option<api::Memory>,
     sums: Sums,
     upstreams: Vec<api::UpstreamServer>,
     certificates: Vec<api::Certificate>,
@@ -77,6 +78,7 @@ impl Snapshot {
             stages,
             slots,
             flow_table: node.kernel.as_ref().map(answers::flow_table),
+            memory: Some(node.memory()),
             sums: node.instruments.meters().sums(),
             upstreams: node.upstream_servers(),
             certificates: node.presented_certificates(),
@@ -106,7 +108,14 @@ impl Snapshot {
         });
         page.gauge("workers", "Workers by state", states)?;
         let met = [([], shortage::count())];
-        page.counter("shortages", "Calls that failed for want of descriptors, memory or ports", met)
+        page.counter("shortages", "Calls that failed for want of descriptors, memory or ports", met)?;
+        let memory = self.memory.as_slice();
+        let held = memory.iter().map(|memory| ([], shown(memory.held)));
+        page.gauge("held_bytes", "Octets that requests make the node hold", held)?;
+        let budget = memory.iter().map(|memory| ([], shown(memory.budget)));
+        page.gauge("held_bytes_max", "Octets that requests may make the node hold", budget)?;
+        let refused = memory.iter().map(|memory| ([], memory.refused));
+        page.counter("requests_without_memory", "Requests refused because limits.memory was used up", refused)
     }
 
     fn connections(&self, page: &mut Page<'_>) -> fmt::Result {

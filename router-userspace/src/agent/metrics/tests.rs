@@ -87,6 +87,7 @@ fn sample() -> Snapshot {
             xdp_socket: 6,
         }],
         flow_table: Some(api::FlowTable { entries: 10, capacity: 100, full: 1, swept: 2 }),
+        memory: Some(api::Memory { held: 7, budget: 8, refused: 9 }),
         sums: meters.sums(),
         upstreams: vec![server("http://127.0.0.1:1", "up"), server("http://127.0.0.1:1", "up")],
         certificates: vec![api::Certificate {

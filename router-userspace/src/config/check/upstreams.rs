@@ -102,6 +102,7 @@ impl Checker<'_, '_> {
             ejection: self.ejection(raw.ejection.as_ref()),
             slow_start: raw.slow_start.is_some().then(|| self.duration(raw.slow_start.as_ref(), "slow_start", 1)),
             max_connections: self.number(raw.max_connections.as_ref(), "max_connections", CONNECTIONS),
+            client_share: self.client_share(raw.client_share.as_ref()),
             queue: self.number(raw.queue.as_ref(), "queue", QUEUE),
             timeouts: Timeouts {
                 connect: self.duration(raw.connect_timeout.as_ref(), "connect_timeout", 5),
@@ -125,6 +126,7 @@ impl Checker<'_, '_> {
             ("ejection", raw.ejection.as_ref().map(|at| at.place)),
             ("slow_start", raw.slow_start.as_ref().map(|at| at.place)),
             ("max_connections", raw.max_connections.as_ref().map(|at| at.place)),
+            ("client_share", raw.client_share.as_ref().map(|at| at.place)),
             ("queue", raw.queue.as_ref().map(|at| at.place)),
             ("queue_timeout", raw.queue_timeout.as_ref().map(|at| at.place)),
             ("connect_timeout", raw.connect_timeout.as_ref().map(|at| at.place)),
@@ -169,6 +171,16 @@ impl Checker<'_, '_> {
     /// A number whose default is 1,024.
     fn number(&mut self, raw: Option<&At<i64>>, key: &str, range: RangeInclusive<i64>) -> u32 {
         super::number(raw, (&self.key(key), 1_024), range, self.findings)
+    }
+
+    fn client_share(&mut self, raw: Option<&At<f64>>) -> f64 {
+        let Some(At { place, value }) = raw else { return 0.75 };
+        // Written so that not-a-number fails too.
+        if !(*value > 0.0 && *value <= 1.0) {
+            let key = self.key("client_share");
+            self.findings.problem(*place, &key, format_args!("{value} is no part: above 0, at most 1"));
+        }
+        *value
     }
 
     /// A duration; the default is in seconds.

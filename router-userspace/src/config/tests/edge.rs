@@ -71,6 +71,7 @@ fn what_the_edge_is_told_arrives() {
         ejection = {{ failures = 1, time = "1m" }}
         slow_start = "30s"
         max_connections = 5
+        client_share = 0.5
         queue = 0
         queue_timeout = "1s"
         connect_timeout = "2s"
@@ -174,6 +175,7 @@ fn what_the_edge_is_told_arrives() {
         ejection: Some(Ejection { failures: 1, time: seconds(60), status: None }),
         slow_start: Some(seconds(30)),
         max_connections: 5,
+        client_share: 0.5,
         queue: 0,
         timeouts: Timeouts { connect: seconds(2), response: seconds(3), idle: seconds(4), queue: seconds(1) },
         tls: UpstreamTls {

@@ -57,7 +57,7 @@ impl Folder {
         };
         let metadata = file.metadata()?;
         Ok(match metadata.file_type() {
-            kind if kind.is_file() => Found::File(RegularFile::new(file, &metadata)),
+            kind if kind.is_file() => Found::File(RegularFile::new(path, file, &metadata)),
             kind if kind.is_dir() => Found::Folder,
             _ => Found::Nothing,
         })
@@ -79,9 +79,11 @@ impl Folder {
     }
 }
 
-/// A regular file, open, as it was when it was opened.
+/// A regular file as it was when it was opened.
 pub(super) struct RegularFile {
-    file: File,
+    path: Box<str>,
+    /// None once it was closed.
+    file: Option<File>,
     inode: u64,
     length: u64,
     /// When it was last modified: since 1970, seconds and what is left of them in nanoseconds.
@@ -89,9 +91,29 @@ pub(super) struct RegularFile {
 }
 
 impl RegularFile {
-    fn new(file: File, metadata: &Metadata) -> Self {
+    fn new(path: &str, file: File, metadata: &Metadata) -> Self {
         let modified = (metadata.mtime(), metadata.mtime_nsec());
-        Self { file, inode: metadata.ino(), length: metadata.len(), modified }
+        Self { path: path.into(), file: Some(file), inode: metadata.ino(), length: metadata.len(), modified }
+    }
+
+    /// The name that it was found by.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The same without its descriptor.
+    pub(super) fn closed(self) -> Self {
+        Self { file: None, ..self }
+    }
+
+    /// To be read.
+    pub(super) fn into_file(self) -> io::Result<File> {
+        self.file.ok_or_else(|| io::Error::other("the file was closed"))
+    }
+
+    /// Whether nothing has changed between the two.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        (self.inode, self.length, self.modified) == (other.inode, other.length, other.modified)
     }
 
     /// In octets.
@@ -111,12 +133,6 @@ impl RegularFile {
             Some(modified.min(now))
         });
         Validators { etag: super::printed(etag), modified, now }
-    }
-}
-
-impl From<RegularFile> for File {
-    fn from(file: RegularFile) -> Self {
-        file.file
     }
 }
 

@@ -3,8 +3,8 @@
 //!
 //! A request goes `target` (what its path names) → `folder` (the file of that name) → `coding`
 //! (or its compressed sibling) → `conditions` → `ranges` → `body`. All that touches the disk
-//! happens in one call off the worker's thread, the first piece of the content included; only
-//! longer files take more.
+//! happens in one call off the worker's thread, the content of a short file included; longer files
+//! are opened again when the client takes them, and take more.
 //!
 //! What is not served is "not found", whatever the reason: a response never tells how the folder
 //! is laid out. There are no listings, and names that begin with a dot stay hidden except
@@ -33,6 +33,7 @@ use self::{
     ranges::{Ranges, Selection},
     target::Target,
 };
+use super::memory::Memory;
 
 /// The files below a folder. Cloning it is cheap and shares the folder.
 #[derive(Clone, Debug)]
@@ -50,30 +51,41 @@ impl Files {
     /// `uri_path` is the path as the client sent it; with its query, a redirection keeps that.
     /// To HEAD, `Content-Length` says how long the body would be, and the body is empty.
     /// Runs inside a tokio runtime, as does the body.
-    pub(super) async fn answer(&self, method: &Method, uri_path: &str, headers: &HeaderMap) -> Response<FileBody> {
+    pub(super) async fn answer(
+        &self,
+        method: &Method,
+        (uri_path, headers): (&str, &HeaderMap),
+        memory: &Arc<Memory>,
+    ) -> Response<FileBody> {
         match *method {
             Method::GET | Method::HEAD => {}
             Method::OPTIONS => return allow(empty(StatusCode::NO_CONTENT)),
             _ => return allow(text(StatusCode::METHOD_NOT_ALLOWED)),
         }
         let response = match Target::parse(uri_path) {
-            Some(target) => self.find(Question::new(method, target, headers)).await,
+            Some(target) => self.find(Question::new(method, target, headers), Arc::clone(memory)).await,
             None => text(StatusCode::NOT_FOUND),
         };
         // RFC 9110 section 9.3.2
         if method == Method::HEAD { response.map(|_| FileBody::empty()) } else { response }
     }
 
-    async fn find(&self, question: Question) -> Response<FileBody> {
-        let folder = self.0.clone();
+    async fn find(&self, question: Question, memory: Arc<Memory>) -> Response<FileBody> {
+        let from = From { folder: self.0.clone(), memory };
         let answered = spawn_blocking(move || {
-            question.answer(&folder).unwrap_or_else(|error| {
+            question.answer(&from).unwrap_or_else(|error| {
                 warn!(path = ?question.target.path(), %error, "cannot serve a file");
                 text(StatusCode::INTERNAL_SERVER_ERROR)
             })
         });
         answered.await.unwrap_or_else(|_| text(StatusCode::INTERNAL_SERVER_ERROR))
     }
+}
+
+/// Where files are, and what may be held of them.
+struct From {
+    folder: Arc<Folder>,
+    memory: Arc<Memory>,
 }
 
 /// What a GET or HEAD asks for.
@@ -98,11 +110,12 @@ impl Question {
         }
     }
 
-    fn answer(&self, folder: &Folder) -> io::Result<Response<FileBody>> {
+    fn answer(&self, from: &From) -> io::Result<Response<FileBody>> {
+        let folder = &*from.folder;
         match folder.find(self.target.path())? {
             Found::File(file) => match self.compressed(folder)? {
-                Some((coding, file)) => self.represent(file, Some(coding)),
-                None => self.represent(file, None),
+                Some((coding, file)) => self.represent(from, file, Some(coding)),
+                None => self.represent(from, file, None),
             },
             Found::Folder => self.redirect(folder),
             Found::Nothing => Ok(text(StatusCode::NOT_FOUND)),
@@ -131,7 +144,7 @@ impl Question {
 
     /// Preconditions first, as they see the whole representation; then the range of it
     /// (RFC 9110 section 13.2.2).
-    fn represent(&self, file: RegularFile, coding: Option<Coding>) -> io::Result<Response<FileBody>> {
+    fn represent(&self, from: &From, file: RegularFile, coding: Option<Coding>) -> io::Result<Response<FileBody>> {
         let (validators, length) = (file.validators(), file.length());
         match self.preconditions.evaluate(&validators) {
             Outcome::Met => {}
@@ -142,10 +155,13 @@ impl Question {
         }
         let ranges = self.ranges.as_ref().filter(|_| self.preconditions.range_applies(&validators));
         match ranges.map_or(Selection::Whole, |ranges| ranges.of(length)) {
-            Selection::Whole => self.send(file, validators, coding, 0..length),
+            Selection::Whole => self.send(from, (file, 0..length), validators, coding),
             Selection::Part(part) => {
                 let range = printed(format!("bytes {}-{}/{length}", part.start, part.end - 1));
-                let mut response = self.send(file, validators, coding, part)?;
+                let mut response = self.send(from, (file, part), validators, coding)?;
+                if response.status() != StatusCode::OK {
+                    return Ok(response);
+                }
                 *response.status_mut() = StatusCode::PARTIAL_CONTENT;
                 Ok(with(response, [(header::CONTENT_RANGE, range)]))
             }
@@ -156,16 +172,20 @@ impl Question {
         }
     }
 
-    /// Reads the first piece of the part, unless only its description is wanted.
+    /// A part of a file, or its description alone if that is what is wanted; 503 if there is no memory for it.
     fn send(
         &self,
-        file: RegularFile,
+        from: &From,
+        (file, part): (RegularFile, Range<u64>),
         validators: Validators,
         coding: Option<Coding>,
-        part: Range<u64>,
     ) -> io::Result<Response<FileBody>> {
         let length = HeaderValue::from(part.end - part.start);
-        let body = if self.content { FileBody::read(file.into(), part)? } else { FileBody::empty() };
+        let body = match self.content {
+            true => FileBody::read(&from.folder, file, part, &from.memory)?,
+            false => Some(FileBody::empty()),
+        };
+        let Some(body) = body else { return Ok(text(StatusCode::SERVICE_UNAVAILABLE)) };
         let mut response = with(
             Response::new(body),
             [

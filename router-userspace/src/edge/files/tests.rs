@@ -9,7 +9,10 @@ mod ranges;
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -17,12 +20,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
-use super::Files;
+use super::{super::memory::Memory, Files};
 
 /// A folder that is served, in one that is not; gone with it.
 struct Site {
     around: PathBuf,
     files: Files,
+    memory: Arc<Memory>,
 }
 
 /// A response, its body read to the end.
@@ -38,7 +42,7 @@ impl Site {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let around = std::env::temp_dir().join(format!("quic-router-files-{}-{number}", std::process::id()));
         fs::create_dir_all(around.join("site")).unwrap();
-        Self { files: Files::open(&around.join("site")).unwrap(), around }
+        Self { files: Files::open(&around.join("site")).unwrap(), around, memory: Memory::new(None) }
     }
 
     fn with(content: &[(&str, &str)]) -> Self {
@@ -71,7 +75,7 @@ impl Site {
         for (name, value) in fields {
             headers.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        let response = self.files.answer(&method, path, &headers).await;
+        let response = self.files.answer(&method, (path, &headers), &self.memory).await;
         let (head, body) = response.into_parts();
         let promised = body.size_hint().exact().unwrap();
         let body = body.collect().await.unwrap().to_bytes().to_vec();

@@ -16,6 +16,8 @@ use super::{
         body::RequestBody,
         client::Client,
         interim::Interim,
+        memory::Held,
+        pace::Pace,
         request::{self, Refusal},
         response::Unanswered,
     },
@@ -33,6 +35,8 @@ pub(super) struct Exchange {
     pub(super) client: Client,
     /// Of a request that came in 0-RTT.
     pub(super) early: Option<Handshake>,
+    /// Its part of the node's memory.
+    pub(super) held: Held,
 }
 
 /// Why there is no head to be served.
@@ -45,15 +49,15 @@ enum NoHead {
 impl Exchange {
     /// Returns when the client has the whole response, or will not get one.
     pub(super) async fn serve(self) {
-        let Self { send, recv, shared, client, early } = self;
+        let Self { send, recv, shared, client, early, held: _held } = self;
         // One request is served by one configuration, from its head to its end.
         let serving = shared.site.now.load_full();
         let reader = RequestReader::new(recv, limits(&serving), Arc::clone(&shared));
-        let mut writer = ResponseWriter::new(send);
+        let mut writer = ResponseWriter::new(send, Pace::new(serving.limits.send_timeout, serving.limits.min_rate));
         let peer = client.address;
         let mut stopped = pin!(writer.stopped());
         let outcome = {
-            let asked = Asked { client, interim: None, early };
+            let asked = Asked { client, interim: None, early, memory: Arc::clone(&serving.memory) };
             let responder = Responder { shared: &shared, serving: &serving, writer: &mut writer };
             let mut served = pin!(responder.respond(reader, asked));
             tokio::select! {
@@ -112,7 +116,7 @@ impl End {
             Self::Cancelled(_) | Self::Unread(ReadFailure::Reset(_)) => true,
             Self::Unanswered(unanswered) => unanswered.is_cancelled,
             Self::Unwritten(WriteFailure::Response(error)) => error.is_cancelled(),
-            Self::Unread(_) | Self::Unwritten(WriteFailure::Client(_)) => false,
+            Self::Unread(_) | Self::Unwritten(WriteFailure::Client(_) | WriteFailure::Slow(_)) => false,
         }
     }
 }
@@ -156,7 +160,8 @@ impl Responder<'_> {
         if let (Ok(()), Some(violation)) = (&checked, fault) {
             return Err(malformed(&mut reader, violation));
         }
-        self.answer(request.map(|()| RequestBody::http3(reader)), checked, asked).await
+        let pace = Pace::new(self.serving.limits.body_timeout, self.serving.limits.min_rate);
+        self.answer(request.map(|()| RequestBody::http3(reader).paced(pace)), checked, asked).await
     }
 
     async fn answer(

@@ -131,10 +131,11 @@ impl Session {
 
     fn start(&mut self, (send, recv): (SendStream, RecvStream)) {
         self.next_stream = self.next_stream.max(VarInt::from(send.id()).into_inner() + 4);
+        let Some(held) = self.shared.site.now.load().memory.admit() else { return reject((send, recv)) };
         // It may have moved since the last request.
         let client = Client { address: self.path.address(), ..self.client.clone() };
         let early = recv.is_0rtt().then(|| self.handshake.clone());
-        let exchange = Exchange { send, recv, shared: Arc::clone(&self.shared), client, early };
+        let exchange = Exchange { send, recv, shared: Arc::clone(&self.shared), client, early, held };
         let alive = Arc::clone(&self.alive);
         // In a box before it is spawned: it is some kilobytes, and a spawn moves it several times.
         let served = Box::pin(exchange.serve());

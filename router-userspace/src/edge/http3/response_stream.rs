@@ -6,7 +6,7 @@
 use std::{future::poll_fn, pin::Pin, task::Poll};
 
 use bytes::{Bytes, BytesMut};
-use http::Response;
+use http::{Response, response::Parts};
 use http_body::{Body, Frame};
 use quinn::WriteError;
 use router_http3::{Code, data_header, write_head, write_trailers};
@@ -14,6 +14,7 @@ use router_http3::{Code, data_header, write_head, write_trailers};
 use super::{
     super::{
         headers,
+        pace::{Pace, TooSlow},
         response::{ResponseBody, ResponseError},
     },
     varint,
@@ -25,6 +26,7 @@ pub(super) struct ResponseWriter {
     /// Where heads and the headers of frames are written.
     buffer: BytesMut,
     closed: bool,
+    pace: Pace,
 }
 
 /// Why no complete response was given.
@@ -33,6 +35,9 @@ pub(super) enum WriteFailure {
     /// Cancelled, or the connection is gone.
     #[error("the client did not take the response: {0}")]
     Client(#[from] WriteError),
+    /// RFC 9114 section 4.1.1: the response is cancelled.
+    #[error(transparent)]
+    Slow(#[from] TooSlow),
     #[error(transparent)]
     Response(#[from] ResponseError),
 }
@@ -42,40 +47,54 @@ impl WriteFailure {
     pub(super) fn code(&self) -> Code {
         match self {
             Self::Client(_) => Code::H3_INTERNAL_ERROR,
+            Self::Slow(_) => Code::H3_REQUEST_CANCELLED,
             Self::Response(error) => error.code(),
         }
     }
 }
 
 impl ResponseWriter {
-    pub(super) fn new(stream: quinn::SendStream) -> Self {
-        Self { stream, buffer: BytesMut::new(), closed: false }
+    /// `pace` is how fast the client has to take what is written.
+    pub(super) fn new(stream: quinn::SendStream, pace: Pace) -> Self {
+        Self { stream, buffer: BytesMut::new(), closed: false, pace }
     }
 
     /// A response before the response (RFC 9114 section 4.1).
     pub(super) async fn interim(&mut self, response: Response<()>) -> Result<(), WriteFailure> {
         write_head(response.status(), response.headers(), &mut self.buffer);
-        let head = self.buffer.split().freeze();
-        Ok(self.stream.write_chunk(head).await?)
+        self.flush().await
     }
 
     /// The response, all of it; each piece as the connection's send buffer has room. The head, and what of the body is
     /// there, go in one.
     pub(super) async fn send(&mut self, response: Response<ResponseBody>) -> Result<(), WriteFailure> {
         let (head, mut body) = response.into_parts();
+        let sent = self.send_parts(&head, &mut body).await;
+        if let Err(WriteFailure::Slow(_)) = &sent {
+            body.timed_out();
+        }
+        sent
+    }
+
+    async fn send_parts(&mut self, head: &Parts, body: &mut ResponseBody) -> Result<(), WriteFailure> {
         self.buffer.reserve(HEAD_USUAL);
         write_head(head.status, &head.headers, &mut self.buffer);
-        let mut next = if body.is_end_stream() { Poll::Ready(None) } else { poll_once(&mut body).await };
+        let mut next = match body.is_end_stream() {
+            true => Poll::Ready(None),
+            // The head goes first, and waits for room.
+            false if body.is_on_disk() => Poll::Pending,
+            false => poll_once(body).await,
+        };
         loop {
             next = match next {
-                Poll::Ready(Some(frame)) => match self.write(frame?, &body).await? {
+                Poll::Ready(Some(frame)) => match self.write(frame?, body).await? {
                     true => break,
-                    false => poll_once(&mut body).await,
+                    false => poll_once(body).await,
                 },
                 Poll::Ready(None) => break self.flush().await?,
                 Poll::Pending => {
                     self.flush().await?;
-                    Poll::Ready(poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await)
+                    Poll::Ready(poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await)
                 }
             };
         }
@@ -86,7 +105,7 @@ impl ResponseWriter {
     }
 
     /// What is in the buffer, and a frame of the body. Whether it was the last.
-    async fn write(&mut self, frame: Frame<Bytes>, body: &ResponseBody) -> Result<bool, WriteError> {
+    async fn write(&mut self, frame: Frame<Bytes>, body: &ResponseBody) -> Result<bool, WriteFailure> {
         match frame.into_data() {
             // An empty DATA frame says nothing.
             Ok(data) if data.is_empty() => Ok(false),
@@ -94,7 +113,7 @@ impl ResponseWriter {
                 let is_end = body.is_end_stream();
                 self.buffer.extend_from_slice(data_header(data.len()).as_ref());
                 let mut pieces = [self.buffer.split().freeze(), data];
-                self.stream.write_all_chunks(&mut pieces).await?;
+                self.put(&mut pieces).await?;
                 Ok(is_end)
             }
             Err(frame) => {
@@ -108,12 +127,20 @@ impl ResponseWriter {
         }
     }
 
-    async fn flush(&mut self) -> Result<(), WriteError> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
+    async fn flush(&mut self) -> Result<(), WriteFailure> {
         let octets = self.buffer.split().freeze();
-        self.stream.write_chunk(octets).await
+        self.put(&mut [octets]).await
+    }
+
+    /// Gives the connection all of `pieces`, as fast as the client takes it.
+    async fn put(&mut self, pieces: &mut [Bytes]) -> Result<(), WriteFailure> {
+        // What has been written of them is taken out.
+        while let Some(next) = pieces.iter().position(|piece| !piece.is_empty()) {
+            let stream = &mut self.stream;
+            let step = async { stream.write_chunks(&mut pieces[next..]).await.map(|written| written.bytes) };
+            self.pace.within(step).await??;
+        }
+        Ok(())
     }
 
     /// Breaks off, unless it is complete.

@@ -34,6 +34,7 @@ pub(super) const SEND_WINDOW: u64 = 512 * 1024;
 
 /// An edge that serves whoever connects.
 pub(super) struct Lab {
+    pub(super) edge: Edge,
     pub(super) drain: Arc<Drain>,
     address: SocketAddr,
     client: Endpoint,
@@ -43,10 +44,7 @@ impl Lab {
     /// `rest` is what follows the listener in the configuration.
     pub(super) fn new(rest: &str) -> Self {
         let config = config(rest);
-        let served_by = ServedBy { slot: "3".into(), description: "node 1, worker 3".into() };
-        let origins = Origins::new(&config, None).unwrap();
-        let instructions = Instructions { config: Arc::new(config.clone()), origins, access_log: None };
-        let edge = Edge::new(&instructions, served_by, Arc::default());
+        let edge = edge(&config);
         let resumption = Resumption::new(Arc::new(Tickets::new(&[1; 32])));
         let tls = tls::tls(&config.listeners[0], &config.routes, &resumption).unwrap().quic;
         let mut server = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
@@ -57,7 +55,7 @@ impl Lab {
         let server = Endpoint::server(server, "127.0.0.1:0".parse().unwrap()).unwrap();
         let address = server.local_addr().unwrap();
         let drain = Arc::<Drain>::default();
-        let (serving, word, listener) = (edge, drain.clone(), config.listeners[0].address);
+        let (serving, word, listener) = (edge.clone(), drain.clone(), config.listeners[0].address);
         tokio::spawn(async move {
             while let Some(incoming) = server.accept().await {
                 let (edge, draining, listener) = (serving.clone(), word.hear(), listener);
@@ -72,7 +70,7 @@ impl Lab {
             }
         });
         let client = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-        Self { drain, address, client }
+        Self { edge, drain, address, client }
     }
 
     /// Where it listens.
@@ -103,6 +101,13 @@ impl Lab {
         let closed = tokio::spawn(async move { poll_fn(|cx| driver.poll_close(cx)).await });
         Http3 { quic, requests, closed }
     }
+}
+
+pub(super) fn edge(config: &Config) -> Edge {
+    let served_by = ServedBy { slot: "3".into(), description: "node 1, worker 3".into() };
+    let origins = Origins::new(config, None).unwrap();
+    let instructions = Instructions { config: Arc::new(config.clone()), origins, access_log: None };
+    Edge::new(&instructions, served_by, Arc::default())
 }
 
 pub(in crate::edge) fn config(rest: &str) -> Config {

@@ -12,12 +12,14 @@ use std::{
 
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
     time::{Instant, timeout, timeout_at},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
+use tracing::debug;
 
 use super::{
     resolve::Addresses,
@@ -170,6 +172,19 @@ async fn addresses(state: &State) -> Result<Arc<[SocketAddr]>, ConnectError> {
 }
 
 impl Io {
+    /// Ends the connection when what was sent is not acknowledged for so long: the server's host is gone, or the way to
+    /// it. Not for connections on which a server may close its window for longer.
+    pub(super) fn end_unacknowledged(&self, after: Duration) {
+        let socket = match &self.carrier {
+            Carrier::Tcp(stream) => SockRef::from(stream),
+            Carrier::Tls(stream) => SockRef::from(stream.get_ref().0),
+            Carrier::Unix(_) => return,
+        };
+        if let Err(error) = socket.set_tcp_user_timeout(Some(after)) {
+            debug!(%error, "a server that is gone will be found by its timeouts alone");
+        }
+    }
+
     /// Whether the server chose HTTP/2 in TLS.
     pub(super) fn agreed_on_http2(&self) -> bool {
         matches!(&self.carrier, Carrier::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(tls::HTTP2))

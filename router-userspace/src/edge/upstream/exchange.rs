@@ -156,7 +156,8 @@ impl<B: Forwarded> Upstream<B> {
             Picked::Nobody => return Err(NoPlace::AllDown),
             Picked::Busy(only) => only,
         };
-        let wanted = Wanted { set: self.set.clone(), only, not: tried.to_vec() };
+        let prefix = client.prefix(&self.set.limits);
+        let wanted = Wanted { set: self.set.clone(), client: prefix, only, not: tried.to_vec() };
         let entered = self.set.queue.enter(wanted, || match self.pick(client, tried) {
             Picked::Place(index, lease) => Some((index, lease)),
             Picked::Nobody | Picked::Busy(_) => None,
@@ -178,17 +179,23 @@ impl<B: Forwarded> Upstream<B> {
         let (set, now) = (&*self.set, clock::now());
         let standing = set.standing(now);
         let most = set.settings.max_connections;
+        let prefix = client.prefix(&set.limits);
         let keeps_to_one = set.settings.balance == Balance::SourceHash;
         let usable = |index: usize| !tried.contains(&index) && set.admits(index, standing, now);
         if standing == Standing::Down || !(0..set.servers.len()).any(usable) {
             return Picked::Nobody;
+        }
+        if !keeps_to_one && !set.lets(prefix, || set.free(standing, now)) {
+            return Picked::Busy(None);
         }
         let has_room = |index: usize| keeps_to_one || set.servers[index].state.in_flight() < most;
         // Another worker may be faster; then there is another choice, until there is no room.
         loop {
             let candidate = |index| (usable(index) && has_room(index)).then(|| set.candidate(index, now));
             let Some(index) = self.chooser.choose(client, candidate) else { return Picked::Busy(None) };
-            match set.servers[index].state.acquire(most) {
+            let free = || most.saturating_sub(set.servers[index].state.in_flight());
+            let place = if keeps_to_one && !set.lets(prefix, free) { None } else { set.acquire(index, prefix) };
+            match place {
                 Some(lease) => return Picked::Place(index, lease),
                 None if keeps_to_one => return Picked::Busy(Some(index)),
                 None => {}

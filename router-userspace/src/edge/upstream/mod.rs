@@ -23,6 +23,7 @@ mod proxy_protocol;
 mod queue;
 mod resolve;
 mod server;
+mod share;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -115,7 +116,7 @@ impl Upstreams {
         for (name, upstream) in &config.upstreams {
             let config::Upstream::Servers(settings) = upstream else { continue };
             let before = before.and_then(|before| before.sets.get(name)).map(|set| &**set);
-            sets.insert(name.clone(), Arc::new(Set::new(name, settings, before, &mut system)?));
+            sets.insert(name.clone(), Arc::new(Set::new(name, (settings, config.limits), before, &mut system)?));
         }
         Ok(Self { sets })
     }
@@ -151,7 +152,7 @@ impl Upstreams {
 impl Set {
     fn new(
         name: &Arc<str>,
-        settings: &config::Servers,
+        (settings, limits): (&config::Servers, config::Limits),
         before: Option<&Self>,
         system: &mut SystemRoots,
     ) -> Result<Self, UpstreamError> {
@@ -173,7 +174,7 @@ impl Set {
             let key = balance::key(server.address.to_string().as_bytes());
             servers.push(Server { state, target, weight: server.weight, key, host, authority });
         }
-        Ok(Self { settings: settings.clone(), servers, queue })
+        Ok(Self { settings: settings.clone(), limits, servers, queue })
     }
 
     fn same(&self, address: &ServerAddress, tls: &UpstreamTls) -> Option<Arc<State>> {

@@ -206,6 +206,10 @@ impl<B: Forwarded> Member<B> {
             ServerAddress::H2c(_) => true,
             _ => io.agreed_on_http2(),
         };
+        if is_http2 {
+            // HTTP/2 has windows of its own: those of TCP close only where the server's process stands still.
+            io.end_unacknowledged(self.set.settings.timeouts.connect);
+        }
         self.pool.agreed.store(if is_http2 { ON_HTTP2 } else { ON_HTTP1 }, Relaxed);
         let opened = match is_http2 {
             true => self.pool.begin_http2(io, number).await,

@@ -1,7 +1,8 @@
 //! Who waits for a place on a server of an upstream: first come, first served, the node over.
 //!
 //! A place that becomes free is handed to the first who can use it and never becomes visible to
-//! others in between, so nobody overtakes. While nobody waits the lock is not touched.
+//! others in between, so nobody overtakes but those whose client has less than its share (`share`). While nobody
+//! waits the lock is not touched.
 
 use std::{
     collections::VecDeque,
@@ -16,7 +17,9 @@ use tokio::sync::oneshot;
 use super::{
     clock,
     server::{Lease, Set, State},
+    share::{self, Shares},
 };
+use crate::address::Prefix;
 
 /// Those who wait, the first in front.
 #[derive(Default)]
@@ -24,6 +27,8 @@ pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     /// How many wait or are about to.
     length: AtomicUsize,
+    /// Who has the places.
+    pub(super) shares: Arc<Shares>,
 }
 
 #[derive(Default)]
@@ -35,6 +40,8 @@ struct Waiting {
 /// What somebody waits for.
 pub(super) struct Wanted {
     pub(super) set: Arc<Set>,
+    /// For this client.
+    pub(super) client: Prefix,
     /// This server only.
     pub(super) only: Option<usize>,
     /// None of these.
@@ -74,7 +81,7 @@ impl Queue {
         self.length.store(waiting.line.len() + 1, SeqCst);
         let entered = match now() {
             Some(found) => Entered::AtOnce(found),
-            None if waiting.line.len() >= wanted.set.settings.queue as usize => Entered::Full,
+            None if !waiting.has_room_for(&wanted) => Entered::Full,
             None => {
                 waiting.last += 1;
                 let number = waiting.last;
@@ -108,14 +115,29 @@ impl Queue {
 
     fn give_in(&self, waiting: &mut Waiting, mut lease: Lease) -> Option<Lease> {
         let now = clock::now();
-        while let Some(at) = waiting.line.iter().position(|waiter| waiter.wanted.takes(&lease, now))
+        // Those of one client may be many, and what holds for one holds for all.
+        let mut has_its_share = None;
+        let mut takes = |waiter: &Waiter, lease: &Lease| {
+            let client = waiter.wanted.client;
+            if has_its_share == Some(client) || !waiter.wanted.takes(lease, now) {
+                return false;
+            }
+            let lets = waiter.wanted.lets(lease, now);
+            if !lets {
+                has_its_share = Some(client);
+            }
+            lets
+        };
+        while let Some(at) = waiting.line.iter().position(|waiter| takes(waiter, &lease))
             && let Some(waiter) = waiting.line.remove(at)
         {
             self.length.store(waiting.line.len(), SeqCst);
+            lease.pass_to(Some(self.shares.take(waiter.wanted.client)));
             match waiter.place.send(lease) {
                 Ok(()) => return None,
                 Err(back) => lease = back,
             }
+            lease.pass_to(None);
         }
         Some(lease)
     }
@@ -125,7 +147,27 @@ impl Queue {
     }
 }
 
+impl Waiting {
+    fn has_room_for(&self, wanted: &Wanted) -> bool {
+        let settings = &wanted.set.settings;
+        let free = (settings.queue as usize).saturating_sub(self.line.len());
+        let has = self.line.iter().filter(|waiter| waiter.wanted.client == wanted.client).count();
+        let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
+        free > 0 && share::allows(settings.client_share, number(has), number(free))
+    }
+}
+
 impl Wanted {
+    /// Whether its client may have the place beside what it has.
+    fn lets(&self, lease: &Lease, now: u64) -> bool {
+        // The place is taken, by the lease.
+        let free = || match (&self.only, lease.state()) {
+            (Some(_), Some(state)) => self.set.settings.max_connections.saturating_sub(state.in_flight()),
+            _ => self.set.free(self.set.standing(now), now),
+        };
+        self.set.lets(self.client, || free().saturating_add(1))
+    }
+
     fn takes(&self, lease: &Lease, now: u64) -> bool {
         let Some(state) = lease.state() else { return false };
         let Some(index) = self.set.position(state) else { return false };

@@ -19,8 +19,15 @@ use http::{HeaderValue, uri};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::{balance::Candidate, clock, connect::Target, queue::Queue, resolve::Addresses};
-use crate::config;
+use super::{
+    balance::Candidate,
+    clock,
+    connect::Target,
+    queue::Queue,
+    resolve::Addresses,
+    share::{self, Part},
+};
+use crate::{address::Prefix, config};
 
 /// Ejections in a row make each longer by its first length, up to this many times that.
 const EJECTIONS_MAX: u32 = 10;
@@ -33,6 +40,8 @@ const WHOLE: u64 = 1000;
 /// The servers of one upstream, as one configuration has them.
 pub(in crate::edge) struct Set {
     pub(super) settings: config::Servers,
+    /// They say what counts as a client.
+    pub(super) limits: config::Limits,
     pub(super) servers: Vec<Server>,
     pub(super) queue: Arc<Queue>,
 }
@@ -81,6 +90,28 @@ impl Set {
             Standing::Panic => !self.is_down(server),
             Standing::Down => false,
         }
+    }
+
+    /// Places that are free, where the upstream stands so.
+    pub(super) fn free(&self, standing: Standing, now: u64) -> u32 {
+        let most = self.settings.max_connections;
+        let admitted = (0..self.servers.len()).filter(|index| self.admits(*index, standing, now));
+        admitted.map(|index| most.saturating_sub(self.servers[index].state.in_flight())).fold(0, u32::saturating_add)
+    }
+
+    /// Whether a client may have one of `free` places.
+    pub(super) fn lets(&self, client: Prefix, free: impl FnOnce() -> u32) -> bool {
+        match self.queue.shares.of(client) {
+            0 => true,
+            has => share::allows(self.settings.client_share, has, free()),
+        }
+    }
+
+    /// A place on a server for a client, if there is one.
+    pub(super) fn acquire(&self, index: usize, client: Prefix) -> Option<Lease> {
+        let mut lease = self.servers[index].state.acquire(self.settings.max_connections)?;
+        lease.part = Some(self.queue.shares.take(client));
+        Some(lease)
     }
 
     /// What the choice needs to know of a server.
@@ -183,7 +214,10 @@ impl State {
     /// A place among `most`, if there is one.
     pub(super) fn acquire(self: &Arc<Self>, most: u32) -> Option<Lease> {
         let more = |taken| (taken < most).then_some(taken + 1);
-        self.in_flight.fetch_update(SeqCst, SeqCst, more).is_ok().then(|| Lease(Some(self.clone())))
+        self.in_flight
+            .fetch_update(SeqCst, SeqCst, more)
+            .is_ok()
+            .then(|| Lease { state: Some(self.clone()), part: None })
     }
 
     pub(super) fn is_ejected(&self, now: u64) -> bool {
@@ -281,16 +315,25 @@ impl State {
 
 /// A request or stream in flight on a server, which counts until this is dropped: then the place
 /// goes to who waits for it longest.
-pub(super) struct Lease(Option<Arc<State>>);
+pub(super) struct Lease {
+    state: Option<Arc<State>>,
+    /// Of the client that has it.
+    part: Option<Part>,
+}
 
 impl Lease {
     pub(super) fn state(&self) -> Option<&Arc<State>> {
-        self.0.as_ref()
+        self.state.as_ref()
+    }
+
+    /// The client has it now.
+    pub(super) fn pass_to(&mut self, part: Option<Part>) {
+        self.part = part;
     }
 
     /// Lets go of the place, for nobody in particular.
     pub(super) fn put_back(mut self) {
-        if let Some(state) = self.0.take() {
+        if let Some(state) = self.state.take() {
             state.in_flight.fetch_sub(1, SeqCst);
         }
     }
@@ -298,11 +341,12 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(state) = self.0.take() else { return };
+        let Some(state) = self.state.take() else { return };
+        drop(self.part.take());
         let queue = state.queue.clone();
         if queue.is_empty() {
             state.in_flight.fetch_sub(1, SeqCst);
-        } else if let Some(lease) = queue.give(Self(Some(state.clone()))) {
+        } else if let Some(lease) = queue.give(Self { state: Some(state.clone()), part: None }) {
             lease.put_back();
         } else {
             return;

@@ -16,7 +16,7 @@ fn pattern(length: usize) -> Vec<u8> {
 }
 
 async fn body(site: &Site, path: &str) -> FileBody {
-    site.files.answer(&Method::GET, path, &HeaderMap::new()).await.into_body()
+    site.files.answer(&Method::GET, (path, &HeaderMap::new()), &site.memory).await.into_body()
 }
 
 async fn next(body: &mut FileBody) -> Option<io::Result<Vec<u8>>> {
@@ -93,9 +93,48 @@ async fn a_file_that_is_replaced_is_sent_as_it_was() {
     let site = Site::new();
     let content = pattern(3 * PIECE);
     site.file("file", &content);
-    let body = body(&site, "/file").await;
+    let mut body = body(&site, "/file").await;
+    let first = next(&mut body).await.unwrap().unwrap();
     site.file("new", "new");
     std::fs::rename(site.path("new"), site.path("file")).unwrap();
-    assert!(body.collect().await.unwrap().to_bytes() == content);
+    let rest = body.collect().await.unwrap().to_bytes();
+    assert!([&first[..], &rest].concat() == content);
     assert_eq!(site.get("/file", &[]).await.text(), "new");
+}
+
+/// 2,560 GETs that nobody read had 2,560 files open.
+#[tokio::test]
+async fn a_file_that_nobody_reads_is_not_open() {
+    let site = Site::new();
+    let path = site.file("file", pattern(3 * PIECE));
+    let descriptors = || {
+        let all = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        all.filter(|one| std::fs::read_link(one.path()).is_ok_and(|to| to == path)).count()
+    };
+    let mut read = body(&site, "/file").await;
+    let mut unread = body(&site, "/file").await;
+    assert_eq!(descriptors(), 0);
+    next(&mut read).await.unwrap().unwrap();
+    assert!(descriptors() <= 1);
+    // What takes its name meanwhile is never sent for it.
+    site.file("new", pattern(3 * PIECE));
+    std::fs::rename(site.path("new"), site.path("file")).unwrap();
+    let error = next(&mut unread).await.unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "the file was replaced before its client took it");
+    assert!(next(&mut unread).await.is_none());
+}
+
+#[tokio::test]
+async fn files_are_held_within_the_budget() {
+    let site = Site::new();
+    site.file("file", pattern(3 * PIECE));
+    site.memory.set_budget(Some(2 * PIECE as u64));
+    let first = body(&site, "/file").await;
+    assert_eq!(site.memory.held(), 2 * PIECE as u64);
+    assert_eq!(site.get("/file", &[]).await.status, 503);
+    assert_eq!(site.get("/file", &[("range", "bytes=0-9")]).await.status, 503);
+    assert_eq!(site.ask(Method::HEAD, "/file", &[]).await.status, 200);
+    drop(first);
+    assert_eq!(site.memory.held(), 0);
+    assert_eq!(site.get("/file", &[]).await.status, 200);
 }

@@ -13,8 +13,9 @@ use tokio::sync::Semaphore;
 
 use super::lab::*;
 use crate::{
+    address::Validated,
     config::Balance,
-    edge::upstream::{Clients, ConnectError, Failure, NoPlace, Upstreams},
+    edge::upstream::{Clients, ConnectError, Failed, Failure, NoPlace, Upstreams},
 };
 
 /// A server that answers as the gate lets it, and notes the paths in their order.
@@ -63,6 +64,38 @@ async fn those_who_wait_are_served_in_their_order_and_no_more_than_may_wait() {
     assert_eq!((second.await.unwrap(), third.await.unwrap()), ("ok".to_owned(), "ok".to_owned()));
     assert_eq!(*paths.lock().unwrap(), ["/1", "/2", "/3"]);
     assert_eq!((upstreams.states()[0].in_flight, upstreams.states()[0].queued), (0, 0));
+}
+
+/// GHSA-7ghq-v6jf-g56c: whoever took all places, and all of the line, shut out everyone else.
+#[tokio::test]
+async fn a_client_leaves_places_to_others() {
+    let (address, gate, paths) = gated().await;
+    let mut settings = settings(vec![http(address)]);
+    (settings.max_connections, settings.queue, settings.client_share) = (8, 8, 0.75);
+    let (upstreams, upstream) = upstream(settings);
+    let spawn = |path: &'static str, client| {
+        let upstream = upstream.clone();
+        tokio::spawn(async move { upstream.fetch_for(get(path), client).await })
+    };
+    let state = || (upstreams.states()[0].in_flight, upstreams.states()[0].queued);
+    // Other addresses of the same client, too.
+    let greedy: Vec<_> =
+        (1..=12).map(|host| spawn("/greedy", Validated::assumed(&format!("[2001:db8::{host}]:1")))).collect();
+    until(|| state() == (6, 6)).await;
+    let refused = upstream.send(get("/"), Validated::assumed("[2001:db8::ffff]:1")).await;
+    let Err(Failed { failure: Failure::Connect(ConnectError::NoPlace(NoPlace::QueueFull)), .. }) = refused else {
+        panic!("three quarters of the line are its share, too");
+    };
+    let others = [spawn("/other", CLIENT), spawn("/other", Validated::assumed("[2001:db8:0:1::1]:1"))];
+    until(|| paths.lock().unwrap().iter().filter(|path| *path == "/other").count() == 2).await;
+    assert_eq!(state(), (8, 6), "they pass by those who wait");
+    let third = spawn("/third", Validated::assumed("[2001:db8:0:2::1]:1"));
+    until(|| state() == (8, 7)).await;
+    gate.add_permits(20);
+    for one in greedy.into_iter().chain(others).chain([third]) {
+        assert_eq!(one.await.unwrap(), "ok");
+    }
+    assert_eq!(state(), (0, 0));
 }
 
 #[tokio::test]

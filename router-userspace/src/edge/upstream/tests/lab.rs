@@ -104,6 +104,7 @@ pub(super) fn settings(all: Vec<ServerAddress>) -> Servers {
         ejection: None,
         slow_start: None,
         max_connections: 1000,
+        client_share: 1.0,
         queue: 1000,
         timeouts: Timeouts { connect: LONG, response: LONG, idle: LONG, queue: LONG },
         tls: UpstreamTls::default(),
@@ -156,6 +157,11 @@ pub(super) async fn text(exchanged: Exchanged<Made>) -> String {
 impl Upstream<Made> {
     pub(super) async fn fetch(self: &Arc<Self>, request: Request<Made>) -> String {
         let exchanged = self.send(request, CLIENT).await;
+        text(exchanged.unwrap_or_else(|failed| panic!("{}", failed.failure))).await
+    }
+
+    pub(super) async fn fetch_for(self: &Arc<Self>, request: Request<Made>, client: Validated) -> String {
+        let exchanged = self.send(request, client).await;
         text(exchanged.unwrap_or_else(|failed| panic!("{}", failed.failure))).await
     }
 
