@@ -52,6 +52,7 @@ pub(super) async fn answer(
     let received = Arc::clone(request.body().meter());
     let mut entry = Entry::begin(&serving.book, &request, (&asked.client, asked.early.is_some()), received);
     let allowed = match checked {
+        Ok(()) if is_misdirected(serving, request.uri(), &asked.client) => Err(MISDIRECTED),
         Ok(()) => {
             // Before routes look at fields, and before they say any themselves.
             names::take_from_head(request.headers_mut());
@@ -66,6 +67,14 @@ pub(super) async fn answer(
     let response = finished(serving, response, entry);
     Ok(if method == Method::HEAD { response.map(ResponseBody::without_content) } else { response })
 }
+
+fn is_misdirected(serving: &Serving, uri: &Uri, client: &Client) -> bool {
+    uri.host().is_some_and(|host| serving.shown.is_misdirected(client.listener, client.server_name.as_deref(), host))
+}
+
+/// RFC 9110 section 15.5.20.
+const MISDIRECTED: Refusal =
+    Refusal(StatusCode::MISDIRECTED_REQUEST, "another certificate is for this name: ask on a connection of its own");
 
 /// The answer to a request over HTTP/3 whose head could not be read.
 pub(super) fn refuse_unread(serving: &Serving, refusal: Refusal, asked: &Asked) -> Response<ResponseBody> {

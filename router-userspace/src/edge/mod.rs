@@ -11,6 +11,7 @@
 mod answer;
 mod authentication;
 mod body;
+mod certificate_names;
 mod client;
 mod distinguished_name;
 mod drain;
@@ -50,6 +51,7 @@ use rustls_pki_types::CertificateDer;
 use tracing::debug;
 
 use self::{
+    certificate_names::Shown,
     client::Client,
     entry::Book,
     pace::Pace,
@@ -92,6 +94,7 @@ pub struct Origins {
     upstreams: Arc<Upstreams>,
     folders: Arc<Folders>,
     memory: Arc<Memory>,
+    shown: Arc<Shown>,
 }
 
 /// What requests are served by, from a configuration on.
@@ -144,6 +147,7 @@ struct Serving {
     clients: Clients,
     limits: Limits,
     memory: Arc<Memory>,
+    shown: Arc<Shown>,
     /// Requests that a client may have open at once on one connection.
     max_streams: u32,
     /// Carried by every response under `debug_headers`.
@@ -159,7 +163,8 @@ impl Origins {
         let upstreams = Upstreams::new(config, before.map(|before| &*before.upstreams))?;
         let folders = Folders::open(config)?;
         let memory = before.map_or_else(|| Memory::new(config.limits.memory), |before| Arc::clone(&before.memory));
-        Ok(Self { upstreams: Arc::new(upstreams), folders: Arc::new(folders), memory })
+        let shown = Arc::new(Shown::new(config));
+        Ok(Self { upstreams: Arc::new(upstreams), folders: Arc::new(folders), memory, shown })
     }
 
     /// What is known of the servers.
@@ -244,6 +249,7 @@ impl Serving {
             clients,
             limits: config.limits,
             memory: Arc::clone(&origins.memory),
+            shown: Arc::clone(&origins.shown),
             max_streams: config.transport.max_streams,
             slot: config.router.debug_headers.then(|| HeaderValue::from_str(&served_by.slot).ok()).flatten(),
         }

@@ -1,6 +1,6 @@
 //! TLS of a listener: which certificate for which name, which protocols, and whose tickets.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use rustls::{
     ServerConfig, SupportedProtocolVersion,
@@ -16,6 +16,7 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 
 use super::{
     authentication::{Authentication, Class, Transport},
+    certificate_names::{self, Named},
     route,
     tickets::Tickets,
     x509,
@@ -241,40 +242,21 @@ fn self_signed(listener: &Listener, provider: &CryptoProvider) -> Result<Certifi
     Ok(CertifiedKey::new(vec![made.cert.der().clone()], key))
 }
 
-/// Certificates by the names in them (RFC 6125 section 6.4.3: a wildcard stands for one label).
+/// Certificates by the names in them.
 #[derive(Debug, Default)]
 struct ByName {
     /// In the order of the configuration: the first is for clients without a known name.
     all: Vec<Arc<CertifiedKey>>,
-    /// By name in lower case, in the same order.
-    exact: HashMap<String, Vec<Arc<CertifiedKey>>>,
-    /// By what follows `*.`
-    wildcard: HashMap<String, Vec<Arc<CertifiedKey>>>,
+    named: Named<Arc<CertifiedKey>>,
 }
 
 impl ByName {
     /// Gives the names it is for.
     fn add(&mut self, certified: Arc<CertifiedKey>) -> Result<Vec<String>, webpki::Error> {
-        let names: Vec<String> = match certified.cert.first() {
-            Some(leaf) => {
-                webpki::EndEntityCert::try_from(leaf)?.valid_dns_names().map(str::to_ascii_lowercase).collect()
-            }
-            None => Vec::new(),
-        };
-        for name in &names {
-            let same_name = match name.strip_prefix("*.") {
-                Some(parent) => self.wildcard.entry(parent.to_owned()).or_default(),
-                None => self.exact.entry(name.clone()).or_default(),
-            };
-            same_name.push(certified.clone());
-        }
+        let names = certified.cert.first().map(certificate_names::of).transpose()?.unwrap_or_default();
+        self.named.add(&names, &certified);
         self.all.push(certified);
         Ok(names)
-    }
-
-    /// `name` in lower case.
-    fn of(&self, name: &str) -> Option<&Vec<Arc<CertifiedKey>>> {
-        self.exact.get(name).or_else(|| self.wildcard.get(name.split_once('.')?.1))
     }
 }
 
@@ -282,7 +264,7 @@ impl ResolvesServerCert for ByName {
     /// Among those of a name, one whose key the client can verify: a site may have an ECDSA and an
     /// RSA certificate. rustls gives the name in lower case.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let candidates = hello.server_name().and_then(|name| self.of(name)).unwrap_or(&self.all);
+        let candidates = hello.server_name().and_then(|name| self.named.of(name)).unwrap_or(&self.all);
         let schemes = hello.signature_schemes();
         let usable = candidates.iter().find(|certified| certified.key.choose_scheme(schemes).is_some());
         usable.or(candidates.first()).cloned()
