@@ -1,8 +1,20 @@
 //! Names of servers to addresses, again whenever what was learnt has lived its time.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    net::{IpAddr, SocketAddr},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
-use hickory_resolver::{TokioResolver, config::LookupIpStrategy};
+use hickory_resolver::{
+    TokioResolver,
+    config::{LookupIpStrategy, ResolverConfig, ResolverOpts},
+    net::runtime::TokioRuntimeProvider,
+    system_conf::parse_resolv_conf,
+};
 use tokio::{net, time};
 use tracing::{debug, info, warn};
 
@@ -40,41 +52,97 @@ impl Addresses {
     }
 }
 
-/// Who is asked.
-pub(super) enum Resolver {
-    /// The servers of `/etc/resolv.conf`, and `/etc/hosts`.
-    Dns(Box<TokioResolver>),
-    /// The C library, where that configuration cannot be read.
+/// Who is asked: what the system's configuration says, and from then on whatever it comes to say.
+pub(super) struct Resolver {
+    files: [PathBuf; 2],
+    known: Mutex<Known>,
+}
+
+/// The configuration as it was last read.
+struct Known {
+    way: Arc<Way>,
+    stamps: [Option<Stamp>; 2],
+    looked: Instant,
+}
+
+/// What changes with a file.
+type Stamp = (u64, u64, i64, i64);
+
+/// How names are resolved.
+enum Way {
+    /// By these name servers, and `/etc/hosts`.
+    Dns(TokioResolver, Vec<IpAddr>),
+    /// By the C library, where that configuration cannot be read.
     System,
 }
+
+/// Where the system says who is asked, and what need not be asked.
+const FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
+
+/// How often the files are looked at, at most.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
 impl Resolver {
     /// As the system is configured.
     pub(super) fn new() -> Self {
-        match TokioResolver::builder_tokio() {
-            Ok(mut builder) => {
-                let options = builder.options_mut();
-                options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-                // Answers are kept here.
-                options.cache_size = 0;
-                Self::Dns(Box::new(builder.build()))
+        Self::of(FILES.map(PathBuf::from))
+    }
+
+    fn of(files: [PathBuf; 2]) -> Self {
+        // Looked at first: what changes while they are read is read again.
+        let stamps = stamps(&files);
+        let way = Way::of(&files[0]).unwrap_or_else(|error| {
+            warn!(%error, "/etc/resolv.conf cannot be used: names are resolved by the C library, without TTLs");
+            Way::System
+        });
+        let known = Known { way: Arc::new(way), stamps, looked: Instant::now() };
+        Self { files, known: Mutex::new(known) }
+    }
+
+    /// How names are resolved now (hickory-dns#1132: name servers that came later were never heard of).
+    fn way(&self) -> Arc<Way> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.looked.elapsed() < BETWEEN_LOOKS {
+            return Arc::clone(&known.way);
+        }
+        known.looked = Instant::now();
+        let stamps = stamps(&self.files);
+        if stamps != known.stamps {
+            known.stamps = stamps;
+            match Way::of(&self.files[0]) {
+                Ok(way) => {
+                    info!(servers = ?way.servers(), "names are resolved by what the system says now");
+                    known.way = Arc::new(way);
+                }
+                Err(error) => {
+                    warn!(%error, "/etc/resolv.conf has changed and cannot be used: names are resolved as before")
+                }
             }
-            Err(error) => {
-                warn!(%error, "/etc/resolv.conf cannot be used: names are resolved by the C library, without TTLs");
-                Self::System
+        }
+        Arc::clone(&known.way)
+    }
+
+    /// Waits after an answer that was no good, but not beyond a change of the configuration.
+    async fn wait_to_retry(&self, wait: Duration) {
+        let before = self.way();
+        let until = Instant::now() + wait;
+        while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            time::sleep(left.min(BETWEEN_LOOKS)).await;
+            if !Arc::ptr_eq(&before, &self.way()) {
+                return;
             }
         }
     }
 
     /// The addresses of `host`, and how long they may be believed.
     async fn lookup(&self, host: &str, port: u16) -> io::Result<(Vec<SocketAddr>, Duration)> {
-        let (mut all, believed) = match self {
-            Self::Dns(resolver) => {
+        let (mut all, believed) = match &*self.way() {
+            Way::Dns(resolver, _) => {
                 let answer = resolver.lookup_ip(host).await.map_err(io::Error::other)?;
-                let left = answer.valid_until().saturating_duration_since(std::time::Instant::now());
+                let left = answer.valid_until().saturating_duration_since(Instant::now());
                 (answer.iter().map(|ip| SocketAddr::new(ip, port)).collect(), left)
             }
-            Self::System => (net::lookup_host((host, port)).await?.collect::<Vec<_>>(), BELIEVED_WITHOUT_TTL),
+            Way::System => (net::lookup_host((host, port)).await?.collect::<Vec<_>>(), BELIEVED_WITHOUT_TTL),
         };
         all.sort_unstable();
         all.dedup();
@@ -85,24 +153,55 @@ impl Resolver {
     }
 }
 
+impl Way {
+    /// What a file in the format of `/etc/resolv.conf` says.
+    fn of(file: &Path) -> io::Result<Self> {
+        let (config, options) = parse_resolv_conf(fs::read(file)?).map_err(io::Error::other)?;
+        Self::by(config, options)
+    }
+
+    fn by(config: ResolverConfig, mut options: ResolverOpts) -> io::Result<Self> {
+        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+        // Answers are kept here.
+        options.cache_size = 0;
+        let servers = config.name_servers().iter().map(|server| server.ip).collect();
+        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        Ok(Self::Dns(builder.with_options(options).build().map_err(io::Error::other)?, servers))
+    }
+
+    fn servers(&self) -> &[IpAddr] {
+        match self {
+            Self::Dns(_, servers) => servers,
+            Self::System => &[],
+        }
+    }
+}
+
+/// None of a file that is not there.
+fn stamps(files: &[PathBuf; 2]) -> [Option<Stamp>; 2] {
+    let stamp = |file: &PathBuf| {
+        let is = fs::metadata(file).ok()?;
+        Some((is.ino(), is.len(), is.mtime(), is.mtime_nsec()))
+    };
+    [stamp(&files[0]), stamp(&files[1])]
+}
+
 /// Keeps the addresses of `state` as the DNS has them, for as long as it is polled.
 pub(super) async fn watch(state: Arc<State>, host: &str, port: u16, resolver: &Resolver) {
     let mut retry = RETRY_FIRST;
     loop {
-        let wait = match resolver.lookup(host, port).await {
+        match resolver.lookup(host, port).await {
             Ok((all, believed)) => {
                 retry = RETRY_FIRST;
                 learn(&state, all);
-                believed
+                time::sleep(believed).await;
             }
             Err(error) => {
                 lament(&state, &error);
-                let wait = retry;
+                resolver.wait_to_retry(retry).await;
                 retry = (retry * 2).min(RETRY_LAST);
-                wait
             }
-        };
-        time::sleep(wait).await;
+        }
     }
 }
 
@@ -135,14 +234,51 @@ fn lament(state: &State, error: &io::Error) {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use hickory_resolver::{
-        config::{NameServerConfig, ResolverConfig},
-        name_server::TokioConnectionProvider,
-        proto::xfer::Protocol,
-    };
+    use hickory_resolver::config::{ConnectionConfig, NameServerConfig};
     use tokio::net::UdpSocket;
 
     use super::*;
+
+    impl Resolver {
+        /// Whatever the system says.
+        fn always(way: Way) -> Self {
+            let files = ["/nowhere/resolv.conf", "/nowhere/hosts"].map(PathBuf::from);
+            let known = Known { way: Arc::new(way), stamps: [None; 2], looked: Instant::now() };
+            Self { files, known: Mutex::new(known) }
+        }
+
+        /// As if they had not been looked at for long.
+        fn servers_after_a_while(&self) -> Vec<IpAddr> {
+            self.known.lock().unwrap().looked = Instant::now().checked_sub(BETWEEN_LOOKS).unwrap();
+            self.way().servers().to_vec()
+        }
+    }
+
+    /// hickory-dns#1132
+    #[test]
+    fn name_servers_that_come_later_are_heard_of() {
+        let folder = std::env::temp_dir().join(format!("quic-router-resolve-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let files = ["resolv.conf", "hosts"].map(|name| folder.join(name));
+        let resolver = Resolver::of(files.clone());
+        assert!(matches!(*resolver.way(), Way::System), "there is none yet");
+        let servers = |last: &[u8]| last.iter().map(|last| IpAddr::from([192, 0, 2, *last])).collect::<Vec<_>>();
+        for last in [&[1][..], &[1, 2], &[3]] {
+            let lines: String = servers(last).iter().map(|server| format!("nameserver {server}\n")).collect();
+            let new = folder.join("new");
+            fs::write(&new, lines).unwrap();
+            fs::rename(new, &files[0]).unwrap();
+            assert_eq!(resolver.servers_after_a_while(), servers(last));
+        }
+        let before = resolver.way();
+        assert_eq!(resolver.servers_after_a_while(), servers(&[3]));
+        assert!(Arc::ptr_eq(&before, &resolver.way()), "read again without a change");
+        fs::remove_file(&files[0]).unwrap();
+        assert_eq!(resolver.servers_after_a_while(), servers(&[3]), "the last that could be used");
+        fs::write(&files[0], "nameserver 192.0.2.4\n").unwrap();
+        assert_eq!(resolver.servers_after_a_while(), servers(&[4]));
+        fs::remove_dir_all(folder).unwrap();
+    }
 
     /// A name server that gives these answers, one a question for an IPv4 address, then none;
     /// of IPv6 it has nothing.
@@ -170,16 +306,15 @@ mod tests {
                 socket.send_to(&response, client).await.unwrap();
             }
         });
-        let mut config = ResolverConfig::new();
-        config.add_name_server(NameServerConfig::new(address, Protocol::Udp));
-        let mut builder = TokioResolver::builder_with_config(config, TokioConnectionProvider::default());
-        let options = builder.options_mut();
-        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-        options.cache_size = 0;
+        let mut udp = ConnectionConfig::udp();
+        udp.port = address.port();
+        let server = NameServerConfig::new(address.ip(), true, vec![udp]);
+        let mut options = ResolverOpts::default();
         options.attempts = 0;
         options.edns0 = false;
         options.timeout = Duration::from_secs(5);
-        Resolver::Dns(Box::new(builder.build()))
+        let way = Way::by(ResolverConfig::from_parts(None, Vec::new(), vec![server]), options).unwrap();
+        Resolver::always(way)
     }
 
     fn at(last: u8) -> SocketAddr {
@@ -221,7 +356,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_c_library_knows_localhost() {
-        let (all, believed) = Resolver::System.lookup("localhost", 80).await.unwrap();
+        let (all, believed) = Resolver::always(Way::System).lookup("localhost", 80).await.unwrap();
         assert!(all.iter().all(|address| address.ip().is_loopback()), "{all:?}");
         assert_eq!(believed, BELIEVED_WITHOUT_TTL);
     }
