@@ -42,7 +42,9 @@ fn of_clients_of_an_http_2_server() -> Result<()> {
 /// curl gives up in the middle, of a download, an upload, and what never begins.
 fn of_clients(speaks: Speaks, scripts: &[Script], ended: &str) -> Result<()> {
     // So long that it is never the router that loses patience.
-    let (lab, server) = Faulty::lab(speaks, "60s", scripts.to_vec())?;
+    let (mut lab, server) = Faulty::lab(speaks, "60s", scripts.to_vec())?;
+    // How long a client of HTTP/1.1 waits that has ended its half: one that is gone looks the same.
+    lab.reload(|config| config.set_limit("request_timeout", "\"1s\""))?;
     let body = format!("@{}", lab.home().write("body", &"x".repeat(1_000_000))?.display());
     let mut times = 0;
     for version in ["--http1.1", "--http2", "--http3-only"] {

@@ -21,6 +21,7 @@ use tokio::{runtime::Handle, time::timeout};
 use super::{
     http3::request_stream::{ReadFailure, RequestReader},
     pace::{Pace, Waiting},
+    tcp::Unread,
 };
 
 /// How much of a body that nobody wants is read before its client is told to stop.
@@ -116,8 +117,9 @@ impl RequestBody {
     }
 
     /// The body of a request that came by HTTP/1.1 or HTTP/2, where hyper keeps to Content-Length.
-    pub(super) fn incoming(body: Incoming) -> Self {
-        let rest = (!body.is_end_stream()).then_some(Rest::Tcp(body));
+    /// `unread` notes that there is one.
+    pub(super) fn incoming(body: Incoming, unread: impl FnOnce() -> Unread) -> Self {
+        let rest = (!body.is_end_stream()).then(|| Rest::Tcp { body, _unread: unread() });
         Self { rest, ahead: None, meter: Arc::default(), pace: None }
     }
 
@@ -247,7 +249,7 @@ impl Body for RequestBody {
         let remaining = match &self.rest {
             None => Some(0),
             Some(Rest::Http3(rest)) => rest.content_left(),
-            Some(Rest::Tcp(rest)) => rest.size_hint().exact(),
+            Some(Rest::Tcp { body, .. }) => body.size_hint().exact(),
         };
         remaining.map_or_else(SizeHint::default, |remaining| SizeHint::with_exact(ahead + remaining))
     }
@@ -263,7 +265,10 @@ impl Drop for RequestBody {
 enum Rest {
     /// In a box: it is moved from hand to hand until somebody reads it.
     Http3(Box<RequestReader>),
-    Tcp(Incoming),
+    Tcp {
+        body: Incoming,
+        _unread: Unread,
+    },
 }
 
 impl Rest {
@@ -272,14 +277,14 @@ impl Rest {
     fn discarded_max(&self) -> u64 {
         match self {
             Self::Http3(_) => DISCARDED_MAX,
-            Self::Tcp(_) => u64::MAX,
+            Self::Tcp { .. } => u64::MAX,
         }
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>, meter: &ReadMeter) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self {
             Self::Http3(reader) => poll_reader(reader, cx),
-            Self::Tcp(body) => {
+            Self::Tcp { body, .. } => {
                 let next = ready!(Pin::new(body).poll_frame(cx));
                 if let Some(data) = next.as_ref().and_then(|next| next.as_ref().ok()?.data_ref()) {
                     meter.add_read(data.len());

@@ -5,7 +5,7 @@
 //! Names are compared as CGI and its relatives make variables of them: many servers do not tell `X_Forwarded_For` from
 //! `X-Forwarded-For` (RFC 3875 section 4.1.18), and some fold every other sign too.
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, Method};
 
 /// The families, each whole: a name that ends in `-` stands for itself without the dash and for every name that begins
 /// with it, another for itself alone. In alphabetical order. docs/security.md lists them with what they are for.
@@ -86,6 +86,16 @@ const NOT_IN_TRAILERS: [&str; 31] = [
     "via",
     "www-authenticate",
 ];
+
+/// Fields by which a client says that its method is to be read as another. They pass, because clients behind firewalls and
+/// forms of HTML need them; but no route's methods are passed by them.
+const METHOD_OVERRIDES: [&str; 3] = ["x-http-method", "x-http-method-override", "x-method-override"];
+
+/// What else a server may take for the request's method.
+pub(super) fn other_methods(headers: &HeaderMap) -> impl Iterator<Item = Method> + use<'_> {
+    let said = headers.iter().filter(|(name, _)| METHOD_OVERRIDES.iter().any(|other| is(name.as_str(), other)));
+    said.filter_map(|(_, value)| Method::from_bytes(&value.as_bytes().trim_ascii().to_ascii_uppercase()).ok())
+}
 
 /// Takes out of a request's head what a client has no say in.
 pub(super) fn take_from_head(headers: &mut HeaderMap) {

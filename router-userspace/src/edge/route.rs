@@ -7,6 +7,7 @@ use http::{HeaderMap, Method, Request, StatusCode, Uri, uri::PathAndQuery};
 use super::{
     client::Client,
     files::Files,
+    names,
     request::Refusal,
     upstream::{Clients, Upstream},
 };
@@ -26,6 +27,8 @@ pub(super) struct Routes {
     #[cfg(feature = "interop")]
     hq: Vec<(String, Arc<Files>)>,
     paths: PathNormalization,
+    /// Whether any HTTP route goes by the method.
+    by_method: bool,
 }
 
 /// A route of HTTP requests.
@@ -96,6 +99,10 @@ impl Routes {
             #[cfg(feature = "interop")]
             hq: Vec::new(),
             paths: config.router.path_normalization,
+            by_method: config
+                .routes
+                .iter()
+                .any(|route| matches!(route, config::Route::Http(route) if !route.methods.is_empty())),
         };
         for route in &config.routes {
             match route {
@@ -152,21 +159,26 @@ impl Routes {
         request: &mut Request<B>,
         client: &Client,
     ) -> Result<Option<&Arc<HttpRoute>>, Refusal> {
-        let matching = |request: &Request<B>, path: &str| {
-            self.http.iter().find(|route| is_of(&route.listeners, client) && route.matches(request, path))
-        };
-        if self.paths == PathNormalization::AsIs || request.uri().path() == "*" {
-            return Ok(matching(request, request.uri().path()));
+        let as_is = self.paths == PathNormalization::AsIs || request.uri().path() == "*";
+        if !as_is {
+            normalize(request.uri_mut())?;
         }
-        normalize(request.uri_mut())?;
-        let path = request.uri().path();
-        let route = matching(request, &paths::merged(path));
-        let Some(wide) = paths::widest(path).map_err(unfit)? else { return Ok(route) };
-        let same = match (route, matching(request, &wide)) {
-            (Some(route), Some(other)) => Arc::ptr_eq(route, other),
-            (route, other) => route.is_none() && other.is_none(),
+        let matching = |path: &str, method: &Method| {
+            self.http.iter().find(|route| is_of(&route.listeners, client) && route.matches(request, path, method))
         };
-        if same { Ok(route) } else { Err(bad("the path can be read in two ways")) }
+        let said = request.uri().path();
+        let path = if as_is { said.into() } else { paths::merged(said) };
+        let route = matching(&path, request.method());
+        let wide = if as_is { None } else { paths::widest(said).map_err(unfit)? };
+        if wide.is_some_and(|wide| !is_same(route, matching(&wide, request.method()))) {
+            return Err(bad("the path can be read in two ways"));
+        }
+        if self.by_method
+            && names::other_methods(request.headers()).any(|other| !is_same(route, matching(&path, &other)))
+        {
+            return Err(bad("the method can be read in two ways"));
+        }
+        Ok(route)
     }
 
     /// The folder of a connection that agreed on `alpn`, if that is HTTP/0.9.
@@ -195,6 +207,13 @@ fn action(action: &config::Action, config: &Config, clients: &Clients, folders: 
     })
 }
 
+fn is_same(route: Option<&Arc<HttpRoute>>, other: Option<&Arc<HttpRoute>>) -> bool {
+    match (route, other) {
+        (Some(route), Some(other)) => Arc::ptr_eq(route, other),
+        (route, other) => route.is_none() && other.is_none(),
+    }
+}
+
 fn normalize(uri: &mut Uri) -> Result<(), Refusal> {
     let normal = match paths::normal(uri.path()).map_err(unfit)? {
         normal if normal == uri.path() => return Ok(()),
@@ -219,12 +238,12 @@ fn bad(sentence: &'static str) -> Refusal {
 }
 
 impl HttpRoute {
-    /// Whether it is for `request`, whose path is to be read as `path`.
-    fn matches<B>(&self, request: &Request<B>, path: &str) -> bool {
+    /// Whether it is for `request`, whose path and method are to be read as these.
+    fn matches<B>(&self, request: &Request<B>, path: &str, method: &Method) -> bool {
         // `*` is of the whole server (RFC 9110 section 7.1).
         (paths::is_below(path, &self.path) || path == "*" && self.path == "/")
             && self.host.as_ref().is_none_or(|host| request.uri().host().is_some_and(|name| is_for(host, name)))
-            && (self.methods.is_empty() || self.methods.contains(request.method()))
+            && (self.methods.is_empty() || self.methods.contains(method))
             && self.headers.iter().all(|wanted| has(request.headers(), wanted))
     }
 }
@@ -286,6 +305,35 @@ mod tests {
                 format!("{name} {}", request.uri().path_and_query().unwrap())
             }
             Err(Refusal(status, why)) => format!("{} {why}", status.as_u16()),
+        }
+    }
+
+    /// A server that obeys X-HTTP-Method-Override would do what another route keeps clients from.
+    #[test]
+    fn no_other_method_passes_a_route() {
+        let listener = "[[listener]]\naddress = \"127.0.0.1:4433\"";
+        let text = format!(
+            "{listener}\n[[route]]\nname = \"writes\"\nmethods = [\"DELETE\", \"PUT\"]\nupstream = \"no\"\n\
+             [[route]]\nname = \"rest\"\nupstream = \"no\"\n[upstream.no]\nservers = [\"respond:403\"]\n"
+        );
+        let config = Config::parse(&text, "test").unwrap();
+        let origins = Origins::new(&config, None).unwrap();
+        let routes = Routes::new(&config, &Clients::new(&origins.upstreams, None), &origins.folders, &Meter::default());
+        for (method, name, value, expected) in [
+            ("POST", "x-other", "DELETE", Ok("rest")),
+            ("POST", "x-http-method-override", "PATCH", Ok("rest")),
+            ("POST", "x-http-method-override", "DELETE", Err("the method can be read in two ways")),
+            ("POST", "x_http_method_override", " delete", Err("the method can be read in two ways")),
+            ("GET", "x-http-method", "PUT", Err("the method can be read in two ways")),
+            ("GET", "x-method-override", "Put", Err("the method can be read in two ways")),
+            ("PUT", "x-method-override", "GET", Err("the method can be read in two ways")),
+            ("PUT", "x-method-override", "DELETE", Ok("writes")),
+        ] {
+            let uri = "https://a.example/";
+            let mut request = Request::builder().method(method).uri(uri).header(name, value).body(()).unwrap();
+            let route = routes.http(&mut request, &Client::new(Validated::assumed("127.0.0.1:1")));
+            let led = route.map(|route| route.map_or("", |route| &*route.name)).map_err(|Refusal(_, why)| why);
+            assert_eq!(led, expected, "{method} {name}: {value}");
         }
     }
 

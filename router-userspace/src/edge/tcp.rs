@@ -1,6 +1,7 @@
 //! The TCP companion: HTTP/1.1 and HTTP/2 over TLS by the same routes, without which a browser
 //! never learns that HTTP/3 is here, and plain HTTP that sends clients there.
 
+mod half;
 mod socket;
 mod streams;
 
@@ -10,7 +11,7 @@ use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -35,10 +36,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::debug;
 
 pub(super) use self::streams::Taking;
-use self::{
-    socket::{Socket, Unnotified},
-    streams::Streams,
-};
+use self::{half::Half, socket::Socket, streams::Streams};
 use super::{
     Draining, Edge, Site,
     answer::{self, Asked},
@@ -140,14 +138,46 @@ struct Served {
 struct Requests {
     begun: AtomicU64,
     first: Notify,
+    in_flight: AtomicUsize,
+    /// Those whose bodies are not read yet.
+    unread: AtomicUsize,
 }
 
+/// A request that is not answered yet, until this is dropped.
+struct InFlight(Arc<Requests>);
+
+/// A request's body that is not read to its end, until this is dropped.
+pub(super) struct Unread(Arc<Requests>);
+
 impl Requests {
-    /// Counts one, which is there for as long as its `Arc` is held.
-    fn begin(&self) {
+    fn begin(self: &Arc<Self>) -> InFlight {
         if self.begun.fetch_add(1, Relaxed) == 0 {
             self.first.notify_one();
         }
+        self.in_flight.fetch_add(1, Relaxed);
+        InFlight(Arc::clone(self))
+    }
+
+    /// Whether a client has asked, all of it, and is not answered yet.
+    fn one_waits(&self) -> bool {
+        self.in_flight.load(Relaxed) > 0 && self.unread.load(Relaxed) == 0
+    }
+
+    fn unread(self: &Arc<Self>) -> Unread {
+        self.unread.fetch_add(1, Relaxed);
+        Unread(Arc::clone(self))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        self.0.unread.fetch_sub(1, Relaxed);
     }
 }
 
@@ -170,22 +200,20 @@ impl Served {
                 .keep_alive_timeout(limits.idle_timeout);
             serve_until(leave, http2.serve_connection(TokioIo::new(stream), service)).await;
         } else {
+            let stream = Half::new(stream, Arc::clone(&requests), limits.request_timeout);
             let mut http1 = http1::Builder::new();
             http1
                 .timer(TokioTimer::new())
-                // RFC 9112 section 9.6: a client that has nothing more to say is answered.
-                .half_close(true)
                 .header_read_timeout(limits.request_timeout)
                 .max_headers(limits.max_headers.into())
                 .max_buf_size((limits.max_header_bytes as usize).max(HTTP1_BUFFER_MIN));
-            serve_until(leave, http1.serve_connection(TokioIo::new(Unnotified(stream)), service)).await;
+            serve_until(leave, http1.serve_connection(TokioIo::new(stream), service)).await;
         }
     }
 
     /// One request. An error ends the connection (HTTP/1.1) or the stream (HTTP/2).
     async fn answer(self, mut request: Request<Incoming>) -> Result<Response<ResponseBody>, Unanswered> {
-        let in_flight = self.requests.clone();
-        in_flight.begin();
+        let in_flight = self.requests.begin();
         let serving = self.site.now.load_full();
         let checked = request::check(&mut request, &serving.limits);
         let ends = checked.is_err();
@@ -193,7 +221,7 @@ impl Served {
         let checked = if held.is_some() { checked } else { Err(request::NO_MEMORY) };
         let asked = Asked { client: self.client, interim: None, early: None, memory: Arc::clone(&serving.memory) };
         let pace = Pace::new(serving.limits.body_timeout, serving.limits.min_rate);
-        let request = request.map(|body| RequestBody::incoming(body).paced(pace));
+        let request = request.map(|body| RequestBody::incoming(body, || self.requests.unread()).paced(pace));
         let version = request.version();
         let answered = answer::answer(&self.site, &serving, request, checked, asked).await;
         let ends = ends || answered.is_err();
@@ -228,8 +256,7 @@ async fn leave(mut draining: Draining, idle_timeout: Duration, requests: &Arc<Re
         let mut before = u64::MAX;
         loop {
             let begun = requests.begun.load(Relaxed);
-            // Two are the connection's own: its service's and the one here.
-            if begun == before && Arc::strong_count(requests) <= 2 {
+            if begun == before && requests.in_flight.load(Relaxed) == 0 {
                 return;
             }
             before = begun;
@@ -266,12 +293,16 @@ async fn redirect(stream: Socket, port: u16, limits: Limits, draining: Draining)
     let requests = Arc::<Requests>::default();
     let asked = requests.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        asked.begin();
-        async move { Ok::<_, Infallible>(to_https(&request, port)) }
+        let in_flight = asked.begin();
+        async move {
+            let response = to_https(&request, port);
+            Ok::<_, Infallible>(response.map(|body| body.holding(Arc::new(in_flight))))
+        }
     });
     let mut http1 = http1::Builder::new();
-    http1.timer(TokioTimer::new()).half_close(true).header_read_timeout(limits.request_timeout);
+    http1.timer(TokioTimer::new()).header_read_timeout(limits.request_timeout);
     let leave = leave(draining, limits.idle_timeout, &requests);
+    let stream = Half::new(stream, Arc::clone(&requests), limits.request_timeout);
     serve_until(leave, http1.serve_connection(TokioIo::new(stream), service)).await;
 }
 

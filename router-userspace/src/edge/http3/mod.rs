@@ -7,6 +7,7 @@
 mod client_streams;
 pub(super) mod early_data;
 mod exchange;
+mod reminder;
 pub(super) mod request_stream;
 mod reset_budget;
 mod response_stream;
@@ -24,7 +25,7 @@ use router_http3::{Code, CriticalStreams, Settings, Violation, write_goaway};
 use tokio::time;
 use tracing::debug;
 
-use self::{early_data::Handshake, exchange::Exchange, reset_budget::ResetBudget};
+use self::{early_data::Handshake, exchange::Exchange, reminder::Reminder, reset_budget::ResetBudget};
 use super::{Arrival, Draining, Site, client::Client};
 use crate::address::path::Path;
 
@@ -88,6 +89,7 @@ struct Session {
     handshake: Handshake,
     /// The server's control stream (RFC 9114 section 6.2.1). It stays open as long as the connection.
     control: SendStream,
+    reminder: Reminder,
     incoming: Incoming,
     /// The first request stream that was not accepted.
     next_stream: u64,
@@ -112,7 +114,9 @@ impl Session {
         // There are no QPACK streams of ours: nothing would be said on them (RFC 9204 section 4.2).
         write(&mut control, octets).await?;
         let incoming = Incoming::new(Arc::clone(&shared));
-        Ok(Self { shared, client, path, handshake, control, incoming, next_stream: 0, alive: Arc::new(()) })
+        let reminder = Reminder::new(shared.site.now.load().limits.idle_timeout);
+        let alive = Arc::new(());
+        Ok(Self { shared, client, path, handshake, control, reminder, incoming, next_stream: 0, alive })
     }
 
     async fn serve(mut self, mut draining: Draining) -> Result<(), ConnectionError> {
@@ -122,11 +126,26 @@ impl Session {
                 tokio::select! {
                     biased;
                     () = &mut begun => break,
-                    request = self.incoming.request() => self.start(request?),
+                    request = self.request() => self.start(request?),
                 }
             }
         }
         self.drain().await
+    }
+
+    /// The next request. Those that take long keep the connection meanwhile.
+    async fn request(&mut self) -> Result<(SendStream, RecvStream), ConnectionError> {
+        let Self { incoming, reminder, control, alive, .. } = self;
+        loop {
+            tokio::select! {
+                biased;
+                request = incoming.request() => return request,
+                // One is the session's own.
+                () = reminder.due(|| Arc::strong_count(alive) > 1) => {
+                    write(control, BytesMut::from(reminder::FRAME)).await?;
+                }
+            }
+        }
     }
 
     fn start(&mut self, (send, recv): (SendStream, RecvStream)) {
@@ -137,6 +156,7 @@ impl Session {
         let early = recv.is_0rtt().then(|| self.handshake.clone());
         let exchange = Exchange { send, recv, shared: Arc::clone(&self.shared), client, early, held };
         let alive = Arc::clone(&self.alive);
+        self.reminder.start();
         // In a box before it is spawned: it is some kilobytes, and a spawn moves it several times.
         let served = Box::pin(exchange.serve());
         tokio::spawn(async move {
@@ -161,7 +181,7 @@ impl Session {
             tokio::select! {
                 biased;
                 () = &mut silent => break,
-                request = self.incoming.request() => self.start(request?),
+                request = self.request() => self.start(request?),
             }
         }
         self.goaway(self.next_stream).await?;

@@ -82,6 +82,15 @@ impl Lab {
         self.connect_by(self.address, alpn).await
     }
 
+    /// The same with a client whose transport is like that.
+    pub(super) async fn http3_with(&self, transport: TransportConfig) -> Http3 {
+        let mut tls = trusting();
+        tls.alpn_protocols = vec!["h3".into()];
+        let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+        config.transport_config(Arc::new(transport));
+        Http3::over(self.client.connect_with(config, self.address, "localhost").unwrap().await.unwrap()).await
+    }
+
     /// The same by `address`, from where it is brought to it.
     pub(super) async fn connect_by(&self, address: SocketAddr, alpn: &str) -> quinn::Connection {
         let mut tls = trusting();
@@ -96,10 +105,15 @@ impl Lab {
     }
 
     pub(super) async fn http3_by(&self, address: SocketAddr) -> Http3 {
-        let quic = self.connect_by(address, "h3").await;
+        Http3::over(self.connect_by(address, "h3").await).await
+    }
+}
+
+impl Http3 {
+    async fn over(quic: quinn::Connection) -> Self {
         let (mut driver, requests) = h3::client::new(h3_quinn::Connection::new(quic.clone())).await.unwrap();
         let closed = tokio::spawn(async move { poll_fn(|cx| driver.poll_close(cx)).await });
-        Http3 { quic, requests, closed }
+        Self { quic, requests, closed }
     }
 }
 

@@ -218,6 +218,28 @@ async fn a_short_response_holds_no_place() {
     }
 }
 
+/// curl#17057: the connection was lost under a response that took longer than its idle timeout.
+#[tokio::test]
+async fn a_connection_outlives_an_answer_that_takes_long() {
+    const IDLE: Duration = Duration::from_millis(600);
+    let (listener, server) = listener().await;
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.read_u8().await.unwrap();
+        sleep(4 * IDLE).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate").await.unwrap();
+    });
+    let lab = Lab::new(&format!("[limits]\nidle_timeout = \"600ms\"\n{}", proxy_to(server)));
+    let mut transport = quinn::TransportConfig::default();
+    transport.max_idle_timeout(Some(IDLE.try_into().unwrap()));
+    let mut client = lab.http3_with(transport).await;
+    let (response, body) = client.get("/").await;
+    assert_eq!((response.status().as_u16(), &body[..]), (200, &b"late"[..]));
+    // Without a request it ends.
+    let closed = timeout(LONG, client.quic.closed()).await.expect("it is not kept for ever");
+    assert!(matches!(closed, quinn::ConnectionError::TimedOut), "{closed}");
+}
+
 /// 2,560 unread GETs of a file of a megabyte took 400 MiB.
 #[tokio::test]
 async fn what_requests_hold_has_a_bound() {
