@@ -71,7 +71,7 @@ type Stamp = (u64, u64, i64, i64);
 /// How names are resolved.
 enum Way {
     /// By these name servers, and `/etc/hosts`.
-    Dns(TokioResolver, Vec<IpAddr>),
+    Dns(Box<TokioResolver>, Vec<IpAddr>),
     /// By the C library, where that configuration cannot be read.
     System,
 }
@@ -166,7 +166,8 @@ impl Way {
         options.cache_size = 0;
         let servers = config.name_servers().iter().map(|server| server.ip).collect();
         let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        Ok(Self::Dns(builder.with_options(options).build().map_err(io::Error::other)?, servers))
+        let resolver = builder.with_options(options).build().map_err(io::Error::other)?;
+        Ok(Self::Dns(Box::new(resolver), servers))
     }
 
     fn servers(&self) -> &[IpAddr] {
