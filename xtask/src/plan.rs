@@ -43,6 +43,10 @@ pub(crate) enum Part {
     StaticProgram,
     /// A container image.
     Image,
+    /// cargo-fuzz.
+    Fuzzer,
+    /// cargo-deny.
+    Denier,
 }
 
 /// One step.
