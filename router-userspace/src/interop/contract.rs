@@ -116,8 +116,9 @@ impl Contract {
     }
 }
 
-/// Losses and long round trips make handshakes last longer than a server in production waits for them.
-const LIMITS: &str = "[limits]\nrequest_timeout = \"60s\"\n";
+/// Losses and long round trips make handshakes last longer than a server in production waits for them: clients whose
+/// probes back off may say nothing for half a minute.
+const LIMITS: &str = "[limits]\nrequest_timeout = \"180s\"\nidle_timeout = \"120s\"\n";
 
 #[cfg(test)]
 mod tests {

@@ -290,4 +290,4 @@ const ADMIN: &str = "127.0.0.1:9180";
 /// The runner's exit code for what is not supported.
 const UNSUPPORTED: i32 = 127;
 const START: Duration = Duration::from_secs(20);
-const PATIENCE: Duration = Duration::from_secs(75);
+const PATIENCE: Duration = Duration::from_secs(200);
