@@ -144,7 +144,7 @@ pub(crate) fn plan(peers: &[Peer]) -> Plan {
             fs::create_dir_all(folder().join("bin"))?;
             (source.make)()
         });
-        step.detail((source.from)()).gives(source.gives.iter().copied().map(Part::Peer))
+        step.detail((source.from)()).gives(source.gives.iter().copied().map(Part::Peer)).aside()
     });
     steps.fold(Plan::default(), Plan::then)
 }
