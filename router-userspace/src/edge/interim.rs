@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use tokio::sync::Notify;
 
 use super::headers;
@@ -21,17 +21,6 @@ struct Waiting {
 }
 
 impl Interim {
-    /// Has what the server sends ahead of its response to `request` come here.
-    pub(super) fn listen<B>(&self, request: &mut Request<B>) {
-        let interim = self.clone();
-        hyper::ext::on_informational(request, move |informational| {
-            // RFC 9110 section 7.8: a switch of protocols is between two neighbours.
-            if informational.status() != StatusCode::SWITCHING_PROTOCOLS {
-                interim.send(informational.status(), informational.headers().clone());
-            }
-        });
-    }
-
     /// One more; beyond [`WAITING_MAX`] that the client has not taken, none.
     pub(super) fn send(&self, status: StatusCode, mut fields: HeaderMap) {
         headers::remove_servers_own(&mut fields);
@@ -45,10 +34,15 @@ impl Interim {
         }
     }
 
+    /// Those that have come.
+    pub(super) fn take(&self) -> Vec<Response<()>> {
+        mem::take(&mut *self.0.responses.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Waits for some.
     pub(super) async fn next(&self) -> Vec<Response<()>> {
         loop {
-            let waiting = mem::take(&mut *self.0.responses.lock().unwrap_or_else(PoisonError::into_inner));
+            let waiting = self.take();
             if !waiting.is_empty() {
                 return waiting;
             }

@@ -179,6 +179,10 @@ impl Responder<'_> {
             }
         };
         let response = answered.map_err(End::Unanswered)?;
+        // They may have come together.
+        for before in interim.take() {
+            self.writer.interim(before).await.map_err(End::Unwritten)?;
+        }
         self.writer.send(response).await.map_err(End::Unwritten)
     }
 }
