@@ -37,7 +37,7 @@ pub(super) async fn forward(
             interim.send(StatusCode::CONTINUE, HeaderMap::new());
         }
     }
-    let mut request = headers::to_upstream(request);
+    let mut request = headers::to_upstream(request, &asked.client);
     entry.trace.apply(request.headers_mut());
     match upstream.send(request, asked.client.address, asked.interim.as_ref()).await {
         Ok(Exchanged { response, server }) => {

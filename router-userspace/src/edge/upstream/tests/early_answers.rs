@@ -214,7 +214,7 @@ async fn what_comes_before_a_response_is_handed_on() {
     let interim = Interim::default();
     let exchanged = upstream.send(get("/"), CLIENT, Some(&interim)).await.unwrap_or_else(|_| panic!());
     assert_eq!(text(exchanged).await, "ok");
-    let came = interim.next().await;
+    let came = interim.take();
     let came: Vec<_> = came.iter().map(|response| (response.status().as_u16(), response.headers().len())).collect();
     assert_eq!(came, [(100, 0), (103, 1)]);
 }
