@@ -72,7 +72,7 @@ pub(super) fn examine(wanted: &Wanted) -> Vec<Finding> {
         findings.push(Finding::ok("agent", format!("process {} runs and answers", status.pid)));
     }
     findings.extend(kernel::judge(&kernel::facts(wanted), wanted));
-    findings.extend(privileges::judge(&privileges::facts(), wanted));
+    findings.extend(privileges::judge(&privileges::facts_of(wanted), wanted));
     for name in &wanted.interfaces {
         let facts = link::facts(name, wanted, agent.as_ref());
         findings.extend(interface::judge(name, facts.as_ref(), wanted));
