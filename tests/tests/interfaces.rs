@@ -2,8 +2,8 @@
 //! should be?
 
 use anyhow::{Context, Result, ensure};
-use router_tests::lab::{Lab, Running, peers::QuicGo, run};
-use router_userspace::agent::api::Interface;
+use router_tests::lab::{Lab, Running, Wire, peers::QuicGo, run, until};
+use router_userspace::agent::api::{Flow, Interface};
 
 /// ingress-node-firewall#686: a bpffs refuses dots in the names of pins, and VLAN interfaces have them.
 #[test]
@@ -102,6 +102,47 @@ fn an_upgrade_where_a_listener_is_not_reached_from_here() -> Result<()> {
     ensure!(upgraded.unprobed.iter().any(|one| one.starts_with("10.9.9.9:443 is not reached")), "{upgraded:?}");
     ensure!(lab.home().log().contains("10.9.9.9:443 is not reached from this host"), "nobody says so");
     lab.quic_go().get("/bytes/1000").connections(5).succeed().map(drop)
+}
+
+/// Flows of such packets had neither peer nor packets, and were swept while they were used.
+#[test]
+fn packets_by_an_interface_without_xdp_are_accounted() -> Result<()> {
+    let lab = Lab::new().by_xdp().clients(2).set("interfaces", "[\"clients0\"]").start()?;
+    let [with, without] = lab.network().clients() else { anyhow::bail!("two wires") };
+    ensure!(!lab.network().router().has_xdp(&without.router_interface())?);
+    let pause = std::time::Duration::from_millis(200);
+    let client = |wire: &Wire| {
+        QuicGo::new(wire.namespace(), wire.router(443)).get("/bytes/1000").requests(60).pausing(pause).start()
+    };
+    let clients = [client(without)?, client(with)?];
+    let is_seen = |flow: &Flow, wire: &Wire| {
+        let peer = flow.peer.map(|peer| peer.ip());
+        flow.packets > 3 && peer.is_some_and(|peer| wire.client4().iter().any(|client| peer == *client))
+    };
+    let seen = |flows: &Vec<Flow>| [without, with].iter().all(|wire| flows.iter().any(|flow| is_seen(flow, wire)));
+    let flows = until(|| Ok(lab.control().flows()?.flows), seen)?;
+    // Unused ones go after ten seconds: those are used.
+    let used: Vec<_> = flows.into_iter().filter(|flow| is_seen(flow, without)).map(|flow| flow.cid).collect();
+    let [first, second] = clients;
+    first.succeed()?;
+    let left = lab.control().flows()?.flows.into_iter().filter(|flow| flow.age_ms > 10_500);
+    ensure!(left.filter(|flow| used.contains(&flow.cid)).count() > 0, "they were swept");
+    second.succeed().map(drop)
+}
+
+/// suricata#16208: the first interface had taken all memory, and `auto` gave the second none.
+#[test]
+fn af_xdp_on_several() -> Result<()> {
+    let memory = "[af_xdp]\nmemory = \"8MiB\"\n";
+    let lab = Lab::new().engine("auto").clients(2).config(|config| config.rest.insert_str(0, memory)).start()?;
+    for name in ["clients0", "clients1"] {
+        let one = interface(&lab, name)?;
+        ensure!(one.engine == "af_xdp" && one.queues.len() == 4, "{one:?}");
+    }
+    for wire in lab.network().clients() {
+        QuicGo::new(wire.namespace(), wire.router(443)).get("/bytes/20000").connections(10).succeed()?;
+    }
+    Ok(())
 }
 
 fn interface(lab: &Running, name: &str) -> Result<Interface> {

@@ -10,6 +10,7 @@ mod changes;
 mod error;
 pub(crate) mod ethtool;
 mod flows;
+mod netfilter;
 mod netlink;
 mod object;
 mod pins;
@@ -42,7 +43,8 @@ pub use self::{
     changes::Changes,
     error::{DatapathError, Result},
     flows::{FlowCount, FlowReader, FlowWriter, monotonic_now},
-    pins::{Pins, remove_stale},
+    netfilter::chains_before_sockets,
+    pins::{Pins, link_pin, remove_stale},
     queues::{DeviceFacts, device, is_pair, vlan_beside_frames, vrf},
     rings::CHUNK,
     routes::{Hop, Routes},

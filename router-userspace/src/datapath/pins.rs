@@ -156,7 +156,7 @@ impl Pins {
 
     /// Where the link of `interface` is pinned.
     pub(super) fn link(&self, interface: &str) -> PathBuf {
-        self.held().join(format!("{LINK_PREFIX}{}", name_for(interface)))
+        link_pin(&self.held(), interface)
     }
 
     pub(super) fn pin_map(&self, ebpf: &Ebpf, name: &'static str) -> Result<()> {
@@ -177,6 +177,11 @@ impl Drop for Pins {
             tracing::warn!("{}: cannot be removed: {e}", self.directory.display());
         }
     }
+}
+
+/// Where the link of `interface` is pinned in `directory`.
+pub fn link_pin(directory: &Path, interface: &str) -> PathBuf {
+    directory.join(format!("{LINK_PREFIX}{}", name_for(interface)))
 }
 
 /// Removes the pins of an instance that no longer runs; what was removed.

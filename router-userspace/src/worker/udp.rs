@@ -286,7 +286,7 @@ mod tests {
     /// inetstack#198: it was not named, and what came there went to one or the other by the engine.
     #[test]
     fn a_foreign_socket_on_one_of_all_addresses_is_named() {
-        let foreign = UdpSocket::bind("127.0.0.77:0").unwrap();
+        let foreign = open_one("127.0.0.77:0".parse().unwrap()).unwrap();
         let there = foreign.local_addr().unwrap();
         let all = SocketAddr::from(([0, 0, 0, 0], there.port()));
         let error = open(all, 1, &[]).unwrap_err();

@@ -8,6 +8,7 @@
 mod addresses;
 mod arrivals;
 mod awaited;
+mod memory;
 mod of_kernel;
 mod plan;
 
@@ -32,9 +33,9 @@ use self::{
 };
 use super::{api, error::StartError, generations::Phase, node::Node};
 use crate::{
-    config::{AfXdp, CpuMap, Engine, SendBy},
+    config::{CpuMap, Engine},
     datapath::{
-        self, CHUNK, Copying, QueueSocketPlan,
+        self, Copying, QueueSocketPlan,
         capabilities::{Capabilities, NET_RAW},
     },
     worker::QueueId,
@@ -51,6 +52,8 @@ pub(super) struct Queues {
     arrivals: RefCell<Arrivals>,
     /// What was there at the last look.
     devices: RefCell<Vec<Device>>,
+    /// Netfilter rules that what comes by AF_XDP does not meet.
+    passed_by: RefCell<Option<String>>,
     /// Queues of all interfaces: each gets an equal part of the memory.
     all: Cell<u32>,
     addresses: RefCell<BTreeSet<[u8; 16]>>,
@@ -175,6 +178,9 @@ impl Node {
             if let Some(why) = self.queues.why_not(&interface.name) {
                 say_too(interface, &format!("AF_XDP: {why}"));
             }
+            if let Some(chains) = self.queues.passed_by.borrow().as_ref().filter(|_| !interface.queues.is_empty()) {
+                say_too(interface, &format!("netfilter rules are passed by: {chains}"));
+            }
             if interface.mode.as_deref() == Some("generic") && self.config().router.cpu_map == CpuMap::Always {
                 say_too(interface, "cpu_map = \"always\" is not followed: the kernel loses what is moved from here");
             }
@@ -203,6 +209,14 @@ impl Node {
     /// Those of them to have queues of.
     fn devices(&self) -> Vec<Device> {
         let names = self.steered();
+        let passed_by = self.chains_passed_by();
+        if let (Engine::Auto, Some(chains)) = (self.config().router.engine, passed_by) {
+            for name in &names {
+                self.queues
+                    .note(name, Err(QueueError::Refused(format!("netfilter rules would be passed by: {chains}"))));
+            }
+            return Vec::new();
+        }
         // A socket outside of a VRF gets nothing from its interfaces; an AF_XDP socket would.
         let suits = |name: &String| match datapath::vrf(name) {
             None => true,
@@ -216,6 +230,14 @@ impl Node {
             .filter(suits)
             .filter_map(|name| Some(Device { facts: datapath::device(&name)?, name }))
             .collect()
+    }
+
+    /// Netfilter rules that packets do not meet which come by AF_XDP, in words.
+    fn chains_passed_by(&self) -> Option<String> {
+        let chains = datapath::chains_before_sockets();
+        let words = (!chains.is_empty()).then(|| chains.join(", "));
+        self.queues.passed_by.borrow_mut().clone_from(&words);
+        words
     }
 
     fn loads(&self) -> Vec<Load> {
@@ -355,44 +377,6 @@ impl Queues {
             }
         }
     }
-
-    /// Frames for a queue, to receive and to send, as far as they are free.
-    fn frames_for(&self, device: &Device, id: QueueId, config: &AfXdp) -> Result<(u32, u32), QueueError> {
-        let (frames, sending) = part(self.all.get(), id, device, config)?;
-        let of_open: u64 = self.open.borrow().values().map(|open| u64::from(open.frames)).sum();
-        let taken = of_open + self.awaited.frames();
-        match taken + u64::from(frames + sending) <= config.memory / CHUNK as u64 {
-            true => Ok((frames, sending)),
-            // Queues that had larger parts are about to be closed.
-            false => Err(QueueError::Busy),
-        }
-    }
-
-    /// Queues whose part of the memory has changed: others have come or gone.
-    fn of_another_size(&self, devices: &[Device], config: &AfXdp) -> Vec<QueueId> {
-        let has_another = |(id, open): &(&QueueId, &Open)| {
-            let device = devices.iter().find(|device| device.facts.index == id.interface);
-            let wanted = device.and_then(|device| part(self.all.get(), **id, device, config).ok());
-            wanted.is_some_and(|(frames, sending)| frames + sending != open.frames)
-        };
-        self.open.borrow().iter().filter(has_another).map(|(id, _)| *id).collect()
-    }
-}
-
-/// Frames of a queue, to receive and to send: an equal part of the memory, or what is of use.
-fn part(all: u32, id: QueueId, device: &Device, config: &AfXdp) -> Result<(u32, u32), QueueError> {
-    let even = config.memory / CHUNK as u64 / u64::from(all.max(1));
-    // The kernel sends nothing by a queue that it does not have.
-    let may_send = id.queue < device.facts.transmit_queues;
-    let (ways, sending_max) = match config.send {
-        SendBy::Udp => (1, 0),
-        SendBy::AfXdp => (2, if may_send { SENDING_MAX } else { 0 }),
-    };
-    let frames = (even / ways).min(u64::from(FRAMES_MAX)) as u32;
-    match frames.checked_ilog2().map(|power| 1 << power) {
-        Some(frames @ FRAMES_MIN..) => Ok((frames, frames.min(sending_max))),
-        _ => Err(QueueError::Refused(format!("af_xdp.memory is too small for {all} queues"))),
-    }
 }
 
 /// Why a queue is not had.
@@ -434,8 +418,3 @@ fn say_too(interface: &mut api::Interface, why: &str) {
 
 const NO_LOCKED_MEMORY: &str = "the limit of locked memory (RLIMIT_MEMLOCK) has no room for a queue's; LimitMEMLOCK=infinity \
                                 in the unit or the capability CAP_IPC_LOCK lifts it, and less af_xdp.memory needs less";
-/// Fewer are of no use; more only make the processor's caches miss.
-const FRAMES_MIN: u32 = 64;
-const FRAMES_MAX: u32 = 4_096;
-/// Frames on their way out: what a device takes time for, not what may wait.
-const SENDING_MAX: u32 = 1_024;
