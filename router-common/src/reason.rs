@@ -107,7 +107,7 @@ reasons! {
         Fragment = fragment,
         /// Broken below QUIC (Ethernet, IP or UDP header): the kernel judges it, and counts it in its own statistics.
         Malformed = malformed,
-        /// UDP to an address or port that no listener has.
+        /// UDP to an address or port that no listener has, or to another host.
         NotListener = not_listener,
         /// To a listener, but no slot is active: the kernel chooses among the sockets there are.
         NoSlot = no_slot,

@@ -99,7 +99,8 @@ pub fn frame<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> (Verdict<T:
         Ok(datagram) => datagram,
         Err(reason) => return (Verdict::Pass(reason), None),
     };
-    if !tables.listens(&datagram.destination) {
+    // A listener on every address is for every address of this host: what only passes through is not its.
+    if !tables.listens(&datagram.destination) || !tables.is_local(&datagram.destination.address) {
         return (Verdict::Pass(Reason::NotListener), None);
     }
     if !datagram.source.can_be_answered() {
@@ -195,7 +196,7 @@ fn suits_a_socket<B: Bytes + ?Sized, T: Tables>(frame: &B, datagram: &Datagram, 
         && frame.read::<6>(0).is_some_and(|to| queue.is_at(to.0))
         && !frame.holds(SOCKET_FRAME_MAX + 1)
         && datagram.source.address.is_ordinary()
-        && tables.is_local(&datagram.destination.address)
+        && datagram.destination.address.is_ordinary()
         // The stack believes nobody who claims to be this host.
         && !tables.is_local(&datagram.source.address)
 }

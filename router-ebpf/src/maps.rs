@@ -152,6 +152,16 @@ impl Tables for Maps {
 pub(crate) struct StoredFlow(NonNull<Flow>);
 
 impl StoredFlow {
+    /// Whether no packet was accounted just now: this one has then passed no XDP program.
+    #[inline(always)]
+    pub(crate) fn is_unseen(&self) -> bool {
+        // SAFETY: the helper only reads a clock.
+        let now = unsafe { bpf_ktime_get_coarse_ns() };
+        // SAFETY: the entry lives until the program ends; another CPU may write the number meanwhile, and either
+        // value will do.
+        unsafe { self.0.as_ref() }.is_unseen(now)
+    }
+
     /// Accounts a packet of `bytes` octets of UDP payload from `peer`.
     #[inline(always)]
     pub(crate) fn account(&self, bytes: usize, peer: &Endpoint) {

@@ -30,8 +30,9 @@ pub(crate) fn run(ctx: &SkReuseportContext) -> u32 {
         Verdict::Pass(_) => SK_PASS,
         Verdict::Drop(_) => SK_DROP,
         Verdict::Deliver(delivery) => {
+            // Where there are XDP programs, for what came by an interface without one.
             if let Some(flow) = &delivery.flow
-                && maps::select_accounts()
+                && (maps::select_accounts() || flow.is_unseen())
                 && let Some(source) = segment.source()
             {
                 flow.account(payload.length, &source);

@@ -38,6 +38,7 @@ def arguments():
     p.add_argument("--local-port", type=int, default=0)
     p.add_argument("--rebind", action="store_true", help="go on from a new port with the same IDs (NAT rebinding)")
     p.add_argument("--cid", action="store_true", help="go on with the next destination connection ID")
+    p.add_argument("--retire", type=int, default=0, help="retire so many of the server's connection IDs half-way")
     p.add_argument("--rebind-at", type=int, default=0, help="move after so many octets of answers, not half-way")
     p.add_argument("--no-spare", action="store_true", help="never give the server a spare connection ID")
     p.add_argument("--dcid", type=bytes.fromhex, default=b"", help="first destination connection ID, in hex (random)")
@@ -57,7 +58,7 @@ class Http3(QuicConnectionProtocol):
         super().__init__(quic, **others)
         self.args, self.h3 = args, H3Connection(quic)
         self.waiting, self.headers, self.bodies = {}, {}, {}
-        self.octets, self.move, self.notes = 0, None, []
+        self.octets, self.move, self.notes, self.ended = 0, None, [], None
         if args.no_spare:
             quic._replenish_connection_ids = lambda: None
         if args.dcid:
@@ -65,8 +66,9 @@ class Http3(QuicConnectionProtocol):
 
     def quic_event_received(self, event):
         if isinstance(event, ConnectionTerminated):
+            self.ended = f"connection closed: {event.error_code:#x} {event.reason_phrase}"
             for answer in self.waiting.values():
-                fail(answer, f"connection closed: {event.error_code:#x} {event.reason_phrase}")
+                fail(answer, self.ended)
             return
         if isinstance(event, StreamReset) and event.stream_id in self.waiting:
             fail(self.waiting[event.stream_id], f"stream reset: {event.error_code:#x}")
@@ -121,6 +123,13 @@ class Http3(QuicConnectionProtocol):
             before = quic._peer_cid.cid.hex()
             quic.change_connection_id()
             self.notes.append(f"cid {before}->{quic._peer_cid.cid.hex()}")
+        for _ in range(self.args.retire):
+            while not quic._peer_cid_available:
+                if self.ended:
+                    raise ConnectionError(self.ended)
+                await asyncio.sleep(0.001)
+            quic.change_connection_id()
+            self.transmit()
         if self.args.keyupdate:
             quic.request_key_update()
             self.notes.append("key update")
@@ -219,7 +228,7 @@ async def converse(args, conf, early, tickets, label, summary):
                 counts["connections_failed"] += 1
                 raise
         counts["connections_ok"] += 1
-        handshake, moves, done = time.monotonic() - begun, args.rebind or args.cid or args.keyupdate, 0
+        handshake, moves, done = time.monotonic() - begun, args.rebind or args.cid or args.retire or args.keyupdate, 0
         for i in range(args.n):
             if moves and not args.rebind_at and i == args.n // 2:
                 client.begin_move()

@@ -1,7 +1,7 @@
 //! Does the command line keep its promises to people and to scripts: exit codes, one line of
 //! error, JSON with a schema, and verbs that do what they say?
 
-use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use router_tests::{
@@ -115,6 +115,37 @@ fn a_packet_is_explained() -> Result<()> {
     assert_eq!((explained.verdict.as_str(), explained.reason.as_str()), ("deliver to slot 3", "cid"));
     let finding = "it decodes, by configuration 0 (clear), to slot 3 of this node";
     assert!(explained.steps.iter().any(|step| step.finding == finding), "{explained:?}");
+    Ok(())
+}
+
+/// A file of hex, standard input, and captures that are cut short in one way or the other.
+#[test]
+fn packets_in_files_are_explained() -> Result<()> {
+    let lab = Lab::new().connection_id("encryption", "\"none\"").start()?;
+    let cases = cases();
+    let frame =
+        |name: &str| cases.iter().find(|case| case.name == name).map(|case| case.frame.clone()).context("the case");
+    let (short, initial) = (frame("short header for slot 3")?, frame("second Initial, with our connection ID")?);
+    let explain = |file: &Path| lab.cli(&["explain", &file.display().to_string()]);
+    let two = lab.home().write("two.hex", &format!("{}\n\n{}\n", hex(&short), hex(&initial)))?;
+    let said = explain(&two)?.succeeded()?.stdout;
+    assert_eq!(said.matches("deliver to slot 3 (cid)").count(), 2, "{said}");
+    let capture = |captured: usize| {
+        let words = [0xa1b2_c3d4, 0x0002_0004, 0, 0, 65_535, 1, 2, 3, captured as u32, initial.len() as u32];
+        let file = lab.home().path("capture.pcap");
+        fs::write(&file, [words.map(u32::to_be_bytes).concat(), initial[..captured].to_vec()].concat())?;
+        anyhow::Ok(file)
+    };
+    let said = explain(&capture(128)?)?.succeeded()?.stdout;
+    assert!(said.contains("only 128 of") && said.contains("deliver to slot 3 (cid)"), "{said}");
+    let said = explain(&capture(60)?)?;
+    assert!(said.status.code() == Some(1) && said.stderr.contains("too little of it was captured"), "{said:?}");
+    let whole = fs::read(capture(128)?)?;
+    fs::write(lab.home().path("cut.pcap"), &whole[..whole.len() - 1])?;
+    let said = explain(&lab.home().path("cut.pcap"))?;
+    assert!(said.stderr.contains("the capture is cut off in packet 1"), "{said:?}");
+    let said = explain(&lab.home().write("empty", "")?)?;
+    assert!(said.stderr.contains("it is empty"), "{said:?}");
     Ok(())
 }
 

@@ -130,7 +130,6 @@ fn on_a_queue_that_a_worker_has() {
         ("behind an extension header", v6(router, short()).extension(HOP_BY_HOP), to_stack),
         ("to another's link address", v4(client, short()).overwrite(5, &[2]), to_stack),
         ("to all of the link", v4(client, short()).overwrite(0, &[0xff; 6]), to_stack),
-        ("to be forwarded", v6([0xfd77, 0, 0, 0, 0, 0, 0, 0x77], short()), to_stack),
         ("from the loopback", v4([127, 0, 0, 1], short()), to_stack),
         ("from this very host", v4([10, 77, 0, 1], short()), to_stack),
     ] {

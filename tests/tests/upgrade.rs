@@ -180,7 +180,7 @@ fn that_fails() -> Result<()> {
         ("exits at once", "exit 7".to_owned(), "ended before it took over: exit status: 7"),
         ("hangs", "exec sleep 600".to_owned(), "has not taken over after 5s"),
         ("is no agent", "echo nonsense; exit 0".to_owned(), "ended before it took over: exit status: 0"),
-        ("is elsewhere", format!("exec unshare -n {real} \"$@\""), "the probe of slot"),
+        ("is elsewhere", format!("exec unshare -n {real} \"$@\""), "the network namespace is"),
         ("has other maps", schema, "the maps in"),
         ("killed at once", killed("0"), "new generation"),
         ("killed soon", killed("0.05"), "new generation"),

@@ -82,6 +82,13 @@ impl Flow {
         self.peer_changes
     }
 
+    /// Whether no packet was accounted in the last 100 ms before `now`: longer than one takes from XDP to
+    /// its socket.
+    #[inline(always)]
+    pub fn is_unseen(&self, now: u64) -> bool {
+        now.saturating_sub(self.last_seen) > 100_000_000
+    }
+
     /// Accounts one packet of `bytes` octets from `peer` at `now`.
     ///
     /// Plain stores: a flow's packets arrive on one CPU at a time, because receive-side

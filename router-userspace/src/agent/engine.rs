@@ -99,14 +99,29 @@ pub(super) fn select_for(datapath: &mut Datapath, inode: u64) -> Result<(), Star
 pub(super) fn attach(datapath: &mut Datapath, router: &Router) -> Result<Vec<api::Interface>, StartError> {
     let mut interfaces = Vec::new();
     if goes_by_interface(router.engine) {
-        for name in &router.interfaces {
-            interfaces.push(attach_one(datapath, name, router.engine)?);
+        for name in lower_first(&router.interfaces, |name| datapath::neighbours(name).below) {
+            interfaces.push(attach_one(datapath, &name, router.engine)?);
         }
+        let place = |interface: &api::Interface| router.interfaces.iter().position(|name| *name == interface.name);
+        interfaces.sort_by_key(place);
     }
     if interfaces.is_empty() {
         interfaces.push(without_interfaces(router));
     }
     Ok(interfaces)
+}
+
+/// The same names, each behind those that are below it: the kernel attaches nothing below an interface
+/// that has a program.
+fn lower_first(names: &[String], below: impl Fn(&str) -> Vec<String>) -> Vec<String> {
+    let mut rest: Vec<_> = names.iter().map(|name| (name, below(name))).collect();
+    let mut ordered = Vec::new();
+    while !rest.is_empty() {
+        let is_free = |(_, below): &(&String, Vec<String>)| !rest.iter().any(|(other, _)| below.contains(other));
+        let next = rest.iter().position(is_free).unwrap_or(0);
+        ordered.push(rest.remove(next).0.clone());
+    }
+    ordered
 }
 
 /// Whether packets are moved to the CPUs of their workers, which are `cpus`, one for each.
@@ -115,7 +130,11 @@ pub(super) fn redirects(router: &Router, cpus: &[u32]) -> bool {
     match router.cpu_map {
         CpuMap::Always => true,
         CpuMap::Never => false,
-        CpuMap::Auto => are_few(router.interfaces.iter().map(queues), cpus),
+        // Of a host's own clients the kernel loses what is moved: their checksums are not computed yet.
+        CpuMap::Auto => {
+            !router.interfaces.iter().any(|name| datapath::is_pair(name))
+                && are_few(router.interfaces.iter().map(queues), cpus)
+        }
     }
 }
 
@@ -140,7 +159,20 @@ pub(super) fn goes_by_interface(engine: Engine) -> bool {
     }
 }
 
+/// Whether XDP was asked for, and nothing else will do.
+pub(super) fn wants_xdp_by_name(engine: Engine) -> bool {
+    match engine {
+        Engine::AfXdp | Engine::Xdp => true,
+        Engine::Auto | Engine::Reuseport | Engine::Userspace => false,
+    }
+}
+
+/// Attaches `steer` to an interface, or says under `auto` why packets go by the sockets there.
 pub(super) fn attach_one(datapath: &mut Datapath, name: &str, engine: Engine) -> Result<api::Interface, StartError> {
+    let vlan = datapath::vlan_beside_frames(name);
+    if let (Engine::Auto, Some(vlan)) = (engine, &vlan) {
+        return Ok(without_xdp(name, "reuseport", vlan_beside(name, vlan)));
+    }
     // Where another generation's is, it is replaced.
     match datapath.take_over(name) {
         Ok(attachment) => Ok(api::Interface {
@@ -153,7 +185,10 @@ pub(super) fn attach_one(datapath: &mut Datapath, name: &str, engine: Engine) ->
                 }
                 .to_owned(),
             ),
-            why: attachment.why_not_native().map(str::to_owned),
+            why: match (attachment.why_not_native(), vlan) {
+                (Some(why), _) => Some(why.to_owned()),
+                (None, vlan) => vlan.map(|vlan| vlan_beside(name, &vlan)),
+            },
             program_id: Some(attachment.program_id()),
             queues: Vec::new(),
         }),
@@ -161,6 +196,14 @@ pub(super) fn attach_one(datapath: &mut Datapath, name: &str, engine: Engine) ->
         Err(e) if engine == Engine::Auto => Ok(without_xdp(name, "reuseport", e.to_string())),
         Err(e) => Err(e.into()),
     }
+}
+
+/// What an XDP program takes for an untagged frame may be another network's.
+fn vlan_beside(name: &str, vlan: &str) -> String {
+    format!(
+        "the device takes VLAN tags off before XDP sees a frame, so that those of {vlan} look untagged; \
+         `ethtool -K {name} rxvlan off` leaves them on"
+    )
 }
 
 /// How packets come without an XDP program.
@@ -172,6 +215,20 @@ pub(super) fn without_xdp(name: &str, engine: &str, why: String) -> api::Interfa
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_below_comes_first() {
+        let below = |name: &str| match name {
+            "bridge" => vec!["eth0".to_owned(), "eth1".to_owned()],
+            "macvlan" => vec!["bridge".to_owned()],
+            _ => Vec::new(),
+        };
+        let order = |names: &[&str]| lower_first(&names.iter().map(|name| name.to_string()).collect::<Vec<_>>(), below);
+        assert_eq!(order(&["macvlan", "bridge", "lo", "eth1"]), ["lo", "eth1", "bridge", "macvlan"]);
+        assert_eq!(order(&["eth0", "lo"]), ["eth0", "lo"]);
+        // What is above each other in a circle, no kernel has; but it ends.
+        assert_eq!(lower_first(&["a".to_owned()], |_| vec!["a".to_owned()]), ["a"]);
+    }
 
     #[test]
     fn packets_are_moved_where_queues_are_few() {

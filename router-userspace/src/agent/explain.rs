@@ -57,6 +57,11 @@ fn steps(bytes: &[u8], tables: &LiveTables<'_>) -> Vec<Step> {
         step("parse", because(Reason::NotListener));
         return steps;
     };
+    if !tables.is_local(&datagram.destination.address) {
+        step("parse", "that is not an address of this host".to_owned());
+        step("parse", because(Reason::NotListener));
+        return steps;
+    }
     step("parse", format!("listener {} answers there", listener.id()));
     if !datagram.source.can_be_answered() {
         step("parse", because(Reason::Unanswerable));

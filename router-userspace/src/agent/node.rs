@@ -38,8 +38,8 @@ use super::{
     sweep::{self, Sweeper},
 };
 use crate::{
-    config::{Config, Limits},
-    datapath::{Datapath, FlowReader, Initial},
+    config::Config,
+    datapath::{Datapath, FlowCount, FlowReader, Initial},
     edge::{Edge, Instructions, ServedBy},
     telemetry::{Log, Meter},
     worker::{Admission, FlowTable, Listening, NoFlows, NodeTables, Plan, Shared, Worker},
@@ -93,6 +93,7 @@ pub(super) struct Now {
 pub(super) struct Kernel {
     pub(super) datapath: RefCell<Datapath>,
     pub(super) flows: FlowReader,
+    pub(super) entries: FlowCount,
     pub(super) capacity: u64,
     pub(super) full: Arc<AtomicU64>,
     pub(super) swept: Arc<AtomicU64>,
@@ -163,7 +164,7 @@ impl Node {
             started: Instant::now(),
             tables,
             connection_ids,
-            kernel: datapath.map(|datapath| Kernel::new(datapath, &config.limits)).transpose()?,
+            kernel: datapath.map(|datapath| Kernel::new(datapath, &config)).transpose()?,
             source,
             log: options.log.clone(),
             secrets,
@@ -206,6 +207,8 @@ impl Node {
         if is_first {
             node.assign()?;
         }
+        // Before the programs: they judge only what is for this host.
+        node.look_after_addresses();
         if let Some(kernel) = &node.kernel {
             let interfaces = engine::attach(&mut kernel.datapath.borrow_mut(), &config.router)?;
             node.now.borrow_mut().interfaces = interfaces;
@@ -417,12 +420,17 @@ fn edge(instructions: Instructions, slot: u8, meter: Arc<Meter>) -> Box<dyn FnOn
 }
 
 impl Kernel {
-    fn new(datapath: Datapath, limits: &Limits) -> Result<Self, StartError> {
+    fn new(datapath: Datapath, config: &Config) -> Result<Self, StartError> {
         let swept = Arc::<AtomicU64>::default();
-        let sweeper = sweep::start(datapath.flow_writer()?, limits.idle_timeout, Arc::clone(&swept))
-            .map_err(|e| StartError::kernel(format!("the sweeper cannot be started: {e}")))?;
+        let sweeper = sweep::start(
+            datapath.flow_writer()?,
+            (config.limits.idle_timeout, config.connection_id.lifetime),
+            Arc::clone(&swept),
+        )
+        .map_err(|e| StartError::kernel(format!("the sweeper cannot be started: {e}")))?;
         Ok(Self {
             flows: datapath.flow_reader()?,
+            entries: datapath.flow_count(),
             capacity: datapath.flow_capacity(),
             datapath: RefCell::new(datapath),
             full: Arc::default(),

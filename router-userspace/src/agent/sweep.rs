@@ -2,7 +2,7 @@
 //!
 //! Sweeping one is always safe: its connection ID says by itself where it belongs. So one
 //! that was never used goes soon (spare connection IDs mostly stay unused), and a used one
-//! once its connection must have idled out.
+//! once its connection must have idled out, or must have other connection IDs.
 
 use std::{
     collections::VecDeque,
@@ -12,7 +12,7 @@ use std::{
         mpsc::{self, RecvTimeoutError},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use router_common::{
@@ -24,13 +24,17 @@ use crate::datapath::{FlowWriter, monotonic_now};
 
 /// Starts the sweeper; it ends when the last sender of the result is dropped.
 ///
-/// `idle` is the connections' idle timeout.
-pub(super) fn start(writer: FlowWriter, idle: Duration, swept: Arc<AtomicU64>) -> std::io::Result<Sweeper> {
+/// `idle` is the connections' idle timeout, and `lifetime` that of their connection IDs.
+pub(super) fn start(
+    writer: FlowWriter,
+    (idle, lifetime): (Duration, Duration),
+    swept: Arc<AtomicU64>,
+) -> std::io::Result<Sweeper> {
     let (sender, receiver) = mpsc::channel();
     let longest = Arc::new(AtomicU64::new(nanoseconds(idle)));
     let thread = thread::Builder::new().name("sweeper".to_owned()).spawn({
         let longest = Arc::clone(&longest);
-        move || run(writer, &longest, &receiver, &swept)
+        move || run(writer, (&longest, lifetime), &receiver, &swept)
     })?;
     Ok(Sweeper { sender, longest, _thread: thread })
 }
@@ -55,11 +59,22 @@ impl Sweeper {
     }
 }
 
-fn run(mut writer: FlowWriter, longest: &AtomicU64, written: &mpsc::Receiver<ConnectionId>, swept: &AtomicU64) {
+fn run(
+    mut writer: FlowWriter,
+    (longest, lifetime): (&AtomicU64, Duration),
+    written: &mpsc::Receiver<ConnectionId>,
+    swept: &AtomicU64,
+) {
     let idle = || Duration::from_nanos(longest.load(Ordering::Relaxed));
     let mut young = Queue::new(UNUSED);
     let mut used = Queue::new(idle() + SLACK);
+    // Also at once: another generation's may be there.
+    let mut counted = None::<Instant>;
     loop {
+        if counted.is_none_or(|counted| counted.elapsed() > BETWEEN_COUNTS) {
+            writer.recount();
+            counted = Some(Instant::now());
+        }
         match written.recv_timeout(TICK) {
             Ok(cid) => {
                 // Whoever writes finds nobody to wake meanwhile.
@@ -72,7 +87,7 @@ fn run(mut writer: FlowWriter, longest: &AtomicU64, written: &mpsc::Receiver<Con
         }
         let now = monotonic_now();
         while let Some(cid) = young.due(now).or_else(|| used.due(now)) {
-            match writer.get(&cid).map(|flow| is_over(&cid, &flow, idle(), now)) {
+            match writer.get(&cid).map(|flow| is_over(&cid, &flow, (idle(), lifetime), now)) {
                 Some(true) => {
                     writer.remove(&cid);
                     swept.fetch_add(1, Ordering::Relaxed);
@@ -85,12 +100,17 @@ fn run(mut writer: FlowWriter, longest: &AtomicU64, written: &mpsc::Receiver<Con
 }
 
 /// Whether nobody will miss a flow. It is at least [`UNUSED`] old.
-fn is_over(cid: &ConnectionId, flow: &Flow, idle: Duration, now: u64) -> bool {
+fn is_over(cid: &ConnectionId, flow: &Flow, (idle, lifetime): (Duration, Duration), now: u64) -> bool {
+    let (age, silence) = (now.saturating_sub(flow.created()), now.saturating_sub(flow.last_seen()));
     // Such a one nothing else can place, and it may be used long after it was issued.
-    if cid.rotation() == UNROUTABLE && flow.origin() == Origin::Issued && flow.packets() == 0 {
-        return now.saturating_sub(flow.created()) > nanoseconds(UNROUTABLE_KEPT);
+    let is_needed = cid.rotation() == UNROUTABLE && flow.origin() == Origin::Issued;
+    match flow.packets() {
+        0 if is_needed => age > nanoseconds(UNROUTABLE_KEPT),
+        0 => true,
+        // Packets are counted whoever sent them. So what keeps one is also that its connection can have it:
+        // by then it has been asked to retire it, and asked again.
+        _ => silence > nanoseconds(idle + SLACK) || !is_needed && age > nanoseconds(2 * lifetime + idle + SLACK),
     }
-    flow.packets() == 0 || now.saturating_sub(flow.last_seen()) > nanoseconds(idle + SLACK)
 }
 
 /// Connection IDs, each to be looked at a fixed time after it came; so the oldest is always next.
@@ -127,6 +147,8 @@ const UNUSED: Duration = Duration::from_secs(10);
 const SLACK: Duration = Duration::from_secs(5);
 /// How long an unused one stays whose connection ID does not say where it belongs.
 const UNROUTABLE_KEPT: Duration = Duration::from_secs(3_600);
+/// How long the number of entries may miss what others have written and removed.
+const BETWEEN_COUNTS: Duration = Duration::from_secs(300);
 const TICK: Duration = Duration::from_secs(1);
 /// How long flows that are written gather before they are taken note of.
 const GATHERED: Duration = Duration::from_millis(100);
@@ -141,6 +163,7 @@ mod tests {
     use super::*;
 
     const IDLE: Duration = Duration::from_secs(30);
+    const TIMES: (Duration, Duration) = (IDLE, Duration::from_secs(3_600));
     const SECOND: u64 = 1_000_000_000;
 
     #[test]
@@ -148,13 +171,26 @@ mod tests {
         let cid = ConnectionId::new(&[1; 8]).unwrap();
         let mut flow = Flow::new(1, Origin::Issued, 0);
         let unroutable = ConnectionId::new(&[0xe1; 8]).unwrap();
-        assert!(!is_over(&unroutable, &flow, IDLE, 60 * SECOND), "nothing else can place it");
-        assert!(is_over(&unroutable, &flow, IDLE, 3_601 * SECOND));
-        assert!(is_over(&cid, &flow, IDLE, 11 * SECOND), "never used");
+        assert!(!is_over(&unroutable, &flow, TIMES, 60 * SECOND), "nothing else can place it");
+        assert!(is_over(&unroutable, &flow, TIMES, 3_601 * SECOND));
+        assert!(is_over(&cid, &flow, TIMES, 11 * SECOND), "never used");
         flow.account(1200, &Endpoint { address: Address::UNSPECIFIED, port: 1 }, 9 * SECOND);
-        assert!(!is_over(&cid, &flow, IDLE, 11 * SECOND), "used just now");
-        assert!(!is_over(&cid, &flow, IDLE, 44 * SECOND), "may still be alive");
-        assert!(is_over(&cid, &flow, IDLE, 45 * SECOND), "idled out");
+        assert!(!is_over(&cid, &flow, TIMES, 11 * SECOND), "used just now");
+        assert!(!is_over(&cid, &flow, TIMES, 44 * SECOND), "may still be alive");
+        assert!(is_over(&cid, &flow, TIMES, 45 * SECOND), "idled out");
+    }
+
+    /// Anybody who has seen a connection ID can send packets to it, also when its connection has ended.
+    #[test]
+    fn packets_alone_keep_no_flow() {
+        let cid = ConnectionId::new(&[1; 8]).unwrap();
+        let unroutable = ConnectionId::new(&[0xe1; 8]).unwrap();
+        let mut flow = Flow::new(1, Origin::Issued, 0);
+        for (seconds, over) in [(3_600, false), (7_235, false), (7_236, true)] {
+            flow.account(1200, &Endpoint { address: Address::UNSPECIFIED, port: 1 }, seconds * SECOND);
+            assert_eq!(is_over(&cid, &flow, TIMES, seconds * SECOND), over, "{seconds} s");
+            assert!(!is_over(&unroutable, &flow, TIMES, seconds * SECOND), "nothing else can place it");
+        }
     }
 
     #[test]

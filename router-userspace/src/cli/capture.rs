@@ -36,6 +36,12 @@ pub(super) enum CaptureError {
     /// Not Ethernet.
     #[error("link type {0}, only Ethernet (1) is read")]
     LinkType(u16),
+    /// Nothing at all.
+    #[error("it is empty")]
+    Empty,
+    /// It ends within its header or a packet: what wrote it was stopped, or had no room.
+    #[error("the capture is cut off in {0}")]
+    Cut(String),
     /// A length beyond any packet's.
     #[error("packet {number}: {length} octets, the format allows {MAX_LENGTH}")]
     TooLong {
@@ -44,12 +50,20 @@ pub(super) enum CaptureError {
         /// What the file says.
         length: u32,
     },
-    /// The file ends early, or can't be read.
+    /// It can't be read.
     #[error("{0}")]
     Io(#[from] io::Error),
 }
 
 impl CaptureError {
+    /// The same, where it is the end that came too early.
+    fn or_cut(self, within: &str) -> Self {
+        match self {
+            Self::Io(e) if e.kind() == io::ErrorKind::UnexpectedEof => Self::Cut(within.to_owned()),
+            other => other,
+        }
+    }
+
     /// The way out, for the capture `file`.
     pub(super) fn hint(&self, file: &str) -> Option<String> {
         match self {
@@ -58,7 +72,7 @@ impl CaptureError {
             Self::NotCapture(_) => {
                 Some("hex of a whole Ethernet frame, or a capture of tcpdump -i IF -w FILE".to_owned())
             }
-            Self::TooLong { .. } | Self::Io(_) => None,
+            Self::Empty | Self::Cut(_) | Self::TooLong { .. } | Self::Io(_) => None,
         }
     }
 }
@@ -70,7 +84,11 @@ impl<R: Read> Capture<R> {
     /// If it is not classic pcap with Ethernet frames.
     pub(super) fn open(mut reader: R) -> Result<Self, CaptureError> {
         let mut magic = [0; 4];
-        reader.read_exact(&mut magic)?;
+        match fill(&mut reader, &mut magic)? {
+            0 => return Err(CaptureError::Empty),
+            4 => {}
+            _ => return Err(CaptureError::NotCapture(u32::from_be_bytes(magic))),
+        }
         let (big_endian, per_second) = match u32::from_be_bytes(magic) {
             0xa1b2_c3d4 => (true, 1_000_000),
             0xa1b2_3c4d => (true, 1_000_000_000),
@@ -81,7 +99,7 @@ impl<R: Read> Capture<R> {
         };
         let mut capture = Self { reader, big_endian, per_second };
         // Versions, two fields without use, the longest packet, the link type.
-        let rest: [u32; 5] = capture.words()?;
+        let rest: [u32; 5] = capture.words().map_err(|e| e.or_cut("its header"))?;
         match rest[4] as u16 {
             ETHERNET => Ok(capture),
             other => Err(CaptureError::LinkType(other)),
@@ -93,18 +111,20 @@ impl<R: Read> Capture<R> {
     /// # Errors
     /// If the capture ends in the midst of a packet.
     pub(super) fn next(&mut self, number: u64) -> Result<Option<Packet>, CaptureError> {
+        let cut = |e: CaptureError| e.or_cut(&format!("packet {number}"));
         let mut first = [0; 4];
-        if self.reader.read(&mut first[..1])? == 0 {
-            return Ok(None);
+        match fill(&mut self.reader, &mut first)? {
+            0 => return Ok(None),
+            4 => {}
+            _ => return Err(CaptureError::Cut(format!("packet {number}"))),
         }
-        self.reader.read_exact(&mut first[1..])?;
         let seconds = self.word(first);
-        let [fraction, length, original_length] = self.words()?;
+        let [fraction, length, original_length] = self.words().map_err(cut)?;
         if length > MAX_LENGTH {
             return Err(CaptureError::TooLong { number, length });
         }
         let mut octets = vec![0; length as usize];
-        self.reader.read_exact(&mut octets)?;
+        self.reader.read_exact(&mut octets).map_err(|e| cut(e.into()))?;
         let nanoseconds = u64::from(fraction) * u64::from(1_000_000_000 / self.per_second);
         Ok(Some(Packet { time: u64::from(seconds) * 1_000_000_000 + nanoseconds, original_length, octets }))
     }
@@ -122,6 +142,18 @@ impl<R: Read> Capture<R> {
     fn word(&self, octets: [u8; 4]) -> u32 {
         if self.big_endian { u32::from_be_bytes(octets) } else { u32::from_le_bytes(octets) }
     }
+}
+
+/// Reads as much as there is, up to all of `octets`; how many.
+fn fill(reader: &mut impl Read, octets: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < octets.len() {
+        match reader.read(&mut octets[filled..])? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    Ok(filled)
 }
 
 /// LINKTYPE_ETHERNET
@@ -179,14 +211,16 @@ mod tests {
     }
 
     #[test]
-    fn an_early_end_is_an_error_anywhere_but_between_packets() {
+    fn an_early_end_is_said_anywhere_but_between_packets() {
         let whole = capture(0xa1b2_c3d4, 1, &[1, 2, 3, 4], u32::to_be_bytes);
         for end in 0..whole.len() {
             let outcome = packets(&whole[..end]);
-            if end == 24 {
-                assert_eq!(outcome.unwrap(), []);
-            } else {
-                assert!(matches!(outcome, Err(CaptureError::Io(_))), "cut at {end}");
+            match end {
+                24 => assert_eq!(outcome.unwrap(), []),
+                0 => assert!(matches!(outcome, Err(CaptureError::Empty))),
+                1..4 => assert!(matches!(outcome, Err(CaptureError::NotCapture(_))), "cut at {end}"),
+                4..24 => assert_eq!(outcome.unwrap_err().to_string(), "the capture is cut off in its header", "{end}"),
+                _ => assert_eq!(outcome.unwrap_err().to_string(), "the capture is cut off in packet 1", "cut at {end}"),
             }
         }
     }

@@ -190,7 +190,11 @@ mod tests {
         for (line, message, hint) in [
             (&["status", "--jsn"][..], "unexpected argument '--jsn' found", "a similar argument exists: '--json'"),
             (&["stat"][..], "unrecognized subcommand 'stat'", "a similar subcommand exists: 'status'"),
-            (&["explain"][..], "the following required arguments were not provided: <HEX|FILE>", "quic-router explain"),
+            (
+                &["explain"][..],
+                "the following required arguments were not provided: <HEX|FILE|->",
+                "quic-router explain",
+            ),
         ] {
             let error = Cli::command().try_get_matches_from([&["quic-router"], line].concat()).unwrap_err();
             let fail = Fail::from(&error);

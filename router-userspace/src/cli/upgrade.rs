@@ -47,8 +47,12 @@ impl Upgrade {
 }
 
 fn text(upgraded: &Upgraded) -> String {
-    format!(
+    let mut text = format!(
         "generation {} (process {}) has taken over; `quic-router status` shows how the one before drains\n",
         upgraded.generation, upgraded.pid
-    )
+    );
+    for sentence in &upgraded.unprobed {
+        text.push_str(&format!("listener {sentence}\n"));
+    }
+    text
 }

@@ -21,12 +21,21 @@ impl Datapath {
     /// # Errors
     /// Also if another interface's queue has the place.
     pub fn set_queue_socket(&mut self, queue: &Queue, socket: &impl AsRawFd) -> Result<()> {
-        let there: Plain<Queue> = self.array(names::QUEUES)?.get(&queue.index(), 0)?;
-        if there.0 != Queue::NONE && !there.0.is_same(queue) {
-            return Err(DatapathError::NoPlace);
-        }
+        self.require_place(queue)?;
         let socket = socket.as_raw_fd();
         Ok(self.xsks()?.set(queue.index(), socket, 0)?)
+    }
+
+    /// Whether a queue may have its place in the maps.
+    ///
+    /// # Errors
+    /// If another interface's queue has it.
+    pub fn require_place(&mut self, queue: &Queue) -> Result<()> {
+        let there: Plain<Queue> = self.array(names::QUEUES)?.get(&queue.index(), 0)?;
+        match there.0 == Queue::NONE || there.0.is_same(queue) {
+            true => Ok(()),
+            false => Err(DatapathError::NoPlace),
+        }
     }
 
     /// Says who has a queue: from now on its worker's packets go to its socket.

@@ -68,6 +68,21 @@ pub enum DatapathError {
         /// Its name.
         name: String,
     },
+    /// Frames of the interface do not begin with an Ethernet header.
+    #[error(
+        "interface {0}: its packets have no Ethernet header (tun, WireGuard and the like), which XDP programs read"
+    )]
+    NoEthernet(String),
+    /// An interface above it has a program already.
+    #[error(
+        "interface {interface}: {above}, which is above it, has an XDP program, and the kernel wants the lower one first"
+    )]
+    Below {
+        /// The interface.
+        interface: String,
+        /// Which is above.
+        above: String,
+    },
     /// The interface takes XDP neither natively nor generically.
     #[error("interface {interface}: XDP cannot be attached: {why}")]
     Attach {
@@ -127,6 +142,8 @@ impl DatapathError {
             Self::Schema { .. } | Self::OtherNode(_) => {
                 Some("a stop and a start: one generation cannot take over from the other".to_owned())
             }
+            Self::NoEthernet(_) => Some("engine = \"reuseport\", or an interface below the tunnel".to_owned()),
+            Self::Below { .. } => Some("a stop and a start, which attaches to the lower one first".to_owned()),
             Self::Attach { .. } => Some("engine = \"reuseport\", which needs no XDP".to_owned()),
             _ => None,
         }

@@ -51,6 +51,11 @@ pub(crate) fn large_receive_offload(interface: &str) -> Option<bool> {
     ask(interface, GFLAGS).map(|[_, flags]: [u32; 2]| flags & FLAG_LRO != 0)
 }
 
+/// Whether the device takes VLAN tags out of received frames.
+pub(crate) fn receive_vlan_offload(interface: &str) -> Option<bool> {
+    ask(interface, GFLAGS).map(|[_, flags]: [u32; 2]| flags & FLAG_RXVLAN != 0)
+}
+
 /// The answer to `command`, whose structure is `N` words long, beginning with the command;
 /// nothing if there is no such interface or if its driver does not know.
 fn ask<const N: usize>(interface: &str, command: u32) -> Option<[u32; N]> {
@@ -82,6 +87,7 @@ const GFLAGS: u32 = 0x25;
 const GGRO: u32 = 0x2b;
 const GCHANNELS: u32 = 0x3c;
 const FLAG_LRO: u32 = 1 << 15;
+const FLAG_RXVLAN: u32 = 1 << 8;
 
 #[cfg(test)]
 mod tests {

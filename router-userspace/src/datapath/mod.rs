@@ -10,6 +10,7 @@ mod changes;
 mod error;
 pub(crate) mod ethtool;
 mod flows;
+mod netfilter;
 mod netlink;
 mod object;
 mod pins;
@@ -41,12 +42,13 @@ pub use self::{
     attach::{Attachment, Mode},
     changes::Changes,
     error::{DatapathError, Result},
-    flows::{FlowReader, FlowWriter, monotonic_now},
-    pins::{Pins, remove_stale},
-    queues::{DeviceFacts, device},
+    flows::{FlowCount, FlowReader, FlowWriter, monotonic_now},
+    netfilter::chains_before_sockets,
+    pins::{Pins, link_pin, remove_stale},
+    queues::{DeviceFacts, device, is_pair, vlan_beside_frames, vrf},
     rings::CHUNK,
     routes::{Hop, Routes},
-    xdp_links::{attached_program, link},
+    xdp_links::{Neighbours, attached_program, link, neighbours, program_id},
     xsk::{Copying, QueueSocket, QueueSocketPlan},
 };
 use self::{object::KernelLog, plain::Plain};
@@ -57,6 +59,7 @@ pub struct Datapath {
     pins: Pins,
     settings: Settings,
     attachments: BTreeMap<String, Attachment>,
+    flow_count: FlowCount,
     _kernel_log: Option<KernelLog>,
 }
 
@@ -96,8 +99,8 @@ impl Datapath {
             pins.pin_map(&ebpf, name)?;
         }
         object::load_programs(&mut ebpf)?;
-        let mut datapath =
-            Self { ebpf, pins, settings: initial.settings, attachments: BTreeMap::new(), _kernel_log: kernel_log };
+        let (settings, attachments, flow_count) = (initial.settings, BTreeMap::new(), FlowCount::default());
+        let mut datapath = Self { ebpf, pins, settings, attachments, flow_count, _kernel_log: kernel_log };
         datapath.fill_in(initial)?;
         datapath.pins.settle()?;
         Ok(datapath)
@@ -113,8 +116,8 @@ impl Datapath {
         pins.require_schema()?;
         let (mut ebpf, kernel_log) = object::load(size, kernel_log, Some(&pins))?;
         object::load_programs(&mut ebpf)?;
-        let attachments = BTreeMap::new();
-        let mut datapath = Self { ebpf, pins, settings: initial.settings, attachments, _kernel_log: kernel_log };
+        let (settings, attachments, flow_count) = (initial.settings, BTreeMap::new(), FlowCount::default());
+        let mut datapath = Self { ebpf, pins, settings, attachments, flow_count, _kernel_log: kernel_log };
         let running: Plain<Settings> = datapath.array(names::SETTINGS)?.get(&0, 0)?;
         let secrets: Plain<Secrets> = datapath.array(names::SECRETS)?.get(&0, 0)?;
         let same = (running.0.node_id(), running.0.cid_length())
@@ -284,8 +287,35 @@ impl Datapath {
     /// Detaches `steer` from an interface.
     pub fn detach(&mut self, interface: &str) {
         if let Some(attachment) = self.attachments.remove(interface) {
-            attachment.detach();
+            attachment.detach(interface, &self.pins);
         }
+    }
+
+    /// Puts back pins that somebody has removed: maps, links, the directory itself; their names.
+    ///
+    /// # Errors
+    /// If one cannot be put back.
+    pub fn restore_pins(&mut self) -> Result<Vec<String>> {
+        self.pins.restore_directory()?;
+        let mut restored = Vec::new();
+        for name in names::ALL.into_iter().filter(|name| !self.pins.map(name).exists()).collect::<Vec<_>>() {
+            self.pins.pin_map(&self.ebpf, name)?;
+            restored.push(name.to_owned());
+        }
+        let gone: Vec<_> =
+            self.attachments.keys().filter(|interface| !self.pins.link(interface).exists()).cloned().collect();
+        for interface in gone {
+            let Some(attachment) = self.attachments.remove(&interface) else { continue };
+            let attachment = attachment.pin_again(&interface, &self.pins)?;
+            self.attachments.insert(interface.clone(), attachment);
+            restored.push(format!("link-{interface}"));
+        }
+        Ok(restored)
+    }
+
+    /// Whether another file system hides the pins: nobody else finds them by their path then.
+    pub fn is_hidden(&self) -> bool {
+        self.pins.is_hidden()
     }
 
     /// Where `steer` is attached, by interface.
@@ -325,9 +355,14 @@ impl Datapath {
         info.map_or(0, |info| info.max_entries().into())
     }
 
+    /// How many flows there are.
+    pub fn flow_count(&self) -> FlowCount {
+        self.flow_count.clone()
+    }
+
     /// A handle to write flows with, one for each worker.
     pub fn flow_writer(&self) -> Result<FlowWriter> {
-        FlowWriter::open(&self.pins.map(names::FLOWS))
+        FlowWriter::open(&self.pins.map(names::FLOWS), self.flow_count.clone())
     }
 
     /// A handle to read flows with.
@@ -390,12 +425,21 @@ impl Datapath {
 impl Drop for Datapath {
     /// Detaches everything; the pins go after it. What an agent set up goes when it goes.
     fn drop(&mut self) {
-        for (_, attachment) in std::mem::take(&mut self.attachments) {
+        for (interface, attachment) in std::mem::take(&mut self.attachments) {
             if self.pins.are_ours() {
-                attachment.detach();
+                attachment.detach(&interface, &self.pins);
             }
         }
     }
+}
+
+/// Loads the programs and lets them go: whether this process may, whatever its capabilities say.
+///
+/// # Errors
+/// What the kernel refused.
+pub fn try_programs() -> Result<()> {
+    let (mut ebpf, _) = object::load(&Size { flows: 1, cpus: possible_cpus() }, None, None)?;
+    object::load_programs(&mut ebpf)
 }
 
 fn try_run(program: &Xdp, frame: &[u8], repeat: u32) -> Result<(u32, Duration)> {

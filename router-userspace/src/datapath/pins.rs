@@ -4,13 +4,19 @@
 //! is in place, then shared with the generations before and after it. Whatever lies in a
 //! directory that no agent holds is what a crashed run left behind.
 //!
+//! Pins are reached by the descriptor that is locked, not by the directory's path: a file system that is
+//! mounted over it later hides the path, and neither the pins nor what they keep attached.
+//!
 //! The rule this file keeps: only names of ours are ever removed. A directory that holds anything else is
 //! refused, and left as it is.
 
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+    os::{
+        fd::AsRawFd as _,
+        unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+    },
     path::{Path, PathBuf},
 };
 
@@ -37,6 +43,8 @@ use super::{
 pub struct Pins {
     directory: PathBuf,
     lock: Flock<File>,
+    /// What the directory is in, by which it is removed.
+    parent: File,
     ours: bool,
 }
 
@@ -55,7 +63,40 @@ impl Pins {
         require_own(directory)?;
         fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).map_err(at)?;
         let stale = remove_all(directory).map_err(at)?;
-        Ok((Self { directory: directory.to_owned(), lock, ours: true }, stale))
+        let parent = parent(directory)?;
+        Ok((Self { directory: directory.to_owned(), lock, parent, ours: true }, stale))
+    }
+
+    /// Makes the directory again if it was removed; whether it was.
+    ///
+    /// # Errors
+    /// If it cannot be made, or somebody else has made it.
+    pub(super) fn restore_directory(&mut self) -> Result<bool> {
+        let at = |source| DatapathError::Directory { path: self.directory.clone(), source };
+        if self.lock.metadata().map_err(at)?.nlink() > 0 {
+            return Ok(false);
+        }
+        require_bpffs(&self.directory)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory).map_err(at)?;
+        require_own(&self.directory)?;
+        self.lock = lock(&self.directory, FlockArg::LockSharedNonblock)?;
+        self.parent = parent(&self.directory)?;
+        Ok(true)
+    }
+
+    /// Whether something else is at the directory's path now: a file system that was mounted over it.
+    pub fn is_hidden(&self) -> bool {
+        let place = |found: io::Result<fs::Metadata>| found.map(|found| (found.dev(), found.ino()));
+        match (place(self.lock.metadata()), place(fs::metadata(&self.directory))) {
+            (Ok(held), Ok(there)) => held != there,
+            (Ok(_), Err(_)) => true,
+            (Err(_), _) => false,
+        }
+    }
+
+    /// The directory as it is held, whatever is at its path.
+    fn held(&self) -> PathBuf {
+        by_descriptor(&self.lock)
     }
 
     /// Holds `directory` beside the agent that runs there. What is in it stays that agent's.
@@ -64,7 +105,8 @@ impl Pins {
     /// If it is not there, or if an agent has it for itself, because it starts or takes it down.
     pub fn share(directory: &Path) -> Result<Self> {
         let lock = lock(directory, FlockArg::LockSharedNonblock)?;
-        Ok(Self { directory: directory.to_owned(), lock, ours: false })
+        let parent = parent(directory)?;
+        Ok(Self { directory: directory.to_owned(), lock, parent, ours: false })
     }
 
     /// Everything is in place: from now on other generations may hold the directory too.
@@ -78,7 +120,7 @@ impl Pins {
 
     /// Interfaces that links are pinned for.
     pub(super) fn links(&self) -> Vec<String> {
-        let names = fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        let names = fs::read_dir(self.held()).into_iter().flatten().flatten();
         let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
         names.filter_map(|name| name.strip_prefix(LINK_PREFIX).map(interface_of)).collect()
     }
@@ -109,12 +151,12 @@ impl Pins {
 
     /// Where the map `name` is pinned.
     pub(super) fn map(&self, name: &str) -> PathBuf {
-        self.directory.join(name)
+        self.held().join(name)
     }
 
     /// Where the link of `interface` is pinned.
     pub(super) fn link(&self, interface: &str) -> PathBuf {
-        self.directory.join(format!("{LINK_PREFIX}{}", name_for(interface)))
+        link_pin(&self.held(), interface)
     }
 
     pub(super) fn pin_map(&self, ebpf: &Ebpf, name: &'static str) -> Result<()> {
@@ -128,11 +170,18 @@ impl Drop for Pins {
         if !self.ours {
             return;
         }
-        let removed = remove_all(&self.directory).and_then(|_| fs::remove_dir(&self.directory));
+        // At the path may be another.
+        let own = by_descriptor(&self.parent).join(self.directory.file_name().unwrap_or_default());
+        let removed = remove_all(&self.held()).and_then(|_| fs::remove_dir(own));
         if let Err(e) = removed {
             tracing::warn!("{}: cannot be removed: {e}", self.directory.display());
         }
     }
+}
+
+/// Where the link of `interface` is pinned in `directory`.
+pub fn link_pin(directory: &Path, interface: &str) -> PathBuf {
+    directory.join(format!("{LINK_PREFIX}{}", name_for(interface)))
 }
 
 /// Removes the pins of an instance that no longer runs; what was removed.
@@ -153,6 +202,16 @@ pub(super) fn memory(pin: &Path) -> Option<u64> {
     let descriptor = std::os::fd::AsRawFd::as_raw_fd(&std::os::fd::AsFd::as_fd(map.fd()));
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).ok()?;
     info.lines().find_map(|line| line.strip_prefix("memlock:")?.trim().parse().ok())
+}
+
+/// An open directory, whatever has been mounted over it since.
+fn by_descriptor(directory: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()))
+}
+
+fn parent(directory: &Path) -> Result<File> {
+    let above = directory.parent().unwrap_or(directory);
+    File::open(above).map_err(|source| DatapathError::Directory { path: above.to_owned(), source })
 }
 
 fn lock(directory: &Path, how: FlockArg) -> Result<Flock<File>> {

@@ -32,8 +32,9 @@ pub(super) struct ResponseBody {
 enum Content {
     Nothing,
     Memory(Bytes),
-    Server(upstream::ResponseBody),
-    /// In a box: most of what a body is moved as is smaller.
+    /// In a box: it is a few hundred octets, and moves.
+    Server(Box<upstream::ResponseBody>),
+    /// Likewise.
     Gathered(Box<Gathered>),
     File(FileBody),
 }
@@ -163,8 +164,11 @@ impl From<Bytes> for ResponseBody {
 }
 
 impl From<upstream::ResponseBody> for ResponseBody {
-    fn from(body: upstream::ResponseBody) -> Self {
-        Content::Server(body).into()
+    fn from(mut body: upstream::ResponseBody) -> Self {
+        match body.take_whole() {
+            Some(bytes) => bytes.into(),
+            None => Content::Server(Box::new(body)).into(),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod http;
 mod http3;
 pub(super) mod lab;
 mod misdirected;
+mod priorities;
 mod raw;
 mod resumption;
 mod sessions;

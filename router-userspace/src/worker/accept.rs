@@ -14,11 +14,13 @@ use tokio::{
 
 use super::{
     admission::{Admission, Admitted, Opening, Refusal},
+    answers_from::AnswersFrom,
     connection_ids::Era,
     door::Door,
     flows::Flows,
-    generator::Passing,
     half_open::{Entered, HalfOpen},
+    issuing::{Issuing, OfAccept},
+    retirement::Retirements,
     stats::{Stat, WorkerStats},
     tables::NodeTables,
 };
@@ -35,7 +37,8 @@ pub(super) struct Reception {
     pub(super) flows: Flows,
     pub(super) stats: Arc<WorkerStats>,
     pub(super) half_open: Rc<HalfOpen>,
-    pub(super) passing: Passing,
+    pub(super) issuing: Issuing,
+    pub(super) retirements: Rc<Retirements>,
     pub(super) edge: Edge,
 }
 
@@ -44,7 +47,11 @@ impl Reception {
     pub(super) async fn accept(self: Rc<Self>, endpoint: Endpoint, door: Rc<Door>) {
         while let Some(incoming) = endpoint.accept().await {
             let address = Address::of(&incoming);
-            let standing = if door.is_shut() { Err(Away::Refuse(Refusal::Handshakes)) } else { self.standing(address) };
+            let standing = match door.is_shut() {
+                true => Err(Away::Refuse(Refusal::Handshakes)),
+                false if self.aims_at_a_slot(&incoming) => Err(Away::Retry),
+                false => self.standing(address),
+            };
             #[cfg(feature = "interop")]
             let standing = match address {
                 Address::Known(..) | Address::Unvalidated(_) if door.terms.borrow().always_retry => Err(Away::Retry),
@@ -80,18 +87,30 @@ impl Reception {
         self.admission.begin(claimed).map(Standing::Opening).ok_or(Away::Retry)
     }
 
+    /// Whether a client has chosen a connection ID that names a slot, which is how it got here. Clients
+    /// choose at random; one that had such an ID from an earlier connection could put all its connections
+    /// on one worker, also on one that drains. The connection ID of a Retry is ours, and names none: what
+    /// answers it is placed by the assignment.
+    fn aims_at_a_slot(&self, incoming: &Incoming) -> bool {
+        incoming.may_retry()
+            && ConnectionId::new(&incoming.orig_dst_cid())
+                .filter(|cid| self.tables.connection_ids().now().slot(cid).is_some())
+                // One does so on purpose: the probe of a takeover.
+                .is_some_and(|cid| !self.tables.expects_probe(&cid))
+    }
+
     fn turn_away(&self, incoming: Incoming, away: Away) {
         let peer = incoming.remote_address();
         match away {
-            Away::Retry => match self.passing.of(|| incoming.retry()) {
+            Away::Retry => match self.issuing.passing(|| incoming.retry()) {
                 Ok(()) => self.stats.retried.add(1),
                 // Only a client that has been sent one may not be: and its address is validated.
-                Err(e) => self.passing.of(|| e.into_incoming().refuse()),
+                Err(e) => self.issuing.passing(|| e.into_incoming().refuse()),
             },
             Away::Refuse(refusal) => {
                 self.stats.refused(refusal).add(1);
                 tracing::debug!(%peer, ?refusal, "connection refused");
-                self.passing.of(|| incoming.refuse());
+                self.issuing.passing(|| incoming.refuse());
             }
         }
     }
@@ -102,11 +121,8 @@ impl Reception {
         // also if the assignment changes meanwhile.
         let first_flight = FirstFlight::begin(self, &incoming);
         // Counted here and now: of a burst of Initials the next is looked at before any task runs.
-        let place = Place {
-            _first_flight: first_flight,
-            _era: self.tables.connection_ids().begin(),
-            _open: Gauge::raise(&self.stats, |stats| &stats.connections_now),
-        };
+        let open = Gauge::raise(&self.stats, |stats| &stats.connections_now);
+        let era = self.tables.connection_ids().begin();
         let handshake = Handshaking {
             entered: self.half_open.enter(address.prefix(&self.admission.limits())),
             _gauge: Gauge::raise(&self.stats, |stats| &stats.handshakes_now),
@@ -115,16 +131,19 @@ impl Reception {
             let terms = door.terms.borrow();
             terms.tracing.as_ref().and_then(|tracing| tracing.accept(&incoming, &terms.quic))
         };
-        let accepted = match traced {
+        let (accepted, issued) = self.issuing.noting(|| match traced {
             Some(config) => incoming.accept_with(config),
             None => incoming.accept(),
-        };
+        });
+        let place =
+            Place { _first_flight: first_flight, _issued: OfAccept::new(issued, &self.flows), _era: era, _open: open };
         match accepted {
             Ok(connecting) => {
                 let way = Way {
                     draining: door.drain.hear(),
                     listener: door.listener,
                     early_data: door.terms.borrow().early_data,
+                    answers_from: Arc::clone(&door.answers_from),
                 };
                 let until = Instant::now() + self.admission.limits().request_timeout;
                 let begun = Begun { address, standing, handshake, until, way };
@@ -222,6 +241,8 @@ impl Reception {
     }
 
     async fn serve_connection(&self, (connection, address): (Connection, Validated), handshake: Handshake, way: Way) {
+        let _watched = self.retirements.watch(&connection);
+        let _may_move = way.answers_from.may_move(connection.clone());
         let Way { draining, listener, .. } = way;
         let mut deadline = draining.clone();
         let arrival = Arrival { connection: connection.clone(), address, handshake, draining, listener };
@@ -284,11 +305,13 @@ struct Way {
     draining: Draining,
     listener: SocketAddr,
     early_data: bool,
+    answers_from: Arc<AnswersFrom>,
 }
 
 /// What a connection holds for as long as it lives.
 struct Place {
     _first_flight: FirstFlight,
+    _issued: OfAccept,
     _era: Era,
     _open: Gauge,
 }

@@ -4,11 +4,12 @@
 use std::{
     cell::{Cell, RefCell},
     net::SocketAddr,
+    sync::Arc,
 };
 
 use tokio::sync::Notify;
 
-use super::Terms;
+use super::{Terms, answers_from::AnswersFrom};
 use crate::edge::Drain;
 
 /// One for each listener of a worker.
@@ -17,6 +18,8 @@ pub(super) struct Door {
     pub(super) listener: SocketAddr,
     /// How connections are begun now.
     pub(super) terms: RefCell<Terms>,
+    /// Which address of ours its clients are answered from.
+    pub(super) answers_from: Arc<AnswersFrom>,
     /// Whether new connections are refused, because nobody else is there for them.
     shut: Cell<bool>,
     pub(super) drain: Drain,
@@ -31,6 +34,7 @@ impl Door {
         Self {
             listener,
             terms: RefCell::new(terms),
+            answers_from: Arc::default(),
             shut: Cell::default(),
             drain: Drain::new(),
             tcp_connections: Cell::default(),

@@ -1,73 +1,57 @@
 //! The connection IDs a worker issues: QUIC-LB, naming this node and this worker's slot.
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use quinn_proto::{ConnectionIdGenerator, InvalidCid};
 use router_common::{connection_id::ConnectionId, maps::SlotState};
 
-use super::{flows::Flows, tables::NodeTables};
+use super::{flows::Flows, issuing::Issuing, tables::NodeTables};
 
 /// Makes connection IDs, writes each to the flow table, and recognises its own.
 pub(super) struct SteeredGenerator {
     tables: Arc<NodeTables>,
     slot: u8,
     flows: Flows,
-    passing: Passing,
+    issuing: Issuing,
     lifetime: Duration,
-}
-
-/// Whether the next connection IDs are for answers of which nothing is kept: a Retry, a refusal. Those
-/// are sent to every sender that asks, so they take no nonce, and no entry in the flow table.
-#[derive(Clone, Default)]
-pub(super) struct Passing(Arc<AtomicBool>);
-
-impl Passing {
-    /// Those of `answer`, which is made here and now, are.
-    pub(super) fn of<T>(&self, answer: impl FnOnce() -> T) -> T {
-        self.0.store(true, Relaxed);
-        let answered = answer();
-        self.0.store(false, Relaxed);
-        answered
-    }
 }
 
 impl SteeredGenerator {
     pub(super) fn new(
         tables: Arc<NodeTables>,
         slot: u8,
-        (flows, passing): (Flows, Passing),
+        (flows, issuing): (Flows, Issuing),
         lifetime: Duration,
     ) -> Self {
-        Self { tables, slot, flows, passing, lifetime }
+        Self { tables, slot, flows, issuing, lifetime }
     }
 }
 
 impl ConnectionIdGenerator for SteeredGenerator {
     fn generate_cid(&mut self) -> quinn_proto::ConnectionId {
-        if self.passing.0.load(Relaxed) {
+        if self.issuing.is_passing() {
             return quinn_proto::ConnectionId::new(self.tables.connection_ids().passing().as_slice());
         }
         let cid = self.tables.connection_ids().issue(self.slot);
         self.flows.issued(&cid);
+        self.issuing.issued(&cid);
         quinn_proto::ConnectionId::new(cid.as_slice())
     }
 
     /// The last guard against answering for another worker: only a connection ID that names
     /// this very slot may be answered with a stateless reset, or one whose slot is free: nobody
     /// else is left to tell its client.
+    ///
+    /// quinn asks about short headers of connections that it does not have. What the flow table says of one
+    /// goes, or anybody could keep it there with a packet now and then.
     fn validate(&self, cid: &quinn_proto::ConnectionId) -> Result<(), InvalidCid> {
-        ConnectionId::new(cid)
-            .and_then(|cid| self.tables.connection_ids().now().slot(&cid))
-            .filter(|&slot| slot == self.slot || self.tables.slot_state(slot) == SlotState::Free)
-            .map(|_| ())
-            .ok_or(InvalidCid)
+        let cid = ConnectionId::new(cid).ok_or(InvalidCid)?;
+        let slot = self.tables.connection_ids().now().slot(&cid).ok_or(InvalidCid)?;
+        if slot != self.slot && self.tables.slot_state(slot) != SlotState::Free {
+            return Err(InvalidCid);
+        }
+        self.flows.ended(&cid);
+        Ok(())
     }
 
     fn cid_len(&self) -> usize {
@@ -88,7 +72,7 @@ impl fmt::Debug for SteeredGenerator {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicU32;
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
     use router_common::{connection_id::UNROUTABLE, maps::Settings};
 
@@ -109,8 +93,8 @@ mod tests {
         Arc::new(tables)
     }
 
-    fn unwritten() -> (Flows, Passing) {
-        (Flows::none(), Passing::default())
+    fn unwritten() -> (Flows, Issuing) {
+        (Flows::none(), Issuing::default())
     }
 
     /// 2,000 first packets that were refused had made 2,000 entries, and used as many nonces.
@@ -118,12 +102,12 @@ mod tests {
     fn what_is_sent_and_forgotten_takes_nothing() {
         let tables = tables(true);
         let written = Arc::new(Written::default());
-        let passing = Passing::default();
+        let issuing = Issuing::default();
         let flows = Flows::new(Box::new(Arc::clone(&written)));
         let mut generator =
-            SteeredGenerator::new(Arc::clone(&tables), 3, (flows, passing.clone()), Duration::from_secs(1));
+            SteeredGenerator::new(Arc::clone(&tables), 3, (flows, issuing.clone()), Duration::from_secs(1));
         let unleased = tables.connection_ids().unroutable();
-        let cid = passing.of(|| generator.generate_cid());
+        let cid = issuing.passing(|| generator.generate_cid());
         assert_eq!((cid.len(), written.0.load(Relaxed)), (17, 0));
         assert_eq!(ConnectionId::new(&cid).unwrap().rotation(), UNROUTABLE);
         assert_eq!(tables.connection_ids().unroutable(), unleased, "it is not for want of a nonce");
@@ -140,7 +124,25 @@ mod tests {
             self.0.fetch_add(1, Relaxed);
         }
         fn chosen(&mut self, _: &ConnectionId) {}
-        fn ended(&mut self, _: &ConnectionId) {}
+        fn ended(&mut self, _: &ConnectionId) {
+            self.0.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// A packet now and then had kept entries of connections that have ended.
+    #[test]
+    fn what_no_connection_has_leaves_the_flow_table() {
+        let (tables, written) = (tables(true), Arc::new(Written::default()));
+        let of = |slot| {
+            let flows = Flows::new(Box::new(Arc::clone(&written)));
+            SteeredGenerator::new(Arc::clone(&tables), slot, (flows, Issuing::default()), Duration::from_secs(1))
+        };
+        let (mut own, mut other) = (of(3), of(4));
+        let (cid, others) = (own.generate_cid(), other.generate_cid());
+        assert!(own.validate(&others).is_err());
+        assert_eq!(written.0.load(Relaxed), 2, "another worker's is not touched");
+        assert!(own.validate(&cid).is_ok());
+        assert_eq!(written.0.load(Relaxed), 1);
     }
 
     #[test]

@@ -21,7 +21,8 @@ use super::{
     door::Door,
     flows::Flows,
     frames::Frames,
-    generator::{Passing, SteeredGenerator},
+    generator::SteeredGenerator,
+    issuing::Issuing,
     next_hops::NextHops,
     socket::{Ownership, SteeredSocket},
     stats::WorkerStats,
@@ -54,10 +55,12 @@ async fn serve(plan: Plan, shared: Shared, stats: Arc<WorkerStats>, mut channels
         tables: Arc::clone(&shared.tables),
         flows: Flows::new(plan.flows),
         half_open: Rc::default(),
-        passing: Passing::default(),
+        issuing: Issuing::default(),
+        retirements: Rc::default(),
         stats,
         edge: (plan.edge)(),
     });
+    spawn_local(Rc::clone(&reception.retirements).close_those_with_too_many(reception.issuing.clone()));
     let next_hops = shared.enquiries.clone().map(NextHops::new);
     let frames = Arc::new(Frames::new(Arc::clone(&shared.tables), Arc::clone(&reception.stats), next_hops));
     // Among quinn's own tasks: in the LocalSet it would have its turn too late.
@@ -128,7 +131,6 @@ struct Service {
 /// An endpoint, and the way in to it.
 struct Open {
     endpoint: Endpoint,
-    socket: Arc<SteeredSocket>,
     door: Rc<Door>,
     ports: Ports,
 }
@@ -167,7 +169,7 @@ impl Service {
             Command::Serve { listener, terms } => {
                 if let Some(open) = self.listeners.get_mut(&listener) {
                     open.endpoint.set_server_config(Some(terms.quic.clone()));
-                    open.socket.prefer(terms.preferred);
+                    open.door.answers_from.prefer(terms.preferred);
                     open.door.terms.replace(terms.clone());
                     // The agent has tried the ports: it takes an accident for one to be gone now.
                     if let Err(e) = open.ports.open(terms.tcp, &self.reception, &open.door) {
@@ -212,17 +214,19 @@ impl Service {
         if self.drains_until.is_some() {
             door.drain.begin();
         }
-        let (endpoint, socket) = self.endpoint(listening)?;
+        let endpoint = self.endpoint(listening, &door)?;
+        let deciding = spawn_local(Arc::clone(&door.answers_from).decide()).abort_handle();
         let (accepting, broken) = (Rc::clone(&self.reception), self.broken.clone());
         let (incoming, here) = (endpoint.clone(), Rc::clone(&door));
         spawn_local(async move {
             let ended = spawn_local(accepting.accept(incoming, Rc::clone(&here))).await;
             // Unless it was closed, its driver has panicked, or what was spawned here.
+            deciding.abort();
             if ended.is_err() || !here.is_shut() {
                 broken.notify_one();
             }
         });
-        self.listeners.insert(listener, Open { endpoint, socket, door, ports });
+        self.listeners.insert(listener, Open { endpoint, door, ports });
         Ok(())
     }
 
@@ -240,7 +244,7 @@ impl Service {
         Ok(())
     }
 
-    fn endpoint(&self, Listening { listener, socket, terms }: Listening) -> io::Result<(Endpoint, Arc<SteeredSocket>)> {
+    fn endpoint(&self, Listening { listener, socket, terms }: Listening, door: &Door) -> io::Result<Endpoint> {
         let (shared, slot) = (&self.shared, self.reception.slot);
         let ownership = Ownership {
             slot,
@@ -255,22 +259,19 @@ impl Service {
             socket,
             shared.inboxes.open(listener, slot),
             Arc::clone(&self.frames),
-            ownership,
+            (ownership, Arc::clone(&door.answers_from)),
         )?);
-        socket.prefer(terms.preferred);
+        door.answers_from.prefer(terms.preferred);
         let (tables, lifetime) = (Arc::clone(&shared.tables), shared.cid_lifetime);
-        let (flows, passing) = (self.reception.flows.clone(), self.reception.passing.clone());
+        let (flows, issuing) = (self.reception.flows.clone(), self.reception.issuing.clone());
         let mut endpoint_config = EndpointConfig::new(Arc::new(reset_keys));
         endpoint_config.min_reset_interval(BETWEEN_RESETS);
         endpoint_config.cid_generator(move || {
-            Box::new(SteeredGenerator::new(Arc::clone(&tables), slot, (flows.clone(), passing.clone()), lifetime))
+            Box::new(SteeredGenerator::new(Arc::clone(&tables), slot, (flows.clone(), issuing.clone()), lifetime))
         });
-        let here = Arc::<SteeredSocket>::clone(&socket);
         // Among quinn's own tasks: in the LocalSet it would have its turn too late.
-        tokio::spawn(SteeredSocket::flush(Arc::downgrade(&here)));
-        let endpoint =
-            Endpoint::new_with_abstract_socket(endpoint_config, Some(terms.quic), here, Arc::new(TokioRuntime))?;
-        Ok((endpoint, socket))
+        tokio::spawn(SteeredSocket::flush(Arc::downgrade(&socket)));
+        Endpoint::new_with_abstract_socket(endpoint_config, Some(terms.quic), socket, Arc::new(TokioRuntime))
     }
 
     fn each_drain(&self, act: impl Fn(&Drain)) {

@@ -10,7 +10,7 @@ use std::{
     fmt,
     future::poll_fn,
     io::{self, IoSliceMut},
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError, Weak,
@@ -22,6 +22,7 @@ use std::{
 use quinn::{AsyncUdpSocket, UdpPoller};
 use quinn_udp::{RecvMeta, Transmit};
 use router_common::{
+    connection_id::ConnectionId,
     frame::{Endpoint, Payload},
     quic::{self, Kind},
     steer::Verdict,
@@ -29,7 +30,7 @@ use router_common::{
 use tokio::{io::Interest, net::UdpSocket};
 
 use super::{
-    answers_from::AnswersFrom,
+    answers_from::{AnswersFrom, Source},
     frames::Frames,
     inbox::{HandedOver, Inbox, Inboxes},
     outbox::{Left, Outbox},
@@ -47,19 +48,19 @@ pub(super) struct SteeredSocket {
     frames: Arc<Frames>,
     turn: AtomicUsize,
     ownership: Ownership,
-    answers_from: AnswersFrom,
+    answers_from: Arc<AnswersFrom>,
     outbox: Outbox,
 }
 
 /// Where datagrams come from.
 #[derive(Clone, Copy)]
-enum Source {
+enum Arrival {
     Inbox,
     Frames,
     Udp,
 }
 
-const SOURCES: [Source; 3] = [Source::Inbox, Source::Frames, Source::Udp];
+const ARRIVALS: [Arrival; 3] = [Arrival::Inbox, Arrival::Frames, Arrival::Udp];
 
 /// What it takes to tell whose a datagram is, and to give it to them.
 pub(super) struct Ownership {
@@ -77,7 +78,7 @@ impl SteeredSocket {
         udp: std::net::UdpSocket,
         inbox: Inbox,
         frames: Arc<Frames>,
-        ownership: Ownership,
+        (ownership, answers_from): (Ownership, Arc<AnswersFrom>),
     ) -> io::Result<Self> {
         let sender = Sender::new(&udp)?;
         let udp = UdpSocket::from_std(udp)?;
@@ -91,14 +92,9 @@ impl SteeredSocket {
             frames,
             turn: AtomicUsize::new(0),
             ownership,
-            answers_from: AnswersFrom::default(),
+            answers_from,
             outbox: Outbox::default(),
         })
-    }
-
-    /// Clients are asked to move to `address` from now on, or nowhere.
-    pub(super) fn prefer(&self, address: Option<IpAddr>) {
-        self.answers_from.prefer(address);
     }
 
     /// Sends what it holds back for a moment, until it is dropped. Runs as a task among those that send.
@@ -130,9 +126,9 @@ impl SteeredSocket {
     /// What came by the inbox; how many trains there are.
     fn by_inbox(&self, cx: &mut Context<'_>, bufs: &mut [IoSliceMut<'_>], metas: &mut [RecvMeta]) -> usize {
         let taken = self.inbox.lock().unwrap_or_else(PoisonError::into_inner).take(cx, bufs, metas);
-        let metas = &metas[..taken];
+        let (bufs, metas) = (&bufs[..taken], &metas[..taken]);
         self.ownership.stats.taken_over.add(segments(metas));
-        metas.iter().for_each(|meta| self.answers_from.arrived(meta.addr, meta.dst_ip));
+        bufs.iter().zip(metas).for_each(|(buf, meta)| self.arrived(buf, meta));
         taken
     }
 
@@ -148,10 +144,14 @@ impl SteeredSocket {
         for (buf, meta) in bufs.iter_mut().zip(metas.iter_mut()).take(count) {
             self.ownership.keep_answerable(meta);
             self.ownership.keep_own(buf, meta);
-            if meta.len > 0 {
-                self.answers_from.arrived(meta.addr, meta.dst_ip);
-            }
+            self.arrived(buf, meta);
         }
+    }
+
+    /// Notes who has come to the preferred address, by the first datagram of a train.
+    fn arrived(&self, train: &[u8], meta: &RecvMeta) {
+        let first = &train[..meta.len.min(meta.stride).min(train.len())];
+        self.answers_from.arrived(meta.addr, meta.dst_ip, || self.ownership.is_own_short_header(first));
     }
 
     fn receive(
@@ -180,7 +180,15 @@ impl AsyncUdpSocket for SteeredSocket {
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         let Transmit { destination, ecn, contents, segment_size, src_ip } = *transmit;
-        let src_ip = self.answers_from.source(destination).or(src_ip);
+        let src_ip = match self.answers_from.source(destination, contents) {
+            Source::AsSaid => src_ip,
+            Source::From(address) => Some(address),
+            Source::Both(address) => {
+                // Of a copy that is lost there is another.
+                let _ = self.send(&Transmit { destination, ecn, contents, segment_size, src_ip: Some(address) });
+                src_ip
+            }
+        };
         let transmit = Transmit { destination, ecn, contents, segment_size, src_ip };
         // Not past what is held for the same place.
         if self.frames.sends() && !self.outbox.holds(&transmit) && self.frames.send(self.port, &transmit) {
@@ -197,11 +205,11 @@ impl AsyncUdpSocket for SteeredSocket {
     ) -> Poll<io::Result<usize>> {
         // In turn, so that no source can starve another.
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        for source in (0..SOURCES.len()).map(|step| SOURCES[(turn + step) % SOURCES.len()]) {
-            let filled = match source {
-                Source::Inbox => self.by_inbox(cx, bufs, metas),
-                Source::Frames => self.by_queue(cx, bufs, metas),
-                Source::Udp => match self.receive(cx, bufs, metas) {
+        for arrival in (0..ARRIVALS.len()).map(|step| ARRIVALS[(turn + step) % ARRIVALS.len()]) {
+            let filled = match arrival {
+                Arrival::Inbox => self.by_inbox(cx, bufs, metas),
+                Arrival::Frames => self.by_queue(cx, bufs, metas),
+                Arrival::Udp => match self.receive(cx, bufs, metas) {
                     Poll::Ready(result) => return Poll::Ready(result),
                     Poll::Pending => 0,
                 },
@@ -290,6 +298,17 @@ impl Ownership {
         let owner = self.owner(first);
         let same = datagrams.take_while(|datagram| self.owner(datagram) == owner).map(<[u8]>::len).sum::<usize>();
         (first.len() + same, owner)
+    }
+
+    /// Whether a datagram begins with a short header whose connection ID this worker has issued.
+    fn is_own_short_header(&self, datagram: &[u8]) -> bool {
+        let Some((first, rest)) = datagram.split_first() else { return false };
+        let ids = self.tables.connection_ids().now();
+        first & 0x80 == 0
+            && rest
+                .get(..self.tables.settings().cid_length())
+                .and_then(ConnectionId::new)
+                .is_some_and(|cid| ids.slot(&cid) == Some(self.slot))
     }
 
     fn owner(&self, datagram: &[u8]) -> Owner {

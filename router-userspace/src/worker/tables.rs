@@ -36,6 +36,7 @@ pub struct NodeTables {
     slots: [AtomicU8; 256],
     assignment: RwLock<Arc<[Assigned]>>,
     first_flights: FirstFlights,
+    probes: Mutex<Vec<ConnectionId>>,
 }
 
 /// Who places a connection ID that neither the flow table nor its own octets place.
@@ -58,6 +59,7 @@ impl NodeTables {
             slots: array::from_fn(|_| AtomicU8::new(0)),
             assignment: RwLock::new(Arc::from([])),
             first_flights: FirstFlights::default(),
+            probes: Mutex::default(),
         }
     }
 
@@ -117,6 +119,18 @@ impl NodeTables {
         &self.first_flights
     }
 
+    /// A connection of our own that begins with `cid`, which names the worker it is for, is expected until
+    /// the result is dropped.
+    pub fn expect_probe(&self, cid: ConnectionId) -> ExpectedProbe<'_> {
+        self.probes.lock().unwrap_or_else(PoisonError::into_inner).push(cid);
+        ExpectedProbe { cid, tables: self }
+    }
+
+    /// Whether one is expected.
+    pub fn expects_probe(&self, cid: &ConnectionId) -> bool {
+        self.probes.lock().unwrap_or_else(PoisonError::into_inner).contains(cid)
+    }
+
     /// Decides about a UDP payload. With the verdict comes the rotation of the configuration
     /// that decoded its connection ID, if that is what decided.
     pub fn steer(&self, payload: &[u8], placement: Placement) -> (Verdict<()>, Option<u8>) {
@@ -133,6 +147,19 @@ impl NodeTables {
     /// The decision's view of these tables.
     pub fn view(&self, placement: Placement) -> View<'_> {
         View { tables: self, connection_ids: self.connection_ids.now(), placement }
+    }
+}
+
+/// A connection of our own that is about to begin.
+#[derive(Debug)]
+pub struct ExpectedProbe<'a> {
+    cid: ConnectionId,
+    tables: &'a NodeTables,
+}
+
+impl Drop for ExpectedProbe<'_> {
+    fn drop(&mut self) {
+        self.tables.probes.lock().unwrap_or_else(PoisonError::into_inner).retain(|cid| *cid != self.cid);
     }
 }
 

@@ -17,6 +17,7 @@ use super::{
     accept::{Gauge, Reception},
     admission::Admitted,
     door::Door,
+    udp,
 };
 use crate::{address::Validated, edge::Speaks, telemetry::shortage};
 
@@ -36,7 +37,7 @@ pub fn bind(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
+    udp::bind(&socket, address)?;
     Ok(socket)
 }
 

@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     fs, io,
-    net::{SocketAddr, UdpSocket},
+    net::{IpAddr, SocketAddr, UdpSocket},
     os::{
         fd::{AsFd as _, OwnedFd},
         unix::fs::MetadataExt as _,
@@ -38,6 +38,18 @@ pub enum OpenError {
         /// The process that holds it, as far as it can be found.
         owner: String,
     },
+    /// A socket that is not ours has one of the addresses that a listener on all of them is for.
+    #[error("listener {address}: a foreign socket on {other} gets what comes there (inode {inode}, {owner})")]
+    MoreSpecific {
+        /// The listener.
+        address: SocketAddr,
+        /// The socket's address.
+        other: SocketAddr,
+        /// Its inode.
+        inode: u64,
+        /// The process that holds it, as far as it can be found.
+        owner: String,
+    },
     /// The system refused.
     #[error("listener {address}: {source}")]
     System {
@@ -56,6 +68,9 @@ impl OpenError {
             Self::Foreign { .. } => {
                 Some("stop that process: the kernel would give it packets of our connections".to_owned())
             }
+            Self::MoreSpecific { .. } => {
+                Some("a listener for each address that is ours, or stop that process".to_owned())
+            }
             Self::System { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some("running as root or with CAP_NET_BIND_SERVICE".to_owned())
             }
@@ -72,6 +87,9 @@ impl OpenError {
 pub fn open(address: SocketAddr, count: usize, known: &[u64]) -> Result<Vec<UdpSocket>, OpenError> {
     let sockets = (0..count).map(|_| open_one(address)).collect::<Result<Vec<_>, _>>()?;
     refuse_foreign(address, &sockets, known)?;
+    if is_local(address.ip()).is_ok_and(|local| !local) {
+        tracing::warn!("listener {address}: this host does not have the address (yet); it is served once it has");
+    }
     Ok(sockets)
 }
 
@@ -84,13 +102,31 @@ fn open_one(address: SocketAddr) -> Result<UdpSocket, OpenError> {
         socket.set_reuse_port(true)?;
         socket.set_nonblocking(true)?;
         set_buffers(&socket)?;
-        socket.bind(&address.into())?;
+        bind(&socket, address)?;
         Ok(socket)
     };
     bound().map(UdpSocket::from).map_err(|source| match source.kind() {
         io::ErrorKind::AddrInUse => OpenError::InUse(address),
         _ => OpenError::System { address, source },
     })
+}
+
+/// Binds a socket, also to an address that this host does not have yet: one that is tentative, or on
+/// another node now. It gets what comes once the host has it.
+///
+/// # Errors
+/// If it cannot be bound.
+pub(super) fn bind(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    match socket.bind(&address.into()) {
+        Err(e) if e.kind() == io::ErrorKind::AddrNotAvailable => {
+            match address {
+                SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
+                SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
+            }
+            socket.bind(&address.into())
+        }
+        bound => bound,
+    }
 }
 
 /// Beyond the system's limit where we may (CAP_NET_ADMIN), up to it where not.
@@ -124,6 +160,20 @@ pub fn own_socket(inode: u64) -> Option<OwnedFd> {
     pidfd_getfd(ours, number, PidfdGetfdFlags::empty()).ok()
 }
 
+/// Whether an address is one of this host's. The kernel lets a socket be bound to nothing else.
+///
+/// # Errors
+/// If the kernel says neither.
+pub fn is_local(address: IpAddr) -> io::Result<bool> {
+    match Socket::new(Domain::for_address((address, 0).into()), Type::DGRAM, Some(Protocol::UDP))?
+        .bind(&SocketAddr::new(address, 0).into())
+    {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::AddrNotAvailable => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
 /// Datagrams that the kernel dropped, by inode of the socket, because its buffer was full.
 pub fn drops() -> HashMap<u64, u64> {
     bound_sockets().map(|bound| (bound.inode, bound.drops)).collect()
@@ -131,11 +181,24 @@ pub fn drops() -> HashMap<u64, u64> {
 
 fn refuse_foreign(address: SocketAddr, ours: &[UdpSocket], known: &[u64]) -> Result<(), OpenError> {
     let ours: Vec<_> = ours.iter().filter_map(inode).chain(known.iter().copied()).collect();
-    let foreign = bound_sockets().find(|bound| bound.address == address && !ours.contains(&bound.inode));
+    let foreign = bound_sockets().find(|bound| takes_from(bound.address, address) && !ours.contains(&bound.inode));
     match foreign {
+        Some(bound) if bound.address != address => Err(OpenError::MoreSpecific {
+            address,
+            other: bound.address,
+            inode: bound.inode,
+            owner: owner(bound.inode),
+        }),
         Some(bound) => Err(OpenError::Foreign { address, inode: bound.inode, owner: owner(bound.inode) }),
         None => Ok(()),
     }
+}
+
+/// Whether a socket on `other` gets datagrams that a listener on `address` is for: it has the same address, or
+/// a more specific one. The kernel's stack gives that one what XDP gives a worker.
+fn takes_from(other: SocketAddr, address: SocketAddr) -> bool {
+    let same_family = other.is_ipv4() == address.is_ipv4();
+    same_family && other.port() == address.port() && (other.ip() == address.ip() || address.ip().is_unspecified())
 }
 
 /// A line of the kernel's table of UDP sockets.
@@ -218,6 +281,29 @@ mod tests {
         let known = inode(&foreign).unwrap();
         assert!(text.contains(&known.to_string()), "{text}");
         assert_eq!(open(address, 2, &[known]).unwrap().len(), 2);
+    }
+
+    /// inetstack#198: it was not named, and what came there went to one or the other by the engine.
+    #[test]
+    fn a_foreign_socket_on_one_of_all_addresses_is_named() {
+        let foreign = open_one("127.0.0.77:0".parse().unwrap()).unwrap();
+        let there = foreign.local_addr().unwrap();
+        let all = SocketAddr::from(([0, 0, 0, 0], there.port()));
+        let error = open(all, 1, &[]).unwrap_err();
+        assert!(error.to_string().contains(&format!("a foreign socket on {there}")), "{error}");
+        assert_eq!(open(all, 1, &[inode(&foreign).unwrap()]).unwrap().len(), 1);
+        let elsewhere = SocketAddr::from(([127, 0, 0, 1], there.port()));
+        assert_eq!(open(elsewhere, 1, &[]).unwrap().len(), 1, "that one gets nothing of it");
+    }
+
+    /// systemd#650: addresses are tentative for a while at boot.
+    #[test]
+    fn an_address_that_is_not_here_yet_is_bound_all_the_same() {
+        for absent in ["192.0.2.77:0", "[2001:db8::77]:0"] {
+            let absent: SocketAddr = absent.parse().unwrap();
+            assert!(!is_local(absent.ip()).unwrap());
+            assert_eq!(open_one(absent).unwrap().local_addr().unwrap().ip(), absent.ip());
+        }
     }
 
     #[test]

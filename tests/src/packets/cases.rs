@@ -61,8 +61,18 @@ pub(super) fn in_clear(node: u16) -> CidConfig {
 
 /// The whole table.
 pub fn cases() -> Vec<Case> {
-    [not_ours(), malformed(), unanswerable(), bad_quic(), by_flow(), by_cid(), by_assignment(), in_every_wrapping()]
-        .concat()
+    [
+        not_ours(),
+        passing_through(),
+        malformed(),
+        unanswerable(),
+        bad_quic(),
+        by_flow(),
+        by_cid(),
+        by_assignment(),
+        in_every_wrapping(),
+    ]
+    .concat()
 }
 
 fn not_ours() -> Vec<Case> {
@@ -104,6 +114,22 @@ fn not_ours() -> Vec<Case> {
             Packet::udp((CLIENT4, PORT), (ROUTER4, 4000), [0x40; 60]).frame(),
         ),
     ]
+}
+
+/// Traffic of others that is forwarded or bridged here: a listener on every address judges none of it
+/// (xdp-tools#181).
+fn passing_through() -> Vec<Case> {
+    let on_its_way =
+        |payload: Quic| Packet::udp(client6(), (Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x77), PORT), payload);
+    let cases = [
+        ("an Initial for another host", on_its_way(Quic::initial(V1, b"whatever"))),
+        ("a short one for another host", on_its_way(Quic::short(&[7; 17]).padded_to(12))),
+        ("an unknown version for another host", on_its_way(Quic::unknown_version(b"whatever", 900))),
+        ("a connection ID of 21 octets for another host", on_its_way(Quic::initial(V1, &[7; 21]))),
+        ("our own connection ID for another host", on_its_way(Quic::short(cid(0, NODE_ID, 1).as_slice()))),
+        ("from port 0 for another host", Packet::udp((CLIENT6, 0), (CLIENT6, PORT), Quic::initial(V1, b"whatever"))),
+    ];
+    cases.map(|(name, packet)| passed(name, Reason::NotListener, packet.frame())).into()
 }
 
 /// Offsets are of an untagged frame: IPv4 begins at 14 and UDP at 34.

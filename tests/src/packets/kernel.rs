@@ -64,6 +64,7 @@ impl Kernel {
             datapath.set_slot(slot as u8, Slot::new(SlotState::Active, cpu, 1))?;
         }
         datapath.assign(&World::assignment())?;
+        datapath.set_local_addresses(&LOCAL.map(|address| mapped(address).octets().0).into())?;
         let mut kernel = Self { datapath, slots, actions: Actions::default(), total: Tally::default() };
         kernel.total = kernel.count()?;
         Ok(kernel)
@@ -72,7 +73,6 @@ impl Kernel {
     /// From now on a worker has this queue; the program is run as if each frame came in on queue 0 of
     /// the loopback interface, whose index is 1.
     pub fn on_queue(&mut self, queue: Queue) -> Result<()> {
-        self.datapath.set_local_addresses(&LOCAL.map(|address| mapped(address).octets().0).into())?;
         Ok(self.datapath.set_queue(&queue)?)
     }
 

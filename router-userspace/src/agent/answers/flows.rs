@@ -43,7 +43,7 @@ pub(super) fn flow(node: &Node, cid: &str) -> Result<api::Flows, Refusal> {
         hint: Some("quic-router cid decode shows where its packets go all the same".to_owned()),
         ..Refusal::not_found("the flow table has no such connection ID")
     })?;
-    Ok(api::Flows { schema: SCHEMA, entries: kernel.flows.count(), flows: vec![row(&cid, &flow, monotonic_now())] })
+    Ok(api::Flows { schema: SCHEMA, entries: kernel.entries.get(), flows: vec![row(&cid, &flow, monotonic_now())] })
 }
 
 fn kernel(node: &Node) -> Result<&Kernel, Refusal> {

@@ -86,7 +86,12 @@ pub(super) async fn answer(node: &Rc<Node>, head: &Parts, body: &[u8]) -> Result
                 serde_json::from_slice(body).map_err(|e| Refusal::bad_request(format!("body: {e}")))?;
             let patience = Duration::from_millis(request.timeout_ms.unwrap_or(UPGRADE_MS));
             let successor = upgrade(node, request.binary, patience).await?;
-            json(&api::Upgraded { schema: SCHEMA, generation: successor.generation, pid: successor.pid })
+            json(&api::Upgraded {
+                schema: SCHEMA,
+                generation: successor.generation,
+                pid: successor.pid,
+                unprobed: successor.unprobed,
+            })
         }
         (&Method::POST, ["v1", "generations"]) => {
             node.hear_of(serde_json::from_slice(body).map_err(|e| Refusal::bad_request(format!("body: {e}")))?);

@@ -80,7 +80,7 @@ fn listeners(node: &Node) -> Vec<api::Listener> {
 pub(in crate::agent) fn flow_table(kernel: &Kernel) -> api::FlowTable {
     use std::sync::atomic::Ordering::Relaxed;
     api::FlowTable {
-        entries: kernel.flows.count(),
+        entries: kernel.entries.get(),
         capacity: kernel.capacity,
         full: kernel.full.load(Relaxed),
         swept: kernel.swept.load(Relaxed),

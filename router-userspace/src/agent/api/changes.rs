@@ -24,6 +24,9 @@ pub struct Upgraded {
     pub generation: u64,
     /// Its process.
     pub pid: u32,
+    /// Listeners that could not be reached from this host, and so were not probed, one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unprobed: Vec<String>,
 }
 
 /// Answer to `POST /v1/reload`.

@@ -86,7 +86,7 @@ pub struct Generation {
 }
 
 /// How packets come from one interface.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {
     /// `eth0`; `*` where the engine does not go by interface.
     pub name: String,

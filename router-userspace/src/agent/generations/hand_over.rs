@@ -22,6 +22,7 @@ use super::{
     super::{engine, error::StartError, node::Node},
     Kind, Neighbour, Offer, Phase,
     protocol::{Channel, FromNew, FromOld, PROTOCOL},
+    upgrade::refuse_first_process,
     watch,
 };
 
@@ -84,6 +85,9 @@ impl Node {
     /// changed here but by the handover.
     async fn offer(&self, channel: &mut Channel) -> Result<Offer, StartError> {
         self.require_charge()?;
+        refuse_first_process(std::process::id())?;
+        self.restore_pins();
+        self.refuse_hidden_pins()?;
         let hello = channel.hear(PATIENCE).await.map_err(|e| StartError::refused(format!("takeover: {e}")))?;
         let FromNew::Hello { version, kind } = hello else {
             return Err(StartError::refused("takeover: it does not begin with a greeting"));

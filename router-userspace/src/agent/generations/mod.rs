@@ -25,6 +25,8 @@ mod watch;
 
 use std::{
     cell::{Cell, RefCell},
+    fs,
+    os::unix::fs::MetadataExt as _,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -149,6 +151,7 @@ impl Node {
             connections: self.connections_now(),
             seconds_left: self.seconds_left(),
             age_seconds: self.started.elapsed().as_secs(),
+            unprobed: Vec::new(),
         }
     }
 
@@ -222,6 +225,9 @@ pub(super) struct Kind {
     cid_length: usize,
     bpf_dir: PathBuf,
     state_dir: PathBuf,
+    /// The inode of its network namespace: elsewhere it would have other sockets and other interfaces.
+    #[serde(default)]
+    network: Option<u64>,
 }
 
 impl Kind {
@@ -233,18 +239,24 @@ impl Kind {
             cid_length: settings.cid_length(),
             bpf_dir: router.bpf_dir.clone(),
             state_dir: router.state_dir.clone(),
+            network: fs::metadata("/proc/self/ns/net").ok().map(|namespace| namespace.ino()),
         }
     }
 
     /// What of `other` is not as here, in words.
     fn differs(&self, other: &Self) -> Option<String> {
-        let differences = [
+        let network = |kind: &Self| kind.network.map_or_else(|| "unknown".to_owned(), |inode| inode.to_string());
+        let both_known = self.network.is_some() && other.network.is_some();
+        let mut differences = vec![
             ("the maps' schema", self.schema.to_string(), other.schema.to_string()),
             ("router.node_id", self.node_id.to_string(), other.node_id.to_string()),
             ("connection_id.length", self.cid_length.to_string(), other.cid_length.to_string()),
             ("router.bpf_dir", self.bpf_dir.display().to_string(), other.bpf_dir.display().to_string()),
             ("router.state_dir", self.state_dir.display().to_string(), other.state_dir.display().to_string()),
         ];
+        if both_known {
+            differences.push(("the network namespace", network(self), network(other)));
+        }
         let found = differences.into_iter().find(|(_, ours, theirs)| ours != theirs);
         found.map(|(what, ours, theirs)| format!("{what} is {ours} here and {theirs} there"))
     }

@@ -5,6 +5,10 @@
 //! there though the assignment does not know the worker yet. What is checked is the whole way:
 //! `select`, the sockets' map, the worker's socket, its endpoint, TLS. The probe has no certificate:
 //! where clients must show one, to be refused for that is the right answer.
+//!
+//! Whether a listener can be reached from its own host is the network's affair (an address that is on
+//! another node now, a firewall, a VRF, a loopback that is down). So where no datagram of the probe has come
+//! to any worker, that is said, and no reason against the takeover.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -13,6 +17,7 @@ use std::{
 };
 
 use quinn::{ClientConfig, ConnectionError, Endpoint, TransportErrorCode, VarInt, crypto::rustls::QuicClientConfig};
+use router_common::connection_id::ConnectionId;
 use rustls::{
     DigitallySignedStruct, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -22,37 +27,69 @@ use rustls::{
 use tokio::time::timeout;
 
 use super::super::{error::StartError, node::Node};
-use crate::{config::Listener, edge::offered_protocols};
+use crate::{config::Listener, edge::offered_protocols, worker::udp};
 
-/// Connects to every worker on every listener.
+/// Connects to every worker on every listener; what could not be reached, one sentence for each listener.
 ///
 /// # Errors
-/// Which does not serve, and why.
-pub(super) async fn probe(node: &Node) -> Result<(), StartError> {
+/// Which worker does not serve, and why.
+pub(super) async fn probe(node: &Node) -> Result<Vec<String>, StartError> {
     let config = node.config();
+    let mut unreached = Vec::new();
     for listener in &config.listeners {
         for (slot, _) in node.places() {
-            let failed = |e: String| {
-                StartError::kernel(format!("the probe of slot {slot} on {} was not served: {e}", listener.address))
-            };
-            let before = handshakes(node, slot);
-            timeout(PATIENCE, connect(node, listener, slot, offered_protocols(&config.routes, listener.address)))
-                .await
-                .map_err(|_| failed(format!("no answer within {PATIENCE:?}")))?
-                .map_err(|e| failed(e.to_string()))?;
-            // The worker counts it when it gets round to that: its answer may be here before.
-            let counted = async {
-                while handshakes(node, slot) == before {
-                    tokio::time::sleep(BETWEEN_LOOKS).await;
+            // All of them have to be done before the running agent loses patience.
+            let patience = if unreached.len() < MANY { PATIENCE } else { LITTLE_PATIENCE };
+            match probe_one(node, listener, (slot, patience)).await? {
+                Probed::Served => {}
+                Probed::NotReached(why) => {
+                    let address = listener.address;
+                    unreached.push(format!("{address} is not reached from this host, and was not probed: {why}"));
+                    // No other worker is there either, and each would take as long.
+                    break;
                 }
-            };
-            timeout(COUNTED, counted).await.map_err(|_| failed("another worker has answered".to_owned()))?;
+            }
         }
     }
-    Ok(())
+    Ok(unreached)
 }
 
-async fn connect(node: &Node, listener: &Listener, slot: u8, protocols: Vec<Vec<u8>>) -> anyhow::Result<()> {
+enum Probed {
+    Served,
+    NotReached(String),
+}
+
+async fn probe_one(node: &Node, listener: &Listener, (slot, patience): (u8, Duration)) -> Result<Probed, StartError> {
+    let failed =
+        |e: String| StartError::kernel(format!("the probe of slot {slot} on {} was not served: {e}", listener.address));
+    let (before, received) = (handshakes(node, slot), datagrams(node));
+    let protocols = offered_protocols(&node.config().routes, listener.address);
+    let cid = node.tables.connection_ids().issue(slot);
+    let _expected = node.tables.expect_probe(cid);
+    let served = match timeout(patience, connect(listener, cid, protocols)).await {
+        Ok(served) => served.map_err(|e| e.to_string()),
+        Err(_) => Err(format!("no answer within {patience:?}")),
+    };
+    if let Err(e) = served {
+        let nothing_came = datagrams(node) == received;
+        return if nothing_came { Ok(Probed::NotReached(e)) } else { Err(failed(e)) };
+    }
+    // The worker counts it some time after it has answered.
+    let counted = async {
+        while handshakes(node, slot) == before {
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+    };
+    match timeout(COUNTED, counted).await {
+        Ok(()) => Ok(Probed::Served),
+        Err(_) if datagrams(node) == received && !is_here(listener.address.ip()) => {
+            Ok(Probed::NotReached("the address is on another host now, which has answered".to_owned()))
+        }
+        Err(_) => Err(failed("another worker has answered".to_owned())),
+    }
+}
+
+async fn connect(listener: &Listener, cid: ConnectionId, protocols: Vec<Vec<u8>>) -> anyhow::Result<()> {
     let address = reachable(listener.address);
     let needs_certificate = listener.client_certificates.as_ref().is_some_and(|wanted| wanted.required);
     let provider = Arc::new(aws_lc_rs::default_provider());
@@ -63,8 +100,7 @@ async fn connect(node: &Node, listener: &Listener, slot: u8, protocols: Vec<Vec<
         .with_no_client_auth();
     tls.alpn_protocols = protocols;
     let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
-    let ids = Arc::clone(node.tables.connection_ids());
-    config.initial_dst_cid_provider(Arc::new(move || quinn::ConnectionId::new(ids.issue(slot).as_slice())));
+    config.initial_dst_cid_provider(Arc::new(move || quinn::ConnectionId::new(cid.as_slice())));
     let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let endpoint = Endpoint::client((any, 0).into())?;
     let connection = endpoint.connect_with(config, address, "localhost")?.await?;
@@ -93,14 +129,27 @@ fn handshakes(node: &Node, slot: u8) -> u64 {
     })
 }
 
-/// Where a listener is reached from this host.
-fn reachable(listener: SocketAddr) -> SocketAddr {
-    let ip = match listener.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listener.port())
+/// What all workers of this generation have received.
+fn datagrams(node: &Node) -> u64 {
+    node.with_workers(|workers| {
+        let totals = workers.iter().map(|worker| worker.stats().totals());
+        totals.map(|totals| totals.datagrams_received + totals.taken_over).sum()
+    })
+}
+
+/// Whether an address is one of this host's.
+fn is_here(address: IpAddr) -> bool {
+    address.is_unspecified() || address.is_loopback() || udp::is_local(address).unwrap_or(true)
+}
+
+/// Where a listener is reached from this host. A link-local address keeps the index of its interface.
+fn reachable(mut listener: SocketAddr) -> SocketAddr {
+    match listener.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => listener.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => listener.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    listener
 }
 
 /// Trusts anybody: who answers is told by the worker's own count.
@@ -145,7 +194,10 @@ impl ServerCertVerifier for Ourselves {
 /// The alert of that name (RFC 8446 section 6.2).
 const CERTIFICATE_REQUIRED: u8 = 116;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Where so many listeners have not been reached, for each of the others.
+const LITTLE_PATIENCE: Duration = Duration::from_millis(250);
+const MANY: usize = 5;
 /// Of a worker that has answered, to count it.
 const COUNTED: Duration = Duration::from_secs(1);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(1);

@@ -32,6 +32,9 @@ pub(in crate::agent) struct Neighbour {
     /// Until what is left is closed, once it drains.
     pub(in crate::agent) seconds_left: Option<u64>,
     pub(in crate::agent) age_seconds: u64,
+    /// What of it could not be probed, one sentence a listener.
+    #[serde(default)]
+    pub(in crate::agent) unprobed: Vec<String>,
 }
 
 /// What the new one finds: the one that serves first, then those before it.

@@ -64,11 +64,18 @@ impl TakeOver {
             Ok(()) => probe(node).await,
             Err(e) => Err(e),
         };
-        if let Err(e) = ready {
-            self.fail(&e).await;
-            return Err(e);
+        let unreached = match ready {
+            Ok(unreached) => unreached,
+            Err(e) => {
+                self.fail(&e).await;
+                return Err(e);
+            }
+        };
+        for sentence in &unreached {
+            tracing::warn!("takeover: listener {sentence}");
         }
-        self.channel.say(&FromNew::Prepared(node.as_neighbour())).await.map_err(lost)?;
+        let prepared = Neighbour { unprobed: unreached, ..node.as_neighbour() };
+        self.channel.say(&FromNew::Prepared(prepared)).await.map_err(lost)?;
         match self.channel.hear(PATIENCE).await.map_err(lost)? {
             FromOld::Go => {}
             FromOld::Refused { error, hint } => return Err(refused(error, hint)),

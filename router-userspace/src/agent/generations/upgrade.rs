@@ -31,6 +31,7 @@ pub(in crate::agent) async fn upgrade(
     patience: Duration,
 ) -> Result<Neighbour, StartError> {
     node.require_charge()?;
+    refuse_first_process(std::process::id())?;
     if node.generations.asked.borrow().is_some() {
         return Err(StartError::refused("an upgrade is under way").with_hint("again in a few seconds"));
     }
@@ -73,6 +74,17 @@ pub(in crate::agent) async fn upgrade(
     }
 }
 
+/// When process 1 of a PID namespace ends, the kernel ends all others there: also the new generation.
+pub(super) fn refuse_first_process(pid: u32) -> Result<(), StartError> {
+    match pid {
+        1 => Err(StartError::refused(
+            "this agent is process 1 of its container, which ends with it: no other generation would be left",
+        )
+        .with_hint("an init as process 1 (`docker run --init`, tini), or another container beside this one")),
+        _ => Ok(()),
+    }
+}
+
 /// A child that failed is not left behind.
 async fn end(child: &mut Child) {
     if let Err(e) = child.kill().await {
@@ -103,3 +115,17 @@ fn own_binary() -> Result<PathBuf, StartError> {
 }
 
 const LAST_WORDS: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An upgrade had said that it took place, and then everything ended with the old generation.
+    #[test]
+    fn process_1_cannot_be_replaced() {
+        let refused = refuse_first_process(1).unwrap_err();
+        assert!(refused.to_string().starts_with("this agent is process 1 of its container"), "{refused}");
+        assert!(refused.hint().is_some_and(|hint| hint.contains("docker run --init")));
+        assert!(refuse_first_process(2).is_ok());
+    }
+}

@@ -8,11 +8,12 @@
 mod addresses;
 mod arrivals;
 mod awaited;
+mod memory;
 mod of_kernel;
 mod plan;
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
     io, thread,
     time::Instant,
@@ -32,9 +33,9 @@ use self::{
 };
 use super::{api, error::StartError, generations::Phase, node::Node};
 use crate::{
-    config::{AfXdp, CpuMap, Engine, SendBy},
+    config::{CpuMap, Engine},
     datapath::{
-        self, CHUNK, Copying, QueueSocketPlan,
+        self, Copying, QueueSocketPlan,
         capabilities::{Capabilities, NET_RAW},
     },
     worker::QueueId,
@@ -51,6 +52,10 @@ pub(super) struct Queues {
     arrivals: RefCell<Arrivals>,
     /// What was there at the last look.
     devices: RefCell<Vec<Device>>,
+    /// Netfilter rules that what comes by AF_XDP does not meet.
+    passed_by: RefCell<Option<String>>,
+    /// Queues of all interfaces: each gets an equal part of the memory.
+    all: Cell<u32>,
     addresses: RefCell<BTreeSet<[u8; 16]>>,
 }
 
@@ -82,16 +87,14 @@ impl Node {
             if self.config().router.engine != Engine::AfXdp {
                 return Ok(());
             }
-            let Some(without) = self.devices().into_iter().find(|device| !self.queues.has_some_of(&device.name)) else {
-                return Ok(());
-            };
+            let steered = self.steered();
+            let Some(without) = steered.iter().find(|name| !self.queues.has_some_of(name)) else { return Ok(()) };
             // Whoever had them may have ended just now: the kernel takes its time.
             if begun.elapsed() > PATIENCE {
-                let why = self.queues.why_not(&without.name).unwrap_or_else(|| "its queues are in use".to_owned());
-                return Err(StartError::kernel(format!("interface {}: AF_XDP cannot be had: {why}", without.name))
-                    .with_hint(
-                        "engine = \"auto\", which takes the next best; quic-router doctor says what is missing",
-                    ));
+                let why = self.queues.why_not(without).unwrap_or_else(|| "its queues are in use".to_owned());
+                return Err(StartError::kernel(format!("interface {without}: AF_XDP cannot be had: {why}")).with_hint(
+                    "engine = \"auto\", which takes the next best; quic-router doctor says what is missing",
+                ));
             }
             thread::sleep(BETWEEN_TRIES);
         }
@@ -106,9 +109,12 @@ impl Node {
 
     /// The same but for the queues, which stay as they are.
     pub(super) fn look_at_devices(&self) {
+        if !self.is_stopping() && self.generations.phase() == Phase::InCharge {
+            self.look_after_addresses();
+            self.restore_pins();
+        }
         self.look_after_devices();
         if self.has_queues() {
-            self.look_after_addresses();
             *self.queues.devices.borrow_mut() = self.devices();
         }
     }
@@ -128,11 +134,16 @@ impl Node {
             .collect();
         let wanted = plan::plan(&queues, &self.queues.shares(), &self.loads());
         self.queues.awaited.keep(|id| wanted.contains_key(id));
-        let leaving = self.queues.leaving(&wanted);
+        self.queues.all.set(queues.len() as u32);
+        let mut leaving = self.queues.leaving(&wanted);
+        leaving.extend(self.queues.of_another_size(&devices, &self.config().af_xdp));
         leaving.iter().for_each(|id| self.release_queue(*id));
         for (id, share) in &wanted {
             let Some(device) = devices.iter().find(|device| device.facts.index == id.interface) else { continue };
-            let done = if self.queues.has(*id) {
+            let done = if leaving.contains(id) {
+                // It is taken again at the next look, when it is free.
+                continue;
+            } else if self.queues.has(*id) {
                 self.update_queue(*id, device, share)
             } else {
                 self.open_queue(*id, device, share)
@@ -167,6 +178,9 @@ impl Node {
             if let Some(why) = self.queues.why_not(&interface.name) {
                 say_too(interface, &format!("AF_XDP: {why}"));
             }
+            if let Some(chains) = self.queues.passed_by.borrow().as_ref().filter(|_| !interface.queues.is_empty()) {
+                say_too(interface, &format!("netfilter rules are passed by: {chains}"));
+            }
             if interface.mode.as_deref() == Some("generic") && self.config().router.cpu_map == CpuMap::Always {
                 say_too(interface, "cpu_map = \"always\" is not followed: the kernel loses what is moved from here");
             }
@@ -187,12 +201,43 @@ impl Node {
     }
 
     /// Interfaces that `steer` is on.
+    fn steered(&self) -> Vec<String> {
+        let now = self.now();
+        now.interfaces.iter().filter(|one| one.program_id.is_some()).map(|one| one.name.clone()).collect()
+    }
+
+    /// Those of them to have queues of.
     fn devices(&self) -> Vec<Device> {
-        let names: Vec<_> = {
-            let now = self.now();
-            now.interfaces.iter().filter(|one| one.program_id.is_some()).map(|one| one.name.clone()).collect()
+        let names = self.steered();
+        let passed_by = self.chains_passed_by();
+        if let (Engine::Auto, Some(chains)) = (self.config().router.engine, passed_by) {
+            for name in &names {
+                self.queues
+                    .note(name, Err(QueueError::Refused(format!("netfilter rules would be passed by: {chains}"))));
+            }
+            return Vec::new();
+        }
+        // A socket outside of a VRF gets nothing from its interfaces; an AF_XDP socket would.
+        let suits = |name: &String| match datapath::vrf(name) {
+            None => true,
+            Some(vrf) => {
+                self.queues.note(name, Err(QueueError::Refused(format!("the interface belongs to the VRF {vrf}"))));
+                false
+            }
         };
-        names.into_iter().filter_map(|name| Some(Device { facts: datapath::device(&name)?, name })).collect()
+        names
+            .into_iter()
+            .filter(suits)
+            .filter_map(|name| Some(Device { facts: datapath::device(&name)?, name }))
+            .collect()
+    }
+
+    /// Netfilter rules that packets do not meet which come by AF_XDP, in words.
+    fn chains_passed_by(&self) -> Option<String> {
+        let chains = datapath::chains_before_sockets();
+        let words = (!chains.is_empty()).then(|| chains.join(", "));
+        self.queues.passed_by.borrow_mut().clone_from(&words);
+        words
     }
 
     fn loads(&self) -> Vec<Load> {
@@ -216,20 +261,23 @@ impl Node {
     fn open_queue(&self, id: QueueId, device: &Device, share: &Share) -> Result<(), QueueError> {
         let Some(kernel) = &self.kernel else { return Ok(()) };
         let config = self.config();
+        let entry = entry(id, device, share);
+        // Before any socket is made: one that has no place would be made in vain, again at every look.
+        kernel.datapath.borrow_mut().require_place(&entry)?;
         let plan = || {
-            let (frames, sending) = self.queues.frames_for(device.facts.queues, &config.af_xdp)?;
-            // The kernel sends nothing by a queue that it does not have.
-            let sending = if id.queue < device.facts.transmit_queues { sending } else { 0 };
+            let (frames, sending) = self.queues.frames_for(device, id, &config.af_xdp)?;
             let QueueId { interface, queue } = id;
             Ok(QueueSocketPlan { interface, queue, frames, sending, busy_poll: config.af_xdp.busy_poll })
         };
         let (socket, since) = self.queues.awaited.bind(id, plan)?;
         let (copying, sends, frames) = (socket.copying(), socket.sends(), socket.frames());
-        let entry = entry(id, device, share);
         // The place first, then its reader, and only then what leads packets there.
         kernel.datapath.borrow_mut().set_queue_socket(&entry, &socket)?;
         let received = self.with_workers(|workers| match workers.iter().find(|worker| worker.slot() == share.slot) {
-            Some(worker) => worker.receive(id, Box::new(OfKernel(socket))),
+            Some(worker) => {
+                let leaves_checksums_out = device.facts.leaves_checksums_out;
+                worker.receive(id, Box::new(OfKernel { socket, leaves_checksums_out }))
+            }
             None => Err(io::Error::other("its worker has ended")),
         });
         received?;
@@ -329,25 +377,6 @@ impl Queues {
             }
         }
     }
-
-    /// Frames for one of `queues`, to receive and to send: what the budget has left for it, or what is
-    /// of use.
-    fn frames_for(&self, queues: u32, config: &AfXdp) -> Result<(u32, u32), QueueError> {
-        let of_open: u64 = self.open.borrow().values().map(|open| u64::from(open.frames)).sum();
-        let taken = of_open + self.awaited.frames();
-        let all = config.memory / CHUNK as u64;
-        let even = all / u64::from(queues.max(1));
-        let share = even.min(all.saturating_sub(taken));
-        let (ways, sending_max) = match config.send {
-            SendBy::Udp => (1, 0),
-            SendBy::AfXdp => (2, SENDING_MAX),
-        };
-        let frames = (share / ways).min(u64::from(FRAMES_MAX)) as u32;
-        match frames.checked_ilog2().map(|power| 1 << power) {
-            Some(frames @ FRAMES_MIN..) => Ok((frames, frames.min(sending_max))),
-            _ => Err(QueueError::Refused(format!("af_xdp.memory is too small for {queues} queues"))),
-        }
-    }
 }
 
 /// Why a queue is not had.
@@ -389,8 +418,3 @@ fn say_too(interface: &mut api::Interface, why: &str) {
 
 const NO_LOCKED_MEMORY: &str = "the limit of locked memory (RLIMIT_MEMLOCK) has no room for a queue's; LimitMEMLOCK=infinity \
                                 in the unit or the capability CAP_IPC_LOCK lifts it, and less af_xdp.memory needs less";
-/// Fewer are of no use; more only make the processor's caches miss.
-const FRAMES_MIN: u32 = 64;
-const FRAMES_MAX: u32 = 4_096;
-/// Frames on their way out: what a device takes time for, not what may wait.
-const SENDING_MAX: u32 = 1_024;

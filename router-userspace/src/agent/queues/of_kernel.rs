@@ -8,56 +8,64 @@ use std::{
 use crate::{datapath::QueueSocket, worker::ReceiveQueue};
 
 /// A socket of the datapath's, as workers know it.
-pub(super) struct OfKernel(pub(super) QueueSocket);
+pub(super) struct OfKernel {
+    pub(super) socket: QueueSocket,
+    /// See [`leaves_checksums_out`](crate::datapath::DeviceFacts::leaves_checksums_out).
+    pub(super) leaves_checksums_out: bool,
+}
 
 impl AsRawFd for OfKernel {
     fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.socket.as_raw_fd()
     }
 }
 
 impl ReceiveQueue for OfKernel {
     fn take_in(&mut self) -> Option<u32> {
-        self.0.take_in()
+        self.socket.take_in()
     }
 
     fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.socket.is_empty()
     }
 
     fn frame(&self, chunk: u32) -> &[u8] {
-        self.0.frame(chunk)
+        self.socket.frame(chunk)
     }
 
     fn give_back(&mut self, chunk: u32) {
-        self.0.give_back(chunk);
+        self.socket.give_back(chunk);
     }
 
     fn settle(&mut self) {
-        self.0.settle();
+        self.socket.settle();
     }
 
     fn drops(&self) -> u64 {
-        self.0.drops()
+        self.socket.drops()
+    }
+
+    fn leaves_checksums_out(&self) -> bool {
+        self.leaves_checksums_out
     }
 
     fn sends(&self) -> bool {
-        self.0.sends()
+        self.socket.sends()
     }
 
     fn room(&mut self) -> usize {
-        self.0.room()
+        self.socket.room()
     }
 
     fn put(&mut self, head: &[u8], body: &[u8]) -> bool {
-        self.0.put(head, body)
+        self.socket.put(head, body)
     }
 
     fn send_off(&mut self) -> io::Result<bool> {
-        self.0.send_off()
+        self.socket.send_off()
     }
 
     fn is_sending(&mut self) -> bool {
-        self.0.is_sending()
+        self.socket.is_sending()
     }
 }

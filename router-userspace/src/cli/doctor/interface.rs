@@ -15,6 +15,7 @@ pub(super) fn judge(name: &str, facts: Option<&Facts>, wanted: &Wanted) -> Vec<F
     };
     let mut findings = vec![wire(name, facts)];
     if wanted.xdp() != Need::Unused {
+        findings.extend(unlike_the_stack(name, facts, wanted));
         findings.push(driver(name, facts));
         findings.extend(mtu(name, facts));
         findings.push(program(name, facts.program.as_ref(), wanted.xdp()));
@@ -38,6 +39,25 @@ fn wire(name: &str, facts: &Facts) -> Finding {
         }
         (false, _) => Finding::warn(name, "is down: no packet comes").hint(format!("ip link set dev {name} up")),
     }
+}
+
+/// What XDP programs or AF_XDP sockets would see otherwise than the kernel's stack does.
+fn unlike_the_stack(name: &str, facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if !facts.ethernet {
+        let finding = "its packets have no Ethernet header, which XDP programs read: no XDP";
+        findings
+            .push(wanted.xdp().missing(name, finding).hint("engine = \"reuseport\", or an interface below the tunnel"));
+    }
+    if let Some(vlan) = &facts.vlan {
+        let finding = format!("takes VLAN tags out of frames: XDP would take those of {vlan} for untagged ones");
+        findings.push(Finding::warn(name, finding).hint(format!("ethtool -K {name} rxvlan off")));
+    }
+    if let Some(vrf) = facts.vrf.as_ref().filter(|_| wanted.af_xdp() != Need::Unused) {
+        let finding = format!("belongs to the VRF {vrf}: AF_XDP sockets would get what sockets outside of it do not");
+        findings.push(wanted.af_xdp().missing(name, finding).hint("engine = \"xdp\""));
+    }
+    findings
 }
 
 fn driver(name: &str, facts: &Facts) -> Finding {
@@ -208,6 +228,9 @@ mod tests {
             gro: true,
             peer: None,
             af_xdp: AfXdp::Possible,
+            ethernet: true,
+            vlan: None,
+            vrf: None,
         }
     }
 
@@ -312,6 +335,26 @@ mod tests {
         );
         let full = Facts { queues: 1, most_queues: 1, ..fine() };
         assert!(judged(&full, Engine::Xdp).contains(&Finding::ok("eth0", "1 receive queue, as many as there can be")));
+    }
+
+    #[test]
+    fn what_would_be_seen_otherwise_than_by_the_stack_is_named() {
+        let some = |name: &str| Some(name.to_owned());
+        let facts = Facts { ethernet: false, vlan: some("eth0.7"), vrf: some("blue"), ..fine() };
+        let text = |engine| super::super::finding::Findings::new(judged(&facts, engine)).text();
+        for line in [
+            "warn  eth0  its packets have no Ethernet header",
+            "warn  eth0  takes VLAN tags out of frames: XDP would take those of eth0.7 for untagged ones",
+            "try: ethtool -K eth0 rxvlan off",
+            "warn  eth0  belongs to the VRF blue",
+        ] {
+            assert!(text(Engine::Auto).contains(line), "{line:?} is not in:\n{}", text(Engine::Auto));
+        }
+        let by_name = judged(&facts, Engine::Xdp);
+        let refused = Finding::fail("eth0", "its packets have no Ethernet header, which XDP programs read: no XDP");
+        let way_out = "engine = \"reuseport\", or an interface below the tunnel";
+        assert!(by_name.contains(&refused.hint(way_out)) && !text(Engine::Xdp).contains("VRF"), "{by_name:?}");
+        assert_eq!(judged(&facts, Engine::Reuseport), judged(&fine(), Engine::Reuseport));
     }
 
     #[test]

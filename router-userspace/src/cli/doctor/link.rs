@@ -1,6 +1,6 @@
 //! Gathers the facts about an interface, from rtnetlink and the driver.
 
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage};
 use nix::net::if_::{if_indextoname, if_nametoindex};
 
 use super::wanted::Wanted;
@@ -34,6 +34,12 @@ pub(super) struct Facts {
     pub(super) peer: Option<Peer>,
     /// Whether AF_XDP sockets can be had.
     pub(super) af_xdp: AfXdp,
+    /// Frames begin with an Ethernet header.
+    pub(super) ethernet: bool,
+    /// A VLAN on top of it, whose tags the device takes out of the frames.
+    pub(super) vlan: Option<String>,
+    /// The VRF that it belongs to.
+    pub(super) vrf: Option<String>,
 }
 
 /// Whether AF_XDP sockets can be had on an interface.
@@ -113,6 +119,9 @@ pub(super) fn facts(name: &str, wanted: &Wanted, agent: Option<&Status>) -> Opti
         lro: ethtool::large_receive_offload(name).unwrap_or(false),
         gro: ethtool::generic_receive_offload(name).unwrap_or(false),
         af_xdp: af_xdp(name, link.header.index, agent),
+        ethernet: matches!(link.header.link_layer_type, LinkLayerType::Ether | LinkLayerType::Loopback),
+        vlan: datapath::vlan_beside_frames(name),
+        vrf: datapath::vrf(name),
     })
 }
 
@@ -132,7 +141,7 @@ fn af_xdp(name: &str, index: u32, agent: Option<&Status>) -> AfXdp {
 fn whose(id: u32, interface: &str, wanted: &Wanted, agent: Option<&Status>) -> Whose {
     match agent {
         Some(agent) if agent.interfaces.iter().any(|interface| interface.program_id == Some(id)) => Whose::Ours,
-        None if wanted.bpf_dir.join(format!("link-{interface}")).exists() => Whose::Stale,
+        None if datapath::link_pin(&wanted.bpf_dir, interface).exists() => Whose::Stale,
         Some(_) | None => Whose::Foreign,
     }
 }

@@ -8,6 +8,7 @@ mod finding;
 mod interface;
 mod kernel;
 mod link;
+mod netfilter;
 mod privileges;
 mod sockets;
 mod tcp;
@@ -72,7 +73,8 @@ pub(super) fn examine(wanted: &Wanted) -> Vec<Finding> {
         findings.push(Finding::ok("agent", format!("process {} runs and answers", status.pid)));
     }
     findings.extend(kernel::judge(&kernel::facts(wanted), wanted));
-    findings.extend(privileges::judge(&privileges::facts(), wanted));
+    findings.extend(privileges::judge(&privileges::facts_of(wanted), wanted));
+    findings.extend(netfilter::judge(&netfilter::facts(), wanted));
     for name in &wanted.interfaces {
         let facts = link::facts(name, wanted, agent.as_ref());
         findings.extend(interface::judge(name, facts.as_ref(), wanted));

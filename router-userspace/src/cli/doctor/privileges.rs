@@ -9,7 +9,10 @@ use super::{
 };
 use crate::{
     cli::output,
-    datapath::capabilities::{Capabilities, IPC_LOCK, NET_ADMIN, NET_BIND_SERVICE, NET_RAW},
+    datapath::{
+        self,
+        capabilities::{Capabilities, IPC_LOCK, NET_ADMIN, NET_BIND_SERVICE, NET_RAW},
+    },
 };
 
 /// What this process may do.
@@ -20,6 +23,10 @@ pub(super) struct Facts {
     unprivileged_port: u16,
     /// Octets of memory that may be locked; none: any number.
     locked_memory: Option<u64>,
+    /// Why the kernel has refused to load the programs, if they were tried and it has.
+    refused: Option<String>,
+    /// Its capabilities are those of a user namespace, which count for nothing in BPF.
+    in_user_namespace: bool,
 }
 
 impl Facts {
@@ -29,6 +36,14 @@ impl Facts {
     }
 }
 
+/// Looks; and tries to load the programs, if that is wanted and nothing says yet that it is in vain.
+pub(super) fn facts_of(wanted: &Wanted) -> Facts {
+    let facts = facts();
+    let is_worth_it = wanted.bpf() != Need::Unused && facts.capabilities.missing_for_bpf().is_empty();
+    let refused = is_worth_it.then(datapath::try_programs).and_then(Result::err).map(|e| e.to_string());
+    Facts { refused, ..facts }
+}
+
 /// Looks.
 pub(super) fn facts() -> Facts {
     let port = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
@@ -36,6 +51,8 @@ pub(super) fn facts() -> Facts {
         capabilities: Capabilities::effective(),
         unprivileged_port: port.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1_024),
         locked_memory: fs::read_to_string("/proc/self/limits").ok().and_then(|text| locked_memory_limit(&text)),
+        refused: None,
+        in_user_namespace: fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !is_initial(&map)),
     }
 }
 
@@ -43,7 +60,18 @@ pub(super) fn facts() -> Facts {
 pub(super) fn judge(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
     let mut findings = Vec::new();
     let missing = facts.capabilities.missing_for_bpf();
-    findings.push(if missing.is_empty() {
+    findings.push(if let Some(why) = &facts.refused {
+        let finding = format!("the kernel refuses to load the BPF programs: {why}");
+        let finding = match facts.in_user_namespace {
+            true => format!("{finding}; this process is in a user namespace, whose root is nobody to BPF"),
+            false => finding,
+        };
+        let way_out = match facts.in_user_namespace {
+            true => "a container without a user namespace of its own, or engine = \"userspace\"",
+            false => "quic-router check, which says what is missing; or engine = \"userspace\"",
+        };
+        wanted.bpf().missing("privileges", finding).hint(way_out)
+    } else if missing.is_empty() {
         Finding::ok("privileges", "this user may load and attach BPF programs")
     } else {
         let finding = format!("this user may not load and attach BPF programs: {} missing", missing.join(" and "));
@@ -85,6 +113,11 @@ fn locked_memory(facts: &Facts, wanted: &Wanted) -> Finding {
     }
 }
 
+/// Whether a map of user IDs is the initial namespace's: each ID is itself.
+fn is_initial(uid_map: &str) -> bool {
+    uid_map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
 /// The limit of locked memory in octets, of a process' limits; none if there is none.
 fn locked_memory_limit(limits: &str) -> Option<u64> {
     let line = limits.lines().find_map(|line| line.strip_prefix("Max locked memory"))?;
@@ -97,7 +130,9 @@ mod tests {
     use crate::config::Engine;
 
     fn with(capabilities: &[u32]) -> Facts {
-        Facts { capabilities: Capabilities::of(capabilities), unprivileged_port: 1_024, locked_memory: Some(8 << 20) }
+        let capabilities = Capabilities::of(capabilities);
+        let (refused, in_user_namespace) = (None, false);
+        Facts { capabilities, unprivileged_port: 1_024, locked_memory: Some(8 << 20), refused, in_user_namespace }
     }
 
     #[test]
@@ -105,6 +140,17 @@ mod tests {
         let fine = [Finding::ok("privileges", "this user may load and attach BPF programs")];
         assert_eq!(judge(&with(&[10, 12, 38, 39]), &Wanted::sample(Engine::Xdp)), fine);
         assert_eq!(judge(&with(&[10, 12, 21]), &Wanted::sample(Engine::Xdp)), fine);
+    }
+
+    /// docker-nginx#841: the capabilities were there, of a user namespace, and the doctor content.
+    #[test]
+    fn what_was_tried_and_refused_counts_more_than_capabilities() {
+        assert!(is_initial("         0          0 4294967295\n") && !is_initial("         0     100000      65536\n"));
+        let facts = Facts { refused: Some("EPERM".to_owned()), in_user_namespace: true, ..with(&[10, 12, 38, 39]) };
+        let text = "the kernel refuses to load the BPF programs: EPERM; this process is in a user namespace, whose root \
+                    is nobody to BPF";
+        let hint = "a container without a user namespace of its own, or engine = \"userspace\"";
+        assert_eq!(judge(&facts, &Wanted::sample(Engine::Xdp)), [Finding::fail("privileges", text).hint(hint)]);
     }
 
     #[test]

@@ -34,7 +34,7 @@ use tokio::{
 };
 
 use self::{
-    check::{Datagram, Flaw},
+    check::{Checksums, Datagram, Flaw},
     trains::Trains,
 };
 use super::{next_hops::NextHops, stats::WorkerStats, tables::NodeTables};
@@ -53,6 +53,10 @@ pub trait ReceiveQueue: AsRawFd + Send {
     fn settle(&mut self);
     /// Frames that were lost because there was no room.
     fn drops(&self) -> u64;
+    /// Whether frames may come whose UDP checksum was left to a device that there is not.
+    fn leaves_checksums_out(&self) -> bool {
+        false
+    }
 
     /// Whether frames can be sent by it.
     fn sends(&self) -> bool;
@@ -236,9 +240,9 @@ impl Frames {
     }
 
     /// Whom the frame in a chunk is for, if it is sound: each frame is counted here, once.
-    fn sort(&self, frame: &[u8]) -> Option<(u16, Datagram)> {
+    fn sort(&self, frame: &[u8], checksums: Checksums) -> Option<(u16, Datagram)> {
         self.stats.frames_received.add(1);
-        let stat = match check::read(frame) {
+        let stat = match check::read(frame, checksums) {
             Ok(datagram) => match self.tables.listener(&datagram.destination) {
                 Some(listener) => return Some((listener.id() as u16, datagram)),
                 None => &self.stats.frames_without_listener,
@@ -279,11 +283,15 @@ impl Inner {
     ) {
         let Self { queues, lanes, .. } = self;
         let Open { id, ring, .. } = &mut queues[queue];
+        let checksums = match ring.get_ref().0.leaves_checksums_out() {
+            true => Checksums::MayBeLeftOut,
+            false => Checksums::Computed,
+        };
         for _ in 0..ROUNDS {
             while trains.has_room() {
                 let source = &mut ring.get_mut().0;
                 let Some(chunk) = source.take_in() else { break };
-                match frames.sort(source.frame(chunk)) {
+                match frames.sort(source.frame(chunk), checksums) {
                     Some((listener, datagram)) if listener == lanes[lane].listener => {
                         frames.stats.frames_delivered.add(1);
                         trains.put(&datagram, &source.frame(chunk)[datagram.payload.clone()]);

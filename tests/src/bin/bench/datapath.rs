@@ -146,6 +146,7 @@ impl Bench {
         };
         let size = Size { flows: flows.max(1024) + 8 * FRAMES, cpus: possible_cpus() };
         let mut datapath = Datapath::load(pins, &size, &initial, None)?;
+        datapath.set_local_addresses(&[one.address.octets().0].into())?;
         for (slot, cpu) in [(LOCAL, cpu), (REMOTE, other_cpu)] {
             datapath.open_cpu(cpu)?;
             datapath.set_slot(slot, Slot::new(SlotState::Active, cpu, 1))?;

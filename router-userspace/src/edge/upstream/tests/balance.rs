@@ -54,7 +54,7 @@ async fn those_who_wait_are_served_in_their_order_and_no_more_than_may_wait() {
     let failed = upstream.fail(get("/4")).await;
     assert!(matches!(failed.failure, Failure::Connect(ConnectError::NoPlace(NoPlace::QueueFull))));
     assert_eq!(failed.failure.answer().unwrap().0, 503);
-    assert!(failed.request.is_some());
+    assert!(failed.body.is_some());
 
     gate.add_permits(1);
     assert_eq!(first.await.unwrap(), "ok");
@@ -82,7 +82,7 @@ async fn a_client_leaves_places_to_others() {
     let greedy: Vec<_> =
         (1..=12).map(|host| spawn("/greedy", Validated::assumed(&format!("[2001:db8::{host}]:1")))).collect();
     until(|| state() == (6, 6)).await;
-    let refused = upstream.send(get("/"), Validated::assumed("[2001:db8::ffff]:1")).await;
+    let refused = upstream.send(get("/"), Validated::assumed("[2001:db8::ffff]:1"), None).await;
     let Err(Failed { failure: Failure::Connect(ConnectError::NoPlace(NoPlace::QueueFull)), .. }) = refused else {
         panic!("three quarters of the line are its share, too");
     };
@@ -114,7 +114,7 @@ async fn who_waits_too_long_or_goes_leaves_the_queue() {
     assert!(matches!(failed.failure, Failure::Connect(ConnectError::NoPlace(NoPlace::QueueTimedOut(_)))));
     assert_eq!(failed.failure.answer().unwrap().0, 503);
     {
-        let mut gone = Box::pin(upstream.send(get("/3"), CLIENT));
+        let mut gone = Box::pin(upstream.send(get("/3"), CLIENT, None));
         assert!(futures_util::poll!(&mut gone).is_pending());
         assert_eq!(upstreams.states()[0].queued, 1);
     }
@@ -131,9 +131,9 @@ async fn a_place_given_to_one_who_goes_is_not_lost() {
     let mut settings = settings(vec![http(address)]);
     settings.max_connections = 1;
     let (upstreams, upstream) = upstream(settings);
-    let mut first = Box::pin(upstream.send(get("/1"), CLIENT));
+    let mut first = Box::pin(upstream.send(get("/1"), CLIENT, None));
     assert!(futures_util::poll!(&mut first).is_pending());
-    let mut second = Box::pin(upstream.send(get("/2"), CLIENT));
+    let mut second = Box::pin(upstream.send(get("/2"), CLIENT, None));
     assert!(futures_util::poll!(&mut second).is_pending());
     let third = {
         let upstream = upstream.clone();
