@@ -85,6 +85,32 @@ fn clients_that_leave_checksums_out() -> Result<()> {
     Ok(())
 }
 
+/// Rules for our port were passed by under `auto`, and nobody said so.
+#[test]
+fn netfilter_rules_that_af_xdp_would_pass_by() -> Result<()> {
+    let mut lab = Lab::new().engine("auto").start()?;
+    ensure!(interface(&lab, "clients0")?.engine == "af_xdp");
+    let rule = ["INPUT", "-p", "udp", "--dport", "443", "-j", "ACCEPT"];
+    let iptables = |lab: &Running, verb: &str| {
+        run(lab.network().router().command("iptables").arg("-w").arg(verb).args(rule)).map(drop)
+    };
+    iptables(&lab, "-A")?;
+    let interfaces = |lab: &Running| Ok(lab.control().status()?.interfaces);
+    let one = until(|| interfaces(&lab), |all| all[0].engine == "xdp")?.remove(0);
+    ensure!(why(&one).contains("netfilter rules would be passed by: ip filter INPUT"), "{one:?}");
+    lab.quic_go().get("/bytes/20000").connections(10).succeed()?;
+    iptables(&lab, "-D")?;
+    until(|| interfaces(&lab), |all| all[0].engine == "af_xdp")?;
+    iptables(&lab, "-A")?;
+    drop(lab.take_agent()?);
+    // Asked for by name, it is had, and the rules are named.
+    lab.reconfigure(|config| config.set_router("engine", "\"af_xdp\""));
+    lab.start_agent()?;
+    let one = interface(&lab, "clients0")?;
+    ensure!(one.engine == "af_xdp" && why(&one).contains("netfilter rules are passed by: ip filter INPUT"), "{one:?}");
+    Ok(())
+}
+
 /// docker-keepalived#3, FRR#5274: a loopback that is down, an address that is on another node. And a
 /// link-local one, which needs to know its interface.
 #[test]
