@@ -175,6 +175,7 @@ mod tests {
     fn a_busy_and_narrow_one() {
         let owner = "process 77, nginx".to_owned();
         let facts = Facts {
+            absent: Vec::new(),
             foreign: vec![Bound { address: "0.0.0.0:443".parse().unwrap(), owner }],
             may_exceed: false,
             rmem_max: Some(212_992),
@@ -222,5 +223,16 @@ mod tests {
         let wanted = Wanted { listeners: vec![socket.local_addr().unwrap()], ..Wanted::sample(Engine::Auto) };
         assert!(facts(Some(std::process::id()), &wanted).foreign.is_empty());
         assert_eq!(facts(None, &wanted).foreign.len(), 1);
+    }
+
+    #[test]
+    fn a_listener_on_an_address_that_is_not_here_is_named() {
+        let wanted = Wanted::sample(Engine::Auto);
+        let text = "192.0.2.1:443: this host does not have the address (yet); nothing comes to it";
+        let hint = "ip address show; a mistyped address, unless another node has it now";
+        let warned = Finding::warn("port", text).hint(hint);
+        let facts = |absent: Vec<SocketAddr>| Facts { absent, ..Facts::default() };
+        assert!(judge(&facts(vec!["192.0.2.1:443".parse().unwrap()]), &wanted).contains(&warned));
+        assert!(!judge(&facts(Vec::new()), &wanted).contains(&warned));
     }
 }
