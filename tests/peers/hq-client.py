@@ -22,7 +22,7 @@ LACKS = {
         "keyupdate": "the package has no way to ask for it",
     },
 }
-PATIENCE = 60
+PATIENCE = 180
 
 
 def main():

@@ -9,9 +9,10 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 /// Folder, and what must not stand in a `use` or a path there.
-const RULES: [(&str, &[&str]); 10] = [
+const RULES: [(&str, &[&str]); 11] = [
     ("router-common/src", &["std::", "alloc::", "aya", "tokio", "quinn", "serde"]),
     ("router-ebpf/src", &["std::", "tokio", "quinn", "router_userspace"]),
+    ("router-http1/src", &["tokio", "quinn", "hyper", "router_common", "router_http3", "router_userspace"]),
     ("router-http3/src", &["tokio", "quinn", "h3", "hyper", "router_common", "router_userspace"]),
     (
         "router-userspace/src/address",

@@ -316,6 +316,25 @@ fn of_servers_that_answer_first() -> Result<()> {
     Ok(())
 }
 
+/// The server closes with the upload unread, which resets its connection: its answer comes all the same
+/// (rustical#77: 12 of 100 such uploads got 502).
+#[test]
+fn of_servers_that_refuse_uploads() -> Result<()> {
+    const REFUSAL: Act = Say("HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno");
+    let scripts: Vec<Script> =
+        vec![("at-once", &[REFUSAL, Close]), ("in-the-middle", &[TakeSome(20_000), REFUSAL, Close])];
+    let (lab, _server) = Faulty::lab(Speaks::Http, "5s", scripts)?;
+    // The client's h2 sends no more than a frame.
+    for (http, name, octets) in [(3, "at-once", 50_000), (3, "in-the-middle", 50_000), (2, "at-once", 16_000)] {
+        let upload = || Whole::new(http, "POST", &format!("/{name}")).body("x".repeat(octets)).into();
+        let outcomes = Rude::ask(&lab, &(0..100).map(|_| upload()).collect::<Vec<Rude>>())?;
+        let wrong: Vec<_> = outcomes.iter().filter(|outcome| *outcome != "401 2").collect();
+        ensure!(wrong.is_empty(), "HTTP/{http} {name}: {} of 100: {:?}", wrong.len(), wrong[0]);
+    }
+    assert_eq!(lab.control().status()?.upstreams[0].failures_total, 0);
+    Ok(())
+}
+
 /// How curl is told to speak a version, and how it says that a stream broke off: over HTTP/3 it hangs
 /// on what it has read by then.
 #[derive(Clone, Copy, Debug)]

@@ -2,12 +2,13 @@
 //!
 //! The whole matrix is `cargo xtask interop`; here is a small part of it.
 
-use std::{env, process::Command, time::Duration};
+use std::{env, fs, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result};
 use router_tests::{
+    content,
     interop::{Case, Cell, Client, Outcome, endpoint, refused},
-    lab::{Finished, Program, binary},
+    lab::{Finished, Program, binary, peers},
 };
 
 #[test]
@@ -64,9 +65,39 @@ fn two_clients_pass_the_cases_that_tell_most() -> Result<()> {
         let client = Client::named(client).context("a client")?;
         for case in ["handshake", "transfer", "retry", "zerortt"] {
             let case = Case::named(case).context("a case")?;
-            let row = Cell { case, client, engine: "userspace", seed: 1 }.run();
+            let row = Cell { case, client, engine: "userspace", seed: 1, keep: None }.run();
             assert_eq!(row.outcome, Outcome::Passed, "{} {}", row.case, row.client);
         }
+    }
+    Ok(())
+}
+
+/// What the runner judges by: its key log has to open all that the server sent, and the file has to be in it.
+#[test]
+fn the_key_log_decrypts_what_was_sent() -> Result<()> {
+    if !is_built() {
+        return Ok(());
+    }
+    let folder = env::temp_dir().join(format!("router-keylog-{}", std::process::id()));
+    let row = Cell {
+        case: Case::named("handshake").context("a case")?,
+        client: Client::named("quic-go").context("a client")?,
+        engine: "userspace",
+        seed: 1,
+        keep: Some(&folder),
+    }
+    .run();
+    assert_eq!(row.outcome, Outcome::Passed);
+    fs::write(folder.join("served"), content::pattern(0, 1_000))?;
+    let mut unlock = Command::new(peers::find("unlock")?);
+    let arguments = ["trace_node_left.pcap", "keys.log", "served"].map(|name| folder.join(name));
+    let opened = Program::start("unlock", unlock.args(arguments))?.finish(PATIENCE)?;
+    fs::remove_dir_all(&folder)?;
+    let opened = opened.succeeded()?.stdout;
+    let opened: serde_json::Value = serde_json::from_str(&opened)?;
+    assert_eq!((&opened["failed"], &opened["file"]), (&0.into(), &true.into()), "{opened}");
+    for kind in ["initial", "handshake", "one_rtt"] {
+        assert!(opened["decrypted"][kind].as_u64() > Some(0), "{kind}: {opened}");
     }
     Ok(())
 }

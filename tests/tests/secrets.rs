@@ -61,3 +61,12 @@ fn keys_of_connection_ids() -> Result<()> {
     }
     Ok(())
 }
+
+/// A core dump has the memory that the kernel is told to put there: none.
+#[test]
+fn core_dumps() -> Result<()> {
+    let lab = Lab::new().start()?;
+    let filter = fs::read_to_string(format!("/proc/{}/coredump_filter", lab.agent()?.pid()?))?;
+    assert_eq!(filter.trim(), "00000010");
+    Ok(())
+}

@@ -17,7 +17,7 @@ use router_tests::{
     content,
     lab::{
         Lab, PORT, Towards,
-        peers::QuicGo,
+        peers::{Aioquic, QuicGo},
         wire::{Capture, Direction},
     },
     packets::quic::{Quic, V1},
@@ -96,6 +96,52 @@ fn everything_twice() -> Result<()> {
     let relay = lab.relay(|_, frame| vec![frame.to_vec(); 2])?;
     QuicGo::new(relay.clients(), lab.wire().router(PORT)).get("/bytes/20000").connections(20).succeed()?;
     assert_eq!(lab.control().status()?.totals.accepted, 20, "a connection was made twice");
+    lab.expect_no_packet_astray()
+}
+
+/// The ServerHello is lost again and again, while Handshake packets and bare acknowledgements arrive. They are all in
+/// flight, and must leave room to send it again.
+#[test]
+fn server_hellos_lost() -> Result<()> {
+    let lab = Lab::new().start()?;
+    let losses = Arc::new(Mutex::new(BTreeMap::<u16, u32>::new()));
+    let lost = losses.clone();
+    let relay = lab.relay(move |towards, frame| {
+        let datagram = frame::parse(frame).ok().filter(|_| towards == Towards::Clients);
+        let hello = datagram.filter(|datagram| {
+            // One that carries CRYPTO frames is padded.
+            datagram.payload.length >= 1000 && kind(frame, datagram) == Some(Kind::Initial)
+        });
+        match hello {
+            Some(datagram) if count(&lost, datagram.destination.port) <= 3 => Vec::new(),
+            _ => vec![frame.to_vec()],
+        }
+    })?;
+    Aioquic::new(relay.clients(), &lab.url("/bytes/20000")).connections(5).succeed()?;
+    let losses = losses.lock().unwrap_or_else(PoisonError::into_inner);
+    assert!(losses.len() == 5 && losses.values().all(|&count| count > 3), "not sent again: {losses:?}");
+    lab.expect_no_packet_astray()
+}
+
+/// What the client says once it has the server's flight is lost again and again: the server may not send more than
+/// three times what came, and has to go on when the client is heard.
+#[test]
+fn clients_handshake_packets_lost() -> Result<()> {
+    let lab = Lab::new().start()?;
+    let losses = Arc::new(Mutex::new(BTreeMap::<u16, u32>::new()));
+    let lost = losses.clone();
+    let relay = lab.relay(move |towards, frame| {
+        let datagram = frame::parse(frame).ok().filter(|_| towards == Towards::Router);
+        let of_handshake = datagram
+            .filter(|datagram| is_coalesced(frame) || kind(frame, datagram).is_some_and(|kind| kind != Kind::Initial));
+        match of_handshake {
+            Some(datagram) if count(&lost, datagram.source.port) <= 6 => Vec::new(),
+            _ => vec![frame.to_vec()],
+        }
+    })?;
+    QuicGo::new(relay.clients(), lab.wire().router(PORT)).get("/bytes/20000").connections(5).succeed()?;
+    let losses = losses.lock().unwrap_or_else(PoisonError::into_inner);
+    assert!(losses.len() == 5 && losses.values().all(|&count| count > 6), "not sent again: {losses:?}");
     lab.expect_no_packet_astray()
 }
 

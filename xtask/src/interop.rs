@@ -29,6 +29,9 @@ pub(crate) struct Interop {
     /// The seed of losses and corruptions, as an earlier run has printed it
     #[arg(long)]
     seed: Option<u64>,
+    /// The whole this many times; a cell that comes out otherwise than the first time is a failure
+    #[arg(long, value_name = "N")]
+    times: Option<u64>,
 }
 
 impl Interop {
@@ -53,8 +56,14 @@ impl Interop {
         let each = |name: &str, values: &[String]| -> Vec<String> {
             values.iter().flat_map(|value| [name.to_owned(), value.clone()]).collect()
         };
-        let seed: Vec<String> = self.seed.iter().map(u64::to_string).collect();
-        let parts = [("--case", &self.case), ("--client", &self.client), ("--engine", &self.engine), ("--seed", &seed)];
+        let number = |value: Option<u64>| -> Vec<String> { value.iter().map(u64::to_string).collect() };
+        let parts = [
+            ("--case", &self.case),
+            ("--client", &self.client),
+            ("--engine", &self.engine),
+            ("--seed", &number(self.seed)),
+            ("--times", &number(self.times)),
+        ];
         parts.into_iter().flat_map(|(name, values)| each(name, values)).collect()
     }
 }

@@ -7,6 +7,8 @@ mod bench;
 mod build;
 mod ci;
 mod demo;
+mod deny;
+mod fuzz;
 mod image;
 mod interop;
 mod lab;
@@ -59,6 +61,8 @@ enum Verb {
     Package(package::Package),
     Image(image::Image),
     Interop(interop::Interop),
+    Fuzz(fuzz::Fuzz),
+    Deny(deny::Deny),
 }
 
 impl Verb {
@@ -74,6 +78,8 @@ impl Verb {
             Self::Package(verb) => verb.plan(),
             Self::Image(verb) => verb.plan(),
             Self::Interop(verb) => verb.plan(),
+            Self::Fuzz(verb) => verb.plan(),
+            Self::Deny(verb) => verb.plan(),
         }
     }
 }

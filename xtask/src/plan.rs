@@ -7,6 +7,9 @@
 
 use std::{
     collections::BTreeSet,
+    mem, panic,
+    sync::{Mutex, PoisonError},
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -43,6 +46,10 @@ pub(crate) enum Part {
     StaticProgram,
     /// A container image.
     Image,
+    /// cargo-fuzz.
+    Fuzzer,
+    /// cargo-deny.
+    Denier,
 }
 
 /// One step.
@@ -51,12 +58,21 @@ pub(crate) struct Step {
     details: Vec<String>,
     needs: Vec<Part>,
     gives: Vec<Part>,
-    act: Box<dyn FnOnce() -> Result<()>>,
+    is_aside: bool,
+    act: Box<dyn FnOnce() -> Result<()> + Send>,
 }
 
 impl Step {
-    pub(crate) fn new(title: impl Into<String>, act: impl FnOnce() -> Result<()> + 'static) -> Self {
-        Self { title: title.into(), details: Vec::new(), needs: Vec::new(), gives: Vec::new(), act: Box::new(act) }
+    pub(crate) fn new(title: impl Into<String>, act: impl FnOnce() -> Result<()> + Send + 'static) -> Self {
+        let (title, act) = (title.into(), Box::new(act));
+        Self { title, details: Vec::new(), needs: Vec::new(), gives: Vec::new(), is_aside: false, act }
+    }
+
+    /// It mostly waits for a network: the steps behind it begin meanwhile, up to the first that needs it. Steps aside
+    /// take turns.
+    pub(crate) fn aside(mut self) -> Self {
+        self.is_aside = true;
+        self
     }
 
     /// A line for `--dry-run`: a command, or what is installed or fetched.
@@ -130,35 +146,93 @@ impl Plan {
     pub(crate) fn perform(self) -> Result<()> {
         self.check()?;
         let begun = Instant::now();
-        let count = self.steps.len();
-        let (mut missing, mut done, mut errors) = (BTreeSet::new(), Vec::new(), Vec::new());
+        let mut run = Run { count: self.steps.len(), ..Run::default() };
         for (number, step) in (1..).zip(self.steps) {
-            let Step { title, needs, gives, act, .. } = step;
-            eprintln!("== [{number}/{count}] {title}");
-            let since = Instant::now();
-            let lacking = needs.into_iter().any(|part| missing.contains(&part));
-            let outcome = if lacking { Outcome::LeftOut } else { act().context(title.clone()).into() };
-            match &outcome {
-                Outcome::Done => eprintln!("== [{number}/{count}] done in {}", seconds(since.elapsed())),
-                Outcome::Failed(error) => {
-                    eprintln!("== [{number}/{count}] FAILED after {}: {error:#}", seconds(since.elapsed()));
-                }
-                Outcome::LeftOut => eprintln!("== [{number}/{count}] left out: it needs a step that failed"),
-            }
-            done.push((title, since.elapsed(), outcome.word()));
-            if !matches!(outcome, Outcome::Done) {
-                missing.extend(gives);
-            }
-            if let Outcome::Failed(error) = outcome {
-                errors.push(format!("{error:#}"));
-            }
+            run.join(|given| step.needs.contains(given));
+            run.carry_out(number, step);
         }
-        for (title, took, word) in done {
-            eprintln!("== {:>8}  {title}{word}", seconds(took));
+        run.join(|_| true);
+        run.done.sort_by_key(|done| done.number);
+        for Done { title, took, outcome, .. } in &run.done {
+            eprintln!("== {:>8}  {title}{}", seconds(*took), outcome.word());
         }
         eprintln!("== {:>8}  in all", seconds(begun.elapsed()));
+        let errors: Vec<_> = run.done.iter().filter_map(|done| done.outcome.error()).collect();
         ensure!(errors.is_empty(), "{}", errors.join("; "));
         Ok(())
+    }
+}
+
+/// A plan that is being carried out.
+#[derive(Default)]
+struct Run {
+    count: usize,
+    missing: BTreeSet<Part>,
+    aside: Vec<(Vec<Part>, JoinHandle<Done>)>,
+    done: Vec<Done>,
+}
+
+/// A step that has ended.
+struct Done {
+    number: usize,
+    title: String,
+    gives: Vec<Part>,
+    took: Duration,
+    outcome: Outcome,
+}
+
+impl Run {
+    fn carry_out(&mut self, number: usize, step: Step) {
+        let count = self.count;
+        eprintln!("== [{number}/{count}] {}", step.title);
+        if step.needs.iter().any(|part| self.missing.contains(part)) {
+            eprintln!("== [{number}/{count}] left out: it needs a step that failed");
+            let Step { title, gives, .. } = step;
+            self.end(Done { number, title, gives, took: Duration::ZERO, outcome: Outcome::LeftOut });
+        } else if step.is_aside {
+            let gives = step.gives.clone();
+            self.aside.push((gives, thread::spawn(move || step.carry_out_aside(number, count))));
+        } else {
+            self.end(step.carry_out(number, count));
+        }
+    }
+
+    /// Waits for the steps aside that give a part of these.
+    fn join(&mut self, wanted: impl Fn(&Part) -> bool) {
+        let (wanted, others) = mem::take(&mut self.aside).into_iter().partition(|(gives, _)| gives.iter().any(&wanted));
+        self.aside = others;
+        for (_, step) in wanted {
+            let done = step.join().unwrap_or_else(|panic| panic::resume_unwind(panic));
+            self.end(done);
+        }
+    }
+
+    fn end(&mut self, done: Done) {
+        if !matches!(done.outcome, Outcome::Done) {
+            self.missing.extend(&done.gives);
+        }
+        self.done.push(done);
+    }
+}
+
+impl Step {
+    /// One at a time: they may share what they fetch.
+    fn carry_out_aside(self, number: usize, count: usize) -> Done {
+        static TURN: Mutex<()> = Mutex::new(());
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        self.carry_out(number, count)
+    }
+
+    fn carry_out(self, number: usize, count: usize) -> Done {
+        let Self { title, gives, act, .. } = self;
+        let since = Instant::now();
+        let outcome = Outcome::from(act().context(title.clone()));
+        let took = since.elapsed();
+        match &outcome {
+            Outcome::Failed(error) => eprintln!("== [{number}/{count}] FAILED after {}: {error:#}", seconds(took)),
+            _ => eprintln!("== [{number}/{count}] done in {}", seconds(took)),
+        }
+        Done { number, title, gives, took, outcome }
     }
 }
 
@@ -177,6 +251,13 @@ impl Outcome {
             Self::LeftOut => "  left out",
         }
     }
+
+    fn error(&self) -> Option<String> {
+        match self {
+            Self::Failed(error) => Some(format!("{error:#}")),
+            Self::Done | Self::LeftOut => None,
+        }
+    }
 }
 
 impl From<Result<()>> for Outcome {
@@ -191,7 +272,7 @@ fn seconds(time: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::RefCell, rc::Rc};
+    use std::sync::{Arc, mpsc};
 
     use super::*;
 
@@ -201,16 +282,16 @@ mod tests {
 
     #[test]
     fn a_plan_that_lacks_something_is_refused_before_its_first_step() {
-        let begun = Rc::new(RefCell::new(false));
+        let begun = Arc::new(Mutex::new(false));
         let first = begun.clone();
         let step = Step::new("first", move || {
-            *first.borrow_mut() = true;
+            *first.lock().unwrap() = true;
             Ok(())
         });
         let plan = Plan::default().then(step).then(Step::new("run", || Ok(())).needs([Part::TestPrograms]));
         let error = plan.perform().expect_err("nothing builds the programs").to_string();
         assert_eq!(error, "`run` needs [TestPrograms], which no earlier step brings about");
-        assert!(!*begun.borrow());
+        assert!(!*begun.lock().unwrap());
     }
 
     #[test]
@@ -221,11 +302,11 @@ mod tests {
 
     #[test]
     fn a_failure_leaves_out_only_what_needs_it() {
-        let done = Rc::new(RefCell::new(Vec::new()));
+        let done = Arc::new(Mutex::new(Vec::new()));
         let note = |name: &'static str| {
             let done = done.clone();
             move || {
-                done.borrow_mut().push(name);
+                done.lock().unwrap().push(name);
                 Ok(())
             }
         };
@@ -234,6 +315,34 @@ mod tests {
         let plan = plan.then(Step::new("tests", note("tests")).needs([Part::TestPrograms]));
         let plan = plan.then(Step::new("format", note("format")).needs([Part::Tools]));
         assert_eq!(plan.perform().expect_err("one step fails").to_string(), "build: no compiler");
-        assert_eq!(*done.borrow(), ["format"]);
+        assert_eq!(*done.lock().unwrap(), ["format"]);
+    }
+
+    #[test]
+    fn what_is_aside_ends_before_a_step_that_needs_it() {
+        let (begin, begun) = mpsc::channel();
+        let done = Arc::new(Mutex::new(Vec::new()));
+        let note = |name: &'static str| {
+            let done = done.clone();
+            move || {
+                done.lock().unwrap().push(name);
+                Ok(())
+            }
+        };
+        let fetched = note("fetched");
+        // It ends only when the step behind it has begun.
+        let fetch = Step::new("fetch", move || begun.recv().map_err(Into::into).and_then(|()| fetched()));
+        let plan = Plan::default().then(fetch.aside().gives([Part::Tools]));
+        let plan = plan.then(Step::new("build", move || Ok(begin.send(())?)));
+        plan.then(Step::new("run", note("run")).needs([Part::Tools])).perform().expect("nothing fails");
+        assert_eq!(*done.lock().unwrap(), ["fetched", "run"]);
+    }
+
+    #[test]
+    fn a_failure_aside_leaves_out_what_needs_it() {
+        let fetch = Step::new("fetch", || anyhow::bail!("no network")).aside().gives([Part::Tools]);
+        let run = Step::new("run", || panic!("it has nothing to run with")).needs([Part::Tools]);
+        let failed = Plan::default().then(fetch).then(run).perform().expect_err("nothing is fetched");
+        assert_eq!(failed.to_string(), "fetch: no network");
     }
 }

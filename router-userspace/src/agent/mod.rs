@@ -17,6 +17,7 @@ mod behind;
 mod certificates;
 mod connection_ids;
 mod control;
+mod core_dumps;
 mod departed;
 mod descriptors;
 mod devices;
@@ -112,6 +113,7 @@ pub fn run(source: ConfigSource, options: RunOptions) -> anyhow::Result<()> {
     for notice in &config.notices {
         tracing::warn!("{notice}");
     }
+    core_dumps::without_memory();
     descriptors::raise_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

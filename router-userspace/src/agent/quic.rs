@@ -4,14 +4,14 @@ use std::{net::SocketAddr, sync::Arc};
 
 use quinn::{
     IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, ValidationTokenConfig, VarInt,
-    congestion::{BbrConfig, CubicConfig, NewRenoConfig},
+    congestion::{BbrConfig, ControllerFactory, CubicConfig, NewRenoConfig},
 };
 
 use super::{error::StartError, secrets::Secrets};
 use crate::{
     address::{path::Witnessing, tokens},
     config::{Config, Congestion, Listener, Transport},
-    worker::padding::without_padding,
+    worker::{handshake_window::HandshakeWindow, padding::without_padding},
 };
 
 /// The server's side of a listener's QUIC connections.
@@ -63,11 +63,16 @@ pub(super) fn transport(config: &Config) -> Result<TransportConfig, StartError> 
         discovery
     }));
     match wanted.congestion {
-        Congestion::Cubic => transport.congestion_controller_factory(Witnessing::new(CubicConfig::default())),
-        Congestion::NewReno => transport.congestion_controller_factory(Witnessing::new(NewRenoConfig::default())),
-        Congestion::Bbr => transport.congestion_controller_factory(Witnessing::new(BbrConfig::default())),
+        Congestion::Cubic => transport.congestion_controller_factory(controllers(CubicConfig::default())),
+        Congestion::NewReno => transport.congestion_controller_factory(controllers(NewRenoConfig::default())),
+        Congestion::Bbr => transport.congestion_controller_factory(controllers(BbrConfig::default())),
     };
     Ok(transport)
+}
+
+/// Those of `factory`, with what a path and a handshake need.
+fn controllers<F: ControllerFactory + Send + Sync + 'static>(factory: F) -> Arc<impl ControllerFactory> {
+    Witnessing::new(HandshakeWindow::new(factory))
 }
 
 /// What clients remember with a session and send 0-RTT by: every limit that must not be lower on the

@@ -1,7 +1,7 @@
 //! A request becomes a response: the first route that matches says how. The same for every version
 //! of HTTP.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{cell::RefCell, sync::Arc, time::SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use httpdate::fmt_http_date;
@@ -79,12 +79,30 @@ fn finished(serving: &Serving, mut response: Response<ResponseBody>, mut entry: 
     }
     // RFC 9110 section 6.6.1
     if !headers.contains_key(header::DATE)
-        && let Ok(now) = HeaderValue::try_from(fmt_http_date(SystemTime::now()))
+        && let Some(now) = date()
     {
         headers.insert(header::DATE, now);
     }
     entry.respond(response.status());
     response.map(|body| body.followed_by(entry))
+}
+
+/// The time as HTTP writes it, which it does once a second.
+fn date() -> Option<HeaderValue> {
+    let now = SystemTime::now();
+    let second = now.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+    DATE.with_borrow_mut(|date| match date {
+        Some((of, text)) if *of == second => Some(text.clone()),
+        _ => {
+            let text = HeaderValue::try_from(fmt_http_date(now)).ok()?;
+            *date = Some((second, text.clone()));
+            Some(text)
+        }
+    })
+}
+
+thread_local! {
+    static DATE: RefCell<Option<(u64, HeaderValue)>> = const { RefCell::new(None) };
 }
 
 /// The answer to a request that is not served.

@@ -1,9 +1,13 @@
 //! Who is on the other end of a connection.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use http::HeaderValue;
+use http::{HeaderValue, uri::Authority};
 
+use super::headers::Introduction;
 use crate::address::Validated;
 
 /// What is known of the client of a connection; the same for all its requests but for the address,
@@ -20,6 +24,8 @@ pub(super) struct Client {
     pub(super) server_name: Option<Arc<str>>,
     /// The certificate it has shown.
     pub(super) certificate: Option<Arc<Certificate>>,
+    /// What servers were told of it last. One request after another is for the same authority.
+    pub(super) told: Arc<Mutex<Option<Introduction>>>,
 }
 
 /// A client's certificate, as servers are told of it.
@@ -34,6 +40,15 @@ pub(super) struct Certificate {
 impl Client {
     /// One of whom nothing is known but the address.
     pub(super) fn new(address: Validated) -> Self {
-        Self { address, local: None, listener: None, server_name: None, certificate: None }
+        Self { address, local: None, listener: None, server_name: None, certificate: None, told: Arc::default() }
+    }
+
+    /// What servers are told of it if it asks for `authority`.
+    pub(super) fn introduction(&self, authority: &Authority) -> Introduction {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*told {
+            Some(last) if last.is_of(self.address, authority) => last.clone(),
+            _ => told.insert(Introduction::new(self.address, authority)).clone(),
+        }
     }
 }

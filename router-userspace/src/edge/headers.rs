@@ -7,7 +7,8 @@ use bytes::{BufMut, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version,
     header::{self, GetAll},
-    response, uri,
+    response,
+    uri::{self, Authority},
 };
 
 use super::client::Client;
@@ -36,38 +37,54 @@ const CLIENT_FINGERPRINT: HeaderName = HeaderName::from_static("x-client-cert-fi
 /// already ([`names`](super::names)): this is the edge, and no proxy in front of it is known.
 pub(super) fn introduce<B>(request: &mut Request<B>, client: &Client) {
     let received = request.version();
-    let host = authority(request.uri());
+    let said = request.uri().authority().map(|authority| client.introduction(authority));
+    let Introduction { forwarded, host, address, .. } = said.unwrap_or_default();
     let headers = request.headers_mut();
     headers.append(header::VIA, HeaderValue::from_static(via(received)));
-    if let Some(forwarded) = forwarded(client.address, host.as_ref()) {
-        headers.insert(header::FORWARDED, forwarded);
-    }
-    match host {
-        Some(host) => drop(headers.insert(X_FORWARDED_HOST, host)),
-        None => drop(headers.remove(X_FORWARDED_HOST)),
-    }
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
-    if let Some(address) = text(client.address.ip()) {
-        headers.insert(X_FORWARDED_FOR, address);
-    }
     for (name, value) in [
-        (CLIENT_SUBJECT, client.certificate.as_ref().map(|certificate| &certificate.subject)),
-        (CLIENT_FINGERPRINT, client.certificate.as_ref().map(|certificate| &certificate.fingerprint)),
+        (header::FORWARDED, forwarded),
+        (X_FORWARDED_HOST, host),
+        (X_FORWARDED_FOR, address),
+        (CLIENT_SUBJECT, client.certificate.as_ref().map(|certificate| certificate.subject.clone())),
+        (CLIENT_FINGERPRINT, client.certificate.as_ref().map(|certificate| certificate.fingerprint.clone())),
     ] {
         match value {
-            Some(value) => drop(headers.insert(name, value.clone())),
+            Some(value) => drop(headers.insert(name, value)),
             None => drop(headers.remove(name)),
         }
     }
 }
 
-fn authority(uri: &Uri) -> Option<HeaderValue> {
-    uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok())
+/// What servers are told of a client that asks for an authority.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Introduction {
+    of: Option<(IpAddr, Authority)>,
+    forwarded: Option<HeaderValue>,
+    host: Option<HeaderValue>,
+    address: Option<HeaderValue>,
+}
+
+impl Introduction {
+    pub(super) fn new(client: Validated, authority: &Authority) -> Self {
+        let host = HeaderValue::from_str(authority.as_str()).ok();
+        Self {
+            of: Some((client.ip(), authority.clone())),
+            forwarded: forwarded(client, host.as_ref()),
+            host,
+            address: text(client.ip()),
+        }
+    }
+
+    pub(super) fn is_of(&self, client: Validated, authority: &Authority) -> bool {
+        // Exactly: an authority that is the same but for its letters' case is told as it was said.
+        self.of.as_ref().is_some_and(|(ip, of)| *ip == client.ip() && of.as_str() == authority.as_str())
+    }
 }
 
 /// A checked request, as an HTTP/1.1 server expects it.
-pub(super) fn to_upstream<B>(mut request: Request<B>) -> Request<B> {
-    let host = authority(request.uri());
+pub(super) fn to_upstream<B>(mut request: Request<B>, client: &Client) -> Request<B> {
+    let host = request.uri().authority().and_then(|authority| client.introduction(authority).host);
     let uri::Parts { path_and_query, .. } = std::mem::take(request.uri_mut()).into_parts();
     if let Some(path) = path_and_query {
         *request.uri_mut() = Uri::from(path);
@@ -210,7 +227,11 @@ mod tests {
         let client = Client::new(Validated::assumed("[::ffff:198.51.100.7]:4433"));
         let mut request = request;
         introduce(&mut request, &client);
-        let request = to_upstream(request);
+        let request = to_upstream(request, &client);
+        // The same once more, and then another authority's.
+        let said = |authority: &'static str| client.introduction(&Authority::from_static(authority)).host;
+        assert_eq!(said("example.com:8443").unwrap(), "example.com:8443");
+        assert_eq!(said("Example.com:8443").unwrap(), "Example.com:8443");
 
         assert_eq!(request.uri(), "/a/b?c=d");
         assert_eq!(request.version(), Version::HTTP_11);

@@ -36,11 +36,10 @@ pub(super) async fn forward(
         if headers::expects_continue(request.headers()) {
             interim.send(StatusCode::CONTINUE, HeaderMap::new());
         }
-        interim.listen(&mut request);
     }
-    let mut request = headers::to_upstream(request);
+    let mut request = headers::to_upstream(request, &asked.client);
     entry.trace.apply(request.headers_mut());
-    match upstream.send(request, asked.client.address).await {
+    match upstream.send(request, asked.client.address, asked.interim.as_ref()).await {
         Ok(Exchanged { response, server }) => {
             entry.server = Some(server);
             let (head, body) = response.into_parts();

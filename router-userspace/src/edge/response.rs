@@ -28,7 +28,8 @@ pub(super) struct ResponseBody {
 enum Content {
     Nothing,
     Memory(Bytes),
-    Server(upstream::ResponseBody),
+    /// In a box: it is a few hundred octets, and moves.
+    Server(Box<upstream::ResponseBody>),
     File(FileBody),
 }
 
@@ -139,8 +140,11 @@ impl From<Bytes> for ResponseBody {
 }
 
 impl From<upstream::ResponseBody> for ResponseBody {
-    fn from(body: upstream::ResponseBody) -> Self {
-        Content::Server(body).into()
+    fn from(mut body: upstream::ResponseBody) -> Self {
+        match body.take_whole() {
+            Some(bytes) => bytes.into(),
+            None => Content::Server(Box::new(body)).into(),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod cancel;
 mod http;
 mod http3;
 pub(super) mod lab;
+mod priorities;
 mod raw;
 mod resumption;
 mod sessions;

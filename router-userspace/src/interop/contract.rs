@@ -7,8 +7,8 @@
 //! | `QLOGDIR` | where connections are traced |
 //!
 //! Ours besides: `QUIC_ROUTER_INTEROP=1`, without which nothing is served, and for tests
-//! `QUIC_ROUTER_INTEROP_ROOT` (the folder that has `www`, `certs` and `logs`), `..._ENGINE` and
-//! `..._INTERFACE`.
+//! `QUIC_ROUTER_INTEROP_ROOT` (the folder that has `www`, `certs` and `logs`), `..._ENGINE`,
+//! `..._INTERFACE` and `..._ADMIN` (the address of `/metrics`).
 
 use std::{
     ffi::OsString,
@@ -42,6 +42,7 @@ pub(super) struct Contract {
     qlog: Option<PathBuf>,
     engine: String,
     interface: Option<String>,
+    admin: Option<String>,
 }
 
 impl Contract {
@@ -64,6 +65,7 @@ impl Contract {
             // The runner's container may not load kernel programs.
             engine: text("QUIC_ROUTER_INTEROP_ENGINE").unwrap_or_else(|| "userspace".into()),
             interface: text("QUIC_ROUTER_INTEROP_INTERFACE"),
+            admin: text("QUIC_ROUTER_INTEROP_ADMIN"),
         })
     }
 
@@ -82,7 +84,7 @@ impl Contract {
 
     /// The router's configuration for the case.
     pub(super) fn config(&self) -> String {
-        let Self { case, root, qlog, engine, interface } = self;
+        let Self { case, root, qlog, engine, interface, admin } = self;
         let below = |path: &str| root.join(path);
         let interfaces = interface.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
         // The pins of a laboratory are called like its folder.
@@ -101,9 +103,10 @@ impl Contract {
             format!("[[route]]\nalpn = \"hq-interop\"\nupstream = \"hq\"\n[upstream.hq]\nservers = [\"hq:{www}\"]\n");
         let hq = if case.http3_only { "" } else { &*hq };
         let qlog = qlog.as_deref().map(|dir: &Path| format!("[qlog]\ndir = {dir:?}\n")).unwrap_or_default();
+        let admin = admin.as_deref().map(|at| format!("[admin]\naddress = {at:?}\n")).unwrap_or_default();
         format!(
             "[router]\nworkers = 2\ndrain_timeout = \"1s\"\nengine = {engine:?}\ninterfaces = [{interfaces}]\n\
-             bpf_dir = \"/sys/fs/bpf/{pins}\"\nstate_dir = {:?}\ncontrol = {:?}\n{LIMITS}{qlog}{}{}{hq}\
+             bpf_dir = \"/sys/fs/bpf/{pins}\"\nstate_dir = {:?}\ncontrol = {:?}\n{LIMITS}{admin}{qlog}{}{}{hq}\
              [[route]]\npath = \"/\"\nupstream = \"files\"\n[upstream.files]\nservers = [\"files:{www}\"]\n",
             below("run/quic-router-interop"),
             below("run/quic-router-interop.sock"),
@@ -113,8 +116,9 @@ impl Contract {
     }
 }
 
-/// Losses and long round trips make handshakes last longer than a server in production waits for them.
-const LIMITS: &str = "[limits]\nrequest_timeout = \"60s\"\n";
+/// Losses and long round trips make handshakes last longer than a server in production waits for them: clients whose
+/// probes back off may say nothing for half a minute.
+const LIMITS: &str = "[limits]\nrequest_timeout = \"180s\"\nidle_timeout = \"120s\"\n";
 
 #[cfg(test)]
 mod tests {

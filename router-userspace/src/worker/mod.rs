@@ -13,6 +13,7 @@ mod flows;
 mod frames;
 mod generator;
 mod half_open;
+pub mod handshake_window;
 mod inbox;
 mod issuing;
 mod next_hops;

@@ -64,7 +64,7 @@ func fetch(ctx context.Context, endpoint *quic.Endpoint, folder string, urls []s
 			InsecureSkipVerify: true, ServerName: "server", MinVersion: tls.VersionTLS13,
 			NextProtos: []string{"hq-interop"},
 		},
-		HandshakeTimeout: patience,
+		HandshakeTimeout: patience, MaxIdleTimeout: patience,
 	}
 	conn, err := endpoint.Dial(ctx, "udp", first.Host, config)
 	if err != nil {
@@ -119,4 +119,4 @@ func exit(code int, why error) {
 	os.Exit(code)
 }
 
-const patience = 60 * time.Second
+const patience = 180 * time.Second

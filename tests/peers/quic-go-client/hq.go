@@ -161,4 +161,4 @@ func together(urls []string, do func(string) error) error {
 	return errors.Join(errs...)
 }
 
-const patience = 60 * time.Second
+const patience = 180 * time.Second

@@ -158,11 +158,11 @@ fn loss_30() -> Scenario {
 }
 
 fn corrupt_2() -> Scenario {
-    Scenario::Corrupt { percent: 2 }
+    Scenario::Corrupt { percent: 2, burst: 3 }
 }
 
 fn corrupt_30() -> Scenario {
-    Scenario::Corrupt { percent: 30 }
+    Scenario::Corrupt { percent: 30, burst: 3 }
 }
 
 fn disturbed(passed: &Passed) -> Result<()> {

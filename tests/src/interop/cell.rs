@@ -1,11 +1,14 @@
 //! One cell: a laboratory, the endpoint, a client, and the verdict.
 
 use std::{
-    env, fs,
-    net::SocketAddr,
+    env,
+    ffi::OsString,
+    fs,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::Command,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -14,7 +17,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use super::{Case, Client, Outcome, Row, client::Wanted};
 use crate::{
     content,
-    lab::{Finished, Lab, PORT, Passed, Program, Running, Scene},
+    lab::{Finished, Lab, Namespace, PORT, Passed, Program, Running, Scene},
 };
 
 /// A cell to be run.
@@ -28,6 +31,8 @@ pub struct Cell<'c> {
     pub engine: &'c str,
     /// Of the scenario's random numbers.
     pub seed: u64,
+    /// Where captures of both sides, and the endpoint's log, qlog and TLS secrets are left; nowhere unless said.
+    pub keep: Option<&'c Path>,
 }
 
 impl Cell<'_> {
@@ -51,8 +56,18 @@ impl Cell<'_> {
         let lab = Lab::new().queues(2).build()?;
         let files = Files::of(self.case, lab.home().path("").as_path())?;
         let scene = Scene::new(self.case.scenario(), self.seed);
-        let relay = lab.distance(self.case.link(), &scene)?;
-        let endpoint = match self.serve(&lab)? {
+        let scene = if self.keep.is_some() { scene.traced() } else { scene };
+        let outcome = self.converse(&lab, &files, &scene);
+        if let Some(folder) = self.keep {
+            keep(&lab.home().path("logs"), &scene, folder)?;
+        }
+        outcome
+    }
+
+    /// Has the client fetch the files, and judges.
+    fn converse(&self, lab: &Running, files: &Files, scene: &Scene) -> Result<Outcome> {
+        let relay = lab.distance(self.case.link(), scene)?;
+        let endpoint = match self.serve(lab)? {
             Served::Running(endpoint) => endpoint,
             Served::Unsupported(why) => return Ok(Outcome::Unsupported(why)),
         };
@@ -61,17 +76,32 @@ impl Cell<'_> {
             false => lab.wire().router(PORT),
         };
         let wanted = Wanted { case: self.case, server, names: &files.names, downloads: &files.downloads };
-        for mut command in self.client.commands(relay.clients(), &wanted)? {
+        let outcome = self.fetch(relay.clients(), &wanted);
+        if let Some(folder) = self.keep {
+            keep_counters(lab, folder)?;
+        }
+        let outcome = outcome?;
+        if outcome != Outcome::Passed {
+            return Ok(outcome);
+        }
+        files.have_arrived()?;
+        says_what_it_is(lab)?;
+        ensure!(files.are_untouched()?, "what is served was changed");
+        let passed = scene.passed();
+        self.case.prove(&passed).with_context(|| seen(&passed))?;
+        drop(endpoint);
+        Ok(outcome)
+    }
+
+    /// Has the client do what it is asked.
+    fn fetch(&self, clients: &Namespace, wanted: &Wanted<'_>) -> Result<Outcome> {
+        for mut command in self.client.commands(clients, wanted)? {
             let finished = Program::start(self.client.name, &mut command)?.finish(PATIENCE)?;
             if finished.status.code() == Some(UNSUPPORTED) {
                 return Ok(Outcome::Lacking(last_line(&finished)));
             }
             ensure!(finished.status.success(), "{}: {}", finished.status, last_line(&finished));
         }
-        files.have_arrived()?;
-        let passed = scene.passed();
-        self.case.prove(&passed).with_context(|| seen(&passed))?;
-        drop(endpoint);
         Ok(Outcome::Passed)
     }
 
@@ -82,6 +112,7 @@ impl Cell<'_> {
         command.env("ROLE", "server").env("TESTCASE", self.case.testcase).env("QUIC_ROUTER_INTEROP", "1");
         command.env("QUIC_ROUTER_INTEROP_ROOT", &root).env("QUIC_ROUTER_INTEROP_ENGINE", self.engine);
         command.env("SSLKEYLOGFILE", root.join("logs/keys.log")).env("QLOGDIR", root.join("logs/qlog/"));
+        command.env("QUIC_ROUTER_INTEROP_ADMIN", ADMIN);
         if self.engine != "userspace" {
             command.env("QUIC_ROUTER_INTEROP_INTERFACE", lab.wire().router_interface());
         }
@@ -93,6 +124,44 @@ impl Cell<'_> {
             _ => Err(not_ready),
         }
     }
+}
+
+/// Whoever watches it sees that it is not a router in production.
+fn says_what_it_is(lab: &Running) -> Result<()> {
+    let scraped = lab.network().router().enter(|| {
+        let mut stream = TcpStream::connect(ADMIN)?;
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        Ok(text)
+    })?;
+    let line = scraped.lines().find(|line| line.starts_with("quic_router_build_info{")).unwrap_or("no build_info");
+    ensure!(line.contains("kind=\"interop\""), "the metrics call it a router: {line}");
+    Ok(())
+}
+
+/// Leaves in `folder` what a cell is understood by.
+fn keep(logs: &Path, scene: &Scene, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    scene.write_trace(folder)?;
+    for name in ["keys.log", "server.log"] {
+        if logs.join(name).exists() {
+            fs::copy(logs.join(name), folder.join(name))?;
+        }
+    }
+    for trace in fs::read_dir(logs.join("qlog")).into_iter().flatten().flatten() {
+        fs::copy(trace.path(), folder.join(trace.file_name()))?;
+    }
+    Ok(())
+}
+
+/// What became of each packet, by the endpoint's own account.
+fn keep_counters(lab: &Running, folder: &Path) -> Result<()> {
+    let mut command = lab.network().router().command(endpoint()?);
+    command.args(["counters", "--control"]).arg(lab.home().path("run/quic-router-interop.sock"));
+    let counters = Program::start("quic-router-interop counters", &mut command)?.finish(START)?;
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    Ok(fs::write(folder.join("counters.txt"), counters.stdout + &counters.stderr)?)
 }
 
 enum Served {
@@ -114,11 +183,16 @@ struct Files {
     www: PathBuf,
     downloads: PathBuf,
     names: Vec<String>,
+    listed: Vec<Listed>,
 }
+
+/// A file's name, size and time of its last change.
+type Listed = (OsString, u64, SystemTime);
 
 impl Files {
     fn of(case: &Case, root: &Path) -> Result<Self> {
-        let files = Self { www: root.join("www"), downloads: root.join("downloads"), names: Vec::new() };
+        let files =
+            Self { www: root.join("www"), downloads: root.join("downloads"), names: Vec::new(), listed: Vec::new() };
         for folder in ["www", "downloads", "certs", "logs/qlog"] {
             fs::create_dir_all(root.join(folder))?;
         }
@@ -130,7 +204,12 @@ impl Files {
             let (from, size) = (number as u64 * 4_096, case.files[number % case.files.len()] as u64);
             fs::write(files.www.join(name), content::pattern(from, from + size))?;
         }
-        Ok(Self { names, ..files })
+        Ok(Self { names, listed: list(&files.www)?, ..files })
+    }
+
+    /// Whether the folder that is served has what it had: the runner mounts it read-only.
+    fn are_untouched(&self) -> Result<bool> {
+        Ok(list(&self.www)? == self.listed)
     }
 
     fn have_arrived(&self) -> Result<()> {
@@ -141,6 +220,16 @@ impl Files {
         }
         Ok(())
     }
+}
+
+fn list(folder: &Path) -> Result<Vec<Listed>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let (entry, about) = entry.and_then(|entry| entry.metadata().map(|about| (entry, about)))?;
+        files.push((entry.file_name(), about.len(), about.modified()?));
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// A chain of `length` certificates, the last one signed by itself.
@@ -196,7 +285,9 @@ fn one_line(text: &str) -> String {
     text.lines().map(str::trim).collect::<Vec<_>>().join(" / ")
 }
 
+/// Where the endpoint's metrics are.
+const ADMIN: &str = "127.0.0.1:9180";
 /// The runner's exit code for what is not supported.
 const UNSUPPORTED: i32 = 127;
 const START: Duration = Duration::from_secs(20);
-const PATIENCE: Duration = Duration::from_secs(75);
+const PATIENCE: Duration = Duration::from_secs(200);

@@ -51,6 +51,17 @@ impl Matrix {
         !self.cells.iter().any(|row| matches!(row.outcome, Outcome::Failed(_)))
     }
 
+    /// The cells that came out otherwise in `other`, a line each.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let pairs = self.cells.iter().zip(&other.cells).filter(|(one, two)| one.outcome.word() != two.outcome.word());
+        pairs
+            .map(|(one, two)| {
+                let (before, after) = (one.outcome.word(), two.outcome.word());
+                format!("{} {} {}: {before}, then {after}", one.engine, one.case, one.client)
+            })
+            .collect()
+    }
+
     fn engines(&self) -> Vec<&str> {
         distinct(self.cells.iter().map(|row| &*row.engine))
     }
@@ -144,7 +155,9 @@ ecn, b: it has no ECN
 ";
         assert_eq!(matrix.to_string(), expected);
         assert!(matrix.is_well());
-        let failed = Matrix { cells: vec![row("a", Outcome::Failed("no".into()))], ..matrix };
+        let failed = Matrix { cells: vec![row("a", Outcome::Failed("no".into()))], seed: 8, seconds: 3 };
         assert!(!failed.is_well());
+        assert_eq!(matrix.differences(&matrix), Vec::<String>::new());
+        assert_eq!(matrix.differences(&failed), ["userspace ecn a: pass, then FAIL"]);
     }
 }

@@ -41,6 +41,7 @@ mod recorder;
 mod relay;
 mod scenario;
 mod topology;
+mod trace;
 mod upstream;
 pub mod wire;
 

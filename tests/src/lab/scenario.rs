@@ -3,7 +3,9 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     ops::RangeInclusive,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -11,6 +13,7 @@ use std::{
 use super::{
     datagram::{Datagram, Kind},
     relay::Towards,
+    trace::Trace,
 };
 use crate::packets::Random;
 
@@ -26,10 +29,13 @@ pub enum Scenario {
         /// In a row.
         burst: u32,
     },
-    /// In `percent` of the datagrams one octet among the first 50 of the payload is changed.
+    /// In `percent` of the datagrams, at most `burst` in a row, one octet among the first 50 of the payload is
+    /// changed.
     Corrupt {
         /// Of a hundred.
         percent: usize,
+        /// In a row.
+        burst: u32,
     },
     /// Everything passes for a time, then nothing, in turn.
     Blackhole {
@@ -83,10 +89,11 @@ struct State {
     random: Random,
     begun: Option<Instant>,
     passed: Passed,
-    lost_in_a_row: [u32; 2],
+    in_a_row: [u32; 2],
     from_clients: u64,
     octets: [u64; 2],
     nat: Nat,
+    trace: Option<Trace>,
 }
 
 /// What a NAT has given out: the port and host's number outside, and what they stand for.
@@ -104,19 +111,40 @@ impl Scene {
             random: Random(seed),
             begun: None,
             passed: Passed::default(),
-            lost_in_a_row: [0; 2],
+            in_a_row: [0; 2],
             from_clients: 0,
             octets: [0; 2],
             nat: Nat::default(),
+            trace: None,
         };
         Self(Arc::new(Mutex::new(state)))
     }
 
+    /// Keeps what passes, for [`write_trace`](Self::write_trace).
+    pub fn traced(self) -> Self {
+        self.state().trace = Some(Trace::begin());
+        self
+    }
+
+    /// Writes what was kept as `trace_node_left.pcap` (the clients' side) and `trace_node_right.pcap`.
+    ///
+    /// # Errors
+    /// If the folder can't be written to.
+    pub fn write_trace(&self, folder: &Path) -> io::Result<()> {
+        self.state().trace.as_ref().map_or(Ok(()), |trace| trace.write(folder))
+    }
+
     /// What is sent in a frame's place.
     pub fn pass(&self, towards: Towards, frame: &[u8]) -> Vec<Vec<u8>> {
-        let mut frame = frame.to_vec();
-        let Some(mut datagram) = Datagram::of(&mut frame) else { return vec![frame] };
-        if self.state().lets_pass(towards, &mut datagram) { vec![frame] } else { Vec::new() }
+        let came = frame;
+        let mut frame = came.to_vec();
+        let mut state = self.state();
+        let passes = Datagram::of(&mut frame).is_none_or(|mut datagram| state.lets_pass(towards, &mut datagram));
+        let went = if passes { vec![frame] } else { Vec::new() };
+        if let Some(trace) = &mut state.trace {
+            trace.note(towards, came, &went);
+        }
+        went
     }
 
     /// What has passed so far.
@@ -148,14 +176,9 @@ impl State {
     fn disturb(&mut self, towards: Towards, datagram: &mut Datagram<'_>, time: Duration) -> bool {
         let passes = match self.scenario.clone() {
             Scenario::Clear => true,
-            Scenario::Loss { percent, burst } => {
-                let in_a_row = &mut self.lost_in_a_row[side(towards)];
-                let lost = self.random.below(100) < percent && *in_a_row < burst;
-                *in_a_row = if lost { *in_a_row + 1 } else { 0 };
-                !lost
-            }
-            Scenario::Corrupt { percent } => {
-                if self.random.below(100) < percent && datagram.kind() != Kind::Versions {
+            Scenario::Loss { percent, burst } => !self.strikes(towards, percent, burst),
+            Scenario::Corrupt { percent, burst } => {
+                if self.strikes(towards, percent, burst) && datagram.kind() != Kind::Versions {
                     let at = self.random.below(datagram.payload().len().min(50));
                     datagram.corrupt(at, 1 + self.random.below(255) as u8);
                     self.passed.disturbed += 1;
@@ -171,6 +194,14 @@ impl State {
         };
         self.passed.disturbed += u64::from(!passes);
         passes
+    }
+
+    /// Whether this datagram is one of the `percent` that are lost or changed.
+    fn strikes(&mut self, towards: Towards, percent: usize, burst: u32) -> bool {
+        let in_a_row = &mut self.in_a_row[side(towards)];
+        let strikes = self.random.below(100) < percent && *in_a_row < burst;
+        *in_a_row = if strikes { *in_a_row + 1 } else { 0 };
+        strikes
     }
 
     /// A NAT whose mapping changes with each turn, and which then forgets the one before.
@@ -257,6 +288,16 @@ mod tests {
     }
 
     #[test]
+    fn at_most_so_many_in_a_row_are_changed() {
+        let scene = Scene::new(Scenario::Corrupt { percent: 30, burst: 3 }, 7);
+        let whole = |_| scene.pass(Towards::Router, &frame(1000)) == [frame(1000)];
+        let whole: Vec<_> = (0..1000).map(whole).collect();
+        assert_eq!(whole.iter().filter(|whole| !**whole).count() as u64, scene.passed().disturbed);
+        assert!((200..400).contains(&scene.passed().disturbed));
+        assert!(!whole.windows(4).any(|four| four == [false; 4]), "at most three in a row");
+    }
+
+    #[test]
     fn what_a_nat_gave_out_leads_back_until_it_forgets() {
         let wait = Duration::from_millis(50);
         let scene = Scene::new(Scenario::Rebind { first: wait, every: Duration::from_secs(60), address: true }, 0);
@@ -280,7 +321,7 @@ mod tests {
         frame[26..34].copy_from_slice(&[10, 77, 0, 2, 10, 77, 0, 1]);
         frame[34..36].copy_from_slice(&port.to_be_bytes());
         frame[36..38].copy_from_slice(&443_u16.to_be_bytes());
-        frame[42] = 0xc0;
+        frame[42..47].copy_from_slice(&[0xc0, 0, 0, 0, 1]);
         frame
     }
 

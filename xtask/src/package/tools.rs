@@ -6,9 +6,8 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     plan::{Part, Plan, Step},
-    setup,
+    setup::{self, CargoTool, tools_folder},
     shell::{find, run},
-    workspace,
 };
 
 /// Installs what is missing.
@@ -17,33 +16,20 @@ pub(super) fn plan() -> Plan {
         let packages: Vec<&str> = PROGRAMS.iter().filter(|(program, _)| find(program).is_none()).map(|p| p.1).collect();
         setup::install(&packages)?;
         fetch_promtool()?;
-        install_cargo_deb()
+        CARGO_DEB.ready()
     });
     let step = PROGRAMS.iter().fold(step, |step, (_, package)| step.detail(format!("apt-get install {package}")));
     let step = step.detail("unpack promtool of Debian's package prometheus, without installing it");
-    let step = step.detail(format!("cargo install cargo-deb --version {CARGO_DEB}, in .cache/tools"));
+    let step = step.detail(CARGO_DEB.line());
     setup::tools().then(step.needs([Part::Tools]).gives([Part::PackagingTools]))
 }
 
 pub(super) fn cargo_deb() -> PathBuf {
-    folder().join("bin/cargo-deb")
+    CARGO_DEB.path()
 }
 
 pub(super) fn promtool() -> PathBuf {
-    find("promtool").unwrap_or_else(|| folder().join("prometheus/usr/bin/promtool"))
-}
-
-fn install_cargo_deb() -> Result<()> {
-    let stamp = folder().join("cargo-deb.version");
-    if cargo_deb().exists() && fs::read_to_string(&stamp).is_ok_and(|version| version == CARGO_DEB) {
-        return Ok(());
-    }
-    eprintln!("setup: installing cargo-deb {CARGO_DEB} into {}", folder().display());
-    let mut cargo = workspace::cargo();
-    // xz is a program here anyway; the library would have to be compiled.
-    cargo.args(["install", "cargo-deb", "--version", CARGO_DEB, "--locked", "--force", "--no-default-features"]);
-    run(cargo.arg("--root").arg(folder()))?;
-    fs::write(stamp, CARGO_DEB).context("cannot write down which cargo-deb is installed")
+    find("promtool").unwrap_or_else(|| tools_folder().join("prometheus/usr/bin/promtool"))
 }
 
 /// Installed, the package would start a server.
@@ -52,7 +38,7 @@ fn fetch_promtool() -> Result<()> {
         return Ok(());
     }
     eprintln!("setup: fetching promtool");
-    let fetched = folder().join("fetched");
+    let fetched = tools_folder().join("fetched");
     if fetched.exists() {
         fs::remove_dir_all(&fetched)?;
     }
@@ -63,15 +49,12 @@ fn fetch_promtool() -> Result<()> {
         download()?;
     }
     let package = fs::read_dir(&fetched)?.next().context("apt-get has downloaded nothing")??.path();
-    run(Command::new("dpkg-deb").arg("--extract").arg(package).arg(folder().join("prometheus")))?;
+    run(Command::new("dpkg-deb").arg("--extract").arg(package).arg(tools_folder().join("prometheus")))?;
     Ok(fs::remove_dir_all(fetched)?)
 }
 
-fn folder() -> PathBuf {
-    workspace::cache("tools")
-}
-
-const CARGO_DEB: &str = "3.8.0";
+/// xz is a program here anyway; the library would have to be compiled.
+const CARGO_DEB: CargoTool = CargoTool { name: "cargo-deb", version: "3.8.0", options: &["--no-default-features"] };
 
 /// A program, and the package that brings it.
 const PROGRAMS: &[(&str, &str)] =

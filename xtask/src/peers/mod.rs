@@ -5,6 +5,7 @@
 //! | `goq` | quic-go, our program around it (`tests/peers/quic-go-client`) |
 //! | `aioq` | aioquic, our program around it (`tests/peers/aioquic-client.py`) |
 //! | `rude` | aioquic, h2 and plain TLS, told to send what they would not (`tests/peers/rude-client.py`) |
+//! | `unlock` | aioquic's cryptography: what a server sent in a capture, by a key log (`tests/peers/unlock-capture.py`) |
 //! | `curl` | curl with OpenSSL's QUIC, whose first flight is two Initials |
 //! | `openssl` | OpenSSL's `s_client`, over TCP and QUIC |
 //! | `chromium` | Chromium without a screen |
@@ -50,6 +51,7 @@ pub(crate) enum Peer {
     AioquicHq,
     Picoquic,
     Rude,
+    Unlock,
     Curl,
     Openssl,
     Chromium,
@@ -65,11 +67,12 @@ pub(crate) enum Peer {
 
 impl Peer {
     /// Those that the tests start.
-    pub(crate) const OF_TESTS: [Self; 10] = [
+    pub(crate) const OF_TESTS: [Self; 11] = [
         Self::QuicGo,
         Self::Aioquic,
         Self::AioquicHq,
         Self::Rude,
+        Self::Unlock,
         Self::Curl,
         Self::Openssl,
         Self::Chromium,
@@ -95,6 +98,7 @@ impl Peer {
             Self::AioquicHq => "hqpy",
             Self::Picoquic => "hqpico",
             Self::Rude => "rude",
+            Self::Unlock => "unlock",
             Self::Curl => "curl",
             Self::Openssl => "openssl",
             Self::Chromium => "chromium",
@@ -113,7 +117,7 @@ impl Peer {
         match self {
             Self::QuicGo => &QUIC_GO,
             Self::GoNet => &GO_NET,
-            Self::Aioquic | Self::AioquicHq | Self::Rude => &AIOQUIC,
+            Self::Aioquic | Self::AioquicHq | Self::Rude | Self::Unlock => &AIOQUIC,
             Self::Picoquic => &PICOQUIC,
             Self::Curl | Self::Openssl | Self::Ngtcp2 | Self::Nginx => &TRIXIE,
             Self::Chromium => &CHROMIUM,
@@ -140,7 +144,7 @@ pub(crate) fn plan(peers: &[Peer]) -> Plan {
             fs::create_dir_all(folder().join("bin"))?;
             (source.make)()
         });
-        step.detail((source.from)()).gives(source.gives.iter().copied().map(Part::Peer))
+        step.detail((source.from)()).gives(source.gives.iter().copied().map(Part::Peer)).aside()
     });
     steps.fold(Plan::default(), Plan::then)
 }
@@ -198,7 +202,7 @@ static GO_NET: Source = Source {
 
 static AIOQUIC: Source = Source {
     what: "aioquic",
-    gives: &[Peer::Aioquic, Peer::AioquicHq, Peer::Rude],
+    gives: &[Peer::Aioquic, Peer::AioquicHq, Peer::Rude, Peer::Unlock],
     from: || format!("pip install {}, in an environment of its own", aioquic::PACKAGES.join(" ")),
     make: || aioquic::ready().and_then(|()| programs::of_aioquic()),
 };

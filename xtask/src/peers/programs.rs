@@ -11,10 +11,15 @@ use anyhow::{Context as _, Result};
 
 use super::debian::{CHROMIUM, FORKY, PYTHON, Release, SID, TRIXIE};
 
-/// Writes the scripts of the clients around aioquic.
+/// Writes the scripts of our programs around aioquic.
 pub(super) fn of_aioquic() -> Result<()> {
-    let clients = [("aioq", "aioquic-client.py"), ("rude", "rude-client.py"), ("hqpy", "hq-client.py")];
-    write("aioquic", &clients.map(|(name, client)| (name, in_python(client))))
+    let programs = [
+        ("aioq", "aioquic-client.py"),
+        ("rude", "rude-client.py"),
+        ("hqpy", "hq-client.py"),
+        ("unlock", "unlock-capture.py"),
+    ];
+    write("aioquic", &programs.map(|(name, program)| (name, in_python(program))))
 }
 
 /// Writes that of picoquic, which runs in the newer Python of [`PYTHON`].
@@ -120,9 +125,9 @@ fn from_peers(path: &Path) -> Result<String> {
     Ok(format!("\"$peers\"/{}", path.strip_prefix(super::folder())?.display()))
 }
 
-/// A script that runs a client of ours around aioquic.
-fn in_python(client: &str) -> String {
-    format!("{HEAD}exec \"$peers/aioquic/bin/python\" \"$peers/../../tests/peers/{client}\" \"$@\"\n")
+/// A script that runs a program of ours around aioquic.
+fn in_python(program: &str) -> String {
+    format!("{HEAD}exec \"$peers/aioquic/bin/python\" \"$peers/../../tests/peers/{program}\" \"$@\"\n")
 }
 
 /// The entry of a folder whose name is of the wanted form.

@@ -4,6 +4,7 @@
 //! begin with it; whatever is changed on the machine is said first.
 
 mod bpffs;
+mod cargo_tools;
 mod ebpf;
 mod linker;
 mod packages;
@@ -14,6 +15,7 @@ use anyhow::Result;
 use clap::Args;
 
 pub(crate) use self::{
+    cargo_tools::{CargoTool, folder as tools_folder},
     ebpf::KERNEL,
     packages::{install, update_lists},
     toolchain::Toolchain,

@@ -149,7 +149,8 @@ impl Responder<'_> {
                 return self.writer.send(response).await.map_err(End::Unwritten);
             }
         };
-        let fault = head.fault;
+        let (fault, priority) = (head.fault, head.priority());
+        self.writer.prioritize(priority);
         let mut request = head.into_request().map_err(|violation| malformed(&mut reader, violation))?;
         let checked = request::check(&mut request, &self.serving.limits);
         // What the check knows is answered with a sentence, which RFC 9114 section 4.1.2 allows.
@@ -168,17 +169,21 @@ impl Responder<'_> {
         let interim = Interim::default();
         let asked = Asked { interim: Some(interim.clone()), ..asked };
         let mut answered = pin!(answer::answer(&self.shared.site, self.serving, request, checked, asked));
-        let answered = loop {
-            tokio::select! {
-                // First: they come before the response.
-                biased;
-                responses = interim.next() => for response in responses {
-                    self.writer.interim(response).await.map_err(End::Unwritten)?;
-                },
-                answered = &mut answered => break answered,
+        let response = loop {
+            // Woken for the answer, it may have found what comes before.
+            let next = poll_fn(|cx| match answered.as_mut().poll(cx) {
+                Poll::Ready(answered) => Poll::Ready(Some(answered)),
+                Poll::Pending if interim.any() => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            });
+            let next = next.await;
+            for before in interim.take() {
+                self.writer.interim(before).await.map_err(End::Unwritten)?;
+            }
+            if let Some(answered) = next {
+                break answered.map_err(End::Unanswered)?;
             }
         };
-        let response = answered.map_err(End::Unanswered)?;
         self.writer.send(response).await.map_err(End::Unwritten)
     }
 }

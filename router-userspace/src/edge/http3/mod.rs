@@ -184,30 +184,47 @@ impl Session {
 struct Incoming {
     shared: Arc<Shared>,
     critical: Arc<Mutex<CriticalStreams>>,
-    /// Those of the client's own streams that are read.
-    reading: FuturesUnordered<Reading>,
+    /// The client's own streams: the next is waited for, the others are read. Each is looked at when something has come
+    /// for it, and not with each request.
+    own: FuturesUnordered<Pin<Box<dyn Future<Output = Own> + Send>>>,
 }
 
-type Reading = Pin<Box<dyn Future<Output = Option<Violation>> + Send>>;
+/// What became of the client's own streams.
+enum Own {
+    Opened(Result<RecvStream, ConnectionError>),
+    Ended(Option<Violation>),
+}
 
 impl Incoming {
     fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, critical: Arc::default(), reading: FuturesUnordered::new() }
+        let incoming = Self { shared, critical: Arc::default(), own: FuturesUnordered::new() };
+        incoming.await_own();
+        incoming
+    }
+
+    fn await_own(&self) {
+        let connection = self.shared.connection.clone();
+        self.own.push(Box::pin(async move { Own::Opened(connection.accept_uni().await) }));
     }
 
     /// The next request stream. The client's other streams are read meanwhile.
     async fn request(&mut self) -> Result<(SendStream, RecvStream), ConnectionError> {
-        let connection = &self.shared.connection;
+        let mut accepted = pin!(self.shared.connection.accept_bi());
         loop {
             tokio::select! {
                 biased;
-                request = connection.accept_bi() => return request,
-                stream = connection.accept_uni() => {
-                    self.reading.push(Box::pin(client_streams::read(stream?, Arc::clone(&self.critical))));
-                }
-                Some(end) = self.reading.next() => if let Some(violation) = end {
-                    self.shared.close(violation);
-                    return Err(ConnectionError::LocallyClosed);
+                request = &mut accepted => return request,
+                Some(own) = self.own.next() => match own {
+                    Own::Opened(stream) => {
+                        let read = client_streams::read(stream?, Arc::clone(&self.critical));
+                        self.own.push(Box::pin(async { Own::Ended(read.await) }));
+                        self.await_own();
+                    }
+                    Own::Ended(None) => {}
+                    Own::Ended(Some(violation)) => {
+                        self.shared.close(violation);
+                        return Err(ConnectionError::LocallyClosed);
+                    }
                 },
             }
         }

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http::Response;
 use http_body::{Body, Frame};
 use quinn::WriteError;
-use router_http3::{Code, data_header, write_head, write_trailers};
+use router_http3::{Code, Priority, data_header, write_head, write_trailers};
 
 use super::{
     super::{
@@ -50,6 +50,14 @@ impl WriteFailure {
 impl ResponseWriter {
     pub(super) fn new(stream: quinn::SendStream) -> Self {
         Self { stream, buffer: BytesMut::new(), closed: false }
+    }
+
+    /// How urgent it is (RFC 9218 section 10). What is as urgent as another takes turns with it.
+    pub(super) fn prioritize(&self, priority: Priority) {
+        if priority.urgency != Priority::default().urgency {
+            // Fails only on a stream that is closed.
+            let _ = self.stream.set_priority(-i32::from(priority.urgency) + i32::from(Priority::default().urgency));
+        }
     }
 
     /// A response before the response (RFC 9114 section 4.1).

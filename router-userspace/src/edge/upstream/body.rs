@@ -14,10 +14,11 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::{
+    failure::ExchangeError,
+    http1::{Content, ContentError},
     pool::{Connection, Member},
     server::Lease,
 };
@@ -44,7 +45,7 @@ impl Forwarded for RequestBody {
     }
 }
 
-/// A request's body in hyper's hands. If it breaks off, why is found where [`Broke`] is, as hyper
+/// A request's body in hyper's hands, on its way to an HTTP/2 server. If it breaks off, why is found where [`Broke`] is, as hyper
 /// does not always tell.
 pub(super) struct Outgoing<B: Body> {
     pub(super) body: B,
@@ -127,7 +128,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Outgoing<B> {
 }
 
 /// Data as it is; trailers without what must not pass in them, whichever version they go on by.
-fn with_proper_trailers(mut frame: Frame<Bytes>) -> Frame<Bytes> {
+pub(super) fn with_proper_trailers(mut frame: Frame<Bytes>) -> Frame<Bytes> {
     if let Some(trailers) = frame.trailers_mut() {
         names::take_from_trailers(trailers);
     }
@@ -138,8 +139,8 @@ fn with_proper_trailers(mut frame: Frame<Bytes>) -> Frame<Bytes> {
 #[derive(Debug, thiserror::Error)]
 pub(in crate::edge) enum ResponseError {
     /// The server, or the way to it.
-    #[error("the response broke off: {}", super::failure::with_source(.0))]
-    Broken(#[from] hyper::Error),
+    #[error("the response broke off: {0}")]
+    Broken(#[from] ExchangeError),
     /// `timeouts.idle`
     #[error("nothing of the response came in {0:?}")]
     Silent(Duration),
@@ -148,11 +149,11 @@ pub(in crate::edge) enum ResponseError {
     Request,
 }
 
-/// A response's body, with the place and the connection that it takes. At its end an HTTP/1.1
-/// connection is free for another request; dropped before, the connection is closed, or the
-/// HTTP/2 stream is reset.
+/// A response's body, with the place and the connection that it takes. They are free as soon as all of it has come,
+/// whether or not the client has taken it; dropped before, an HTTP/1.1 connection is closed, and an HTTP/2 stream is
+/// reset.
 pub(in crate::edge) struct ResponseBody<B: Forwarded = RequestBody> {
-    incoming: Incoming,
+    incoming: Incoming<B>,
     idle: Duration,
     /// Made when there first is something to wait for.
     silence: Option<Pin<Box<Sleep>>>,
@@ -161,43 +162,103 @@ pub(in crate::edge) struct ResponseBody<B: Forwarded = RequestBody> {
     held: Option<Held<B>>,
 }
 
+/// A body, by what it comes by.
+pub(super) enum Incoming<B: Forwarded> {
+    Http1(Content<B>),
+    /// None of the connection once it is free.
+    Http2 {
+        body: hyper::body::Incoming,
+        connection: Option<Connection<B>>,
+        broke: Broke<B::Error>,
+    },
+}
+
 /// What a response holds while it comes.
 pub(super) struct Held<B: Forwarded> {
     pub(super) member: Arc<Member<B>>,
-    pub(super) connection: Connection<B>,
     pub(super) lease: Lease,
-    pub(super) broke: Broke<B::Error>,
     /// The status says nothing against the server.
     pub(super) good: bool,
 }
 
+impl<B: Forwarded> Incoming<B> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseError>>> {
+        match self {
+            Self::Http1(content) => content.poll_frame(cx).map_err(|error| match error {
+                ContentError::Server(error) => ResponseError::Broken(error.into()),
+                ContentError::Request => ResponseError::Request,
+            }),
+            Self::Http2 { body, broke, .. } => Pin::new(body).poll_frame(cx).map_err(|error| match broke.take() {
+                Some(_) => ResponseError::Request,
+                None => ResponseError::Broken(error.into()),
+            }),
+        }
+    }
+
+    /// All of it has come.
+    fn is_received(&self) -> bool {
+        match self {
+            Self::Http1(content) => content.is_received(),
+            Self::Http2 { body, .. } => body.is_end_stream(),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1(content) => content.is_end_stream(),
+            Self::Http2 { body, .. } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1(content) => content.size_hint(),
+            Self::Http2 { body, .. } => body.size_hint(),
+        }
+    }
+}
+
 impl<B: Forwarded> ResponseBody<B> {
-    pub(super) fn new(incoming: Incoming, idle: Duration, held: Held<B>) -> Self {
+    pub(super) fn new(incoming: Incoming<B>, idle: Duration, held: Held<B>) -> Self {
         let mut body = Self { incoming, idle, silence: None, silent: false, held: Some(held) };
-        if body.incoming.is_end_stream() {
+        if body.incoming.is_received() {
             body.end();
         }
         body
     }
 
+    /// All of it, if it is here and nothing but data, as small responses are.
+    pub(in crate::edge) fn take_whole(&mut self) -> Option<Bytes> {
+        match &mut self.incoming {
+            Incoming::Http1(content) => content.take_whole(),
+            Incoming::Http2 { .. } => None,
+        }
+    }
+
     /// It is all there.
     fn end(&mut self) {
-        let Some(Held { member, connection, lease, good, .. }) = self.held.take() else { return };
+        let Some(Held { member, lease, good }) = self.held.take() else { return };
         if good {
             member.set.answered(member.index);
         }
         drop(lease);
-        member.keep(connection);
+        match &mut self.incoming {
+            Incoming::Http1(content) => content.take_connection().into_iter().for_each(|kept| member.keep(kept)),
+            Incoming::Http2 { connection, .. } => connection.take().into_iter().for_each(|used| member.release(used)),
+        }
     }
 
     /// It broke off, by the server's fault unless the request did.
     fn fail(&mut self, error: ResponseError) -> ResponseError {
-        let Some(Held { member, broke, connection, .. }) = self.held.take() else { return error };
-        if broke.take().is_some() {
-            return ResponseError::Request;
-        }
-        if matches!(error, ResponseError::Silent(_)) {
-            connection.retire();
+        let Some(Held { member, .. }) = self.held.take() else { return error };
+        match error {
+            ResponseError::Request => return error,
+            ResponseError::Silent(_) => {
+                if let Incoming::Http2 { connection: Some(connection), .. } = &self.incoming {
+                    connection.retire();
+                }
+            }
+            ResponseError::Broken(_) => {}
         }
         member.set.failed(member.index, &error);
         error
@@ -219,7 +280,7 @@ impl<B: Forwarded> Body for ResponseBody<B> {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseError>>> {
         let this = self.get_mut();
-        let next = match Pin::new(&mut this.incoming).poll_frame(cx) {
+        let next = match this.incoming.poll_frame(cx) {
             Poll::Ready(next) => next,
             Poll::Pending if this.held.is_none() => return Poll::Pending,
             Poll::Pending => {
@@ -229,8 +290,15 @@ impl<B: Forwarded> Body for ResponseBody<B> {
         };
         this.silent = false;
         Poll::Ready(match next {
-            Some(Ok(frame)) => Some(Ok(with_proper_trailers(frame))),
-            Some(Err(error)) => Some(Err(this.fail(error.into()))),
+            Some(Ok(frame)) => {
+                if let Incoming::Http1(content) = &this.incoming
+                    && content.is_received()
+                {
+                    this.end();
+                }
+                Some(Ok(with_proper_trailers(frame)))
+            }
+            Some(Err(error)) => Some(Err(this.fail(error))),
             None => {
                 this.end();
                 None
@@ -249,7 +317,7 @@ impl<B: Forwarded> Body for ResponseBody<B> {
 
 impl<B: Forwarded> Drop for ResponseBody<B> {
     fn drop(&mut self) {
-        if self.incoming.is_end_stream() {
+        if self.incoming.is_received() {
             self.end();
         } else if let Some(Held { member, good: true, .. }) = &self.held {
             // The client has enough of it, which says nothing against the server.

@@ -14,25 +14,29 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::Either;
-use http::{Request, Response, StatusCode, header};
-use hyper::body::Incoming;
+use http::{Request, Response, StatusCode, header, request};
+use hyper::client::conn::http2::SendRequest;
 use tokio::{io::AsyncWriteExt, time::timeout};
 use tracing::debug;
 
 use super::{
     balance::Chooser,
-    body::{Broke, Forwarded, Held, Outgoing, ResponseBody},
+    body::{Broke, Forwarded, Held, Incoming, Outgoing, ResponseBody},
     clock,
     connect::{ConnectError, NoPlace, Stream, connect},
-    failure::Failure,
-    head::Head,
+    failure::{ExchangeError, Failure},
+    head::root,
+    http1::{Asked, Left, Unanswered},
     pool::{Connection, FIELDS_MAX, Member, Taken},
     proxy_protocol,
     queue::{Entered, Wanted},
     server::{Lease, Set, Standing},
 };
-use crate::{address::Validated, config::Balance, edge::body::RequestBody};
+use crate::{
+    address::Validated,
+    config::Balance,
+    edge::{body::RequestBody, interim::Interim},
+};
 
 /// The response's timeout is looked at this many times, so that it is right to that part.
 const LOOKS: u32 = 4;
@@ -51,27 +55,28 @@ pub(in crate::edge) struct Exchanged<B: Forwarded = RequestBody> {
     pub(in crate::edge) server: Arc<str>,
 }
 
-/// No response; the request if it was not used up; the last server that was tried.
+/// No response; the request's body if it was not used up; the last server that was tried.
 pub(in crate::edge) struct Failed<B: Forwarded = RequestBody> {
     pub(in crate::edge) failure: Failure<B::Error>,
-    /// Good for its body only: the head may have been made ready for a server.
-    pub(in crate::edge) request: Option<Request<B>>,
+    pub(in crate::edge) body: Option<B>,
     pub(in crate::edge) server: Option<Arc<str>>,
 }
 
 impl<B: Forwarded> Upstream<B> {
     /// Sends `request` of the client at `client` to a server, to the next if that can't be
-    /// reached, and gives the response when its head is there.
+    /// reached, and gives the response when its head is there. What an HTTP/1.1 server says
+    /// before it goes to `interim`.
     ///
     /// The head is as an HTTP/1.1 server expects it: a path for a target, `Host` as the client
-    /// said it, no fields that are about a connection but `Connection: te`. It is changed here as
+    /// said it, no fields that are about a connection but `Connection: te`. It is written as
     /// the server's protocol and the upstream's `host` want it.
     pub(in crate::edge) async fn send(
         self: &Arc<Self>,
-        mut request: Request<B>,
+        request: Request<B>,
         client: Validated,
+        interim: Option<&Interim>,
     ) -> Result<Exchanged<B>, Failed<B>> {
-        let mut head = Head::of(&request);
+        let (head, mut body) = request.into_parts();
         let mut tried = Vec::new();
         let mut last = None;
         let mut elsewhere = Elsewhere::Once;
@@ -80,14 +85,14 @@ impl<B: Forwarded> Upstream<B> {
                 Ok(place) => place,
                 Err(none) => {
                     let (failure, server) = last.unwrap_or((ConnectError::NoPlace(none).into(), None));
-                    return Err(Failed { failure, request: Some(request), server });
+                    return Err(Failed { failure, body: Some(body), server });
                 }
             };
-            match self.members[index].exchange(request, &mut head, lease, &mut elsewhere).await {
+            match self.members[index].exchange((&head, interim), body, lease, &mut elsewhere).await {
                 Ok(exchanged) => return Ok(exchanged),
-                Err(Failed { failure, request: Some(unsent), server }) => {
+                Err(Failed { failure, body: Some(unsent), server }) => {
                     debug!(%failure, "a server did not take a request");
-                    request = unsent;
+                    body = unsent;
                     last = Some((failure, server));
                     tried.push(index);
                 }
@@ -213,12 +218,12 @@ enum Picked {
 }
 
 impl<B: Forwarded> Member<B> {
-    /// One exchange with this server. A failure gives the request back only if it may go to
+    /// One exchange with this server. A failure gives the body back only if the request may go to
     /// another server.
     async fn exchange(
         self: &Arc<Self>,
-        mut request: Request<B>,
-        head: &mut Head,
+        (head, interim): (&request::Parts, Option<&Interim>),
+        mut body: B,
         lease: Lease,
         elsewhere: &mut Elsewhere,
     ) -> Result<Exchanged<B>, Failed<B>> {
@@ -226,48 +231,75 @@ impl<B: Forwarded> Member<B> {
         let name = &server.state.name;
         let mut after = None;
         loop {
-            let Taken { mut connection, number, reused } = match self.connection(after).await {
+            let Taken { connection, number, reused } = match self.connection(after).await {
                 Ok(taken) => taken,
-                Err(error) => return Err(self.failed(error.into(), Some(request))),
+                Err(error) => return Err(self.failed(error.into(), Some(body))),
             };
-            head.fit(&mut request, self, connection.is_http2());
-            let here = reused && after.is_none();
-            let spare = if here || *elsewhere == Elsewhere::Once { spare(&request) } else { None };
             server.state.requests.fetch_add(1, Relaxed);
-            let (failure, unsent) = match ask(&mut connection, request, timeouts.response).await {
-                Ok((response, broke)) => {
-                    let good = self.judge(response.status());
-                    let held = Held { member: self.clone(), connection, lease, broke, good };
+            let (failure, left) = match self.ask(connection, (head, interim), body).await {
+                Ok(response) => {
+                    let held = Held { member: self.clone(), lease, good: self.judge(response.status()) };
                     let response = response.map(|incoming| ResponseBody::new(incoming, timeouts.idle, held));
                     return Ok(Exchanged { response, server: name.clone() });
                 }
                 Err(unanswered) => unanswered,
             };
-            if matches!(failure, Failure::TimedOut(_) | Failure::RequestLate(_)) {
-                connection.retire();
-            }
-            // Once: it is then on a newer connection, or another server's affair.
-            let spare = spare.filter(|_| failure.may_be_stale());
-            let again = match (unsent, spare) {
-                (Some(unsent), _) if after.is_none() => unsent,
-                (None, Some(spare)) if here => spare,
-                (None, Some(spare)) => {
+            let may_have_been_seen = head.method.is_idempotent() && failure.may_be_stale();
+            body = match left {
+                // Once: it is then on a newer connection, or another server's affair.
+                Left::Unsent(body) if after.is_none() => body,
+                Left::Unsent(body) => return Err(self.failed(failure, Some(body))),
+                Left::Unheard(body) if may_have_been_seen && reused && after.is_none() => body,
+                Left::Unheard(body) if may_have_been_seen && *elsewhere == Elsewhere::Once => {
                     *elsewhere = Elsewhere::NoMore;
-                    return Err(self.failed(failure, Some(spare)));
+                    return Err(self.failed(failure, Some(body)));
                 }
-                (unsent, _) => return Err(self.failed(failure, unsent)),
+                Left::Unheard(_) | Left::Nothing => return Err(self.failed(failure, None)),
             };
             debug!(server = %name, %failure, "once more on a newer connection");
-            request = again;
             after = Some(number);
         }
     }
 
-    fn failed(&self, failure: Failure<B::Error>, request: Option<Request<B>>) -> Failed<B> {
+    /// Sends the request on a connection.
+    async fn ask(
+        &self,
+        connection: Connection<B>,
+        (head, interim): (&request::Parts, Option<&Interim>),
+        body: B,
+    ) -> Result<Response<Incoming<B>>, Unanswered<B>> {
+        let limit = self.set.settings.timeouts.response;
+        match connection {
+            Connection::Http1(connection) => {
+                let root = root();
+                let asked = Asked { line: self.line(head, &root), fields: &head.headers, interim, limit };
+                Ok(connection.ask(&asked, body).await?.map(Incoming::Http1))
+            }
+            Connection::Http2(mut sender, in_use) => {
+                let (body, broke) = Outgoing::new(body);
+                let asked = ask_http2(&mut sender, self.http2_request(head, body), (&broke, limit)).await;
+                let connection = Connection::Http2(sender, in_use);
+                match asked {
+                    Ok(response) => {
+                        let incoming = |body| Incoming::Http2 { body, connection: Some(connection), broke };
+                        Ok(response.map(incoming))
+                    }
+                    Err((failure, left)) => {
+                        if matches!(failure, Failure::TimedOut(_) | Failure::RequestLate(_)) {
+                            connection.retire();
+                        }
+                        Err((failure, left))
+                    }
+                }
+            }
+        }
+    }
+
+    fn failed(&self, failure: Failure<B::Error>, body: Option<B>) -> Failed<B> {
         if failure.speaks_for_the_server() {
             self.set.failed(self.index, &failure);
         }
-        Failed { failure, request, server: Some(self.server().state.name.clone()) }
+        Failed { failure, body, server: Some(self.server().state.name.clone()) }
     }
 
     /// Whether an answer speaks for the server: any but those that the configuration counts as failures.
@@ -281,70 +313,45 @@ impl<B: Forwarded> Member<B> {
     }
 }
 
-/// The same request once more, if that does no harm.
-fn spare<B: Forwarded>(request: &Request<B>) -> Option<Request<B>> {
-    let body = if request.method().is_idempotent() { request.body().again()? } else { return None };
-    let mut spare = Request::new(body);
-    *spare.method_mut() = request.method().clone();
-    *spare.uri_mut() = request.uri().clone();
-    *spare.version_mut() = request.version();
-    *spare.headers_mut() = request.headers().clone();
-    *spare.extensions_mut() = request.extensions().clone();
-    Some(spare)
-}
-
-type Unanswered<B> = (Failure<<B as http_body::Body>::Error>, Option<Request<B>>);
-
-/// Sends a request. Without a response it gives the request back if no octet of it was sent.
-async fn ask<B: Forwarded>(
-    connection: &mut Connection<B>,
-    request: Request<B>,
-    limit: Duration,
-) -> Result<(Response<Incoming>, Broke<B::Error>), Unanswered<B>> {
-    let sent = request.body().progress();
+/// Sends a request to an HTTP/2 server.
+async fn ask_http2<B: Forwarded>(
+    sender: &mut SendRequest<Outgoing<B>>,
+    request: Request<Outgoing<B>>,
+    (broke, limit): (&Broke<B::Error>, Duration),
+) -> Result<Response<hyper::body::Incoming>, Unanswered<B>> {
+    let (sent, spare) = (request.body().body.progress(), request.body().body.again());
     let mut seen = sent();
-    let (head, body) = request.into_parts();
-    let (body, broke) = Outgoing::new(body);
-    let request = Request::from_parts(head, body);
-    let mut answered = pin!(match connection {
-        Connection::Http1(sender) => Either::Left(sender.try_send_request(request)),
-        Connection::Http2(sender, _) => Either::Right(sender.try_send_request(request)),
-    });
+    let mut answered = pin!(sender.try_send_request(request));
     let mut looks = 0;
     loop {
-        match timeout(limit / LOOKS, &mut answered).await {
-            Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                return Err((Failure::Switched, None));
-            }
-            Ok(Ok(response)) if is_coded(&response) => return Err((Failure::Coded, None)),
-            Ok(Ok(response)) if fields_size(&response) > FIELDS_MAX as usize => return Err((Failure::TooLarge, None)),
-            Ok(Ok(response)) => return Ok((response, broke)),
+        let failure = match timeout(limit / LOOKS, &mut answered).await {
+            Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => Failure::Switched,
+            Ok(Ok(response)) if response.headers().contains_key(header::TRANSFER_ENCODING) => Failure::Coded,
+            Ok(Ok(response)) if fields_size(&response) > FIELDS_MAX as usize => Failure::TooLarge,
+            Ok(Ok(response)) => return Ok(response),
             Ok(Err(mut error)) => {
-                let unsent = error.take_message().map(|request| request.map(|outgoing| outgoing.body));
-                let failure = broke.take().map_or_else(|| Failure::Broken(error.into_error()), Failure::Request);
-                return Err((failure, unsent));
+                let unsent = error.take_message().map(|request| request.into_body().body);
+                let why = |error| Failure::Broken(ExchangeError::Http2(error));
+                let failure = broke.take().map_or_else(|| why(error.into_error()), Failure::Request);
+                let left = unsent.map(Left::Unsent).or_else(|| spare.map(Left::Unheard));
+                return Err((failure, left.unwrap_or(Left::Nothing)));
             }
-            Err(_elapsed) if sent() > seen => (seen, looks) = (sent(), 0),
-            Err(_elapsed) => {
+            Err(_elapsed) if sent() > seen => {
+                (seen, looks) = (sent(), 0);
+                continue;
+            }
+            Err(_elapsed) if looks + 1 < LOOKS => {
                 looks += 1;
-                if looks == LOOKS {
-                    let client = broke.waits_for_the_client();
-                    return Err((if client { Failure::RequestLate(limit) } else { Failure::TimedOut(limit) }, None));
-                }
+                continue;
             }
-        }
+            Err(_elapsed) if broke.waits_for_the_client() => Failure::RequestLate(limit),
+            Err(_elapsed) => Failure::TimedOut(limit),
+        };
+        return Err((failure, Left::Nothing));
     }
 }
 
-/// Whether the content is in a coding that is between two neighbours, and would be taken for the
-/// content itself behind us.
-fn is_coded(response: &Response<Incoming>) -> bool {
-    let codings = response.headers().get_all(header::TRANSFER_ENCODING);
-    codings.iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
-}
-
-/// Octets of a response's field section. hyper's own limit over HTTP/1.1 is of what has come while the
-/// head is not whole: one that comes in a single read may be larger.
-fn fields_size(response: &Response<Incoming>) -> usize {
+/// Octets of a response's field section.
+fn fields_size(response: &Response<hyper::body::Incoming>) -> usize {
     response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
 }

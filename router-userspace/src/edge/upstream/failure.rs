@@ -6,6 +6,7 @@ use http::StatusCode;
 
 use super::{
     connect::{ConnectError, NoPlace},
+    http1,
     pool::FIELDS_MAX,
 };
 use crate::edge::body::BodyError;
@@ -17,8 +18,8 @@ pub(in crate::edge) enum Failure<E = BodyError> {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The server, or the way to it.
-    #[error("the exchange broke off: {}", with_source(.0))]
-    Broken(hyper::Error),
+    #[error("the exchange broke off: {0}")]
+    Broken(ExchangeError),
     /// `timeouts.response`
     #[error("no response came in {0:?}")]
     TimedOut(Duration),
@@ -37,6 +38,15 @@ pub(in crate::edge) enum Failure<E = BodyError> {
     /// The client's own part broke off.
     #[error("the request's body broke off")]
     Request(E),
+}
+
+/// What broke an exchange, by what was spoken.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::edge) enum ExchangeError {
+    #[error(transparent)]
+    Http1(#[from] http1::Error),
+    #[error("{}", with_source(.0))]
+    Http2(#[from] hyper::Error),
 }
 
 impl<E> Failure<E> {
@@ -88,7 +98,11 @@ impl<E> Failure<E> {
 
     /// The connection may have been closed before the server saw the request.
     pub(super) fn may_be_stale(&self) -> bool {
-        matches!(self, Self::Broken(error) if !error.is_parse())
+        match self {
+            Self::Broken(ExchangeError::Http1(error)) => matches!(error, http1::Error::Io(_) | http1::Error::Closed),
+            Self::Broken(ExchangeError::Http2(error)) => !error.is_parse(),
+            _ => false,
+        }
     }
 }
 

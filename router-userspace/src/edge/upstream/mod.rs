@@ -18,6 +18,7 @@ mod exchange;
 mod failure;
 mod head;
 mod health;
+mod http1;
 mod pool;
 mod proxy_protocol;
 mod queue;

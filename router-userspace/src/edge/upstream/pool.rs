@@ -11,20 +11,23 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
+    task::{Wake, Waker},
     time::Duration,
 };
 
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     runtime::Handle,
-    time::{Instant, sleep, timeout, timeout_at},
+    sync::Notify,
+    time::{Instant, sleep, timeout_at},
 };
 use tracing::debug;
 
 use super::{
     body::{Forwarded, Outgoing},
     connect::{ConnectError, Io, connect},
+    http1::{self, Kept},
     server::{Server, Set},
 };
 use crate::config::ServerAddress;
@@ -36,24 +39,14 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 /// How many HTTP/1.1 connections to a server a worker keeps without a request.
 const KEPT_MAX: usize = 256;
 
-/// How long a connection may take to be ready for another request after its response. It takes
-/// long only if the server answered without reading the request.
-const READY_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Octets of an HTTP/1.1 response that hyper reads ahead of the client. Not the limit of its head: what
-/// comes all at once may be more.
-const READ_AHEAD: usize = 128 * 1024;
-
 /// Octets of a response that an HTTP/2 server may send ahead of the client, and of all of a
 /// connection's responses.
 const STREAM_WINDOW: u32 = 512 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 
-/// Octets of a response's field section, as RFC 9113 section 6.5.2 counts them.
+/// Octets of a response's field section, as RFC 9113 section 6.5.2 counts them. They are what is limited, not the number
+/// of fields (hyper#3283).
 pub(super) const FIELDS_MAX: u32 = 64 * 1024;
-
-/// Field lines of an HTTP/1.1 response: as many as can come to no more than [`FIELDS_MAX`] (hyper#3283).
-const LINES_MAX: usize = FIELDS_MAX as usize / 33;
 
 /// A server as one worker of one configuration sees it.
 pub(super) struct Member<B: Forwarded> {
@@ -65,7 +58,9 @@ pub(super) struct Member<B: Forwarded> {
 /// The connections, which outlive configurations that leave the server as it was.
 pub(super) struct Pool<B: Forwarded> {
     /// The most recently used last.
-    idle: Mutex<Vec<Idle<B>>>,
+    idle: Mutex<Vec<Idle>>,
+    /// Woken when one of them is closed by its server.
+    stir: Arc<Stir>,
     shared: Mutex<Vec<Shared<B>>>,
     /// Held by who opens a connection that others may share, so that they wait for that one.
     opening: tokio::sync::Mutex<()>,
@@ -82,7 +77,7 @@ const ON_HTTP2: u8 = 2;
 
 /// Takes one request.
 pub(super) enum Connection<B: Forwarded> {
-    Http1(http1::SendRequest<Outgoing<B>>),
+    Http1(Box<http1::Connection>),
     Http2(http2::SendRequest<Outgoing<B>>, InUse),
 }
 
@@ -96,9 +91,19 @@ pub(super) struct Taken<B: Forwarded> {
     pub(super) reused: bool,
 }
 
-struct Idle<B: Forwarded> {
-    sender: http1::SendRequest<Outgoing<B>>,
+struct Idle {
+    connection: Box<http1::Connection>,
     since: Instant,
+}
+
+/// Has the pool looked through.
+#[derive(Default)]
+struct Stir(Notify);
+
+impl Wake for Stir {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_one();
+    }
 }
 
 struct Shared<B: Forwarded> {
@@ -123,10 +128,6 @@ struct Usage {
 pub(super) struct InUse(Arc<Usage>);
 
 impl<B: Forwarded> Connection<B> {
-    pub(super) fn is_http2(&self) -> bool {
-        matches!(self, Self::Http2(..))
-    }
-
     /// Gives the connection no more requests: one on it was not answered in time, and the way to
     /// the server may be broken without a word. Those that it has may finish.
     pub(super) fn retire(&self) {
@@ -170,24 +171,25 @@ impl<B: Forwarded> Member<B> {
         self.open(until).await.map_err(|error| error.within(limit))
     }
 
-    /// Keeps a connection whose response has ended.
-    pub(super) fn keep(&self, connection: Connection<B>) {
-        match connection {
-            Connection::Http1(sender) if sender.is_ready() => self.pool.put(sender),
-            Connection::Http1(sender) if sender.is_closed() => {}
-            Connection::Http1(mut sender) => {
+    /// Keeps an HTTP/1.1 connection whose response has ended.
+    pub(super) fn keep(&self, kept: Kept<B>) {
+        match kept.into_connection() {
+            Ok(connection) => self.pool.put(connection),
+            Err(kept) => {
                 let (pool, Ok(runtime)) = (self.pool.clone(), Handle::try_current()) else { return };
                 runtime.spawn(async move {
-                    if let Ok(Ok(())) = timeout(READY_TIMEOUT, sender.ready()).await {
-                        pool.put(sender);
+                    if let Some(connection) = kept.sent().await {
+                        pool.put(connection);
                     }
                 });
             }
-            Connection::Http2(_, in_use) => {
-                drop(in_use);
-                self.pool.sweep_later();
-            }
         }
+    }
+
+    /// Takes an HTTP/2 connection back, which is closed in time if no other request takes it.
+    pub(super) fn release(&self, used: Connection<B>) {
+        drop(used);
+        self.pool.sweep_later();
     }
 
     fn may_be_shared(&self) -> bool {
@@ -207,11 +209,11 @@ impl<B: Forwarded> Member<B> {
             _ => io.agreed_on_http2(),
         };
         self.pool.agreed.store(if is_http2 { ON_HTTP2 } else { ON_HTTP1 }, Relaxed);
-        let opened = match is_http2 {
-            true => self.pool.begin_http2(io, number).await,
-            false => begin_http1(io).await,
-        };
-        match opened {
+        if !is_http2 {
+            let connection = Connection::Http1(Box::new(http1::Connection::new(io)));
+            return Ok(Taken { connection, number, reused: false });
+        }
+        match self.pool.begin_http2(io, number).await {
             Ok(connection) => Ok(Taken { connection, number, reused: false }),
             Err(error) => {
                 Err(ConnectError::Failed { server: server.state.name.clone(), source: std::io::Error::other(error) })
@@ -220,22 +222,11 @@ impl<B: Forwarded> Member<B> {
     }
 }
 
-/// Speaks HTTP/1.1; a task of its own drives the connection until it closes.
-async fn begin_http1<B: Forwarded>(io: Io) -> hyper::Result<Connection<B>> {
-    let (sender, driver) =
-        http1::Builder::new().max_buf_size(READ_AHEAD).max_headers(LINES_MAX).handshake(TokioIo::new(io)).await?;
-    tokio::spawn(async move {
-        if let Err(error) = driver.await {
-            debug!(%error, "connection to a server broke");
-        }
-    });
-    Ok(Connection::Http1(sender))
-}
-
 impl<B: Forwarded> Default for Pool<B> {
     fn default() -> Self {
         Self {
             idle: Mutex::default(),
+            stir: Arc::default(),
             shared: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
             agreed: AtomicU8::new(NOTHING_YET),
@@ -249,9 +240,9 @@ impl<B: Forwarded> Pool<B> {
     /// A connection that still seems alive and has room.
     fn take(&self, after: Option<u64>) -> Option<Taken<B>> {
         if after.is_none()
-            && let Some(sender) = self.take_idle()
+            && let Some(connection) = self.take_idle()
         {
-            return Some(Taken { connection: Connection::Http1(sender), number: 0, reused: true });
+            return Some(Taken { connection: Connection::Http1(connection), number: 0, reused: true });
         }
         let mut shared = lock(&self.shared);
         if shared.is_empty() {
@@ -264,27 +255,32 @@ impl<B: Forwarded> Pool<B> {
         Some(Taken { connection, number: one.number, reused: true })
     }
 
-    fn take_idle(&self) -> Option<http1::SendRequest<Outgoing<B>>> {
+    /// One that its server has not closed, as far as is known here.
+    fn take_idle(&self) -> Option<Box<http1::Connection>> {
         let mut idle = lock(&self.idle);
-        while let Some(Idle { sender, since }) = idle.pop() {
+        while let Some(Idle { mut connection, since }) = idle.pop() {
             if since.elapsed() >= IDLE_MAX {
                 // All below it are older.
                 idle.clear();
-            } else if sender.is_ready() {
-                return Some(sender);
+            } else if connection.is_quiet(Waker::noop()) {
+                return Some(connection);
             }
         }
         None
     }
 
     /// Keeps a connection that is ready for a request.
-    fn put(self: &Arc<Self>, sender: http1::SendRequest<Outgoing<B>>) {
+    fn put(self: &Arc<Self>, mut connection: Box<http1::Connection>) {
+        if !connection.is_quiet(&Waker::from(self.stir.clone())) {
+            return;
+        }
+        connection.rest();
         {
             let mut idle = lock(&self.idle);
             if idle.len() >= KEPT_MAX {
                 idle.remove(0);
             }
-            idle.push(Idle { sender, since: Instant::now() });
+            idle.push(Idle { connection, since: Instant::now() });
         }
         self.sweep_later();
     }
@@ -307,6 +303,12 @@ impl<B: Forwarded> Pool<B> {
         Ok(connection)
     }
 
+    /// How many are kept without a request.
+    #[cfg(test)]
+    pub(super) fn idle(&self) -> usize {
+        lock(&self.idle).len()
+    }
+
     /// Closes what is idle.
     #[cfg(test)]
     pub(super) fn forget(&self) {
@@ -322,10 +324,11 @@ impl<B: Forwarded> Pool<B> {
         runtime.spawn(sweep(Arc::downgrade(self)));
     }
 
-    /// Closes what has been idle too long; whether nothing is left.
+    /// Closes what has been idle too long, or is closed by its server; whether nothing is left.
     fn sweep(&self) -> bool {
+        let stir = Waker::from(self.stir.clone());
         let mut idle = lock(&self.idle);
-        idle.retain(|one| one.since.elapsed() < IDLE_MAX && !one.sender.is_closed());
+        idle.retain_mut(|one| one.since.elapsed() < IDLE_MAX && one.connection.is_quiet(&stir));
         let mut shared = lock(&self.shared);
         shared.retain(|one| !one.sender.is_closed() && !one.usage.is_stale());
         idle.is_empty() && shared.is_empty()
@@ -333,8 +336,12 @@ impl<B: Forwarded> Pool<B> {
 }
 
 async fn sweep<B: Forwarded>(pool: Weak<Pool<B>>) {
+    let Some(stir) = pool.upgrade().map(|pool| pool.stir.clone()) else { return };
     loop {
-        sleep(IDLE_MAX / 2).await;
+        tokio::select! {
+            () = sleep(IDLE_MAX / 2) => {}
+            () = stir.0.notified() => {}
+        }
         let Some(pool) = pool.upgrade() else { return };
         if pool.sweep() {
             pool.sweeping.store(false, Relaxed);

@@ -1,15 +1,16 @@
 //! `cargo xtask interop`: the matrix of quic-interop-runner's cases and the third-party clients.
 //!
 //! ```text
-//! interop [--case CASE]... [--client CLIENT]... [--engine ENGINE]... [--seed N] [--jobs N] --report FOLDER
+//! interop [--case CASE]... [--client CLIENT]... [--engine ENGINE]... [--seed N] [--jobs N] [--times N] --report FOLDER
 //! ```
 //!
 //! Each cell runs in a process of its own, several at a time: laboratories have nothing in common, and
-//! mostly wait. `--row` runs the one cell that is named and prints what came of it.
+//! mostly wait. `--row` runs the one cell that is named and prints what came of it. Of a cell that fails, captures,
+//! TLS secrets and the endpoint's log stay below `failed` in the report's folder.
 
 use std::{
     env, fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
     sync::{
         Mutex, PoisonError,
@@ -26,7 +27,8 @@ use router_tests::{
 };
 
 fn main() -> ExitCode {
-    match Wanted::read(env::args().skip(1)).and_then(|wanted| if wanted.row { row(&wanted) } else { matrix(&wanted) }) {
+    match Wanted::read(env::args().skip(1)).and_then(|wanted| if wanted.row { row(&wanted) } else { matrices(&wanted) })
+    {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -43,6 +45,7 @@ struct Wanted {
     engines: Vec<String>,
     seed: u64,
     jobs: usize,
+    times: usize,
     report: PathBuf,
     row: bool,
 }
@@ -56,6 +59,7 @@ impl Wanted {
             seed: Random::of_now().word(),
             // They mostly wait; but many at once would miss the times of the clients' timers.
             jobs: thread::available_parallelism().map_or(1, usize::from) * 3 / 2,
+            times: 1,
             report: "target/interop".into(),
             row: false,
         };
@@ -70,6 +74,7 @@ impl Wanted {
                 "--client" => wanted.clients.push(Client::named(&value).with_context(|| format!("no client {value}"))?),
                 "--engine" => wanted.engines.push(value),
                 "--seed" => wanted.seed = value.parse()?,
+                "--times" => wanted.times = value.parse()?,
                 "--jobs" => wanted.jobs = value.parse()?,
                 "--report" => wanted.report = value.into(),
                 _ => bail!("unknown option {word}"),
@@ -91,7 +96,7 @@ impl Wanted {
         let mut cells = Vec::new();
         for engine in &self.engines {
             for case in &self.cases {
-                let cell = |client: &&'static Client| Cell { case, client, engine, seed: self.seed };
+                let cell = |client: &&'static Client| Cell { case, client, engine, seed: self.seed, keep: None };
                 cells.extend(self.clients.iter().map(cell));
             }
         }
@@ -103,19 +108,42 @@ impl Wanted {
 fn row(wanted: &Wanted) -> Result<bool> {
     let cells = wanted.cells();
     let [cell] = &cells[..] else { bail!("--row is for one cell, and these are {}", cells.len()) };
-    println!("{}", serde_json::to_string(&cell.run())?);
+    let folder = wanted.report.join("failed").join(format!("{}-{}-{}", cell.engine, cell.case.name, cell.client.name));
+    let row = Cell { keep: Some(&folder), ..*cell }.run();
+    if !matches!(row.outcome, Outcome::Failed(_)) && folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    println!("{}", serde_json::to_string(&row)?);
     Ok(true)
 }
 
-fn matrix(wanted: &Wanted) -> Result<bool> {
+/// As often as is wanted; well if no cell fails, and none comes out otherwise than the first time.
+fn matrices(wanted: &Wanted) -> Result<bool> {
+    let first = matrix(wanted)?;
+    let mut is_well = first.is_well();
+    for time in 2..=wanted.times {
+        let again = matrix(wanted)?;
+        let differences = first.differences(&again);
+        println!("time {time} of {}: {} cells differ from the first time", wanted.times, differences.len());
+        differences.iter().for_each(|line| println!("  {line}"));
+        is_well &= again.is_well() && differences.is_empty();
+    }
+    Ok(is_well)
+}
+
+fn matrix(wanted: &Wanted) -> Result<Matrix> {
     let begun = Instant::now();
     let cells = wanted.cells();
+    let failed = wanted.report.join("failed");
+    if failed.exists() {
+        fs::remove_dir_all(&failed)?;
+    }
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..wanted.jobs.max(1) {
             scope.spawn(|| {
                 while let Some((number, cell)) = next_of(&next, &cells) {
-                    let row = elsewhere(cell);
+                    let row = elsewhere(cell, &wanted.report);
                     eprintln!("{} {} {}: {:?}, {} ms", row.engine, row.case, row.client, row.outcome, row.milliseconds);
                     done.lock().unwrap_or_else(PoisonError::into_inner).push((number, row));
                 }
@@ -130,7 +158,7 @@ fn matrix(wanted: &Wanted) -> Result<bool> {
     fs::write(wanted.report.join("matrix.txt"), matrix.to_string())?;
     fs::write(wanted.report.join("matrix.json"), serde_json::to_string_pretty(&matrix)?)?;
     print!("{matrix}");
-    Ok(matrix.is_well())
+    Ok(matrix)
 }
 
 fn next_of<'c, 'w>(next: &AtomicUsize, cells: &'c [Cell<'w>]) -> Option<(usize, &'c Cell<'w>)> {
@@ -139,8 +167,8 @@ fn next_of<'c, 'w>(next: &AtomicUsize, cells: &'c [Cell<'w>]) -> Option<(usize, 
 }
 
 /// Runs a cell in a process of its own.
-fn elsewhere(cell: &Cell<'_>) -> Row {
-    run(cell).unwrap_or_else(|error| Row {
+fn elsewhere(cell: &Cell<'_>, report: &Path) -> Row {
+    run(cell, report).unwrap_or_else(|error| Row {
         engine: cell.engine.to_owned(),
         case: cell.case.name.to_owned(),
         client: cell.client.name.to_owned(),
@@ -149,9 +177,10 @@ fn elsewhere(cell: &Cell<'_>) -> Row {
     })
 }
 
-fn run(cell: &Cell<'_>) -> Result<Row> {
+fn run(cell: &Cell<'_>, report: &Path) -> Result<Row> {
     let mut command = Command::new(env::current_exe()?);
     command.args(["--row", "--engine", cell.engine, "--case", cell.case.name, "--client", cell.client.name]);
+    command.arg("--report").arg(report);
     let output = command.args(["--seed", &cell.seed.to_string()]).stderr(Stdio::inherit()).output()?;
     ensure!(output.status.success(), "{}", output.status);
     serde_json::from_slice(&output.stdout).context("no outcome")

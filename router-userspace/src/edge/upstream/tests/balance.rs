@@ -53,7 +53,7 @@ async fn those_who_wait_are_served_in_their_order_and_no_more_than_may_wait() {
     let failed = upstream.fail(get("/4")).await;
     assert!(matches!(failed.failure, Failure::Connect(ConnectError::NoPlace(NoPlace::QueueFull))));
     assert_eq!(failed.failure.answer().unwrap().0, 503);
-    assert!(failed.request.is_some());
+    assert!(failed.body.is_some());
 
     gate.add_permits(1);
     assert_eq!(first.await.unwrap(), "ok");
@@ -81,7 +81,7 @@ async fn who_waits_too_long_or_goes_leaves_the_queue() {
     assert!(matches!(failed.failure, Failure::Connect(ConnectError::NoPlace(NoPlace::QueueTimedOut(_)))));
     assert_eq!(failed.failure.answer().unwrap().0, 503);
     {
-        let mut gone = Box::pin(upstream.send(get("/3"), CLIENT));
+        let mut gone = Box::pin(upstream.send(get("/3"), CLIENT, None));
         assert!(futures_util::poll!(&mut gone).is_pending());
         assert_eq!(upstreams.states()[0].queued, 1);
     }
@@ -98,9 +98,9 @@ async fn a_place_given_to_one_who_goes_is_not_lost() {
     let mut settings = settings(vec![http(address)]);
     settings.max_connections = 1;
     let (upstreams, upstream) = upstream(settings);
-    let mut first = Box::pin(upstream.send(get("/1"), CLIENT));
+    let mut first = Box::pin(upstream.send(get("/1"), CLIENT, None));
     assert!(futures_util::poll!(&mut first).is_pending());
-    let mut second = Box::pin(upstream.send(get("/2"), CLIENT));
+    let mut second = Box::pin(upstream.send(get("/2"), CLIENT, None));
     assert!(futures_util::poll!(&mut second).is_pending());
     let third = {
         let upstream = upstream.clone();

@@ -68,7 +68,7 @@ async fn checks_take_a_server_out_and_back_in() {
         let failed = upstream.fail(get("/")).await;
         assert!(matches!(failed.failure, Failure::Connect(ConnectError::NoPlace(NoPlace::AllDown))));
         assert_eq!(failed.failure.answer().unwrap().0, 503);
-        assert!(failed.server.is_none() && failed.request.is_some());
+        assert!(failed.server.is_none() && failed.body.is_some());
 
         let before = checked.load(SeqCst);
         status.store(204, SeqCst);

@@ -61,7 +61,7 @@ async fn a_connection_is_used_again_after_a_whole_response_but_not_after_a_part(
     let state = &upstreams.states()[0];
     assert_eq!((state.in_flight, state.connections, state.requests_total, state.failures_total), (0, 1, 2, 0));
 
-    let mut part = upstream.send(get("/"), CLIENT).await.unwrap_or_else(|_| panic!()).response.into_body();
+    let mut part = upstream.send(get("/"), CLIENT, None).await.unwrap_or_else(|_| panic!()).response.into_body();
     assert!(part.frame().await.unwrap().is_ok());
     assert_eq!(upstreams.states()[0].in_flight, 1);
     drop(part);
@@ -76,7 +76,7 @@ async fn a_response_without_a_body_frees_its_connection_at_once() {
     let (address, seen) = server(Speaks::Http1, |_| async { answer("") }).await;
     let (_, upstream) = upstream(settings(vec![http(address)]));
     for _ in 0..3 {
-        let exchanged = upstream.send(request("HEAD", "/", Made::nothing()), CLIENT).await;
+        let exchanged = upstream.send(request("HEAD", "/", Made::nothing()), CLIENT, None).await;
         drop(exchanged.unwrap_or_else(|_| panic!()));
         tokio::task::yield_now().await;
     }
@@ -211,7 +211,7 @@ async fn where_nobody_can_be_reached_the_request_comes_back() {
     assert_eq!(failed.failure.answer().unwrap().0, 502);
     assert!(failed.failure.to_string().contains(&format!("http://{address} cannot be reached")), "{}", failed.failure);
     assert_eq!(failed.server.as_deref(), Some(&*format!("http://{address}")));
-    let body = failed.request.unwrap().into_body().collect().await.unwrap().to_bytes();
+    let body = failed.body.unwrap().collect().await.unwrap().to_bytes();
     assert_eq!(body, "mine");
 }
 
@@ -279,7 +279,7 @@ async fn a_silent_response_breaks_off() {
     let mut settings = settings(vec![http(address)]);
     settings.timeouts.idle = Duration::from_millis(60);
     let (upstreams, upstream) = upstream(settings);
-    let mut body = upstream.send(get("/"), CLIENT).await.unwrap_or_else(|_| panic!()).response.into_body();
+    let mut body = upstream.send(get("/"), CLIENT, None).await.unwrap_or_else(|_| panic!()).response.into_body();
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "part");
     assert!(matches!(body.frame().await.unwrap(), Err(ResponseError::Silent(_))));
     drop(body);
@@ -297,7 +297,7 @@ async fn a_response_that_breaks_off_is_the_server_s_failure() {
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\npart").await.unwrap();
     });
     let (upstreams, upstream) = upstream(settings(vec![http(address)]));
-    let exchanged = upstream.send(get("/"), CLIENT).await.unwrap_or_else(|_| panic!());
+    let exchanged = upstream.send(get("/"), CLIENT, None).await.unwrap_or_else(|_| panic!());
     assert!(matches!(exchanged.response.into_body().collect().await, Err(ResponseError::Broken(_))));
     assert_eq!(upstreams.states()[0].failures_total, 1);
 }
@@ -339,7 +339,7 @@ async fn a_response_may_have_many_fields() {
     });
     let (upstreams, upstream) = upstream(settings(vec![http(address)]));
     for count in [101, 1_500, 1_985] {
-        let exchanged = upstream.send(request("HEAD", "/", Made::nothing()), CLIENT).await;
+        let exchanged = upstream.send(request("HEAD", "/", Made::nothing()), CLIENT, None).await;
         let response = exchanged.unwrap_or_else(|failed| panic!("{}", failed.failure)).response;
         assert_eq!(response.headers().len(), count);
     }

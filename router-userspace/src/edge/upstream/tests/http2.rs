@@ -167,7 +167,7 @@ async fn trailers_pass_both_ways() {
     let trailers: http::HeaderMap = [("x-sum".parse().unwrap(), "42".parse().unwrap())].into_iter().collect();
     fill.send(Ok(Frame::trailers(trailers.clone()))).unwrap();
     drop(fill);
-    let exchanged = upstream.send(request("POST", "/", body), CLIENT).await.unwrap_or_else(|_| panic!());
+    let exchanged = upstream.send(request("POST", "/", body), CLIENT, None).await.unwrap_or_else(|_| panic!());
     let collected = exchanged.response.into_body().collect().await.unwrap();
     assert_eq!(collected.trailers(), Some(&trailers));
     assert_eq!(collected.to_bytes(), "body");
@@ -178,7 +178,7 @@ async fn a_response_that_nobody_wants_is_cancelled_and_its_connection_kept() {
     let (address, seen) = server(Speaks::Http2(10), |_| async { answer(vec![b'x'; 3_000_000]) }).await;
     let (upstreams, upstream) = upstream(settings(vec![h2c(address)]));
     for _ in 0..3 {
-        let mut body = upstream.send(get("/"), CLIENT).await.unwrap_or_else(|_| panic!()).response.into_body();
+        let mut body = upstream.send(get("/"), CLIENT, None).await.unwrap_or_else(|_| panic!()).response.into_body();
         assert!(body.frame().await.unwrap().is_ok());
     }
     assert_eq!(upstreams.states()[0].in_flight, 0);

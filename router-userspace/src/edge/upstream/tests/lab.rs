@@ -155,12 +155,16 @@ pub(super) async fn text(exchanged: Exchanged<Made>) -> String {
 
 impl Upstream<Made> {
     pub(super) async fn fetch(self: &Arc<Self>, request: Request<Made>) -> String {
-        let exchanged = self.send(request, CLIENT).await;
+        let exchanged = self.send(request, CLIENT, None).await;
         text(exchanged.unwrap_or_else(|failed| panic!("{}", failed.failure))).await
     }
 
+    pub(super) fn idle_connections(&self) -> usize {
+        self.members.iter().map(|member| member.pool.idle()).sum()
+    }
+
     pub(super) async fn fail(self: &Arc<Self>, request: Request<Made>) -> Failed<Made> {
-        match self.send(request, CLIENT).await {
+        match self.send(request, CLIENT, None).await {
             Ok(exchanged) => panic!("{}", exchanged.response.status()),
             Err(failed) => failed,
         }

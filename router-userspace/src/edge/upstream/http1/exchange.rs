@@ -1,0 +1,225 @@
+//! A request and the head of its response.
+//!
+//! The response is read while the request is written. A server that takes no more has not failed yet: what it has
+//! said is read to the end first (rustical#77: uploads that were refused early were answered with 502). What is left
+//! of the request's content when the head is there goes on in a task of its own, whether or not the client takes the
+//! response.
+
+use std::{
+    future::poll_fn,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use http::{HeaderMap, Response, StatusCode};
+use router_http1::{BodyEncoder, HeadDecoder, HeadError, RequestLine, ResponseHead, write_request};
+use tokio::time::Instant;
+
+use super::{
+    super::{
+        body::Forwarded,
+        failure::{ExchangeError, Failure},
+        pool::FIELDS_MAX,
+    },
+    Connection, Content, Error,
+    connection::Way,
+    upload::{Upload, UploadError},
+};
+use crate::edge::interim::Interim;
+
+/// What is asked, but for the content.
+pub(in crate::edge::upstream) struct Asked<'r> {
+    pub(in crate::edge::upstream) line: RequestLine<'r>,
+    pub(in crate::edge::upstream) fields: &'r HeaderMap,
+    /// Where interim responses go, if anywhere.
+    pub(in crate::edge::upstream) interim: Option<&'r Interim>,
+    /// How long nothing may come of the response and nothing go of the request.
+    pub(in crate::edge::upstream) limit: Duration,
+}
+
+/// What is left of a request that was not answered.
+pub(in crate::edge::upstream) enum Left<B> {
+    /// No octet of it was sent.
+    Unsent(B),
+    /// The server may have seen it, and said nothing. There is no content.
+    Unheard(B),
+    /// It must not be sent again.
+    Nothing,
+}
+
+/// No response, and what is left of the request.
+pub(in crate::edge::upstream) type Unanswered<B> = (Failure<<B as http_body::Body>::Error>, Left<B>);
+
+impl Connection {
+    /// Sends a request, and waits for the head of its response.
+    pub(in crate::edge::upstream) async fn ask<B: Forwarded>(
+        mut self: Box<Self>,
+        asked: &Asked<'_>,
+        body: B,
+    ) -> Result<Response<Content<B>>, Unanswered<B>> {
+        let is_empty = body.is_end_stream();
+        let encoder = BodyEncoder::new(asked.fields, is_empty);
+        let mut head = std::mem::take(&mut self.write);
+        head.clear();
+        write_request(&asked.line, asked.fields, &encoder, &mut head);
+        let mut exchange = Exchange {
+            connection: &mut self,
+            upload: Upload::new(head, encoder, body),
+            sending: Sending::Begun,
+            decoder: HeadDecoder::new(FIELDS_MAX as usize),
+            heard: false,
+            watch: None,
+        };
+        let outcome = poll_fn(|cx| exchange.poll(asked, cx)).await;
+        let Exchange { upload, sending, heard, .. } = exchange;
+        let head = match outcome {
+            Ok(head) => head,
+            Err(failure) => {
+                let is_unsent = upload.is_unsent();
+                let (body, _) = upload.into_parts();
+                let left = match is_empty {
+                    true if is_unsent => Left::Unsent(body),
+                    true if !heard => Left::Unheard(body),
+                    _ => Left::Nothing,
+                };
+                return Err((failure, left));
+            }
+        };
+        let upload = match sending {
+            Sending::Begun => Some(upload),
+            Sending::Done | Sending::Broken(_) => {
+                self.write = upload.into_parts().1;
+                None
+            }
+        };
+        self.receive(head, asked, (upload, matches!(sending, Sending::Broken(_))))
+    }
+
+    /// Goes on with the content behind a head.
+    fn receive<B: Forwarded>(
+        self: Box<Self>,
+        mut head: ResponseHead,
+        asked: &Asked<'_>,
+        (upload, is_broken): (Option<Upload<B>>, bool),
+    ) -> Result<Response<Content<B>>, Unanswered<B>> {
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err((Failure::Switched, Left::Nothing));
+        }
+        let mut framing = head.framing(asked.line.method).map_err(|error| (failure(error), Left::Nothing))?;
+        framing.is_reusable &= !is_broken;
+        let mut response = Response::new(Content::new(self, framing, upload));
+        *response.status_mut() = head.status;
+        *response.headers_mut() = head.fields;
+        Ok(response)
+    }
+}
+
+/// A request and its response up to the end of its head.
+struct Exchange<'c, B: Forwarded> {
+    connection: &'c mut Connection,
+    upload: Upload<B>,
+    sending: Sending,
+    decoder: HeadDecoder,
+    /// Something came of the response.
+    heard: bool,
+    watch: Option<Watch>,
+}
+
+/// How far the request is.
+enum Sending {
+    Begun,
+    Done,
+    /// The server takes no more.
+    Broken(std::io::Error),
+}
+
+/// Whether the exchange goes on: looked at [`LOOKS`] times in the time that it may stand still.
+struct Watch {
+    due: Instant,
+    looks: u32,
+    /// What had moved of the request.
+    progress: u64,
+}
+
+impl<B: Forwarded> Exchange<'_, B> {
+    fn poll(&mut self, asked: &Asked<'_>, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Failure<B::Error>>> {
+        if let Err(failure) = self.poll_upload(cx) {
+            return Poll::Ready(Err(failure));
+        }
+        loop {
+            match self.decoder.decode(&mut self.connection.read) {
+                Ok(Some(head)) if head.is_interim() => {
+                    if let Some(interim) = asked.interim {
+                        interim.send(head.status, head.fields);
+                    }
+                    continue;
+                }
+                Ok(Some(head)) => return Poll::Ready(Ok(head)),
+                Ok(None) => {}
+                Err(error) => return Poll::Ready(Err(failure(error))),
+            }
+            let Poll::Ready(read) = self.connection.poll_fill(cx) else {
+                return self.poll_watch(asked.limit, cx).map(Err);
+            };
+            match (read, &self.sending) {
+                (Ok(1..), _) => self.heard = true,
+                (Err(error), _) => return Poll::Ready(Err(broken(error))),
+                // What the write met says more.
+                (Ok(0), Sending::Broken(error)) => return Poll::Ready(Err(broken(copy(error)))),
+                (Ok(0), _) => return Poll::Ready(Err(broken(Error::Closed))),
+            }
+        }
+    }
+
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), Failure<B::Error>> {
+        let (Sending::Begun, Way::Whole(io)) = (&self.sending, &mut self.connection.way) else { return Ok(()) };
+        match self.upload.poll(io, cx) {
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) => self.sending = Sending::Done,
+            Poll::Ready(Err(UploadError::Write(error))) => self.sending = Sending::Broken(error),
+            Poll::Ready(Err(UploadError::Request(error))) => return Err(Failure::Request(error)),
+            Poll::Ready(Err(UploadError::Length(error))) => return Err(broken(Error::Length(error))),
+        }
+        Ok(())
+    }
+
+    /// Ready when nothing has moved for `limit`.
+    fn poll_watch(&mut self, limit: Duration, cx: &mut Context<'_>) -> Poll<Failure<B::Error>> {
+        let period = limit / LOOKS;
+        let new = || Watch { due: Instant::now() + period, looks: 0, progress: self.upload.progress() };
+        let watch = self.watch.get_or_insert_with(new);
+        loop {
+            ready!(self.connection.timer.poll(watch.due, cx));
+            let progress = self.upload.progress();
+            watch.looks = if progress > watch.progress { 0 } else { watch.looks + 1 };
+            (watch.due, watch.progress) = (watch.due + period, progress);
+            if watch.looks == LOOKS {
+                let is_the_clients = matches!(self.sending, Sending::Begun) && self.upload.waits_for_the_client();
+                return Poll::Ready(if is_the_clients {
+                    Failure::RequestLate(limit)
+                } else {
+                    Failure::TimedOut(limit)
+                });
+            }
+        }
+    }
+}
+
+fn failure<E>(error: HeadError) -> Failure<E> {
+    match error {
+        HeadError::Malformed(violation) => broken(violation),
+        HeadError::TooLarge => Failure::TooLarge,
+        HeadError::Coded => Failure::Coded,
+    }
+}
+
+fn broken<E>(error: impl Into<Error>) -> Failure<E> {
+    Failure::Broken(ExchangeError::Http1(error.into()))
+}
+
+fn copy(error: &std::io::Error) -> std::io::Error {
+    std::io::Error::new(error.kind(), error.to_string())
+}
+
+/// The response's timeout is looked at this many times, so that it is right to that part.
+const LOOKS: u32 = 4;
