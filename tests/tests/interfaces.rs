@@ -1,6 +1,8 @@
 //! Is `steer` on each interface that the configuration names, whatever it is called, and gone from it when it
 //! should be?
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use router_tests::lab::{Lab, Running, Wire, peers::QuicGo, run, until};
 use router_userspace::agent::api::{Flow, Interface};
@@ -85,6 +87,32 @@ fn clients_that_leave_checksums_out() -> Result<()> {
     Ok(())
 }
 
+/// Rules for our port were passed by under `auto`, and nobody said so.
+#[test]
+fn netfilter_rules_that_af_xdp_would_pass_by() -> Result<()> {
+    let mut lab = Lab::new().engine("auto").start()?;
+    ensure!(interface(&lab, "clients0")?.engine == "af_xdp");
+    let rule = ["INPUT", "-p", "udp", "--dport", "443", "-j", "ACCEPT"];
+    let iptables = |lab: &Running, verb: &str| {
+        run(lab.network().router().command("iptables").arg("-w").arg(verb).args(rule)).map(drop)
+    };
+    iptables(&lab, "-A")?;
+    let interfaces = |lab: &Running| Ok(lab.control().status()?.interfaces);
+    let one = until(|| interfaces(&lab), |all| all[0].engine == "xdp")?.remove(0);
+    ensure!(why(&one).contains("netfilter rules would be passed by: ip filter INPUT"), "{one:?}");
+    lab.quic_go().get("/bytes/20000").connections(10).succeed()?;
+    iptables(&lab, "-D")?;
+    until(|| interfaces(&lab), |all| all[0].engine == "af_xdp")?;
+    iptables(&lab, "-A")?;
+    drop(lab.take_agent()?);
+    // Asked for by name, it is had, and the rules are named.
+    lab.reconfigure(|config| config.set_router("engine", "\"af_xdp\""));
+    lab.start_agent()?;
+    let one = interface(&lab, "clients0")?;
+    ensure!(one.engine == "af_xdp" && why(&one).contains("netfilter rules are passed by: ip filter INPUT"), "{one:?}");
+    Ok(())
+}
+
 /// docker-keepalived#3, FRR#5274: a loopback that is down, an address that is on another node. And a
 /// link-local one, which needs to know its interface.
 #[test]
@@ -110,9 +138,8 @@ fn packets_by_an_interface_without_xdp_are_accounted() -> Result<()> {
     let lab = Lab::new().by_xdp().clients(2).set("interfaces", "[\"clients0\"]").start()?;
     let [with, without] = lab.network().clients() else { anyhow::bail!("two wires") };
     ensure!(!lab.network().router().has_xdp(&without.router_interface())?);
-    let pause = std::time::Duration::from_millis(200);
     let client = |wire: &Wire| {
-        QuicGo::new(wire.namespace(), wire.router(443)).get("/bytes/1000").requests(60).pausing(pause).start()
+        QuicGo::new(wire.namespace(), wire.router(443)).get("/bytes/1000").requests(60).pausing(PAUSE * 2).start()
     };
     let clients = [client(without)?, client(with)?];
     let is_seen = |flow: &Flow, wire: &Wire| {
@@ -145,6 +172,24 @@ fn af_xdp_on_several() -> Result<()> {
     Ok(())
 }
 
+/// Interface indices 64 apart share places in the maps: sockets had been made and bound in vain, without end.
+#[test]
+fn queues_whose_places_are_taken() -> Result<()> {
+    let mut lab = Lab::new().engine("auto").build()?;
+    let router = lab.network().router();
+    let far = router.enter(|| Ok(nix::net::if_::if_nametoindex("clients0")?))? + 64;
+    router.ip(&format!("link add far0 index {far} type veth peer name far1\nlink set far0 up\nlink set far1 up"))?;
+    lab.reconfigure(|config| config.set_router("interfaces", "[\"clients0\", \"far0\"]"));
+    lab.start_agent()?;
+    let one = interface(&lab, "far0")?;
+    ensure!(one.engine == "xdp" && why(&one).contains("whose index differs by a multiple of 64"), "{one:?}");
+    ensure!(interface(&lab, "clients0")?.engine == "af_xdp");
+    lab.quic_go().get("/bytes/20000").connections(10).requests(30).pausing(PAUSE).succeed()?;
+    let said = lab.home().log().matches("whose index differs by a multiple of 64").count();
+    ensure!(said <= 2, "said {said} times: in the summary of the start, and by itself");
+    Ok(())
+}
+
 fn interface(lab: &Running, name: &str) -> Result<Interface> {
     let interfaces = lab.control().status()?.interfaces;
     interfaces.into_iter().find(|one| one.name == name).context("the interface is in status")
@@ -154,4 +199,5 @@ fn why(interface: &Interface) -> &str {
     interface.why.as_deref().unwrap_or_default()
 }
 
+const PAUSE: Duration = Duration::from_millis(100);
 const BOTH: &str = "[\"clients0\", \"eth0.100\"]";

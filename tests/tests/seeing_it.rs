@@ -1,9 +1,10 @@
 //! Does what a node tells of itself agree with what clients did, over an upgrade too?
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use router_tests::lab::{Lab, Running, peers::Curl};
+use router_tests::lab::{Lab, Running, peers::Curl, until};
+use router_userspace::agent::api::Flow;
 
 const ADMIN: &str = "127.0.0.1:9180";
 
@@ -104,4 +105,38 @@ fn read(page: &str, sample: &str) -> Result<u64> {
     let line = page.lines().find(|line| line.strip_prefix(sample).is_some_and(|rest| rest.starts_with(' ')));
     let value = line.and_then(|line| line.rsplit(' ').next()).with_context(|| format!("no {sample} in\n{page}"))?;
     Ok(value.parse()?)
+}
+
+/// ANOLISA#3121: where the agent's clock is ahead of the host's by days, flows in use had been swept as idle.
+#[test]
+fn ages_of_flows_in_a_time_namespace() -> Result<()> {
+    let under = ["unshare", "--time", "--monotonic", "172800", "--fork", "--kill-child"].map(str::to_owned);
+    let lab = Lab::new().by_xdp().config(|config| config.under = under.into()).start()?;
+    let pause = Duration::from_millis(250);
+    let clients = lab.quic_go().get("/bytes/1000").connections(2).requests(60).pausing(pause).start()?;
+    let used = |flow: &Flow| flow.packets > 10 && flow.age_ms > 11_000;
+    let flows = until(
+        || Ok(lab.control().flows()?.flows),
+        |flows: &Vec<Flow>| flows.iter().filter(|flow| used(flow)).count() >= 2,
+    )?;
+    ensure!(
+        flows.iter().all(|flow| flow.age_ms < 60_000 && flow.idle_ms.is_none_or(|idle| idle < 60_000)),
+        "{flows:?}"
+    );
+    clients.succeed().map(drop)
+}
+
+/// To walk a million entries took half a second, at every scrape. The number is kept; it is the same.
+#[test]
+fn the_number_of_flows_is_that_of_the_table() -> Result<()> {
+    let lab = Lab::new().by_xdp().start()?;
+    for _ in 0..2 {
+        lab.quic_go().get("/bytes/1000").connections(40).succeed()?;
+        let both = || {
+            let kept = lab.control().status()?.flow_table.map(|table| table.entries);
+            Ok((kept, lab.control().flows()?.entries))
+        };
+        until(both, |(kept, walked)| *kept == Some(*walked) && *walked > 40)?;
+    }
+    Ok(())
 }

@@ -82,6 +82,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("bpftool", "bpftool"),
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
+    ("iptables", "iptables"),
     ("nsenter", "util-linux"),
     ("cc", "build-essential"),
 ];

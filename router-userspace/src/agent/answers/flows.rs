@@ -1,30 +1,49 @@
 //! The flow table.
 
+use std::net::IpAddr;
+
 use router_common::{
     connection_id::ConnectionId,
     maps::{Flow, Origin},
 };
 
+use tokio::task::spawn_blocking;
+
 use crate::{
     agent::{
         api::{self, SCHEMA},
+        error::StartError,
         hex,
         node::{Kernel, Node},
         socket_address,
     },
-    datapath::monotonic_now,
+    datapath::{FlowReader, monotonic_now},
 };
 
 use super::{Query, Refusal, connection_id, parse};
 
-pub(super) fn flows(node: &Node, query: &Query<'_>) -> Result<api::Flows, Refusal> {
+/// Walked on another thread: a million entries take a second, and nobody else should wait for that.
+pub(super) async fn flows(node: &Node, query: &Query<'_>) -> Result<api::Flows, Refusal> {
     let kernel = kernel(node)?;
     let slot: Option<u8> = query.get("slot").map(|slot| parse(slot, "a slot, 0 to 255")).transpose()?;
-    let peer: Option<std::net::IpAddr> = query.get("peer").map(|peer| parse(peer, "an IP address")).transpose()?;
+    let peer: Option<IpAddr> = query.get("peer").map(|peer| parse(peer, "an IP address")).transpose()?;
     let limit: usize = query.get("limit").map_or(Ok(1_000), |limit| parse(limit, "a number"))?;
+    let reader = kernel.datapath.borrow().flow_reader().map_err(StartError::from)?;
+    let walked = spawn_blocking(move || walk(&reader, Wanted { slot, peer, limit })).await;
+    Ok(walked.map_err(|e| StartError::kernel(format!("the flow table: {e}")))?)
+}
+
+/// Which flows are asked for.
+struct Wanted {
+    slot: Option<u8>,
+    peer: Option<IpAddr>,
+    limit: usize,
+}
+
+fn walk(reader: &FlowReader, Wanted { slot, peer, limit }: Wanted) -> api::Flows {
     let now = monotonic_now();
     let (mut entries, mut matching) = (0, Vec::new());
-    for (cid, flow) in kernel.flows.iter() {
+    for (cid, flow) in reader.iter() {
         entries += 1;
         let row = row(&cid, &flow, now);
         let wanted = slot.is_none_or(|slot| slot == row.slot)
@@ -33,7 +52,7 @@ pub(super) fn flows(node: &Node, query: &Query<'_>) -> Result<api::Flows, Refusa
             matching.push(row);
         }
     }
-    Ok(api::Flows { schema: SCHEMA, entries, flows: matching })
+    api::Flows { schema: SCHEMA, entries, flows: matching }
 }
 
 pub(super) fn flow(node: &Node, cid: &str) -> Result<api::Flows, Refusal> {

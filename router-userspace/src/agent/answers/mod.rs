@@ -97,7 +97,7 @@ pub(super) async fn answer(node: &Rc<Node>, head: &Parts, body: &[u8]) -> Result
             node.hear_of(serde_json::from_slice(body).map_err(|e| Refusal::bad_request(format!("body: {e}")))?);
             json(&())
         }
-        (&Method::GET, ["v1", "flows"]) => json(&flows(node, &query)?),
+        (&Method::GET, ["v1", "flows"]) => json(&flows(node, &query).await?),
         (&Method::GET, ["v1", "flows", cid]) => json(&flow(node, cid)?),
         (&Method::GET, ["v1", "counters"]) => json(&counters(node)?),
         (&Method::POST, ["v1", "explain"]) => {

@@ -10,6 +10,8 @@ use crate::worker::udp::{self, RECEIVE_BUFFER};
 pub(super) struct Facts {
     /// Sockets that are not the running agent's.
     foreign: Vec<Bound>,
+    /// Listeners on addresses that this host does not have.
+    absent: Vec<SocketAddr>,
     /// The most that a process without privileges gets as receive buffer, in bytes.
     rmem_max: Option<u64>,
     /// This process may go beyond it (`SO_RCVBUFFORCE`).
@@ -37,6 +39,12 @@ pub(super) fn facts(agent: Option<u32>, wanted: &Wanted) -> Facts {
     let snmp = fs::read_to_string("/proc/self/net/snmp").unwrap_or_default();
     Facts {
         foreign: foreign.collect(),
+        absent: wanted
+            .listeners
+            .iter()
+            .copied()
+            .filter(|one| udp::is_local(one.ip()).is_ok_and(|here| !here))
+            .collect(),
         rmem_max: read("/proc/sys/net/core/rmem_max").and_then(|text| text.trim().parse().ok()),
         may_exceed: super::privileges::facts().may_administer_network(),
         udp_memory: read("/proc/sys/net/ipv4/udp_mem").and_then(|text| udp_memory(&text, page_size()?)),
@@ -47,6 +55,7 @@ pub(super) fn facts(agent: Option<u32>, wanted: &Wanted) -> Facts {
 /// Judges.
 pub(super) fn judge(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
     let mut findings = ports(&facts.foreign, &wanted.listeners);
+    findings.extend(facts.absent.iter().map(|listener| absent(*listener)));
     findings.push(receive_buffer(facts));
     findings.extend(udp_memory_suffices(facts, wanted));
     if facts.checksum_errors > 0 {
@@ -67,6 +76,12 @@ fn ports(foreign: &[Bound], listeners: &[SocketAddr]) -> Vec<Finding> {
         }
     };
     listeners.iter().map(port).collect()
+}
+
+/// It is bound all the same, and served once the host has the address.
+fn absent(listener: SocketAddr) -> Finding {
+    Finding::warn("port", format!("{listener}: this host does not have the address (yet); nothing comes to it"))
+        .hint("ip address show; a mistyped address, unless another node has it now")
 }
 
 /// Whether a socket on `bound` is in the way of one on `listener`: the same port and address, or
@@ -160,6 +175,7 @@ mod tests {
     fn a_busy_and_narrow_one() {
         let owner = "process 77, nginx".to_owned();
         let facts = Facts {
+            absent: Vec::new(),
             foreign: vec![Bound { address: "0.0.0.0:443".parse().unwrap(), owner }],
             may_exceed: false,
             rmem_max: Some(212_992),
@@ -207,5 +223,16 @@ mod tests {
         let wanted = Wanted { listeners: vec![socket.local_addr().unwrap()], ..Wanted::sample(Engine::Auto) };
         assert!(facts(Some(std::process::id()), &wanted).foreign.is_empty());
         assert_eq!(facts(None, &wanted).foreign.len(), 1);
+    }
+
+    #[test]
+    fn a_listener_on_an_address_that_is_not_here_is_named() {
+        let wanted = Wanted::sample(Engine::Auto);
+        let text = "192.0.2.1:443: this host does not have the address (yet); nothing comes to it";
+        let hint = "ip address show; a mistyped address, unless another node has it now";
+        let warned = Finding::warn("port", text).hint(hint);
+        let facts = |absent: Vec<SocketAddr>| Facts { absent, ..Facts::default() };
+        assert!(judge(&facts(vec!["192.0.2.1:443".parse().unwrap()]), &wanted).contains(&warned));
+        assert!(!judge(&facts(Vec::new()), &wanted).contains(&warned));
     }
 }
