@@ -1,6 +1,8 @@
 //! Can a build that was made for testing be mistaken for one to run?
 
 use std::{
+    net::SocketAddrV4,
+    os::fd::{AsRawFd as _, OwnedFd},
     path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
@@ -8,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, getsockname, setsockopt, socket, sockopt};
 use router_tests::lab::{Finished, Home, Program, binary};
 
 #[test]
@@ -24,7 +27,7 @@ fn a_debug_build_refuses_to_listen_beyond_loopback() -> Result<()> {
 #[test]
 fn unless_told_to() -> Result<()> {
     let Some(debug_build) = debug_build() else { return Ok(()) };
-    // It gets as far as asking the kernel for the address, which this host does not have.
+    // It gets as far as asking the kernel for the port, which is taken.
     let refused = listen(&debug_build, &["--allow-test-build"])?;
     assert_eq!(refused.status.code(), Some(4), "{refused:?}");
     assert!(!refused.stderr.contains("--allow-test-build"), "{}", refused.stderr);
@@ -48,16 +51,28 @@ fn each_says_what_it_is() -> Result<()> {
     Ok(())
 }
 
-/// Runs a build outside of any laboratory, on an address that no host has (RFC 5737).
+/// Runs a build outside of any laboratory, on an address that no host has (RFC 5737) and a port of it that is taken.
 fn listen(binary: &Path, flags: &[&str]) -> Result<Finished> {
     static RUNS: AtomicU32 = AtomicU32::new(0);
     let home = Home::new(&format!("qr-{}-build{}", std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed)))?;
     home.write_certificate("nobody", &["nobody.test"])?;
+    let (_taken, port) = taken_port()?;
     let mut command = Command::new(binary);
-    command.args(["run", "--listen", &format!("{NOBODYS}:443"), "--engine", "userspace", "--workers", "1"]).args(flags);
+    let address = format!("{NOBODYS}:{port}");
+    command.args(["run", "--listen", &address, "--engine", "userspace", "--workers", "1"]).args(flags);
     command.arg("--cert").arg(home.path("nobody.pem")).arg("--key").arg(home.path("nobody.key"));
     command.arg("--state-dir").arg(home.path("state")).arg("--control").arg(home.control());
     Program::start("quic-router run", &mut command)?.finish(Duration::from_secs(10))
+}
+
+/// A socket on a port of the address, by which nobody can be reached.
+fn taken_port() -> Result<(OwnedFd, u16)> {
+    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&socket, sockopt::IpFreebind, &true)?;
+    let address: SocketAddrV4 = format!("{NOBODYS}:0").parse()?;
+    bind(socket.as_raw_fd(), &SockaddrIn::from(address))?;
+    let bound: SockaddrIn = getsockname(socket.as_raw_fd())?;
+    Ok((socket, bound.port()))
 }
 
 fn version(binary: &Path) -> Result<String> {

@@ -141,8 +141,8 @@ impl Tables for Node<'_> {
         None
     }
 
-    fn is_local(&self, _: &Address) -> bool {
-        false
+    fn is_local(&self, address: &Address) -> bool {
+        self.world.is_local(address)
     }
 }
 

@@ -5,6 +5,7 @@
 //! | `goq` | quic-go, our program around it (`tests/peers/quic-go-client`) |
 //! | `aioq` | aioquic, our program around it (`tests/peers/aioquic-client.py`) |
 //! | `rude` | aioquic, h2 and plain TLS, told to send what they would not (`tests/peers/rude-client.py`) |
+//! | `hostile` | aioquic, told to do harm in many ways at once (`tests/peers/hostile-client.py`) |
 //! | `unlock` | aioquic's cryptography: what a server sent in a capture, by a key log (`tests/peers/unlock-capture.py`) |
 //! | `curl` | curl with OpenSSL's QUIC, whose first flight is two Initials |
 //! | `openssl` | OpenSSL's `s_client`, over TCP and QUIC |
@@ -51,6 +52,7 @@ pub(crate) enum Peer {
     AioquicHq,
     Picoquic,
     Rude,
+    Hostile,
     Unlock,
     Curl,
     Openssl,
@@ -67,11 +69,12 @@ pub(crate) enum Peer {
 
 impl Peer {
     /// Those that the tests start.
-    pub(crate) const OF_TESTS: [Self; 11] = [
+    pub(crate) const OF_TESTS: [Self; 12] = [
         Self::QuicGo,
         Self::Aioquic,
         Self::AioquicHq,
         Self::Rude,
+        Self::Hostile,
         Self::Unlock,
         Self::Curl,
         Self::Openssl,
@@ -98,6 +101,7 @@ impl Peer {
             Self::AioquicHq => "hqpy",
             Self::Picoquic => "hqpico",
             Self::Rude => "rude",
+            Self::Hostile => "hostile",
             Self::Unlock => "unlock",
             Self::Curl => "curl",
             Self::Openssl => "openssl",
@@ -117,7 +121,7 @@ impl Peer {
         match self {
             Self::QuicGo => &QUIC_GO,
             Self::GoNet => &GO_NET,
-            Self::Aioquic | Self::AioquicHq | Self::Rude | Self::Unlock => &AIOQUIC,
+            Self::Aioquic | Self::AioquicHq | Self::Rude | Self::Hostile | Self::Unlock => &AIOQUIC,
             Self::Picoquic => &PICOQUIC,
             Self::Curl | Self::Openssl | Self::Ngtcp2 | Self::Nginx => &TRIXIE,
             Self::Chromium => &CHROMIUM,
@@ -202,7 +206,7 @@ static GO_NET: Source = Source {
 
 static AIOQUIC: Source = Source {
     what: "aioquic",
-    gives: &[Peer::Aioquic, Peer::AioquicHq, Peer::Rude, Peer::Unlock],
+    gives: &[Peer::Aioquic, Peer::AioquicHq, Peer::Rude, Peer::Hostile, Peer::Unlock],
     from: || format!("pip install {}, in an environment of its own", aioquic::PACKAGES.join(" ")),
     make: || aioquic::ready().and_then(|()| programs::of_aioquic()),
 };

@@ -17,6 +17,7 @@ pub(super) fn of_aioquic() -> Result<()> {
         ("aioq", "aioquic-client.py"),
         ("rude", "rude-client.py"),
         ("hqpy", "hq-client.py"),
+        ("hostile", "hostile-client.py"),
         ("unlock", "unlock-capture.py"),
     ];
     write("aioquic", &programs.map(|(name, program)| (name, in_python(program))))
