@@ -134,6 +134,7 @@ async def again(address, how, until):
             async with connect(
                 *address, configuration=configuration(**options), create_protocol=Http3, wait_connected=False
             ) as client:
+                client.transmit()
                 await asyncio.wait_for(client.wait_connected(), 5)
                 await how(client, until)
                 client.close()

@@ -105,6 +105,7 @@ const ALONE: &[&str] = &["flood", "heavy", "crowd"];
 
 /// Tests that keep the CPUs busy for their whole time, and count what clients lose meanwhile.
 const FULL_LOAD: &[(&str, &str)] = &[
+    ("abuse", "ordinary_clients_are_served_beside_hostile_ones"),
     ("reload", "fifty_under_load"),
     ("upgrade", "twenty_in_a_row"),
     ("upgrade", "handshakes_in_the_air"),
