@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     io::IoSliceMut,
-    sync::{PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -22,12 +25,18 @@ impl HandedOver {
     pub(super) fn new(train: &[u8], meta: RecvMeta) -> Self {
         Self { bytes: train.into(), meta: RecvMeta { len: train.len(), ..meta } }
     }
+
+    /// Octets that it takes of an inbox, those that hold it included.
+    fn size(&self) -> usize {
+        self.bytes.len() + size_of::<Self>()
+    }
 }
 
 /// Where a worker finds what others handed over to it, on one listener.
 #[derive(Debug)]
 pub(super) struct Inbox {
-    receiver: mpsc::Receiver<HandedOver>,
+    receiver: mpsc::UnboundedReceiver<HandedOver>,
+    held: Arc<AtomicUsize>,
 }
 
 impl Inbox {
@@ -37,36 +46,96 @@ impl Inbox {
         let mut filled = 0;
         for (buf, meta) in bufs.iter_mut().zip(metas) {
             let Poll::Ready(Some(handed)) = self.receiver.poll_recv(cx) else { break };
+            self.held.fetch_sub(handed.size(), Ordering::Relaxed);
             // All workers' buffers are of one size, so what one received fits another's.
-            let Some(room) = buf.get_mut(..handed.bytes.len()) else { continue };
-            room.copy_from_slice(&handed.bytes);
-            *meta = handed.meta;
+            let length = handed.bytes.len().min(buf.len());
+            buf[..length].copy_from_slice(&handed.bytes[..length]);
+            *meta = RecvMeta { len: length, ..handed.meta };
             filled += 1;
         }
         filled
     }
 }
 
+/// The way into one inbox, and how much it holds.
+#[derive(Debug)]
+struct Entrance {
+    sender: mpsc::UnboundedSender<HandedOver>,
+    held: Arc<AtomicUsize>,
+}
+
+impl Entrance {
+    fn send(&self, handed: HandedOver) -> bool {
+        let size = handed.size();
+        let held = self.held.fetch_add(size, Ordering::Relaxed);
+        let fits = held + size <= CAPACITY && self.sender.send(handed).is_ok();
+        if !fits {
+            self.held.fetch_sub(size, Ordering::Relaxed);
+        }
+        fits
+    }
+}
+
 /// The way into every worker's inboxes.
 #[derive(Debug, Default)]
 pub(super) struct Inboxes {
-    senders: RwLock<HashMap<(u16, u8), mpsc::Sender<HandedOver>>>,
+    entrances: RwLock<HashMap<(u16, u8), Entrance>>,
 }
 
 impl Inboxes {
     /// Opens the inbox of `slot` on `listener`, in place of any there was.
     pub(super) fn open(&self, listener: u16, slot: u8) -> Inbox {
-        let (sender, receiver) = mpsc::channel(CAPACITY);
-        self.senders.write().unwrap_or_else(PoisonError::into_inner).insert((listener, slot), sender);
-        Inbox { receiver }
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let held = Arc::new(AtomicUsize::new(0));
+        let entrance = Entrance { sender, held: held.clone() };
+        self.entrances.write().unwrap_or_else(PoisonError::into_inner).insert((listener, slot), entrance);
+        Inbox { receiver, held }
     }
 
     /// Puts `handed` into an inbox; false if it is full or not there.
     pub(super) fn send(&self, listener: u16, slot: u8, handed: HandedOver) -> bool {
-        let senders = self.senders.read().unwrap_or_else(PoisonError::into_inner);
-        senders.get(&(listener, slot)).is_some_and(|sender| sender.try_send(handed).is_ok())
+        let entrances = self.entrances.read().unwrap_or_else(PoisonError::into_inner);
+        entrances.get(&(listener, slot)).is_some_and(|entrance| entrance.send(handed))
     }
 }
 
-/// Trains that may wait in an inbox. At 64 KiB each it holds 64 MiB at the very most.
-const CAPACITY: usize = 1_024;
+/// Octets that may wait in an inbox. What a worker cannot read for half a second at 500 Mbit/s, in datagrams of any
+/// size: a bound on their number alone was reached by one megabyte where they come one by one.
+const CAPACITY: usize = 32 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn holds_as_many_octets_as_it_may_and_has_room_again_for_what_was_taken() {
+        let inboxes = Inboxes::default();
+        let mut inbox = inboxes.open(0, 1);
+        let datagram = |length: usize| HandedOver::new(&vec![7; length], RecvMeta { stride: length, ..meta() });
+        let each = datagram(1200).size();
+        let fitting = CAPACITY / each;
+        assert!((0..fitting).all(|_| inboxes.send(0, 1, datagram(1200))));
+        assert!(!inboxes.send(0, 1, datagram(1200)), "more than it may hold");
+        let mut octets = [[0; 2000]; 2];
+        let mut bufs = octets.each_mut().map(|octets| IoSliceMut::new(octets));
+        let mut metas = [meta(); 2];
+        assert_eq!(inbox.take(&mut Context::from_waker(Waker::noop()), &mut bufs, &mut metas), 2);
+        assert_eq!((metas[0].len, metas[1].stride, &bufs[1][..1200]), (1200, 1200, &[7; 1200][..]));
+        assert!((0..2).all(|_| inboxes.send(0, 1, datagram(1200))), "what was taken leaves room");
+        assert!(!inboxes.send(0, 1, datagram(1200)));
+    }
+
+    #[test]
+    fn of_nobody_takes_nothing() {
+        let inboxes = Inboxes::default();
+        assert!(!inboxes.send(0, 1, HandedOver::new(&[7], meta())));
+        drop(inboxes.open(0, 1));
+        assert!(!inboxes.send(0, 1, HandedOver::new(&[7], meta())), "its worker has ended");
+    }
+
+    fn meta() -> RecvMeta {
+        RecvMeta::default()
+    }
+}
