@@ -42,7 +42,7 @@ impl Image {
     pub(crate) fn plan(self) -> Plan {
         let kind = if self.interop { &INTEROP } else { &PRODUCTION };
         let plan = setup::tools().then(tools::step()).then(program(kind)).then(image(kind));
-        if self.verify { plan.then(again(kind)).then(tools::runc()).and(verify(kind)) } else { plan }
+        if self.verify { plan.then(again(kind)).then(tools::crun()).and(verify(kind)) } else { plan }
     }
 }
 
@@ -158,7 +158,7 @@ fn verify(kind: &Kind) -> Plan {
     lab::run(VERIFY, Profile::Lab, arguments.to_vec())
 }
 
-/// Runs the image by runc.
+/// Runs the image by crun.
 const VERIFY: Program = Program::new("verify-image", &[Peer::QuicGo]);
 
 /// Octets of all files, before they are compressed.

@@ -1,4 +1,4 @@
-//! `verify-image`: runs the container image by runc, in a laboratory's network namespace, with the
+//! `verify-image`: runs the container image by crun, in a laboratory's network namespace, with the
 //! capabilities it lists and with each of them missing.
 //!
 //! `verify-image LAYOUT CAPABILITIES`: the OCI layout, and the capabilities without `CAP_`, with commas.
@@ -139,15 +139,16 @@ impl<'lab> Container<'lab> {
         let spec = spec(&image.bundle.join("config.json"), lab, &config, capabilities)?;
         fs::write(image.bundle.join("config.json"), spec.to_string())?;
         let mut container = Self { lab, name, program: None };
-        let mut command = container.runc(&["run", "--bundle"]);
+        let mut command = container.crun(&["run", "--bundle"]);
         command.arg(&image.bundle).arg(&container.name);
         container.program = Some(Program::start_logged("the container", &mut command, &lab.home().log_path())?);
         Ok(container)
     }
 
-    fn runc(&self, words: &[&str]) -> Command {
-        let mut command = Command::new("runc");
-        command.arg("--root").arg(self.lab.home().path("runc")).args(words);
+    fn crun(&self, words: &[&str]) -> Command {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", IN_CGROUP2, "crun", "--cgroup-manager=disabled", "--root"]);
+        command.arg(self.lab.home().path("crun")).args(words);
         command
     }
 
@@ -157,7 +158,7 @@ impl<'lab> Container<'lab> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let mut command =
-                self.runc(&["exec", &self.name, "/usr/bin/quic-router", "status", "--quiet", "--control"]);
+                self.crun(&["exec", &self.name, "/usr/bin/quic-router", "status", "--quiet", "--control"]);
             let checked = command.arg(&socket).output()?;
             if checked.status.success() {
                 ensure!(checked.stdout.is_empty() && checked.stderr.is_empty(), "{checked:?}");
@@ -171,7 +172,7 @@ impl<'lab> Container<'lab> {
 
     /// The set of its process's effective capabilities.
     fn capabilities(&self) -> Result<u64> {
-        let state: Value = serde_json::from_slice(&run(&mut self.runc(&["state", &self.name]))?.stdout)?;
+        let state: Value = serde_json::from_slice(&run(&mut self.crun(&["state", &self.name]))?.stdout)?;
         let status = fs::read_to_string(format!("/proc/{}/status", state["pid"]))?;
         let set = status.lines().find_map(|line| line.strip_prefix("CapEff:\t")).context("no capabilities")?;
         Ok(u64::from_str_radix(set, 16)?)
@@ -179,7 +180,7 @@ impl<'lab> Container<'lab> {
 
     /// By the signal that the image names.
     fn stop(mut self) -> Result<()> {
-        run(&mut self.runc(&["kill", &self.name, "SIGTERM"]))?;
+        run(&mut self.crun(&["kill", &self.name, "SIGTERM"]))?;
         self.program.take().context("it runs")?.finish(PATIENCE)?.succeeded().map(drop)
     }
 
@@ -195,11 +196,11 @@ impl<'lab> Container<'lab> {
 impl Drop for Container<'_> {
     fn drop(&mut self) {
         // Fails where it has ended by itself.
-        let _ = self.runc(&["delete", "--force", &self.name]).output();
+        let _ = self.crun(&["delete", "--force", &self.name]).output();
     }
 }
 
-/// What runc is to do: the image's own program, a root that is read-only, the bpffs of the host, the
+/// What crun is to do: the image's own program, a root that is read-only, the bpffs of the host, the
 /// laboratory's network namespace and folder, and these capabilities alone.
 fn spec(unpacked: &Path, lab: &Running, config: &Path, capabilities: &[String]) -> Result<Value> {
     let mut spec: Value = serde_json::from_slice(&fs::read(unpacked)?)?;
@@ -232,4 +233,7 @@ fn say(what: &str) {
     println!("== {what}");
 }
 
+/// crun refuses a host that has both versions of cgroups, even to make none: it sees the second alone.
+const IN_CGROUP2: &str =
+    r#"[ -e /sys/fs/cgroup/cgroup.controllers ] || mount -t cgroup2 none /sys/fs/cgroup && exec crun "$@""#;
 const PATIENCE: Duration = Duration::from_secs(30);

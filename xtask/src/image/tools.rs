@@ -20,10 +20,10 @@ pub(super) fn step() -> Step {
 }
 
 /// Installs what runs one.
-pub(super) fn runc() -> Step {
+pub(super) fn crun() -> Step {
     let step =
-        Step::new("a container runtime", || setup::install(if find("runc").is_none() { &["runc"] } else { &[] }));
-    step.detail("apt-get install runc, if it is missing").needs([Part::Tools])
+        Step::new("a container runtime", || setup::install(if find("crun").is_none() { &["crun"] } else { &[] }));
+    step.detail("apt-get install crun, if it is missing").needs([Part::Tools])
 }
 
 /// A program, and the package that brings it.
