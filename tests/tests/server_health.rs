@@ -1,10 +1,10 @@
 //! What do clients notice when one of the servers behind dies, and when it comes back?
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use router_tests::lab::{
-    Lab, Running, UPSTREAM4, Upstream,
+    Lab, Origin, Running, UPSTREAM4, Upstream,
     faulty::{self, Act, Faulty},
     peers::Curl,
 };
@@ -103,6 +103,36 @@ fn one_that_fails_again() -> Result<()> {
     let state = &served(&lab)?[1];
     assert_eq!((state.health.as_str(), bad.exchanges().len()), ("ejected", 6), "{state:?}");
     ensure!((4..=6).contains(&state.seconds), "3 seconds, and 3 more: {state:?}");
+    Ok(())
+}
+
+/// The host of an HTTP/2 server goes without a word, with a connection open to it. Nobody waits for a response of it
+/// that does not come while another server is well (agentgateway#3231: 13 of 40 requests did, and got 504).
+#[test]
+fn one_whose_host_is_gone() -> Result<()> {
+    let mut lab = Lab::new().workers(1).build()?;
+    lab.home().write_certificate("origin", &["origin.test"])?;
+    let behind = lab.network().upstream();
+    let (well, goes) = (Origin::start(&lab, "origin")?, Faulty::h2c(behind, Vec::new())?);
+    let (port, response_timeout) = (faulty::PORT, Duration::from_secs(60));
+    let rest = format!(
+        "[[route]]\nupstream = \"pair\"\n[upstream.pair]\nservers = [\"{}\", \"h2c://{UPSTREAM4}:{port}\"]\n\
+         balance = \"round-robin\"\nconnect_timeout = \"1s\"\nresponse_timeout = \"{}s\"\n",
+        well.h2c(),
+        response_timeout.as_secs()
+    );
+    lab.reconfigure(|config| config.rest = rest);
+    lab.start_agent()?;
+    assert_eq!(ask(&lab, "GET", "/good", 10)?, "200 ".repeat(10));
+    assert_eq!(goes.exchanges().len(), 5, "half of them, on a connection that stays open");
+
+    // What it sends is lost from now on, acknowledgements among it.
+    lab.network().upstream().ip(&format!("rule add ipproto tcp sport {port} blackhole"))?;
+    let begun = Instant::now();
+    assert_eq!(ask(&lab, "GET", "/good", 40)?, "200 ".repeat(40));
+    ensure!(begun.elapsed() < response_timeout, "somebody waited {:?}", begun.elapsed());
+    let state = &served(&lab)?[1];
+    ensure!(state.failures_total > 0, "it was not asked: {state:?}");
     Ok(())
 }
 

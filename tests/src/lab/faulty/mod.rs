@@ -172,6 +172,11 @@ impl Faulty {
         Self::start(namespace, Speaking::Http, scripts)
     }
 
+    /// The same of HTTP/2 in clear.
+    pub fn h2c(namespace: &Namespace, scripts: Vec<Script>) -> Result<Self> {
+        Self::start(namespace, Speaking::H2c, scripts)
+    }
+
     fn start(namespace: &Namespace, speaks: Speaking, scripts: Vec<Script>) -> Result<Self> {
         let bind = || TcpListener::bind((UPSTREAM4, PORT)).with_context(|| format!("cannot listen on {PORT}"));
         let listener = namespace.enter(bind)?;
