@@ -4,6 +4,7 @@
 use std::{fmt, sync::Arc};
 
 use aws_lc_rs::{hkdf, hmac};
+use zeroize::Zeroizing;
 
 use crate::address::tokens::UsedTokens;
 
@@ -22,7 +23,7 @@ impl Secrets {
     /// Signs stateless reset tokens (RFC 9000 section 10.3.2) of the connection IDs of one
     /// configuration, which `salt` names.
     pub(super) fn reset_key(&self, salt: &[u8]) -> Arc<hmac::Key> {
-        Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &self.derive_for(b"stateless reset", salt)))
+        Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &*self.derive_for(b"stateless reset", salt)))
     }
 
     /// Masks the slot in connection IDs of one configuration, where it travels in clear.
@@ -32,7 +33,7 @@ impl Secrets {
 
     /// Seals Retry and NEW_TOKEN tokens (RFC 9000 section 8.1).
     pub(super) fn token_key(&self) -> Arc<hkdf::Prk> {
-        Arc::new(hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, &self.derive(b"address validation tokens")))
+        Arc::new(hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, &*self.derive(b"address validation tokens")))
     }
 
     /// The NEW_TOKEN tokens that were used in this run.
@@ -41,7 +42,7 @@ impl Secrets {
     }
 
     /// Seals session tickets.
-    pub(super) fn ticket_secret(&self) -> [u8; 32] {
+    pub(super) fn ticket_secret(&self) -> Zeroizing<[u8; 32]> {
         self.derive(b"session tickets")
     }
 
@@ -50,15 +51,15 @@ impl Secrets {
         words(&self.derive(b"assignment hash"))
     }
 
-    fn derive(&self, label: &[u8]) -> [u8; 32] {
+    fn derive(&self, label: &[u8]) -> Zeroizing<[u8; 32]> {
         self.derive_for(label, &[])
     }
 
-    fn derive_for(&self, label: &[u8], salt: &[u8]) -> [u8; 32] {
-        let mut key = [0; 32];
+    fn derive_for(&self, label: &[u8], salt: &[u8]) -> Zeroizing<[u8; 32]> {
+        let mut key = Zeroizing::new([0; 32]);
         self.master
             .expand(&[label, salt], hkdf::HKDF_SHA256)
-            .and_then(|okm| okm.fill(&mut key))
+            .and_then(|okm| okm.fill(&mut *key))
             .expect("HKDF-SHA256 gives 32 octets for any label");
         key
     }
@@ -86,7 +87,7 @@ mod tests {
             [b"stateless reset", b"slot mask", b"address validation tokens", b"session tickets", b"assignment hash"];
         let salts: [&[u8]; 3] = [b"", b"one", b"other"];
         let keys: std::collections::HashSet<_> =
-            labels.iter().flat_map(|label| salts.map(|salt| secrets.derive_for(label, salt))).collect();
+            labels.iter().flat_map(|label| salts.map(|salt| *secrets.derive_for(label, salt))).collect();
         assert_eq!(keys.len(), labels.len() * salts.len());
         assert_eq!(secrets.ticket_secret(), Secrets::new(&[7; 32]).ticket_secret());
         assert_ne!(secrets.ticket_secret(), Secrets::new(&[8; 32]).ticket_secret());

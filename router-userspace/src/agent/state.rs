@@ -9,6 +9,7 @@ use std::{
 };
 
 use nix::fcntl::{Flock, FlockArg};
+use zeroize::Zeroizing;
 
 use super::{error::StartError, secrets::Secrets};
 
@@ -78,16 +79,16 @@ impl State {
         let master = match self.read_secret(MASTER_FILE)? {
             Some(master) => master,
             None => {
-                let master = rand::random::<[u8; 32]>();
+                let master = Zeroizing::new(rand::random::<[u8; 32]>().to_vec());
                 self.replace(MASTER_FILE, &master)?;
-                master.to_vec()
+                master
             }
         };
-        let master = <[u8; 32]>::try_from(master).map_err(|master| {
+        let master = <&[u8; 32]>::try_from(master.as_slice()).map_err(|_| {
             StartError::refused(format!("{}: {} octets, not 32", path.display(), master.len()))
                 .with_hint("removing the file: the agent then makes a new one, and old tickets and tokens lapse")
         })?;
-        Ok(Secrets::new(&master))
+        Ok(Secrets::new(master))
     }
 
     /// Where the file `name` is.
@@ -99,7 +100,7 @@ impl State {
     ///
     /// # Errors
     /// Also if others can read it.
-    pub(super) fn read_secret(&self, name: &str) -> Result<Option<Vec<u8>>, StartError> {
+    pub(super) fn read_secret(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StartError> {
         read_secret(&self.path(name))
     }
 
@@ -110,9 +111,9 @@ impl State {
 }
 
 /// A file that only its owner may be able to read; none if it is not there.
-pub(super) fn read_secret(path: &Path) -> Result<Option<Vec<u8>>, StartError> {
+pub(super) fn read_secret(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, StartError> {
     let contents = match fs::read(path) {
-        Ok(contents) => contents,
+        Ok(contents) => Zeroizing::new(contents),
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(failed(path, e)),
     };

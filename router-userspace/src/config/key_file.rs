@@ -10,11 +10,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use zeroize::Zeroizing;
+
 use super::octets;
 
-/// A 16-octet AES key; never printed.
+/// A 16-octet AES key; never printed, and overwritten when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub struct CidKey([u8; 16]);
+pub struct CidKey(Zeroizing<[u8; 16]>);
 
 impl CidKey {
     /// The key itself.
@@ -25,7 +27,7 @@ impl CidKey {
 
 impl From<[u8; 16]> for CidKey {
     fn from(octets: [u8; 16]) -> Self {
-        Self(octets)
+        Self(Zeroizing::new(octets))
     }
 }
 
@@ -114,16 +116,16 @@ fn making(path: &Path) -> String {
 /// # Errors
 /// Also if the mode of the file gives others than its owner any access.
 pub fn read(path: &Path) -> Result<CidKey, KeyFileError> {
-    let text = String::from_utf8(content(path)?).ok();
-    let octets = text.and_then(|text| octets::from_text(text.trim()));
+    let content = content(path)?;
+    let octets = str::from_utf8(&content).ok().and_then(|text| octets::from_text(text.trim())).map(Zeroizing::new);
     let octets = octets.ok_or_else(|| KeyFileError::NoKey { path: path.to_owned() })?;
-    let key = <[u8; 16]>::try_from(octets);
-    key.map(CidKey).map_err(|octets| KeyFileError::Length { path: path.to_owned(), octets: octets.len() })
+    let key = <[u8; 16]>::try_from(octets.as_slice());
+    key.map(CidKey::from).map_err(|_| KeyFileError::Length { path: path.to_owned(), octets: octets.len() })
 }
 
 /// All of a file that only its owner can read. One handle answers every question, so they are
 /// about the same file.
-fn content(path: &Path) -> Result<Vec<u8>, KeyFileError> {
+fn content(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
     let unreadable = |source| KeyFileError::Unreadable { path: path.to_owned(), source };
     // A pipe without a writer is not waited for, a terminal not taken; regular files know neither.
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
@@ -136,7 +138,8 @@ fn content(path: &Path) -> Result<Vec<u8>, KeyFileError> {
     if mode & 0o077 != 0 {
         return Err(KeyFileError::Exposed { path: path.to_owned(), mode });
     }
-    let mut content = Vec::new();
+    // It never grows: what a vector outgrows is not overwritten.
+    let mut content = Zeroizing::new(Vec::with_capacity(LENGTH_MAX as usize + 1));
     file.take(LENGTH_MAX + 1).read_to_end(&mut content).map_err(unreadable)?;
     if content.len() as u64 > LENGTH_MAX {
         return Err(KeyFileError::TooLong { path: path.to_owned() });

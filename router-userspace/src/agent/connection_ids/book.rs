@@ -15,6 +15,7 @@ use std::{
 
 use router_common::connection_id::{CidConfig, CidKeys, Identity, MAX_LENGTH, ROTATIONS};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::super::{
     error::StartError,
@@ -57,7 +58,7 @@ pub(super) struct Page {
     pub(super) created: u64,
     pub(super) shape: Shape,
     /// Hex of 16 octets; none in clear.
-    key: Option<String>,
+    key: Option<Zeroizing<String>>,
     /// Hex of 20 octets: where the nonces begin, and what the configuration's other keys are
     /// derived with.
     salt: String,
@@ -155,7 +156,7 @@ impl Book {
         }
         let mut changed = pages.clone();
         change(&mut changed);
-        let text = serde_json::to_vec_pretty(&changed).map_err(io::Error::other)?;
+        let text = Zeroizing::new(serde_json::to_vec_pretty(&changed).map_err(io::Error::other)?);
         replace(&self.path, &text)?;
         *pages = changed;
         Ok(())
@@ -169,7 +170,7 @@ impl Book {
 /// Tells whether a key is one that was seen before, without giving it away: hex. It hangs on
 /// nothing else, so that it is known again whatever becomes of the other secrets.
 pub(super) fn digest(key: &[u8; 16]) -> String {
-    let text = [&b"quic-router spent key 1"[..], key].concat();
+    let text = Zeroizing::new([&b"quic-router spent key 1"[..], key].concat());
     hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &text).as_ref())
 }
 
@@ -237,7 +238,7 @@ impl Page {
             era,
             created: created.map_or(0, |since| since.as_secs()),
             shape,
-            key: key.map(|key| hex::encode(key)),
+            key: key.map(|key| Zeroizing::new(hex::encode(key))),
             salt: hex::encode(&rand::random::<[u8; MAX_LENGTH]>()),
             leased: BTreeMap::new(),
         }
@@ -250,8 +251,8 @@ impl Page {
     }
 
     /// Its AES key; zeros in clear, where none is used.
-    pub(super) fn key(&self) -> [u8; 16] {
-        self.key.as_deref().and_then(octets).unwrap_or_default()
+    pub(super) fn key(&self) -> Zeroizing<[u8; 16]> {
+        Zeroizing::new(self.key.as_deref().and_then(|key| octets(key)).unwrap_or_default())
     }
 
     /// What its nonces begin with.
@@ -346,7 +347,7 @@ mod tests {
         with_one(&state).lease(1, 9, 4_096).unwrap();
         let pages = Book::open(&state).unwrap().pages();
         let page = pages.issuing().unwrap();
-        assert_eq!((page.rotation, page.key(), &page.shape), (3, [7; 16], &shape()));
+        assert_eq!((page.rotation, *page.key(), &page.shape), (3, [7; 16], &shape()));
         assert_eq!(page.leased().collect::<Vec<_>>(), [(9, 4_096)]);
         assert_eq!(pages.free_rotation(), Some(4));
         let mode = fs::metadata(state.path(FILE)).unwrap().permissions().mode();

@@ -126,7 +126,7 @@ impl CidRotation {
                 .with_hint("`quic-router status` says by what; each goes within connection_id.lifetime"));
         };
         let key = self.plan.new_key(&pages)?;
-        let page = Page::new(rotation, pages.eras + 1, self.plan.shape.clone(), key.as_ref());
+        let page = Page::new(rotation, pages.eras + 1, self.plan.shape.clone(), key.as_deref());
         let new = configuration(&page, &self.secrets, &self.book)?;
         let old = self.ids.now().issuing().clone();
 

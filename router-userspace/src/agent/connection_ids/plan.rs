@@ -2,6 +2,8 @@
 
 use std::{cell::Cell, path::PathBuf, time::Duration};
 
+use zeroize::Zeroizing;
+
 use super::book::{Book, KeyFrom, Page, Pages, Shape, StoredIdentity, digest};
 use crate::{
     agent::{error::StartError, hex},
@@ -41,7 +43,7 @@ impl Plan {
     pub(super) fn prepare(&self, book: &Book) -> Result<(), StartError> {
         let pages = book.pages();
         let given = self.file_key()?;
-        let fits = |page: &&Page| page.shape == self.shape && given.is_none_or(|key| key == page.key());
+        let fits = |page: &&Page| page.shape == self.shape && given.as_ref().is_none_or(|key| *key == page.key());
         if pages.issuing().filter(fits).is_some() {
             return Ok(());
         }
@@ -76,7 +78,7 @@ impl Plan {
             });
             pages.eras += 1;
             pages.issuing = pages.eras;
-            pages.configurations.push(Page::new(rotation, pages.eras, self.shape.clone(), key.as_ref()));
+            pages.configurations.push(Page::new(rotation, pages.eras, self.shape.clone(), key.as_deref()));
         })
     }
 
@@ -84,14 +86,14 @@ impl Plan {
     ///
     /// # Errors
     /// If it is to come from a file, and the one there has been used.
-    pub(super) fn new_key(&self, pages: &Pages) -> Result<Option<[u8; 16]>, StartError> {
+    pub(super) fn new_key(&self, pages: &Pages) -> Result<Option<Zeroizing<[u8; 16]>>, StartError> {
         let key = match self.shape.key_from {
             KeyFrom::None => return Ok(None),
-            KeyFrom::Auto => return Ok(Some(rand::random())),
+            KeyFrom::Auto => return Ok(Some(Zeroizing::new(rand::random()))),
             KeyFrom::File => self.file_key()?,
         };
         let used = |key: &[u8; 16]| {
-            let known = pages.configurations.iter().any(|page| page.key() == *key);
+            let known = pages.configurations.iter().any(|page| *page.key() == *key);
             known || pages.spent.contains(&digest(key))
         };
         match (&self.key_file, key.as_ref().filter(|key| used(key))) {
@@ -105,9 +107,9 @@ impl Plan {
     }
 
     /// The key in the file, if one is named.
-    fn file_key(&self) -> Result<Option<[u8; 16]>, StartError> {
+    fn file_key(&self) -> Result<Option<Zeroizing<[u8; 16]>>, StartError> {
         let Some(path) = &self.key_file else { return Ok(None) };
         let key = key_file::read(path).map_err(|e| StartError::refused(&e).with_hint(e.hint()))?;
-        Ok(Some(*key.octets()))
+        Ok(Some(Zeroizing::new(*key.octets())))
     }
 }
