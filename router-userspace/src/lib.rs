@@ -12,8 +12,10 @@ pub mod build_identity;
 pub mod cli;
 pub mod config;
 pub mod datapath;
+mod doctor;
 pub mod edge;
 #[cfg(feature = "interop")]
 pub mod interop;
 pub mod telemetry;
+mod text;
 pub mod worker;

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     Global, Json,
-    doctor::{Finding, Findings, Wanted, examine},
+    doctor::{exit, look},
     fail::{Exit, Fail},
     output::{self, Align::Left, Table},
 };
@@ -17,6 +17,7 @@ use crate::{
         AccessLog, AccessLogFormat, Action, Certificates, Config, ConfigError, Destination, Engine, HttpRoute,
         Listener, RawRoute, Redirect, Route, Server, StartFlags, Upstream,
     },
+    doctor::{Finding, Findings, Wanted},
 };
 
 /// Read the configuration, probe the host, change nothing
@@ -44,14 +45,14 @@ impl Check {
     }
 
     fn tell(&self, config: &Config, file: &Path) -> Result<Exit, Fail> {
-        let findings = Findings::new(examine(&Wanted::by(config)));
+        let findings = Findings::new(look(&Wanted::by(config)));
         if self.json.json {
             output::print_json(&Answer::valid(config, &findings))?;
         } else {
             let source = if file.exists() { file.display().to_string() } else { "the command line".to_owned() };
             output::print(&format!("{source} is valid\n\n{}\n{}", plan(config), findings.text()))?;
         }
-        Ok(findings.exit())
+        Ok(exit(&findings))
     }
 }
 

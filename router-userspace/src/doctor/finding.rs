@@ -2,16 +2,15 @@
 
 use serde::Serialize;
 
-use super::super::{
-    fail::Exit,
-    output::{self, Align::Left, Table},
+use crate::{
+    agent::api::SCHEMA,
+    text::{self, Align::Left, Table},
 };
-use crate::agent::api::SCHEMA;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(in crate::cli) enum Level {
+pub(crate) enum Level {
     /// As it should be.
     Ok,
     /// It works, but worse than it could; or it could not be seen.
@@ -22,7 +21,7 @@ pub(in crate::cli) enum Level {
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(in crate::cli) struct Finding {
+pub(crate) struct Finding {
     level: Level,
     /// What it is about: a word, or an interface's name.
     theme: String,
@@ -32,31 +31,31 @@ pub(in crate::cli) struct Finding {
 }
 
 impl Finding {
-    pub(in crate::cli) fn new(level: Level, theme: &str, finding: impl Into<String>) -> Self {
+    pub(crate) fn new(level: Level, theme: &str, finding: impl Into<String>) -> Self {
         Self { level, theme: theme.to_owned(), finding: finding.into(), hint: None }
     }
 
-    pub(in crate::cli) fn ok(theme: &str, finding: impl Into<String>) -> Self {
+    pub(crate) fn ok(theme: &str, finding: impl Into<String>) -> Self {
         Self::new(Level::Ok, theme, finding)
     }
 
-    pub(in crate::cli) fn warn(theme: &str, finding: impl Into<String>) -> Self {
+    pub(crate) fn warn(theme: &str, finding: impl Into<String>) -> Self {
         Self::new(Level::Warn, theme, finding)
     }
 
-    pub(in crate::cli) fn fail(theme: &str, finding: impl Into<String>) -> Self {
+    pub(crate) fn fail(theme: &str, finding: impl Into<String>) -> Self {
         Self::new(Level::Fail, theme, finding)
     }
 
     /// Says what to try; of what is as it should be there is nothing to try.
-    pub(in crate::cli) fn hint(self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         if self.level == Level::Ok { self } else { Self { hint: Some(hint.into()), ..self } }
     }
 }
 
 /// All that was found, as `--json` prints it.
 #[derive(Debug, Serialize)]
-pub(in crate::cli) struct Findings {
+pub(crate) struct Findings {
     schema: u32,
     /// Nothing fails.
     healthy: bool,
@@ -64,28 +63,23 @@ pub(in crate::cli) struct Findings {
 }
 
 impl Findings {
-    pub(in crate::cli) fn new(findings: Vec<Finding>) -> Self {
+    pub(crate) fn new(findings: Vec<Finding>) -> Self {
         let healthy = findings.iter().all(|finding| finding.level != Level::Fail);
         Self { schema: SCHEMA, healthy, findings }
     }
 
     /// Whether nothing fails.
-    pub(in crate::cli) fn healthy(&self) -> bool {
+    pub(crate) fn healthy(&self) -> bool {
         self.healthy
     }
 
     /// Each of them.
-    pub(in crate::cli) fn all(&self) -> &[Finding] {
+    pub(crate) fn all(&self) -> &[Finding] {
         &self.findings
     }
 
-    /// 1 if anything fails.
-    pub(in crate::cli) fn exit(&self) -> Exit {
-        if self.healthy { Exit::Done } else { Exit::No }
-    }
-
     /// For people: a line each, its way out below it, and the sum.
-    pub(in crate::cli) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut table = Table::new(0, &[Left, Left, Left]);
         for finding in &self.findings {
             let level = match finding.level {
@@ -99,8 +93,8 @@ impl Findings {
             }
         }
         let of = |level| self.findings.iter().filter(|finding| finding.level == level).count() as u64;
-        let failures = output::plural(of(Level::Fail), "failure", "failures");
-        format!("{}{failures}, {}\n", table.text(), output::plural(of(Level::Warn), "warning", "warnings"))
+        let failures = text::plural(of(Level::Fail), "failure", "failures");
+        format!("{}{failures}, {}\n", table.text(), text::plural(of(Level::Warn), "warning", "warnings"))
     }
 }
 
@@ -127,12 +121,12 @@ warn  eth0    is down
     }
 
     #[test]
-    fn a_failure_decides_the_exit_code() {
-        assert_eq!(Findings::new(sample()).exit(), Exit::Done);
+    fn one_failure_is_enough() {
+        assert!(Findings::new(sample()).healthy());
         let mut findings = sample();
         findings.push(Finding::fail("bpffs", "is not mounted"));
         let findings = Findings::new(findings);
-        assert_eq!(findings.exit(), Exit::No);
+        assert!(!findings.healthy());
         let json = serde_json::to_string(&findings).unwrap();
         let expected = r#"{"schema":1,"healthy":false,"findings":[{"level":"ok","theme":"kernel","finding":"Linux 6.18"},{"level":"warn","theme":"eth0","finding":"is down","try":"ip link set dev eth0 up"},{"level":"fail","theme":"bpffs","finding":"is not mounted"}]}"#;
         assert_eq!(json, expected);

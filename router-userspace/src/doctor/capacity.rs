@@ -5,11 +5,10 @@ use std::{fs, thread};
 use router_common::maps::FLOWS_PER_CONNECTION;
 
 use super::{
-    super::output,
     finding::Finding,
     wanted::{Need, Wanted},
 };
-use crate::datapath;
+use crate::{datapath, text};
 
 /// What there is.
 #[derive(Debug)]
@@ -36,7 +35,7 @@ pub(super) fn judge(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
 }
 
 fn cpus(cpus: u64, workers: u64) -> Finding {
-    let text = format!("{} on {}", output::plural(workers, "worker", "workers"), output::plural(cpus, "CPU", "CPUs"));
+    let text = format!("{} on {}", text::plural(workers, "worker", "workers"), text::plural(cpus, "CPU", "CPUs"));
     if workers > cpus {
         Finding::warn("cpus", format!("{text}: workers that share a CPU take turns"))
             .hint("[router] workers = \"auto\", which is one for each CPU")
@@ -49,12 +48,12 @@ fn flow_table(memory: Option<u64>, max_connections: u32) -> Finding {
     let needed = flow_table_bytes(max_connections);
     let text = format!(
         "the flow table takes up to {} of kernel memory at max_connections = {}",
-        output::bytes(needed),
-        output::count(max_connections.into())
+        text::bytes(needed),
+        text::count(max_connections.into())
     );
     match memory {
         Some(memory) if needed > memory / 2 => {
-            Finding::warn("memory", format!("{text}, of {} available", output::bytes(memory)))
+            Finding::warn("memory", format!("{text}, of {} available", text::bytes(memory)))
                 .hint("a smaller max_connections under [limits]")
         }
         Some(_) | None => Finding::ok("memory", text),
@@ -80,7 +79,7 @@ mod tests {
     #[test]
     fn enough_of_both() {
         let facts = Facts { cpus: 4, memory: Some(64 << 30) };
-        let needed = output::bytes(flow_table_bytes(100_000));
+        let needed = text::bytes(flow_table_bytes(100_000));
         let memory = format!("the flow table takes up to {needed} of kernel memory at max_connections = 100,000");
         let expected = [Finding::ok("cpus", "2 workers on 4 CPUs"), Finding::ok("memory", memory)];
         assert_eq!(judge(&facts, &Wanted::sample(Engine::Xdp)), expected);

@@ -2,8 +2,11 @@
 
 use std::{collections::HashSet, fs, net::SocketAddr};
 
-use super::{super::output, finding::Finding, wanted::Wanted};
-use crate::worker::udp::{self, RECEIVE_BUFFER};
+use super::{finding::Finding, wanted::Wanted};
+use crate::{
+    text,
+    worker::udp::{self, RECEIVE_BUFFER},
+};
 
 /// What the host's UDP is like.
 #[derive(Debug, Default)]
@@ -59,7 +62,7 @@ pub(super) fn judge(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
     findings.push(receive_buffer(facts));
     findings.extend(udp_memory_suffices(facts, wanted));
     if facts.checksum_errors > 0 {
-        let thrown = output::plural(facts.checksum_errors, "datagram was", "datagrams were");
+        let thrown = text::plural(facts.checksum_errors, "datagram was", "datagrams were");
         let finding = format!("{thrown} thrown away for a wrong checksum since boot (UdpInCsumErrors)");
         let hint = "watch `nstat -az UdpInCsumErrors`: if it grows with traffic from a veth, ethtool -K PEER tx off";
         findings.push(Finding::warn("udp", finding).hint(hint));
@@ -92,14 +95,14 @@ fn overlap(listener: SocketAddr, bound: SocketAddr) -> bool {
 }
 
 fn receive_buffer(facts: &Facts) -> Finding {
-    let wanted = output::bytes(RECEIVE_BUFFER as u64);
+    let wanted = text::bytes(RECEIVE_BUFFER as u64);
     match facts.rmem_max {
         _ if facts.may_exceed => Finding::ok(
             "buffers",
             format!("sockets get {wanted} to receive, whatever net.core.rmem_max is (CAP_NET_ADMIN)"),
         ),
         Some(most) if most < RECEIVE_BUFFER as u64 => {
-            let most = output::bytes(most);
+            let most = text::bytes(most);
             let finding = format!("sockets get {most} to receive, not {wanted}: bursts will be dropped");
             Finding::warn("buffers", finding)
                 .hint(format!("sysctl -w net.core.rmem_max={RECEIVE_BUFFER}, or CAP_NET_ADMIN"))
@@ -116,7 +119,7 @@ fn udp_memory_suffices(facts: &Facts, wanted: &Wanted) -> Option<Finding> {
     let sockets = wanted.listeners.len() as u64 * u64::from(wanted.workers);
     let (full, most) = (sockets * 2 * RECEIVE_BUFFER as u64, facts.udp_memory?);
     (full > most).then(|| {
-        let (full, most) = (output::bytes(full), output::bytes(most));
+        let (full, most) = (text::bytes(full), text::bytes(most));
         let finding = format!("full receive buffers would take {full}, the kernel lets UDP have {most}");
         Finding::warn("buffers", finding).hint("fewer workers, or larger numbers in sysctl net.ipv4.udp_mem (pages)")
     })

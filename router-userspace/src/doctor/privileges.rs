@@ -8,11 +8,11 @@ use super::{
     wanted::{Need, Wanted},
 };
 use crate::{
-    cli::output,
     datapath::{
         self,
         capabilities::{Capabilities, IPC_LOCK, NET_ADMIN, NET_BIND_SERVICE, NET_RAW},
     },
+    text,
 };
 
 /// What this process may do.
@@ -104,8 +104,8 @@ fn locked_memory(facts: &Facts, wanted: &Wanted) -> Finding {
         Some(limit) if limit < wanted.af_xdp_memory => {
             let finding = format!(
                 "only {} of memory may be locked, less than af_xdp.memory, {}",
-                output::bytes(limit),
-                output::bytes(wanted.af_xdp_memory)
+                text::bytes(limit),
+                text::bytes(wanted.af_xdp_memory)
             );
             wanted.af_xdp().missing("privileges", finding).hint("LimitMEMLOCK= of a systemd unit, or CAP_IPC_LOCK")
         }

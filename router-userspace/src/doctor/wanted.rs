@@ -10,7 +10,7 @@ use crate::config::{Config, Engine, SendBy, StartFlags};
 
 /// What the host has to bear.
 #[derive(Clone, Debug)]
-pub(in crate::cli) struct Wanted {
+pub(crate) struct Wanted {
     pub(super) engine: Engine,
     pub(super) interfaces: Vec<String>,
     pub(super) workers: u16,
@@ -50,7 +50,7 @@ impl Need {
 
 impl Wanted {
     /// What a configuration asks for.
-    pub(in crate::cli) fn by(config: &Config) -> Self {
+    pub(crate) fn by(config: &Config) -> Self {
         Self {
             engine: config.router.engine,
             interfaces: config.router.interfaces.clone(),
@@ -66,7 +66,7 @@ impl Wanted {
     }
 
     /// What the defaults ask for, on these interfaces and without a listener.
-    pub(super) fn by_default(interfaces: &[String]) -> Self {
+    pub(crate) fn by_default(interfaces: &[String]) -> Self {
         let flags = StartFlags {
             listen: vec!["127.0.0.1:443".to_owned()],
             interface: interfaces.to_vec(),
@@ -77,11 +77,16 @@ impl Wanted {
     }
 
     /// The same, with the control socket that the command line names.
-    pub(super) fn answered_at(self, control: Option<&Path>) -> Self {
+    pub(crate) fn answered_at(self, control: Option<&Path>) -> Self {
         match control {
             Some(control) => Self { control: control.to_owned(), ..self },
             None => self,
         }
+    }
+
+    /// Where an agent that runs answers.
+    pub(crate) fn control(&self) -> &Path {
+        &self.control
     }
 
     /// How much BPF matters.

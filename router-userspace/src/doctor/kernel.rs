@@ -60,7 +60,7 @@ pub(super) fn judge(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
 
 fn version(release: &str, bpf: Need) -> Finding {
     let Some(version) = parse(release) else {
-        return Finding::warn("kernel", format!("the version of Linux cannot be told from {release:?}"));
+        return Finding::warn("kernel", format!("cannot read a Linux version from {release:?}"));
     };
     let (major, minor) = OLDEST;
     if version >= OLDEST {

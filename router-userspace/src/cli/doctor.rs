@@ -1,0 +1,62 @@
+//! `quic-router doctor`: what on this host is fine for the router, what is not, how to mend it.
+
+use super::{
+    Global, Json,
+    client::Client,
+    fail::{Exit, Fail},
+    output,
+};
+use crate::{
+    agent::api::Status,
+    config::{Config, StartFlags},
+    doctor::{Finding, Findings, Wanted, examine},
+};
+
+/// Say what on this host is fine, what is not, and how to mend it
+///
+/// Looks at kernel, privileges, interfaces, sockets and memory, for what the configuration wants
+/// if there is one. Changes nothing; needs no agent. Exits with 1 if anything fails.
+#[derive(clap::Args, Debug)]
+pub(super) struct Doctor {
+    /// Look at this interface, in place of the configuration's (repeatable)
+    #[arg(long, value_name = "IF")]
+    interface: Vec<String>,
+    #[command(flatten)]
+    json: Json,
+}
+
+impl Doctor {
+    pub(super) fn execute(&self, global: &Global) -> Result<Exit, Fail> {
+        let flags = StartFlags { interface: self.interface.clone(), ..StartFlags::default() };
+        let (wanted, trouble) = match Config::load(&global.config, &flags, global.control.as_deref()) {
+            Ok(config) => (Wanted::by(&config), None),
+            Err(_) if !global.config_is_expected() => (Wanted::by_default(&self.interface), None),
+            Err(error) => {
+                let finding = Finding::fail("config", error.to_string()).hint("quic-router check");
+                (Wanted::by_default(&self.interface), Some(finding))
+            }
+        };
+        let wanted = wanted.answered_at(global.control.as_deref());
+        let findings = Findings::new(trouble.into_iter().chain(look(&wanted)).collect());
+        if self.json.json {
+            output::print_json(&findings)?;
+        } else {
+            output::print(&findings.text())?;
+        }
+        Ok(exit(&findings))
+    }
+}
+
+/// Looks at everything that matters for what is wanted, beside an agent that may run.
+pub(super) fn look(wanted: &Wanted) -> Vec<Finding> {
+    examine(wanted, running_agent(wanted).as_ref())
+}
+
+/// 1 if anything fails.
+pub(super) fn exit(findings: &Findings) -> Exit {
+    if findings.healthy() { Exit::Done } else { Exit::No }
+}
+
+fn running_agent(wanted: &Wanted) -> Option<Status> {
+    Client::new(wanted.control()).ok()?.get("/v1/status").ok()?.read().ok()
+}

@@ -1,0 +1,50 @@
+//! What on this host is fine for the router, what is not, how to mend it.
+//!
+//! Each theme is a room of its own that gathers facts and then judges them with a pure function.
+//! The rule they keep: nothing is changed, and nothing is claimed that was not looked at.
+
+mod capacity;
+mod finding;
+mod interface;
+mod kernel;
+mod link;
+mod netfilter;
+mod privileges;
+mod sockets;
+mod tcp;
+mod wanted;
+
+pub(crate) use self::{
+    finding::{Finding, Findings},
+    wanted::Wanted,
+};
+use crate::{agent::api::Status, build_identity};
+
+/// Looks at everything that matters for what is wanted. `agent` is the status of the one that runs: its own programs and
+/// sockets are no obstacles.
+pub(crate) fn examine(wanted: &Wanted, agent: Option<&Status>) -> Vec<Finding> {
+    let mut findings = vec![build()];
+    if let Some(status) = agent {
+        findings.push(Finding::ok("agent", format!("process {} runs and answers", status.pid)));
+    }
+    findings.extend(kernel::judge(&kernel::facts(wanted), wanted));
+    findings.extend(privileges::judge(&privileges::facts_of(wanted), wanted));
+    findings.extend(netfilter::judge(&netfilter::facts(), wanted));
+    for name in &wanted.interfaces {
+        let facts = link::facts(name, wanted, agent);
+        findings.extend(interface::judge(name, facts.as_ref(), wanted));
+    }
+    findings.extend(sockets::judge(&sockets::facts(agent.map(|status| status.pid), wanted), wanted));
+    findings.extend(tcp::judge(&tcp::facts(), wanted));
+    findings.extend(capacity::judge(&capacity::facts(), wanted));
+    findings
+}
+
+fn build() -> Finding {
+    let version = format!("{} {} ({})", build_identity::NAME, env!("CARGO_PKG_VERSION"), build_identity::summary());
+    match build_identity::is_test_build() {
+        None => Finding::ok("build", version),
+        Some(why) => Finding::warn("build", format!("{version}: a test build ({why}), slow, not for production"))
+            .hint("cargo build --release"),
+    }
+}
