@@ -42,7 +42,7 @@ use crate::{
     datapath::{Datapath, FlowCount, FlowReader, Initial},
     edge::{Edge, Instructions, ServedBy},
     telemetry::{Log, Meter},
-    worker::{Admission, FlowTable, Listening, NoFlows, NodeTables, Plan, Shared, Worker},
+    worker::{Admission, FlowTable, ListenerSocket, NoFlows, NodeTables, Plan, Shared, Worker},
 };
 
 /// Everything that runs. Dropping it detaches the datapath.
@@ -293,7 +293,7 @@ impl Node {
         let instructions = self.instructions(config, provision);
         for &(slot, cpu) in slots {
             let own = sockets.iter_mut().zip(&provision.terms).filter_map(|((listener, by_slot), terms)| {
-                Some(Listening { listener: listener.id, socket: by_slot.remove(&slot)?, terms: terms.clone() })
+                Some(ListenerSocket { listener: listener.id, socket: by_slot.remove(&slot)?, terms: terms.clone() })
             });
             let (sockets, flows) = (own.collect(), self.flow_table(slot)?);
             let edge = edge(instructions.clone(), slot, self.instruments.meters().join());

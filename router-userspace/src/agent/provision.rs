@@ -13,14 +13,14 @@ use crate::{
         tickets::Tickets,
         tls::{self, Presented, Resumption},
     },
-    worker::{self, Terms, qlog::Tracing},
+    worker::{self, ListenerConfig, Tracing},
 };
 
 /// Ready to be handed to workers.
 #[derive(Clone)]
 pub(super) struct Provision {
     /// How connections are begun, for each listener in the order of the configuration.
-    pub(super) terms: Vec<Terms>,
+    pub(super) terms: Vec<ListenerConfig>,
     /// What each listener presents.
     pub(super) certificates: Vec<Vec<Presented>>,
     /// What requests are answered from.
@@ -69,7 +69,7 @@ impl Provision {
 
     /// The same with all TCP ports closed: what a generation has that is not in charge yet.
     pub(super) fn without_ports(&self) -> Self {
-        let terms = self.terms.iter().map(|terms| Terms { tcp: BTreeMap::new(), ..terms.clone() });
+        let terms = self.terms.iter().map(|terms| ListenerConfig { tcp: BTreeMap::new(), ..terms.clone() });
         Self { terms: terms.collect(), ..self.clone() }
     }
 
@@ -78,7 +78,7 @@ impl Provision {
     }
 }
 
-fn ports(terms: &[Terms]) -> impl Iterator<Item = SocketAddr> {
+fn ports(terms: &[ListenerConfig]) -> impl Iterator<Item = SocketAddr> {
     terms.iter().flat_map(|terms| terms.tcp.keys().copied())
 }
 
@@ -86,7 +86,7 @@ fn terms(
     config: &Config,
     secrets: &Secrets,
     resumption: &Resumption,
-) -> Result<Vec<(Terms, Vec<Presented>)>, StartError> {
+) -> Result<Vec<(ListenerConfig, Vec<Presented>)>, StartError> {
     let transport = Arc::new(quic::transport(config)?);
     let resumption = resumption.under(&quic::remembered(config));
     let tracing = config.qlog.as_ref().map(|qlog| tracing(qlog, config)).transpose()?;
@@ -97,7 +97,7 @@ fn terms(
         let early_data = listener.early_data == EarlyData::Safe;
         let tracing = tracing.clone();
         let preferred = listener.preferred_address.map(|address| address.ip());
-        let terms = Terms {
+        let terms = ListenerConfig {
             quic,
             preferred,
             early_data,

@@ -11,7 +11,7 @@ use super::{error::StartError, secrets::Secrets};
 use crate::{
     address::{path::Witnessing, tokens},
     config::{Config, Congestion, Listener, Transport},
-    worker::{handshake_window::HandshakeWindow, padding::without_padding},
+    worker::{HandshakeWindow, strip_padding},
 };
 
 /// The server's side of a listener's QUIC connections.
@@ -26,7 +26,7 @@ pub(super) fn server(
     #[cfg(feature = "interop")]
     let crypto = crate::interop::quic(tls);
     let crypto = crypto.map_err(|e| StartError::refused(format!("listener {}: {e}", listener.address)))?;
-    let mut server = ServerConfig::new(without_padding(crypto), secrets.token_key());
+    let mut server = ServerConfig::new(strip_padding(crypto), secrets.token_key());
     server.transport_config(Arc::clone(transport)).migration(config.transport.migration);
     let mut tokens = ValidationTokenConfig::default();
     tokens.sent(TOKENS).lifetime(tokens::LIFETIME).log(secrets.used_tokens());
@@ -42,8 +42,9 @@ pub(super) fn server(
 /// What connections of all listeners have in common.
 pub(super) fn transport(config: &Config) -> Result<TransportConfig, StartError> {
     let idle = config.limits.idle_timeout;
-    let idle = IdleTimeout::try_from(idle)
-        .map_err(|_| StartError::refused(format!("limits.idle_timeout: {idle:?} is more than QUIC can say")))?;
+    let idle = IdleTimeout::try_from(idle).map_err(|_| {
+        StartError::refused(format!("limits.idle_timeout: {idle:?} exceeds the largest that QUIC can carry, 2^62-1 ms"))
+    })?;
     let wanted = &config.transport;
     let mut transport = TransportConfig::default();
     transport

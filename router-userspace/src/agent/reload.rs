@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     config::{Config, Engine, LISTENERS_MAX},
-    worker::Listening,
+    worker::ListenerSocket,
 };
 
 impl Node {
@@ -75,7 +75,7 @@ impl Node {
             .iter()
             .find(|listener| now.closing.iter().any(|closing| closing.listener.address == listener.address));
         if let Some(listener) = still_closing {
-            let message = format!("listener {}: its last connections of before have not ended yet", listener.address);
+            let message = format!("listener {} is still draining its previous connections", listener.address);
             return Err(StartError::refused(message).with_hint("again in a while: router.drain_timeout at most"));
         }
         let own = now.listeners.iter().chain(&now.closing).map(|one| (one.id, one.listener.address));
@@ -165,7 +165,7 @@ impl Node {
         for (listener, by_slot) in &mut sockets {
             for &(slot, _) in &change.staying {
                 let (Some(socket), Some(terms)) = (by_slot.remove(&slot), terms_of(listener)) else { continue };
-                let listening = Listening { listener: listener.id, socket, terms };
+                let listening = ListenerSocket { listener: listener.id, socket, terms };
                 self.with_workers(|workers| match workers.iter().find(|worker| worker.slot() == slot) {
                     Some(worker) => worker.listen(listening),
                     None => Ok(()),
@@ -372,7 +372,7 @@ fn refuse_immovable(before: &Config, after: &Config) -> Result<(), StartError> {
         "af_xdp" => true,
         _ => false,
     });
-    let way_out = if by_upgrade { "quic-router upgrade, which takes it" } else { "a stop and a start" };
+    let way_out = if by_upgrade { "quic-router upgrade, which takes it" } else { "stop and start the agent" };
     match &names[..] {
         [] => Ok(()),
         names => {

@@ -6,19 +6,19 @@ use super::error::StartError;
 use crate::{
     config::{Config, Engine, SendBy},
     datapath::{Hop, Routes},
-    worker::{self, Enquiries, NextHop},
+    worker::{self, NextHop, NextHopResolver},
 };
 
 /// Begins to answer workers' questions; none where they send by UDP sockets alone.
 ///
 /// # Errors
 /// If the kernel lets nobody ask.
-pub(super) fn begin(config: &Config) -> Result<Option<Enquiries>, StartError> {
+pub(super) fn begin(config: &Config) -> Result<Option<NextHopResolver>, StartError> {
     let has_sockets = matches!(config.router.engine, Engine::AfXdp | Engine::Auto);
     if config.af_xdp.send != SendBy::AfXdp || !has_sockets {
         return Ok(None);
     }
-    let begun = Routes::open().and_then(|routes| Enquiries::begin(OfKernel(routes)));
+    let begun = Routes::open().and_then(|routes| NextHopResolver::begin(OfKernel(routes)));
     begun.map(Some).map_err(|e| StartError::kernel(format!("af_xdp.send: routes cannot be asked for: {e}")))
 }
 

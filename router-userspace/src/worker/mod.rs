@@ -4,30 +4,15 @@
 //! This room knows quinn and connection IDs; it knows no maps. What it writes there goes
 //! through [`FlowTable`].
 
-mod accept;
-mod admission;
-mod answers_from;
+mod af_xdp;
+mod connection;
 mod connection_ids;
-mod door;
 mod flows;
-mod frames;
-mod generator;
-mod half_open;
-pub mod handshake_window;
-mod inbox;
-mod issuing;
-mod next_hops;
-mod outbox;
-pub mod padding;
-pub mod qlog;
-mod retirement;
-mod sender;
-mod service;
 mod socket;
 mod stats;
 mod tables;
 pub mod tcp;
-pub mod udp;
+mod thread;
 
 use std::{
     cell::Cell,
@@ -40,20 +25,19 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc as std_mpsc,
     },
-    thread,
     time::{Duration, Instant},
 };
 
 use quinn::ServerConfig;
 use tokio::sync::{Notify, mpsc};
 
-use self::inbox::Inboxes;
+use self::socket::ForwardQueues;
 pub use self::{
-    admission::Admission,
+    af_xdp::{NextHop, NextHopResolver, QueueId, ReceiveQueue, Routes},
+    connection::{Admission, HandshakeWindow, Tracing, strip_padding},
     connection_ids::{Configuration, ConnectionIds, HostKeys, Ledger, Nonces, Secrets, Set},
     flows::{FlowTable, NoFlows},
-    frames::{QueueId, ReceiveQueue},
-    next_hops::{Enquiries, NextHop, Routes},
+    socket::udp,
     stats::{WorkerStats, WorkerTotals},
     tables::{NodeTables, Placement, View},
 };
@@ -66,8 +50,8 @@ pub struct Shared {
     admission: Arc<Admission>,
     cid_lifetime: Duration,
     by_kernel: bool,
-    enquiries: Option<Enquiries>,
-    inboxes: Arc<Inboxes>,
+    enquiries: Option<NextHopResolver>,
+    forward_queues: Arc<ForwardQueues>,
     living: mpsc::Sender<Infallible>,
     ended: Arc<Notify>,
 }
@@ -81,8 +65,8 @@ impl Shared {
         cid_lifetime: Duration,
         living: mpsc::Sender<Infallible>,
     ) -> Self {
-        let (inboxes, ended) = (Arc::default(), Arc::default());
-        Self { tables, admission, cid_lifetime, by_kernel: false, enquiries: None, inboxes, living, ended }
+        let (forward_queues, ended) = (Arc::default(), Arc::default());
+        Self { tables, admission, cid_lifetime, by_kernel: false, enquiries: None, forward_queues, living, ended }
     }
 
     /// The same, saying whether the kernel brings packets to their workers, or the workers
@@ -93,7 +77,7 @@ impl Shared {
 
     /// The same, sending by AF_XDP where a worker has a queue of the interface that a datagram goes
     /// out by: `enquiries` know which that is.
-    pub fn sending_frames(self, enquiries: Option<Enquiries>) -> Self {
+    pub fn sending_frames(self, enquiries: Option<NextHopResolver>) -> Self {
         Self { enquiries, ..self }
     }
 
@@ -115,7 +99,7 @@ pub struct Plan {
     /// The CPU to pin it to.
     pub cpu: u32,
     /// Its socket for each listener, with what the listener serves.
-    pub sockets: Vec<Listening>,
+    pub sockets: Vec<ListenerSocket>,
     /// Where it writes flows.
     pub flows: Box<dyn FlowTable>,
     /// What its connections are for.
@@ -123,18 +107,18 @@ pub struct Plan {
 }
 
 /// A worker's part in a listener.
-pub struct Listening {
+pub struct ListenerSocket {
     /// The listener's number.
     pub listener: u16,
     /// The worker's own socket.
     pub socket: UdpSocket,
     /// How connections are begun.
-    pub terms: Terms,
+    pub terms: ListenerConfig,
 }
 
 /// How connections to a listener are begun.
 #[derive(Clone)]
-pub struct Terms {
+pub struct ListenerConfig {
     /// QUIC connections.
     pub quic: ServerConfig,
     /// Where their clients are asked to move to.
@@ -145,7 +129,7 @@ pub struct Terms {
     #[cfg(feature = "interop")]
     pub always_retry: bool,
     /// Which of them are traced.
-    pub tracing: Option<Arc<qlog::Tracing>>,
+    pub tracing: Option<Arc<Tracing>>,
     /// TCP connections, by the port they come to.
     pub tcp: BTreeMap<SocketAddr, Speaks>,
 }
@@ -176,13 +160,13 @@ impl Worker {
         let (commands, received) = mpsc::unbounded_channel();
         let (ready, is_ready) = std_mpsc::sync_channel(1);
         let running = Arc::new(AtomicBool::new(true));
-        thread::Builder::new().name(format!("worker-{slot}")).spawn({
+        std::thread::Builder::new().name(format!("worker-{slot}")).spawn({
             let stats = Arc::clone(&stats);
             let end = End { running: Arc::clone(&running), said: shared.ended() };
             move || {
                 // The last to go, also if the worker panics.
                 let _end = end;
-                service::run(plan, shared, stats, Channels { commands: received, ready });
+                thread::run(plan, shared, stats, Channels { commands: received, ready });
             }
         })?;
         match is_ready.recv() {
@@ -276,7 +260,7 @@ impl Worker {
     ///
     /// # Errors
     /// If the socket cannot be used, or the worker has ended.
-    pub fn listen(&self, listening: Listening) -> io::Result<()> {
+    pub fn listen(&self, listening: ListenerSocket) -> io::Result<()> {
         let (done, is_done) = std_mpsc::sync_channel(1);
         self.tell(Command::Listen { listening, done });
         let gone = || io::Error::other(format!("worker {} has ended", self.slot));
@@ -300,7 +284,7 @@ impl Worker {
     }
 
     /// Has new connections to `listener` begun by `terms`.
-    pub fn serve(&self, listener: u16, terms: Terms) {
+    pub fn serve(&self, listener: u16, terms: ListenerConfig) {
         self.tell(Command::Serve { listener, terms });
     }
 
@@ -345,7 +329,7 @@ enum Command {
     Panic,
     Reconfigure(Instructions),
     Listen {
-        listening: Listening,
+        listening: ListenerSocket,
         done: std_mpsc::SyncSender<io::Result<()>>,
     },
     Receive {
@@ -358,7 +342,7 @@ enum Command {
     },
     Serve {
         listener: u16,
-        terms: Terms,
+        terms: ListenerConfig,
     },
     Close {
         listener: u16,

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use router_common::connection_id::ROTATIONS;
 
-use super::admission::Refusal;
+use super::connection::Refusal;
 
 macro_rules! stats {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
@@ -59,7 +59,7 @@ stats! {
     datagrams_dropped,
     /// Of those, handed to their owner.
     handed_over,
-    /// Of those, lost because the owner's inbox was full or gone.
+    /// Of those, lost because the owner's forward queue was full or gone.
     hand_over_dropped,
     /// Taken from other workers.
     taken_over,

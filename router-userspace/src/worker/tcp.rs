@@ -14,9 +14,7 @@ use tokio::{
 };
 
 use super::{
-    accept::{Gauge, Reception},
-    admission::Admitted,
-    door::Door,
+    connection::{Acceptor, Admitted, Gauge, ListenerState},
     udp,
 };
 use crate::{address::Validated, edge::Speaks, telemetry::shortage};
@@ -62,12 +60,17 @@ impl Port {
     pub(super) fn open(
         address: SocketAddr,
         speaks: Speaks,
-        reception: &Rc<Reception>,
-        door: &Rc<Door>,
+        acceptor: &Rc<Acceptor>,
+        listener_state: &Rc<ListenerState>,
     ) -> io::Result<Self> {
         let listener = listen(address)?;
         let speaks = Rc::new(RefCell::new(speaks));
-        let here = Here { address, speaks: Rc::clone(&speaks), reception: Rc::clone(reception), door: Rc::clone(door) };
+        let here = TcpAcceptor {
+            address,
+            speaks: Rc::clone(&speaks),
+            acceptor: Rc::clone(acceptor),
+            listener_state: Rc::clone(listener_state),
+        };
         let accepting = spawn_local(here.accept(listener)).abort_handle();
         Ok(Self { speaks, accepting })
     }
@@ -85,23 +88,23 @@ impl Drop for Port {
 }
 
 /// What a port's accept loop knows.
-struct Here {
+struct TcpAcceptor {
     address: SocketAddr,
     speaks: Rc<RefCell<Speaks>>,
-    reception: Rc<Reception>,
-    door: Rc<Door>,
+    acceptor: Rc<Acceptor>,
+    listener_state: Rc<ListenerState>,
 }
 
-impl Here {
+impl TcpAcceptor {
     async fn accept(self, mut listener: TcpListener) {
         loop {
             self.accept_until_drained(listener).await;
-            self.door.drain.hear().open().await;
+            self.listener_state.drain.hear().open().await;
             listener = loop {
                 match listen(self.address) {
                     Ok(listener) => break listener,
                     Err(e) => {
-                        tracing::error!("slot {} stays without its port for now: {e}", self.reception.slot);
+                        tracing::error!("slot {} stays without its port for now: {e}", self.acceptor.slot);
                         sleep(BETWEEN_TRIES).await;
                     }
                 }
@@ -110,7 +113,7 @@ impl Here {
     }
 
     async fn accept_until_drained(&self, listener: TcpListener) {
-        let mut draining = self.door.drain.hear();
+        let mut draining = self.listener_state.drain.hear();
         loop {
             tokio::select! {
                 biased;
@@ -125,17 +128,17 @@ impl Here {
     }
 
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
-        let stats = &self.reception.stats;
+        let stats = &self.acceptor.stats;
         let peer = Validated::by_tcp(peer);
-        match self.reception.admission.admit(peer) {
+        match self.acceptor.admission.admit(peer) {
             Ok(admitted) => {
                 stats.tcp_accepted.add(1);
-                let inside = Inside::enter(self, admitted);
-                let (reception, speaks) = (Rc::clone(&self.reception), self.speaks.borrow().clone());
-                let (draining, mut deadline) = (self.door.drain.hear(), self.door.drain.hear());
+                let inside = TcpGuard::enter(self, admitted);
+                let (acceptor, speaks) = (Rc::clone(&self.acceptor), self.speaks.borrow().clone());
+                let (draining, mut deadline) = (self.listener_state.drain.hear(), self.listener_state.drain.hear());
                 spawn_local(async move {
                     tokio::select! {
-                        () = reception.edge.serve_tcp(stream, speaks, peer, draining) => {}
+                        () = acceptor.edge.serve_tcp(stream, speaks, peer, draining) => {}
                         () = deadline.over() => {}
                     }
                     drop(inside);
@@ -150,23 +153,23 @@ impl Here {
 }
 
 /// What a TCP connection holds for as long as it lives.
-struct Inside {
-    door: Rc<Door>,
+struct TcpGuard {
+    listener_state: Rc<ListenerState>,
     _admitted: Admitted,
     _open: Gauge,
 }
 
-impl Inside {
-    fn enter(here: &Here, admitted: Admitted) -> Self {
-        here.door.tcp_entered();
-        let open = Gauge::raise(&here.reception.stats, |stats| &stats.tcp_connections_now);
-        Self { door: Rc::clone(&here.door), _admitted: admitted, _open: open }
+impl TcpGuard {
+    fn enter(here: &TcpAcceptor, admitted: Admitted) -> Self {
+        here.listener_state.tcp_entered();
+        let open = Gauge::raise(&here.acceptor.stats, |stats| &stats.tcp_connections_now);
+        Self { listener_state: Rc::clone(&here.listener_state), _admitted: admitted, _open: open }
     }
 }
 
-impl Drop for Inside {
+impl Drop for TcpGuard {
     fn drop(&mut self) {
-        self.door.tcp_left();
+        self.listener_state.tcp_left();
     }
 }
 
