@@ -214,7 +214,7 @@ mod tests {
         time::timeout,
     };
 
-    use super::*;
+    use super::{super::error::ErrorKind, *};
 
     struct Fake {
         serves: Cell<bool>,
@@ -321,7 +321,7 @@ mod tests {
                 let error = Bound::new(address, beside).unwrap_err();
                 assert_eq!(error.to_string(), format!("admin.address {address}: Address already in use (os error 98)"));
                 let hint = format!("`ss -ltnp sport = :{}` names the process", address.port());
-                assert_eq!((error.hint(), error.exit_code()), (Some(&*hint), 4));
+                assert_eq!((error.hint(), error.kind()), (Some(&*hint), ErrorKind::Kernel));
             }
             // Nor is another node let in that would let us in.
             let admin = bound().answer(&Fake::new("another node")).unwrap();

@@ -70,7 +70,7 @@ fn described(state: ServerState) -> UpstreamServer {
 }
 
 /// What is wrong with them, one sentence each: an upstream without a server that is up, a
-/// certificate that is over.
+/// certificate that has expired.
 pub(super) fn problems(servers: &[UpstreamServer], certificates: &[Certificate]) -> Vec<String> {
     let mut problems = Vec::new();
     for of_one in servers.chunk_by(|one, other| one.upstream == other.upstream) {
@@ -84,11 +84,7 @@ pub(super) fn problems(servers: &[UpstreamServer], certificates: &[Certificate])
         if let (Some(file), Some(not_after)) = (&certificate.file, certificate.not_after)
             && u64::try_from(not_after).unwrap_or(0) <= now
         {
-            problems.push(format!(
-                "listener {}: {} is a certificate that is over",
-                certificate.listener,
-                file.display()
-            ));
+            problems.push(format!("listener {}: certificate {} has expired", certificate.listener, file.display()));
         }
     }
     problems
@@ -126,7 +122,7 @@ mod tests {
             names: Vec::new(),
             not_after: Some(not_after),
         };
-        let over = "listener 127.0.0.1:443: /site.pem is a certificate that is over";
+        let over = "listener 127.0.0.1:443: certificate /site.pem has expired";
         assert_eq!(problems(&[], &[certificate(1), certificate(i64::MAX)]), [over]);
     }
 }

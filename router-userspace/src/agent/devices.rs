@@ -137,7 +137,7 @@ impl Node {
     pub(super) fn refuse_hidden_pins(&self) -> Result<(), StartError> {
         match self.devices.pins_are_hidden.get() {
             true => Err(StartError::refused(format!("{}: {HIDDEN}", self.config().router.bpf_dir.display()))
-                .with_hint("`umount` of what was mounted over it, or a stop and a start")),
+                .with_hint("`umount` of what was mounted over it, or stop and start the agent")),
             false => Ok(()),
         }
     }

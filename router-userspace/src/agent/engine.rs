@@ -48,7 +48,7 @@ pub(super) fn join(config: &Config, initial: &Initial, options: &RunOptions) -> 
     let router = &config.router;
     if router.engine == Engine::Userspace {
         return Err(StartError::refused("takeover: router.engine is userspace: nothing steers between two processes")
-            .with_hint("a stop and a start"));
+            .with_hint("stop and start the agent"));
     }
     let pins = Pins::share(&router.bpf_dir)?;
     let datapath = Datapath::join(pins, &size(config), initial, options.kernel_log.as_deref())?;

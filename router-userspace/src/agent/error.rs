@@ -9,18 +9,27 @@ use crate::{config::ConfigError, datapath::DatapathError, worker::udp::OpenError
 pub struct StartError {
     message: String,
     hint: Option<String>,
-    exit_code: u8,
+    kind: ErrorKind,
+}
+
+/// What sort of no it is. It travels over the control socket as the answer's status, and decides the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The answer is no: exit code 1, on the control socket 409.
+    Refused,
+    /// The kernel or the system refused: exit code 4, on the control socket 500.
+    Kernel,
 }
 
 impl StartError {
     /// The answer is no: exit code 1.
     pub fn refused(message: impl fmt::Display) -> Self {
-        Self { message: message.to_string(), hint: None, exit_code: 1 }
+        Self { message: message.to_string(), hint: None, kind: ErrorKind::Refused }
     }
 
     /// The kernel or the system refused: exit code 4.
     pub fn kernel(message: impl fmt::Display) -> Self {
-        Self { message: message.to_string(), hint: None, exit_code: 4 }
+        Self { message: message.to_string(), hint: None, kind: ErrorKind::Kernel }
     }
 
     /// The same with a way out.
@@ -33,9 +42,9 @@ impl StartError {
         self.hint.as_deref()
     }
 
-    /// What the process exits with: 1 or 4.
-    pub fn exit_code(&self) -> u8 {
-        self.exit_code
+    /// Who said no.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
     }
 }
 

@@ -58,7 +58,10 @@ use std::{
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-pub use self::{assignment::maglev, error::StartError};
+pub use self::{
+    assignment::maglev,
+    error::{ErrorKind, StartError},
+};
 use self::{
     control::ControlSocket,
     generations::{Kind, TakeOver},

@@ -18,7 +18,7 @@ use crate::worker::udp;
 /// CPUs this process may use those with the fewest workers.
 pub(super) fn place_workers(count: usize, there: &[(u8, u32)]) -> Result<Vec<(u8, u32)>, StartError> {
     let allowed = sched_getaffinity(Pid::from_raw(0))
-        .map_err(|e| StartError::kernel(format!("the CPUs of this process cannot be told: {e}")))?;
+        .map_err(|e| StartError::kernel(format!("cannot read this process's CPU affinity: {e}")))?;
     let cpus: Vec<u32> =
         (0..CpuSet::count()).filter(|&cpu| allowed.is_set(cpu).unwrap_or(false)).map(|cpu| cpu as u32).collect();
     Ok(placed(count, there, &cpus))

@@ -31,7 +31,9 @@ impl Replacements {
         let trouble = self.trouble.borrow();
         let owed = self.owed.borrow();
         let why = trouble.as_deref().unwrap_or("it is about to start");
-        owed.iter().map(|(slot, _)| format!("worker {slot} died and has no successor yet: {why}")).collect()
+        owed.iter()
+            .map(|(slot, _)| format!("worker in slot {slot} crashed and cannot be replaced yet: {why}"))
+            .collect()
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    agent::{StartError, api},
+    agent::{ErrorKind, StartError, api},
     build_identity::NAME,
     config::ConfigError,
 };
@@ -122,7 +122,10 @@ impl From<ConfigError> for Fail {
 
 impl From<&StartError> for Fail {
     fn from(error: &StartError) -> Self {
-        let exit = if error.exit_code() == Exit::No as u8 { Exit::No } else { Exit::Kernel };
+        let exit = match error.kind() {
+            ErrorKind::Refused => Exit::No,
+            ErrorKind::Kernel => Exit::Kernel,
+        };
         let fail = Self::new(exit, error);
         match error.hint() {
             Some(hint) => fail.hint(hint),

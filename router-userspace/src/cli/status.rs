@@ -195,9 +195,9 @@ fn certificates(certificates: &[api::Certificate]) -> Table {
     for certificate in certificates {
         let (Some(file), Some(not_after)) = (&certificate.file, certificate.not_after) else { continue };
         let left = match (not_after - now) / SECONDS_OF_A_DAY {
-            _ if not_after <= now => "OVER".to_owned(),
-            days if days < SOON => format!("{days} days left: RENEW IT"),
-            days => format!("{days} days left"),
+            _ if not_after <= now => "EXPIRED".to_owned(),
+            days if days < SOON => format!("EXPIRES IN {days} DAYS"),
+            days => format!("expires in {days} days"),
         };
         table.row([certificate.listener.to_string(), file.display().to_string(), left]);
     }
@@ -424,7 +424,7 @@ servers
   web  http://a:80  down for 1m 1s  2  in flight, 1 waiting  1,000  requests, 7 failed: status 500
 
 certificates
-  192.0.2.1:443  /etc/ssl/site.pem  OVER
+  192.0.2.1:443  /etc/ssl/site.pem  EXPIRED
 ";
         assert_eq!(text(&sample()), expected);
     }

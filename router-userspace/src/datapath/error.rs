@@ -140,10 +140,10 @@ impl DatapathError {
                 Some(format!("`ip link set dev {interface} xdp off` if nobody needs it, or engine = \"reuseport\""))
             }
             Self::Schema { .. } | Self::OtherNode(_) => {
-                Some("a stop and a start: one generation cannot take over from the other".to_owned())
+                Some("stop and start the agent: an upgrade in place is not possible between these versions".to_owned())
             }
             Self::NoEthernet(_) => Some("engine = \"reuseport\", or an interface below the tunnel".to_owned()),
-            Self::Below { .. } => Some("a stop and a start, which attaches to the lower one first".to_owned()),
+            Self::Below { .. } => Some("stop and start the agent, which attaches to the lower one first".to_owned()),
             Self::Attach { .. } => Some("engine = \"reuseport\", which needs no XDP".to_owned()),
             _ => None,
         }

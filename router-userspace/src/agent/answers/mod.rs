@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::{
     api::{self, SCHEMA},
-    error::StartError,
+    error::{ErrorKind, StartError},
     explain,
     generations::upgrade,
     hex,
@@ -52,7 +52,11 @@ impl Refusal {
 
 impl From<StartError> for Refusal {
     fn from(error: StartError) -> Self {
-        Self { status: StatusCode::CONFLICT, error: error.to_string(), hint: error.hint().map(str::to_owned) }
+        let status = match error.kind() {
+            ErrorKind::Refused => StatusCode::CONFLICT,
+            ErrorKind::Kernel => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self { status, error: error.to_string(), hint: error.hint().map(str::to_owned) }
     }
 }
 

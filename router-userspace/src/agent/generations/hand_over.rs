@@ -39,7 +39,7 @@ pub(in crate::agent) fn refuse_other_versions(headers: &HeaderMap) -> Result<(),
             "this agent hands over by {PROTOCOL}, not by {}",
             asked.unwrap_or("plain HTTP")
         ))
-        .with_hint("a stop and a start: one generation cannot take over from the other")),
+        .with_hint("stop and start the agent: an upgrade in place is not possible between these versions")),
     }
 }
 
@@ -99,7 +99,7 @@ impl Node {
         }
         if let Some(difference) = Kind::of(&config.router, config.connection_id.length).differs(&kind) {
             let message = format!("{version} cannot take over: {difference}");
-            return Err(StartError::refused(message).with_hint("a stop and a start"));
+            return Err(StartError::refused(message).with_hint("stop and start the agent"));
         }
         // Nothing can have come between: there was no waiting since.
         self.require_charge()?;
@@ -128,7 +128,7 @@ impl Node {
                 });
             }
             FromNew::Hello { .. } | FromNew::Flipped => {
-                return Err(StartError::refused("the new generation speaks out of turn"));
+                return Err(StartError::refused("takeover: unexpected message from the new generation"));
             }
         };
         for &(slot, _) in &new.places {
@@ -141,7 +141,7 @@ impl Node {
             FromNew::Flipped => Ok(()),
             FromNew::Failed { error, .. } => Err(StartError::refused(format!("the new generation: {error}"))),
             FromNew::Hello { .. } | FromNew::Prepared(_) => {
-                Err(StartError::refused("the new generation speaks out of turn"))
+                Err(StartError::refused("takeover: unexpected message from the new generation"))
             }
         }
     }
@@ -261,8 +261,8 @@ pub(super) async fn report(control: PathBuf, own: Neighbour) {
     };
     match timeout(PATIENCE, report).await {
         Ok(Ok(_)) => {}
-        Ok(Err(e)) => tracing::debug!("nobody hears how this generation drains: {e}"),
-        Err(_) => tracing::debug!("nobody hears how this generation drains"),
+        Ok(Err(e)) => tracing::debug!("cannot report drain progress to the active generation: {e}"),
+        Err(_) => tracing::debug!("cannot report drain progress to the active generation: it does not answer"),
     }
 }
 

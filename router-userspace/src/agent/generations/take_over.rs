@@ -41,7 +41,7 @@ impl TakeOver {
         match channel.hear(PATIENCE).await.map_err(lost)? {
             FromOld::Offer(offer) => Ok(Some(Self { channel, offer })),
             FromOld::Refused { error, hint } => Err(refused(error, hint)),
-            FromOld::Go => Err(StartError::refused("takeover: the running agent speaks out of turn")),
+            FromOld::Go => Err(StartError::refused("takeover: unexpected message from the running agent")),
         }
     }
 
@@ -79,7 +79,9 @@ impl TakeOver {
         match self.channel.hear(PATIENCE).await.map_err(lost)? {
             FromOld::Go => {}
             FromOld::Refused { error, hint } => return Err(refused(error, hint)),
-            FromOld::Offer(_) => return Err(StartError::refused("takeover: the running agent speaks out of turn")),
+            FromOld::Offer(_) => {
+                return Err(StartError::refused("takeover: unexpected message from the running agent"));
+            }
         }
         node.take_charge()?;
         node.instruments.answer(node);
@@ -177,7 +179,7 @@ async fn upgraded(stream: UnixStream) -> Result<UnixStream, StartError> {
         return Err(match serde_json::from_slice::<Failure>(&body) {
             Ok(Failure { error, hint }) => refused(error, hint),
             Err(_) => failed(&"it does not know of takeovers")
-                .with_hint("a stop and a start: one generation cannot take over from the other"),
+                .with_hint("stop and start the agent: an upgrade in place is not possible between these versions"),
         });
     }
     let upgraded = hyper::upgrade::on(response).await.map_err(|e| failed(&e))?;

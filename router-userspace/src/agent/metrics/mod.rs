@@ -141,7 +141,7 @@ impl Snapshot {
             ([("reason", Text("max_connections_per_ip"))], totals.refused_per_ip),
             ([("reason", Text("max_handshakes"))], totals.refused_handshakes),
         ];
-        page.counter("connections_refused", "Connections refused, by the limit in the way", refused)?;
+        page.counter("connections_refused", "Connections refused, by limit", refused)?;
         page.counter("retries", "Clients that were sent a Retry to prove their address", [([], totals.retried)])
     }
 

@@ -11,7 +11,7 @@ impl Node {
     pub(in crate::agent) fn look_after_addresses(&self) {
         let now = match local_addresses() {
             Ok(now) => now,
-            Err(e) => return tracing::error!("the host's addresses cannot be told: {e}"),
+            Err(e) => return tracing::error!("cannot list local addresses: {e}"),
         };
         if *self.queues.addresses.borrow() != now {
             let written = match &self.kernel {
