@@ -1,5 +1,5 @@
-//! Does each room import only what it may? The arrows of the design: the decision knows nobody,
-//! only `datapath` knows aya, `edge` knows no connection IDs, slots or maps.
+//! Does each room import only what it may, and do documents name files that are there? The arrows of the design: the
+//! decision imports nothing of ours, only `datapath` knows aya, `edge` knows no connection IDs, slots or maps.
 
 use std::{
     fs,
@@ -67,6 +67,24 @@ fn a_wrong_arrow_is_seen() {
     assert!(!seen("use super::super::agent::Name;\nuse super::agent;\nuse self::agent;\n", "agent"));
     assert!(!seen("// use crate::agent;\n", "agent"));
     assert!(wrong(Path::new("src/cli/detach.rs"), "use crate::datapath;\n", &["datapath"]).is_empty());
+}
+
+/// Notes name the file that keeps each rule: it is there.
+#[test]
+fn documents_name_files_that_are_there() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let rooms = ["", "router-common/src", "router-ebpf/src", "router-userspace/src", "xtask/src"];
+    let mut named = 0;
+    for document in ["README.md", "docs/design.md", "docs/interop.md", "docs/limits.md", "docs/performance.md"] {
+        let text = fs::read_to_string(root.join(document))?;
+        let quoted = text.split('`').skip(1).step_by(2);
+        for file in quoted.filter(|name| name.ends_with(".rs") && !name.contains(char::is_whitespace)) {
+            ensure!(rooms.iter().any(|room| root.join(room).join(file).is_file()), "{document}: {file} is not there");
+            named += 1;
+        }
+    }
+    ensure!(named > 20, "only {named} files are named");
+    Ok(())
 }
 
 /// The imports and paths of `text` that lead to what is forbidden.

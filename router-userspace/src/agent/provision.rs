@@ -10,8 +10,7 @@ use crate::{
     config::{Config, EarlyData, Listener, Qlog},
     edge::{
         Origins, Speaks,
-        tickets::Tickets,
-        tls::{self, Presented, Resumption},
+        tls::{self, Presented, Resumption, tickets::Tickets},
     },
     worker::{self, ListenerConfig, Tracing},
 };

@@ -7,7 +7,7 @@ use std::{
 
 use http::{HeaderValue, uri::Authority};
 
-use super::headers::Introduction;
+use super::http::headers::Introduction;
 use crate::address::Validated;
 
 /// What is known of the client of a connection; the same for all its requests but for the address,

@@ -5,57 +5,41 @@
 //! text. Each worker has an [`Edge`] of its own, with its own upstream connections, so little here
 //! is contended; what all workers share of the servers behind is in [`Origins`].
 //!
-//! A QUIC connection takes the way `http3` → `request` → `answer` → `proxy` (or `files`, `page`),
-//! or `route` → `raw`; a TCP connection the way `tcp` → `request` → `answer`, and so on.
+//! A request over QUIC goes `http3` → `http::request` → `http::handler` → `http::proxy` (or `files`, `http::page`), one over
+//! TCP `tcp` → `http::request`, and so on. A raw stream goes `route` → `raw`.
 
-mod answer;
-mod authentication;
-mod body;
-mod certificate_names;
+mod access;
 mod client;
-mod distinguished_name;
 mod drain;
-mod entry;
 mod files;
-mod gather;
-mod headers;
 #[cfg(feature = "interop")]
 mod hq;
+mod http;
 mod http3;
-mod interim;
 mod memory;
-mod names;
-mod own_authority;
 mod pace;
-mod page;
-mod proxy;
 mod raw;
-mod request;
-mod response;
 mod route;
-mod session;
 mod tcp;
 #[cfg(test)]
 mod tests;
-pub mod tickets;
 pub mod tls;
 pub mod upstream;
-mod x509;
 
 use std::{io, net::SocketAddr, sync::Arc};
 
+use ::http::HeaderValue;
 use arc_swap::ArcSwap;
-use http::HeaderValue;
 use quinn::crypto::rustls::HandshakeData;
 use rustls_pki_types::CertificateDer;
 use tracing::debug;
 
 use self::{
-    certificate_names::Shown,
+    access::AccessSink,
     client::Client,
-    entry::Book,
     pace::Pace,
     route::{Folders, Routes},
+    tls::certificate_names::Shown,
     upstream::{Clients, UpstreamError, Upstreams},
 };
 pub use self::{
@@ -120,7 +104,7 @@ pub enum OriginError {
 }
 
 /// A QUIC connection to be served.
-pub struct Arrival {
+pub struct IncomingConnection {
     /// It may still be in its handshake, if the client sends 0-RTT.
     pub connection: quinn::Connection,
     /// Where its client was when it began.
@@ -142,7 +126,7 @@ struct Site {
 
 /// What the configuration says that is served.
 struct Serving {
-    book: Book,
+    book: AccessSink,
     routes: Routes,
     clients: Clients,
     limits: Limits,
@@ -198,7 +182,7 @@ impl Edge {
     /// Runs inside a tokio runtime and puts each request or stream in a task of its own there;
     /// these end with the connection. When its draining begins, the client of an HTTP/3 connection
     /// is asked to go elsewhere (see [`Drain`]).
-    pub async fn serve(&self, arrival: Arrival) {
+    pub async fn serve(&self, arrival: IncomingConnection) {
         let connection = &arrival.connection;
         let agreed = connection.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
         let alpn = agreed.as_ref().and_then(|data| data.protocol.as_deref()).unwrap_or_default();
@@ -210,7 +194,7 @@ impl Edge {
             local: connection.local_ip().map(|ip| (ip, arrival.listener.port()).into()),
             listener: Some(arrival.listener),
             server_name: name.map(Arc::from),
-            certificate: shown.and_then(|chain| x509::certificate(chain.first()?)),
+            certificate: shown.and_then(|chain| tls::x509::certificate(chain.first()?)),
             ..Client::new(peer)
         };
         #[cfg(feature = "interop")]
@@ -244,7 +228,7 @@ impl Serving {
         let clients = Clients::new(&origins.upstreams, before);
         origins.memory.set_budget(config.limits.memory);
         Self {
-            book: Book::new(access_log.clone(), meter),
+            book: AccessSink::new(access_log.clone(), meter),
             routes: Routes::new(config, &clients, &origins.folders, meter),
             clients,
             limits: config.limits,

@@ -28,8 +28,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tracing::debug;
 
 use super::{
+    access::{AccessSink, StreamEntry},
     client::Client,
-    entry::{Book, StreamEntry},
     pace::{Pace, TooSlow},
     route::RawRoute,
     upstream::Stream,
@@ -56,7 +56,7 @@ const BUFFER: usize = 64 * 1024;
 pub(super) async fn serve(
     route: Arc<RawRoute>,
     (connection, mut path): (&quinn::Connection, Path),
-    (client, book, pace): (Client, Book, Pace),
+    (client, book, pace): (Client, AccessSink, Pace),
 ) {
     loop {
         tokio::select! {

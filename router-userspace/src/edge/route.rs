@@ -7,8 +7,7 @@ use http::{HeaderMap, Method, Request, StatusCode, Uri, uri::PathAndQuery};
 use super::{
     client::Client,
     files::Files,
-    names,
-    request::Refusal,
+    http::{names, request::Refusal},
     upstream::{Clients, Upstream},
 };
 use crate::{

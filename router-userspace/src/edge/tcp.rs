@@ -39,13 +39,15 @@ pub(super) use self::streams::Taking;
 use self::{half::Half, socket::Socket, streams::Streams};
 use super::{
     Draining, Edge, Site,
-    answer::{self, Asked},
-    body::RequestBody,
     client::Client,
+    http::{
+        body::RequestBody,
+        handler::{self, RequestContext},
+        request,
+        response::{self, ResponseBody, Unanswered},
+    },
     pace::Pace,
-    request,
-    response::{self, ResponseBody, Unanswered},
-    x509,
+    tls::x509,
 };
 use crate::{
     address::Validated,
@@ -219,11 +221,12 @@ impl Served {
         let ends = checked.is_err();
         let held = serving.memory.admit();
         let checked = if held.is_some() { checked } else { Err(request::NO_MEMORY) };
-        let asked = Asked { client: self.client, interim: None, early: None, memory: Arc::clone(&serving.memory) };
+        let asked =
+            RequestContext { client: self.client, interim: None, early: None, memory: Arc::clone(&serving.memory) };
         let pace = Pace::new(serving.limits.body_timeout, serving.limits.min_rate);
         let request = request.map(|body| RequestBody::incoming(body, || self.requests.unread()).paced(pace));
         let version = request.version();
-        let answered = answer::answer(&self.site, &serving, request, checked, asked).await;
+        let answered = handler::handle(&self.site, &serving, request, checked, asked).await;
         let ends = ends || answered.is_err();
         let mut response = match answered {
             // There are no streams to reset: the client is told by what it can still read.

@@ -26,8 +26,12 @@ use rustls::{
 };
 use tokio::time::timeout;
 
-use super::super::{error::StartError, node::Node};
-use crate::{config::Listener, edge::offered_protocols, worker::udp};
+use crate::{
+    agent::{error::StartError, node::Node},
+    config::Listener,
+    edge::offered_protocols,
+    worker::udp,
+};
 
 /// Connects to every worker on every listener; what could not be reached, one sentence for each listener.
 ///

@@ -16,10 +16,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::{
-    super::memory::{Held, Memory},
-    folder::{Folder, Found, RegularFile},
-};
+use super::folder::{Folder, Found, RegularFile};
+use crate::edge::memory::{Held, Memory};
 
 /// A response's body: a part of a file, or a sentence. Holds at most two pieces of 128 KiB, one
 /// of which its reader has.

@@ -20,7 +20,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
-use super::{super::memory::Memory, Files};
+use super::Files;
+use crate::edge::memory::Memory;
 
 /// A folder that is served, in one that is not; gone with it.
 struct Site {

@@ -10,21 +10,23 @@ use tokio::time;
 use tracing::debug;
 
 use super::{
-    super::{
-        Serving,
-        answer::{self, Asked},
-        body::RequestBody,
-        client::Client,
-        interim::Interim,
-        memory::Held,
-        pace::Pace,
-        request::{self, Refusal},
-        response::Unanswered,
-    },
     Shared,
     early_data::Handshake,
     request_stream::{ReadFailure, RequestReader},
     response_stream::{ResponseWriter, WriteFailure},
+};
+use crate::edge::{
+    Serving,
+    client::Client,
+    http::{
+        body::RequestBody,
+        handler::{self, RequestContext},
+        interim::Interim,
+        request::{self, Refusal},
+        response::Unanswered,
+    },
+    memory::Held,
+    pace::Pace,
 };
 
 /// A request stream that was just accepted.
@@ -57,7 +59,7 @@ impl Exchange {
         let peer = client.address;
         let mut stopped = pin!(writer.stopped());
         let outcome = {
-            let asked = Asked { client, interim: None, early, memory: Arc::clone(&serving.memory) };
+            let asked = RequestContext { client, interim: None, early, memory: Arc::clone(&serving.memory) };
             let responder = Responder { shared: &shared, serving: &serving, writer: &mut writer };
             let mut served = pin!(responder.respond(reader, asked));
             tokio::select! {
@@ -142,12 +144,12 @@ struct Responder<'e> {
 
 impl Responder<'_> {
     /// Reads the request and writes the response.
-    async fn respond(self, mut reader: RequestReader, asked: Asked) -> Result<(), End> {
+    async fn respond(self, mut reader: RequestReader, asked: RequestContext) -> Result<(), End> {
         let head = match head(&mut reader, self.serving).await {
             Ok(head) => head,
             Err(NoHead::Failed(failure)) => return Err(End::Unread(failure)),
             Err(NoHead::Refused(refusal)) => {
-                let response = answer::refuse_unread(self.serving, refusal, &asked);
+                let response = handler::refuse_unread(self.serving, refusal, &asked);
                 // The rest says nothing that would be understood.
                 reader.stop(Code::H3_NO_ERROR);
                 return self.writer.send(response).await.map_err(End::Unwritten);
@@ -169,11 +171,11 @@ impl Responder<'_> {
         self,
         request: Request<RequestBody>,
         checked: Result<(), Refusal>,
-        asked: Asked,
+        asked: RequestContext,
     ) -> Result<(), End> {
         let interim = Interim::default();
-        let asked = Asked { interim: Some(interim.clone()), ..asked };
-        let mut answered = pin!(answer::answer(&self.shared.site, self.serving, request, checked, asked));
+        let asked = RequestContext { interim: Some(interim.clone()), ..asked };
+        let mut answered = pin!(handler::handle(&self.shared.site, self.serving, request, checked, asked));
         let response = loop {
             // Woken for the answer, it may have found what comes before.
             let next = poll_fn(|cx| match answered.as_mut().poll(cx) {

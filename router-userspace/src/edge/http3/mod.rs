@@ -26,7 +26,7 @@ use tokio::time;
 use tracing::debug;
 
 use self::{early_data::Handshake, exchange::Exchange, reminder::Reminder, reset_budget::ResetBudget};
-use super::{Arrival, Draining, Site, client::Client};
+use super::{Draining, IncomingConnection, Site, client::Client};
 use crate::address::path::Path;
 
 /// How long a client that was told to go elsewhere may be silent before its connection is closed.
@@ -39,8 +39,8 @@ const CROSSING: Duration = Duration::from_secs(1);
 const GOAWAY_FIRST: u64 = (1 << 62) - 4;
 
 /// Serves requests until the connection ends, or is drained and its last response acknowledged.
-pub(super) async fn serve(site: Arc<Site>, arrival: Arrival, client: Client) {
-    let Arrival { connection, address, handshake, draining, .. } = arrival;
+pub(super) async fn serve(site: Arc<Site>, arrival: IncomingConnection, client: Client) {
+    let IncomingConnection { connection, address, handshake, draining, .. } = arrival;
     let path = Path::new(connection.clone(), address);
     let peer = client.address;
     let resets = Mutex::new(ResetBudget::new(Instant::now()));

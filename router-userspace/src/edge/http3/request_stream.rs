@@ -13,7 +13,8 @@ use bytes::Bytes;
 use quinn::{ReadError, VarInt};
 use router_http3::{Code, MessageLimits, RequestError, RequestEvent, RequestStream, Violation};
 
-use super::{super::body::ReadMeter, Shared, varint};
+use super::{Shared, varint};
+use crate::edge::http::body::ReadMeter;
 
 /// A request stream that is read.
 pub(in crate::edge) struct RequestReader {

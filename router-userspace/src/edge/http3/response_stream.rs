@@ -11,13 +11,13 @@ use http_body::{Body, Frame};
 use quinn::WriteError;
 use router_http3::{Code, Priority, data_header, write_head, write_trailers};
 
-use super::{
-    super::{
+use super::varint;
+use crate::edge::{
+    http::{
         headers,
-        pace::{Pace, TooSlow},
         response::{ResponseBody, ResponseError},
     },
-    varint,
+    pace::{Pace, TooSlow},
 };
 
 /// The sending half of a request stream.

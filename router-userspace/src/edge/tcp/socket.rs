@@ -12,7 +12,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::super::pace::{Pace, Waiting};
+use crate::edge::pace::{Pace, Waiting};
 
 /// A connection with a pace.
 pub(super) struct Socket {

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::super::pace::Pace;
+use crate::edge::pace::Pace;
 
 /// Octets of a piece: those of a frame that every client takes (RFC 9113 section 4.2).
 const PIECE: usize = 16 * 1024;

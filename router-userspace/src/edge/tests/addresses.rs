@@ -21,10 +21,7 @@ use crate::{
         Address,
         path::{Path, Witnessing},
     },
-    edge::{
-        tickets::Tickets,
-        tls::{self, Resumption},
-    },
+    edge::tls::{self, Resumption, tickets::Tickets},
 };
 
 /// For what takes no time unless something is wrong.

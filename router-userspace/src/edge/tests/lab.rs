@@ -23,9 +23,8 @@ use crate::{
     address::{Address, path::Witnessing},
     config::Config,
     edge::{
-        Arrival, Drain, Edge, Handshake, Instructions, Origins, ServedBy,
-        tickets::Tickets,
-        tls::{self, Resumption},
+        Drain, Edge, Handshake, IncomingConnection, Instructions, Origins, ServedBy,
+        tls::{self, Resumption, tickets::Tickets},
     },
 };
 
@@ -64,7 +63,8 @@ impl Lab {
                     if let Ok(connection) = incoming.await {
                         let client = claimed.completed();
                         let handshake = Handshake::complete();
-                        edge.serve(Arrival { connection, address: client, handshake, draining, listener }).await;
+                        edge.serve(IncomingConnection { connection, address: client, handshake, draining, listener })
+                            .await;
                     }
                 });
             }

@@ -22,10 +22,7 @@ use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, UnixTime};
 use super::lab::{Trusting, config, raw_to};
 use crate::{
     config::{ClientCertificates, Config, EarlyData},
-    edge::{
-        tickets::Tickets,
-        tls::{Resumption, Tls, tls},
-    },
+    edge::tls::{Resumption, Tls, tickets::Tickets, tls},
 };
 
 /// A way to a listener: the client's TLS version and protocol, and which of the listener's

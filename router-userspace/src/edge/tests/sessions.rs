@@ -12,10 +12,7 @@ use rustls_pki_types::CertificateDer;
 use super::lab::{config, trusting};
 use crate::{
     config::{Certificates, Config},
-    edge::{
-        tickets::Tickets,
-        tls::{Resumption, tls},
-    },
+    edge::tls::{Resumption, tickets::Tickets, tls},
 };
 
 #[test]

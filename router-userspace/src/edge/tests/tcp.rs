@@ -15,8 +15,7 @@ use crate::{
     address::Validated,
     edge::{
         Drain, Speaks,
-        tickets::Tickets,
-        tls::{self, Resumption},
+        tls::{self, Resumption, tickets::Tickets},
     },
 };
 

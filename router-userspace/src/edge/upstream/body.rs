@@ -22,7 +22,7 @@ use super::{
     pool::{Connection, Member},
     server::Lease,
 };
-use crate::edge::{body::RequestBody, names};
+use crate::edge::http::{body::RequestBody, names};
 
 /// The body of a request that can be forwarded.
 pub(in crate::edge) trait Forwarded:

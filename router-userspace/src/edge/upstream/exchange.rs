@@ -35,7 +35,7 @@ use super::{
 use crate::{
     address::Validated,
     config::Balance,
-    edge::{body::RequestBody, interim::Interim},
+    edge::http::{body::RequestBody, interim::Interim},
 };
 
 /// The response's timeout is looked at this many times, so that it is right to that part.

@@ -9,7 +9,7 @@ use super::{
     http1,
     pool::FIELDS_MAX,
 };
-use crate::edge::body::BodyError;
+use crate::edge::http::body::BodyError;
 
 /// Why there is no response.
 #[derive(Debug, thiserror::Error)]

@@ -59,7 +59,7 @@ use self::{
     connect::{ConnectError, NoPlace},
     failure::Failure,
 };
-use super::body::RequestBody;
+use super::http::body::RequestBody;
 use crate::config::{self, Config, ServerAddress, UpstreamTls, certificates::CertificateError};
 
 /// What is known of all servers, the node over: one per configuration in force.

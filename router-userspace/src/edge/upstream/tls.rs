@@ -17,7 +17,7 @@ use crate::{
         UpstreamTls,
         certificates::{self, Authorities},
     },
-    edge::own_authority::OwnAuthority,
+    edge::tls::own_authority::OwnAuthority,
 };
 
 /// ALPN of HTTP/2 (RFC 9113 section 3.1).

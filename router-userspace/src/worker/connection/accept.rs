@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     address::{Address, Validated},
-    edge::{Arrival, Draining, Edge, Handshake},
+    edge::{Draining, Edge, Handshake, IncomingConnection},
     worker::{
         connection_ids::Era,
         flows::Flows,
@@ -263,7 +263,7 @@ impl Acceptor {
         let _may_move = context.source_override.may_move(connection.clone());
         let ConnectionContext { draining, listener, .. } = context;
         let mut deadline = draining.clone();
-        let arrival = Arrival { connection: connection.clone(), address, handshake, draining, listener };
+        let arrival = IncomingConnection { connection: connection.clone(), address, handshake, draining, listener };
         tokio::select! {
             () = self.edge.serve(arrival) => {}
             () = deadline.over() => connection.close(CLOSED, b"the time to drain is over"),

@@ -6,7 +6,8 @@ use http::{HeaderMap, Method};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
-use super::{super::FileBody, Site};
+use super::Site;
+use crate::edge::files::FileBody;
 
 const PIECE: usize = 128 * 1024;
 

@@ -7,7 +7,8 @@ use std::{
 
 use nix::{sys::stat::Mode, unistd::mkfifo};
 
-use super::{super::Files, Site};
+use super::Site;
+use crate::edge::files::Files;
 
 const SECRET: &str = "nobody may read this";
 

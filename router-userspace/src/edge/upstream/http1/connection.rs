@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::super::connect::Io;
+use crate::edge::upstream::connect::Io;
 
 /// A connection, with what was read of it and not looked at.
 pub(in crate::edge::upstream) struct Connection {

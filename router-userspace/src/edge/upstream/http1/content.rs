@@ -12,10 +12,10 @@ use router_http1::{BodyDecoder, Framing, Piece, Violation};
 use tokio::{io::WriteHalf, runtime::Handle, task::JoinHandle};
 
 use super::{
-    super::{body::Forwarded, connect::Io},
     Connection, Error,
     upload::{Upload, UploadError},
 };
+use crate::edge::upstream::{body::Forwarded, connect::Io};
 
 /// A response's content, and the connection that it comes by.
 pub(in crate::edge::upstream) struct Content<B: Forwarded> {

@@ -16,16 +16,18 @@ use router_http1::{BodyEncoder, HeadDecoder, HeadError, RequestLine, ResponseHea
 use tokio::time::Instant;
 
 use super::{
-    super::{
-        body::Forwarded,
-        failure::{ExchangeError, Failure},
-        pool::FIELDS_MAX,
-    },
     Connection, Content, Error,
     connection::Way,
     upload::{Upload, UploadError},
 };
-use crate::edge::interim::Interim;
+use crate::edge::{
+    http::interim::Interim,
+    upstream::{
+        body::Forwarded,
+        failure::{ExchangeError, Failure},
+        pool::FIELDS_MAX,
+    },
+};
 
 /// What is asked, but for the content.
 pub(in crate::edge::upstream) struct Asked<'r> {

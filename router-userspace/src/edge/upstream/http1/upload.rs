@@ -12,7 +12,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use router_http1::{BodyEncoder, EncodeError};
 use tokio::io::{AsyncWrite, WriteHalf};
 
-use super::super::{
+use crate::edge::upstream::{
     body::{Forwarded, with_proper_trailers},
     connect::Io,
 };

@@ -16,7 +16,7 @@ use tokio::{
 
 use super::lab::*;
 use crate::edge::{
-    interim::Interim,
+    http::interim::Interim,
     upstream::{Failure, ResponseError},
 };
 

@@ -29,9 +29,11 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::super::*;
-use crate::address::Validated;
-use crate::config::{self, Authority, Balance, Config, HostField, ServerAddress, Servers, Timeouts, UpstreamTls};
+use crate::{
+    address::Validated,
+    config::{self, Authority, Balance, Config, HostField, ServerAddress, Servers, Timeouts, UpstreamTls},
+    edge::upstream::*,
+};
 
 pub(super) const CLIENT: Validated =
     Validated::assume(SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)), 50_000));

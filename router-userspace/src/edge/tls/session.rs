@@ -10,7 +10,7 @@ use rustls_pki_types::CertificateDer;
 /// cannot be read.
 ///
 /// server name (optional), version, cipher suite, secret, extended master secret, chain (optional)
-pub(super) fn client_chain(session: &[u8]) -> Option<Vec<CertificateDer<'_>>> {
+pub(in crate::edge) fn client_chain(session: &[u8]) -> Option<Vec<CertificateDer<'_>>> {
     let mut rest = Octets(session);
     if rest.flag()? {
         rest.vector(1)?;

@@ -11,7 +11,7 @@ use std::{
 
 use http::{HeaderValue, Method, Request, StatusCode, Uri, Version, header};
 
-use super::{body::ReadMeter, client::Client, route::HttpRoute};
+use super::{client::Client, http::body::ReadMeter, route::HttpRoute};
 use crate::{
     address::Validated,
     telemetry::{AccessLog, Meter, NO_ROUTE, Outcome, Protocol, Record, RouteMeter, Tls, TraceContext},
@@ -19,13 +19,13 @@ use crate::{
 
 /// Where entries go.
 #[derive(Clone)]
-pub(super) struct Book {
+pub(super) struct AccessSink {
     access_log: Option<AccessLog>,
     /// Counts what no route matched.
     unrouted: Arc<RouteMeter>,
 }
 
-impl Book {
+impl AccessSink {
     pub(super) fn new(access_log: Option<AccessLog>, meter: &Meter) -> Self {
         Self { access_log, unrouted: meter.route(&NO_ROUTE.into()) }
     }
@@ -39,8 +39,8 @@ impl Book {
 }
 
 /// A request that is being served. Dropping it writes it down.
-pub(super) struct Entry {
-    book: Book,
+pub(super) struct RequestRecord {
+    book: AccessSink,
     when: SystemTime,
     begun: Instant,
     protocol: Protocol,
@@ -64,10 +64,10 @@ pub(super) struct Entry {
     is_complete: bool,
 }
 
-impl Entry {
+impl RequestRecord {
     /// Of a request that was just read from `client`.
     pub(super) fn begin<B>(
-        book: &Book,
+        book: &AccessSink,
         request: &Request<B>,
         (client, early): (&Client, bool),
         received: Arc<ReadMeter>,
@@ -101,7 +101,7 @@ impl Entry {
     }
 
     /// Of a request over HTTP/3 of whose head nothing is known.
-    pub(super) fn unread(book: &Book, client: &Client, early: bool) -> Self {
+    pub(super) fn unread(book: &AccessSink, client: &Client, early: bool) -> Self {
         let mut nothing = Request::new(());
         *nothing.version_mut() = Version::HTTP_3;
         let mut entry = Self::begin(book, &nothing, (client, early), Arc::default());
@@ -132,7 +132,7 @@ impl Entry {
     }
 }
 
-impl Drop for Entry {
+impl Drop for RequestRecord {
     fn drop(&mut self) {
         let Client { address, server_name, certificate, .. } = &self.client;
         let whole = if self.is_complete { Outcome::Complete } else { Outcome::Cancelled };
@@ -166,7 +166,7 @@ impl Drop for Entry {
 
 /// A raw stream that is being served. Dropping it writes it down.
 pub(super) struct StreamEntry {
-    book: Book,
+    book: AccessSink,
     when: SystemTime,
     begun: Instant,
     peer: Validated,
@@ -179,7 +179,7 @@ pub(super) struct StreamEntry {
 
 impl StreamEntry {
     /// Of a stream that was just opened by `client`.
-    pub(super) fn begin(book: &Book, route: Arc<super::route::RawRoute>, client: &Client) -> Self {
+    pub(super) fn begin(book: &AccessSink, route: Arc<super::route::RawRoute>, client: &Client) -> Self {
         Self {
             book: book.clone(),
             when: SystemTime::now(),

@@ -11,12 +11,11 @@ use http::{
     uri::{self, Authority},
 };
 
-use super::client::Client;
-use crate::address::Validated;
+use crate::{address::Validated, edge::client::Client};
 
 /// Fields that are about one hop (RFC 9110 section 7.6.1). HTTP/2 and HTTP/3 have none of them, and
 /// those of HTTP/1.1 end here.
-pub(super) const CONNECTION_SPECIFIC: [HeaderName; 5] = [
+pub(in crate::edge) const CONNECTION_SPECIFIC: [HeaderName; 5] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -35,7 +34,7 @@ const CLIENT_FINGERPRINT: HeaderName = HeaderName::from_static("x-client-cert-fi
 ///
 /// What the client itself said in `Forwarded` and `X-Forwarded-*`, or of its certificate, is gone
 /// already ([`names`](super::names)): this is the edge, and no proxy in front of it is known.
-pub(super) fn introduce<B>(request: &mut Request<B>, client: &Client) {
+pub(in crate::edge) fn introduce<B>(request: &mut Request<B>, client: &Client) {
     let received = request.version();
     let said = request.uri().authority().map(|authority| client.introduction(authority));
     let Introduction { forwarded, host, address, .. } = said.unwrap_or_default();
@@ -58,7 +57,7 @@ pub(super) fn introduce<B>(request: &mut Request<B>, client: &Client) {
 
 /// What servers are told of a client that asks for an authority.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Introduction {
+pub(in crate::edge) struct Introduction {
     of: Option<(IpAddr, Authority)>,
     forwarded: Option<HeaderValue>,
     host: Option<HeaderValue>,
@@ -66,7 +65,7 @@ pub(super) struct Introduction {
 }
 
 impl Introduction {
-    pub(super) fn new(client: Validated, authority: &Authority) -> Self {
+    pub(in crate::edge) fn new(client: Validated, authority: &Authority) -> Self {
         let host = HeaderValue::from_str(authority.as_str()).ok();
         Self {
             of: Some((client.ip(), authority.clone())),
@@ -76,14 +75,14 @@ impl Introduction {
         }
     }
 
-    pub(super) fn is_of(&self, client: Validated, authority: &Authority) -> bool {
+    pub(in crate::edge) fn is_of(&self, client: Validated, authority: &Authority) -> bool {
         // Exactly: an authority that is the same but for its letters' case is told as it was said.
         self.of.as_ref().is_some_and(|(ip, of)| *ip == client.ip() && of.as_str() == authority.as_str())
     }
 }
 
 /// A checked request, as an HTTP/1.1 server expects it.
-pub(super) fn to_upstream<B>(mut request: Request<B>, client: &Client) -> Request<B> {
+pub(in crate::edge) fn to_upstream<B>(mut request: Request<B>, client: &Client) -> Request<B> {
     let host = request.uri().authority().and_then(|authority| client.introduction(authority).host);
     let uri::Parts { path_and_query, .. } = std::mem::take(request.uri_mut()).into_parts();
     if let Some(path) = path_and_query {
@@ -139,7 +138,7 @@ fn via(received: Version) -> &'static str {
 }
 
 /// The head of a server's response, as a client expects it whatever it speaks.
-pub(super) fn from_upstream(head: response::Parts) -> Response<()> {
+pub(in crate::edge) fn from_upstream(head: response::Parts) -> Response<()> {
     let mut response = Response::new(());
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;
@@ -154,13 +153,13 @@ pub(super) fn from_upstream(head: response::Parts) -> Response<()> {
 
 /// Takes out of a server's head, of a response or of one before it, what is between the server and
 /// us. Another service of the server's (RFC 7838) is none that clients should go to past the router.
-pub(super) fn remove_servers_own(headers: &mut HeaderMap) {
+pub(in crate::edge) fn remove_servers_own(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
     headers.remove(header::ALT_SVC);
 }
 
 /// Takes out what is about one hop, and what `Connection` makes so.
-pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+pub(in crate::edge) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(header::CONNECTION) {
         for name in named(headers.get_all(header::CONNECTION)) {
             headers.remove(name);
@@ -173,13 +172,13 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Whether the client waits for a word before it sends the body. It gets that word from us, as
 /// the server's comes with its response only.
-pub(super) fn expects_continue(headers: &HeaderMap) -> bool {
+pub(in crate::edge) fn expects_continue(headers: &HeaderMap) -> bool {
     headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// HTTP/2 and HTTP/3 let a client send one field per cookie; HTTP/1.1 has one (RFC 9113 section
 /// 8.2.3, RFC 9114 section 4.2.1).
-pub(super) fn join_cookies(headers: &mut HeaderMap) {
+pub(in crate::edge) fn join_cookies(headers: &mut HeaderMap) {
     let mut crumbs = headers.get_all(header::COOKIE).iter();
     if let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) {
         let mut joined = first.as_bytes().to_vec();

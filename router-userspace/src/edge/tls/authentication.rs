@@ -14,7 +14,7 @@ use rustls::{
 };
 use rustls_pki_types::CertificateDer;
 
-use super::{own_authority::OwnAuthority, tls::TlsError};
+use super::{TlsError, own_authority::OwnAuthority};
 use crate::config::{
     ClientCertificates,
     certificates::{self, Authorities},
@@ -22,9 +22,9 @@ use crate::config::{
 
 /// What a listener asks of its clients.
 #[derive(Clone)]
-pub(super) struct Authentication {
+pub(in crate::edge) struct Authentication {
     /// Verifies what clients show.
-    pub(super) verifier: Arc<dyn ClientCertVerifier>,
+    pub(in crate::edge) verifier: Arc<dyn ClientCertVerifier>,
     demand: [u8; DIGEST_LEN],
 }
 
@@ -34,11 +34,11 @@ pub(super) struct Authentication {
 /// for a certificate or both do not, both or neither require it, and both trust the same set of
 /// authorities.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Class([u8; DIGEST_LEN]);
+pub(in crate::edge) struct Class([u8; DIGEST_LEN]);
 
 /// What carries TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Transport {
+pub(in crate::edge) enum Transport {
     /// `h2` and `http/1.1`
     Tcp,
     /// `h3` and the protocols of raw routes.
@@ -47,7 +47,10 @@ pub(super) enum Transport {
 
 impl Authentication {
     /// Reads the file of authorities, if certificates are asked for.
-    pub(super) fn new(wanted: Option<&ClientCertificates>, provider: &Arc<CryptoProvider>) -> Result<Self, TlsError> {
+    pub(in crate::edge) fn new(
+        wanted: Option<&ClientCertificates>,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Self, TlsError> {
         let Some(wanted) = wanted else { return Ok(Self::nothing()) };
         let Authorities { roots, certificates } = certificates::authorities(&wanted.ca)?;
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
@@ -63,12 +66,12 @@ impl Authentication {
     }
 
     /// Asks for no certificate.
-    pub(super) fn nothing() -> Self {
+    pub(in crate::edge) fn nothing() -> Self {
         Self { verifier: Arc::new(NoClientAuth), demand: demand(Demand::Nothing, &[]) }
     }
 
     /// Of sessions over `transport`.
-    pub(super) fn class(&self, transport: Transport) -> Class {
+    pub(in crate::edge) fn class(&self, transport: Transport) -> Class {
         let mut context = Context::new(&SHA256);
         context.update(b"quic-router authentication class");
         context.update(&[match transport {
@@ -82,7 +85,7 @@ impl Authentication {
 
 impl Class {
     /// Of its sessions, those of connections with these limits.
-    pub(super) fn under(self, limits: &[u8]) -> Self {
+    pub(in crate::edge) fn under(self, limits: &[u8]) -> Self {
         let mut context = Context::new(&SHA256);
         context.update(&self.0);
         context.update(limits);
@@ -90,7 +93,7 @@ impl Class {
     }
 
     /// For the derivation of keys, and to tell sessions apart.
-    pub(super) fn as_bytes(&self) -> &[u8; DIGEST_LEN] {
+    pub(in crate::edge) fn as_bytes(&self) -> &[u8; DIGEST_LEN] {
         &self.0
     }
 }

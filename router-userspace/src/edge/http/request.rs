@@ -12,12 +12,12 @@ use crate::config::Limits;
 
 /// A request that isn't served: the status and sentence of its answer.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Refusal(pub(super) StatusCode, pub(super) &'static str);
+pub(in crate::edge) struct Refusal(pub(in crate::edge) StatusCode, pub(in crate::edge) &'static str);
 
 /// Refuses what must not reach a server, where other rules may hold for it: RFC 9114 sections
 /// 4.2, 4.3.1 and 4.4, RFC 9113 section 8, RFC 9112 sections 3.2 and 6.3, RFC 9110 section 8.6.
 /// Gives the rest its one shape.
-pub(super) fn check<B>(request: &mut Request<B>, limits: &Limits) -> Result<(), Refusal> {
+pub(in crate::edge) fn check<B>(request: &mut Request<B>, limits: &Limits) -> Result<(), Refusal> {
     if request.method() == Method::CONNECT {
         return Err(Refusal(StatusCode::NOT_IMPLEMENTED, "tunnels are not offered here"));
     }
@@ -44,11 +44,11 @@ pub(super) fn check<B>(request: &mut Request<B>, limits: &Limits) -> Result<(), 
 }
 
 /// The answer to a head beyond the limits.
-pub(super) const TOO_LARGE: Refusal =
+pub(in crate::edge) const TOO_LARGE: Refusal =
     Refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the header fields are too many or too large");
 
 /// The answer to a request that `limits.memory` has no room for.
-pub(super) const NO_MEMORY: Refusal =
+pub(in crate::edge) const NO_MEMORY: Refusal =
     Refusal(StatusCode::SERVICE_UNAVAILABLE, "there is no memory for another request");
 
 /// Octets of fields as RFC 9114 section 4.2.2 counts them.

@@ -19,7 +19,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 
-use super::{
+use crate::edge::{
     memory::{Held, Memory, REQUEST},
     upstream::{ResponseBody, ResponseError},
 };
@@ -34,7 +34,7 @@ const MOMENT: Duration = Duration::from_millis(200);
 const BLINK: Duration = Duration::from_millis(10);
 
 /// What was read of a response, and what was not.
-pub(super) struct Gathered {
+pub(in crate::edge) struct Gathered {
     read: VecDeque<Result<Frame<Bytes>, ResponseError>>,
     /// None at the end.
     rest: Option<ResponseBody>,
@@ -43,7 +43,7 @@ pub(super) struct Gathered {
 }
 
 /// Reads what it may of `body`; gives it back where nothing was gained.
-pub(super) async fn gather(body: ResponseBody, memory: &Arc<Memory>) -> Result<Gathered, ResponseBody> {
+pub(in crate::edge) async fn gather(body: ResponseBody, memory: &Arc<Memory>) -> Result<Gathered, ResponseBody> {
     let length = body.size_hint().exact();
     if body.is_end_stream() || length.is_some_and(|length| length > MOST) {
         return Err(body);

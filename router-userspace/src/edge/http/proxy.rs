@@ -10,15 +10,19 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use tracing::debug;
 
 use super::{
-    answer::Asked,
     body::{BodyError, RequestBody},
-    entry::Entry,
     gather::gather,
+    handler::RequestContext,
     headers,
     response::{self, ResponseBody, Unanswered},
-    upstream::{Exchanged, Failed, Upstream},
 };
-use crate::telemetry::Outcome;
+use crate::{
+    edge::{
+        access::RequestRecord,
+        upstream::{Exchanged, Failed, Upstream},
+    },
+    telemetry::Outcome,
+};
 
 /// Where nothing better is known.
 const NO_ANSWER: (StatusCode, &str) = (StatusCode::BAD_GATEWAY, "the server behind this one gave no answer");
@@ -27,11 +31,11 @@ const NO_ANSWER: (StatusCode, &str) = (StatusCode::BAD_GATEWAY, "the server behi
 const BODY_LATE: &str = "the request's body did not come in time";
 
 /// Sends `request` to a server of `upstream`, and gives what that answers.
-pub(super) async fn forward(
+pub(in crate::edge) async fn forward(
     upstream: &Arc<Upstream>,
     mut request: Request<RequestBody>,
-    asked: &Asked,
-    entry: &mut Entry,
+    asked: &RequestContext,
+    entry: &mut RequestRecord,
 ) -> Result<Response<ResponseBody>, Unanswered> {
     let method = request.method().clone();
     request.body_mut().peek(&method).await?;

@@ -12,11 +12,11 @@ use super::headers;
 /// On their way to one request's client. Cloned for whoever finds some, in the task that serves the request: it looks
 /// here whenever it has been woken.
 #[derive(Clone, Default)]
-pub(super) struct Interim(Arc<Mutex<Vec<Response<()>>>>);
+pub(in crate::edge) struct Interim(Arc<Mutex<Vec<Response<()>>>>);
 
 impl Interim {
     /// One more; beyond [`WAITING_MAX`] that the client has not taken, none.
-    pub(super) fn send(&self, status: StatusCode, mut fields: HeaderMap) {
+    pub(in crate::edge) fn send(&self, status: StatusCode, mut fields: HeaderMap) {
         headers::remove_servers_own(&mut fields);
         let mut response = Response::new(());
         *response.status_mut() = status;
@@ -28,12 +28,12 @@ impl Interim {
     }
 
     /// Some have come.
-    pub(super) fn any(&self) -> bool {
+    pub(in crate::edge) fn any(&self) -> bool {
         !self.waiting().is_empty()
     }
 
     /// Those that have come.
-    pub(super) fn take(&self) -> Vec<Response<()>> {
+    pub(in crate::edge) fn take(&self) -> Vec<Response<()>> {
         mem::take(&mut *self.waiting())
     }
 

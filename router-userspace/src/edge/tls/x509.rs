@@ -7,16 +7,17 @@ use http::HeaderValue;
 use rustls_pki_types::CertificateDer;
 use x509_parser::parse_x509_certificate;
 
-use super::{client::Certificate, distinguished_name};
+use super::distinguished_name;
+use crate::edge::client::Certificate;
 
 /// When a certificate ends, in seconds since 1970; none if it cannot be read.
-pub(super) fn not_after(certificate: &CertificateDer<'_>) -> Option<i64> {
+pub(in crate::edge) fn not_after(certificate: &CertificateDer<'_>) -> Option<i64> {
     let (_, parsed) = parse_x509_certificate(certificate).ok()?;
     Some(parsed.validity().not_after.timestamp())
 }
 
 /// A client's certificate, as servers are told of it.
-pub(super) fn certificate(certificate: &CertificateDer<'_>) -> Option<Arc<Certificate>> {
+pub(in crate::edge) fn certificate(certificate: &CertificateDer<'_>) -> Option<Arc<Certificate>> {
     let (_, parsed) = parse_x509_certificate(certificate).ok()?;
     let subject = HeaderValue::try_from(distinguished_name::text(parsed.subject())?).ok()?;
     let mut fingerprint = String::with_capacity(64);

@@ -18,7 +18,7 @@ use hyper::body::Incoming;
 use router_http3::{Code, RequestEvent};
 use tokio::{runtime::Handle, time::timeout};
 
-use super::{
+use crate::edge::{
     http3::request_stream::{ReadFailure, RequestReader},
     pace::{Pace, Waiting},
     tcp::Unread,
@@ -33,7 +33,7 @@ const DISCARDING_MAX: Duration = Duration::from_secs(10);
 /// A request's body, read as it is polled. Dropped early, what is left of it is read for a while
 /// and forgotten; a client that goes on for long is told to stop (over HTTP/3 that is no error,
 /// RFC 9114 section 4.1).
-pub(super) struct RequestBody {
+pub(in crate::edge) struct RequestBody {
     /// None at the end.
     rest: Option<Rest>,
     /// Read before its turn, by [`peek`](Self::peek).
@@ -46,7 +46,7 @@ pub(super) struct RequestBody {
 /// Counts what is read of a request, for those who do not read it themselves. One thread writes: no need for a
 /// read-modify-write instruction.
 #[derive(Debug, Default)]
-pub(super) struct ReadMeter {
+pub(in crate::edge) struct ReadMeter {
     read: AtomicU64,
     content: AtomicU64,
     answered: AtomicBool,
@@ -54,21 +54,21 @@ pub(super) struct ReadMeter {
 
 impl ReadMeter {
     /// Octets of the request that were read, whatever they were.
-    pub(super) fn read(&self) -> u64 {
+    pub(in crate::edge) fn read(&self) -> u64 {
         self.read.load(Relaxed)
     }
 
     /// Octets of its content that were read.
-    pub(super) fn content(&self) -> u64 {
+    pub(in crate::edge) fn content(&self) -> u64 {
         self.content.load(Relaxed)
     }
 
     /// The response has begun: from now on the request may pause for it.
-    pub(super) fn answered(&self) {
+    pub(in crate::edge) fn answered(&self) {
         self.answered.store(true, Relaxed);
     }
 
-    pub(super) fn add_read(&self, octets: usize) {
+    pub(in crate::edge) fn add_read(&self, octets: usize) {
         self.read.store(self.read.load(Relaxed) + octets as u64, Relaxed);
     }
 
@@ -79,7 +79,7 @@ impl ReadMeter {
 
 /// Why a body ended early.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum BodyError {
+pub(in crate::edge) enum BodyError {
     /// Cancelled, malformed, or the connection is gone.
     #[error("the request broke off: {0}")]
     Http3(#[from] ReadFailure),
@@ -95,7 +95,7 @@ pub(super) enum BodyError {
 
 impl BodyError {
     /// What the client is told on the response's half of the stream.
-    pub(super) fn code(&self) -> Code {
+    pub(in crate::edge) fn code(&self) -> Code {
         match self {
             Self::Http3(failure) => failure.code(),
             Self::Connection(_) | Self::Late => Code::H3_REQUEST_CANCELLED,
@@ -104,33 +104,33 @@ impl BodyError {
     }
 
     /// The client has cancelled the request.
-    pub(super) fn is_cancelled(&self) -> bool {
+    pub(in crate::edge) fn is_cancelled(&self) -> bool {
         matches!(self, Self::Http3(ReadFailure::Reset(_)))
     }
 }
 
 impl RequestBody {
     /// The body that follows a head which was just read by `reader`.
-    pub(super) fn http3(reader: RequestReader) -> Self {
+    pub(in crate::edge) fn http3(reader: RequestReader) -> Self {
         let meter = Arc::clone(reader.meter());
         Self { rest: Some(Rest::Http3(Box::new(reader))), ahead: None, meter, pace: None }
     }
 
     /// The body of a request that came by HTTP/1.1 or HTTP/2, where hyper keeps to Content-Length.
     /// `unread` notes that there is one.
-    pub(super) fn incoming(body: Incoming, unread: impl FnOnce() -> Unread) -> Self {
+    pub(in crate::edge) fn incoming(body: Incoming, unread: impl FnOnce() -> Unread) -> Self {
         let rest = (!body.is_end_stream()).then(|| Rest::Tcp { body, _unread: unread() });
         Self { rest, ahead: None, meter: Arc::default(), pace: None }
     }
 
     /// The client has to send it at this pace, until the response begins.
-    pub(super) fn paced(mut self, pace: Pace) -> Self {
+    pub(in crate::edge) fn paced(mut self, pace: Pace) -> Self {
         self.pace = Some(Waiting::new(pace));
         self
     }
 
     /// Has the octets of it that were read.
-    pub(super) fn meter(&self) -> &Arc<ReadMeter> {
+    pub(in crate::edge) fn meter(&self) -> &Arc<ReadMeter> {
         &self.meter
     }
 
@@ -138,7 +138,7 @@ impl RequestBody {
     /// chunked one. For methods whose meaning has no body (RFC 9110 section 9.3), and where Content-Length says that
     /// there is none, this waits for a moment, as the stream's end may come a packet later than the head; a client that
     /// leaves its stream open after that does not hold up its own request.
-    pub(super) async fn peek(&mut self, method: &Method) -> Result<(), BodyError> {
+    pub(in crate::edge) async fn peek(&mut self, method: &Method) -> Result<(), BodyError> {
         let first = match poll_fn(|cx| Poll::Ready(self.poll_next(cx))).await {
             Poll::Ready(first) => first,
             Poll::Pending => {
@@ -163,18 +163,18 @@ impl RequestBody {
     }
 
     /// The same once more, if there is nothing in it.
-    pub(super) fn again(&self) -> Option<Self> {
+    pub(in crate::edge) fn again(&self) -> Option<Self> {
         self.is_end_stream().then(|| Self { rest: None, ahead: None, meter: Arc::clone(&self.meter), pace: None })
     }
 
     /// Octets of the request stream read so far: grows while the client sends and we take it.
-    pub(super) fn progress(&self) -> impl Fn() -> u64 + Send + use<> {
+    pub(in crate::edge) fn progress(&self) -> impl Fn() -> u64 + Send + use<> {
         let meter = Arc::clone(&self.meter);
         move || meter.read()
     }
 
     /// Reads what is left and forgets it. Returns the octets of data.
-    pub(super) async fn read_to_end(&mut self) -> Result<u64, BodyError> {
+    pub(in crate::edge) async fn read_to_end(&mut self) -> Result<u64, BodyError> {
         let mut received = 0;
         while let Some(frame) = poll_fn(|cx| self.poll_next(cx)).await.transpose()? {
             received += frame.data_ref().map_or(0, |data| data.len() as u64);

@@ -12,7 +12,7 @@ use crate::config::{Certificates, Config, certificates};
 
 /// What is known by a certificate's names (RFC 6125 section 6.4.3: a wildcard stands for one label).
 #[derive(Debug)]
-pub(super) struct Named<T> {
+pub(in crate::edge) struct Named<T> {
     /// By name in lower case, in the order in which they were added.
     exact: HashMap<String, Vec<T>>,
     /// By what follows `*.`
@@ -27,7 +27,7 @@ impl<T> Default for Named<T> {
 
 impl<T: Clone> Named<T> {
     /// `names` in lower case.
-    pub(super) fn add(&mut self, names: &[String], what: &T) {
+    pub(in crate::edge) fn add(&mut self, names: &[String], what: &T) {
         for name in names {
             let same_name = match name.strip_prefix("*.") {
                 Some(parent) => self.wildcard.entry(parent.to_owned()).or_default(),
@@ -44,23 +44,23 @@ impl<T: Clone> Named<T> {
     }
 
     /// What is shown for `name`, in lower case: an exact name comes before a wildcard.
-    pub(super) fn of(&self, name: &str) -> Option<&Vec<T>> {
+    pub(in crate::edge) fn of(&self, name: &str) -> Option<&Vec<T>> {
         self.exact.get(name).or_else(|| self.wildcard.get(name.split_once('.')?.1))
     }
 }
 
 /// The names of a certificate, in lower case.
-pub(super) fn of(leaf: &rustls_pki_types::CertificateDer<'_>) -> Result<Vec<String>, webpki::Error> {
+pub(in crate::edge) fn of(leaf: &rustls_pki_types::CertificateDer<'_>) -> Result<Vec<String>, webpki::Error> {
     Ok(webpki::EndEntityCert::try_from(leaf)?.valid_dns_names().map(str::to_ascii_lowercase).collect())
 }
 
 /// The certificates of listeners that have several, by their place there.
 #[derive(Debug, Default)]
-pub(super) struct Shown(HashMap<SocketAddr, Named<usize>>);
+pub(in crate::edge) struct Shown(HashMap<SocketAddr, Named<usize>>);
 
 impl Shown {
     /// Of those of `config` that can be read.
-    pub(super) fn new(config: &Config) -> Self {
+    pub(in crate::edge) fn new(config: &Config) -> Self {
         let mut shown = HashMap::new();
         for listener in &config.listeners {
             let Certificates::Files(files) = &listener.certificates else { continue };
@@ -78,7 +78,12 @@ impl Shown {
     }
 
     /// Whether `host` is a name of other certificates alone than a client of `listener` was shown for `asked`.
-    pub(super) fn is_misdirected(&self, listener: Option<SocketAddr>, asked: Option<&str>, host: &str) -> bool {
+    pub(in crate::edge) fn is_misdirected(
+        &self,
+        listener: Option<SocketAddr>,
+        asked: Option<&str>,
+        host: &str,
+    ) -> bool {
         let host = host.strip_suffix('.').unwrap_or(host);
         let (Some(listener), Some(asked)) = (listener, asked) else { return false };
         if asked.eq_ignore_ascii_case(host) {

@@ -7,21 +7,23 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use httpdate::fmt_http_date;
 
 use super::{
-    Serving, Site,
     body::RequestBody,
-    client::Client,
-    entry::Entry,
     headers,
-    http3::early_data::Handshake,
     interim::Interim,
-    memory::Memory,
     names, page, proxy,
     request::Refusal,
     response::{self, ResponseBody, Unanswered},
-    route::{Action, HttpRoute},
 };
 use crate::{
     config::{HeaderRewrite, Redirect},
+    edge::{
+        Serving, Site,
+        access::RequestRecord,
+        client::Client,
+        http3::early_data::Handshake,
+        memory::Memory,
+        route::{Action, HttpRoute},
+    },
     telemetry::Outcome,
 };
 
@@ -30,27 +32,27 @@ const SLOT: HeaderName = HeaderName::from_static("x-quic-router-slot");
 const EARLY_DATA: HeaderName = HeaderName::from_static("early-data");
 
 /// What there is to know of a request beside the request.
-pub(super) struct Asked {
-    pub(super) client: Client,
+pub(in crate::edge) struct RequestContext {
+    pub(in crate::edge) client: Client,
     /// Where responses go that come before the response, if the client can be sent any.
-    pub(super) interim: Option<Interim>,
+    pub(in crate::edge) interim: Option<Interim>,
     /// Of a request that came in 0-RTT: whether the handshake has been completed since.
-    pub(super) early: Option<Handshake>,
+    pub(in crate::edge) early: Option<Handshake>,
     /// Where what is held for it is counted.
-    pub(super) memory: Arc<Memory>,
+    pub(in crate::edge) memory: Arc<Memory>,
 }
 
 /// Answers `request`, as [`check`](super::request::check) has left and judged it.
-pub(super) async fn answer(
+pub(in crate::edge) async fn handle(
     site: &Site,
     serving: &Serving,
     mut request: Request<RequestBody>,
     checked: Result<(), Refusal>,
-    asked: Asked,
+    asked: RequestContext,
 ) -> Result<Response<ResponseBody>, Unanswered> {
     let method = request.method().clone();
     let received = Arc::clone(request.body().meter());
-    let mut entry = Entry::begin(&serving.book, &request, (&asked.client, asked.early.is_some()), received);
+    let mut entry = RequestRecord::begin(&serving.book, &request, (&asked.client, asked.early.is_some()), received);
     let allowed = match checked {
         Ok(()) if is_misdirected(serving, request.uri(), &asked.client) => Err(MISDIRECTED),
         Ok(()) => {
@@ -77,14 +79,22 @@ const MISDIRECTED: Refusal =
     Refusal(StatusCode::MISDIRECTED_REQUEST, "another certificate is for this name: ask on a connection of its own");
 
 /// The answer to a request over HTTP/3 whose head could not be read.
-pub(super) fn refuse_unread(serving: &Serving, refusal: Refusal, asked: &Asked) -> Response<ResponseBody> {
-    let mut entry = Entry::unread(&serving.book, &asked.client, asked.early.is_some());
+pub(in crate::edge) fn refuse_unread(
+    serving: &Serving,
+    refusal: Refusal,
+    asked: &RequestContext,
+) -> Response<ResponseBody> {
+    let mut entry = RequestRecord::unread(&serving.book, &asked.client, asked.early.is_some());
     let response = refuse(refusal, &mut entry);
     finished(serving, response, entry)
 }
 
 /// With what every response has, and `entry` following it.
-fn finished(serving: &Serving, mut response: Response<ResponseBody>, mut entry: Entry) -> Response<ResponseBody> {
+fn finished(
+    serving: &Serving,
+    mut response: Response<ResponseBody>,
+    mut entry: RequestRecord,
+) -> Response<ResponseBody> {
     let headers = response.headers_mut();
     if let Some(slot) = &serving.slot {
         headers.insert(SLOT, slot.clone());
@@ -118,7 +128,7 @@ thread_local! {
 }
 
 /// The answer to a request that is not served.
-fn refuse(Refusal(status, sentence): Refusal, entry: &mut Entry) -> Response<ResponseBody> {
+fn refuse(Refusal(status, sentence): Refusal, entry: &mut RequestRecord) -> Response<ResponseBody> {
     entry.ends(Outcome::Refused);
     response::sentence(status, sentence)
 }
@@ -127,8 +137,8 @@ async fn choose(
     site: &Site,
     serving: &Serving,
     mut request: Request<RequestBody>,
-    asked: &Asked,
-    entry: &mut Entry,
+    asked: &RequestContext,
+    entry: &mut RequestRecord,
 ) -> Result<Response<ResponseBody>, Unanswered> {
     if serving.routes.are_page_only() {
         return page::answer(site, &mut request).await;
@@ -151,8 +161,8 @@ async fn choose(
 async fn act(
     route: &Arc<HttpRoute>,
     request: Request<RequestBody>,
-    asked: &Asked,
-    entry: &mut Entry,
+    asked: &RequestContext,
+    entry: &mut RequestRecord,
 ) -> Result<Response<ResponseBody>, Unanswered> {
     match &route.action {
         Action::Servers(upstream) => proxy::forward(upstream, request, asked, entry).await,

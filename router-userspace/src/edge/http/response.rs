@@ -14,13 +14,16 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use router_http3::Code;
 
-use super::{body::BodyError, entry::Entry, files::FileBody, gather::Gathered, tcp::Taking, upstream};
-use crate::telemetry::Outcome;
+use super::{body::BodyError, gather::Gathered};
+use crate::{
+    edge::{access::RequestRecord, files::FileBody, tcp::Taking, upstream},
+    telemetry::Outcome,
+};
 
 /// The body of a response. It writes the request's entry in the log when it ends, or is dropped.
-pub(super) struct ResponseBody {
+pub(in crate::edge) struct ResponseBody {
     content: Content,
-    entry: Option<Entry>,
+    entry: Option<RequestRecord>,
     /// What the client takes of it, where only the body can tell.
     taking: Option<Taking>,
     /// What is left of a piece that was larger than the client is given at once.
@@ -41,7 +44,7 @@ enum Content {
 
 /// Why a response ended before its end.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ResponseError {
+pub(in crate::edge) enum ResponseError {
     /// The response had begun, so that there is no other way to tell. It is nobody's source: hyper would
     /// find in it what went between us and an HTTP/2 server, and tell the client the same.
     #[error("the upstream broke off: {0}")]
@@ -53,11 +56,11 @@ pub(super) enum ResponseError {
 /// There is no response: the request itself broke off, and whoever sent it has to be told.
 #[derive(Debug, thiserror::Error)]
 #[error("{why}")]
-pub(super) struct Unanswered {
+pub(in crate::edge) struct Unanswered {
     /// How an HTTP/3 client is told.
-    pub(super) code: Code,
+    pub(in crate::edge) code: Code,
     /// The client has cancelled it.
-    pub(super) is_cancelled: bool,
+    pub(in crate::edge) is_cancelled: bool,
     why: String,
 }
 
@@ -69,14 +72,14 @@ impl From<BodyError> for Unanswered {
 
 impl Unanswered {
     /// The request's own end has ended it.
-    pub(super) fn because_of(error: &BodyError) -> Self {
+    pub(in crate::edge) fn because_of(error: &BodyError) -> Self {
         Self { code: error.code(), is_cancelled: error.is_cancelled(), why: error.to_string() }
     }
 }
 
 impl ResponseError {
     /// How an HTTP/3 client is told.
-    pub(super) fn code(&self) -> Code {
+    pub(in crate::edge) fn code(&self) -> Code {
         match self {
             Self::Server(upstream::ResponseError::Request) => Code::H3_REQUEST_CANCELLED,
             Self::Server(_) | Self::File(_) => Code::H3_INTERNAL_ERROR,
@@ -84,7 +87,7 @@ impl ResponseError {
     }
 
     /// The client's own part broke off.
-    pub(super) fn is_cancelled(&self) -> bool {
+    pub(in crate::edge) fn is_cancelled(&self) -> bool {
         matches!(self, Self::Server(upstream::ResponseError::Request))
     }
 
@@ -110,42 +113,42 @@ impl Drop for ResponseBody {
 }
 
 impl ResponseBody {
-    pub(super) fn nothing() -> Self {
+    pub(in crate::edge) fn nothing() -> Self {
         Content::Nothing.into()
     }
 
     /// What is left of it for HEAD.
-    pub(super) fn without_content(mut self) -> Self {
+    pub(in crate::edge) fn without_content(mut self) -> Self {
         self.content = Content::Nothing;
         self
     }
 
     /// Has `entry` follow it to its end.
-    pub(super) fn followed_by(mut self, entry: Entry) -> Self {
+    pub(in crate::edge) fn followed_by(mut self, entry: RequestRecord) -> Self {
         self.entry = Some(entry);
         self
     }
 
     /// The client did not take it in time.
-    pub(super) fn timed_out(&mut self) {
+    pub(in crate::edge) fn timed_out(&mut self) {
         if let Some(entry) = &mut self.entry {
             entry.ends(Outcome::TimedOut);
         }
     }
 
     /// Whether to ask for content costs memory, so that the client should have room for it.
-    pub(super) fn is_on_disk(&self) -> bool {
+    pub(in crate::edge) fn is_on_disk(&self) -> bool {
         matches!(&self.content, Content::File(body) if body.is_later())
     }
 
     /// Has `taking` see what the client takes of it.
-    pub(super) fn taken(mut self, taking: Option<Taking>) -> Self {
+    pub(in crate::edge) fn taken(mut self, taking: Option<Taking>) -> Self {
         self.taking = taking;
         self
     }
 
     /// Keeps `what` until it ends.
-    pub(super) fn holding(mut self, what: Arc<dyn Any + Send + Sync>) -> Self {
+    pub(in crate::edge) fn holding(mut self, what: Arc<dyn Any + Send + Sync>) -> Self {
         self._held = Some(what);
         self
     }
@@ -265,12 +268,12 @@ impl Content {
 }
 
 /// `status` with a sentence for the person in front of the client.
-pub(super) fn sentence(status: StatusCode, sentence: &str) -> Response<ResponseBody> {
+pub(in crate::edge) fn sentence(status: StatusCode, sentence: &str) -> Response<ResponseBody> {
     text(status, format!("{} {sentence}\n", status.as_u16()))
 }
 
 /// A text in memory.
-pub(super) fn text(status: StatusCode, text: String) -> Response<ResponseBody> {
+pub(in crate::edge) fn text(status: StatusCode, text: String) -> Response<ResponseBody> {
     let length = HeaderValue::from(text.len());
     let mut response = Response::new(ResponseBody::from(Bytes::from(text)));
     *response.status_mut() = status;

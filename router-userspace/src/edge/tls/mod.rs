@@ -1,5 +1,13 @@
 //! TLS of a listener: which certificate for which name, which protocols, and whose tickets.
 
+mod authentication;
+pub(super) mod certificate_names;
+mod distinguished_name;
+pub(super) mod own_authority;
+mod session;
+pub mod tickets;
+pub(super) mod x509;
+
 use std::{path::PathBuf, sync::Arc};
 
 use rustls::{
@@ -14,13 +22,12 @@ use rustls::{
 };
 use rustls_pki_types::PrivatePkcs8KeyDer;
 
-use super::{
+use self::{
     authentication::{Authentication, Class, Transport},
-    certificate_names::{self, Named},
-    route,
+    certificate_names::Named,
     tickets::Tickets,
-    x509,
 };
+use super::route;
 use crate::config::{
     Certificates, EarlyData, Group, Listener, MinimumTls, Route,
     certificates::{self, CertificateError},

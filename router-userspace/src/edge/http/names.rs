@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, Method};
 
 /// The families, each whole: a name that ends in `-` stands for itself without the dash and for every name that begins
 /// with it, another for itself alone. In alphabetical order. docs/security.md lists them with what they are for.
-pub(super) const FAMILIES: [&str; 39] = [
+pub(in crate::edge) const FAMILIES: [&str; 39] = [
     "cf-connecting-",
     "client-cert-",
     "client-ip",
@@ -92,18 +92,18 @@ const NOT_IN_TRAILERS: [&str; 31] = [
 const METHOD_OVERRIDES: [&str; 3] = ["x-http-method", "x-http-method-override", "x-method-override"];
 
 /// What else a server may take for the request's method.
-pub(super) fn other_methods(headers: &HeaderMap) -> impl Iterator<Item = Method> + use<'_> {
+pub(in crate::edge) fn other_methods(headers: &HeaderMap) -> impl Iterator<Item = Method> + use<'_> {
     let said = headers.iter().filter(|(name, _)| METHOD_OVERRIDES.iter().any(|other| is(name.as_str(), other)));
     said.filter_map(|(_, value)| Method::from_bytes(&value.as_bytes().trim_ascii().to_ascii_uppercase()).ok())
 }
 
 /// Takes out of a request's head what a client has no say in.
-pub(super) fn take_from_head(headers: &mut HeaderMap) {
+pub(in crate::edge) fn take_from_head(headers: &mut HeaderMap) {
     remove(headers, is_reserved);
 }
 
 /// Takes out of trailers, of a request or of a response, what has no place there.
-pub(super) fn take_from_trailers(trailers: &mut HeaderMap) {
+pub(in crate::edge) fn take_from_trailers(trailers: &mut HeaderMap) {
     remove(trailers, |name| is_reserved(name) || NOT_IN_TRAILERS.iter().any(|other| is(name, other)));
 }
 
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn every_family_is_folded_sorted_and_documented() {
-        let document = include_str!("../../../docs/security.md");
+        let document = include_str!("../../../../docs/security.md");
         for family in FAMILIES {
             assert!(family.bytes().all(|octet| folded(octet) == octet), "{family}");
             let shown = if family.ends_with('-') { format!("`{family}*`") } else { format!("`{family}`") };

@@ -4,13 +4,13 @@
 use http::{HeaderValue, Request, Response, StatusCode, header};
 
 use super::{
-    Site,
     body::RequestBody,
     response::{self, ResponseBody, Unanswered},
 };
+use crate::edge::Site;
 
 /// Reads the request to its end, then says who served it.
-pub(super) async fn answer(
+pub(in crate::edge) async fn answer(
     site: &Site,
     request: &mut Request<RequestBody>,
 ) -> Result<Response<ResponseBody>, Unanswered> {

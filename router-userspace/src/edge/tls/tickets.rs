@@ -58,7 +58,7 @@ impl Tickets {
     }
 
     /// Those of listeners that ask the same of their clients, over the same transport.
-    pub(super) fn of(&self, asked: &Authentication, transport: Transport) -> Arc<dyn ProducesTickets> {
+    pub(in crate::edge) fn of(&self, asked: &Authentication, transport: Transport) -> Arc<dyn ProducesTickets> {
         Arc::new(self.of_class(asked.class(transport), Arc::clone(&asked.verifier)))
     }
 

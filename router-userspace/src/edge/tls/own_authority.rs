@@ -17,13 +17,13 @@ use x509_parser::parse_x509_certificate;
 
 /// Verifies like `verifier`, and accepts `certificates`, which are of authorities, as themselves.
 #[derive(Debug)]
-pub(super) struct OwnAuthority<V: ?Sized> {
+pub(in crate::edge) struct OwnAuthority<V: ?Sized> {
     certificates: Vec<CertificateDer<'static>>,
     verifier: Arc<V>,
 }
 
 impl<V: ?Sized> OwnAuthority<V> {
-    pub(super) fn new(verifier: Arc<V>, certificates: Vec<CertificateDer<'static>>) -> Self {
+    pub(in crate::edge) fn new(verifier: Arc<V>, certificates: Vec<CertificateDer<'static>>) -> Self {
         Self { certificates, verifier }
     }
 

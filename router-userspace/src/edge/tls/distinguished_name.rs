@@ -12,7 +12,7 @@ use x509_parser::{
 };
 
 /// The text of `name`, in visible ASCII and spaces alone. `None`: a value cannot be encoded.
-pub(super) fn text(name: &X509Name<'_>) -> Option<String> {
+pub(in crate::edge) fn text(name: &X509Name<'_>) -> Option<String> {
     let mut text = String::new();
     // The last comes first (section 2.1).
     let parts: Vec<_> = name.iter_rdn().collect();
