@@ -96,12 +96,21 @@ const OTHER_ENGINES: [(&str, &[&str]); 3] = [("af_xdp", &["upgrade"]), ("reusepo
 
 /// What is run with them, too: how packets get to their workers, and that they do so while workers,
 /// configurations and generations come and go.
-const WITH_EVERY_ENGINE: &[&str] =
-    &["many_clients", "rebinding", "migration", "traps", "drain", "crash", "worker_dies", "stateless_reset", "reload"];
+const WITH_EVERY_ENGINE: &[&str] = &[
+    "many_clients",
+    "rebinding",
+    "migration",
+    "steering_pitfalls",
+    "drain",
+    "crash",
+    "worker_panic",
+    "stateless_reset",
+    "reload",
+];
 
 /// Test programs that measure time, memory or the machine as a whole: each of their tests runs while no
 /// other does.
-const ALONE: &[&str] = &["flood", "heavy", "crowd"];
+const ALONE: &[&str] = &["flood", "memory_bounds", "accept_under_load"];
 
 /// Tests that keep the CPUs busy for their whole time, and count what clients lose meanwhile.
 const FULL_LOAD: &[(&str, &str)] = &[
@@ -109,7 +118,7 @@ const FULL_LOAD: &[(&str, &str)] = &[
     ("reload", "fifty_under_load"),
     ("upgrade", "twenty_in_a_row"),
     ("upgrade", "handshakes_in_the_air"),
-    ("worker_dies", "under_load"),
+    ("worker_panic", "under_load"),
     ("rotation", "every_two_seconds_for_a_minute"),
     ("same_verdict", "a_million_packets"),
 ];
