@@ -78,8 +78,9 @@ fn documents_name_files_that_are_there() -> Result<()> {
     for document in ["README.md", "docs/design.md", "docs/interop.md", "docs/limits.md", "docs/performance.md"] {
         let text = fs::read_to_string(root.join(document))?;
         let quoted = text.split('`').skip(1).step_by(2);
-        for file in quoted.filter(|name| name.ends_with(".rs") && !name.contains(char::is_whitespace)) {
-            ensure!(rooms.iter().any(|room| root.join(room).join(file).is_file()), "{document}: {file} is not there");
+        let is_path = |name: &&str| name.ends_with(".rs") || name.ends_with('/') && !name.starts_with('/');
+        for file in quoted.filter(is_path).filter(|name| !name.contains(char::is_whitespace)) {
+            ensure!(rooms.iter().any(|room| root.join(room).join(file).exists()), "{document}: {file} is not there");
             named += 1;
         }
     }

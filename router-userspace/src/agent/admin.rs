@@ -29,7 +29,7 @@ use super::error::StartError;
 use crate::{telemetry::shortage, worker::tcp};
 
 /// What the admin listener tells.
-pub(super) trait Tells {
+pub(super) trait HealthSource {
     /// All metrics, in OpenMetrics' text format; none if they cannot be written.
     fn metrics(&self) -> Option<String>;
 
@@ -73,7 +73,7 @@ impl Bound {
     ///
     /// # Errors
     /// If somebody has come between.
-    pub(super) fn answer<T: Tells + 'static>(self, node: &Rc<T>) -> Result<Admin, StartError> {
+    pub(super) fn answer<T: HealthSource + 'static>(self, node: &Rc<T>) -> Result<Admin, StartError> {
         let address = self.address;
         let listen = || {
             self.socket.listen(BACKLOG)?;
@@ -103,7 +103,7 @@ fn refused(address: SocketAddr, error: &io::Error) -> StartError {
     }
 }
 
-async fn accept<T: Tells + 'static>(listener: TcpListener, node: Weak<T>, mut closed: watch::Receiver<()>) {
+async fn accept<T: HealthSource + 'static>(listener: TcpListener, node: Weak<T>, mut closed: watch::Receiver<()>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let take = |stream: TcpStream, closed: &watch::Receiver<()>| {
         // Beyond the limit a connection is closed at once: scrapers are few.
@@ -132,7 +132,7 @@ async fn accept<T: Tells + 'static>(listener: TcpListener, node: Weak<T>, mut cl
     }
 }
 
-async fn converse<T: Tells + 'static>(stream: TcpStream, node: Weak<T>, mut closed: watch::Receiver<()>) {
+async fn converse<T: HealthSource + 'static>(stream: TcpStream, node: Weak<T>, mut closed: watch::Receiver<()>) {
     // Whoever takes no answer does not keep its place.
     let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(PATIENCE));
     let asked = Notify::new();
@@ -163,7 +163,7 @@ async fn converse<T: Tells + 'static>(stream: TcpStream, node: Weak<T>, mut clos
     }
 }
 
-fn answer<T: Tells>(request: &Request<Incoming>, node: Option<&T>) -> Response<Full<Bytes>> {
+fn answer<T: HealthSource>(request: &Request<Incoming>, node: Option<&T>) -> Response<Full<Bytes>> {
     let path = request.uri().path();
     if !matches!(path, METRICS | HEALTH) {
         return plain(StatusCode::NOT_FOUND, "there are /metrics and /healthz\n");
@@ -214,7 +214,8 @@ mod tests {
         time::timeout,
     };
 
-    use super::{super::error::ErrorKind, *};
+    use super::*;
+    use crate::agent::error::ErrorKind;
 
     struct Fake {
         serves: Cell<bool>,
@@ -227,7 +228,7 @@ mod tests {
         }
     }
 
-    impl Tells for Fake {
+    impl HealthSource for Fake {
         fn metrics(&self) -> Option<String> {
             Some(format!("{}\n# EOF\n", self.name))
         }

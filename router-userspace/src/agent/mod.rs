@@ -10,40 +10,39 @@
 //! ```
 
 mod admin;
-mod answers;
 pub mod api;
 mod assignment;
-mod behind;
 mod certificates;
 mod connection_ids;
 mod control;
 mod core_dumps;
-mod departed;
 mod descriptors;
-mod devices;
 mod engine;
 mod error;
 mod explain;
+mod flow_sweeper;
 mod flows;
-mod generations;
 mod hex;
-mod instruments;
+mod interfaces;
+mod maintenance;
 mod metrics;
 mod node;
+mod observability;
 mod plan;
 mod provision;
 mod queues;
-mod quic;
 mod reload;
-mod replacements;
-mod rounds;
+mod respawn;
+mod retired_workers;
 mod secrets;
 mod sending;
 mod service_manager;
 mod slots;
-mod state;
-mod sweep;
-mod totals;
+mod state_dir;
+mod takeover;
+mod transport_config;
+mod upstream_report;
+mod worker_totals;
 
 use std::{
     fs,
@@ -64,8 +63,8 @@ pub use self::{
 };
 use self::{
     control::ControlSocket,
-    generations::{Kind, TakeOver},
     node::Node,
+    takeover::{Kind, TakeOver},
 };
 use crate::{
     build_identity,

@@ -20,22 +20,22 @@ use super::{
     certificates::CertificateFiles,
     connection_ids::CidRotation,
     control::ControlSocket,
-    departed::Departed,
-    devices::Devices,
     engine::{self, Loaded, SocketsBySlot},
     error::StartError,
+    flow_sweeper::{self, Sweeper},
     flows::KernelFlows,
-    generations::{Generations, Neighbour, Phase},
-    instruments::Instruments,
+    interfaces::Devices,
+    observability::Observability,
     plan::{self, Numbered},
     provision::Provision,
     queues::Queues,
-    replacements::Replacements,
+    respawn::Replacements,
+    retired_workers::Departed,
     secrets::Secrets,
     sending,
     service_manager::ServiceManager,
-    state::State,
-    sweep::{self, Sweeper},
+    state_dir::State,
+    takeover::{Generations, Neighbour, Phase},
 };
 use crate::{
     config::Config,
@@ -63,7 +63,7 @@ pub(super) struct Node {
     pub(super) queues: Queues,
     pub(super) devices: Devices,
     pub(super) service_manager: ServiceManager,
-    pub(super) instruments: Instruments,
+    pub(super) instruments: Observability,
     control: OnceCell<Rc<ControlSocket>>,
     watching: RefCell<Option<AbortHandle>>,
     now: RefCell<Now>,
@@ -126,7 +126,7 @@ impl Node {
                 .with_hint("again when the generations before have ended, or fewer workers"));
         }
         let provision = Provision::new(&config, &secrets, None)?;
-        let instruments = Instruments::start(&config, !is_first)?;
+        let instruments = Observability::start(&config, !is_first)?;
         let known: Vec<_> = before.iter().flat_map(|other| other.listeners.clone()).collect();
         let listeners = plan::number_listeners(&config.listeners, &known);
         let sockets: Vec<_> = before.iter().flat_map(|other| other.sockets.clone()).collect();
@@ -395,7 +395,7 @@ impl Node {
         lines
     }
 
-    /// Tells all workers to stop: connections have `grace` to finish. Said again, the shorter
+    /// HealthSource all workers to stop: connections have `grace` to finish. Said again, the shorter
     /// grace counts.
     pub(super) fn stop(&self, grace: Duration) {
         if self.shared.take().is_some() && self.generations.phase() == Phase::InCharge {
@@ -422,7 +422,7 @@ fn edge(instructions: Instructions, slot: u8, meter: Arc<Meter>) -> Box<dyn FnOn
 impl Kernel {
     fn new(datapath: Datapath, config: &Config) -> Result<Self, StartError> {
         let swept = Arc::<AtomicU64>::default();
-        let sweeper = sweep::start(
+        let sweeper = flow_sweeper::start(
             datapath.flow_writer()?,
             (config.limits.idle_timeout, config.connection_id.lifetime),
             Arc::clone(&swept),

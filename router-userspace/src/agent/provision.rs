@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use http::HeaderValue;
 
-use super::{certificates::CertificateFiles, error::StartError, quic, secrets::Secrets};
+use super::{certificates::CertificateFiles, error::StartError, secrets::Secrets, transport_config};
 use crate::{
     config::{Config, EarlyData, Listener, Qlog},
     edge::{
@@ -86,13 +86,13 @@ fn terms(
     secrets: &Secrets,
     resumption: &Resumption,
 ) -> Result<Vec<(ListenerConfig, Vec<Presented>)>, StartError> {
-    let transport = Arc::new(quic::transport(config)?);
-    let resumption = resumption.under(&quic::remembered(config));
+    let transport = Arc::new(transport_config::transport(config)?);
+    let resumption = resumption.under(&transport_config::remembered(config));
     let tracing = config.qlog.as_ref().map(|qlog| tracing(qlog, config)).transpose()?;
     let terms = |listener: &Listener| {
         let wrong = |e| StartError::refused(format!("listener {}: {e}", listener.address));
         let tls = tls::tls(listener, &config.routes, &resumption).map_err(wrong)?;
-        let quic = quic::server(listener, tls.quic, &transport, (config, secrets))?;
+        let quic = transport_config::server(listener, tls.quic, &transport, (config, secrets))?;
         let early_data = listener.early_data == EarlyData::Safe;
         let tracing = tracing.clone();
         let preferred = listener.preferred_address.map(|address| address.ip());
@@ -113,7 +113,7 @@ fn terms(
 fn tracing(qlog: &Qlog, config: &Config) -> Result<Arc<Tracing>, StartError> {
     // It can be had: the others' has been made of the same.
     let config = config.clone();
-    let transport = move || quic::transport(&config).unwrap_or_default();
+    let transport = move || transport_config::transport(&config).unwrap_or_default();
     let tracing = Tracing::new(qlog.dir.clone(), qlog.sample, transport).map_err(StartError::refused)?;
     Ok(Arc::new(tracing))
 }

@@ -11,7 +11,7 @@
 //! when no connection can have its IDs any more, and none of them has been seen for as long
 //! as a connection may be silent.
 
-mod book;
+mod key_store;
 mod plan;
 
 use std::{
@@ -24,10 +24,10 @@ use std::{
 use router_common::connection_id::{CidConfig, CidKeys, Encoding};
 
 use self::{
-    book::{Book, Page},
+    key_store::{KeyStore, StoredConfig},
     plan::Plan,
 };
-use super::{api, error::StartError, hex, secrets::Secrets, state::State};
+use super::{api, error::StartError, hex, secrets::Secrets, state_dir::State};
 use crate::{
     config::Config,
     datapath::Datapath,
@@ -37,7 +37,7 @@ use crate::{
 /// The configurations of a node, and what becomes of them.
 pub(super) struct CidRotation {
     ids: Arc<ConnectionIds>,
-    book: Arc<Book>,
+    book: Arc<KeyStore>,
     secrets: Arc<Secrets>,
     plan: Plan,
     uses: RefCell<BTreeMap<u64, Use>>,
@@ -75,7 +75,7 @@ impl CidRotation {
     /// If the state folder or a key file does not allow it; nothing has changed then.
     pub(super) fn start(config: &Config, state: &State, secrets: Arc<Secrets>) -> Result<Self, StartError> {
         let plan = Plan::of(config);
-        let book = Arc::new(Book::open(state)?);
+        let book = Arc::new(KeyStore::open(state)?);
         plan.prepare(&book)?;
         let pages = book.pages();
         let issuing = pages.issuing().ok_or_else(|| StartError::kernel("no configuration of connection IDs"))?;
@@ -107,7 +107,7 @@ impl CidRotation {
     /// What the kernel needs to decode all of them.
     pub(super) fn for_kernel(&self) -> Vec<(u8, CidConfig, CidKeys)> {
         let pages = self.book.pages();
-        let row = |page: &Page| {
+        let row = |page: &StoredConfig| {
             let config = page.config()?.issuing(page.era == pages.issuing);
             Some((page.rotation, config, page.kernel_keys(self.secrets.slot_mask(&page.salt()))))
         };
@@ -126,7 +126,7 @@ impl CidRotation {
                 .with_hint("`quic-router status` says by what; each goes within connection_id.lifetime"));
         };
         let key = self.plan.new_key(&pages)?;
-        let page = Page::new(rotation, pages.eras + 1, self.plan.shape.clone(), key.as_deref());
+        let page = StoredConfig::new(rotation, pages.eras + 1, self.plan.shape.clone(), key.as_deref());
         let new = configuration(&page, &self.secrets, &self.book)?;
         let old = self.ids.now().issuing().clone();
 
@@ -350,7 +350,11 @@ impl CidRotation {
 }
 
 /// `page` as the workers have it.
-fn configuration(page: &Page, secrets: &Secrets, book: &Arc<Book>) -> Result<Arc<Configuration>, StartError> {
+fn configuration(
+    page: &StoredConfig,
+    secrets: &Secrets,
+    book: &Arc<KeyStore>,
+) -> Result<Arc<Configuration>, StartError> {
     let config = page.config().ok_or_else(|| StartError::kernel("a configuration of connection IDs is not legal"))?;
     let ledger = Arc::clone(book);
     let nonces = Nonces::new(page.era, page.salt(), config.free_octets(), ledger);

@@ -4,7 +4,7 @@ use std::{cell::Cell, path::PathBuf, time::Duration};
 
 use zeroize::Zeroizing;
 
-use super::book::{Book, KeyFrom, Page, Pages, Shape, StoredIdentity, digest};
+use super::key_store::{ConfigSpec, KeyFrom, KeyStore, Pages, StoredConfig, StoredIdentity, digest};
 use crate::{
     agent::{error::StartError, hex},
     config::{Config, Encryption, key_file},
@@ -12,7 +12,7 @@ use crate::{
 
 /// What the configuration file says.
 pub(super) struct Plan {
-    pub(super) shape: Shape,
+    pub(super) shape: ConfigSpec,
     key_file: Option<PathBuf>,
     pub(super) lifetime: Duration,
     /// The longest that a connection may be silent, whenever it began.
@@ -32,7 +32,7 @@ impl Plan {
             None => StoredIdentity::NodeId(config.router.node_id),
         };
         Self {
-            shape: Shape { length: plan.length, describes_length: plan.describe_length, identity, key_from },
+            shape: ConfigSpec { length: plan.length, describes_length: plan.describe_length, identity, key_from },
             key_file,
             lifetime: plan.lifetime,
             idle_timeout: Cell::new(config.limits.idle_timeout),
@@ -40,15 +40,16 @@ impl Plan {
     }
 
     /// Sees to it that the book's issued configuration is what this asks for.
-    pub(super) fn prepare(&self, book: &Book) -> Result<(), StartError> {
+    pub(super) fn prepare(&self, book: &KeyStore) -> Result<(), StartError> {
         let pages = book.pages();
         let given = self.file_key()?;
-        let fits = |page: &&Page| page.shape == self.shape && given.as_ref().is_none_or(|key| *key == page.key());
+        let fits =
+            |page: &&StoredConfig| page.shape == self.shape && given.as_ref().is_none_or(|key| *key == page.key());
         if pages.issuing().filter(fits).is_some() {
             return Ok(());
         }
         // One length for a node: a short header does not tell it.
-        let dropped = |page: &Page| page.shape.length != self.shape.length;
+        let dropped = |page: &StoredConfig| page.shape.length != self.shape.length;
         if let Some(page) = pages.configurations.iter().find(|page| dropped(page)) {
             tracing::warn!(
                 "connection IDs of {} octets, as issued by earlier runs, are no longer decoded: now they have {}",
@@ -78,7 +79,7 @@ impl Plan {
             });
             pages.eras += 1;
             pages.issuing = pages.eras;
-            pages.configurations.push(Page::new(rotation, pages.eras, self.shape.clone(), key.as_deref()));
+            pages.configurations.push(StoredConfig::new(rotation, pages.eras, self.shape.clone(), key.as_deref()));
         })
     }
 

@@ -22,8 +22,8 @@ use prometheus_client::{
 
 use self::page::{Page, Text};
 use super::{
-    answers,
     api::{self, Totals},
+    control::handlers,
     node::Node,
 };
 use crate::{
@@ -64,7 +64,7 @@ impl Snapshot {
     /// What there is now.
     pub(super) fn of(node: &Node) -> Self {
         // What the kernel does not say is not shown; it is worth a look all the same.
-        let counters = answers::counters(node).inspect_err(|e| tracing::warn!("metrics: {}", e.error)).ok();
+        let counters = handlers::counters(node).inspect_err(|e| tracing::warn!("metrics: {}", e.error)).ok();
         let (mut stages, slots) = counters.map(|counters| (counters.stages, counters.slots)).unwrap_or_default();
         // That is in the totals.
         stages.retain(|stage| stage.name != "worker");
@@ -73,11 +73,11 @@ impl Snapshot {
             kind: build_identity::kind(),
             generation: node.generation,
             started: node.instruments.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
-            workers: answers::workers(node).workers,
-            totals: Totals { socket_drops: socket_drops(node), ..answers::sum(node) },
+            workers: handlers::workers(node).workers,
+            totals: Totals { socket_drops: socket_drops(node), ..handlers::sum(node) },
             stages,
             slots,
-            flow_table: node.kernel.as_ref().map(answers::flow_table),
+            flow_table: node.kernel.as_ref().map(handlers::flow_table),
             memory: Some(node.memory()),
             sums: node.instruments.meters().sums(),
             upstreams: node.upstream_servers(),

@@ -5,11 +5,11 @@
 //! is no trouble: its packets go by CPU and UDP socket, to the same workers. One that changes hands is
 //! nobody's for a moment: the kernel frees it some time after its socket is closed, and does not say when.
 
-mod addresses;
-mod arrivals;
-mod awaited;
+mod accept_rate;
+mod local_addresses;
 mod memory;
 mod of_kernel;
+mod pending_bind;
 mod plan;
 
 use std::{
@@ -26,12 +26,12 @@ use router_common::{
 };
 
 use self::{
-    arrivals::Arrivals,
-    awaited::{AwaitedQueues, BETWEEN_TRIES, PATIENCE},
+    accept_rate::Arrivals,
     of_kernel::OfKernel,
+    pending_bind::{AwaitedQueues, BETWEEN_TRIES, PATIENCE},
     plan::{Load, Share},
 };
-use super::{api, error::StartError, generations::Phase, node::Node};
+use super::{api, error::StartError, node::Node, takeover::Phase};
 use crate::{
     config::{CpuMap, Engine},
     datapath::{

@@ -3,9 +3,9 @@
 use crate::{
     agent::{
         api::{self, Certificate, SCHEMA, UpstreamServer},
-        behind,
         node::{Kernel, Node},
         plan::Numbered,
+        upstream_report,
     },
     build_identity,
     worker::udp,
@@ -47,7 +47,7 @@ fn problems(node: &Node, upstreams: &[UpstreamServer], certificates: &[Certifica
     problems.extend(node.device_problems());
     problems.extend(node.queue_problems());
     problems.extend(node.connection_ids.trouble());
-    problems.extend(behind::problems(upstreams, certificates));
+    problems.extend(upstream_report::problems(upstreams, certificates));
     for info in &node.now().sockets {
         // The kernel reports twice what it was asked for.
         if info.receive_buffer < 2 * udp::RECEIVE_BUFFER as u64 {

@@ -8,7 +8,7 @@ use crate::{
     agent::{
         api::{self, SCHEMA, Totals},
         node::Node,
-        totals::add,
+        worker_totals::add,
     },
     worker::{Worker, udp},
 };

@@ -15,10 +15,8 @@ use tokio::{
     time::timeout,
 };
 
-use super::{
-    super::{error::StartError, node::Node},
-    Neighbour,
-};
+use super::Neighbour;
+use crate::agent::{error::StartError, node::Node};
 
 /// Starts `binary`, or whatever is where this agent's own binary was, and waits until it has taken
 /// over, at most for `patience`.

@@ -4,10 +4,10 @@ use std::{collections::BTreeSet, io, net::IpAddr};
 
 use nix::ifaddrs::getifaddrs;
 
-use super::super::{mapped, node::Node};
+use crate::agent::{mapped, node::Node};
 
 impl Node {
-    /// Tells the kernel which they are, if that has changed.
+    /// HealthSource the kernel which they are, if that has changed.
     pub(in crate::agent) fn look_after_addresses(&self) {
         let now = match local_addresses() {
             Ok(now) => now,

@@ -20,10 +20,10 @@ use crate::{
     datapath::{FlowReader, monotonic_now},
 };
 
-use super::{Query, Refusal, connection_id, parse};
+use super::{ApiError, Query, connection_id, parse};
 
 /// Walked on another thread: a million entries take a second, and nobody else should wait for that.
-pub(super) async fn flows(node: &Node, query: &Query<'_>) -> Result<api::Flows, Refusal> {
+pub(super) async fn flows(node: &Node, query: &Query<'_>) -> Result<api::Flows, ApiError> {
     let kernel = kernel(node)?;
     let slot: Option<u8> = query.get("slot").map(|slot| parse(slot, "a slot, 0 to 255")).transpose()?;
     let peer: Option<IpAddr> = query.get("peer").map(|peer| parse(peer, "an IP address")).transpose()?;
@@ -55,20 +55,20 @@ fn walk(reader: &FlowReader, Wanted { slot, peer, limit }: Wanted) -> api::Flows
     api::Flows { schema: SCHEMA, entries, flows: matching }
 }
 
-pub(super) fn flow(node: &Node, cid: &str) -> Result<api::Flows, Refusal> {
+pub(super) fn flow(node: &Node, cid: &str) -> Result<api::Flows, ApiError> {
     let kernel = kernel(node)?;
     let cid = connection_id(cid)?;
-    let flow = kernel.flows.get(&cid).ok_or_else(|| Refusal {
+    let flow = kernel.flows.get(&cid).ok_or_else(|| ApiError {
         hint: Some("quic-router cid decode shows where its packets go all the same".to_owned()),
-        ..Refusal::not_found("the flow table has no such connection ID")
+        ..ApiError::not_found("the flow table has no such connection ID")
     })?;
     Ok(api::Flows { schema: SCHEMA, entries: kernel.entries.get(), flows: vec![row(&cid, &flow, monotonic_now())] })
 }
 
-fn kernel(node: &Node) -> Result<&Kernel, Refusal> {
-    node.kernel.as_ref().ok_or_else(|| Refusal {
+fn kernel(node: &Node) -> Result<&Kernel, ApiError> {
+    node.kernel.as_ref().ok_or_else(|| ApiError {
         hint: Some("quic-router status says which engine runs, and why".to_owned()),
-        ..Refusal::not_found("the userspace engine has no flow table")
+        ..ApiError::not_found("the userspace engine has no flow table")
     })
 }
 

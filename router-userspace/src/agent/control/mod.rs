@@ -1,5 +1,7 @@
 //! The control socket: HTTP/1.1 with JSON bodies on a Unix socket that only root can open.
 
+pub(super) mod handlers;
+
 use std::{
     cell::RefCell,
     fs, io,
@@ -25,11 +27,10 @@ use tokio::{
 };
 
 use super::{
-    answers,
     api::Failure,
     error::StartError,
-    generations::{HANDOVER, PROTOCOL, hand_over, refuse_other_versions},
     node::Node,
+    takeover::{HANDOVER, PROTOCOL, hand_over, refuse_other_versions},
 };
 use crate::telemetry::shortage;
 
@@ -179,8 +180,8 @@ async fn answer(request: Request<Incoming>, node: Rc<Node>) -> Result<Response<F
     }
     let (head, body) = request.into_parts();
     let answer = match Limited::new(body, BODY_LIMIT).collect().await {
-        Ok(body) => answers::answer(&node, &head, &body.to_bytes()).await,
-        Err(_) => Err(answers::Refusal::bad_request(format!("the body is over {BODY_LIMIT} octets"))),
+        Ok(body) => handlers::handle(&node, &head, &body.to_bytes()).await,
+        Err(_) => Err(handlers::ApiError::bad_request(format!("the body is over {BODY_LIMIT} octets"))),
     };
     Ok(response(answer))
 }
@@ -202,7 +203,7 @@ fn begin_handover(request: Request<Incoming>, node: Rc<Node>) -> Response<Full<B
     response
 }
 
-fn response(answer: Result<Vec<u8>, answers::Refusal>) -> Response<Full<Bytes>> {
+fn response(answer: Result<Vec<u8>, handlers::ApiError>) -> Response<Full<Bytes>> {
     let (status, json) = match answer {
         Ok(json) => (StatusCode::OK, json),
         Err(refusal) => {

@@ -15,9 +15,9 @@ use crate::{
     worker::Worker,
 };
 
-use super::{Refusal, workers::sum};
+use super::{ApiError, workers::sum};
 
-pub(in crate::agent) fn counters(node: &Node) -> Result<api::Counters, Refusal> {
+pub(in crate::agent) fn counters(node: &Node) -> Result<api::Counters, ApiError> {
     let (mut stages, mut slots) = (Vec::new(), Vec::new());
     if let Some(kernel) = &node.kernel {
         let mut datapath = kernel.datapath.borrow_mut();

@@ -2,7 +2,7 @@
 
 use router_common::connection_id::ROTATIONS;
 
-use super::{api::Totals, totals::add};
+use super::{api::Totals, worker_totals::add};
 use crate::worker::Worker;
 
 /// The sums of workers that are gone.

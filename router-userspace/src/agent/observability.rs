@@ -11,9 +11,9 @@ use std::{
 use super::{
     admin::{Admin, Bound},
     error::StartError,
-    generations::Phase,
     metrics::{Snapshot, SocketDrops},
     node::Node,
+    takeover::Phase,
 };
 use crate::{
     config::{self, Config},
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// What a node is seen by.
-pub(super) struct Instruments {
+pub(super) struct Observability {
     /// By the clock.
     pub(super) started: SystemTime,
     meters: Arc<Meters>,
@@ -44,7 +44,7 @@ pub(super) struct Prepared {
     admin: Option<Listener>,
 }
 
-impl Instruments {
+impl Observability {
     /// Those of `config`, `beside` those of another generation.
     ///
     /// # Errors
@@ -152,7 +152,7 @@ impl Listener {
     }
 }
 
-impl super::admin::Tells for Node {
+impl super::admin::HealthSource for Node {
     fn metrics(&self) -> Option<String> {
         Snapshot::of(self).text().inspect_err(|e| tracing::error!("metrics: {e}")).ok()
     }

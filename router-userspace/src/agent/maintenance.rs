@@ -7,7 +7,7 @@ use std::{future::pending, pin::pin, rc::Rc, time::Duration};
 
 use tokio::time::{interval, sleep};
 
-use super::{generations::Phase, node::Node};
+use super::{node::Node, takeover::Phase};
 use crate::datapath::Changes;
 
 /// Why to look.

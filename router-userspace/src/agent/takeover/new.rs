@@ -10,11 +10,11 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::UnixStream, task::spawn_local};
 
 use super::{
-    super::{api::Failure, control::ControlSocket, error::StartError, node::Node},
     Kind, Neighbour, Offer, Phase,
     probe::probe,
     protocol::{Channel, FromNew, FromOld, PROTOCOL, TARGET},
 };
+use crate::agent::{api::Failure, control::ControlSocket, error::StartError, node::Node};
 
 /// A handover that has begun.
 pub(in crate::agent) struct TakeOver {
@@ -100,7 +100,7 @@ impl TakeOver {
         Ok(())
     }
 
-    /// Tells the running agent why nothing comes of it.
+    /// HealthSource the running agent why nothing comes of it.
     pub(in crate::agent) async fn fail(&mut self, why: &StartError) {
         let failed = FromNew::Failed { error: why.to_string(), hint: why.hint().map(str::to_owned) };
         // It sees that we end, too.
@@ -156,7 +156,7 @@ impl Node {
         if let Err(e) = cleared {
             tracing::error!("behind generation {}: {e}", other.generation);
         }
-        let aside = super::super::control::aside(&self.config().router.control, other.generation);
+        let aside = crate::agent::control::aside(&self.config().router.control, other.generation);
         // It removes it itself, unless it was killed.
         let _ = std::fs::remove_file(aside);
     }

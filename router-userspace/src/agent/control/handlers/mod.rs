@@ -12,17 +12,19 @@ use http::{Method, StatusCode, request::Parts};
 use router_common::connection_id::ConnectionId;
 use serde::Serialize;
 
-use super::{
-    api::{self, SCHEMA},
-    error::{ErrorKind, StartError},
-    explain,
-    generations::upgrade,
-    hex,
-    node::Node,
+use crate::{
+    agent::{
+        api::{self, SCHEMA},
+        error::{ErrorKind, StartError},
+        explain, hex,
+        node::Node,
+        takeover::upgrade,
+    },
+    datapath::DatapathError,
+    telemetry::LogFilter,
 };
-use crate::{datapath::DatapathError, telemetry::LogFilter};
 
-pub(super) use self::{
+pub(in crate::agent) use self::{
     counters::counters,
     status::flow_table,
     workers::{sum, workers},
@@ -34,14 +36,14 @@ use self::{
 };
 
 /// Why a request is not answered.
-pub(super) struct Refusal {
-    pub(super) status: StatusCode,
-    pub(super) error: String,
-    pub(super) hint: Option<String>,
+pub(in crate::agent) struct ApiError {
+    pub(in crate::agent) status: StatusCode,
+    pub(in crate::agent) error: String,
+    pub(in crate::agent) hint: Option<String>,
 }
 
-impl Refusal {
-    pub(super) fn bad_request(error: impl Into<String>) -> Self {
+impl ApiError {
+    pub(in crate::agent) fn bad_request(error: impl Into<String>) -> Self {
         Self { status: StatusCode::BAD_REQUEST, error: error.into(), hint: None }
     }
 
@@ -50,7 +52,7 @@ impl Refusal {
     }
 }
 
-impl From<StartError> for Refusal {
+impl From<StartError> for ApiError {
     fn from(error: StartError) -> Self {
         let status = match error.kind() {
             ErrorKind::Refused => StatusCode::CONFLICT,
@@ -60,14 +62,14 @@ impl From<StartError> for Refusal {
     }
 }
 
-impl From<DatapathError> for Refusal {
+impl From<DatapathError> for ApiError {
     fn from(error: DatapathError) -> Self {
         Self { status: StatusCode::INTERNAL_SERVER_ERROR, error: error.to_string(), hint: error.hint() }
     }
 }
 
 /// The JSON that answers a request.
-pub(super) async fn answer(node: &Rc<Node>, head: &Parts, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+pub(in crate::agent) async fn handle(node: &Rc<Node>, head: &Parts, body: &[u8]) -> Result<Vec<u8>, ApiError> {
     let path: Vec<&str> = head.uri.path().split('/').skip(1).collect();
     let query = Query(head.uri.query().unwrap_or(""));
     match (&head.method, &path[..]) {
@@ -87,7 +89,7 @@ pub(super) async fn answer(node: &Rc<Node>, head: &Parts, body: &[u8]) -> Result
         (&Method::POST, ["v1", "reload"]) => json(&api::Reloaded { schema: SCHEMA, changes: node.reload()? }),
         (&Method::POST, ["v1", "upgrade"]) => {
             let request: api::UpgradeRequest =
-                serde_json::from_slice(body).map_err(|e| Refusal::bad_request(format!("body: {e}")))?;
+                serde_json::from_slice(body).map_err(|e| ApiError::bad_request(format!("body: {e}")))?;
             let patience = Duration::from_millis(request.timeout_ms.unwrap_or(UPGRADE_MS));
             let successor = upgrade(node, request.binary, patience).await?;
             json(&api::Upgraded {
@@ -98,7 +100,7 @@ pub(super) async fn answer(node: &Rc<Node>, head: &Parts, body: &[u8]) -> Result
             })
         }
         (&Method::POST, ["v1", "generations"]) => {
-            node.hear_of(serde_json::from_slice(body).map_err(|e| Refusal::bad_request(format!("body: {e}")))?);
+            node.hear_of(serde_json::from_slice(body).map_err(|e| ApiError::bad_request(format!("body: {e}")))?);
             json(&())
         }
         (&Method::GET, ["v1", "flows"]) => json(&flows(node, &query).await?),
@@ -106,8 +108,8 @@ pub(super) async fn answer(node: &Rc<Node>, head: &Parts, body: &[u8]) -> Result
         (&Method::GET, ["v1", "counters"]) => json(&counters(node)?),
         (&Method::POST, ["v1", "explain"]) => {
             let request: api::ExplainRequest =
-                serde_json::from_slice(body).map_err(|e| Refusal::bad_request(format!("body: {e}")))?;
-            let frame = hex::decode(&request.frame).ok_or_else(|| Refusal::bad_request("frame: not hex"))?;
+                serde_json::from_slice(body).map_err(|e| ApiError::bad_request(format!("body: {e}")))?;
+            let frame = hex::decode(&request.frame).ok_or_else(|| ApiError::bad_request("frame: not hex"))?;
             json(&explain::explain(node, &frame))
         }
         (&Method::GET, ["v1", "connection-id", cid]) => json(&decode(node, &connection_id(cid)?)),
@@ -118,8 +120,9 @@ pub(super) async fn answer(node: &Rc<Node>, head: &Parts, body: &[u8]) -> Result
         (&Method::GET, ["v1", "log"]) => json(&log(node)),
         (&Method::PUT, ["v1", "log"]) => {
             let request: api::LogRequest =
-                serde_json::from_slice(body).map_err(|e| Refusal::bad_request(format!("body: {e}")))?;
-            let filter = LogFilter::parse(&request.filter).map_err(|e| Refusal::bad_request(format!("filter: {e}")))?;
+                serde_json::from_slice(body).map_err(|e| ApiError::bad_request(format!("body: {e}")))?;
+            let filter =
+                LogFilter::parse(&request.filter).map_err(|e| ApiError::bad_request(format!("filter: {e}")))?;
             node.log.change(&filter);
             tracing::info!("what is logged has changed: {filter}, until the next reload");
             json(&log(node))
@@ -130,12 +133,12 @@ pub(super) async fn answer(node: &Rc<Node>, head: &Parts, body: &[u8]) -> Result
             node.rotate_connection_ids()?;
             json(&configurations(node))
         }
-        (method, _) => Err(Refusal::not_found(format!("{method} {}: there is no such request", head.uri.path()))),
+        (method, _) => Err(ApiError::not_found(format!("{method} {}: there is no such request", head.uri.path()))),
     }
 }
 
-fn json(answer: &impl Serialize) -> Result<Vec<u8>, Refusal> {
-    serde_json::to_vec(answer).map_err(|e| Refusal {
+fn json(answer: &impl Serialize) -> Result<Vec<u8>, ApiError> {
+    serde_json::to_vec(answer).map_err(|e| ApiError {
         status: StatusCode::INTERNAL_SERVER_ERROR,
         error: format!("the answer cannot be written: {e}"),
         hint: None,
@@ -146,14 +149,14 @@ fn log(node: &Node) -> api::Log {
     api::Log { schema: SCHEMA, filter: node.log.filter().to_string() }
 }
 
-fn connection_id(text: &str) -> Result<ConnectionId, Refusal> {
-    let octets = hex::decode(text).ok_or_else(|| Refusal::bad_request(format!("{text:?}: not hex")))?;
+fn connection_id(text: &str) -> Result<ConnectionId, ApiError> {
+    let octets = hex::decode(text).ok_or_else(|| ApiError::bad_request(format!("{text:?}: not hex")))?;
     ConnectionId::new(&octets)
-        .ok_or_else(|| Refusal::bad_request(format!("{} octets: a connection ID has at most 20", octets.len())))
+        .ok_or_else(|| ApiError::bad_request(format!("{} octets: a connection ID has at most 20", octets.len())))
 }
 
-fn parse<T: std::str::FromStr>(text: &str, wanted: &str) -> Result<T, Refusal> {
-    text.parse().map_err(|_| Refusal::bad_request(format!("{text:?} is not {wanted}")))
+fn parse<T: std::str::FromStr>(text: &str, wanted: &str) -> Result<T, ApiError> {
+    text.parse().map_err(|_| ApiError::bad_request(format!("{text:?} is not {wanted}")))
 }
 
 /// The part of a request behind the question mark. No value needs escaping.

@@ -16,10 +16,10 @@
 //! one is still there, the old one puts everything back and serves again: before the flip, and
 //! after it too.
 
-mod hand_over;
+mod new;
+mod old;
 mod probe;
 mod protocol;
-mod take_over;
 mod upgrade;
 mod watch;
 
@@ -39,9 +39,9 @@ use tokio::{
 };
 
 pub(super) use self::{
-    hand_over::{HANDOVER, hand_over, refuse_other_versions},
+    new::TakeOver,
+    old::{HANDOVER, hand_over, refuse_other_versions},
     protocol::{Neighbour, Offer, PROTOCOL},
-    take_over::TakeOver,
     upgrade::upgrade,
 };
 use super::{api, error::StartError, node::Node};
@@ -112,7 +112,7 @@ impl Generations {
         self.over.notified().await;
     }
 
-    /// Tells whoever asked for a handover how it ended.
+    /// HealthSource whoever asked for a handover how it ended.
     fn answer(&self, outcome: Result<Neighbour, StartError>) {
         match (self.asked.take(), outcome) {
             // Who asked may have gone.
@@ -198,7 +198,7 @@ impl Node {
     /// and ends when it has nothing left.
     pub(super) fn look_after_retirement(&self) {
         let Some(retired) = self.generations.retired.get() else { return };
-        spawn_local(hand_over::report(self.config().router.control.clone(), self.as_neighbour()));
+        spawn_local(old::report(self.config().router.control.clone(), self.as_neighbour()));
         let closed = self.with_workers(|workers| workers.iter().all(|worker| worker.is_done()));
         if retired.elapsed() > ON_THEIR_WAY && closed {
             self.generations.over.notify_one();

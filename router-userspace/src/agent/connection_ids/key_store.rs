@@ -17,15 +17,17 @@ use router_common::connection_id::{CidConfig, CidKeys, Identity, MAX_LENGTH, ROT
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::super::{
-    error::StartError,
-    hex,
-    state::{State, read_secret, replace},
+use crate::{
+    agent::{
+        error::StartError,
+        hex,
+        state_dir::{State, read_secret, replace},
+    },
+    worker::Ledger,
 };
-use crate::worker::Ledger;
 
 /// The file, and what stands in it.
-pub(super) struct Book {
+pub(super) struct KeyStore {
     path: PathBuf,
     pages: Mutex<Pages>,
     /// Whether another generation writes the file now.
@@ -43,7 +45,7 @@ pub(super) struct Pages {
     /// The era of the configuration that new connection IDs follow.
     pub(super) issuing: u64,
     /// Those that can be decoded.
-    pub(super) configurations: Vec<Page>,
+    pub(super) configurations: Vec<StoredConfig>,
     /// Digests of keys from files that were used and are not to be used again.
     pub(super) spent: Vec<String>,
 }
@@ -51,12 +53,12 @@ pub(super) struct Pages {
 /// One configuration.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Page {
+pub(super) struct StoredConfig {
     pub(super) rotation: u8,
     pub(super) era: u64,
     /// Seconds since 1970.
     pub(super) created: u64,
-    pub(super) shape: Shape,
+    pub(super) shape: ConfigSpec,
     /// Hex of 16 octets; none in clear.
     key: Option<Zeroizing<String>>,
     /// Hex of 20 octets: where the nonces begin, and what the configuration's other keys are
@@ -69,7 +71,7 @@ pub(super) struct Page {
 /// What an operator decides about a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Shape {
+pub(super) struct ConfigSpec {
     /// Octets of a whole connection ID.
     pub(super) length: u8,
     pub(super) describes_length: bool,
@@ -110,7 +112,7 @@ impl KeyFrom {
     }
 }
 
-impl Book {
+impl KeyStore {
     /// Opens the book in the state folder; an empty one at the first start.
     ///
     /// # Errors
@@ -167,7 +169,7 @@ impl Book {
     }
 }
 
-/// Tells whether a key is one that was seen before, without giving it away: hex. It hangs on
+/// HealthSource whether a key is one that was seen before, without giving it away: hex. It hangs on
 /// nothing else, so that it is known again whatever becomes of the other secrets.
 pub(super) fn digest(key: &[u8; 16]) -> String {
     let text = Zeroizing::new([&b"quic-router spent key 1"[..], key].concat());
@@ -189,11 +191,11 @@ fn read(path: &Path) -> Result<Pages, StartError> {
     if pages.version != VERSION {
         return Err(refuse(format!("of version {}, not {VERSION}", pages.version)));
     }
-    pages.configurations.iter().try_for_each(Page::check).map_err(refuse)?;
+    pages.configurations.iter().try_for_each(StoredConfig::check).map_err(refuse)?;
     Ok(pages)
 }
 
-impl Ledger for Book {
+impl Ledger for KeyStore {
     fn lease(&self, era: u64, slot: u8, up_to: u64) -> io::Result<()> {
         self.try_change(|pages| {
             for page in pages.configurations.iter_mut().filter(|page| page.era == era) {
@@ -205,7 +207,7 @@ impl Ledger for Book {
 
 impl Pages {
     /// The configuration that new connection IDs follow; none before the first.
-    pub(super) fn issuing(&self) -> Option<&Page> {
+    pub(super) fn issuing(&self) -> Option<&StoredConfig> {
         self.configurations.iter().find(|page| page.era == self.issuing)
     }
 
@@ -216,7 +218,7 @@ impl Pages {
 
     /// Takes out the configurations that `which` names. Keys that came from files are noted as
     /// spent: their nonces would begin anew.
-    pub(super) fn forget(&mut self, which: impl Fn(&Page) -> bool) {
+    pub(super) fn forget(&mut self, which: impl Fn(&StoredConfig) -> bool) {
         let from_files = self.configurations.iter().filter(|page| which(page) && page.shape.key_from == KeyFrom::File);
         self.spent.extend(from_files.map(|page| digest(&page.key())));
         self.configurations.retain(|page| !which(page));
@@ -229,9 +231,9 @@ impl Pages {
     }
 }
 
-impl Page {
+impl StoredConfig {
     /// A new configuration.
-    pub(super) fn new(rotation: u8, era: u64, shape: Shape, key: Option<&[u8; 16]>) -> Self {
+    pub(super) fn new(rotation: u8, era: u64, shape: ConfigSpec, key: Option<&[u8; 16]>) -> Self {
         let created = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Self {
             rotation,
@@ -291,9 +293,9 @@ impl Page {
     }
 }
 
-impl std::fmt::Debug for Page {
+impl std::fmt::Debug for StoredConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Page").field("rotation", &self.rotation).field("era", &self.era).finish_non_exhaustive()
+        f.debug_struct("StoredConfig").field("rotation", &self.rotation).field("era", &self.era).finish_non_exhaustive()
     }
 }
 
@@ -325,15 +327,15 @@ mod tests {
         (State::take(&path).unwrap(), path)
     }
 
-    fn shape() -> Shape {
+    fn shape() -> ConfigSpec {
         let identity = StoredIdentity::NodeId(1);
-        Shape { length: 17, describes_length: true, identity, key_from: KeyFrom::Auto }
+        ConfigSpec { length: 17, describes_length: true, identity, key_from: KeyFrom::Auto }
     }
 
-    fn with_one(state: &State) -> Book {
-        let book = Book::open(state).unwrap();
+    fn with_one(state: &State) -> KeyStore {
+        let book = KeyStore::open(state).unwrap();
         book.change(|pages| {
-            pages.configurations.push(Page::new(3, 1, shape(), Some(&[7; 16])));
+            pages.configurations.push(StoredConfig::new(3, 1, shape(), Some(&[7; 16])));
             pages.issuing = 1;
             pages.eras = 1;
         })
@@ -345,7 +347,7 @@ mod tests {
     fn what_was_written_is_there_in_the_next_run() {
         let (state, path) = state("again");
         with_one(&state).lease(1, 9, 4_096).unwrap();
-        let pages = Book::open(&state).unwrap().pages();
+        let pages = KeyStore::open(&state).unwrap().pages();
         let page = pages.issuing().unwrap();
         assert_eq!((page.rotation, *page.key(), &page.shape), (3, [7; 16], &shape()));
         assert_eq!(page.leased().collect::<Vec<_>>(), [(9, 4_096)]);
@@ -372,7 +374,7 @@ mod tests {
         ] {
             assert!(good.contains(from), "{from}");
             replace(&state.path(FILE), good.replacen(from, to, 1).as_bytes()).unwrap();
-            let error = Book::open(&state).err().unwrap();
+            let error = KeyStore::open(&state).err().unwrap();
             assert!(error.to_string().contains(why) && !error.to_string().contains("0707"), "{error}");
             assert!(error.hint().is_some());
         }

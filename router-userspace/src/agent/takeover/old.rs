@@ -19,12 +19,12 @@ use tokio::{
 };
 
 use super::{
-    super::{engine, error::StartError, node::Node},
     Kind, Neighbour, Offer, Phase,
     protocol::{Channel, FromNew, FromOld, PROTOCOL},
     upgrade::refuse_first_process,
     watch,
 };
+use crate::agent::{engine, error::StartError, node::Node};
 
 pub(in crate::agent) use super::protocol::TARGET as HANDOVER;
 
@@ -247,7 +247,7 @@ impl Node {
     }
 }
 
-/// Tells the agent in charge how far this one is.
+/// HealthSource the agent in charge how far this one is.
 pub(super) async fn report(control: PathBuf, own: Neighbour) {
     let report = async {
         let body = serde_json::to_vec(&own)?;
