@@ -68,6 +68,7 @@ fn serves(image: &Image, capabilities: &[String]) -> Result<()> {
         println!("  {} connections, {} requests, none lost", summary.connections_ok, summary.requests_ok);
     }
     lab.expect_no_packet_lost()?;
+    container.refuses_to_upgrade()?;
     container.stop()?;
     ensure!(!lab.home().pins().exists(), "pins are left: {:?}", lab.home().pinned());
     ensure!(!lab.network().router().has_xdp(&lab.wire().router_interface())?, "an XDP program is left");
@@ -176,6 +177,18 @@ impl<'lab> Container<'lab> {
         let status = fs::read_to_string(format!("/proc/{}/status", state["pid"]))?;
         let set = status.lines().find_map(|line| line.strip_prefix("CapEff:\t")).context("no capabilities")?;
         Ok(u64::from_str_radix(set, 16)?)
+    }
+
+    /// The agent is process 1 there: with it everything in the container would end, the next generation too.
+    fn refuses_to_upgrade(&self) -> Result<()> {
+        let socket = self.lab.home().control();
+        let mut command = self.crun(&["exec", &self.name, "/usr/bin/quic-router", "upgrade", "--control"]);
+        let refused = command.arg(socket).output()?;
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        ensure!(refused.status.code() == Some(1), "{refused:?}");
+        ensure!(said.starts_with("quic-router: this agent is process 1 of its container"), "{said}");
+        print!("  {said}");
+        self.await_healthy()
     }
 
     /// By the signal that the image names.
