@@ -118,39 +118,79 @@ impl Tally {
     }
 }
 
-/// The cases that wait, the longest last, and whether one of them all that takes the CPUs runs.
+/// The cases that wait, the longest last.
 struct Waiting {
-    cases: Mutex<(Vec<Case>, bool)>,
+    state: Mutex<State>,
     ended: Condvar,
+    has_room: fn() -> bool,
+}
+
+struct State {
+    cases: Vec<Case>,
+    /// How many run.
+    running: usize,
+    /// Whether one of them takes all of the CPUs.
+    is_full: bool,
 }
 
 impl Waiting {
-    fn new(cases: Vec<Case>) -> Self {
-        Self { cases: Mutex::new((cases, false)), ended: Condvar::new() }
+    /// `has_room` says whether the CPUs have time for one more beside those that run; it may take its time for that.
+    fn new(cases: Vec<Case>, has_room: fn() -> bool) -> Self {
+        let state = State { cases, running: 0, is_full: false };
+        Self { state: Mutex::new(state), ended: Condvar::new(), has_room }
     }
 
-    /// The next case that may run now; waits for one, if there are any left.
+    /// The next case that may run now; waits for one, if there are any left. Beside others it begins only while the CPUs
+    /// are not busy: one that waits for them longer than its own deadlines allow would fail, and none would end sooner.
     fn next(&self) -> Option<Case> {
-        let mut state = self.cases.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            let (cases, is_full) = &mut *state;
-            if cases.is_empty() {
-                return None;
-            }
-            if let Some(index) = cases.iter().rposition(|case| case.load == Load::Light || !*is_full) {
-                let case = cases.remove(index);
-                *is_full |= case.load == Load::Full;
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        while !state.cases.is_empty() {
+            let is_full = state.is_full;
+            let next = state.cases.iter().rposition(|case| case.load == Load::Light || !is_full);
+            if let Some(index) = next.filter(|_| state.running == 0 || (self.has_room)()) {
+                let case = state.cases.remove(index);
+                state.is_full |= case.load == Load::Full;
+                state.running += 1;
                 return Some(case);
             }
-            state = self.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.ended.wait_timeout(state, LOOK_AGAIN).unwrap_or_else(PoisonError::into_inner).0;
         }
+        None
     }
 
     fn end(&self, load: Load) {
-        if load == Load::Full {
-            self.cases.lock().unwrap_or_else(PoisonError::into_inner).1 = false;
-            self.ended.notify_all();
-        }
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.running -= 1;
+        state.is_full &= load != Load::Full;
+        self.ended.notify_all();
+    }
+}
+
+/// Whether the CPUs were idle for some of the last moments. True where that cannot be told.
+fn cpus_have_room() -> bool {
+    let before = CpuTime::now();
+    thread::sleep(MOMENT);
+    let (Some(before), Some(after)) = (before, CpuTime::now()) else { return true };
+    let (all, idle) = (after.all.saturating_sub(before.all), after.idle.saturating_sub(before.idle));
+    idle * 100 >= all * IDLE_PERCENT
+}
+
+/// What the CPUs have done since the start, in the kernel's ticks.
+struct CpuTime {
+    all: u64,
+    idle: u64,
+}
+
+impl CpuTime {
+    fn now() -> Option<Self> {
+        Self::read(&fs::read_to_string("/proc/stat").ok()?)
+    }
+
+    /// The line of all CPUs (proc_stat(5)): user, nice, system, idle, iowait and more.
+    fn read(stat: &str) -> Option<Self> {
+        let ticks = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
+        let ticks: Vec<u64> = ticks.map(|number| number.parse().ok()).collect::<Option<_>>()?;
+        Some(Self { all: ticks.iter().take(8).sum(), idle: ticks.get(3)? + ticks.get(4)? })
     }
 }
 
@@ -166,7 +206,7 @@ pub(super) fn run(cases: Vec<Case>, jobs: usize) -> Result<()> {
     together.sort_by_key(|case| took_before.of(&case.name));
     let mut done = Vec::new();
     done.extend(alone.into_iter().map(|case| told(case.run())));
-    let waiting = Waiting::new(together);
+    let waiting = Waiting::new(together, cpus_have_room);
     let finished = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..jobs.max(1) {
@@ -251,6 +291,13 @@ impl Durations {
 /// In the cache.
 const DURATIONS: &str = "test-durations";
 
+/// How long the CPUs are looked at before a case begins beside others. Long enough for the one before to be at work.
+const MOMENT: Duration = Duration::from_millis(300);
+/// Between two looks, if no case ends meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// Of the CPUs' time that has to be idle for one more.
+const IDLE_PERCENT: u64 = 15;
+
 /// How many of the slowest are named.
 const SLOWEST: usize = 20;
 
@@ -286,13 +333,33 @@ mod tests {
     #[test]
     fn one_case_at_a_time_has_the_cpus() {
         let full = |name| case(name, "true").with_load(Load::Full);
-        let waiting = Waiting::new(vec![case("light", "true"), full("second"), full("first")]);
+        let waiting = Waiting::new(vec![case("light", "true"), full("second"), full("first")], || true);
         let next = || waiting.next().map(|case| case.name);
         assert_eq!(next().as_deref(), Some("first"));
         assert_eq!(next().as_deref(), Some("light"), "the second waits for the first");
         waiting.end(Load::Full);
+        waiting.end(Load::Light);
         assert_eq!(next().as_deref(), Some("second"));
         assert_eq!(next(), None);
+    }
+
+    #[test]
+    fn without_room_one_runs_at_a_time() {
+        let waiting = Waiting::new(vec![case("second", "true"), case("first", "true")], || false);
+        assert_eq!(waiting.next().map(|case| case.name).as_deref(), Some("first"));
+        thread::scope(|scope| {
+            let second = scope.spawn(|| waiting.next().map(|case| case.name));
+            assert!(!second.is_finished());
+            waiting.end(Load::Light);
+            assert_eq!(second.join().unwrap().as_deref(), Some("second"));
+        });
+    }
+
+    #[test]
+    fn idle_time_is_read_as_the_kernel_writes_it() {
+        let time = CpuTime::read("cpu  10 1 20 300 9 0 2 3 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n").unwrap();
+        assert_eq!((time.all, time.idle), (345, 309));
+        assert!(CpuTime::read("intr 1").is_none());
     }
 
     #[test]
