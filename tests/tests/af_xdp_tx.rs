@@ -181,7 +181,7 @@ fn a_link_that_goes_down_and_up() -> Result<()> {
 /// Which way datagrams leave changes with an upgrade, and nobody who is served meanwhile notices.
 #[test]
 fn an_upgrade_brings_it_and_takes_it_away() -> Result<()> {
-    let mut lab = Lab::new().engine("af_xdp").set("drain_timeout", "\"20s\"").start()?;
+    let mut lab = Lab::new().engine("af_xdp").set("drain_timeout", "\"300s\"").start()?;
     for send in ["af_xdp", "udp"] {
         let streams = lab.quic_go().echo(50_000).connections(20).requests(50).pausing(SHORT).start()?;
         lab.await_busy(&streams, 20)?;

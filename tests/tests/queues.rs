@@ -41,7 +41,7 @@ fn a_worker_that_dies_leaves_its_queue_to_its_successor() -> Result<()> {
 
 #[test]
 fn an_upgrade_takes_the_queues_along() -> Result<()> {
-    let lab = Lab::new().engine("af_xdp").set("drain_timeout", "\"20s\"").start()?;
+    let lab = Lab::new().engine("af_xdp").set("drain_timeout", "\"300s\"").start()?;
     let long = lab.quic_go().echo(50_000).connections(40).requests(40).pausing(SHORT).start()?;
     lab.await_busy(&long, 40)?;
     let short = lab.quic_go().get("/bytes/20000").connections(400).at_once(10).start()?;
@@ -61,7 +61,7 @@ fn an_upgrade_takes_the_queues_along() -> Result<()> {
 /// Workers that are told to leave keep their connections, not their queues.
 #[test]
 fn a_reload_that_changes_the_number_of_workers() -> Result<()> {
-    let mut lab = Lab::new().engine("af_xdp").set("drain_timeout", "\"30s\"").start()?;
+    let mut lab = Lab::new().engine("af_xdp").set("drain_timeout", "\"300s\"").start()?;
     let clients = talkative(&lab).requests(150).start()?;
     lab.await_busy(&clients, 40)?;
     for (workers, owners) in [("2", [0, 0, 1, 1]), ("4", [0, 1, 4, 5])] {
@@ -77,7 +77,7 @@ fn a_reload_that_changes_the_number_of_workers() -> Result<()> {
 /// The queues change hands at the flip: everybody's packets are read by whom they are for, each of them.
 #[test]
 fn no_packet_is_lost_when_the_next_generation_takes_over() -> Result<()> {
-    let lab = Lab::new().engine("af_xdp").set("drain_timeout", "\"60s\"").start()?;
+    let lab = Lab::new().engine("af_xdp").set("drain_timeout", "\"300s\"").start()?;
     let first = lab.control().status()?.generation;
     // As long as somebody stays there, the old generation can be asked.
     let _staying = lab.quic_go().echo(1_000).requests(2).pausing(Duration::from_secs(60)).start()?;
@@ -95,7 +95,7 @@ fn no_packet_is_lost_when_the_next_generation_takes_over() -> Result<()> {
 /// The same of those who stay when the new generation dies and the old one gets its queues back.
 #[test]
 fn no_packet_is_lost_when_the_last_generation_serves_again() -> Result<()> {
-    let lab = Lab::new().engine("af_xdp").set("drain_timeout", "\"60s\"").start()?;
+    let lab = Lab::new().engine("af_xdp").set("drain_timeout", "\"300s\"").start()?;
     let first = lab.control().status()?.pid;
     let clients = talkative(&lab).requests(150).start()?;
     lab.await_busy(&clients, 40)?;

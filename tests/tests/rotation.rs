@@ -22,15 +22,15 @@ fn every_two_seconds_for_a_minute() -> Result<()> {
         .limit("idle_timeout", "\"3s\"")
         .limit("max_connections_per_ip", "10_000")
         .start()?;
-    let minute = Duration::from_secs(90);
+    let long_enough = Duration::from_secs(240);
     let short =
-        lab.quic_go().get("/bytes/20000").connections(6_000).at_once(20).pausing(SHORT).within(minute).start()?;
-    let long = lab.quic_go().get("/bytes/1000").connections(40).requests(130).pausing(HALF_A_SECOND).within(minute);
+        lab.quic_go().get("/bytes/20000").connections(6_000).at_once(20).pausing(SHORT).within(long_enough).start()?;
+    let long = lab.quic_go().get("/bytes/1000").connections(40).requests(130).pausing(HALF_A_SECOND).within(long_enough);
     let long = long.start()?;
-    let streams = lab.quic_go().echo(20_000).connections(20).requests(130).pausing(HALF_A_SECOND).within(minute);
+    let streams = lab.quic_go().echo(20_000).connections(20).requests(130).pausing(HALF_A_SECOND).within(long_enough);
     let streams = streams.start()?;
     let moving = lab.quic_go().get("/bytes/1000").connections(20).requests(130).pausing(HALF_A_SECOND);
-    let moving = moving.within(minute).rebinding_at(60_000).start()?;
+    let moving = moving.within(long_enough).rebinding_at(60_000).start()?;
     let other =
         lab.aioquic("/bytes/1000").connections(20).requests(130).pausing(HALF_A_SECOND).changing_id().start()?;
 

@@ -23,7 +23,7 @@ use router_userspace::agent::api::Status;
 #[test]
 fn once_with_each_engine() -> Result<()> {
     for engine in ["xdp", "reuseport"] {
-        let lab = Lab::new().engine(engine).set("drain_timeout", "\"30s\"").start()?;
+        let lab = Lab::new().engine(engine).set("drain_timeout", "\"300s\"").start()?;
         let first = lab.control().status()?;
         let streams = lab.quic_go().echo(20_000).connections(40).requests(150).pausing(SHORT).rebinding_at(400_000);
         let streams = streams.start()?;
@@ -55,18 +55,19 @@ fn once_with_each_engine() -> Result<()> {
 #[test]
 fn twenty_in_a_row() -> Result<()> {
     let lab =
-        Lab::new().workers(2).set("drain_timeout", "\"60s\"").limit("max_connections_per_ip", "10_000").start()?;
-    let minute = Duration::from_secs(90);
-    let get = |path| lab.quic_go().get(path).within(minute).following();
+        Lab::new().workers(2).set("drain_timeout", "\"300s\"").limit("max_connections_per_ip", "10_000").start()?;
+    // Raw streams are not asked to leave: drains last as long as their clients, however slow the machine.
+    let long_enough = Duration::from_secs(240);
+    let get = |path| lab.quic_go().get(path).within(long_enough).following();
     let new = get("/bytes/20000").connections(3_000).at_once(10).pausing(SHORT).start()?;
     let long = get("/bytes/1000").connections(20).requests(80).pausing(SHORT * 20).start()?;
     let idle = get("/bytes/1000").connections(20).requests(3).pausing(Duration::from_secs(12)).start()?;
     let downloads = get("/bytes/3000000").connections(200).at_once(4).start()?;
-    let uploads = lab.quic_go().post("/sink", 1_000_000).connections(200).at_once(4).within(minute).following();
+    let uploads = lab.quic_go().post("/sink", 1_000_000).connections(200).at_once(4).within(long_enough).following();
     let uploads = uploads.start()?;
-    let streams = lab.quic_go().echo(20_000).connections(20).requests(80).pausing(SHORT * 20).within(minute);
+    let streams = lab.quic_go().echo(20_000).connections(20).requests(80).pausing(SHORT * 20).within(long_enough);
     let streams = streams.start()?;
-    let moving = lab.quic_go().echo(20_000).connections(20).requests(80).pausing(SHORT * 20).within(minute);
+    let moving = lab.quic_go().echo(20_000).connections(20).requests(80).pausing(SHORT * 20).within(long_enough);
     let moving = moving.rebinding_at(200_000).start()?;
     let other = lab.aioquic("/bytes/1000").connections(10).requests(1).start()?;
 
@@ -112,13 +113,13 @@ fn twenty_in_a_row() -> Result<()> {
 /// that one generation has begun and whose Initials come again.
 #[test]
 fn handshakes_in_the_air() -> Result<()> {
-    let lab = Lab::new().workers(2).set("drain_timeout", "\"60s\"").start()?;
+    let lab = Lab::new().workers(2).set("drain_timeout", "\"300s\"").start()?;
     let relay = lab.relay(|_: Towards, frame| match initial_checksum(frame) {
         Some(sum) if sum % 8 == 0 => Vec::new(),
         _ => vec![frame.to_vec()],
     })?;
     let clients = QuicGo::new(relay.clients(), lab.wire().router(PORT)).get("/bytes/1000").connections(2_500);
-    let clients = clients.at_once(40).within(Duration::from_secs(60)).following().start()?;
+    let clients = clients.at_once(40).within(Duration::from_secs(240)).following().start()?;
     let mut upgrades = 0;
     while !clients.ends_within(Duration::from_millis(300)) {
         lab.agent()?.upgrade(None)?;
@@ -133,7 +134,7 @@ fn handshakes_in_the_air() -> Result<()> {
 /// Generations that all have connections left are there beside each other, and end one by one.
 #[test]
 fn several_drain_at_once() -> Result<()> {
-    let lab = Lab::new().workers(2).set("drain_timeout", "\"60s\"").start()?;
+    let lab = Lab::new().workers(2).set("drain_timeout", "\"300s\"").start()?;
     let stay = |requests| lab.quic_go().echo(1_000).connections(10).requests(requests).pausing(SHORT).start();
     let mut clients = Vec::new();
     for round in 0..4 {
@@ -219,7 +220,7 @@ fn that_fails() -> Result<()> {
 /// else's are.
 #[test]
 fn the_old_one_is_killed() -> Result<()> {
-    let lab = Lab::new().set("drain_timeout", "\"60s\"").start()?;
+    let lab = Lab::new().set("drain_timeout", "\"300s\"").start()?;
     let first = lab.control().status()?;
     let lost = lab.quic_go().echo(1_000).connections(30).requests(1_000).pausing(SHORT);
     let lost = lost.keeping_alive(SHORT * 10).start()?;
@@ -244,7 +245,7 @@ fn the_old_one_is_killed() -> Result<()> {
 /// The new one killed just after the flip: the old one serves again, and keeps what it had.
 #[test]
 fn the_new_one_is_killed() -> Result<()> {
-    let lab = Lab::new().set("drain_timeout", "\"60s\"").start()?;
+    let lab = Lab::new().set("drain_timeout", "\"300s\"").start()?;
     let first = lab.control().status()?;
     let kept = lab.quic_go().echo(1_000).connections(30).requests(400).pausing(SHORT).start()?;
     lab.await_accepted(&kept, 30)?;
@@ -292,7 +293,7 @@ fn stopped_while_another_drains() -> Result<()> {
 /// The configuration is read anew, and what a reload cannot change may change with it.
 #[test]
 fn with_another_configuration() -> Result<()> {
-    let mut lab = Lab::new().set("drain_timeout", "\"30s\"").start()?;
+    let mut lab = Lab::new().set("drain_timeout", "\"300s\"").start()?;
     let streams = lab.quic_go().echo(20_000).connections(40).requests(100).pausing(SHORT).start()?;
     lab.await_accepted(&streams, 40)?;
     lab.rewrite(|config| {
@@ -317,7 +318,7 @@ fn with_another_configuration() -> Result<()> {
 /// An engine that steers without XDP leaves none behind.
 #[test]
 fn to_another_engine() -> Result<()> {
-    let mut lab = Lab::new().set("drain_timeout", "\"30s\"").start()?;
+    let mut lab = Lab::new().set("drain_timeout", "\"300s\"").start()?;
     let streams = lab.quic_go().echo(20_000).connections(40).requests(60).pausing(SHORT).start()?;
     lab.await_accepted(&streams, 40)?;
     let has_xdp = |lab: &Running| lab.network().router().has_xdp(&lab.wire().router_interface());

@@ -64,6 +64,6 @@ impl Clients {
 
 /// What a connection has had that is busy.
 const PACKETS: u64 = 8;
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 /// What passes between two looks.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);

@@ -43,4 +43,4 @@ impl<'lab> Curl<'lab> {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(120);

@@ -41,4 +41,4 @@ impl<'lab> Ngtcp2<'lab> {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(120);

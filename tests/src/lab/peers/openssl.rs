@@ -94,4 +94,4 @@ fn s_client(namespace: &Namespace, router: SocketAddr) -> Result<Command> {
     Ok(command)
 }
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
