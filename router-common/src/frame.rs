@@ -260,21 +260,27 @@ fn udp<B: Bytes + ?Sized>(frame: &B, packet: Packet) -> Result<Datagram, Reason>
     })
 }
 
-const ETHERNET_LENGTH: usize = 14;
+/// Octets of an Ethernet header without VLAN tags.
+pub const ETHERNET_LENGTH: usize = 14;
 const VLAN_TAG_LENGTH: usize = 4;
 const MAX_VLAN_TAGS: usize = 2;
-const IPV4_LENGTH: usize = 20;
-const IPV6_LENGTH: usize = 40;
-const UDP_LENGTH: usize = 8;
+/// Octets of an IPv4 header without options (RFC 791 section 3.1).
+pub const IPV4_LENGTH: usize = 20;
+/// Octets of an IPv6 header without extensions (RFC 8200 section 3).
+pub const IPV6_LENGTH: usize = 40;
+/// Octets of a UDP header (RFC 768).
+pub const UDP_LENGTH: usize = 8;
 /// More extension headers than anybody sends; what has more is left to the kernel.
 const MAX_EXTENSIONS: usize = 6;
 
 const IPV4: u16 = 0x0800;
-const IPV6: u16 = 0x86dd;
+/// The EtherType of IPv6.
+pub const IPV6: u16 = 0x86dd;
 const VLAN: u16 = 0x8100;
 const QINQ: u16 = 0x88a8;
 
-const UDP: u8 = 17;
+/// The protocol number of UDP.
+pub const UDP: u8 = 17;
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;

@@ -14,7 +14,7 @@ use aya_ebpf::{
 };
 use router_common::{
     bytes::{Bytes, Octets},
-    frame::{Address, Endpoint, Payload},
+    frame::{Address, Endpoint, IPV6, Payload, UDP_LENGTH},
 };
 
 /// An Ethernet frame as XDP sees it.
@@ -90,7 +90,7 @@ impl Segment<'_> {
 
     #[inline(always)]
     fn is_ipv6(&self) -> bool {
-        self.0.eth_protocol() == u32::from(ETHERTYPE_IPV6.to_be())
+        self.0.eth_protocol() == u32::from(IPV6.to_be())
     }
 
     /// `N` octets at offset `at` of the network header.
@@ -177,7 +177,5 @@ macro_rules! load {
 }
 use load;
 
-const UDP_LENGTH: usize = 8;
-const ETHERTYPE_IPV6: u16 = 0x86dd;
 /// `BPF_HDR_START_NET`
 const HEADER_START_NETWORK: u32 = 1;

@@ -14,6 +14,8 @@ use netlink_packet_route::{
     route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
 };
 
+use router_common::frame::UDP;
+
 use super::netlink::Netlink;
 
 /// The routes and neighbours of a network namespace, as they are when they are asked for.
@@ -152,8 +154,6 @@ fn known_neighbour(neighbour: &NeighbourMessage) -> Option<([u8; 6], bool)> {
 fn family(address: IpAddr) -> AddressFamily {
     if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
 }
-
-const UDP: u8 = 17;
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use quinn_udp::EcnCodepoint;
-use router_common::frame::{self, Address, Endpoint};
+use router_common::frame::{self, Address, ETHERNET_LENGTH, Endpoint, UDP, UDP_LENGTH};
 
 use super::checksum::{ALL_ONES, folded, sum};
 
@@ -68,7 +68,7 @@ pub(super) fn read(frame: &[u8], checksums: Checksums) -> Result<Datagram, Flaw>
     if !(is_missing && is_ipv4) {
         let addresses = if is_ipv4 { &header[12..20] } else { &header[8..40] };
         let udp_length = (UDP_LENGTH + length) as u16;
-        let pseudo_header = sum(addresses) + u64::from(UDP.to_be()) + u64::from(udp_length.to_be());
+        let pseudo_header = sum(addresses) + u64::from(u16::from(UDP).to_be()) + u64::from(udp_length.to_be());
         let begun = u64::from(folded(pseudo_header)) == sum(&frame[udp_at + 6..udp_at + 8]);
         let is_left_out = checksums == Checksums::MayBeLeftOut && begun;
         let is_right = folded(pseudo_header + sum(&frame[udp_at..payload.end])) == ALL_ONES;
@@ -88,10 +88,6 @@ pub(super) fn read(frame: &[u8], checksums: Checksums) -> Result<Datagram, Flaw>
 fn ip(address: Address) -> IpAddr {
     IpAddr::from(address.octets().0).to_canonical()
 }
-
-const ETHERNET_LENGTH: usize = 14;
-const UDP_LENGTH: usize = 8;
-const UDP: u16 = 17;
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use quinn_udp::EcnCodepoint;
+use router_common::frame::{ETHERNET_LENGTH, IPV6_LENGTH, UDP, UDP_LENGTH};
 
 use super::NextHop;
 use super::checksum::{ALL_ONES, folded, sum};
@@ -83,11 +84,8 @@ impl Heads {
     }
 }
 
-const ETHERNET_LENGTH: usize = 14;
-const UDP_LENGTH: usize = 8;
-const LENGTH_MAX: usize = ETHERNET_LENGTH + 40 + UDP_LENGTH;
+const LENGTH_MAX: usize = ETHERNET_LENGTH + IPV6_LENGTH + UDP_LENGTH;
 const DONT_FRAGMENT: u8 = 0x40;
-const UDP: u8 = 17;
 /// Routers that it may pass: as many as the kernel says, unless it was told otherwise.
 const HOPS: u8 = 64;
 
