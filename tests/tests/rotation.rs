@@ -25,7 +25,8 @@ fn every_two_seconds_for_a_minute() -> Result<()> {
     let long_enough = Duration::from_secs(240);
     let short =
         lab.quic_go().get("/bytes/20000").connections(6_000).at_once(20).pausing(SHORT).within(long_enough).start()?;
-    let long = lab.quic_go().get("/bytes/1000").connections(40).requests(130).pausing(HALF_A_SECOND).within(long_enough);
+    let long =
+        lab.quic_go().get("/bytes/1000").connections(40).requests(130).pausing(HALF_A_SECOND).within(long_enough);
     let long = long.start()?;
     let streams = lab.quic_go().echo(20_000).connections(20).requests(130).pausing(HALF_A_SECOND).within(long_enough);
     let streams = streams.start()?;
