@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn a_checksum_that_was_only_begun_is_taken_where_there_is_no_device() {
         let mut frame = IPV4.to_vec();
-        let pseudo_header = sum(&IPV4[26..34]) + u64::from(UDP.to_be()) + u64::from(13_u16.to_be());
+        let pseudo_header = sum(&IPV4[26..34]) + u64::from(u16::from(UDP).to_be()) + u64::from(13_u16.to_be());
         frame[40..42].copy_from_slice(&folded(pseudo_header).to_ne_bytes());
         assert_eq!(read_computed(&frame), Err(Flaw::UdpChecksum));
         assert_eq!(read(&frame, Checksums::MayBeLeftOut), read_computed(IPV4));
