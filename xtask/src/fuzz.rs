@@ -8,7 +8,7 @@ use clap::Args;
 use crate::{
     plan::{Part, Plan, Step},
     setup::{self, CargoTool},
-    shell::run,
+    shell::{find, run},
     workspace,
 };
 
@@ -24,7 +24,11 @@ pub(crate) struct Fuzz {
 
 impl Fuzz {
     pub(crate) fn plan(self) -> Plan {
-        let install = Step::new("cargo-fuzz", || CARGO_FUZZ.ready()).detail(CARGO_FUZZ.line());
+        let install = Step::new("cargo-fuzz, and a compiler for libFuzzer", || {
+            setup::install(if find("c++").is_none() { &["g++"] } else { &[] })?;
+            CARGO_FUZZ.ready()
+        });
+        let install = install.detail("apt-get install g++, if there is no c++").detail(CARGO_FUZZ.line());
         let plan = setup::tools().then(install.needs([Part::Tools]).gives([Part::Fuzzer]));
         let targets = if self.target.is_empty() { targets() } else { self.target };
         let seconds = self.seconds;
