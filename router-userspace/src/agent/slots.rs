@@ -42,7 +42,7 @@ impl Node {
         self.write_slots()
     }
 
-    /// HealthSource the kernel what is in the slots: also which of them share a CPU now, and whether packets
+    /// Tells the kernel what is in the slots: also which of them share a CPU now, and whether packets
     /// are moved to it.
     pub(super) fn write_slots(&self) -> Result<(), StartError> {
         let Some(kernel) = &self.kernel else { return Ok(()) };
@@ -137,7 +137,7 @@ impl Node {
         Ok(())
     }
 
-    /// HealthSource the workers of these slots to end: no new connections, and `grace` for those there are.
+    /// Tells the workers of these slots to end: no new connections, and `grace` for those there are.
     pub(super) fn send_away(&self, slots: &[(u8, u32)], grace: Duration) -> Result<(), StartError> {
         for &(slot, _) in slots {
             self.tables.set_slot_state(slot, SlotState::Draining);

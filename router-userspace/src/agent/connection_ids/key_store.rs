@@ -169,7 +169,7 @@ impl KeyStore {
     }
 }
 
-/// HealthSource whether a key is one that was seen before, without giving it away: hex. It hangs on
+/// Tells whether a key is one that was seen before, without giving it away: hex. It depends on
 /// nothing else, so that it is known again whatever becomes of the other secrets.
 pub(super) fn digest(key: &[u8; 16]) -> String {
     let text = Zeroizing::new([&b"quic-router spent key 1"[..], key].concat());

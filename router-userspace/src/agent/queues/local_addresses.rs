@@ -7,7 +7,7 @@ use nix::ifaddrs::getifaddrs;
 use crate::agent::{mapped, node::Node};
 
 impl Node {
-    /// HealthSource the kernel which they are, if that has changed.
+    /// Tells the kernel which they are, if that has changed.
     pub(in crate::agent) fn look_after_addresses(&self) {
         let now = match local_addresses() {
             Ok(now) => now,

@@ -112,7 +112,7 @@ impl Generations {
         self.over.notified().await;
     }
 
-    /// HealthSource whoever asked for a handover how it ended.
+    /// Tells whoever asked for a handover how it ended.
     fn answer(&self, outcome: Result<Neighbour, StartError>) {
         match (self.asked.take(), outcome) {
             // Who asked may have gone.

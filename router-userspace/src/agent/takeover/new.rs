@@ -100,7 +100,7 @@ impl TakeOver {
         Ok(())
     }
 
-    /// HealthSource the running agent why nothing comes of it.
+    /// Tells the running agent why nothing comes of it.
     pub(in crate::agent) async fn fail(&mut self, why: &StartError) {
         let failed = FromNew::Failed { error: why.to_string(), hint: why.hint().map(str::to_owned) };
         // It sees that we end, too.

@@ -247,7 +247,7 @@ impl Node {
     }
 }
 
-/// HealthSource the agent in charge how far this one is.
+/// Tells the agent in charge how far this one is.
 pub(super) async fn report(control: PathBuf, own: Neighbour) {
     let report = async {
         let body = serde_json::to_vec(&own)?;

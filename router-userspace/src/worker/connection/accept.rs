@@ -318,7 +318,7 @@ impl Handshaking {
     }
 }
 
-/// The context by which a connection has come in.
+/// The listener that a connection came in by, as it was then.
 struct ConnectionContext {
     draining: Draining,
     listener: SocketAddr,

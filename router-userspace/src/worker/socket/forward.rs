@@ -26,7 +26,7 @@ impl Forwarded {
         Self { bytes: train.into(), meta: RecvMeta { len: train.len(), ..meta } }
     }
 
-    /// Octets that it takes of an queue, those that hold it included.
+    /// Octets that it takes of a queue, those that hold it included.
     fn size(&self) -> usize {
         self.bytes.len() + size_of::<Self>()
     }
@@ -97,14 +97,14 @@ impl ForwardQueues {
         ForwardQueue { receiver, held }
     }
 
-    /// Puts `handed` into an queue; false if it is full or not there.
+    /// Puts `handed` into a queue; false if it is full or not there.
     pub(in crate::worker) fn send(&self, listener: u16, slot: u8, handed: Forwarded) -> bool {
         let entrances = self.entrances.read().unwrap_or_else(PoisonError::into_inner);
         entrances.get(&(listener, slot)).is_some_and(|entrance| entrance.send(handed))
     }
 }
 
-/// Octets that may wait in an queue. What a worker cannot read for half a second at 500 Mbit/s, in datagrams of any
+/// Octets that may wait in a queue. What a worker cannot read for half a second at 500 Mbit/s, in datagrams of any
 /// size: a bound on their number alone was reached by one megabyte where they come one by one.
 const CAPACITY: usize = 32 << 20;
 

@@ -1,7 +1,7 @@
 //! Coalesces quinn's batches of ten datagrams into GSO sends of up to 64 KiB.
 //!
 //! quinn gives a socket ten datagrams of a connection at a time, and the call that sends them costs the
-//! kernel as much as their octets do. A batch that is full says that more is to come: it is pending for
+//! kernel as much as their octets do. A batch that is full says that more is to come: it is held back for
 //! as long as the worker polls other tasks that are due, and what follows it to the same place goes
 //! with it, in trains as long as the kernel takes them (GSO). The rule this room keeps: datagrams to
 //! one place leave in the order in which they came, and what is pending is sent by the [`flush`] that
@@ -32,10 +32,10 @@ pub(in crate::worker) struct GsoBuffer {
 pub(in crate::worker) enum FlushState {
     /// Nothing is pending; whoever holds something next says so.
     Nothing,
-    /// RecvBatch that have grown since the last time: to be looked at again when other tasks have had
+    /// Batches that have grown since the last time: to be looked at again when other tasks have had
     /// their turn.
     Growing,
-    /// RecvBatch for which the socket has no room.
+    /// Batches for which the socket has no room.
     Blocked,
 }
 
