@@ -1,5 +1,5 @@
-//! Whatever clients say in `traceparent` and `tracestate`: servers are told a valid one, of the client's trace if that
-//! is one.
+//! `traceparent` and `tracestate` of clients: servers get a valid `traceparent`, with the client's trace ID if the client's
+//! was valid.
 //!
 //! `cargo +nightly fuzz run traceparent` (from this folder's parent).
 
@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../../router-userspace/src/telemetry/trace.rs"]
-#[allow(dead_code, reason = "for the router")]
+#[allow(dead_code, reason = "the source file is the router's, which calls the rest of it")]
 mod trace;
 
 use trace::TraceContext;

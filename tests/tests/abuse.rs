@@ -21,8 +21,7 @@ fn ordinary_clients_are_served_beside_hostile_ones() -> Result<()> {
     let lab = Lab::new().clients(2).workers(2).limit("memory", "\"64 MiB\"").limit("max_handshakes", "64");
     let lab = lab.config(|config| config.listener_keys = "tcp = true\n".into()).start()?;
     let quiet = ordinary(&lab, 20)?.succeed()?;
-    // On processors that nobody else wants just now: what they cost the router is the question, not what they cost a
-    // machine that they share with everybody.
+    // At idle priority: the test asks what they cost the router, not what they cost the machine that all share.
     let mut hostile = lab.network().clients()[1].namespace().command("chrt");
     hostile.args(["--idle", "0"]).arg(peers::find("hostile")?);
     hostile.args([lab.network().clients()[1].router4().to_string(), PORT.to_string(), seconds.to_string()]);

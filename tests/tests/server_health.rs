@@ -106,8 +106,8 @@ fn one_that_fails_again() -> Result<()> {
     Ok(())
 }
 
-/// The host of an HTTP/2 server goes without a word, with a connection open to it. Nobody waits for a response of it
-/// that does not come while another server is well (agentgateway#3231: 13 of 40 requests did, and got 504).
+/// The host of an HTTP/2 server disappears without closing its connection. Requests go to the other server instead of
+/// waiting for `response_timeout` (agentgateway#3231: 13 of 40 waited, and got 504).
 #[test]
 fn one_whose_host_is_gone() -> Result<()> {
     let mut lab = Lab::new().workers(1).build()?;

@@ -181,7 +181,7 @@ async fn answer(request: Request<Incoming>, node: Rc<Node>) -> Result<Response<F
     let (head, body) = request.into_parts();
     let answer = match Limited::new(body, BODY_LIMIT).collect().await {
         Ok(body) => handlers::handle(&node, &head, &body.to_bytes()).await,
-        Err(_) => Err(handlers::ApiError::bad_request(format!("the body is over {BODY_LIMIT} octets"))),
+        Err(_) => Err(handlers::ApiError::bad_request(format!("the body is larger than {BODY_LIMIT} octets"))),
     };
     Ok(response(answer))
 }

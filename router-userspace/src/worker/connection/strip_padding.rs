@@ -21,7 +21,7 @@ use quinn_proto::{TransportError, transport_parameters::TransportParameters};
 
 use self::frames::padding_begins;
 
-/// The same, without padding in what is decrypted once the handshake is over.
+/// Wraps `crypto` so that decrypted 1-RTT packets lose their padding before quinn reads their frames.
 pub fn strip_padding(crypto: impl ServerConfig + 'static) -> Arc<dyn ServerConfig> {
     Arc::new(StripPadding(Arc::new(crypto)))
 }

@@ -30,7 +30,7 @@ pub(in crate::worker) struct GsoBuffer {
 /// What a [`flush`](GsoBuffer::flush) has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::worker) enum FlushState {
-    /// Nothing is pending; whoever holds something next says so.
+    /// Nothing is pending; the next datagram that is held back wakes the flusher.
     Nothing,
     /// Batches that have grown since the last time: to be looked at again when other tasks have had
     /// their turn.
