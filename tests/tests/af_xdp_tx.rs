@@ -109,7 +109,7 @@ fn a_neighbour_that_moves_without_a_word() -> Result<()> {
     router.ip("link set clients0 arp on\nneigh flush dev clients0 nud permanent\n")?;
     lab.wire().namespace().ip("link set router0 arp on\n")?;
     lab.start_agent()?;
-    let streams = lab.quic_go().echo(20_000).connections(10).requests(120).pausing(SHORT).start()?;
+    let streams = lab.quic_go().echo(20_000).connections(10).until_told().pausing(SHORT).start()?;
     until_frames(&lab, &streams, 500)?;
     lab.wire().namespace().ip(&format!("link set router0 address {ELSEWHERE}\n"))?;
     streams.run_until(|| {
@@ -125,7 +125,7 @@ fn a_neighbour_that_moves_without_a_word() -> Result<()> {
 #[test]
 fn a_neighbour_that_is_known_no_longer() -> Result<()> {
     let lab = sending(Lab::new()).start()?;
-    let streams = lab.quic_go().echo(20_000).connections(10).requests(100).pausing(SHORT).start()?;
+    let streams = lab.quic_go().echo(20_000).connections(10).until_told().pausing(SHORT).start()?;
     until_frames(&lab, &streams, 500)?;
     // The kernel sends such a datagram all the same: its interface speaks no ARP.
     lab.network().router().ip(&format!("neigh del {} dev clients0\n", lab.wire().client4()[0]))?;
@@ -164,7 +164,7 @@ fn path_mtu_discovery_finds_what_the_interface_carries() -> Result<()> {
 #[test]
 fn a_link_that_goes_down_and_up() -> Result<()> {
     let lab = sending(Lab::new()).start()?;
-    let clients = lab.quic_go().get("/bytes/600000").connections(20).requests(12).pausing(SHORT).start()?;
+    let clients = lab.quic_go().get("/bytes/600000").connections(20).until_told().pausing(SHORT).start()?;
     for _ in 0..3 {
         let before = Way::of(&lab)?;
         until_frames(&lab, &clients, before.frames + 1_000)?;
@@ -183,7 +183,7 @@ fn a_link_that_goes_down_and_up() -> Result<()> {
 fn an_upgrade_brings_it_and_takes_it_away() -> Result<()> {
     let mut lab = Lab::new().engine("af_xdp").set("drain_timeout", "\"300s\"").start()?;
     for send in ["af_xdp", "udp"] {
-        let streams = lab.quic_go().echo(50_000).connections(20).requests(50).pausing(SHORT).start()?;
+        let streams = lab.quic_go().echo(50_000).connections(20).until_told().pausing(SHORT).start()?;
         lab.await_busy(&streams, 20)?;
         let file = format!("[af_xdp]\nsend = \"{send}\"\n\n");
         let refused = lab.reload(|config| config.rest.insert_str(0, &file)).err().context("it was not refused")?;

@@ -39,8 +39,8 @@ fn clients_that_listen_lose_nothing() -> Result<()> {
 #[test]
 fn who_stays_is_closed_when_the_time_is_over() -> Result<()> {
     let lab = Lab::new().start()?;
-    let raw = lab.quic_go().echo(1_000).connections(40).requests(200).pausing(SHORT).start()?;
-    let deaf = lab.quic_go().get("/bytes/1000").connections(40).requests(200).pausing(SHORT).start()?;
+    let raw = lab.quic_go().echo(1_000).connections(40).until_told().pausing(SHORT).start()?;
+    let deaf = lab.quic_go().get("/bytes/1000").connections(40).until_told().pausing(SHORT).start()?;
     lab.await_accepted(&deaf, 80)?;
     let staying = worker(&lab, 1)?.totals.connections_now;
     assert!(staying > 5, "{staying}");
@@ -61,7 +61,7 @@ fn who_stays_is_closed_when_the_time_is_over() -> Result<()> {
 #[test]
 fn undrained_in_time_everybody_stays() -> Result<()> {
     let lab = Lab::new().start()?;
-    let streams = lab.quic_go().echo(1_000).connections(40).requests(150).pausing(SHORT).start()?;
+    let streams = lab.quic_go().echo(1_000).connections(40).until_told().pausing(SHORT).start()?;
     lab.await_accepted(&streams, 40)?;
     lab.cli(&["workers", "drain", "1", "--timeout", "1500ms"])?.succeeded()?;
     lab.cli(&["workers", "undrain", "1"])?.succeeded()?;

@@ -113,7 +113,7 @@ fn ages_of_flows_in_a_time_namespace() -> Result<()> {
     let under = ["unshare", "--time", "--monotonic", "172800", "--fork", "--kill-child"].map(str::to_owned);
     let lab = Lab::new().by_xdp().config(|config| config.under = under.into()).start()?;
     let pause = Duration::from_millis(250);
-    let clients = lab.quic_go().get("/bytes/1000").connections(2).requests(60).pausing(pause).start()?;
+    let clients = lab.quic_go().get("/bytes/1000").connections(2).until_told().pausing(pause).start()?;
     let used = |flow: &Flow| flow.packets > 10 && flow.age_ms > 11_000;
     let flows = until(
         || Ok(lab.control().flows()?.flows),

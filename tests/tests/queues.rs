@@ -17,7 +17,7 @@ use router_userspace::agent::api::Queue;
 #[test]
 fn a_worker_that_drains_loses_its_queue_and_gets_one_again() -> Result<()> {
     let lab = Lab::new().engine("af_xdp").start()?;
-    let clients = talkative(&lab).requests(150).start()?;
+    let clients = talkative(&lab).until_told().start()?;
     lab.await_busy(&clients, 40)?;
     lab.control().drain(2)?;
     let without = await_queues(&lab, |queues| queues.len() == 4 && queues.iter().all(|queue| queue.slot != 2))?;
@@ -42,7 +42,7 @@ fn a_worker_that_dies_leaves_its_queue_to_its_successor() -> Result<()> {
 #[test]
 fn an_upgrade_takes_the_queues_along() -> Result<()> {
     let lab = Lab::new().engine("af_xdp").set("drain_timeout", "\"300s\"").start()?;
-    let long = lab.quic_go().echo(50_000).connections(40).requests(40).pausing(SHORT).start()?;
+    let long = lab.quic_go().echo(50_000).connections(40).until_told().pausing(SHORT).start()?;
     lab.await_busy(&long, 40)?;
     let short = lab.quic_go().get("/bytes/20000").connections(400).at_once(10).start()?;
     lab.await_accepted(&short, 50)?;
@@ -62,7 +62,7 @@ fn an_upgrade_takes_the_queues_along() -> Result<()> {
 #[test]
 fn a_reload_that_changes_the_number_of_workers() -> Result<()> {
     let mut lab = Lab::new().engine("af_xdp").set("drain_timeout", "\"300s\"").start()?;
-    let clients = talkative(&lab).requests(150).start()?;
+    let clients = talkative(&lab).until_told().start()?;
     lab.await_busy(&clients, 40)?;
     for (workers, owners) in [("2", [0, 0, 1, 1]), ("4", [0, 1, 4, 5])] {
         lab.reload(|config| config.set_router("workers", workers))?;
@@ -81,7 +81,7 @@ fn no_packet_is_lost_when_the_next_generation_takes_over() -> Result<()> {
     let first = lab.control().status()?.generation;
     // As long as somebody stays there, the old generation can be asked.
     let _staying = lab.quic_go().echo(1_000).requests(2).pausing(Duration::from_secs(60)).start()?;
-    let old = talkative(&lab).requests(150).start()?;
+    let old = talkative(&lab).until_told().start()?;
     lab.await_accepted(&old, 41)?;
     lab.agent()?.upgrade(None)?;
     let besides = lab.read_besides()?;
@@ -97,7 +97,7 @@ fn no_packet_is_lost_when_the_next_generation_takes_over() -> Result<()> {
 fn no_packet_is_lost_when_the_last_generation_serves_again() -> Result<()> {
     let lab = Lab::new().engine("af_xdp").set("drain_timeout", "\"300s\"").start()?;
     let first = lab.control().status()?.pid;
-    let clients = talkative(&lab).requests(150).start()?;
+    let clients = talkative(&lab).until_told().start()?;
     lab.await_busy(&clients, 40)?;
     let next = lab.control().upgrade(None)?;
     await_queues(&lab, |queues| slots(queues) == [4, 5, 6, 7])?;
@@ -111,7 +111,7 @@ fn no_packet_is_lost_when_the_last_generation_serves_again() -> Result<()> {
 #[test]
 fn links_that_go_down_and_up() -> Result<()> {
     let lab = Lab::new().engine("af_xdp").start()?;
-    let clients = lab.quic_go().post("/sink", 600_000).connections(40).requests(8).pausing(SHORT).start()?;
+    let clients = lab.quic_go().post("/sink", 600_000).connections(40).until_told().pausing(SHORT).start()?;
     lab.await_busy(&clients, 40)?;
     for _ in 0..3 {
         let before = sockets(&lab)?;
@@ -131,7 +131,7 @@ fn queues_that_are_added() -> Result<()> {
     lab.start_agent()?;
     // Fewer queues than workers: the assignment places.
     await_queues(&lab, |queues| slots(queues) == [0, 1] && queues.iter().all(|queue| !queue.places))?;
-    let clients = lab.quic_go().post("/sink", 200_000).connections(60).requests(8).pausing(SHORT).start()?;
+    let clients = lab.quic_go().post("/sink", 200_000).connections(60).until_told().pausing(SHORT).start()?;
     lab.await_busy(&clients, 60)?;
     lab.wire().use_queues(lab.network().router(), [2, 4])?;
     await_queues(&lab, |queues| slots(queues) == [0, 1, 2, 3] && queues.iter().all(|queue| queue.places))?;
@@ -161,9 +161,9 @@ fn an_interface_that_is_taken_away_and_put_back() -> Result<()> {
 fn connections_outlive_their_interface() -> Result<()> {
     let lab = Lab::new().engine("af_xdp").start()?;
     lab.wire().lead_nowhere_else()?;
-    let clients = lab.quic_go().within(Duration::from_secs(60));
-    let talks = clients.clone().echo(20_000).connections(30).requests(200).pausing(BREATH).start()?;
-    let uploads = clients.clone().post("/sink", 600_000).connections(10).requests(60).pausing(SHORT).start()?;
+    let clients = lab.quic_go().within(Duration::from_secs(120));
+    let talks = clients.clone().echo(20_000).connections(30).until_told().pausing(BREATH).start()?;
+    let uploads = clients.clone().post("/sink", 600_000).connections(10).until_told().pausing(SHORT).start()?;
     let mut all = vec![talks, uploads];
     for (queues, owners) in [(2, &[0, 1][..]), (4, &[0, 1, 2, 3])] {
         let accepted = lab.control().status()?.totals.accepted;

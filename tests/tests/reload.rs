@@ -20,7 +20,7 @@ fn routes() -> Result<()> {
     let mut lab = Lab::new().start()?;
     let slow = lab.quic_go().get("/slow/2000").connections(20).start()?;
     slow.run_until(|| upstream_connections(&lab, 80).map(|count| count >= 20))?;
-    let streams = lab.quic_go().echo(20_000).connections(20).requests(40).pausing(SHORT).start()?;
+    let streams = lab.quic_go().echo(20_000).connections(20).until_told().pausing(SHORT).start()?;
     streams.run_until(|| upstream_connections(&lab, 7).map(|count| count >= 1))?;
     let changed = lab.reload(|config| {
         config.rest = config.rest.replace("path = \"/\"", "path = \"/bytes/\"");
@@ -34,7 +34,7 @@ fn routes() -> Result<()> {
     assert_eq!(summary.errors.keys().map(String::as_str).collect::<Vec<_>>(), ["status 404"], "{summary:?}");
     // Both of one connection: its first request finds a route, and the second none.
     let before = asked(&lab)?;
-    let both = lab.quic_go().get("/bytes/100").requests(1_000).pausing(SHORT).start()?;
+    let both = lab.quic_go().get("/bytes/100").until_told().pausing(SHORT).start()?;
     lab.await_accepted(&both, 81)?;
     both.run_until(|| asked(&lab).map(|asked| asked > before))?;
     lab.reload(|config| config.rest = config.rest.replace("path = \"/bytes/\"", "path = \"/none/\""))?;
@@ -115,7 +115,7 @@ fn fifty_under_load() -> Result<()> {
 fn listeners() -> Result<()> {
     // Longer than the leaving clients need, also on a busy machine.
     let mut lab = Lab::new().set("drain_timeout", "\"300s\"").start()?;
-    let untouched = echo_on(&lab, PORT).connections(20).requests(200).pausing(SHORT).start()?;
+    let untouched = echo_on(&lab, PORT).connections(20).until_told().pausing(SHORT).start()?;
     lab.await_accepted(&untouched, 20)?;
     let changed = lab.reload(|config| config.listeners.push("0.0.0.0:8443".into()))?;
     assert_eq!(changed, ["listening on 0.0.0.0:8443", "certificates have changed"]);
@@ -123,7 +123,7 @@ fn listeners() -> Result<()> {
     echo_on(&lab, 8443).connections(50).rebinding_at(10_000).succeed()?;
     lab.expect_no_packet_astray()?;
 
-    let leaving = echo_on(&lab, 8443).connections(10).requests(60).pausing(SHORT).start()?;
+    let leaving = echo_on(&lab, 8443).connections(10).until_told().pausing(SHORT).start()?;
     lab.await_accepted(&leaving, 130)?;
     let changed = lab.reload(|config| config.listeners.retain(|address| !address.ends_with(":8443")))?;
     assert!(changed[0].starts_with("no longer listening on 0.0.0.0:8443"), "{changed:?}");
@@ -164,7 +164,7 @@ fn interfaces() -> Result<()> {
     let load = |lab: &Running, wire: usize| {
         let wire = &lab.network().clients()[wire];
         let clients = QuicGo::new(wire.namespace(), wire.router(PORT));
-        clients.get("/bytes/20000").connections(20).requests(100).pausing(SHORT).start()
+        clients.get("/bytes/20000").connections(20).until_told().pausing(SHORT).start()
     };
     let clients = [load(&lab, 0)?, load(&lab, 1)?];
     lab.await_accepted(&clients[0], 40)?;
@@ -188,7 +188,7 @@ fn interfaces() -> Result<()> {
 #[test]
 fn workers() -> Result<()> {
     let mut lab = Lab::new().workers(2).set("drain_timeout", "\"300s\"").start()?;
-    let streams = lab.quic_go().echo(20_000).connections(60).requests(150).pausing(SHORT).start()?;
+    let streams = lab.quic_go().echo(20_000).connections(60).until_told().pausing(SHORT).start()?;
     lab.await_accepted(&streams, 60)?;
     let changed = lab.reload(|config| config.set_router("workers", "5"))?;
     assert_eq!(changed, ["workers started in slots 2, 3, 4"]);
@@ -226,7 +226,7 @@ fn a_certificate_that_is_replaced() -> Result<()> {
     fs::copy(home.path("certificate.pem"), &trusted)?;
     let ask = |ca: &std::path::Path| lab.quic_go().get("/bytes/1000").connections(5).option("ca", ca.display()).run();
     assert_eq!(ask(&trusted)?.requests_ok, 5);
-    let streams = lab.quic_go().echo(20_000).connections(20).requests(200).pausing(SHORT).start()?;
+    let streams = lab.quic_go().echo(20_000).connections(20).until_told().pausing(SHORT).start()?;
 
     home.write_certificate("next", &["localhost", "router.test"])?;
     fs::copy(home.path("next.pem"), home.path("certificate.pem"))?;
@@ -263,7 +263,7 @@ fn by_signal() -> Result<()> {
 fn what_is_refused() -> Result<()> {
     let mut lab = Lab::new().by_xdp().clients(2).set("interfaces", "[\"clients0\"]").start()?;
     let squatter = lab.network().router().enter(|| Ok(std::net::UdpSocket::bind("0.0.0.0:9443")?))?;
-    let streams = lab.quic_go().echo(20_000).connections(20).requests(150).pausing(SHORT).start()?;
+    let streams = lab.quic_go().echo(20_000).connections(20).until_told().pausing(SHORT).start()?;
     lab.await_accepted(&streams, 20)?;
     let whole = |lab: &Running| -> Result<_> {
         let Status { interfaces, listeners, generation, .. } = lab.control().status()?;

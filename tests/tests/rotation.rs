@@ -88,7 +88,7 @@ fn with_each_engine() -> Result<()> {
 #[test]
 fn an_eighth_is_refused() -> Result<()> {
     let lab = Lab::new().limit("idle_timeout", "\"2s\"").start()?;
-    let holding = || lab.quic_go().get("/bytes/100").requests(200).pausing(SHORT).start();
+    let holding = || lab.quic_go().get("/bytes/100").until_told().pausing(SHORT).start();
     let mut clients = vec![holding()?];
     for rotation in 1..7 {
         lab.await_accepted(&clients[0], clients.len() as u64)?;

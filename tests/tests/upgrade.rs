@@ -25,8 +25,8 @@ fn once_with_each_engine() -> Result<()> {
     for engine in ["xdp", "reuseport"] {
         let lab = Lab::new().engine(engine).set("drain_timeout", "\"300s\"").start()?;
         let first = lab.control().status()?;
-        let streams = lab.quic_go().echo(20_000).connections(40).requests(150).pausing(SHORT).rebinding_at(400_000);
-        let streams = streams.start()?;
+        let streams = lab.quic_go().echo(20_000).connections(40).requests(150).until_told().pausing(SHORT);
+        let streams = streams.rebinding_at(400_000).start()?;
         lab.await_accepted(&streams, 40)?;
         let upgraded = lab.agent()?.upgrade(None)?;
         let second = lab.control().status()?;
@@ -135,20 +135,21 @@ fn handshakes_in_the_air() -> Result<()> {
 #[test]
 fn several_drain_at_once() -> Result<()> {
     let lab = Lab::new().workers(2).set("drain_timeout", "\"300s\"").start()?;
-    let stay = |requests| lab.quic_go().echo(1_000).connections(10).requests(requests).pausing(SHORT).start();
     let mut clients = Vec::new();
-    for round in 0..4 {
-        clients.push(stay(500 - 100 * round)?);
+    for _ in 0..4 {
+        clients.push(lab.quic_go().echo(1_000).connections(10).until_told().pausing(SHORT).start()?);
         lab.await_accepted(&clients[clients.len() - 1], 10)?;
         lab.agent()?.upgrade(None)?;
     }
     let status = lab.control().status()?;
     assert_eq!(states(&status).iter().filter(|(_, state)| *state == "draining").count(), 4, "{status:?}");
     lab.await_status(|status| status.generations[1..].iter().all(|one| one.connections == 10))?;
-    for clients in clients {
-        clients.succeed()?;
+    // The newest first: nobody waits for those before it.
+    while let Some(newest) = clients.pop() {
+        newest.succeed()?;
+        let left: Vec<_> = (1..=clients.len() as u64).rev().collect();
+        lab.await_status(|status| status.generations[1..].iter().map(|one| one.generation).eq(left.iter().copied()))?;
     }
-    await_alone(&lab)?;
     assert_eq!(taken_slots(&lab)?, 2);
     lab.expect_no_packet_astray()
 }
@@ -159,8 +160,8 @@ fn several_drain_at_once() -> Result<()> {
 fn that_fails() -> Result<()> {
     let mut lab = Lab::new().set("drain_timeout", "\"120s\"").start()?;
     let first = lab.control().status()?;
-    let streams = lab.quic_go().echo(10_000).connections(40).requests(250).pausing(SHORT * 10).rebinding_at(400_000);
-    let streams = streams.within(Duration::from_secs(150)).start()?;
+    let streams = lab.quic_go().echo(10_000).connections(40).requests(80).until_told().pausing(SHORT * 10);
+    let streams = streams.rebinding_at(400_000).start()?;
     lab.await_accepted(&streams, 40)?;
     let real = binary()?.display().to_string();
     let socket = lab.home().control().display().to_string();
@@ -222,12 +223,12 @@ fn that_fails() -> Result<()> {
 fn the_old_one_is_killed() -> Result<()> {
     let lab = Lab::new().set("drain_timeout", "\"300s\"").start()?;
     let first = lab.control().status()?;
-    let lost = lab.quic_go().echo(1_000).connections(30).requests(1_000).pausing(SHORT);
+    let lost = lab.quic_go().echo(1_000).connections(30).until_told().pausing(SHORT);
     let lost = lost.keeping_alive(SHORT * 10).start()?;
     lab.await_busy(&lost, 30)?;
     lab.agent()?.upgrade(None)?;
     let own = lab.control().status()?.totals.accepted;
-    let kept = lab.quic_go().echo(1_000).connections(30).requests(200).pausing(SHORT).start()?;
+    let kept = lab.quic_go().echo(1_000).connections(30).until_told().pausing(SHORT).start()?;
     lab.await_accepted(&kept, own + 30)?;
     kill(Pid::from_raw(i32::try_from(first.pid)?), Signal::SIGKILL)?;
     await_alone(&lab)?;
@@ -247,11 +248,11 @@ fn the_old_one_is_killed() -> Result<()> {
 fn the_new_one_is_killed() -> Result<()> {
     let lab = Lab::new().set("drain_timeout", "\"300s\"").start()?;
     let first = lab.control().status()?;
-    let kept = lab.quic_go().echo(1_000).connections(30).requests(400).pausing(SHORT).start()?;
+    let kept = lab.quic_go().echo(1_000).connections(30).until_told().pausing(SHORT).start()?;
     lab.await_accepted(&kept, 30)?;
     for round in 0..3 {
         let second = lab.control().upgrade(None)?;
-        let lost = lab.quic_go().echo(1_000).connections(30).requests(1_000).pausing(SHORT);
+        let lost = lab.quic_go().echo(1_000).connections(30).until_told().pausing(SHORT);
         let lost = lost.keeping_alive(SHORT * 10).start()?;
         lab.await_busy(&lost, 30)?;
         kill(Pid::from_raw(i32::try_from(second.pid)?), Signal::SIGKILL)?;
@@ -279,7 +280,7 @@ fn the_new_one_is_killed() -> Result<()> {
 #[test]
 fn stopped_while_another_drains() -> Result<()> {
     let mut lab = Lab::new().start()?;
-    let clients = lab.quic_go().echo(1_000).connections(20).requests(1_000).pausing(SHORT).start()?;
+    let clients = lab.quic_go().echo(1_000).connections(20).until_told().pausing(SHORT).start()?;
     lab.await_accepted(&clients, 20)?;
     lab.agent()?.upgrade(None)?;
     lab.take_agent()?.terminate()?;
@@ -294,7 +295,7 @@ fn stopped_while_another_drains() -> Result<()> {
 #[test]
 fn with_another_configuration() -> Result<()> {
     let mut lab = Lab::new().set("drain_timeout", "\"300s\"").start()?;
-    let streams = lab.quic_go().echo(20_000).connections(40).requests(100).pausing(SHORT).start()?;
+    let streams = lab.quic_go().echo(20_000).connections(40).until_told().pausing(SHORT).start()?;
     lab.await_accepted(&streams, 40)?;
     lab.rewrite(|config| {
         config.listeners.push("0.0.0.0:8443".into());
@@ -319,7 +320,7 @@ fn with_another_configuration() -> Result<()> {
 #[test]
 fn to_another_engine() -> Result<()> {
     let mut lab = Lab::new().set("drain_timeout", "\"300s\"").start()?;
-    let streams = lab.quic_go().echo(20_000).connections(40).requests(60).pausing(SHORT).start()?;
+    let streams = lab.quic_go().echo(20_000).connections(40).until_told().pausing(SHORT).start()?;
     lab.await_accepted(&streams, 40)?;
     let has_xdp = |lab: &Running| lab.network().router().has_xdp(&lab.wire().router_interface());
     for (engine, xdp) in [("reuseport", false), ("xdp", true)] {

@@ -15,7 +15,7 @@ fn under_load() -> Result<()> {
     // Nobody may wait for the names in a backtrace.
     let lab = Lab::new().config(|config| config.debug_build = true).environment("RUST_BACKTRACE", "1").start()?;
     // Those that stay, each of which says something now and then; and those that come and go.
-    let long = lab.quic_go().echo(1_000).connections(60).requests(100).pausing(SHORT * 2).keeping_alive(SHORT * 5);
+    let long = lab.quic_go().echo(1_000).connections(60).until_told().pausing(SHORT * 2).keeping_alive(SHORT * 5);
     let long = long.start()?;
     lab.await_busy(&long, 60)?;
     let dying = worker(&lab, 2)?.context("worker 2")?;

@@ -9,8 +9,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"os/signal"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -25,6 +28,9 @@ type client struct {
 	quic   *quic.Config
 	shared *route // nil unless -shared
 	tally  *tally
+	// How many connections are, or were, on hold.
+	holding atomic.Int64
+	told    chan struct{} // closed when no more requests are to be made than the flags ask for
 }
 
 // runClients makes all connections and prints what became of them; answers whether nothing was lost.
@@ -38,6 +44,14 @@ func runClients(o *options) bool {
 		exit(err.Error())
 	}
 	cl := &client{o: o, target: target, tls: secure, quic: o.quicConfig(), tally: newTally()}
+	cl.told = make(chan struct{})
+	if o.untilTold {
+		signals := make(chan os.Signal, 1)
+		signal.Notify(signals, syscall.SIGUSR1)
+		go func() { <-signals; close(cl.told) }()
+	} else {
+		close(cl.told)
+	}
 	if o.shared {
 		if cl.shared, err = newRoute(o, target); err != nil {
 			exit(err.Error())
@@ -100,6 +114,9 @@ func (cl *client) connect() error {
 	}
 	cl.tally.resumed(conn.ConnectionState())
 	if cl.o.hold > 0 {
+		if cl.holding.Add(1) == int64(cl.o.connections) {
+			fmt.Println("all on hold")
+		}
 		select {
 		case <-time.After(cl.o.hold):
 		case <-conn.Context().Done():
@@ -172,22 +189,34 @@ func (cl *client) work(ctx context.Context, conn *quic.Conn, trip *journey) erro
 	}, trip), trip, ctx)
 }
 
-// repeat does one thing as often as the flags say.
+// repeat does one thing as often as the flags say, and on until told; once more after that.
 func (cl *client) repeat(one func() (int64, error), trip *journey, ctx context.Context) error {
 	par := max(1, cl.o.par)
-	for done := 0; done < cl.o.expected(); done += par {
+	told := !cl.o.untilTold
+	for done := 0; done < cl.o.expected() || !told; done += par {
+		told = cl.enough()
 		if cl.o.moves() && cl.o.rebindAt == 0 && done >= cl.o.expected()/2 {
 			trip.begin()
 			if err := trip.arrive(ctx); err != nil {
 				return fmt.Errorf("move: %w", err)
 			}
 		}
-		if err := cl.together(min(par, cl.o.expected()-done), one); err != nil {
+		if err := cl.together(min(par, max(1, cl.o.expected()-done)), one); err != nil {
 			return err
 		}
 		time.Sleep(cl.o.pause)
 	}
 	return nil
+}
+
+// enough says whether no more is asked for than the flags say.
+func (cl *client) enough() bool {
+	select {
+	case <-cl.told:
+		return true
+	default:
+		return false
+	}
 }
 
 // together does something several times at once; the errors of all.

@@ -38,7 +38,7 @@ type options struct {
 	bodies, digests, checkPost, json    bool
 	label, serverID, resetKey, tokenKey string
 	rotation                            int
-	retry                               bool
+	retry, untilTold                    bool
 	certificate, privateKey, www        string
 }
 
@@ -97,6 +97,7 @@ func parse(verb string, arguments []string) *options {
 	f.DurationVar(&o.timeout, "timeout", 10*time.Second, "how long a connection may take in all")
 	f.DurationVar(&o.pause, "pause", 0, "pause between the requests of a connection")
 	f.DurationVar(&o.hold, "hold", 0, "keep each connection open so long after its last request")
+	f.BoolVar(&o.untilTold, "until-told", false, "go on with requests, or streams, until SIGUSR1")
 	f.Int64Var(&o.expectSize, "expect-size", -1, "get: any other size of an answer is a failure")
 	f.BoolVar(&o.checkPost, "check-post", false, "the answer to a POST is its body, or its size and SHA-256")
 	f.BoolVar(&o.bodies, "bodies", false, "count the different short answers")

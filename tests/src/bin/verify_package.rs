@@ -62,8 +62,8 @@ fn upgrades_under_load(system: &mut System) -> Result<()> {
     system.start_agent()?;
     let lab = &system.lab;
     let first = system.control.status()?;
-    let long = lab.quic_go().echo(20_000).connections(40).requests(400).pausing(SHORT).rebinding_at(400_000);
-    let long = long.within(LONG).start()?;
+    let long = lab.quic_go().echo(20_000).connections(40).requests(40).until_told().pausing(SHORT);
+    let long = long.rebinding_at(400_000).start()?;
     let came = |status: &Status, count| status.totals.accepted >= count;
     system.until("40 connections", |status| came(status, 40))?;
     let new = lab.quic_go().get("/bytes/20000").connections(1_000).at_once(20).within(LONG).start()?;

@@ -18,7 +18,7 @@ pub struct Aioquic<'lab> {
 impl<'lab> Aioquic<'lab> {
     /// Clients in `namespace` that fetch `url`; one connection, one request.
     pub fn new(namespace: &'lab Namespace, url: &str) -> Self {
-        let load = Load { connections: 1, per_connection: 1, moving: false };
+        let load = Load { connections: 1, per_connection: 1, moving: false, until_told: false };
         Self { namespace, arguments: vec![url.into()], load }
     }
 

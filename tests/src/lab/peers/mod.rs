@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::Signal;
 use serde::Deserialize;
 
 use super::Program;
@@ -75,13 +76,14 @@ pub struct Clients {
     patience: Duration,
 }
 
-/// How many connections there will be, how many requests (or streams) on each, and whether
-/// each changes its address.
+/// How many connections there will be, how many requests (or streams) on each, whether each
+/// changes its address, and whether they go on until they are told.
 #[derive(Clone, Copy, Debug)]
 struct Load {
     connections: u64,
     per_connection: u64,
     moving: bool,
+    until_told: bool,
 }
 
 impl Clients {
@@ -90,8 +92,16 @@ impl Clients {
         self.program.ends_within(patience)
     }
 
-    /// Waits until they have ended.
+    /// Waits until they have printed a line that begins with `beginning`.
+    pub fn await_line(&self, beginning: &str, patience: Duration) -> Result<String> {
+        self.program.await_line(beginning, patience)
+    }
+
+    /// Tells those that go on until told to end, and waits until they have ended.
     pub fn finish(self) -> Result<Summary> {
+        if self.load.until_told {
+            self.program.signal(Signal::SIGUSR1)?;
+        }
         let finished = self.program.finish(self.patience)?;
         let last = finished.stdout.lines().rev().find(|line| line.starts_with('{'));
         let json =
@@ -99,12 +109,14 @@ impl Clients {
         serde_json::from_str(json).with_context(|| format!("{}: {json}", finished.name))
     }
 
-    /// Waits until they have ended; anything that did not succeed is an error.
+    /// Waits until they have ended, like [`finish`](Self::finish); anything that did not succeed is
+    /// an error.
     pub fn succeed(self) -> Result<Summary> {
-        let Load { connections, per_connection, moving } = self.load;
+        let Load { connections, per_connection, moving, until_told } = self.load;
         let summary = self.finish()?;
         let all = summary.connections_ok == connections
-            && summary.requests_ok == connections * per_connection
+            && (summary.requests_ok == connections * per_connection
+                || until_told && summary.requests_ok > connections * per_connection)
             && summary.moved == if moving { connections } else { 0 };
         ensure!(
             all && summary.errors.is_empty(),

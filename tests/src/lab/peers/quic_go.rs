@@ -22,7 +22,7 @@ pub struct QuicGo<'lab> {
 impl<'lab> QuicGo<'lab> {
     /// Clients in `namespace` of the router at `router`; one connection, one request.
     pub fn new(namespace: &'lab Namespace, router: SocketAddr) -> Self {
-        let load = Load { connections: 1, per_connection: 1, moving: false };
+        let load = Load { connections: 1, per_connection: 1, moving: false, until_told: false };
         Self { namespace, router, arguments: Vec::new(), load, at_once: None, time: PER_CONNECTION, in_all: None }
     }
 
@@ -78,6 +78,15 @@ impl<'lab> QuicGo<'lab> {
     pub fn requests(mut self, count: u64) -> Self {
         self.load.per_connection = count;
         self
+    }
+
+    /// At least so many requests as [`requests`](Self::requests) says, on until [`Clients::finish`] is
+    /// called, and one more: these clients are there as long as the test needs them, however slow the
+    /// machine.
+    pub fn until_told(mut self) -> Self {
+        self.load.until_told = true;
+        self.time = UNTIL_TOLD;
+        self.flag("until-told")
     }
 
     /// All connections through one UDP socket.
@@ -156,3 +165,6 @@ impl<'lab> QuicGo<'lab> {
 
 /// How long a connection may take in all, unless a test says otherwise.
 const PER_CONNECTION: Duration = Duration::from_secs(45);
+
+/// How long one may take that a test tells when to end.
+const UNTIL_TOLD: Duration = Duration::from_secs(240);
