@@ -55,7 +55,12 @@ pub struct FlowReader {
 type FlowMap = HashMap<MapData, Plain<FlowKey>, Plain<Flow>>;
 
 impl FlowWriter {
-    pub(super) fn open(pin: &Path, count: FlowCount) -> Result<Self> {
+    /// Opens the table that is pinned at `pin`; what it writes and removes, `count` counts.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is pinned there, or something else, or it may not be opened.
+    pub fn open(pin: &Path, count: FlowCount) -> Result<Self> {
         Ok(Self { map: open(pin)?, count })
     }
 
