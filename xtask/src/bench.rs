@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what a packet costs, what a takeover, what a request, and what cryptography.
+//! `cargo xtask bench`: what a packet, a takeover, a request, an idle connection and cryptography cost.
 
 use clap::{Args, Subcommand};
 
@@ -28,13 +28,19 @@ enum What {
         #[arg(value_parser = ["sending"])]
         part: Option<String>,
     },
+    /// Memory for each connection that says nothing, beside other proxies
+    Idle {
+        /// Options of its own: --connections N, --proxies NAME,NAME
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
     /// What clients notice of reloads and upgrades, beside nginx
     Takeover,
     /// A handshake and a packet with aws-lc-rs, beside ring
     Crypto,
     /// Requests, new connections and bulk beside other proxies
     Http {
-        /// Options of its own, such as --rounds N, --proxies NAME,NAME, --scenarios NAME,NAME, --record
+        /// Options of its own, such as --engine NAME, --rounds N, --proxies NAME,NAME, --scenarios NAME,NAME, --record
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },
@@ -52,6 +58,7 @@ impl Bench {
             What::Datapath => ("datapath", &[], Vec::new()),
             What::Engines { part } => ("engines", &[Peer::QuicGo], part.into_iter().collect()),
             What::Takeover => ("takeover", &[Peer::QuicGo, Peer::Nginx], Vec::new()),
+            What::Idle { options } => ("idle", &Peer::OF_BENCH_HTTP, options),
             What::Http { options } => ("http", &Peer::OF_BENCH_HTTP, options),
         };
         lab::run(Program::new("bench", peers), profile, [vec![name.to_owned()], rest].concat())

@@ -11,6 +11,7 @@
 //! what a change gains is told.
 
 mod chart;
+mod idle;
 mod load;
 mod origin;
 mod proxies;
@@ -22,6 +23,7 @@ use std::{env, time::Duration};
 use anyhow::{Context, Result, bail};
 use router_tests::lab::{Lab, Running};
 
+pub(super) use self::idle::run as run_idle;
 use self::{
     load::{Measured, Scenario},
     origin::Origin,
@@ -31,20 +33,11 @@ use self::{
 
 pub(super) fn run() -> Result<()> {
     let options = Options::parse(env::args().skip(2))?;
-    let mut lab =
-        Lab::new().engine("auto").workers(1).set("debug_headers", "false").limit("max_connections_per_ip", "10_000");
-    lab = lab.config(|config| {
-        config.under = proxies::PINNED.map(str::to_owned).into();
-        config.rest = format!(
-            "[[route]]\npath = \"/\"\nupstream = \"web\"\n\n[upstream.web]\nservers = [\"http://{}\"]\n",
-            origin::address()
-        );
-    });
-    let mut lab = lab.build()?;
+    let mut lab = laboratory(&options.engine)?;
     let _origin = Origin::start(&lab)?;
     let versions = options.proxies.iter().map(|proxy| proxy.version(&lab)).collect::<Result<Vec<_>>>()?;
 
-    let mut report = Report::new(&options.proxies, versions, &options.scenarios);
+    let mut report = Report::new(&options.engine, &options.proxies, versions, &options.scenarios);
     for round in 0..options.rounds {
         for turn in 0..options.proxies.len() {
             let which = (round + turn) % options.proxies.len();
@@ -60,6 +53,19 @@ pub(super) fn run() -> Result<()> {
         report.record()?;
     }
     Ok(())
+}
+
+/// With one worker on one core, in front of the origin.
+fn laboratory(engine: &str) -> Result<Running> {
+    let lab = Lab::new().engine(engine).workers(1).set("debug_headers", "false");
+    let lab = lab.limit("max_connections_per_ip", "20_000").config(|config| {
+        config.under = proxies::PINNED.map(str::to_owned).into();
+        config.rest = format!(
+            "[[route]]\npath = \"/\"\nupstream = \"web\"\n\n[upstream.web]\nservers = [\"http://{}\"]\n",
+            origin::address()
+        );
+    });
+    lab.build()
 }
 
 /// One turn of a proxy, from its start to its end.
@@ -82,6 +88,7 @@ fn measure(lab: &mut Running, proxy: Proxy, options: &Options) -> Result<Vec<(Sc
 
 /// What the command line asks for.
 struct Options {
+    engine: String,
     proxies: Vec<Proxy>,
     scenarios: Vec<Scenario>,
     rounds: usize,
@@ -92,6 +99,7 @@ struct Options {
 impl Options {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self> {
         let mut options = Self {
+            engine: "auto".into(),
             proxies: Proxy::ALL.into(),
             scenarios: Scenario::ALL.into(),
             rounds: 5,
@@ -101,6 +109,7 @@ impl Options {
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().with_context(|| format!("{argument} needs a value; {USAGE}"));
             match argument.as_str() {
+                "--engine" => options.engine = value()?,
                 "--rounds" => options.rounds = value()?.parse().context("--rounds is a number")?,
                 "--seconds" => options.time = Duration::from_secs(value()?.parse().context("--seconds is a number")?),
                 "--proxies" => options.proxies = value()?.split(',').map(Proxy::parse).collect::<Result<_>>()?,
@@ -121,8 +130,9 @@ impl Options {
     }
 }
 
-const USAGE: &str = "usage: bench http [--rounds N] [--seconds N] [--proxies NAME,NAME] [--scenarios NAME,NAME] [--record]: \
-                     with the last, the table and the charts are written into docs/performance";
+const USAGE: &str = "usage: bench http [--engine NAME] [--rounds N] [--seconds N] [--proxies NAME,NAME] \
+                     [--scenarios NAME,NAME] [--record]: with the last, the table and the charts are written into \
+                     docs/performance";
 
 /// Long enough for connections to the origin, and for the processor's clock.
 const WARM_UP: Duration = Duration::from_secs(1);

@@ -14,10 +14,11 @@ fn main() -> ExitCode {
         Some("datapath") => datapath::run(),
         Some("engines") => engines::run(env::args().nth(2).as_deref()),
         Some("http") => http::run(),
+        Some("idle") => http::run_idle(),
         Some("takeover") => takeover::run(),
         Some("training") => training::run(),
         _ => {
-            eprintln!("usage: bench datapath | engines [sending] | http | takeover | training");
+            eprintln!("usage: bench datapath | engines [sending] | http | idle | takeover | training");
             return ExitCode::from(2);
         }
     };

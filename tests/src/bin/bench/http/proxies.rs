@@ -6,7 +6,10 @@ use std::{env, fs, path::PathBuf, process::Command, time::Duration};
 use anyhow::{Context as _, Result, bail, ensure};
 use router_tests::lab::{Home, Program, Running, binary, peers, run};
 
-use super::{origin, usage::Usage};
+use super::{
+    origin,
+    usage::{self, Usage},
+};
 
 /// A proxy that speaks HTTP/3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,10 +146,19 @@ pub(super) enum Serving {
 impl Serving {
     /// What it has cost so far.
     pub(super) fn usage(&self) -> Result<Usage> {
-        Usage::of(match self {
-            Self::Router(pid) => *pid,
-            Self::Other(program) => program.pid()?,
-        })
+        Usage::of(self.pid()?)
+    }
+
+    /// Octets of memory that it and the processes below it have for themselves.
+    pub(super) fn memory(&self) -> Result<u64> {
+        usage::memory(self.pid()?)
+    }
+
+    fn pid(&self) -> Result<i32> {
+        match self {
+            Self::Router(pid) => Ok(*pid),
+            Self::Other(program) => program.pid(),
+        }
     }
 
     pub(super) fn stop(self, lab: &mut Running) -> Result<()> {
@@ -180,8 +192,8 @@ impl Serving {
 fn nginx(lab: &Running) -> String {
     format!(
         "daemon off;\nworker_processes 1;\nuser root;\npid {folder}/nginx.pid;\nerror_log {folder}/nginx.log error;\n\
-         events {{ worker_connections 8192; }}\n\
-         http {{\n  access_log off;\n  keepalive_requests 1000000000;\n{temporary}\
+         worker_rlimit_nofile 65536;\nevents {{ worker_connections 32768; }}\n\
+         http {{\n  access_log off;\n  keepalive_timeout 1h;\n  keepalive_requests 1000000000;\n{temporary}\
          \x20 upstream web {{ server {origin}; keepalive 1024; keepalive_requests 1000000000; }}\n\
          \x20 server {{\n    listen {router} quic reuseport;\n    http3 on;\n    quic_gso on;\n\
          \x20   ssl_certificate {folder}/certificate.pem;\n    ssl_certificate_key {folder}/certificate.key;\n\
@@ -197,8 +209,8 @@ fn nginx(lab: &Running) -> String {
 
 fn haproxy(lab: &Running) -> String {
     format!(
-        "global\n  nbthread 1\n  maxconn 8192\n\
-         defaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  http-reuse always\n\
+        "global\n  nbthread 1\n  maxconn 16384\n\
+         defaults\n  mode http\n  timeout connect 5s\n  timeout client 1h\n  timeout server 60s\n  http-reuse always\n\
          frontend web\n  bind quic4@{router} ssl crt {certificate} alpn h3\n  default_backend origin\n\
          backend origin\n  server origin {origin}\n",
         router = lab.wire().router(443),

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use router_tests::cpu;
 
 use super::{
     chart,
@@ -16,6 +17,8 @@ use super::{
 
 /// What was measured so far.
 pub(super) struct Report {
+    /// The engine that the router was asked for.
+    engine: String,
     /// With their versions.
     names: Vec<String>,
     /// Which of them the others are compared with.
@@ -35,10 +38,10 @@ struct Entry {
 type Figure = fn(&Measured) -> f64;
 
 impl Report {
-    pub(super) fn new(proxies: &[Proxy], versions: Vec<String>, scenarios: &[Scenario]) -> Self {
+    pub(super) fn new(engine: &str, proxies: &[Proxy], versions: Vec<String>, scenarios: &[Scenario]) -> Self {
         let names = proxies.iter().zip(versions).map(|(proxy, version)| format!("{} {version}", proxy.name()));
         let ours = proxies.iter().position(|proxy| *proxy == Proxy::QuicRouter);
-        Self { names: names.collect(), ours, scenarios: scenarios.to_vec(), all: Vec::new() }
+        Self { engine: engine.to_owned(), names: names.collect(), ours, scenarios: scenarios.to_vec(), all: Vec::new() }
     }
 
     pub(super) fn add(&mut self, round: usize, proxy: usize, scenario: Scenario, measured: Measured) {
@@ -47,7 +50,13 @@ impl Report {
 
     /// A table for each scenario.
     pub(super) fn markdown(&self) -> String {
-        self.scenarios.iter().map(|&scenario| self.table(scenario)).collect::<Vec<_>>().join("\n")
+        let tables: Vec<_> = self.scenarios.iter().map(|&scenario| self.table(scenario)).collect();
+        format!("{}\n{}", self.setting(), tables.join("\n"))
+    }
+
+    /// Where the figures come from.
+    fn setting(&self) -> String {
+        format!("On {}; quic-router with engine `{}`.\n", cpu::described(), self.engine)
     }
 
     /// Writes the tables and a chart for each scenario into `docs/performance`.
@@ -58,7 +67,7 @@ impl Report {
             let path = folder.join(name);
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
         };
-        let mut page = PREFACE.to_owned();
+        let mut page = format!("{PREFACE}\n{}", self.setting());
         for &scenario in &self.scenarios {
             let image = format!("http-{}.svg", scenario.name());
             let _ = write!(page, "\n{}\n![{}]({image})\n", self.table(scenario), scenario.description());
@@ -178,7 +187,7 @@ mod tests {
     #[test]
     fn ratios_are_those_within_rounds() {
         let mut report =
-            Report::new(&[Proxy::Nginx, Proxy::QuicRouter], vec!["1.30".into(), "0.1.0".into()], &Scenario::ALL);
+            Report::new("xdp", &[Proxy::Nginx, Proxy::QuicRouter], vec!["1.30".into(), "0.1.0".into()], &Scenario::ALL);
         for (round, (theirs, ours)) in [(100.0, 200.0), (1000.0, 1500.0), (10.0, 30.0)].into_iter().enumerate() {
             report.add(round, 0, Scenario::Single, measured(theirs));
             report.add(round, 1, Scenario::Single, measured(ours));

@@ -1,4 +1,4 @@
-//! Processor time of a server, and of whoever else was on its core.
+//! Processor time and memory of a server, and the time of others on its core.
 
 use std::{
     collections::BTreeSet,
@@ -32,15 +32,7 @@ impl Usage {
     /// another core: only the router has such, and what they do others leave to the interrupt.
     pub(super) fn of(root: i32) -> Result<Self> {
         let all = processes();
-        let mut family = BTreeSet::from([root]);
-        loop {
-            let children = all.iter().filter(|process| family.contains(&process.parent)).map(|process| process.pid);
-            let grown = family.union(&children.collect()).copied().collect();
-            if grown == family {
-                break;
-            }
-            family = grown;
-        }
+        let family = family(root, &all);
         let counts = |process: &&Process| family.contains(&process.pid) || process.name.starts_with("cpumap/");
         let server = all.iter().filter(counts).map(|process| process.ticks).sum();
         let stat = fs::read_to_string("/proc/stat")?;
@@ -52,6 +44,31 @@ impl Usage {
         let server = self.server.saturating_sub(before.server);
         let others = self.core.saturating_sub(before.core).saturating_sub(server);
         Used { server, others: others.as_secs_f64() / (self.at - before.at).as_secs_f64() }
+    }
+}
+
+/// Octets that a process and those below it have for themselves: what only they have, and their part of what they
+/// share (Pss of proc_pid_smaps_rollup(5)). The kernel's own for their sockets and maps is not in it.
+pub(super) fn memory(root: i32) -> Result<u64> {
+    let mut octets = 0;
+    for pid in family(root, &processes()) {
+        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).context("smaps_rollup has no Pss")?;
+        octets += 1024 * line.trim().trim_end_matches(" kB").parse::<u64>()?;
+    }
+    Ok(octets)
+}
+
+/// A process and all below it.
+fn family(root: i32, all: &[Process]) -> BTreeSet<i32> {
+    let mut family = BTreeSet::from([root]);
+    loop {
+        let children = all.iter().filter(|process| family.contains(&process.parent)).map(|process| process.pid);
+        let grown = family.union(&children.collect()).copied().collect();
+        if grown == family {
+            return family;
+        }
+        family = grown;
     }
 }
 
