@@ -176,6 +176,8 @@ pub fn tls(listener: &Listener, routes: &[Route], resumption: &Resumption) -> Re
         Ok::<_, TlsError>(config)
     };
     let mut quic = server(&[&TLS13], Transport::Quic, route::offered_protocols(routes, listener.address))?;
+    // A client goes on with one connection to a server, and the next gets the next ticket (RFC 8446, appendix C.4).
+    quic.send_tls13_tickets = 1;
     if listener.early_data == EarlyData::Safe {
         // rustls takes no 0-RTT on the word of a ticket, which could be used any number of times.
         quic.ticketer = Arc::new(NoTickets);
