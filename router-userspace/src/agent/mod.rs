@@ -14,7 +14,7 @@ pub mod api;
 mod assignment;
 mod certificates;
 mod connection_ids;
-mod control;
+pub(crate) mod control;
 mod core_dumps;
 mod descriptors;
 mod engine;

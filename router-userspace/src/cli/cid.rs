@@ -14,7 +14,7 @@ use super::{
         Table,
     },
 };
-use crate::agent::api;
+use crate::agent::{api, control::Request};
 
 /// Decode connection IDs, or generate one
 #[derive(clap::Subcommand, Debug)]
@@ -53,13 +53,13 @@ pub(super) enum Cid {
 impl Cid {
     pub(super) fn execute(&self, client: &Client) -> Result<Exit, Fail> {
         match self {
-            Self::Decode { cid, json } => show(&client.get(&format!("/v1/connection-id/{cid}"))?, json, text),
+            Self::Decode { cid, json } => show(&client.ask(&Request::DecodeCid(cid.octets().to_vec()))?, json, text),
             Self::Generate { slot, json } => {
-                let answer = client.post(&format!("/v1/connection-id?slot={slot}"), "")?;
+                let answer = client.ask(&Request::IssueCid { slot: *slot })?;
                 show(&answer, json, |decoded: &api::DecodedCid| format!("{}\n", decoded.cid))
             }
-            Self::List { json } => show(&client.get(CONFIGURATIONS)?, json, list),
-            Self::Rotate { json } => show(&client.post(CONFIGURATIONS, "")?, json, list),
+            Self::List { json } => show(&client.ask(&Request::CidConfigurations)?, json, list),
+            Self::Rotate { json } => show(&client.ask(&Request::RotateCids)?, json, list),
         }
     }
 }
@@ -129,7 +129,7 @@ fn text(decoded: &api::DecodedCid) -> String {
 
 /// Octets on the command line: hexadecimal, with blanks, colons or dashes between if one likes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Hex(String);
+pub(super) struct Hex(Vec<u8>);
 
 impl FromStr for Hex {
     type Err = String;
@@ -143,29 +143,28 @@ impl FromStr for Hex {
         if digits.is_empty() || !digits.len().is_multiple_of(2) {
             return Err(format!("{} hexadecimal digits are not whole octets", digits.len()));
         }
-        Ok(Self(digits.to_ascii_lowercase()))
+        let pairs = (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16));
+        pairs.collect::<Result<_, _>>().map(Self).map_err(|error| error.to_string())
     }
 }
 
 impl fmt::Display for Hex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
     }
 }
 
 impl Hex {
     /// The octets of a frame.
     pub(super) fn of(octets: &[u8]) -> Self {
-        use fmt::Write as _;
-        Self(octets.iter().fold(String::with_capacity(2 * octets.len()), |mut text, octet| {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{octet:02x}");
-            text
-        }))
+        Self(octets.to_vec())
+    }
+
+    pub(super) fn octets(&self) -> &[u8] {
+        &self.0
     }
 }
 
-const CONFIGURATIONS: &str = "/v1/connection-id-configurations";
 /// From this share on nonces are worth a word.
 const WORTH_TELLING: f64 = 0.001;
 

@@ -1,4 +1,4 @@
-//! Asks the agent: HTTP/1.1 over its control socket, one connection a request.
+//! Asks the agent on its control socket, and waits for the answer.
 //!
 //! The rule this room keeps: `--json` prints the agent's own answer, untouched, so that a field
 //! this program does not know yet reaches whoever asked.
@@ -10,18 +10,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Full};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use serde::{Deserialize, de::DeserializeOwned};
-use tokio::{net::UnixStream, runtime::Runtime, task::LocalSet, time::timeout};
+use tokio::{runtime::Runtime, task::LocalSet, time::timeout};
 
 use super::{
     fail::{Exit, Fail},
     output,
 };
-use crate::agent::api::{Failure, SCHEMA};
+use crate::agent::{
+    api::{Failure, SCHEMA},
+    control::{ExchangeError, Request, exchange},
+};
 
 /// Where the control socket is, unless `--control` says otherwise.
 pub(super) const DEFAULT_CONTROL: &str = "/run/quic-router/control.sock";
@@ -54,54 +53,31 @@ impl Client {
         Self { patience: PATIENCE + longer, ..self }
     }
 
-    /// `GET target`
+    /// Asks `request`.
     ///
     /// # Errors
     /// If no agent can be reached, or if it refuses, in its own words.
-    pub(super) fn get(&self, target: &str) -> Result<Answer, Fail> {
-        self.ask(Method::GET, target, Bytes::new())
-    }
-
-    /// `POST target` with a JSON body, which may be empty.
-    ///
-    /// # Errors
-    /// Like [`Self::get`].
-    pub(super) fn post(&self, target: &str, body: impl Into<Bytes>) -> Result<Answer, Fail> {
-        self.ask(Method::POST, target, body.into())
-    }
-
-    /// `PUT target` with a JSON body.
-    ///
-    /// # Errors
-    /// Like [`Self::get`].
-    pub(super) fn put(&self, target: &str, body: impl Into<Bytes>) -> Result<Answer, Fail> {
-        self.ask(Method::PUT, target, body.into())
-    }
-
-    fn ask(&self, method: Method, target: &str, body: Bytes) -> Result<Answer, Fail> {
-        let request = Request::builder()
-            .method(method)
-            .uri(target)
-            .header(header::HOST, "localhost")
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
-            .map_err(|error| Fail::new(Exit::Usage, format!("request {target}: {error}")))?;
+    pub(super) fn ask(&self, request: &Request) -> Result<Answer, Fail> {
         let in_time = async { timeout(self.patience, exchange(&self.socket, request)).await };
-        let answer = LocalSet::new().block_on(&self.runtime, in_time);
-        let (status, body) = answer.unwrap_or(Err(ExchangeError::Silent)).map_err(|error| self.unreachable(&error))?;
+        let answer = match LocalSet::new().block_on(&self.runtime, in_time) {
+            Ok(answer) => answer.map_err(|error| self.failed(&error)),
+            Err(_) => Err(self.unreachable(self.silent())),
+        };
+        let (status, body) = answer?;
         if status.is_success() {
             return Ok(Answer(body));
         }
         let exit = if status.is_server_error() { Exit::Kernel } else { Exit::No };
         match serde_json::from_slice::<Failure>(&body) {
             Ok(failure) => Err(Fail::told(exit, failure)),
-            Err(_) => Err(Fail::new(exit, format!("control socket {}: {target}: {status}", self.socket.display()))),
+            Err(_) => Err(Fail::new(exit, format!("control socket {}: {status}", self.socket.display()))),
         }
     }
 
-    fn unreachable(&self, error: &ExchangeError) -> Fail {
+    fn failed(&self, error: &ExchangeError) -> Fail {
         let socket = self.socket.display();
-        let (why, hint) = match error {
+        self.unreachable(match error {
+            ExchangeError::Request(error) => return Fail::new(Exit::Usage, format!("the request: {error}")),
             ExchangeError::Connect(error) => match error.kind() {
                 io::ErrorKind::NotFound => ("no agent runs here: there is no such socket".to_owned(), self.start()),
                 io::ErrorKind::ConnectionRefused => {
@@ -116,12 +92,18 @@ impl Client {
                 format!("what answers does not speak as an agent does: {error}"),
                 format!("ss -xlp src {socket}, which names the process"),
             ),
-            ExchangeError::Silent => (
-                format!("the agent did not answer within {}", output::span(self.patience)),
-                format!("ss -xlp src {socket}, which names the process"),
-            ),
-        };
-        Fail::new(Exit::NoAgent, format!("control socket {socket}: {why}")).hint(hint)
+        })
+    }
+
+    fn silent(&self) -> (String, String) {
+        (
+            format!("the agent did not answer within {}", output::span(self.patience)),
+            format!("ss -xlp src {}, which names the process", self.socket.display()),
+        )
+    }
+
+    fn unreachable(&self, (why, hint): (String, String)) -> Fail {
+        Fail::new(Exit::NoAgent, format!("control socket {}: {why}", self.socket.display())).hint(hint)
     }
 
     /// The command that starts an agent which this client would reach.
@@ -168,23 +150,6 @@ impl Answer {
     }
 }
 
-/// Why there is no answer.
-enum ExchangeError {
-    Connect(io::Error),
-    Http(hyper::Error),
-    Silent,
-}
-
-async fn exchange(socket: &Path, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), ExchangeError> {
-    let stream = UnixStream::connect(socket).await.map_err(ExchangeError::Connect)?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(ExchangeError::Http)?;
-    // Ends with the runtime's next turn after `sender` is dropped; its errors reach `sender`.
-    tokio::task::spawn_local(connection);
-    let (head, body) = sender.send_request(request).await.map_err(ExchangeError::Http)?.into_parts();
-    let body = body.collect().await.map_err(ExchangeError::Http)?;
-    Ok((head.status, body.to_bytes()))
-}
-
 /// How long the agent may take: it answers from memory, but a full flow table takes a while.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -211,7 +176,7 @@ mod tests {
             stream.write_all(answer.as_bytes()).unwrap();
             String::from_utf8_lossy(&request[..length]).into_owned()
         });
-        let outcome = Client::new(&socket).unwrap().get("/v1/workers");
+        let outcome = Client::new(&socket).unwrap().ask(&Request::Workers);
         fs::remove_file(&socket).unwrap();
         (agent.join().unwrap(), outcome)
     }
@@ -238,7 +203,7 @@ mod tests {
 
     #[test]
     fn without_an_agent_the_exit_code_is_3_and_the_socket_is_named() {
-        let fail = Client::new(Path::new("/nowhere/control.sock")).unwrap().get("/v1/status").err().unwrap();
+        let fail = Client::new(Path::new("/nowhere/control.sock")).unwrap().ask(&Request::Status).err().unwrap();
         assert_eq!(fail.exit(), Exit::NoAgent);
         assert_eq!(
             fail.to_string(),

@@ -12,7 +12,7 @@ use super::{
     },
     watch::Watch,
 };
-use crate::agent::api;
+use crate::agent::{api, control::Request};
 
 /// Show every packet's fate by reason, in all stages, and whether the sums close
 #[derive(clap::Args, Debug)]
@@ -29,7 +29,7 @@ pub(super) struct Counters {
 impl Counters {
     pub(super) fn execute(&self, client: &Client) -> Result<Exit, Fail> {
         self.watch.print(|| {
-            let answer = client.get("/v1/counters")?;
+            let answer = client.ask(&Request::Counters)?;
             let counters: api::Counters = answer.read()?;
             let text = if self.json.json { answer.json() + "\n" } else { text(&counters, self.all) };
             Ok((text, Exit::Done))

@@ -7,7 +7,7 @@ use super::{
     output,
 };
 use crate::{
-    agent::api::Status,
+    agent::{api::Status, control::Request},
     config::{Config, StartFlags},
     doctor::{Finding, Findings, Wanted, examine},
 };
@@ -58,5 +58,5 @@ pub(super) fn exit(findings: &Findings) -> Exit {
 }
 
 fn running_agent(wanted: &Wanted) -> Option<Status> {
-    Client::new(wanted.control()).ok()?.get("/v1/status").ok()?.read().ok()
+    Client::new(wanted.control()).ok()?.ask(&Request::Status).ok()?.read().ok()
 }

@@ -15,7 +15,10 @@ use super::{
     fail::{Exit, Fail},
     output::{self, Align::Left, Table},
 };
-use crate::agent::api::{ExplainRequest, Explanation};
+use crate::agent::{
+    api::{ExplainRequest, Explanation},
+    control::Request,
+};
 
 /// Say what would happen to a packet, step by step, and why
 ///
@@ -122,9 +125,7 @@ fn frames_in_hex(content: &[u8]) -> Option<Vec<Hex>> {
 }
 
 fn explain(client: &Client, frame: &Hex) -> Result<Answer, Fail> {
-    let request = serde_json::to_vec(&ExplainRequest { frame: frame.to_string() })
-        .map_err(|error| Fail::new(Exit::Kernel, format!("JSON: {error}")))?;
-    client.post("/v1/explain", request)
+    client.ask(&Request::Explain(ExplainRequest { frame: frame.to_string() }))
 }
 
 /// What stands above a captured packet's steps.

@@ -13,7 +13,10 @@ use super::{
         Table, count,
     },
 };
-use crate::agent::api;
+use crate::agent::{
+    api,
+    control::{FlowFilter, Request},
+};
 
 /// Show the live flow table
 #[derive(clap::Subcommand, Debug)]
@@ -28,7 +31,7 @@ pub(super) enum Flows {
         peer: Option<IpAddr>,
         /// At most so many
         #[arg(long, value_name = "N", default_value_t = 1_000)]
-        limit: u64,
+        limit: usize,
         #[command(flatten)]
         json: Json,
     },
@@ -46,10 +49,13 @@ pub(super) enum Flows {
 
 impl Flows {
     pub(super) fn execute(&self, client: &Client) -> Result<Exit, Fail> {
-        let (answer, json) = match self {
-            Self::List { slot, peer, limit, json } => (client.get(&query(*slot, *peer, *limit))?, json),
-            Self::Show { cid, json } => (client.get(&format!("/v1/flows/{cid}"))?, json),
+        let (request, json) = match self {
+            Self::List { slot, peer, limit, json } => {
+                (Request::Flows(FlowFilter { slot: *slot, peer: *peer, limit: *limit }), json)
+            }
+            Self::Show { cid, json } => (Request::Flow(cid.octets().to_vec()), json),
         };
+        let answer = client.ask(&request)?;
         let flows: api::Flows = answer.read()?;
         output::print(&match self {
             _ if json.json => answer.json() + "\n",
@@ -58,12 +64,6 @@ impl Flows {
         })?;
         Ok(Exit::Done)
     }
-}
-
-fn query(slot: Option<u8>, peer: Option<IpAddr>, limit: u64) -> String {
-    let slot = slot.map(|slot| format!("&slot={slot}")).unwrap_or_default();
-    let peer = peer.map(|peer| format!("&peer={peer}")).unwrap_or_default();
-    format!("/v1/flows?limit={limit}{slot}{peer}")
 }
 
 fn list(flows: &api::Flows) -> String {
@@ -168,12 +168,5 @@ last seen  350 ms ago
         let unused = show(&sample().flows[1]);
         assert!(unused.contains("peer       none yet (0 changes)\n"), "{unused}");
         assert!(unused.contains("last seen  never\n"), "{unused}");
-    }
-
-    #[test]
-    fn filters_become_the_query() {
-        assert_eq!(query(None, None, 1_000), "/v1/flows?limit=1000");
-        let peer = "2001:db8::1".parse().unwrap();
-        assert_eq!(query(Some(3), Some(peer), 5), "/v1/flows?limit=5&slot=3&peer=2001:db8::1");
     }
 }

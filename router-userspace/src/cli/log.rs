@@ -6,7 +6,10 @@ use super::{
     fail::{Exit, Fail},
     output,
 };
-use crate::{agent::api, telemetry::LogFilter};
+use crate::{
+    agent::{api, control::Request},
+    telemetry::LogFilter,
+};
 
 /// Show what the agent logs, or change it while it runs
 ///
@@ -28,15 +31,11 @@ fn filter(text: &str) -> Result<LogFilter, String> {
 
 impl Log {
     pub(super) fn execute(&self, client: &Client) -> Result<Exit, Fail> {
-        let answer = match &self.filter {
-            None => client.get(TARGET)?,
-            Some(filter) => {
-                let request = api::LogRequest { filter: filter.to_string() };
-                let body =
-                    serde_json::to_vec(&request).map_err(|error| Fail::new(Exit::Kernel, format!("JSON: {error}")))?;
-                client.put(TARGET, body)?
-            }
+        let request = match &self.filter {
+            None => Request::Log,
+            Some(filter) => Request::SetLog(api::LogRequest { filter: filter.to_string() }),
         };
+        let answer = client.ask(&request)?;
         output::print(&shown(&answer, &self.json)?)?;
         Ok(Exit::Done)
     }
@@ -47,7 +46,6 @@ fn shown(answer: &Answer, json: &Json) -> Result<String, Fail> {
     Ok(if json.json { answer.json() } else { log.filter } + "\n")
 }
 
-const TARGET: &str = "/v1/log";
 const WANTED: &str = "it is error, warn, info, debug, trace or off, also by module: info,quinn=debug";
 
 #[cfg(test)]

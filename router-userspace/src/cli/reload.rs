@@ -6,7 +6,7 @@ use super::{
     fail::{Exit, Fail},
     output,
 };
-use crate::agent::api::Reloaded;
+use crate::agent::{api::Reloaded, control::Request};
 
 /// Read the configuration again and bring it into force, losing no connection
 ///
@@ -20,7 +20,7 @@ pub(super) struct Reload {
 
 impl Reload {
     pub(super) fn execute(&self, client: &Client) -> Result<Exit, Fail> {
-        let answer = client.post("/v1/reload", "")?;
+        let answer = client.ask(&Request::Reload)?;
         let reloaded: Reloaded = answer.read()?;
         output::print(&if self.json.json { answer.json() + "\n" } else { text(&reloaded) })?;
         Ok(Exit::Done)

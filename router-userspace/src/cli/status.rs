@@ -12,7 +12,10 @@ use super::{
     },
     watch::Watch,
 };
-use crate::agent::api::{self, FlowTable, Totals};
+use crate::agent::{
+    api::{self, FlowTable, Totals},
+    control::Request,
+};
 
 /// Show health, the engine of each interface and why, listeners, totals
 ///
@@ -35,7 +38,7 @@ impl Status {
         }
         let client = global.client()?;
         self.watch.print(|| {
-            let answer = client.get("/v1/status")?;
+            let answer = client.ask(&Request::Status)?;
             let status: api::Status = answer.read()?;
             let text = if self.json.json { answer.json() + "\n" } else { text(&status) };
             Ok((text, exit(&status)))
@@ -44,7 +47,7 @@ impl Status {
 }
 
 fn health_of_agent(global: &Global) -> Result<Exit, Fail> {
-    Ok(exit(&global.client()?.get("/v1/status")?.read()?))
+    Ok(exit(&global.client()?.ask(&Request::Status)?.read()?))
 }
 
 fn exit(status: &api::Status) -> Exit {

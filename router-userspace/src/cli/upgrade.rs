@@ -9,7 +9,10 @@ use super::{
     output,
 };
 use crate::{
-    agent::api::{UpgradeRequest, Upgraded},
+    agent::{
+        api::{UpgradeRequest, Upgraded},
+        control::Request,
+    },
     config,
 };
 
@@ -37,9 +40,8 @@ impl Upgrade {
         let binary = self.binary.as_ref().map(std::path::absolute).transpose();
         let binary = binary.map_err(|e| Fail::new(Exit::Usage, format!("--binary: {e}")))?;
         let timeout_ms = u64::try_from(self.timeout.as_millis()).ok();
-        let request = serde_json::to_vec(&UpgradeRequest { binary, timeout_ms });
-        let request = request.map_err(|e| Fail::new(Exit::Usage, format!("--binary: {e}")))?;
-        let answer = client.patient(self.timeout).post("/v1/upgrade", request)?;
+        let request = Request::Upgrade(UpgradeRequest { binary, timeout_ms });
+        let answer = client.patient(self.timeout).ask(&request)?;
         let upgraded: Upgraded = answer.read()?;
         output::print(&if self.json.json { answer.json() + "\n" } else { text(&upgraded) })?;
         Ok(Exit::Done)

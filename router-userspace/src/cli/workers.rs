@@ -12,7 +12,10 @@ use super::{
         Table, count,
     },
 };
-use crate::{agent::api, config};
+use crate::{
+    agent::{api, control::Request},
+    config,
+};
 
 /// List workers, or take one out of the assignment of new connections and back
 #[derive(clap::Subcommand, Debug)]
@@ -46,15 +49,12 @@ pub(super) enum Workers {
 
 impl Workers {
     pub(super) fn execute(&self, client: &Client) -> Result<Exit, Fail> {
-        let (answer, json) = match self {
-            Self::List { json } => (client.get("/v1/workers")?, json),
-            Self::Drain { slot, timeout, json } => {
-                let timeout = timeout.map(|timeout| format!("?timeout_ms={}", timeout.as_millis()));
-                let target = format!("/v1/workers/{slot}/drain{}", timeout.unwrap_or_default());
-                (client.post(&target, "")?, json)
-            }
-            Self::Undrain { slot, json } => (client.post(&format!("/v1/workers/{slot}/undrain"), "")?, json),
+        let (request, json) = match self {
+            Self::List { json } => (Request::Workers, json),
+            Self::Drain { slot, timeout, json } => (Request::Drain { slot: *slot, timeout: *timeout }, json),
+            Self::Undrain { slot, json } => (Request::Undrain { slot: *slot }, json),
         };
+        let answer = client.ask(&request)?;
         output::print(&shown(&answer, json)?)?;
         Ok(Exit::Done)
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 /// Body of `POST /v1/upgrade`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpgradeRequest {
     /// The program of the new generation; the file that the running one was started from, if none.
     #[serde(default)]
@@ -48,7 +48,7 @@ pub struct Log {
 }
 
 /// Body of `PUT /v1/log`. It holds until the next reload, or the end of the process.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogRequest {
     /// As in [`Log`].
     pub filter: String,

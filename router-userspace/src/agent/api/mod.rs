@@ -6,6 +6,7 @@
 //! | `GET /v1/workers` | [`Workers`] |
 //! | `POST /v1/workers/SLOT/drain`, `POST /v1/workers/SLOT/undrain` | [`Workers`] after the change |
 //! | `POST /v1/reload` | [`Reloaded`] |
+//! | `POST /v1/upgrade` with [`UpgradeRequest`] | [`Upgraded`] |
 //! | `GET /v1/flows?slot=N&peer=IP&limit=N` | [`Flows`] |
 //! | `GET /v1/flows/CID` | [`Flows`] with one entry, or 404 |
 //! | `GET /v1/counters` | [`Counters`] |
@@ -16,6 +17,8 @@
 //! | `POST /v1/connection-id?slot=N` | [`DecodedCid`] of a fresh one |
 //! | `GET /v1/connection-id-configurations` | [`CidConfigurations`] |
 //! | `POST /v1/connection-id-configurations` | the same, after a new one was brought in |
+//!
+//! Generations of one node also speak to each other there: `GET /v1/takeover`, `POST /v1/generations`.
 //!
 //! Anything that fails answers with a status of 400 or above and a [`Failure`]. Fields are
 //! added, never renamed or removed, while [`SCHEMA`] stays.

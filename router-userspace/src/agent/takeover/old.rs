@@ -11,12 +11,7 @@ use std::{
 use http::{HeaderMap, header};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use router_common::maps::SlotState;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::UnixStream,
-    task::spawn_local,
-    time::timeout,
-};
+use tokio::{net::UnixStream, task::spawn_local, time::timeout};
 
 use super::{
     Kind, Neighbour, Offer, Phase,
@@ -24,7 +19,12 @@ use super::{
     upgrade::refuse_first_process,
     watch,
 };
-use crate::agent::{engine, error::StartError, node::Node};
+use crate::agent::{
+    control::{Request, exchange},
+    engine,
+    error::StartError,
+    node::Node,
+};
 
 pub(in crate::agent) use super::protocol::TARGET as HANDOVER;
 
@@ -249,21 +249,13 @@ impl Node {
 
 /// Tells the agent in charge how far this one is.
 pub(super) async fn report(control: PathBuf, own: Neighbour) {
-    let report = async {
-        let body = serde_json::to_vec(&own)?;
-        let mut stream = UnixStream::connect(control).await?;
-        let head = format!(
-            "POST /v1/generations HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(&[head.as_bytes(), &body].concat()).await?;
-        stream.read_to_end(&mut Vec::new()).await
+    let why = match timeout(PATIENCE, exchange(&control, &Request::Report(own))).await {
+        Ok(Ok((status, _))) if status.is_success() => return,
+        Ok(Ok((status, _))) => status.to_string(),
+        Ok(Err(e)) => e.to_string(),
+        Err(_) => "it does not answer".to_owned(),
     };
-    match timeout(PATIENCE, report).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(e)) => tracing::debug!("cannot report drain progress to the active generation: {e}"),
-        Err(_) => tracing::debug!("cannot report drain progress to the active generation: it does not answer"),
-    }
+    tracing::debug!("cannot report drain progress to the active generation: {why}");
 }
 
 /// The process that answers at `control`, if one does.

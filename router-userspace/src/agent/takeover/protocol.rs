@@ -19,7 +19,7 @@ pub(in crate::agent) const TARGET: &str = "/v1/takeover";
 
 /// A generation as the others have to know it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::agent) struct Neighbour {
+pub(crate) struct Neighbour {
     pub(in crate::agent) generation: u64,
     pub(in crate::agent) pid: u32,
     /// Its slots, each with its CPU.

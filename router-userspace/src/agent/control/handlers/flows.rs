@@ -1,12 +1,9 @@
 //! The flow table.
 
-use std::net::IpAddr;
-
 use router_common::{
     connection_id::ConnectionId,
     maps::{Flow, Origin},
 };
-
 use tokio::task::spawn_blocking;
 
 use crate::{
@@ -20,27 +17,17 @@ use crate::{
     datapath::{FlowReader, monotonic_now},
 };
 
-use super::{ApiError, Query, connection_id, parse};
+use super::{super::protocol::FlowFilter, ApiError};
 
 /// Walked on another thread: a million entries take a second, and nobody else should wait for that.
-pub(super) async fn flows(node: &Node, query: &Query<'_>) -> Result<api::Flows, ApiError> {
+pub(super) async fn flows(node: &Node, filter: FlowFilter) -> Result<api::Flows, ApiError> {
     let kernel = kernel(node)?;
-    let slot: Option<u8> = query.get("slot").map(|slot| parse(slot, "a slot, 0 to 255")).transpose()?;
-    let peer: Option<IpAddr> = query.get("peer").map(|peer| parse(peer, "an IP address")).transpose()?;
-    let limit: usize = query.get("limit").map_or(Ok(1_000), |limit| parse(limit, "a number"))?;
     let reader = kernel.datapath.borrow().flow_reader().map_err(StartError::from)?;
-    let walked = spawn_blocking(move || walk(&reader, Wanted { slot, peer, limit })).await;
+    let walked = spawn_blocking(move || walk(&reader, &filter)).await;
     Ok(walked.map_err(|e| StartError::kernel(format!("the flow table: {e}")))?)
 }
 
-/// Which flows are asked for.
-struct Wanted {
-    slot: Option<u8>,
-    peer: Option<IpAddr>,
-    limit: usize,
-}
-
-fn walk(reader: &FlowReader, Wanted { slot, peer, limit }: Wanted) -> api::Flows {
+fn walk(reader: &FlowReader, FlowFilter { slot, peer, limit }: &FlowFilter) -> api::Flows {
     let now = monotonic_now();
     let (mut entries, mut matching) = (0, Vec::new());
     for (cid, flow) in reader.iter() {
@@ -48,21 +35,20 @@ fn walk(reader: &FlowReader, Wanted { slot, peer, limit }: Wanted) -> api::Flows
         let row = row(&cid, &flow, now);
         let wanted = slot.is_none_or(|slot| slot == row.slot)
             && peer.is_none_or(|peer| row.peer.is_some_and(|of_row| of_row.ip() == peer));
-        if wanted && matching.len() < limit {
+        if wanted && matching.len() < *limit {
             matching.push(row);
         }
     }
     api::Flows { schema: SCHEMA, entries, flows: matching }
 }
 
-pub(super) fn flow(node: &Node, cid: &str) -> Result<api::Flows, ApiError> {
+pub(super) fn flow(node: &Node, cid: &ConnectionId) -> Result<api::Flows, ApiError> {
     let kernel = kernel(node)?;
-    let cid = connection_id(cid)?;
-    let flow = kernel.flows.get(&cid).ok_or_else(|| ApiError {
+    let flow = kernel.flows.get(cid).ok_or_else(|| ApiError {
         hint: Some("quic-router cid decode shows where its packets go all the same".to_owned()),
         ..ApiError::not_found("the flow table has no such connection ID")
     })?;
-    Ok(api::Flows { schema: SCHEMA, entries: kernel.entries.get(), flows: vec![row(&cid, &flow, monotonic_now())] })
+    Ok(api::Flows { schema: SCHEMA, entries: kernel.entries.get(), flows: vec![row(cid, &flow, monotonic_now())] })
 }
 
 fn kernel(node: &Node) -> Result<&Kernel, ApiError> {

@@ -8,10 +8,11 @@ mod workers;
 
 use std::{rc::Rc, time::Duration};
 
-use http::{Method, StatusCode, request::Parts};
+use http::StatusCode;
 use router_common::connection_id::ConnectionId;
 use serde::Serialize;
 
+use super::protocol::{ParseError, Request};
 use crate::{
     agent::{
         api::{self, SCHEMA},
@@ -52,6 +53,15 @@ impl ApiError {
     }
 }
 
+impl From<ParseError> for ApiError {
+    fn from(error: ParseError) -> Self {
+        match error {
+            ParseError::Unknown(why) => Self::not_found(why),
+            ParseError::Malformed(why) => Self::bad_request(why),
+        }
+    }
+}
+
 impl From<StartError> for ApiError {
     fn from(error: StartError) -> Self {
         let status = match error.kind() {
@@ -69,29 +79,27 @@ impl From<DatapathError> for ApiError {
 }
 
 /// The JSON that answers a request.
-pub(in crate::agent) async fn handle(node: &Rc<Node>, head: &Parts, body: &[u8]) -> Result<Vec<u8>, ApiError> {
-    let path: Vec<&str> = head.uri.path().split('/').skip(1).collect();
-    let query = Query(head.uri.query().unwrap_or(""));
-    match (&head.method, &path[..]) {
-        (&Method::GET, ["v1", "status"]) => json(&status(node)),
-        (&Method::GET, ["v1", "workers"]) => json(&workers(node)),
-        (&Method::POST, ["v1", "workers", slot, verb @ ("drain" | "undrain")]) => {
-            let timeout = query.get("timeout_ms").map(|ms| parse(ms, "milliseconds").map(Duration::from_millis));
-            let grace = timeout.transpose()?.unwrap_or(node.config().router.drain_timeout);
-            node.set_draining(parse(slot, "a slot, 0 to 255")?, (*verb == "drain").then_some(grace))?;
+pub(in crate::agent) async fn handle(node: &Rc<Node>, request: Request) -> Result<Vec<u8>, ApiError> {
+    match request {
+        Request::Status => json(&status(node)),
+        Request::Workers => json(&workers(node)),
+        Request::Drain { slot, timeout } => {
+            node.set_draining(slot, Some(timeout.unwrap_or(node.config().router.drain_timeout)))?;
+            json(&workers(node))
+        }
+        Request::Undrain { slot } => {
+            node.set_draining(slot, None)?;
             json(&workers(node))
         }
         #[cfg(debug_assertions)]
-        (&Method::POST, ["v1", "workers", slot, "panic"]) => {
-            node.make_panic(parse(slot, "a slot, 0 to 255")?);
+        Request::Panic { slot } => {
+            node.make_panic(slot);
             json(&workers(node))
         }
-        (&Method::POST, ["v1", "reload"]) => json(&api::Reloaded { schema: SCHEMA, changes: node.reload()? }),
-        (&Method::POST, ["v1", "upgrade"]) => {
-            let request: api::UpgradeRequest =
-                serde_json::from_slice(body).map_err(|e| ApiError::bad_request(format!("body: {e}")))?;
-            let patience = Duration::from_millis(request.timeout_ms.unwrap_or(UPGRADE_MS));
-            let successor = upgrade(node, request.binary, patience).await?;
+        Request::Reload => json(&api::Reloaded { schema: SCHEMA, changes: node.reload()? }),
+        Request::Upgrade(api::UpgradeRequest { binary, timeout_ms }) => {
+            let patience = timeout_ms.map_or(UPGRADE, Duration::from_millis);
+            let successor = upgrade(node, binary, patience).await?;
             json(&api::Upgraded {
                 schema: SCHEMA,
                 generation: successor.generation,
@@ -99,41 +107,32 @@ pub(in crate::agent) async fn handle(node: &Rc<Node>, head: &Parts, body: &[u8])
                 unprobed: successor.unprobed,
             })
         }
-        (&Method::POST, ["v1", "generations"]) => {
-            node.hear_of(serde_json::from_slice(body).map_err(|e| ApiError::bad_request(format!("body: {e}")))?);
+        Request::Report(neighbour) => {
+            node.hear_of(neighbour);
             json(&())
         }
-        (&Method::GET, ["v1", "flows"]) => json(&flows(node, &query).await?),
-        (&Method::GET, ["v1", "flows", cid]) => json(&flow(node, cid)?),
-        (&Method::GET, ["v1", "counters"]) => json(&counters(node)?),
-        (&Method::POST, ["v1", "explain"]) => {
-            let request: api::ExplainRequest =
-                serde_json::from_slice(body).map_err(|e| ApiError::bad_request(format!("body: {e}")))?;
-            let frame = hex::decode(&request.frame).ok_or_else(|| ApiError::bad_request("frame: not hex"))?;
+        Request::Flows(filter) => json(&flows(node, filter).await?),
+        Request::Flow(cid) => json(&flow(node, &connection_id(&cid)?)?),
+        Request::Counters => json(&counters(node)?),
+        Request::Explain(api::ExplainRequest { frame }) => {
+            let frame = hex::decode(&frame).ok_or_else(|| ApiError::bad_request("frame: not hex"))?;
             json(&explain::explain(node, &frame))
         }
-        (&Method::GET, ["v1", "connection-id", cid]) => json(&decode(node, &connection_id(cid)?)),
-        (&Method::POST, ["v1", "connection-id"]) => {
-            let slot = query.get("slot").map_or(Ok(0), |slot| parse(slot, "a slot, 0 to 255"))?;
-            json(&decode(node, &node.tables.connection_ids().issue(slot)))
-        }
-        (&Method::GET, ["v1", "log"]) => json(&log(node)),
-        (&Method::PUT, ["v1", "log"]) => {
-            let request: api::LogRequest =
-                serde_json::from_slice(body).map_err(|e| ApiError::bad_request(format!("body: {e}")))?;
-            let filter =
-                LogFilter::parse(&request.filter).map_err(|e| ApiError::bad_request(format!("filter: {e}")))?;
-            node.log.change(&filter);
-            tracing::info!("what is logged has changed: {filter}, until the next reload");
-            json(&log(node))
-        }
-        (&Method::GET, ["v1", "connection-id-configurations"]) => json(&configurations(node)),
-        (&Method::POST, ["v1", "connection-id-configurations"]) => {
+        Request::DecodeCid(cid) => json(&decode(node, &connection_id(&cid)?)),
+        Request::IssueCid { slot } => json(&decode(node, &node.tables.connection_ids().issue(slot))),
+        Request::CidConfigurations => json(&configurations(node)),
+        Request::RotateCids => {
             node.require_charge()?;
             node.rotate_connection_ids()?;
             json(&configurations(node))
         }
-        (method, _) => Err(ApiError::not_found(format!("{method} {}: there is no such request", head.uri.path()))),
+        Request::Log => json(&log(node)),
+        Request::SetLog(api::LogRequest { filter }) => {
+            let filter = LogFilter::parse(&filter).map_err(|e| ApiError::bad_request(format!("filter: {e}")))?;
+            node.log.change(&filter);
+            tracing::info!("what is logged has changed: {filter}, until the next reload");
+            json(&log(node))
+        }
     }
 }
 
@@ -149,24 +148,10 @@ fn log(node: &Node) -> api::Log {
     api::Log { schema: SCHEMA, filter: node.log.filter().to_string() }
 }
 
-fn connection_id(text: &str) -> Result<ConnectionId, ApiError> {
-    let octets = hex::decode(text).ok_or_else(|| ApiError::bad_request(format!("{text:?}: not hex")))?;
-    ConnectionId::new(&octets)
+fn connection_id(octets: &[u8]) -> Result<ConnectionId, ApiError> {
+    ConnectionId::new(octets)
         .ok_or_else(|| ApiError::bad_request(format!("{} octets: a connection ID has at most 20", octets.len())))
 }
 
-fn parse<T: std::str::FromStr>(text: &str, wanted: &str) -> Result<T, ApiError> {
-    text.parse().map_err(|_| ApiError::bad_request(format!("{text:?} is not {wanted}")))
-}
-
-/// The part of a request behind the question mark. No value needs escaping.
-struct Query<'a>(&'a str);
-
-impl Query<'_> {
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0.split('&').find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name)).map(|(_, value)| value)
-    }
-}
-
 /// How long an upgrade may take, unless its request says otherwise.
-const UPGRADE_MS: u64 = 60_000;
+const UPGRADE: Duration = Duration::from_secs(60);
