@@ -89,8 +89,8 @@ impl Peer {
         [Self::QuicGo, Self::GoNet, Self::AioquicHq, Self::Picoquic, Self::Ngtcp2, Self::Openssl, Self::Curl];
 
     /// Those that `bench http` starts.
-    pub(crate) const OF_BENCH_HTTP: [Self; 5] =
-        [Self::H2load, Self::NginxSid, Self::Haproxy, Self::Caddy, Self::Nghttpx];
+    pub(crate) const OF_BENCH_HTTP: [Self; 6] =
+        [Self::QuicGo, Self::H2load, Self::NginxSid, Self::Haproxy, Self::Caddy, Self::Nghttpx];
 
     /// Its name in the folder of programs.
     fn program(self) -> &'static str {

@@ -172,18 +172,19 @@ impl Serving {
     }
 
     fn await_answer(&self, lab: &Running) -> Result<()> {
+        let mut why = None;
         for _ in 0..100 {
-            let answer = lab.quic_go().get("/").within(Duration::from_secs(1)).succeed();
-            if answer.is_ok() {
-                return Ok(());
+            match lab.quic_go().get("/").within(Duration::from_secs(1)).start()?.succeed() {
+                Ok(_) => return Ok(()),
+                Err(e) => why = Some(e),
             }
             if let Self::Other(program) = self {
                 ensure!(!program.ends_within(Duration::from_millis(50)), "it ended: {}", program.said());
             }
         }
         match self {
-            Self::Router(_) => bail!("it does not answer: {}", lab.home().log()),
-            Self::Other(program) => bail!("it does not answer: {}", program.said()),
+            Self::Router(_) => bail!("it does not answer: {why:?}: {}", lab.home().log()),
+            Self::Other(program) => bail!("it does not answer: {why:?}: {}", program.said()),
         }
     }
 }
