@@ -69,6 +69,27 @@ fn a_wrong_arrow_is_seen() {
     assert!(wrong(Path::new("src/cli/detach.rs"), "use crate::datapath;\n", &["datapath"]).is_empty());
 }
 
+/// What the kernel and the workers both have to be told is told by one file, or one of them is forgotten some day.
+#[test]
+fn slots_have_one_writer() -> Result<()> {
+    let agent = Path::new(env!("CARGO_MANIFEST_DIR")).join("../router-userspace/src/agent");
+    let mut written = 0;
+    for file in sources(&agent)? {
+        let text = fs::read_to_string(&file)?;
+        let writes = [".set_slot_state(", ".set_slot(", ".set_listeners(", ".assign(&"];
+        let writes = writes.iter().map(|write| text.matches(write).count()).sum::<usize>();
+        // What asks the one writer is no write.
+        let asks = text.matches("steering.set_listeners(").count() + text.matches("steering.assign(&").count();
+        if file.ends_with("steering.rs") {
+            written = writes;
+        } else {
+            ensure!(writes == asks, "{} writes slots itself", file.display());
+        }
+    }
+    ensure!(written > 5, "steering.rs writes {written} times only");
+    Ok(())
+}
+
 /// Notes name the file that keeps each rule: it is there.
 #[test]
 fn documents_name_files_that_are_there() -> Result<()> {

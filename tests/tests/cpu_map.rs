@@ -6,7 +6,7 @@ use router_tests::{
     bpftool,
     lab::{Lab, Running, run},
 };
-use router_userspace::agent::api::SlotCounters;
+use router_userspace::agent::api::{SlotCounters, XdpMode};
 
 /// As many queues as CPUs with workers: nothing is moved, also of connections whose clients go to
 /// other queues.
@@ -42,7 +42,7 @@ fn a_generic_program_moves_nothing() -> Result<()> {
     run(lab.network().router().command("ethtool").args(["-L", &interface, "rx", "1"]))?;
     lab.start_agent()?;
     let one = lab.control().status()?.interfaces.remove(0);
-    ensure!(one.mode.as_deref() == Some("generic"), "{one:?}");
+    ensure!(one.mode == Some(XdpMode::Generic), "{one:?}");
     ensure!(one.why.as_ref().is_some_and(|why| why.contains(OVERRULED)), "{one:?}");
     let hops = served(&lab, 0)?;
     ensure!(hops.xdp_stayed > 0 && hops.xdp_redirected == 0, "{hops:?}");

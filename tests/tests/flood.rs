@@ -24,7 +24,7 @@ fn what_is_no_quic_ends_in_front_of_the_stack() -> Result<()> {
 fn ends_at_the_interface(engine: &str) -> Result<()> {
     // A client's goodbye may be among what the wire has no room for.
     let lab = Lab::new().engine(engine).limit("idle_timeout", "\"10s\"").start()?;
-    assert_eq!(lab.control().status()?.interfaces[0].engine, engine);
+    assert_eq!(lab.control().status()?.interfaces[0].engine.as_str(), engine);
     // What it takes to serve at all is taken before.
     serve(&lab)?;
     let peak = Peak::begin(&lab)?;

@@ -146,7 +146,7 @@ fn an_interface_that_is_taken_away_and_put_back() -> Result<()> {
     let lab = Lab::new().engine("af_xdp").start()?;
     lab.wire().remove(lab.network().router())?;
     let gone = lab.await_status(|status| !status.healthy)?;
-    assert_eq!((&*gone.interfaces[0].engine, gone.interfaces[0].queues.len()), ("reuseport", 0), "{gone:?}");
+    assert_eq!((gone.interfaces[0].engine.as_str(), gone.interfaces[0].queues.len()), ("reuseport", 0), "{gone:?}");
     lab.wire().put_back(lab.network().router(), 4)?;
     await_queues(&lab, |queues| slots(queues) == [0, 1, 2, 3])?;
     let before = sockets(&lab)?;

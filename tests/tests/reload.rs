@@ -11,7 +11,7 @@ use router_tests::{
     bpftool,
     lab::{AgentConfig, Lab, PORT, Running, UPSTREAM4, UPSTREAM6, peers::QuicGo, run, until},
 };
-use router_userspace::agent::api::{Status, Worker};
+use router_userspace::agent::api::{ListenerState, Status, Worker, WorkerState};
 
 /// What has begun is finished by the old routes, also on a connection whose next request goes by
 /// the new ones.
@@ -129,9 +129,9 @@ fn listeners() -> Result<()> {
     assert!(changed[0].starts_with("no longer listening on 0.0.0.0:8443"), "{changed:?}");
     let state = |status: &Status| {
         let listener = status.listeners.iter().find(|one| one.address.port() == 8443);
-        listener.map(|one| one.state.clone())
+        listener.map(|one| one.state)
     };
-    assert_eq!(state(&lab.control().status()?).as_deref(), Some("closing"));
+    assert_eq!(state(&lab.control().status()?), Some(ListenerState::Closing));
     // Nobody comes in any more, and those who are in stay in.
     let refused = echo_on(&lab, 8443).connections(5).run()?;
     assert_eq!((refused.connections_ok, refused.connections_failed), (0, 5), "{refused:?}");
@@ -201,13 +201,13 @@ fn workers() -> Result<()> {
     let states = |lab: &Running| -> Result<Vec<_>> {
         Ok(workers_of(lab)?.into_iter().map(|worker| (worker.slot, worker.state)).collect())
     };
-    assert!(states(&lab)?.contains(&(1, "leaving".to_owned())), "{:?}", states(&lab)?);
+    assert!(states(&lab)?.contains(&(1, WorkerState::Leaving)), "{:?}", states(&lab)?);
     let before = workers_of(&lab)?;
     lab.quic_go().get("/bytes/1000").connections(100).succeed()?;
     assert_eq!(workers_of(&lab)?[0].totals.accepted, before[0].totals.accepted + 100);
     streams.succeed()?;
     until(|| workers_of(&lab), |workers| workers.len() == 1)?;
-    assert_eq!(states(&lab)?, [(0, "active".to_owned())]);
+    assert_eq!(states(&lab)?, [(0, WorkerState::Active)]);
     // What those who are gone have counted stays counted.
     assert_eq!(lab.control().status()?.totals.accepted, 360);
     if let Some(slots) = dump(&lab, "slots")? {

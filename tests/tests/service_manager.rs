@@ -5,6 +5,7 @@ use std::{fs, os::unix::net::UnixDatagram, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use router_tests::lab::{AgentConfig, Lab};
+use router_userspace::agent::api::XdpMode;
 
 /// The capabilities of the unit, and no more, are enough to start, serve, reload, and upgrade.
 #[test]
@@ -33,7 +34,7 @@ fn the_capabilities_of_the_unit() -> Result<()> {
     lab.quic_go().get("/bytes/20000").connections(50).rebinding_at(10_000).succeed()?;
     let status = lab.control().status()?;
     assert!(status.healthy, "{:?}", status.problems);
-    assert_eq!(status.interfaces[0].mode.as_deref(), Some("native"));
+    assert_eq!(status.interfaces[0].mode, Some(XdpMode::Native));
     lab.expect_no_packet_astray()?;
     lab.take_agent()?.terminate().map(drop)
 }

@@ -326,7 +326,7 @@ fn to_another_engine() -> Result<()> {
     for (engine, xdp) in [("reuseport", false), ("xdp", true)] {
         lab.rewrite(|config| config.set_router("engine", &format!("\"{engine}\"")))?;
         lab.agent()?.upgrade(None)?;
-        assert_eq!(lab.control().status()?.interfaces[0].engine, engine);
+        assert_eq!(lab.control().status()?.interfaces[0].engine.as_str(), engine);
         lab.quic_go().get("/bytes/20000").connections(50).rebinding_at(10_000).succeed()?;
         if !xdp {
             // The program goes with the generation that attached it.

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use router_tests::lab::{Lab, Running};
-use router_userspace::agent::api::Worker;
+use router_userspace::agent::api::{Worker, WorkerState};
 
 #[test]
 fn under_load() -> Result<()> {
@@ -33,7 +33,7 @@ fn under_load() -> Result<()> {
         ensure!(asked.elapsed() < Duration::from_secs(2), "nobody has taken its place");
     }
     let slots: Vec<_> = workers(&lab)?.into_iter().map(|one| (one.slot, one.cpu, one.state)).collect();
-    let expected = [0, 1, 3, 4].map(|slot| (slot, u32::from(slot) % 2, "active".to_owned()));
+    let expected = [0, 1, 3, 4].map(|slot| (slot, u32::from(slot) % 2, WorkerState::Active));
     let expected = expected.map(|(slot, cpu, state)| (slot, if slot == 4 { dying.cpu } else { cpu }, state));
     assert_eq!(slots, expected);
     // Served anew: by the successor too.

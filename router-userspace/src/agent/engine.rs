@@ -148,7 +148,7 @@ fn are_few(queues: impl Iterator<Item = u32>, cpus: &[u32]) -> bool {
 /// How packets come where no interface is steered on.
 pub(super) fn without_interfaces(router: &Router) -> api::Interface {
     let why = if router.engine == Engine::Reuseport { "asked for by name" } else { "no interfaces are configured" };
-    without_xdp("*", "reuseport", why.to_owned())
+    without_xdp("*", api::RunningEngine::Reuseport, why.to_owned())
 }
 
 /// Whether an engine steers in XDP, where it can.
@@ -171,20 +171,17 @@ pub(super) fn wants_xdp_by_name(engine: Engine) -> bool {
 pub(super) fn attach_one(datapath: &mut Datapath, name: &str, engine: Engine) -> Result<api::Interface, StartError> {
     let vlan = datapath::vlan_beside_frames(name);
     if let (Engine::Auto, Some(vlan)) = (engine, &vlan) {
-        return Ok(without_xdp(name, "reuseport", vlan_beside(name, vlan)));
+        return Ok(without_xdp(name, api::RunningEngine::Reuseport, vlan_beside(name, vlan)));
     }
     // Where another generation's is, it is replaced.
     match datapath.take_over(name) {
         Ok(attachment) => Ok(api::Interface {
             name: name.to_owned(),
-            engine: "xdp".to_owned(),
-            mode: Some(
-                match attachment.mode() {
-                    Mode::Native => "native",
-                    Mode::Generic => "generic",
-                }
-                .to_owned(),
-            ),
+            engine: api::RunningEngine::Xdp,
+            mode: Some(match attachment.mode() {
+                Mode::Native => api::XdpMode::Native,
+                Mode::Generic => api::XdpMode::Generic,
+            }),
             why: match (attachment.why_not_native(), vlan) {
                 (Some(why), _) => Some(why.to_owned()),
                 (None, vlan) => vlan.map(|vlan| vlan_beside(name, &vlan)),
@@ -193,7 +190,7 @@ pub(super) fn attach_one(datapath: &mut Datapath, name: &str, engine: Engine) ->
             queues: Vec::new(),
         }),
         Err(e @ DatapathError::NoInterface(_)) => Err(e.into()),
-        Err(e) if engine == Engine::Auto => Ok(without_xdp(name, "reuseport", e.to_string())),
+        Err(e) if engine == Engine::Auto => Ok(without_xdp(name, api::RunningEngine::Reuseport, e.to_string())),
         Err(e) => Err(e.into()),
     }
 }
@@ -207,9 +204,8 @@ fn vlan_beside(name: &str, vlan: &str) -> String {
 }
 
 /// How packets come without an XDP program.
-pub(super) fn without_xdp(name: &str, engine: &str, why: String) -> api::Interface {
-    let (name, engine) = (name.to_owned(), engine.to_owned());
-    api::Interface { name, engine, mode: None, why: Some(why), program_id: None, queues: Vec::new() }
+pub(super) fn without_xdp(name: &str, engine: api::RunningEngine, why: String) -> api::Interface {
+    api::Interface { name: name.to_owned(), engine, mode: None, why: Some(why), program_id: None, queues: Vec::new() }
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ fn steps(bytes: &[u8], tables: &LiveTables<'_>) -> Vec<Step> {
         }
     };
     step("parse", describe_datagram(&datagram));
-    let Some(listener) = tables.node.tables.listener(&datagram.destination) else {
+    let Some(listener) = tables.node.steering.tables().listener(&datagram.destination) else {
         step("parse", because(Reason::NotListener));
         return steps;
     };
@@ -67,7 +67,7 @@ fn steps(bytes: &[u8], tables: &LiveTables<'_>) -> Vec<Step> {
         step("parse", because(Reason::Unanswerable));
         return steps;
     }
-    let settings = tables.node.tables.settings();
+    let settings = tables.node.steering.tables().settings();
     let header = match quic::classify(bytes, datagram.payload, settings.cid_length()) {
         Ok(header) => header,
         Err(reason) => {
@@ -165,7 +165,7 @@ struct LiveTables<'a> {
 impl<'a> LiveTables<'a> {
     /// For a frame that comes in on a queue which a worker has, or on any other.
     fn new(node: &'a Node, arrival: Option<Queue>) -> Self {
-        Self { node, view: node.tables.view(Placement::Assignment), arrival }
+        Self { node, view: node.steering.tables().view(Placement::Assignment), arrival }
     }
 }
 
@@ -182,7 +182,7 @@ impl Tables for LiveTables<'_> {
     }
 
     fn flow(&self, cid: &ConnectionId) -> Option<((), u8)> {
-        let in_kernel = self.node.kernel.as_ref().and_then(|kernel| kernel.flows.get(cid));
+        let in_kernel = self.node.steering.kernel().and_then(|kernel| kernel.flows.get(cid));
         in_kernel.map(|flow| ((), flow.slot())).or_else(|| self.view.flow(cid))
     }
 

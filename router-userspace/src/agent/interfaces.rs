@@ -51,7 +51,7 @@ enum Change {
 impl Node {
     /// Attaches `steer` again where it should be and is not.
     pub(super) fn look_after_devices(&self) {
-        let Some(kernel) = &self.kernel else { return };
+        let Some(kernel) = self.steering.kernel() else { return };
         let names: Vec<_> =
             self.now().interfaces.iter().map(|one| one.name.clone()).filter(|name| name != "*").collect();
         self.devices.known.borrow_mut().retain(|name, _| names.contains(name));
@@ -65,23 +65,25 @@ impl Node {
     }
 
     fn put_right(&self, name: &str, seen: Seen, change: Change) {
-        let Some(kernel) = &self.kernel else { return };
+        let Some(kernel) = self.steering.kernel() else { return };
         // The link to what is gone, or severed, holds nothing any more.
         kernel.datapath.borrow_mut().detach(name);
         let attached = match change {
-            Change::Gone => Ok(engine::without_xdp(name, "reuseport", ABSENT.to_owned())),
+            Change::Gone => Ok(engine::without_xdp(name, api::RunningEngine::Reuseport, ABSENT.to_owned())),
             Change::Back | Change::Severed | Change::MayBeFree => {
                 engine::attach_one(&mut kernel.datapath.borrow_mut(), name, self.config().router.engine)
             }
         };
         // Asked for by name, it cannot be had: packets go by the sockets, and each look tries again.
-        let interface = attached.unwrap_or_else(|e| engine::without_xdp(name, "reuseport", e.to_string()));
+        let interface =
+            attached.unwrap_or_else(|e| engine::without_xdp(name, api::RunningEngine::Reuseport, e.to_string()));
         let seen = if change == Change::Gone { seen } else { Seen::now(name) };
         self.devices.note(name, seen);
         if change == Change::MayBeFree && self.now().interfaces.contains(&interface) {
             return;
         }
-        let how = interface.engine.clone() + &interface.why.as_ref().map_or(String::new(), |why| format!(" ({why})"));
+        let why = interface.why.as_ref().map_or(String::new(), |why| format!(" ({why})"));
+        let how = format!("{}{why}", interface.engine);
         match change {
             Change::Gone => tracing::warn!("interface {name} is gone"),
             Change::Back => tracing::info!("interface {name} is there again: engine {how}"),
@@ -113,7 +115,7 @@ impl Node {
 
     /// Puts back pins that somebody has removed: without them no other generation can take over.
     pub(super) fn restore_pins(&self) {
-        let Some(kernel) = &self.kernel else { return };
+        let Some(kernel) = self.steering.kernel() else { return };
         let mut datapath = kernel.datapath.borrow_mut();
         let directory = datapath.directory().display().to_string();
         match datapath.restore_pins() {
@@ -147,7 +149,9 @@ impl Node {
             now.interfaces.iter_mut().filter(|one| one.name == interface.name).for_each(|one| *one = interface.clone());
         });
         // Both depend on how the program runs there.
-        if let Err(e) = self.account_where_xdp_does_not().and_then(|()| self.write_slots()) {
+        if let Err(e) =
+            self.steering.account_where_xdp_does_not().and_then(|()| self.steering.write_slots(&self.beside()))
+        {
             tracing::error!("interface {}: {e}", interface.name);
         }
     }

@@ -67,7 +67,7 @@ impl Node {
     }
 
     fn look_after_connection_ids(&self) {
-        let mut datapath = self.kernel.as_ref().map(|kernel| kernel.datapath.borrow_mut());
+        let mut datapath = self.steering.kernel().map(|kernel| kernel.datapath.borrow_mut());
         self.connection_ids.look_after(datapath.as_deref_mut(), |rotation| self.datagrams_of(rotation));
     }
 }

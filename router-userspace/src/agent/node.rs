@@ -2,10 +2,9 @@
 
 use std::{
     cell::{OnceCell, Ref, RefCell},
-    collections::BTreeMap,
     convert::Infallible,
     rc::Rc,
-    sync::{Arc, atomic::AtomicU64},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -22,9 +21,8 @@ use super::{
     control::ControlSocket,
     engine::{self, Loaded, SocketsBySlot},
     error::StartError,
-    flow_sweeper::{self, Sweeper},
-    flows::KernelFlows,
     interfaces::Devices,
+    kernel::Kernel,
     observability::Observability,
     plan::{self, Numbered},
     provision::Provision,
@@ -35,11 +33,12 @@ use super::{
     sending,
     service_manager::ServiceManager,
     state_dir::State,
+    steering::Steering,
     takeover::{Generations, Neighbour, Phase},
 };
 use crate::{
     config::Config,
-    datapath::{Datapath, FlowCount, FlowReader, Initial},
+    datapath::Initial,
     edge::{Edge, Instructions, ServedBy},
     telemetry::{Log, Meter},
     worker::{Admission, FlowTable, ListenerSocket, NoFlows, NodeTables, Plan, Shared, Worker},
@@ -49,9 +48,8 @@ use crate::{
 pub(super) struct Node {
     pub(super) generation: u64,
     pub(super) started: Instant,
-    pub(super) tables: Arc<NodeTables>,
     pub(super) connection_ids: CidRotation,
-    pub(super) kernel: Option<Kernel>,
+    pub(super) steering: Steering,
     pub(super) source: ConfigSource,
     pub(super) log: Log,
     pub(super) secrets: Arc<Secrets>,
@@ -68,8 +66,6 @@ pub(super) struct Node {
     watching: RefCell<Option<AbortHandle>>,
     now: RefCell<Now>,
     workers: RefCell<Vec<Worker>>,
-    /// The CPU of each slot that is taken; `slots` writes it.
-    pub(super) places: RefCell<BTreeMap<u8, u32>>,
     /// Said when a worker has ended.
     pub(super) worker_ended: Arc<Notify>,
     /// What workers share; none once the agent stops.
@@ -87,17 +83,6 @@ pub(super) struct Now {
     pub(super) listeners: Vec<Numbered>,
     /// No longer in the configuration; their connections have some time left.
     pub(super) closing: Vec<Numbered>,
-}
-
-/// What a node has if its engine uses BPF.
-pub(super) struct Kernel {
-    pub(super) datapath: RefCell<Datapath>,
-    pub(super) flows: FlowReader,
-    pub(super) entries: FlowCount,
-    pub(super) capacity: u64,
-    pub(super) full: Arc<AtomicU64>,
-    pub(super) swept: Arc<AtomicU64>,
-    sweeper: Sweeper,
 }
 
 impl Node {
@@ -147,24 +132,22 @@ impl Node {
             false => engine::join(&config, &initial, options)?,
         };
         let tables = Arc::new(NodeTables::new(settings, Arc::clone(connection_ids.ids()), secrets.hash_seed()));
-        tables.set_listeners(initial.listeners);
-        for &(slot, _) in &places {
-            tables.set_slot_state(slot, SlotState::Draining);
-        }
         let (living, alive) = mpsc::channel(1);
         let admission = Admission::new(config.limits);
         let lifetime = config.connection_id.lifetime;
         let shared = Shared::new(Arc::clone(&tables), Arc::clone(&admission), lifetime, living)
             .steered_by_kernel(datapath.is_some())
             .sending_frames(sending::begin(&config)?);
-        let interfaces = vec![engine::without_xdp("*", "userspace", why_not.unwrap_or_default())];
+        let interfaces = vec![engine::without_xdp("*", api::RunningEngine::Userspace, why_not.unwrap_or_default())];
         let certificates = provision.files.clone();
+        let kernel = datapath.map(|datapath| Kernel::new(datapath, &config)).transpose()?;
+        let steering = Steering::new(generation, tables, kernel, initial.listeners);
+        steering.know_of_others(places.iter().map(|(slot, _)| *slot), SlotState::Draining);
         let node = Self {
             generation,
             started: Instant::now(),
-            tables,
+            steering,
             connection_ids,
-            kernel: datapath.map(|datapath| Kernel::new(datapath, &config)).transpose()?,
             source,
             log: options.log.clone(),
             secrets,
@@ -188,13 +171,12 @@ impl Node {
                 closing: Vec::new(),
             }),
             workers: RefCell::default(),
-            places: RefCell::default(),
             worker_ended: shared.ended(),
             shared: RefCell::new(Some(shared)),
             alive: Mutex::new(alive),
             _state: state,
         };
-        node.take_slots(&slots)?;
+        node.steering.take(&slots, &node.beside())?;
         let sockets: Vec<_> = listeners.iter().zip(sockets).collect();
         for (listener, sockets) in &sockets {
             node.connect(listener, sockets)?;
@@ -209,14 +191,14 @@ impl Node {
         }
         // Before the programs: they judge only what is for this host.
         node.look_after_addresses();
-        if let Some(kernel) = &node.kernel {
+        if let Some(kernel) = node.steering.kernel() {
             let interfaces = engine::attach(&mut kernel.datapath.borrow_mut(), &config.router)?;
             node.now.borrow_mut().interfaces = interfaces;
         }
         // Now that it is known how the program runs.
-        node.write_slots()?;
+        node.steering.write_slots(&node.beside())?;
         if is_first {
-            node.account_where_xdp_does_not()?;
+            node.steering.account_where_xdp_does_not()?;
             node.begin_queues()?;
         }
         Ok(node)
@@ -250,14 +232,6 @@ impl Node {
         self.shared.borrow().is_none()
     }
 
-    /// Has `select` keep the flow entries where no XDP program does.
-    pub(super) fn account_where_xdp_does_not(&self) -> Result<(), StartError> {
-        let Some(kernel) = &self.kernel else { return Ok(()) };
-        let mut datapath = kernel.datapath.borrow_mut();
-        let nowhere = datapath.attachments().is_empty();
-        Ok(datapath.set_select_accounts(nowhere)?)
-    }
-
     /// What a reload may change.
     pub(super) fn now(&self) -> Ref<'_, Now> {
         self.now.borrow()
@@ -276,7 +250,7 @@ impl Node {
     /// Makes sockets those of their slots on a listener.
     pub(super) fn connect(&self, listener: &Numbered, sockets: &SocketsBySlot) -> Result<(), StartError> {
         self.now.borrow_mut().sockets.extend(plan::describe(listener.id, sockets));
-        match &self.kernel {
+        match self.steering.kernel() {
             Some(kernel) => engine::connect(&mut kernel.datapath.borrow_mut(), &Listener::new(listener.id), sockets),
             None => Ok(()),
         }
@@ -315,13 +289,10 @@ impl Node {
     }
 
     fn flow_table(&self, slot: u8) -> Result<Box<dyn FlowTable>, StartError> {
-        let Some(kernel) = &self.kernel else { return Ok(Box::new(NoFlows)) };
-        Ok(Box::new(KernelFlows {
-            slot,
-            writer: kernel.datapath.borrow().flow_writer()?,
-            sweeper: kernel.sweeper.sender(),
-            full: Arc::clone(&kernel.full),
-        }))
+        match self.steering.kernel() {
+            Some(kernel) => kernel.flow_table(slot),
+            None => Ok(Box::new(NoFlows)),
+        }
     }
 
     /// Brings the listeners into force in the kernel and for the workers: those there are, and
@@ -337,11 +308,7 @@ impl Node {
                 entries.push(theirs);
             }
         }
-        if let Some(kernel) = &self.kernel {
-            kernel.datapath.borrow_mut().set_listeners(&entries)?;
-        }
-        self.tables.set_listeners(entries);
-        Ok(())
+        self.steering.set_listeners(entries)
     }
 
     /// Brings in a new configuration of connection IDs.
@@ -349,7 +316,7 @@ impl Node {
     /// # Errors
     /// If it cannot be had now; nothing has changed then.
     pub(super) fn rotate_connection_ids(&self) -> Result<(), StartError> {
-        let mut datapath = self.kernel.as_ref().map(|kernel| kernel.datapath.borrow_mut());
+        let mut datapath = self.steering.kernel().map(|kernel| kernel.datapath.borrow_mut());
         self.connection_ids.rotate(datapath.as_deref_mut(), |rotation| self.datagrams_of(rotation))
     }
 
@@ -417,30 +384,4 @@ fn edge(instructions: Instructions, slot: u8, meter: Arc<Meter>) -> Box<dyn FnOn
     let node = instructions.config.router.node_id;
     let description = format!("node {node}, worker {slot}, slot {slot}, process {}", std::process::id());
     Box::new(move || Edge::new(&instructions, ServedBy { slot: slot.to_string(), description }, meter))
-}
-
-impl Kernel {
-    fn new(datapath: Datapath, config: &Config) -> Result<Self, StartError> {
-        let swept = Arc::<AtomicU64>::default();
-        let sweeper = flow_sweeper::start(
-            datapath.flow_writer()?,
-            (config.limits.idle_timeout, config.connection_id.lifetime),
-            Arc::clone(&swept),
-        )
-        .map_err(|e| StartError::kernel(format!("the sweeper cannot be started: {e}")))?;
-        Ok(Self {
-            flows: datapath.flow_reader()?,
-            entries: datapath.flow_count(),
-            capacity: datapath.flow_capacity(),
-            datapath: RefCell::new(datapath),
-            full: Arc::default(),
-            swept,
-            sweeper,
-        })
-    }
-
-    /// Flows stay for connections that may be silent for `idle`, or longer if it was longer before.
-    pub(super) fn keep_flows_for(&self, idle: Duration) {
-        self.sweeper.at_least(idle);
-    }
 }

@@ -103,7 +103,7 @@ impl Node {
         }
         let names = |interfaces: &[api::Interface]| interfaces.iter().map(|one| one.name.clone()).collect::<Vec<_>>();
         let (had, wants) = (names(&now.interfaces), &config.router.interfaces);
-        let by_interface = self.kernel.is_some() && engine::goes_by_interface(config.router.engine);
+        let by_interface = self.steering.kernel().is_some() && engine::goes_by_interface(config.router.engine);
         let added = wants.iter().filter(|name| by_interface && !had.contains(name)).cloned().collect();
         let removed = had.into_iter().filter(|name| by_interface && name != "*" && !wants.contains(name)).collect();
         Ok(Change { kept, new, gone, staying: workers, leaving, starting, added, removed })
@@ -123,7 +123,7 @@ impl Node {
     }
 
     fn attach(&self, change: &Change) -> Result<Vec<api::Interface>, StartError> {
-        let Some(kernel) = &self.kernel else { return Ok(Vec::new()) };
+        let Some(kernel) = self.steering.kernel() else { return Ok(Vec::new()) };
         let mut attached = Vec::new();
         for name in &change.added {
             let engine = self.config().router.engine;
@@ -140,7 +140,7 @@ impl Node {
     }
 
     fn detach<'a>(&self, names: impl Iterator<Item = &'a String>) {
-        if let Some(kernel) = &self.kernel {
+        if let Some(kernel) = self.steering.kernel() {
             names.for_each(|name| kernel.datapath.borrow_mut().detach(name));
         }
     }
@@ -154,7 +154,7 @@ impl Node {
         provision: &Provision,
         config: &Rc<Config>,
     ) -> Result<(), StartError> {
-        self.take_slots(&change.starting)?;
+        self.steering.take(&change.starting, &self.beside())?;
         for (listener, by_slot) in &sockets {
             self.connect(listener, by_slot)?;
         }
@@ -240,9 +240,9 @@ impl Node {
         }
         // Also where nobody leaves: those that were started are assigned connections, and get queues.
         let mut kernel_says = vec![self.write_listeners(), self.send_away(&change.leaving, grace)];
-        if let Some(kernel) = &self.kernel {
+        if let Some(kernel) = self.steering.kernel() {
             kernel.keep_flows_for(config.limits.idle_timeout);
-            kernel_says.push(self.account_where_xdp_does_not());
+            kernel_says.push(self.steering.account_where_xdp_does_not());
             self.change_now(|now| {
                 now.interfaces.retain(|interface| interface.name != "*");
                 if now.interfaces.is_empty() {

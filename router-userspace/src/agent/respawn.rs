@@ -94,7 +94,7 @@ impl Node {
         known.extend(self.generations.others().into_iter().flat_map(|other| other.sockets));
         let open = |listener: &Numbered| plan::open_sockets(listener, &place, &known);
         let sockets = listeners.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-        self.take_slots(&place)?;
+        self.steering.take(&place, &self.beside())?;
         let started = (|| {
             let sockets: Vec<_> = listeners.iter().zip(sockets).collect();
             for (listener, sockets) in &sockets {

@@ -4,7 +4,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{
-    api::{Certificate, Memory, UpstreamServer},
+    api::{Certificate, Health, Memory, UpstreamServer},
     node::Node,
 };
 use crate::{
@@ -47,15 +47,15 @@ impl Node {
 
 fn described(state: ServerState) -> UpstreamServer {
     let (health, seconds) = match state.health {
-        ServerHealth::Up(seconds) => ("up", seconds),
-        ServerHealth::Down(seconds) => ("down", seconds),
-        ServerHealth::Ejected(seconds) => ("ejected", seconds),
-        ServerHealth::Warming(seconds) => ("warming", seconds),
+        ServerHealth::Up(seconds) => (Health::Up, seconds),
+        ServerHealth::Down(seconds) => (Health::Down, seconds),
+        ServerHealth::Ejected(seconds) => (Health::Ejected, seconds),
+        ServerHealth::Warming(seconds) => (Health::Warming, seconds),
     };
     UpstreamServer {
         upstream: state.upstream,
         server: state.server,
-        health: health.to_owned(),
+        health,
         seconds,
         why: state.why,
         addresses: state.addresses,
@@ -74,7 +74,7 @@ fn described(state: ServerState) -> UpstreamServer {
 pub(super) fn problems(servers: &[UpstreamServer], certificates: &[Certificate]) -> Vec<String> {
     let mut problems = Vec::new();
     for of_one in servers.chunk_by(|one, other| one.upstream == other.upstream) {
-        if of_one.iter().all(|server| server.health == "down") {
+        if of_one.iter().all(|server| server.health == Health::Down) {
             let why = of_one.iter().find_map(|server| server.why.as_deref()).unwrap_or("nobody says why");
             problems.push(format!("upstream {}: every server is down: {why}", of_one[0].upstream));
         }
@@ -94,11 +94,11 @@ pub(super) fn problems(servers: &[UpstreamServer], certificates: &[Certificate])
 mod tests {
     use super::*;
 
-    fn server(upstream: &str, health: &str) -> UpstreamServer {
+    fn server(upstream: &str, health: Health) -> UpstreamServer {
         UpstreamServer {
             upstream: upstream.to_owned(),
             server: "http://a".to_owned(),
-            health: health.to_owned(),
+            health,
             seconds: 1,
             why: Some("refused".to_owned()),
             addresses: Vec::new(),
@@ -114,7 +114,12 @@ mod tests {
 
     #[test]
     fn what_nobody_answers_is_a_problem() {
-        let servers = [server("a", "down"), server("a", "down"), server("b", "down"), server("b", "ejected")];
+        let servers = [
+            server("a", Health::Down),
+            server("a", Health::Down),
+            server("b", Health::Down),
+            server("b", Health::Ejected),
+        ];
         assert_eq!(problems(&servers, &[]), ["upstream a: every server is down: refused"]);
         let certificate = |not_after| Certificate {
             listener: "127.0.0.1:443".parse().expect("an address"),

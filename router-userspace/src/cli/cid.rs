@@ -90,7 +90,7 @@ pub(super) fn configurations(configurations: &[api::CidConfiguration], indent: u
         let nonces = configuration.nonces_used.filter(|&used| used >= WORTH_TELLING);
         table.row([
             rotation.to_string(),
-            state.clone(),
+            state.to_string(),
             format!("{encoding}, {length} octets"),
             format!("identity {identity}"),
             output::plural(*connections, "connection", "connections") + " began under it",
@@ -239,7 +239,7 @@ routable     yes
     fn configurations_are_told_by_what_they_are_used_for() {
         let issuing = api::CidConfiguration {
             rotation: 3,
-            state: "issuing".to_owned(),
+            state: api::CidState::Issuing,
             encoding: "single pass".to_owned(),
             length: 17,
             server_id_length: 3,
@@ -254,7 +254,7 @@ routable     yes
         };
         let retiring = api::CidConfiguration {
             rotation: 2,
-            state: "retiring".to_owned(),
+            state: api::CidState::Retiring,
             connections: 1,
             datagrams: 0,
             nonces_used: None,

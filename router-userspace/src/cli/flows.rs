@@ -14,7 +14,7 @@ use super::{
     },
 };
 use crate::agent::{
-    api,
+    api::{self, FlowOrigin},
     control::{FlowFilter, Request},
 };
 
@@ -73,7 +73,7 @@ fn list(flows: &api::Flows) -> String {
         table.row([
             flow.cid.clone(),
             flow.slot.to_string(),
-            flow.origin.clone(),
+            flow.origin.to_string(),
             flow.peer.map_or("-".to_owned(), |peer| peer.to_string()),
             count(flow.peer_changes.into()),
             count(flow.packets),
@@ -92,10 +92,10 @@ fn show(flow: &api::Flow) -> String {
     table.row(["slot", &flow.slot.to_string()]);
     table.row([
         "origin",
-        match flow.origin.as_str() {
-            "issued" => "issued by the agent",
-            "chosen" => "chosen by the client, for its first flight",
-            other => other,
+        match flow.origin {
+            FlowOrigin::Issued => "issued by the agent",
+            FlowOrigin::Chosen => "chosen by the client, for its first flight",
+            FlowOrigin::Unknown => "unknown",
         },
     ]);
     let peer = flow.peer.map_or("none yet".to_owned(), |peer| peer.to_string());
@@ -119,7 +119,7 @@ mod tests {
         let used = api::Flow {
             cid: "10000100aabbccddeeff00112233445566".to_owned(),
             slot: 0,
-            origin: "issued".to_owned(),
+            origin: FlowOrigin::Issued,
             packets: 1_250,
             bytes: 1_572_864,
             peer: Some("[2001:db8::1]:50000".parse().unwrap()),
@@ -130,7 +130,7 @@ mod tests {
         let unused = api::Flow {
             cid: "0011223344556677".to_owned(),
             slot: 12,
-            origin: "chosen".to_owned(),
+            origin: FlowOrigin::Chosen,
             packets: 0,
             bytes: 0,
             peer: None,

@@ -13,7 +13,7 @@ use super::{
     watch::Watch,
 };
 use crate::agent::{
-    api::{self, FlowTable, Totals},
+    api::{self, CertificateSource, FlowTable, Health, ListenerState, Totals},
     control::Request,
 };
 
@@ -106,7 +106,7 @@ fn generations(generations: &[api::Generation]) -> Table {
         };
         table.row([
             one.generation.to_string(),
-            one.state.clone(),
+            one.state.to_string(),
             format!("process {}, {} old", one.pid, output::span(Duration::from_secs(one.age_seconds))),
             format!("slots {}", slots.join(" ")),
             count(one.connections),
@@ -123,8 +123,8 @@ fn interfaces(interfaces: &[api::Interface]) -> Table {
         let name = if interface.name == "*" { "all" } else { &interface.name };
         table.row([
             name.to_owned(),
-            interface.engine.clone(),
-            interface.mode.clone().unwrap_or_default(),
+            interface.engine.to_string(),
+            interface.mode.map(|mode| mode.to_string()).unwrap_or_default(),
             interface.program_id.map(|id| format!("program {id}")).unwrap_or_default(),
             interface.why.clone().unwrap_or_default(),
         ]);
@@ -152,13 +152,13 @@ fn queues(interfaces: &[api::Interface]) -> Table {
 fn listeners(listeners: &[api::Listener]) -> Table {
     let mut table = Table::new(2, &[Left, Left, Left]);
     for listener in listeners {
-        let certificates = match listener.certificates.as_str() {
-            "self-signed" => "self-signed certificate".to_owned(),
-            "files" => "certificates from files".to_owned(),
-            other => format!("certificates: {other}"),
+        let certificates = match listener.certificates {
+            CertificateSource::SelfSigned => "self-signed certificate",
+            CertificateSource::Files => "certificates from files",
+            CertificateSource::Unknown => "certificates: unknown",
         };
-        let state = if listener.state == "closing" { "closing: its last connections may end" } else { "" };
-        table.row([listener.address.to_string(), certificates, state.to_owned()]);
+        let state = if listener.state == ListenerState::Closing { "closing: its last connections may end" } else { "" };
+        table.row([&listener.address.to_string(), certificates, state]);
     }
     table
 }
@@ -167,13 +167,13 @@ fn servers(servers: &[api::UpstreamServer]) -> Table {
     let mut table = Table::new(2, &[Left, Left, Left, Right, Left, Right, Left]);
     for server in servers {
         let time = output::span(Duration::from_secs(server.seconds));
-        let health = match server.health.as_str() {
-            "ejected" => format!("ejected, {time} left"),
-            "warming" => format!("warming up, {time} left"),
+        let health = match server.health {
+            Health::Ejected => format!("ejected, {time} left"),
+            Health::Warming => format!("warming up, {time} left"),
             health => format!("{health} for {time}"),
         };
         let waiting = if server.queued > 0 { format!(", {} waiting", count(server.queued)) } else { String::new() };
-        let why = server.unresolved.as_ref().or(server.why.as_ref().filter(|_| server.health != "up"));
+        let why = server.unresolved.as_ref().or(server.why.as_ref().filter(|_| server.health != Health::Up));
         table.row([
             server.upstream.clone(),
             server.server.clone(),
@@ -269,26 +269,32 @@ fn memory_held(memory: &api::Memory) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::api::{GenerationState, RunningEngine, XdpMode};
 
-    fn generation(generation: u64, state: &str, connections: u64, seconds_left: Option<u64>) -> api::Generation {
+    fn generation(
+        generation: u64,
+        state: GenerationState,
+        connections: u64,
+        seconds_left: Option<u64>,
+    ) -> api::Generation {
         api::Generation {
             generation,
             pid: 4_239 + generation as u32,
-            state: state.to_owned(),
+            state,
             slots: vec![4, 5],
             connections,
             age_seconds: 8_040,
             seconds_left,
-            may_be_stopped: state == "draining" && connections == 0,
+            may_be_stopped: state == GenerationState::Draining && connections == 0,
         }
     }
 
     #[test]
     fn generations_side_by_side() {
         let generations = vec![
-            generation(3, "serving", 1_234, None),
-            generation(2, "draining", 1, Some(75)),
-            generation(1, "draining", 0, Some(5)),
+            generation(3, GenerationState::Serving, 1_234, None),
+            generation(2, GenerationState::Draining, 1, Some(75)),
+            generation(1, GenerationState::Draining, 0, Some(5)),
         ];
         let text = text(&api::Status { generations, ..sample() });
         let expected = "
@@ -310,22 +316,22 @@ interfaces
             pid: 4242,
             node_id: 7,
             generation: 3,
-            generations: vec![generation(3, "serving", 1_234, None)],
+            generations: vec![generation(3, GenerationState::Serving, 1_234, None)],
             uptime_seconds: 8_040,
             healthy: true,
             problems: Vec::new(),
             interfaces: vec![
                 api::Interface {
                     name: "eth0".to_owned(),
-                    engine: "xdp".to_owned(),
-                    mode: Some("native".to_owned()),
+                    engine: RunningEngine::Xdp,
+                    mode: Some(XdpMode::Native),
                     why: None,
                     program_id: Some(91),
                     queues: Vec::new(),
                 },
                 api::Interface {
                     name: "wlan0".to_owned(),
-                    engine: "reuseport".to_owned(),
+                    engine: RunningEngine::Reuseport,
                     mode: None,
                     why: Some("XDP cannot be attached".to_owned()),
                     program_id: None,
@@ -335,8 +341,8 @@ interfaces
             listeners: vec![api::Listener {
                 id: 0,
                 address: "192.0.2.1:443".parse().unwrap(),
-                certificates: "files".to_owned(),
-                state: "open".to_owned(),
+                certificates: CertificateSource::Files,
+                state: ListenerState::Open,
             }],
             totals: Totals {
                 connections_now: 1_234,
@@ -352,7 +358,7 @@ interfaces
             memory: Some(api::Memory { held: 3 << 20, budget: 4 << 30, refused: 7 }),
             connection_ids: vec![api::CidConfiguration {
                 rotation: 0,
-                state: "issuing".to_owned(),
+                state: api::CidState::Issuing,
                 encoding: "single pass".to_owned(),
                 length: 17,
                 server_id_length: 3,
@@ -368,7 +374,7 @@ interfaces
             upstreams: vec![api::UpstreamServer {
                 upstream: "web".to_owned(),
                 server: "http://a:80".to_owned(),
-                health: "down".to_owned(),
+                health: Health::Down,
                 seconds: 61,
                 why: Some("status 500".to_owned()),
                 addresses: Vec::new(),
@@ -434,7 +440,7 @@ certificates
 
     #[test]
     fn who_has_which_queue() {
-        let queue = |queue, slot, places| api::Queue { queue, slot, mode: "copy".to_owned(), places, sends: places };
+        let queue = |queue, slot, places| api::Queue { queue, slot, mode: api::QueueMode::Copy, places, sends: places };
         let mut status = sample();
         status.interfaces[0].queues = vec![queue(0, 1, true), queue(1, 12, false)];
         let expected = "

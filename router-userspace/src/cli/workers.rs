@@ -85,7 +85,7 @@ fn text(workers: &[api::Worker]) -> String {
         table.row([
             worker.slot.to_string(),
             worker.cpu.to_string(),
-            worker.state.clone(),
+            worker.state.to_string(),
             worker.seconds_left.map(|left| output::span(Duration::from_secs(left))).unwrap_or_default(),
             count(totals.connections_now),
             count(totals.handshakes_now),
@@ -102,15 +102,15 @@ fn text(workers: &[api::Worker]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::api::Totals;
+    use crate::agent::api::{Totals, WorkerState};
 
     #[test]
     fn a_row_for_each_slot() {
-        let worker = |slot, state: &str, accepted| api::Worker {
+        let worker = |slot, state, accepted| api::Worker {
             slot,
             cpu: u32::from(slot) + 2,
-            state: state.to_owned(),
-            seconds_left: (state == "draining").then_some(75),
+            state,
+            seconds_left: (state == WorkerState::Draining).then_some(75),
             receive_buffer: 8 << 20,
             totals: Totals { connections_now: 12, accepted, datagrams_received: 4_500, ..Totals::default() },
         };
@@ -119,6 +119,6 @@ SLOT  CPU  STATE     TIME LEFT  CONNECTIONS  HANDSHAKES  ACCEPTED  DATAGRAMS  HA
    0    2  active                        12           0     1,000      4,500            0             0  8.0 MiB
    1    3  draining     1m 15s           12           0         7      4,500            0             0  8.0 MiB
 ";
-        assert_eq!(text(&[worker(0, "active", 1_000), worker(1, "draining", 7)]), expected);
+        assert_eq!(text(&[worker(0, WorkerState::Active, 1_000), worker(1, WorkerState::Draining, 7)]), expected);
     }
 }

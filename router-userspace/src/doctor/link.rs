@@ -5,7 +5,7 @@ use nix::net::if_::{if_indextoname, if_nametoindex};
 
 use super::wanted::Wanted;
 use crate::{
-    agent::api::Status,
+    agent::api::{QueueMode, Status},
     datapath::{self, QueueSocket, attached_program, ethtool},
 };
 
@@ -129,7 +129,7 @@ fn af_xdp(name: &str, index: u32, agent: Option<&Status>) -> AfXdp {
     let running = agent.and_then(|agent| agent.interfaces.iter().find(|interface| interface.name == name));
     let queues = running.map(|interface| &interface.queues[..]).unwrap_or_default();
     if !queues.is_empty() {
-        let zero_copy = queues.iter().filter(|queue| queue.mode == "zero-copy").count();
+        let zero_copy = queues.iter().filter(|queue| queue.mode == QueueMode::ZeroCopy).count();
         return AfXdp::Used { zero_copy, copying: queues.len() - zero_copy };
     }
     match QueueSocket::try_on(index) {

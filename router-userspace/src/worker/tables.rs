@@ -264,10 +264,17 @@ mod tests {
 
     use super::{super::connection_ids::configuration::tests::configuration, *};
 
+    impl NodeTables {
+        /// Of node 7; all slots are free, and there is no listener.
+        pub(crate) fn for_tests() -> Self {
+            let without = Arc::new(aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &[9; 32]));
+            let ids = Arc::new(ConnectionIds::new(configuration(0, true), without));
+            Self::new(Settings::new(7, 17, 1), ids, [1, 2])
+        }
+    }
+
     fn tables() -> NodeTables {
-        let without = Arc::new(aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &[9; 32]));
-        let ids = Arc::new(ConnectionIds::new(configuration(0, true), without));
-        let tables = NodeTables::new(Settings::new(7, 17, 1), ids, [1, 2]);
+        let tables = NodeTables::for_tests();
         tables.set_slot_state(3, SlotState::Active);
         tables
     }

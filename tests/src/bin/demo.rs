@@ -20,7 +20,7 @@ use router_tests::{
         peers::{self, Clients},
     },
 };
-use router_userspace::agent::api::{Counters, Totals, Workers};
+use router_userspace::agent::api::{Counters, Totals, Workers, XdpMode};
 
 fn main() -> Result<()> {
     let keep = match std::env::args().skip(1).collect::<Vec<_>>().as_slice() {
@@ -103,7 +103,7 @@ impl Demo {
 fn show_engine(lab: &Running) -> Result<()> {
     let status = lab.control().status()?;
     for interface in &status.interfaces {
-        let mode = interface.mode.as_deref().unwrap_or("-");
+        let mode = interface.mode.map_or("-", XdpMode::as_str);
         println!("  {}: engine {}, {mode}, program {:?}", interface.name, interface.engine, interface.program_id);
     }
     for problem in &status.problems {

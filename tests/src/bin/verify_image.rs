@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use router_tests::lab::{AgentConfig, Finished, Lab, Program, Running, run};
+use router_userspace::agent::api::{RunningEngine, XdpMode};
 use serde_json::{Value, json};
 
 fn main() -> Result<()> {
@@ -59,7 +60,7 @@ fn serves(image: &Image, capabilities: &[String]) -> Result<()> {
     container.await_healthy()?;
     let status = lab.control().status()?;
     let interface = status.interfaces.first().context("no interface")?;
-    ensure!((interface.engine.as_str(), interface.mode.as_deref()) == ("xdp", Some("native")), "{interface:?}");
+    ensure!((interface.engine, interface.mode) == (RunningEngine::Xdp, Some(XdpMode::Native)), "{interface:?}");
     ensure!(lab.network().router().has_xdp(&lab.wire().router_interface())?, "no XDP program is on the interface");
     let held = container.capabilities()?;
     ensure!(held.count_ones() as usize == capabilities.len(), "it has capabilities {held:x}");

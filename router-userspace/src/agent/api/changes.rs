@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::CidState;
+
 /// Body of `POST /v1/upgrade`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpgradeRequest {
@@ -68,9 +70,8 @@ pub struct CidConfigurations {
 pub struct CidConfiguration {
     /// Top three bits of its connection IDs, 0 to 6.
     pub rotation: u8,
-    /// `issuing`: new connection IDs follow it; `retiring`: it is only decoded, and goes when
-    /// nobody uses it.
-    pub state: String,
+    /// What it is for.
+    pub state: CidState,
     /// `clear`, `single pass`, `four pass`, or `clear, slot masked`
     pub encoding: String,
     /// Octets of a whole connection ID.

@@ -27,6 +27,7 @@ mod changes;
 mod explanation;
 mod status;
 mod traffic;
+mod words;
 mod workers;
 
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,10 @@ pub use self::{
     explanation::{DecodedCid, ExplainRequest, Explanation, Step},
     status::{Certificate, FlowTable, Generation, Interface, Listener, Memory, Queue, Status, UpstreamServer},
     traffic::{Counters, Flow, Flows, SlotCounters, Stage},
+    words::{
+        CertificateSource, CidState, FlowOrigin, GenerationState, Health, ListenerState, QueueMode, RunningEngine,
+        WorkerState, XdpMode,
+    },
     workers::{Totals, Worker, Workers},
 };
 

@@ -4,7 +4,10 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{CidConfiguration, Totals};
+use super::{
+    CertificateSource, CidConfiguration, GenerationState, Health, ListenerState, QueueMode, RunningEngine, Totals,
+    XdpMode,
+};
 
 /// The whole agent at a glance.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -70,9 +73,8 @@ pub struct Generation {
     pub generation: u64,
     /// Its process.
     pub pid: u32,
-    /// `serving`; `handing over`: it serves while the next one gets ready; `preparing`; or
-    /// `draining`: the next one has taken over
-    pub state: String,
+    /// What it does.
+    pub state: GenerationState,
     /// Its slots.
     pub slots: Vec<u8>,
     /// Connections open, over QUIC and TCP.
@@ -90,10 +92,10 @@ pub struct Generation {
 pub struct Interface {
     /// `eth0`; `*` where the engine does not go by interface.
     pub name: String,
-    /// What runs: `af_xdp`, `xdp`, `reuseport` or `userspace`.
-    pub engine: String,
-    /// `native` or `generic` under `af_xdp` and `xdp`.
-    pub mode: Option<String>,
+    /// What runs.
+    pub engine: RunningEngine,
+    /// Of the XDP program, under `af_xdp` and `xdp`.
+    pub mode: Option<XdpMode>,
     /// Why not a better engine or mode.
     pub why: Option<String>,
     /// The kernel's ID of the XDP program.
@@ -110,8 +112,8 @@ pub struct Queue {
     pub queue: u32,
     /// The slot of its worker.
     pub slot: u8,
-    /// `zero-copy` or `copy`
-    pub mode: String,
+    /// How frames come.
+    pub mode: QueueMode,
     /// Whether new connections that come in on it go to that worker.
     pub places: bool,
     /// Whether that worker sends by the transmit queue of the same number, too.
@@ -126,11 +128,16 @@ pub struct Listener {
     pub id: u16,
     /// UDP address.
     pub address: SocketAddr,
-    /// `files` or `self-signed`
-    pub certificates: String,
-    /// `open`, or `closing`: no longer configured, its connections have some time left.
-    #[serde(default)]
-    pub state: String,
+    /// Where its certificates come from.
+    pub certificates: CertificateSource,
+    /// Whether it takes new connections.
+    #[serde(default = "open")]
+    pub state: ListenerState,
+}
+
+/// What an agent that does not say so means.
+fn open() -> ListenerState {
+    ListenerState::Open
 }
 
 /// How full the flow table is.
@@ -153,9 +160,8 @@ pub struct UpstreamServer {
     pub upstream: String,
     /// As the configuration writes it.
     pub server: String,
-    /// `up`; `warming`: it came back and its share grows; `ejected`: it failed requests and is left
-    /// alone for a while; or `down`: health checks say so
-    pub health: String,
+    /// How it is.
+    pub health: Health,
     /// For how long it has been so, if it is up or down; for how long it will be, otherwise.
     pub seconds: u64,
     /// The last failure, in words.

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use super::FlowOrigin;
+
 /// Answer to `GET /v1/flows`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Flows {
@@ -22,8 +24,8 @@ pub struct Flow {
     pub cid: String,
     /// The slot its packets go to.
     pub slot: u8,
-    /// `issued` by the agent, or `chosen` by the client for its first flight.
-    pub origin: String,
+    /// Who made the connection ID.
+    pub origin: FlowOrigin,
     /// Packets seen by the kernel.
     pub packets: u64,
     /// Bytes of UDP payload in them.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::WorkerState;
+
 /// Answer to `GET /v1/workers`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Workers {
@@ -18,9 +20,8 @@ pub struct Worker {
     pub slot: u8,
     /// The CPU it is pinned to.
     pub cpu: u32,
-    /// `active`; `draining`: it gets no new connections; `leaving`: it drains, and then it ends;
-    /// or `ended`
-    pub state: String,
+    /// What it does.
+    pub state: WorkerState,
     /// Seconds until what is left of its connections is closed, while it drains.
     #[serde(default)]
     pub seconds_left: Option<u64>,

@@ -287,7 +287,11 @@ impl CidRotation {
             let config = configuration.config();
             api::CidConfiguration {
                 rotation: configuration.rotation(),
-                state: if configuration.era() == set.issuing().era() { "issuing" } else { "retiring" }.to_owned(),
+                state: if configuration.era() == set.issuing().era() {
+                    api::CidState::Issuing
+                } else {
+                    api::CidState::Retiring
+                },
                 encoding: encoding_name(config).to_owned(),
                 length: config.length() as u8,
                 server_id_length: config.server_id_length() as u8,

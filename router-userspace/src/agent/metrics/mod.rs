@@ -22,7 +22,7 @@ use prometheus_client::{
 
 use self::page::{Page, Text};
 use super::{
-    api::{self, Totals},
+    api::{self, Health, Totals, WorkerState},
     control::handlers,
     node::Node,
 };
@@ -77,7 +77,7 @@ impl Snapshot {
             totals: Totals { socket_drops: socket_drops(node), ..handlers::sum(node) },
             stages,
             slots,
-            flow_table: node.kernel.as_ref().map(handlers::flow_table),
+            flow_table: node.steering.kernel().map(handlers::flow_table),
             memory: Some(node.memory()),
             sums: node.instruments.meters().sums(),
             upstreams: node.upstream_servers(),
@@ -102,9 +102,9 @@ impl Snapshot {
         page.gauge("generation", "Number of this run of the agent", [([], shown(self.generation))])?;
         let started = shown(self.started.as_secs());
         page.gauge("start_time_seconds", "When this run began, since 1970", [([], started)])?;
-        let states = ["active", "draining", "leaving", "ended"].map(|state| {
+        let states = WorkerState::ALL.iter().map(|&state| {
             let count = self.workers.iter().filter(|worker| worker.state == state).count();
-            ([("state", Text(state))], shown(count as u64))
+            ([("state", Text(state.as_str()))], shown(count as u64))
         });
         page.gauge("workers", "Workers by state", states)?;
         let met = [([], shortage::count())];
@@ -245,7 +245,10 @@ impl Snapshot {
                 .map(|((upstream, server), one)| ([("upstream", Text(upstream)), ("server", Text(server))], *one))
         };
         let health = named().flat_map(|([upstream, server], one)| {
-            HEALTHS.map(|health| ([upstream, server, ("health", Text(health))], i64::from(one.health == health)))
+            let is = move |&health| {
+                ([upstream, server, ("health", Text(Health::as_str(health)))], i64::from(one.health == health))
+            };
+            Health::ALL.iter().map(is)
         });
         page.gauge("upstream_server_health", "1 for how a server is, 0 for how it is not", health)?;
         let in_flight = named().map(|(labels, one)| (labels, shown(one.in_flight)));
@@ -321,7 +324,5 @@ fn shown(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// What [`api::UpstreamServer::health`] can be.
-const HEALTHS: [&str; 4] = ["up", "warming", "ejected", "down"];
 /// Octets, for most.
 const PAGE: usize = 32 << 10;

@@ -12,11 +12,11 @@ fn reasons(pairs: &[(&str, u64)]) -> BTreeMap<String, u64> {
     pairs.iter().map(|(name, packets)| ((*name).to_owned(), *packets)).collect()
 }
 
-fn server(name: &str, health: &str) -> api::UpstreamServer {
+fn server(name: &str, health: Health) -> api::UpstreamServer {
     api::UpstreamServer {
         upstream: "api".to_owned(),
         server: name.to_owned(),
-        health: health.to_owned(),
+        health,
         seconds: 1,
         why: None,
         addresses: Vec::new(),
@@ -49,7 +49,7 @@ fn sample() -> Snapshot {
     let worker = api::Worker {
         slot: 3,
         cpu: 0,
-        state: "active".to_owned(),
+        state: WorkerState::Active,
         seconds_left: None,
         receive_buffer: 0,
         totals: Totals::default(),
@@ -89,7 +89,7 @@ fn sample() -> Snapshot {
         flow_table: Some(api::FlowTable { entries: 10, capacity: 100, full: 1, swept: 2 }),
         memory: Some(api::Memory { held: 7, budget: 8, refused: 9 }),
         sums: meters.sums(),
-        upstreams: vec![server("http://127.0.0.1:1", "up"), server("http://127.0.0.1:1", "up")],
+        upstreams: vec![server("http://127.0.0.1:1", Health::Up), server("http://127.0.0.1:1", Health::Up)],
         certificates: vec![api::Certificate {
             listener: ([127, 0, 0, 1], 443).into(),
             file: Some("/etc/site.pem".into()),

@@ -14,7 +14,7 @@ impl Node {
             Err(e) => return tracing::error!("cannot list local addresses: {e}"),
         };
         if *self.queues.addresses.borrow() != now {
-            let written = match &self.kernel {
+            let written = match self.steering.kernel() {
                 Some(kernel) => kernel.datapath.borrow_mut().set_local_addresses(&now),
                 None => Ok(()),
             };

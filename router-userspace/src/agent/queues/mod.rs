@@ -155,7 +155,10 @@ impl Node {
     /// Whether workers of this generation are to have queues now.
     fn has_queues(&self) -> bool {
         let is_wanted = matches!(self.config().router.engine, Engine::AfXdp | Engine::Auto);
-        is_wanted && self.kernel.is_some() && !self.is_stopping() && self.generations.phase() == Phase::InCharge
+        is_wanted
+            && self.steering.kernel().is_some()
+            && !self.is_stopping()
+            && self.generations.phase() == Phase::InCharge
     }
 
     /// Leaves all queues: nothing more comes to them, and what has come is read.
@@ -173,7 +176,7 @@ impl Node {
         for interface in &mut interfaces {
             interface.queues = self.queues.describe(&interface.name);
             if !interface.queues.is_empty() {
-                interface.engine = "af_xdp".to_owned();
+                interface.engine = api::RunningEngine::AfXdp;
             }
             if let Some(why) = self.queues.why_not(&interface.name) {
                 say_too(interface, &format!("AF_XDP: {why}"));
@@ -181,7 +184,7 @@ impl Node {
             if let Some(chains) = self.queues.passed_by.borrow().as_ref().filter(|_| !interface.queues.is_empty()) {
                 say_too(interface, &format!("netfilter rules are passed by: {chains}"));
             }
-            if interface.mode.as_deref() == Some("generic") && self.config().router.cpu_map == CpuMap::Always {
+            if interface.mode == Some(api::XdpMode::Generic) && self.config().router.cpu_map == CpuMap::Always {
                 say_too(interface, "cpu_map = \"always\" is not followed: the kernel loses what is moved from here");
             }
         }
@@ -245,7 +248,7 @@ impl Node {
             let active = workers.iter().filter(|worker| {
                 worker.is_running()
                     && !worker.is_stopping()
-                    && self.tables.slot_state(worker.slot()) == SlotState::Active
+                    && self.steering.tables().slot_state(worker.slot()) == SlotState::Active
             });
             let (mut arrivals, now) = (self.queues.arrivals.borrow_mut(), Instant::now());
             let load = active.map(|worker| {
@@ -259,7 +262,7 @@ impl Node {
     }
 
     fn open_queue(&self, id: QueueId, device: &Device, share: &Share) -> Result<(), QueueError> {
-        let Some(kernel) = &self.kernel else { return Ok(()) };
+        let Some(kernel) = self.steering.kernel() else { return Ok(()) };
         let config = self.config();
         let entry = entry(id, device, share);
         // Before any socket is made: one that has no place would be made in vain, again at every look.
@@ -290,7 +293,7 @@ impl Node {
 
     fn update_queue(&self, id: QueueId, device: &Device, share: &Share) -> Result<(), QueueError> {
         let mut open = self.queues.open.borrow_mut();
-        let (Some(kernel), Some(open)) = (&self.kernel, open.get_mut(&id)) else { return Ok(()) };
+        let (Some(kernel), Some(open)) = (self.steering.kernel(), open.get_mut(&id)) else { return Ok(()) };
         let entry = entry(id, device, share);
         if entry != open.entry {
             kernel.datapath.borrow_mut().set_queue(&entry)?;
@@ -300,7 +303,9 @@ impl Node {
     }
 
     fn release_queue(&self, id: QueueId) {
-        let (Some(kernel), Some(open)) = (&self.kernel, self.queues.open.borrow_mut().remove(&id)) else { return };
+        let (Some(kernel), Some(open)) = (self.steering.kernel(), self.queues.open.borrow_mut().remove(&id)) else {
+            return;
+        };
         if let Err(e) = kernel.datapath.borrow_mut().clear_queue(&open.entry) {
             tracing::error!("queue {} of {}: {e}", id.queue, open.interface);
         }
@@ -349,10 +354,9 @@ impl Queues {
             queue: open.entry.number(),
             slot: open.entry.owner(),
             mode: match open.copying {
-                Copying::Zero => "zero-copy",
-                Copying::Once => "copy",
-            }
-            .to_owned(),
+                Copying::Zero => api::QueueMode::ZeroCopy,
+                Copying::Once => api::QueueMode::Copy,
+            },
             places: open.entry.places(),
             sends: open.sends,
         };

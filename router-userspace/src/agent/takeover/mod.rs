@@ -44,7 +44,11 @@ pub(super) use self::{
     protocol::{Neighbour, Offer, PROTOCOL},
     upgrade::upgrade,
 };
-use super::{api, error::StartError, node::Node};
+use super::{
+    api::{self, GenerationState},
+    error::StartError,
+    node::Node,
+};
 use crate::{config::Router, worker::Worker};
 
 /// What this generation is to the node.
@@ -145,7 +149,7 @@ impl Node {
         Neighbour {
             generation: self.generation,
             pid: std::process::id(),
-            places: self.places(),
+            places: self.steering.places(),
             sockets: now.sockets.iter().map(|socket| socket.inode).collect(),
             listeners: now.listeners.iter().chain(&now.closing).map(|one| (one.id, one.listener.address)).collect(),
             connections: self.connections_now(),
@@ -157,25 +161,25 @@ impl Node {
 
     /// All generations, this one first.
     pub(super) fn describe_generations(&self) -> Vec<api::Generation> {
-        let describe = |one: &Neighbour, state: &str| api::Generation {
+        let describe = |one: &Neighbour, state| api::Generation {
             generation: one.generation,
             pid: one.pid,
-            state: state.to_owned(),
+            state,
             slots: one.places.iter().map(|(slot, _)| *slot).collect(),
             connections: one.connections,
             age_seconds: one.age_seconds,
             seconds_left: one.seconds_left,
-            may_be_stopped: state == "draining" && one.connections == 0,
+            may_be_stopped: state == GenerationState::Draining && one.connections == 0,
         };
         let own = match self.generations.phase() {
-            Phase::Preparing => "preparing",
-            Phase::InCharge => "serving",
-            Phase::HandingOver => "handing over",
-            Phase::Retired => "draining",
+            Phase::Preparing => GenerationState::Preparing,
+            Phase::InCharge => GenerationState::Serving,
+            Phase::HandingOver => GenerationState::HandingOver,
+            Phase::Retired => GenerationState::Draining,
         };
         let others = self.generations.others();
         std::iter::once(describe(&self.as_neighbour(), own))
-            .chain(others.iter().map(|other| describe(other, "draining")))
+            .chain(others.iter().map(|other| describe(other, GenerationState::Draining)))
             .collect()
     }
 

@@ -91,7 +91,7 @@ impl TakeOver {
             tracing::warn!("takeover: the generation before has ended: {e}");
         }
         // Only now: a start that fails up to here leaves everything where it is.
-        if let Some(kernel) = &node.kernel {
+        if let Some(kernel) = node.steering.kernel() {
             kernel.datapath.borrow_mut().set_in_charge(true);
         }
         for other in node.generations.others() {
@@ -114,7 +114,7 @@ impl Node {
         self.assign()?;
         self.generations.phase.set(Phase::InCharge);
         self.connection_ids.keep_all(true);
-        if let Some(kernel) = &self.kernel {
+        if let Some(kernel) = self.steering.kernel() {
             let mut datapath = kernel.datapath.borrow_mut();
             for interface in datapath.attached_interfaces() {
                 if !datapath.attachments().contains_key(&interface) {
@@ -129,7 +129,7 @@ impl Node {
         }
         self.serve_now();
         // From here on it cannot be undone, and what may fail costs nobody a connection.
-        let rest = [self.write_listeners(), self.account_where_xdp_does_not()];
+        let rest = [self.write_listeners(), self.steering.account_where_xdp_does_not()];
         for e in rest.into_iter().filter_map(Result::err) {
             tracing::error!("takeover: {e}");
         }
@@ -152,7 +152,7 @@ impl Node {
         let slots: Vec<u8> = other.places.iter().map(|(slot, _)| *slot).collect();
         let nobody_else = self.generations.others.borrow().is_empty();
         self.connection_ids.keep_all(!nobody_else);
-        let cleared = self.free_others_slots(&slots).and_then(|()| self.write_listeners());
+        let cleared = self.steering.free_of_others(&slots, &self.beside()).and_then(|()| self.write_listeners());
         if let Err(e) = cleared {
             tracing::error!("behind generation {}: {e}", other.generation);
         }

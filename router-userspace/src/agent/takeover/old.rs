@@ -93,7 +93,7 @@ impl Node {
             return Err(StartError::refused("takeover: it does not begin with a greeting"));
         };
         let config = self.config();
-        if self.kernel.is_none() {
+        if self.steering.kernel().is_none() {
             return Err(StartError::refused("the engine is userspace: nothing steers packets between two processes")
                 .with_hint("a restart; or an engine with BPF"));
         }
@@ -103,7 +103,7 @@ impl Node {
         }
         // Nothing can have come between: there was no waiting since.
         self.require_charge()?;
-        let slots: Vec<u8> = self.places().iter().map(|(slot, _)| *slot).collect();
+        let slots: Vec<u8> = self.steering.places().iter().map(|(slot, _)| *slot).collect();
         self.connection_ids.lend(&slots)?;
         self.generations.phase.set(Phase::HandingOver);
         let generations = std::iter::once(self.as_neighbour()).chain(self.generations.others()).collect();
@@ -131,9 +131,7 @@ impl Node {
                 return Err(StartError::refused("takeover: unexpected message from the new generation"));
             }
         };
-        for &(slot, _) in &new.places {
-            self.tables.set_slot_state(slot, SlotState::Active);
-        }
+        self.steering.know_of_others(new.places.iter().map(|(slot, _)| *slot), SlotState::Active);
         *successor = Some(new);
         self.control()?.step_aside(self.generation)?;
         channel.say(&FromOld::Go).await.map_err(lost)?;
@@ -151,13 +149,11 @@ impl Node {
         self.generations.phase.set(Phase::Retired);
         self.generations.retired.set(Some(Instant::now()));
         self.instruments.close();
-        if let Some(kernel) = &self.kernel {
+        if let Some(kernel) = self.steering.kernel() {
             kernel.datapath.borrow_mut().set_in_charge(false);
         }
-        for (slot, _) in self.places() {
-            self.tables.set_slot_state(slot, SlotState::Draining);
-        }
-        if let Err(e) = self.write_slots() {
+        let own = self.steering.places().into_iter().map(|(slot, _)| slot);
+        if let Err(e) = self.steering.set_state(own, SlotState::Draining, &self.beside()) {
             tracing::error!("retirement: {e}");
         }
         self.release_queues();
@@ -195,7 +191,7 @@ impl Node {
         let config = self.config();
         let steps: [&dyn Fn() -> Result<(), StartError>; 6] = [
             &|| {
-                let Some(kernel) = &self.kernel else { return Ok(()) };
+                let Some(kernel) = self.steering.kernel() else { return Ok(()) };
                 let mut datapath = kernel.datapath.borrow_mut();
                 datapath.set_in_charge(true);
                 Ok(datapath.resume(&config.router.interfaces)?)
@@ -203,7 +199,7 @@ impl Node {
             &|| self.select_again(),
             &|| self.connection_ids.take_back(),
             &|| self.activate_own_slots(),
-            &|| self.account_where_xdp_does_not(),
+            &|| self.steering.account_where_xdp_does_not(),
             &|| self.control()?.step_back(),
         ];
         for e in steps.iter().filter_map(|step| step().err()) {
@@ -226,18 +222,14 @@ impl Node {
         let leaving: Vec<u8> = self.with_workers(|workers| {
             workers.iter().filter(|worker| worker.is_stopping()).map(|worker| worker.slot()).collect()
         });
-        for (slot, _) in self.places() {
-            if !leaving.contains(&slot) {
-                self.tables.set_slot_state(slot, SlotState::Active);
-            }
-        }
-        self.write_slots()?;
+        let staying = self.steering.places().into_iter().map(|(slot, _)| slot).filter(|slot| !leaving.contains(slot));
+        self.steering.set_state(staying, SlotState::Active, &self.beside())?;
         self.assign()
     }
 
     /// Puts our `select` in charge of the reuseport groups again.
     fn select_again(&self) -> Result<(), StartError> {
-        let Some(kernel) = &self.kernel else { return Ok(()) };
+        let Some(kernel) = self.steering.kernel() else { return Ok(()) };
         let sockets = self.now().sockets.clone();
         let listeners: BTreeMap<u16, u64> = sockets.iter().map(|socket| (socket.listener, socket.inode)).collect();
         for inode in listeners.into_values() {

@@ -19,7 +19,7 @@ use super::{ApiError, workers::sum};
 
 pub(in crate::agent) fn counters(node: &Node) -> Result<api::Counters, ApiError> {
     let (mut stages, mut slots) = (Vec::new(), Vec::new());
-    if let Some(kernel) = &node.kernel {
+    if let Some(kernel) = node.steering.kernel() {
         let mut datapath = kernel.datapath.borrow_mut();
         if !datapath.attachments().is_empty() {
             stages.push(stage("xdp", &datapath.counters(Stage::Xdp)?));

@@ -17,7 +17,7 @@ pub(super) fn configurations(node: &Node) -> api::CidConfigurations {
 }
 
 pub(super) fn decode(node: &Node, cid: &ConnectionId) -> api::DecodedCid {
-    let set = node.tables.connection_ids().now();
+    let set = node.steering.tables().connection_ids().now();
     let configuration = set.get(cid.rotation());
     let opened = configuration.and_then(|configuration| Some((configuration.config(), configuration.open(cid)?)));
     let octets = cid.as_slice();
@@ -45,7 +45,7 @@ pub(super) fn decode(node: &Node, cid: &ConnectionId) -> api::DecodedCid {
                 Some(other) => format!("it belongs to node {other}, this is node {}", node.config().router.node_id),
                 None => format!("its server ID is another's: ours is {}", hex::encode(config.identity())),
             };
-            let is_free = node.tables.slot_state(opened.slot()) == SlotState::Free;
+            let is_free = node.steering.tables().slot_state(opened.slot()) == SlotState::Free;
             let free = || is_free.then(|| format!("slot {} is free", opened.slot()));
             if opened.is_of(config) { free() } else { Some(theirs) }
         }

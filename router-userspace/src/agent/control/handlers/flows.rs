@@ -11,7 +11,8 @@ use crate::{
         api::{self, SCHEMA},
         error::StartError,
         hex,
-        node::{Kernel, Node},
+        kernel::Kernel,
+        node::Node,
         socket_address,
     },
     datapath::{FlowReader, monotonic_now},
@@ -52,7 +53,7 @@ pub(super) fn flow(node: &Node, cid: &ConnectionId) -> Result<api::Flows, ApiErr
 }
 
 fn kernel(node: &Node) -> Result<&Kernel, ApiError> {
-    node.kernel.as_ref().ok_or_else(|| ApiError {
+    node.steering.kernel().ok_or_else(|| ApiError {
         hint: Some("quic-router status says which engine runs, and why".to_owned()),
         ..ApiError::not_found("the userspace engine has no flow table")
     })
@@ -64,8 +65,8 @@ fn row(cid: &ConnectionId, flow: &Flow, now: u64) -> api::Flow {
         cid: hex::encode(cid.as_slice()),
         slot: flow.slot(),
         origin: match flow.origin() {
-            Origin::Issued => "issued".to_owned(),
-            Origin::Chosen => "chosen".to_owned(),
+            Origin::Issued => api::FlowOrigin::Issued,
+            Origin::Chosen => api::FlowOrigin::Chosen,
         },
         packets: flow.packets(),
         bytes: flow.bytes(),

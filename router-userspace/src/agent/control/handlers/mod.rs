@@ -119,7 +119,7 @@ pub(in crate::agent) async fn handle(node: &Rc<Node>, request: Request) -> Resul
             json(&explain::explain(node, &frame))
         }
         Request::DecodeCid(cid) => json(&decode(node, &connection_id(&cid)?)),
-        Request::IssueCid { slot } => json(&decode(node, &node.tables.connection_ids().issue(slot))),
+        Request::IssueCid { slot } => json(&decode(node, &node.steering.tables().connection_ids().issue(slot))),
         Request::CidConfigurations => json(&configurations(node)),
         Request::RotateCids => {
             node.require_charge()?;

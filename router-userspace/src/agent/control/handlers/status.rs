@@ -3,7 +3,8 @@
 use crate::{
     agent::{
         api::{self, Certificate, SCHEMA, UpstreamServer},
-        node::{Kernel, Node},
+        kernel::Kernel,
+        node::Node,
         plan::Numbered,
         upstream_report,
     },
@@ -30,7 +31,7 @@ pub(super) fn status(node: &Node) -> api::Status {
         interfaces: node.interfaces(),
         listeners: listeners(node),
         totals: sum(node),
-        flow_table: node.kernel.as_ref().map(flow_table),
+        flow_table: node.steering.kernel().map(flow_table),
         memory: Some(node.memory()),
         connection_ids: node.connection_ids.describe(),
         upstreams,
@@ -63,18 +64,18 @@ fn problems(node: &Node, upstreams: &[UpstreamServer], certificates: &[Certifica
 }
 
 fn listeners(node: &Node) -> Vec<api::Listener> {
-    let listener = |Numbered { id, listener }: &Numbered, state: &str| api::Listener {
+    let listener = |Numbered { id, listener }: &Numbered, state| api::Listener {
         id: *id,
         address: listener.address,
         certificates: match listener.certificates {
-            crate::config::Certificates::Files(_) => "files".to_owned(),
-            crate::config::Certificates::SelfSigned => "self-signed".to_owned(),
+            crate::config::Certificates::Files(_) => api::CertificateSource::Files,
+            crate::config::Certificates::SelfSigned => api::CertificateSource::SelfSigned,
         },
-        state: state.to_owned(),
+        state,
     };
     let now = node.now();
-    let open = now.listeners.iter().map(|one| listener(one, "open"));
-    open.chain(now.closing.iter().map(|one| listener(one, "closing"))).collect()
+    let open = now.listeners.iter().map(|one| listener(one, api::ListenerState::Open));
+    open.chain(now.closing.iter().map(|one| listener(one, api::ListenerState::Closing))).collect()
 }
 
 pub(in crate::agent) fn flow_table(kernel: &Kernel) -> api::FlowTable {

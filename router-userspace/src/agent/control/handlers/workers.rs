@@ -6,7 +6,7 @@ use router_common::maps::SlotState;
 
 use crate::{
     agent::{
-        api::{self, SCHEMA, Totals},
+        api::{self, SCHEMA, Totals, WorkerState},
         node::Node,
         worker_totals::add,
     },
@@ -18,11 +18,11 @@ pub(in crate::agent) fn workers(node: &Node) -> api::Workers {
     let worker = |worker: &Worker| api::Worker {
         slot: worker.slot(),
         cpu: worker.cpu(),
-        state: match (worker.is_running(), node.tables.slot_state(worker.slot())) {
-            (false, _) => "ended".to_owned(),
-            (true, _) if worker.is_stopping() => "leaving".to_owned(),
-            (true, SlotState::Draining) => "draining".to_owned(),
-            (true, SlotState::Active | SlotState::Free) => "active".to_owned(),
+        state: match (worker.is_running(), node.steering.tables().slot_state(worker.slot())) {
+            (false, _) => WorkerState::Ended,
+            (true, _) if worker.is_stopping() => WorkerState::Leaving,
+            (true, SlotState::Draining) => WorkerState::Draining,
+            (true, SlotState::Active | SlotState::Free) => WorkerState::Active,
         },
         seconds_left: worker.drains_until().map(|end| end.saturating_duration_since(Instant::now()).as_secs()),
         receive_buffer: now.sockets.iter().find(|info| info.slot == worker.slot()).map_or(0, |i| i.receive_buffer / 2),

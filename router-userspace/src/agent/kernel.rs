@@ -1,0 +1,65 @@
+//! What a node has if its engine uses BPF: the loaded programs and maps, and handles on the flow table.
+
+use std::{
+    cell::RefCell,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use super::{
+    error::StartError,
+    flow_sweeper::{self, Sweeper},
+    flows::KernelFlows,
+};
+use crate::{
+    config::Config,
+    datapath::{Datapath, FlowCount, FlowReader},
+    worker::FlowTable,
+};
+
+/// Programs, maps, and who keeps the flow table tidy. Dropping it detaches the datapath.
+pub(super) struct Kernel {
+    pub(super) datapath: RefCell<Datapath>,
+    pub(super) flows: FlowReader,
+    pub(super) entries: FlowCount,
+    pub(super) capacity: u64,
+    pub(super) full: Arc<AtomicU64>,
+    pub(super) swept: Arc<AtomicU64>,
+    sweeper: Sweeper,
+}
+
+impl Kernel {
+    pub(super) fn new(datapath: Datapath, config: &Config) -> Result<Self, StartError> {
+        let swept = Arc::<AtomicU64>::default();
+        let sweeper = flow_sweeper::start(
+            datapath.flow_writer()?,
+            (config.limits.idle_timeout, config.connection_id.lifetime),
+            Arc::clone(&swept),
+        )
+        .map_err(|e| StartError::kernel(format!("the sweeper cannot be started: {e}")))?;
+        Ok(Self {
+            flows: datapath.flow_reader()?,
+            entries: datapath.flow_count(),
+            capacity: datapath.flow_capacity(),
+            datapath: RefCell::new(datapath),
+            full: Arc::default(),
+            swept,
+            sweeper,
+        })
+    }
+
+    /// Flows stay for connections that may be silent for `idle`, or longer if it was longer before.
+    pub(super) fn keep_flows_for(&self, idle: Duration) {
+        self.sweeper.at_least(idle);
+    }
+
+    /// The flow table as the worker of `slot` writes it.
+    pub(super) fn flow_table(&self, slot: u8) -> Result<Box<dyn FlowTable>, StartError> {
+        Ok(Box::new(KernelFlows {
+            slot,
+            writer: self.datapath.borrow().flow_writer()?,
+            sweeper: self.sweeper.sender(),
+            full: Arc::clone(&self.full),
+        }))
+    }
+}

@@ -1,0 +1,210 @@
+//! Which slots are taken, what state each is in, and which of them gets new connections: the one writer of it, who
+//! tells the kernel and the workers alike.
+
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
+
+use router_common::maps::{Listener, ListenerKey, Slot, SlotState};
+
+use super::{engine, error::StartError, kernel::Kernel, maglev};
+use crate::{config::Config, worker::NodeTables};
+
+/// The kernel's view of slots, listeners and the assignment, and the workers'.
+pub(super) struct Steering {
+    generation: u64,
+    tables: Arc<NodeTables>,
+    /// None: the engine uses no BPF.
+    kernel: Option<Kernel>,
+    /// The CPU of each slot that this generation has taken.
+    places: RefCell<BTreeMap<u8, u32>>,
+}
+
+/// What of the surroundings decides how slots are written.
+pub(super) struct Beside {
+    pub(super) config: Rc<Config>,
+    /// Slots of other generations, with their CPUs.
+    pub(super) others: Vec<(u8, u32)>,
+}
+
+impl Steering {
+    /// No slot is taken yet. The kernel was loaded with these listeners.
+    pub(super) fn new(
+        generation: u64,
+        tables: Arc<NodeTables>,
+        kernel: Option<Kernel>,
+        listeners: Vec<(ListenerKey, Listener)>,
+    ) -> Self {
+        tables.set_listeners(listeners);
+        Self { generation, tables, kernel, places: RefCell::default() }
+    }
+
+    /// What workers see.
+    pub(super) fn tables(&self) -> &Arc<NodeTables> {
+        &self.tables
+    }
+
+    pub(super) fn kernel(&self) -> Option<&Kernel> {
+        self.kernel.as_ref()
+    }
+
+    /// The slots that this generation has taken, in order, with their CPUs.
+    pub(super) fn places(&self) -> Vec<(u8, u32)> {
+        self.places.borrow().iter().map(|(&slot, &cpu)| (slot, cpu)).collect()
+    }
+
+    /// Takes slots for workers that are about to start.
+    pub(super) fn take(&self, slots: &[(u8, u32)], beside: &Beside) -> Result<(), StartError> {
+        self.places.borrow_mut().extend(slots.iter().copied());
+        for &(slot, cpu) in slots {
+            self.tables.set_slot_state(slot, SlotState::Active);
+            if let Some(kernel) = &self.kernel {
+                kernel.datapath.borrow_mut().open_cpu(cpu)?;
+            }
+        }
+        self.write_slots(beside)
+    }
+
+    /// Gives a slot back whose worker has ended.
+    pub(super) fn free(&self, slot: u8, beside: &Beside) -> Result<(), StartError> {
+        self.places.borrow_mut().remove(&slot);
+        self.clear(slot)?;
+        self.write_slots(beside)
+    }
+
+    /// Frees slots of another generation, which has ended.
+    pub(super) fn free_of_others(&self, slots: &[u8], beside: &Beside) -> Result<(), StartError> {
+        slots.iter().try_for_each(|&slot| self.clear(slot))?;
+        self.remove_flows_of(slots.to_vec());
+        self.write_slots(beside)
+    }
+
+    /// Has these slots of our own be in that state.
+    pub(super) fn set_state(
+        &self,
+        slots: impl IntoIterator<Item = u8>,
+        state: SlotState,
+        beside: &Beside,
+    ) -> Result<(), StartError> {
+        slots.into_iter().for_each(|slot| self.tables.set_slot_state(slot, state));
+        self.write_slots(beside)
+    }
+
+    /// Has workers know in what state another generation's slots are: that writes the kernel's entries itself.
+    pub(super) fn know_of_others(&self, slots: impl IntoIterator<Item = u8>, state: SlotState) {
+        slots.into_iter().for_each(|slot| self.tables.set_slot_state(slot, state));
+    }
+
+    /// Tells the kernel what is in our slots: also which of them share a CPU now, and whether packets are moved to it.
+    pub(super) fn write_slots(&self, beside: &Beside) -> Result<(), StartError> {
+        let Some(kernel) = &self.kernel else { return Ok(()) };
+        let places = self.places.borrow();
+        let all: Vec<u32> = places.values().copied().chain(beside.others.iter().map(|&(_, cpu)| cpu)).collect();
+        let redirects =
+            engine::redirects(&beside.config.router, &all) && !kernel.datapath.borrow().is_generic_somewhere();
+        for (&slot, &cpu) in &*places {
+            let shared = if redirects { all.iter().filter(|&&other| other == cpu).count() > 1 } else { all.len() > 1 };
+            let entry = Slot::new(self.tables.slot_state(slot), cpu, self.generation)
+                .with_shares_cpu(shared)
+                .with_redirects(redirects);
+            kernel.datapath.borrow_mut().set_slot(slot, entry)?;
+        }
+        Ok(())
+    }
+
+    /// Spreads new connections over these slots: one write, in kernel and userspace alike.
+    pub(super) fn assign(&self, active: &[u8]) -> Result<(), StartError> {
+        let weighted: Vec<_> = active.iter().map(|&slot| (slot, 1)).collect();
+        let assignment = maglev(&weighted);
+        self.tables.assign(&assignment);
+        if let Some(kernel) = &self.kernel {
+            kernel.datapath.borrow_mut().assign(&assignment)?;
+        }
+        Ok(())
+    }
+
+    /// Brings listeners into force.
+    pub(super) fn set_listeners(&self, entries: Vec<(ListenerKey, Listener)>) -> Result<(), StartError> {
+        if let Some(kernel) = &self.kernel {
+            kernel.datapath.borrow_mut().set_listeners(&entries)?;
+        }
+        self.tables.set_listeners(entries);
+        Ok(())
+    }
+
+    /// Has `select` keep the flow entries where no XDP program does.
+    pub(super) fn account_where_xdp_does_not(&self) -> Result<(), StartError> {
+        let Some(kernel) = &self.kernel else { return Ok(()) };
+        let mut datapath = kernel.datapath.borrow_mut();
+        let nowhere = datapath.attachments().is_empty();
+        Ok(datapath.set_select_accounts(nowhere)?)
+    }
+
+    fn clear(&self, slot: u8) -> Result<(), StartError> {
+        self.tables.set_slot_state(slot, SlotState::Free);
+        match &self.kernel {
+            Some(kernel) => Ok(kernel.datapath.borrow_mut().set_slot(slot, Slot::default())?),
+            None => Ok(()),
+        }
+    }
+
+    /// Has flows to slots removed that nobody has any more. It takes a while, and nobody waits.
+    fn remove_flows_of(&self, slots: Vec<u8>) {
+        let Some(kernel) = &self.kernel else { return };
+        let handles = kernel.datapath.borrow().flow_reader().and_then(|reader| {
+            let writer = kernel.datapath.borrow().flow_writer()?;
+            Ok((reader, writer))
+        });
+        let removed = handles.map_err(std::io::Error::other).and_then(|(reader, mut writer)| {
+            std::thread::Builder::new().name("clear flows".to_owned()).spawn(move || {
+                let theirs: Vec<_> = reader.iter().filter(|(_, flow)| slots.contains(&flow.slot())).collect();
+                theirs.into_iter().for_each(|(cid, _)| writer.remove(&cid));
+            })
+        });
+        if let Err(e) = removed {
+            tracing::warn!("flows of slots that are free stay until they are swept: {e}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::plan;
+
+    fn beside() -> Beside {
+        let config = Config::parse("[[listener]]\naddress = \"127.0.0.1:4433\"\n", "test").unwrap();
+        Beside { config: Rc::new(config), others: Vec::new() }
+    }
+
+    fn steering() -> Steering {
+        let listener = plan::entry(3, "127.0.0.1:4433".parse().unwrap());
+        Steering::new(1, Arc::new(NodeTables::for_tests()), None, vec![listener])
+    }
+
+    fn states(steering: &Steering, slots: [u8; 3]) -> [SlotState; 3] {
+        slots.map(|slot| steering.tables().slot_state(slot))
+    }
+
+    #[test]
+    fn a_slot_is_taken_drained_and_freed() {
+        use SlotState::{Active, Draining, Free};
+        let (steering, beside) = (steering(), beside());
+        steering.take(&[(7, 1), (5, 0)], &beside).unwrap();
+        assert_eq!(steering.places(), [(5, 0), (7, 1)]);
+        assert_eq!(states(&steering, [5, 6, 7]), [Active, Free, Active]);
+        steering.set_state([5], Draining, &beside).unwrap();
+        assert_eq!(states(&steering, [5, 6, 7]), [Draining, Free, Active]);
+        steering.free(5, &beside).unwrap();
+        assert_eq!((steering.places(), states(&steering, [5, 6, 7])), (vec![(7, 1)], [Free, Free, Active]));
+    }
+
+    /// They are never among our own, whatever state they are in.
+    #[test]
+    fn slots_of_other_generations_are_known_and_freed() {
+        let (steering, beside) = (steering(), beside());
+        steering.take(&[(7, 1)], &beside).unwrap();
+        steering.know_of_others([8, 9], SlotState::Draining);
+        assert_eq!((steering.places(), steering.tables().slot_state(9)), (vec![(7, 1)], SlotState::Draining));
+        steering.free_of_others(&[8, 9], &beside).unwrap();
+        assert_eq!((steering.places(), steering.tables().slot_state(9)), (vec![(7, 1)], SlotState::Free));
+    }
+}
