@@ -32,7 +32,7 @@ impl Node {
                 biased;
                 _ = seldom.tick() => Occasion::LongAgo,
                 () = &mut change => Occasion::Announced,
-                () = self.worker_ended.notified() => Occasion::WorkerEnded,
+                () = self.roster.one_ended() => Occasion::WorkerEnded,
                 _ = tick.tick() => Occasion::Time,
                 () = self.queues.awaited.may_be_free() => Occasion::QueueMayBeFree,
             };
@@ -68,7 +68,7 @@ impl Node {
 
     fn look_after_connection_ids(&self) {
         let mut datapath = self.steering.kernel().map(|kernel| kernel.datapath.borrow_mut());
-        self.connection_ids.look_after(datapath.as_deref_mut(), |rotation| self.datagrams_of(rotation));
+        self.connection_ids.look_after(datapath.as_deref_mut(), |rotation| self.roster.datagrams_of(rotation));
     }
 }
 

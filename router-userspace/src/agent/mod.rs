@@ -35,6 +35,7 @@ mod queues;
 mod reload;
 mod respawn;
 mod retired_workers;
+mod roster;
 mod secrets;
 mod sending;
 mod service_manager;
@@ -163,7 +164,7 @@ async fn serve(config: Config, source: ConfigSource, options: RunOptions) -> any
     }
     loop {
         tokio::select! {
-            () = node.stopped() => break,
+            () = node.roster.stopped() => break,
             _ = terminate.recv() => node.stop(Duration::ZERO),
             _ = interrupt.recv() => node.stop(Duration::ZERO),
             _ = hang_up.recv() => tracing::warn!("SIGHUP: no reload while the agent stops"),

@@ -2,17 +2,13 @@
 
 use std::{
     cell::{OnceCell, Ref, RefCell},
-    convert::Infallible,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use router_common::maps::{Listener, Settings, SlotState};
-use tokio::{
-    sync::{Mutex, Notify, mpsc},
-    task::AbortHandle,
-};
+use tokio::{sync::mpsc, task::AbortHandle};
 
 use super::{
     ConfigSource, RunOptions, api,
@@ -28,7 +24,7 @@ use super::{
     provision::Provision,
     queues::Queues,
     respawn::Replacements,
-    retired_workers::Departed,
+    roster::Roster,
     secrets::Secrets,
     sending,
     service_manager::ServiceManager,
@@ -41,7 +37,7 @@ use crate::{
     datapath::Initial,
     edge::{Edge, Instructions, ServedBy},
     telemetry::{Log, Meter},
-    worker::{Admission, FlowTable, ListenerSocket, NoFlows, NodeTables, Plan, Shared, Worker},
+    worker::{Admission, FlowTable, ListenerSocket, NoFlows, NodeTables, Plan, Shared},
 };
 
 /// Everything that runs. Dropping it detaches the datapath.
@@ -54,7 +50,7 @@ pub(super) struct Node {
     pub(super) log: Log,
     pub(super) secrets: Arc<Secrets>,
     pub(super) admission: Arc<Admission>,
-    pub(super) departed: RefCell<Departed>,
+    pub(super) roster: Roster,
     pub(super) certificates: RefCell<CertificateFiles>,
     pub(super) generations: Generations,
     pub(super) replacements: Replacements,
@@ -65,12 +61,6 @@ pub(super) struct Node {
     control: OnceCell<Rc<ControlSocket>>,
     watching: RefCell<Option<AbortHandle>>,
     now: RefCell<Now>,
-    workers: RefCell<Vec<Worker>>,
-    /// Said when a worker has ended.
-    pub(super) worker_ended: Arc<Notify>,
-    /// What workers share; none once the agent stops.
-    shared: RefCell<Option<Shared>>,
-    alive: Mutex<mpsc::Receiver<Infallible>>,
     _state: State,
 }
 
@@ -152,7 +142,7 @@ impl Node {
             log: options.log.clone(),
             secrets,
             admission,
-            departed: RefCell::default(),
+            roster: Roster::new(shared, alive),
             certificates: RefCell::new(certificates),
             generations: Generations::after(before),
             replacements: Replacements::default(),
@@ -170,10 +160,6 @@ impl Node {
                 listeners: listeners.clone(),
                 closing: Vec::new(),
             }),
-            workers: RefCell::default(),
-            worker_ended: shared.ended(),
-            shared: RefCell::new(Some(shared)),
-            alive: Mutex::new(alive),
             _state: state,
         };
         node.steering.take(&slots, &node.beside())?;
@@ -227,11 +213,6 @@ impl Node {
         self.control.get().map(|control| &**control).ok_or_else(|| StartError::refused("not yet"))
     }
 
-    /// Whether it has been told to stop.
-    pub(super) fn is_stopping(&self) -> bool {
-        self.shared.borrow().is_none()
-    }
-
     /// What a reload may change.
     pub(super) fn now(&self) -> Ref<'_, Now> {
         self.now.borrow()
@@ -271,10 +252,7 @@ impl Node {
             });
             let (sockets, flows) = (own.collect(), self.flow_table(slot)?);
             let edge = edge(instructions.clone(), slot, self.instruments.meters().join());
-            let shared = self.shared.borrow().clone();
-            let shared = shared.ok_or_else(|| StartError::refused("the agent is about to stop"))?;
-            let worker = Worker::start(Plan { slot, cpu, sockets, flows, edge }, shared).map_err(StartError::kernel)?;
-            self.workers.borrow_mut().push(worker);
+            self.roster.start(Plan { slot, cpu, sockets, flows, edge })?;
         }
         Ok(())
     }
@@ -317,28 +295,12 @@ impl Node {
     /// If it cannot be had now; nothing has changed then.
     pub(super) fn rotate_connection_ids(&self) -> Result<(), StartError> {
         let mut datapath = self.steering.kernel().map(|kernel| kernel.datapath.borrow_mut());
-        self.connection_ids.rotate(datapath.as_deref_mut(), |rotation| self.datagrams_of(rotation))
-    }
-
-    /// Datagrams that the workers have decoded by the configurations of `rotation`.
-    pub(super) fn datagrams_of(&self, rotation: u8) -> u64 {
-        let now: u64 = self.workers.borrow().iter().map(|worker| worker.stats().of_rotation(rotation)).sum();
-        now + self.departed.borrow().of_rotation(rotation)
-    }
-
-    /// Runs `read` over the workers.
-    pub(super) fn with_workers<T>(&self, read: impl FnOnce(&[Worker]) -> T) -> T {
-        read(&self.workers.borrow())
-    }
-
-    /// Changes which workers there are.
-    pub(super) fn change_workers<T>(&self, change: impl FnOnce(&mut Vec<Worker>) -> T) -> T {
-        change(&mut self.workers.borrow_mut())
+        self.connection_ids.rotate(datapath.as_deref_mut(), |rotation| self.roster.datagrams_of(rotation))
     }
 
     /// What runs, in a word.
     pub(super) fn in_a_word(&self) -> String {
-        format!("generation {}, {} workers", self.generation, self.workers.borrow().len())
+        format!("generation {}, {} workers", self.generation, self.roster.len())
     }
 
     /// What was started, in lines for the log.
@@ -349,7 +311,7 @@ impl Node {
             env!("CARGO_PKG_VERSION"),
             now.config.router.node_id,
             self.generation,
-            self.workers.borrow().len()
+            self.roster.len()
         )];
         for listener in &now.config.listeners {
             lines.push(format!("listening on {}", listener.address));
@@ -362,21 +324,12 @@ impl Node {
         lines
     }
 
-    /// HealthSource all workers to stop: connections have `grace` to finish. Said again, the shorter
-    /// grace counts.
+    /// Tells all workers to stop: connections have `grace` to finish. Said again, the shorter grace counts.
     pub(super) fn stop(&self, grace: Duration) {
-        if self.shared.take().is_some() && self.generations.phase() == Phase::InCharge {
+        if self.roster.stop(grace) && self.generations.phase() == Phase::InCharge {
             self.service_manager.stopping();
             self.generations.stop_others();
         }
-        for worker in self.workers.borrow().iter() {
-            worker.stop(grace);
-        }
-    }
-
-    /// Waits until all workers have ended.
-    pub(super) async fn stopped(&self) {
-        while self.alive.lock().await.recv().await.is_some() {}
     }
 }
 

@@ -158,7 +158,7 @@ impl super::admin::HealthSource for Node {
     }
 
     fn serves(&self) -> bool {
-        !self.is_stopping() && matches!(self.generations.phase(), Phase::InCharge | Phase::HandingOver)
+        !self.roster.is_stopping() && matches!(self.generations.phase(), Phase::InCharge | Phase::HandingOver)
     }
 }
 

@@ -89,7 +89,7 @@ impl Node {
         let (kept, new) = listeners.iter().cloned().partition(|one| now.listeners.iter().any(|old| old.id == one.id));
         let gone = now.listeners.iter().filter(|old| !listeners.iter().any(|one| one.id == old.id)).cloned().collect();
 
-        let mut workers = self.with_workers(|workers| {
+        let mut workers = self.roster.read(|workers| {
             let stays = workers.iter().filter(|worker| !worker.is_stopping() && worker.is_running());
             stays.map(|worker| (worker.slot(), worker.cpu())).collect::<Vec<_>>()
         });
@@ -166,11 +166,12 @@ impl Node {
             for &(slot, _) in &change.staying {
                 let (Some(socket), Some(terms)) = (by_slot.remove(&slot), terms_of(listener)) else { continue };
                 let listening = ListenerSocket { listener: listener.id, socket, terms };
-                self.with_workers(|workers| match workers.iter().find(|worker| worker.slot() == slot) {
-                    Some(worker) => worker.listen(listening),
-                    None => Ok(()),
-                })
-                .map_err(|e| StartError::kernel(format!("listener {}: {e}", listener.listener.address)))?;
+                self.roster
+                    .read(|workers| match workers.iter().find(|worker| worker.slot() == slot) {
+                        Some(worker) => worker.listen(listening),
+                        None => Ok(()),
+                    })
+                    .map_err(|e| StartError::kernel(format!("listener {}: {e}", listener.listener.address)))?;
             }
         }
         let place_of = |(listener, _): &(Numbered, SocketsBySlot)| {
@@ -184,7 +185,7 @@ impl Node {
     /// Takes away what [`add`](Self::add) and [`attach`](Self::attach) have brought.
     fn undo(&self, change: &Change, attached: &[api::Interface]) {
         self.detach(attached.iter().map(|interface| &interface.name));
-        let there = |slot| self.with_workers(|workers| workers.iter().any(|worker| worker.slot() == slot));
+        let there = |slot| self.roster.read(|workers| workers.iter().any(|worker| worker.slot() == slot));
         let (started, taken): (Vec<_>, Vec<_>) = change.starting.iter().partition(|&&(slot, _)| there(slot));
         let freed = taken.iter().map(|&(slot, _)| self.free_slot(slot));
         let undone = freed.chain([self.send_away(&started, Duration::ZERO)]);
@@ -193,7 +194,7 @@ impl Node {
         }
         for listener in &change.new {
             let (closed, _) = mpsc::channel(1);
-            self.with_workers(|workers| {
+            self.roster.read(|workers| {
                 workers.iter().for_each(|worker| worker.close(listener.id, Duration::ZERO, closed.clone()));
             });
         }
@@ -227,7 +228,7 @@ impl Node {
         self.admission.set_limits(config.limits);
         self.connection_ids.silence_lasts(config.limits.idle_timeout);
         let instructions = self.instructions(config, &provision);
-        self.with_workers(|workers| {
+        self.roster.read(|workers| {
             workers.iter().for_each(|worker| worker.reconfigure(instructions.clone()));
         });
         *self.certificates.borrow_mut() = provision.files.clone();
@@ -265,7 +266,7 @@ impl Node {
     /// The same by the terms there are: also on TCP.
     pub(super) fn serve_now(&self) {
         let now = self.now();
-        self.with_workers(|workers| {
+        self.roster.read(|workers| {
             for (listener, terms) in now.listeners.iter().zip(&now.provision.terms) {
                 workers.iter().for_each(|worker| worker.serve(listener.id, terms.clone()));
             }
@@ -275,7 +276,7 @@ impl Node {
     /// Lets the connections of a listener end that is no longer in the configuration.
     fn close(self: &Rc<Self>, listener: Numbered, grace: Duration) {
         let (closed, mut all_closed) = mpsc::channel::<Infallible>(1);
-        self.with_workers(|workers| {
+        self.roster.read(|workers| {
             workers.iter().for_each(|worker| worker.close(listener.id, grace, closed.clone()));
         });
         drop(closed);

@@ -40,10 +40,10 @@ impl Replacements {
 impl Node {
     /// Gives back the slots of workers that have ended, and replaces those that were not told to.
     pub(super) fn look_after_workers(&self) {
-        if self.is_stopping() {
+        if self.roster.is_stopping() {
             return;
         }
-        for worker in self.take_workers(|worker| !worker.is_running()) {
+        for worker in self.roster.take_ended() {
             let place = (worker.slot(), worker.cpu());
             if worker.is_stopping() {
                 tracing::info!("worker {} has ended", worker.slot());
@@ -51,7 +51,6 @@ impl Node {
                 tracing::error!("worker {} has died, and its connections with it", worker.slot());
                 self.replacements.owed.borrow_mut().push(place);
             }
-            self.departed.borrow_mut().add(&worker);
             // Out of the assignment as well: the free slot is nobody's.
             if let Err(e) = self.free_slot(worker.slot()).and_then(|()| self.assign()) {
                 tracing::error!("slot {}: {e}", worker.slot());
@@ -114,12 +113,7 @@ impl Node {
     /// Has a worker panic: a fault that nothing else causes on purpose.
     #[cfg(debug_assertions)]
     pub(super) fn make_panic(&self, slot: u8) {
-        self.with_workers(|workers| workers.iter().filter(|worker| worker.slot() == slot).for_each(Worker::make_panic));
-    }
-
-    /// Takes workers off the list.
-    fn take_workers(&self, which: impl Fn(&Worker) -> bool) -> Vec<Worker> {
-        self.change_workers(|workers| workers.extract_if(.., |worker| which(worker)).collect())
+        self.roster.read(|workers| workers.iter().filter(|worker| worker.slot() == slot).for_each(Worker::make_panic));
     }
 }
 

@@ -45,7 +45,7 @@ impl Node {
         self.require_charge()?;
         let draining = grace.is_some();
         let refused = |why: &str| StartError::refused(format!("slot {slot}: {why}"));
-        match self.with_worker(slot, Worker::is_stopping) {
+        match self.roster.of_slot(slot, Worker::is_stopping) {
             None => return Err(refused("no worker is there").with_hint("quic-router workers list")),
             Some(true) => return Err(refused("its worker is about to end")),
             Some(false) => {}
@@ -58,7 +58,7 @@ impl Node {
         self.assign()?;
         self.look_after_queues();
         // Only now: whoever was asked to go and comes back goes elsewhere.
-        self.with_worker(slot, |worker| match grace {
+        self.roster.of_slot(slot, |worker| match grace {
             Some(grace) => worker.drain(grace),
             None => worker.undrain(),
         });
@@ -72,18 +72,13 @@ impl Node {
         let written = written.and_then(|()| self.assign());
         self.look_after_queues();
         for &(slot, _) in slots {
-            self.with_worker(slot, |worker| worker.leave(grace));
+            self.roster.of_slot(slot, |worker| worker.leave(grace));
         }
         written
     }
 
     fn active_slots(&self) -> Vec<u8> {
         let active = |&slot: &u8| self.steering.tables().slot_state(slot) == SlotState::Active;
-        self.with_workers(|workers| workers.iter().map(Worker::slot).filter(active).collect())
-    }
-
-    /// None if no worker is there.
-    fn with_worker<T>(&self, slot: u8, act: impl FnOnce(&Worker) -> T) -> Option<T> {
-        self.with_workers(|workers| workers.iter().find(|worker| worker.slot() == slot).map(act))
+        self.roster.read(|workers| workers.iter().map(Worker::slot).filter(active).collect())
     }
 }

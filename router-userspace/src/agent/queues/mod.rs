@@ -109,7 +109,7 @@ impl Node {
 
     /// The same but for the queues, which stay as they are.
     pub(super) fn look_at_devices(&self) {
-        if !self.is_stopping() && self.generations.phase() == Phase::InCharge {
+        if !self.roster.is_stopping() && self.generations.phase() == Phase::InCharge {
             self.look_after_addresses();
             self.restore_pins();
         }
@@ -157,7 +157,7 @@ impl Node {
         let is_wanted = matches!(self.config().router.engine, Engine::AfXdp | Engine::Auto);
         is_wanted
             && self.steering.kernel().is_some()
-            && !self.is_stopping()
+            && !self.roster.is_stopping()
             && self.generations.phase() == Phase::InCharge
     }
 
@@ -244,7 +244,7 @@ impl Node {
     }
 
     fn loads(&self) -> Vec<Load> {
-        self.with_workers(|workers| {
+        self.roster.read(|workers| {
             let active = workers.iter().filter(|worker| {
                 worker.is_running()
                     && !worker.is_stopping()
@@ -276,7 +276,7 @@ impl Node {
         let (copying, sends, frames) = (socket.copying(), socket.sends(), socket.frames());
         // The place first, then its reader, and only then what leads packets there.
         kernel.datapath.borrow_mut().set_queue_socket(&entry, &socket)?;
-        let received = self.with_workers(|workers| match workers.iter().find(|worker| worker.slot() == share.slot) {
+        let received = self.roster.read(|workers| match workers.iter().find(|worker| worker.slot() == share.slot) {
             Some(worker) => {
                 let leaves_checksums_out = device.facts.leaves_checksums_out;
                 worker.receive(id, Box::new(OfKernel { socket, leaves_checksums_out }))
@@ -309,7 +309,7 @@ impl Node {
         if let Err(e) = kernel.datapath.borrow_mut().clear_queue(&open.entry) {
             tracing::error!("queue {} of {}: {e}", id.queue, open.interface);
         }
-        self.with_workers(|workers| {
+        self.roster.read(|workers| {
             workers.iter().filter(|worker| worker.slot() == open.entry.owner()).for_each(|worker| worker.release(id));
         });
     }

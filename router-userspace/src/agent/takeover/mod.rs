@@ -189,11 +189,11 @@ impl Node {
             let totals = worker.stats().totals();
             totals.connections_now + totals.tcp_connections_now
         };
-        self.with_workers(|workers| workers.iter().map(of).sum())
+        self.roster.read(|workers| workers.iter().map(of).sum())
     }
 
     fn seconds_left(&self) -> Option<u64> {
-        let end = self.with_workers(|workers| workers.iter().filter_map(|worker| worker.drains_until()).max());
+        let end = self.roster.read(|workers| workers.iter().filter_map(|worker| worker.drains_until()).max());
         let retired = self.generations.phase() == Phase::Retired;
         end.filter(|_| retired).map(|end| end.saturating_duration_since(Instant::now()).as_secs())
     }
@@ -203,7 +203,7 @@ impl Node {
     pub(super) fn look_after_retirement(&self) {
         let Some(retired) = self.generations.retired.get() else { return };
         spawn_local(old::report(self.config().router.control.clone(), self.as_neighbour()));
-        let closed = self.with_workers(|workers| workers.iter().all(|worker| worker.is_done()));
+        let closed = self.roster.read(|workers| workers.iter().all(|worker| worker.is_done()));
         if retired.elapsed() > ON_THEIR_WAY && closed {
             self.generations.over.notify_one();
         }

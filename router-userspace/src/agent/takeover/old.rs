@@ -158,7 +158,7 @@ impl Node {
         }
         self.release_queues();
         let grace = self.config().router.drain_timeout;
-        self.with_workers(|workers| {
+        self.roster.read(|workers| {
             workers.iter().filter(|worker| !worker.is_stopping()).for_each(|worker| worker.drain(grace));
         });
         spawn_local(Rc::clone(self).stay_ready(successor));
@@ -169,7 +169,7 @@ impl Node {
         let mut pid = successor.pid;
         loop {
             watch::ended(pid).await;
-            if self.is_stopping() || self.generations.phase() != Phase::Retired {
+            if self.roster.is_stopping() || self.generations.phase() != Phase::Retired {
                 return;
             }
             match answering(&self.config().router.control) {
@@ -183,7 +183,7 @@ impl Node {
 
     /// Puts everything back that another generation, which has ended, has changed.
     fn resume(self: &Rc<Self>) {
-        if self.is_stopping() {
+        if self.roster.is_stopping() {
             return;
         }
         self.generations.phase.set(Phase::InCharge);
@@ -206,7 +206,7 @@ impl Node {
             tracing::error!("serving again: {e}");
         }
         self.look_around();
-        self.with_workers(|workers| {
+        self.roster.read(|workers| {
             workers.iter().filter(|worker| !worker.is_stopping()).for_each(|worker| worker.undrain());
         });
         self.instruments.answer_again(self);
@@ -219,9 +219,9 @@ impl Node {
 
     /// Has our own slots get new connections again, in one write.
     fn activate_own_slots(&self) -> Result<(), StartError> {
-        let leaving: Vec<u8> = self.with_workers(|workers| {
-            workers.iter().filter(|worker| worker.is_stopping()).map(|worker| worker.slot()).collect()
-        });
+        let leaving: Vec<u8> = self
+            .roster
+            .read(|workers| workers.iter().filter(|worker| worker.is_stopping()).map(|worker| worker.slot()).collect());
         let staying = self.steering.places().into_iter().map(|(slot, _)| slot).filter(|slot| !leaving.contains(slot));
         self.steering.set_state(staying, SlotState::Active, &self.beside())?;
         self.assign()

@@ -127,7 +127,7 @@ async fn connect(listener: &Listener, cid: ConnectionId, protocols: Vec<Vec<u8>>
 
 /// Those of a worker that have ended, one way or the other.
 fn handshakes(node: &Node, slot: u8) -> u64 {
-    node.with_workers(|workers| {
+    node.roster.read(|workers| {
         let own = workers.iter().filter(|worker| worker.slot() == slot);
         own.map(|worker| worker.stats().totals()).map(|totals| totals.accepted + totals.handshakes_failed).sum()
     })
@@ -135,7 +135,7 @@ fn handshakes(node: &Node, slot: u8) -> u64 {
 
 /// What all workers of this generation have received.
 fn datagrams(node: &Node) -> u64 {
-    node.with_workers(|workers| {
+    node.roster.read(|workers| {
         let totals = workers.iter().map(|worker| worker.stats().totals());
         totals.map(|totals| totals.datagrams_received + totals.taken_over).sum()
     })

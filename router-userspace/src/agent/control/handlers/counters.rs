@@ -25,7 +25,7 @@ pub(in crate::agent) fn counters(node: &Node) -> Result<api::Counters, ApiError>
             stages.push(stage("xdp", &datapath.counters(Stage::Xdp)?));
         }
         stages.push(stage("select", &datapath.counters(Stage::Select)?));
-        for slot in node.with_workers(|workers| workers.iter().map(Worker::slot).collect::<Vec<_>>()) {
+        for slot in node.roster.read(|workers| workers.iter().map(Worker::slot).collect::<Vec<_>>()) {
             let counters = datapath.slot_counters(slot)?;
             slots.push(api::SlotCounters {
                 slot,

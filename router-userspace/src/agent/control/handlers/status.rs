@@ -40,7 +40,7 @@ pub(super) fn status(node: &Node) -> api::Status {
 }
 
 fn problems(node: &Node, upstreams: &[UpstreamServer], certificates: &[Certificate]) -> Vec<String> {
-    let mut problems: Vec<String> = node.with_workers(|workers| {
+    let mut problems: Vec<String> = node.roster.read(|workers| {
         let dead = workers.iter().filter(|worker| !worker.is_running() && !worker.is_stopping());
         dead.map(|worker| format!("worker {} has ended: its connections are lost", worker.slot())).collect()
     });

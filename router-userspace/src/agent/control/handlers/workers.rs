@@ -28,7 +28,7 @@ pub(in crate::agent) fn workers(node: &Node) -> api::Workers {
         receive_buffer: now.sockets.iter().find(|info| info.slot == worker.slot()).map_or(0, |i| i.receive_buffer / 2),
         totals: totals.iter().find(|(slot, _)| *slot == worker.slot()).map(|(_, totals)| *totals).unwrap_or_default(),
     };
-    api::Workers { schema: SCHEMA, workers: node.with_workers(|workers| workers.iter().map(worker).collect()) }
+    api::Workers { schema: SCHEMA, workers: node.roster.read(|workers| workers.iter().map(worker).collect()) }
 }
 
 /// Each worker's totals, with the drops that the kernel counted for its sockets.
@@ -39,10 +39,10 @@ fn totals(node: &Node) -> Vec<(u8, Totals)> {
         let socket_drops = own.filter_map(|info| drops.get(&info.inode)).sum();
         (worker.slot(), Totals { socket_drops, ..worker.stats().totals().into() })
     };
-    node.with_workers(|workers| workers.iter().map(of).collect())
+    node.roster.read(|workers| workers.iter().map(of).collect())
 }
 
 /// All workers', also those that have ended.
 pub(in crate::agent) fn sum(node: &Node) -> Totals {
-    totals(node).into_iter().fold(node.departed.borrow().totals(), |sum, (_, totals)| add(sum, totals))
+    totals(node).into_iter().fold(node.roster.departed(), |sum, (_, totals)| add(sum, totals))
 }

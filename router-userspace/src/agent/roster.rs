@@ -1,0 +1,100 @@
+//! The workers of this generation: started, asked, told to end, and counted on when they are gone.
+
+use std::{cell::RefCell, convert::Infallible, sync::Arc, time::Duration};
+
+use tokio::sync::{Mutex, Notify, mpsc};
+
+use super::{api::Totals, error::StartError, retired_workers::Departed};
+use crate::worker::{Plan, Shared, Worker};
+
+/// Who works, and what those who have ended had counted.
+pub(super) struct Roster {
+    workers: RefCell<Vec<Worker>>,
+    departed: RefCell<Departed>,
+    /// What workers share; none once the agent stops.
+    shared: RefCell<Option<Shared>>,
+    ended: Arc<Notify>,
+    /// Closed when the last worker has ended.
+    alive: Mutex<mpsc::Receiver<Infallible>>,
+}
+
+impl Roster {
+    /// Nobody works yet. Each worker will hold the sender that belongs to `alive`.
+    pub(super) fn new(shared: Shared, alive: mpsc::Receiver<Infallible>) -> Self {
+        Self {
+            workers: RefCell::default(),
+            departed: RefCell::default(),
+            ended: shared.ended(),
+            shared: RefCell::new(Some(shared)),
+            alive: Mutex::new(alive),
+        }
+    }
+
+    /// Starts a worker.
+    ///
+    /// # Errors
+    /// If the system gives no thread, or the agent is about to stop.
+    pub(super) fn start(&self, plan: Plan) -> Result<(), StartError> {
+        let shared = self.shared.borrow().clone();
+        let shared = shared.ok_or_else(|| StartError::refused("the agent is about to stop"))?;
+        let worker = Worker::start(plan, shared).map_err(StartError::kernel)?;
+        self.workers.borrow_mut().push(worker);
+        Ok(())
+    }
+
+    /// Runs `read` over the workers.
+    pub(super) fn read<T>(&self, read: impl FnOnce(&[Worker]) -> T) -> T {
+        read(&self.workers.borrow())
+    }
+
+    /// Runs `act` over the worker of a slot; none if no worker is there.
+    pub(super) fn of_slot<T>(&self, slot: u8, act: impl FnOnce(&Worker) -> T) -> Option<T> {
+        self.read(|workers| workers.iter().find(|worker| worker.slot() == slot).map(act))
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.workers.borrow().len()
+    }
+
+    /// Takes those off the list that have ended. What they have counted stays counted.
+    pub(super) fn take_ended(&self) -> Vec<Worker> {
+        let ended: Vec<_> = self.workers.borrow_mut().extract_if(.., |worker| !worker.is_running()).collect();
+        ended.iter().for_each(|worker| self.departed.borrow_mut().add(worker));
+        ended
+    }
+
+    /// Waits until a worker has ended.
+    pub(super) async fn one_ended(&self) {
+        self.ended.notified().await;
+    }
+
+    /// What those who are gone have counted.
+    pub(super) fn departed(&self) -> Totals {
+        self.departed.borrow().totals()
+    }
+
+    /// Datagrams that were decoded by the configurations of `rotation`, also by those who are gone.
+    pub(super) fn datagrams_of(&self, rotation: u8) -> u64 {
+        let now: u64 = self.read(|workers| workers.iter().map(|worker| worker.stats().of_rotation(rotation)).sum());
+        now + self.departed.borrow().of_rotation(rotation)
+    }
+
+    /// Whether all have been told to stop.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.shared.borrow().is_none()
+    }
+
+    /// Tells all to stop: connections have `grace` to finish. Said again, the shorter grace counts. Answers whether it
+    /// was said for the first time.
+    pub(super) fn stop(&self, grace: Duration) -> bool {
+        let is_first = self.shared.take().is_some();
+        self.read(|workers| workers.iter().for_each(|worker| worker.stop(grace)));
+        is_first
+    }
+
+    /// Waits until all have ended.
+    pub(super) async fn stopped(&self) {
+        while self.alive.lock().await.recv().await.is_some() {}
+    }
+}
