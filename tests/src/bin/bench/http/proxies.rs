@@ -208,9 +208,10 @@ fn nginx(lab: &Running) -> String {
     )
 }
 
+/// Without strict limits it starts where fewer descriptors can be had than it may ever want.
 fn haproxy(lab: &Running) -> String {
     format!(
-        "global\n  nbthread 1\n  maxconn 16384\n\
+        "global\n  nbthread 1\n  maxconn 12000\n  no strict-limits\n\
          defaults\n  mode http\n  timeout connect 5s\n  timeout client 1h\n  timeout server 60s\n  http-reuse always\n\
          frontend web\n  bind quic4@{router} ssl crt {certificate} alpn h3\n  default_backend origin\n\
          backend origin\n  server origin {origin}\n",
