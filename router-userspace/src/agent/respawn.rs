@@ -15,7 +15,6 @@ use super::{
     node::Node,
     plan::{self, Numbered},
 };
-use crate::worker::Worker;
 
 /// Places of workers that died and have no successor yet.
 #[derive(Default)]
@@ -113,7 +112,9 @@ impl Node {
     /// Has a worker panic: a fault that nothing else causes on purpose.
     #[cfg(debug_assertions)]
     pub(super) fn make_panic(&self, slot: u8) {
-        self.roster.read(|workers| workers.iter().filter(|worker| worker.slot() == slot).for_each(Worker::make_panic));
+        self.roster.read(|workers| {
+            workers.iter().filter(|worker| worker.slot() == slot).for_each(crate::worker::Worker::make_panic)
+        });
     }
 }
 

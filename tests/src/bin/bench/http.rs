@@ -73,7 +73,9 @@ fn measure(lab: &mut Running, proxy: Proxy, options: &Options) -> Result<Vec<(Sc
     let serving = proxy.start(lab)?;
     let mut all = Vec::new();
     for &scenario in &options.scenarios {
-        scenario.run(lab, WARM_UP)?;
+        if !options.cold {
+            scenario.run(lab, WARM_UP)?;
+        }
         let before = serving.usage()?;
         let load = scenario.run(lab, options.time)?;
         let used = serving.usage()?.since(&before);
@@ -94,6 +96,8 @@ struct Options {
     rounds: usize,
     time: Duration,
     record: bool,
+    /// Without a load before the one that is measured.
+    cold: bool,
 }
 
 impl Options {
@@ -105,6 +109,7 @@ impl Options {
             rounds: 5,
             time: Duration::from_secs(4),
             record: false,
+            cold: false,
         };
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().with_context(|| format!("{argument} needs a value; {USAGE}"));
@@ -117,6 +122,7 @@ impl Options {
                     options.scenarios = value()?.split(',').map(Scenario::parse).collect::<Result<_>>()?;
                 }
                 "--record" => options.record = true,
+                "--cold" => options.cold = true,
                 other => bail!("{other} is no option; {USAGE}"),
             }
         }
@@ -131,8 +137,8 @@ impl Options {
 }
 
 const USAGE: &str = "usage: bench http [--engine NAME] [--rounds N] [--seconds N] [--proxies NAME,NAME] \
-                     [--scenarios NAME,NAME] [--record]: with the last, the table and the charts are written into \
-                     docs/performance";
+                     [--scenarios NAME,NAME] [--cold] [--record]: cold is without a load before the one that is \
+                     measured; with the last, the table and the charts are written into docs/performance";
 
 /// Long enough for connections to the origin, and for the processor's clock.
 const WARM_UP: Duration = Duration::from_secs(1);

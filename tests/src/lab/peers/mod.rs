@@ -92,6 +92,11 @@ impl Clients {
         self.program.ends_within(patience)
     }
 
+    /// What they have said and complained so far.
+    pub fn said(&self) -> String {
+        self.program.said()
+    }
+
     /// Waits until they have printed a line that begins with `beginning`.
     pub fn await_line(&self, beginning: &str, patience: Duration) -> Result<String> {
         self.program.await_line(beginning, patience)

@@ -56,7 +56,7 @@ fn measure(lab: &Running, serving: &Serving, connections: u64) -> Result<(u64, u
     }
     let with = serving.memory()?;
     for clients in &held {
-        ensure!(!clients.ends_within(Duration::ZERO), "connections ended before they were counted");
+        ensure!(!clients.ends_within(Duration::ZERO), "connections ended too early: {}", clients.said());
     }
     Ok((before, with))
 }

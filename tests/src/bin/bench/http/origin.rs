@@ -1,15 +1,15 @@
 //! What all proxies stand in front of: nginx with HTTP/1.1, which answers from memory.
 
-use std::{fs::File, net::SocketAddr};
+use std::{fs::File, net::SocketAddr, time::Duration};
 
-use anyhow::{Result, ensure};
-use router_tests::lab::{Program, Running, UPSTREAM4, peers};
+use anyhow::Result;
+use router_tests::lab::{Running, UPSTREAM4, peers};
 
-use super::proxies;
+use super::proxies::{self, Server};
 
 /// A running origin; ended on drop.
 pub(super) struct Origin {
-    program: Program,
+    _server: Server,
 }
 
 /// Where it is.
@@ -45,17 +45,6 @@ impl Origin {
         let mut command = lab.network().upstream().command("taskset");
         command.args(["--cpu-list", super::load::CORE]).arg(peers::find("nginx-sid")?);
         command.arg("-e").arg(home.path("origin.log")).arg("-c").arg(config);
-        let program = Program::start("the origin", &mut command)?;
-        let origin = Self { program };
-        ensure!(!origin.program.ends_within(std::time::Duration::from_millis(300)), "{}", origin.program.said());
-        Ok(origin)
-    }
-}
-
-impl Drop for Origin {
-    fn drop(&mut self) {
-        // Its worker ends with it; killed, it would be left.
-        let _ = self.program.terminate();
-        self.program.ends_within(proxies::MANNERS);
+        Ok(Self { _server: Server::start("the origin", &mut command)?.stays_for(Duration::from_millis(300))? })
     }
 }

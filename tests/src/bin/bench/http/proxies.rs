@@ -32,7 +32,7 @@ fn baseline() -> Result<PathBuf> {
 pub(super) const PINNED: [&str; 3] = ["taskset", "--cpu-list", "0"];
 
 /// How long a server may take to end when asked to.
-pub(super) const MANNERS: Duration = Duration::from_secs(10);
+const MANNERS: Duration = Duration::from_secs(10);
 
 impl Proxy {
     pub(super) const ALL: [Self; 5] = [Self::QuicRouter, Self::Nginx, Self::Haproxy, Self::Nghttpx, Self::Caddy];
@@ -91,7 +91,7 @@ impl Proxy {
         // Caddy keeps its state below these, and looks for nothing in the user's own.
         command.env("HOME", lab.home().path("")).env("XDG_DATA_HOME", lab.home().path(""));
         command.env("XDG_CONFIG_HOME", lab.home().path(""));
-        let serving = Serving::Other(Program::start(self.name(), &mut command)?);
+        let serving = Serving::Other(Server::start(self.name(), &mut command)?);
         serving.await_answer(lab)?;
         Ok(serving)
     }
@@ -140,7 +140,29 @@ impl Proxy {
 pub(super) enum Serving {
     /// Its process. The laboratory has it.
     Router(i32),
-    Other(Program),
+    Other(Server),
+}
+
+/// A program with processes below it; asked to end on drop, as those end with it only then.
+pub(super) struct Server(Program);
+
+impl Server {
+    pub(super) fn start(name: &str, command: &mut Command) -> Result<Self> {
+        Program::start(name, command).map(Self)
+    }
+
+    /// Itself, if it is still there after a moment.
+    pub(super) fn stays_for(self, moment: Duration) -> Result<Self> {
+        ensure!(!self.0.ends_within(moment), "it ended: {}", self.0.said());
+        Ok(self)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.terminate();
+        self.0.ends_within(MANNERS);
+    }
 }
 
 impl Serving {
@@ -157,16 +179,16 @@ impl Serving {
     fn pid(&self) -> Result<i32> {
         match self {
             Self::Router(pid) => Ok(*pid),
-            Self::Other(program) => program.pid(),
+            Self::Other(server) => server.0.pid(),
         }
     }
 
     pub(super) fn stop(self, lab: &mut Running) -> Result<()> {
         match self {
             Self::Router(_) => lab.take_agent()?.terminate().map(drop),
-            Self::Other(program) => {
-                program.terminate()?;
-                program.finish(MANNERS).map(drop)
+            Self::Other(server) => {
+                drop(server);
+                Ok(())
             }
         }
     }
@@ -178,22 +200,22 @@ impl Serving {
                 Ok(_) => return Ok(()),
                 Err(e) => why = Some(e),
             }
-            if let Self::Other(program) = self {
+            if let Self::Other(Server(program)) = self {
                 ensure!(!program.ends_within(Duration::from_millis(50)), "it ended: {}", program.said());
             }
         }
         match self {
             Self::Router(_) => bail!("it does not answer: {why:?}: {}", lab.home().log()),
-            Self::Other(program) => bail!("it does not answer: {why:?}: {}", program.said()),
+            Self::Other(Server(program)) => bail!("it does not answer: {why:?}: {}", program.said()),
         }
     }
 }
 
-/// Responses go through memory only, in large pieces.
+/// Responses go through memory only, in large pieces. A QUIC connection takes half a dozen of its "connections".
 fn nginx(lab: &Running) -> String {
     format!(
         "daemon off;\nworker_processes 1;\nuser root;\npid {folder}/nginx.pid;\nerror_log {folder}/nginx.log error;\n\
-         worker_rlimit_nofile 65536;\nevents {{ worker_connections 32768; }}\n\
+         worker_rlimit_nofile 65536;\nevents {{ worker_connections 131072; }}\n\
          http {{\n  access_log off;\n  keepalive_timeout 1h;\n  keepalive_requests 1000000000;\n{temporary}\
          \x20 upstream web {{ server {origin}; keepalive 1024; keepalive_requests 1000000000; }}\n\
          \x20 server {{\n    listen {router} quic reuseport;\n    http3 on;\n    quic_gso on;\n\
