@@ -12,7 +12,7 @@ use crate::{
     workspace,
 };
 
-/// Format, lints of all crates with warnings as errors, licences and sources of dependencies, then all tests
+/// Format, lints of all crates with warnings as errors, dependencies by deny.toml, then all tests
 #[derive(Args)]
 pub(crate) struct Ci {
     /// Format and lints only
@@ -29,7 +29,7 @@ impl Ci {
         let steps = [format.detail("cargo fmt --all --check"), lints, kernel];
         let plan = setup::tools().then(setup::linters());
         let plan = steps.into_iter().fold(plan, |plan, step| plan.then(step.needs([Part::Tools, Part::Linters])));
-        if self.lints { plan } else { plan.and(Deny::OFFLINE.plan()).and(Test::default().plan()) }
+        if self.lints { plan } else { plan.and(Deny::in_ci()).and(Test::default().plan()) }
     }
 }
 
