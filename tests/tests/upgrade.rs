@@ -322,19 +322,20 @@ fn to_another_engine() -> Result<()> {
     let mut lab = Lab::new().set("drain_timeout", "\"300s\"").start()?;
     let streams = lab.quic_go().echo(20_000).connections(40).until_told().pausing(SHORT).start()?;
     lab.await_accepted(&streams, 40)?;
+    let mut streams = Some(streams);
     let has_xdp = |lab: &Running| lab.network().router().has_xdp(&lab.wire().router_interface());
     for (engine, xdp) in [("reuseport", false), ("xdp", true)] {
         lab.rewrite(|config| config.set_router("engine", &format!("\"{engine}\"")))?;
         lab.agent()?.upgrade(None)?;
         assert_eq!(lab.control().status()?.interfaces[0].engine.as_str(), engine);
         lab.quic_go().get("/bytes/20000").connections(50).rebinding_at(10_000).succeed()?;
-        if !xdp {
-            // The program goes with the generation that attached it.
+        if let Some(streams) = streams.take() {
+            // The program goes with the generation that attached it, and that with its connections.
+            streams.succeed()?;
             await_alone(&lab)?;
         }
         assert_eq!(has_xdp(&lab)?, xdp, "{engine}");
     }
-    streams.succeed()?;
     lab.expect_no_packet_astray()
 }
 
