@@ -19,7 +19,7 @@ pub(super) struct Roster {
 }
 
 impl Roster {
-    /// Nobody works yet. Each worker will hold the sender that belongs to `alive`.
+    /// Without workers yet. Each worker will hold the sender that belongs to `alive`.
     pub(super) fn new(shared: Shared, alive: mpsc::Receiver<Infallible>) -> Self {
         Self {
             workers: RefCell::default(),

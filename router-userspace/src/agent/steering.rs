@@ -146,7 +146,7 @@ impl Steering {
         }
     }
 
-    /// Has flows to slots removed that nobody has any more. It takes a while, and nobody waits.
+    /// Removes the flows of slots that are free. It walks the whole table, on a thread of its own.
     fn remove_flows_of(&self, slots: Vec<u8>) {
         let Some(kernel) = &self.kernel else { return };
         let handles = kernel.datapath.borrow().flow_reader().and_then(|reader| {

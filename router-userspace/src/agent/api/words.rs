@@ -127,7 +127,7 @@ words! {
     CidState {
         /// New connection IDs follow it.
         Issuing = "issuing",
-        /// It is only decoded, and goes when nobody uses it.
+        /// It is only decoded, and is removed when no connection uses it.
         Retiring = "retiring",
     }
 }

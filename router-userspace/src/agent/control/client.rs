@@ -17,7 +17,7 @@ pub(crate) enum ExchangeError {
     /// The request cannot be written as JSON: a path that is not UTF-8.
     #[error("the request: {0}")]
     Request(serde_json::Error),
-    /// Nobody can be reached.
+    /// Nothing listens on the socket, or it may not be opened.
     #[error(transparent)]
     Connect(io::Error),
     /// What answers does not speak HTTP/1.1, or ends too early.

@@ -25,13 +25,15 @@ use tokio::{
 };
 
 use super::{handlers, protocol};
-use crate::agent::{
-    api::Failure,
-    error::StartError,
-    node::Node,
-    takeover::{HANDOVER, PROTOCOL, hand_over, refuse_other_versions},
+use crate::{
+    agent::{
+        api::Failure,
+        error::StartError,
+        node::Node,
+        takeover::{HANDOVER, PROTOCOL, hand_over, refuse_other_versions},
+    },
+    telemetry::shortage,
 };
-use crate::telemetry::shortage;
 
 /// The bound socket; dropping it removes its file.
 pub(in crate::agent) struct ControlSocket {
@@ -72,7 +74,7 @@ impl ControlSocket {
         Ok(socket)
     }
 
-    /// Takes the configured name, in one step: somebody answers there all the time.
+    /// Takes the configured name by a rename, so that there is never a moment without a socket of that name.
     pub(in crate::agent) fn take_place(&self) -> Result<(), StartError> {
         match self.elsewhere.take() {
             Some(here) => fs::rename(here, &self.path).map_err(|e| failed(&self.path, e)),

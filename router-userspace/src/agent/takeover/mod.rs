@@ -116,7 +116,7 @@ impl Generations {
         self.over.notified().await;
     }
 
-    /// Tells whoever asked for a handover how it ended.
+    /// Answers the request for an upgrade with the outcome of the handover.
     fn answer(&self, outcome: Result<Neighbour, StartError>) {
         match (self.asked.take(), outcome) {
             // Who asked may have gone.
