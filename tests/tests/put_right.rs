@@ -19,7 +19,7 @@ fn a_link_that_was_severed() -> Result<()> {
     run(Command::new("bpftool").args(["link", "detach", "pinned"]).arg(lab.home().pins().join("link-clients0")))?;
     ensure!(!router.has_xdp("clients0")?, "it was not severed");
     until(|| router.xdp_program("clients0"), |there| *there == ours)?;
-    ensure!(lab.home().log().contains("somebody has detached its XDP program"), "nobody says so");
+    ensure!(lab.home().log().contains("its XDP program was detached by another program"), "nobody says so");
     serve(&lab)?;
     lab.agent()?.upgrade(None)?;
     ensure!(router.xdp_program("clients0")?.is_some_and(|there| Some(there) != ours), "the new one's");

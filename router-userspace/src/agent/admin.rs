@@ -8,7 +8,7 @@ use std::{
     io,
     net::{SocketAddr, TcpListener as StdListener},
     pin::pin,
-    rc::{Rc, Weak},
+    rc::Rc,
     sync::Arc,
     time::Duration,
 };
@@ -30,11 +30,22 @@ use crate::{telemetry::shortage, worker::tcp};
 
 /// What the admin listener tells.
 pub(super) trait HealthSource {
-    /// All metrics, in OpenMetrics' text format; none if they cannot be written.
-    fn metrics(&self) -> Option<String>;
+    /// All metrics, in OpenMetrics' text format.
+    ///
+    /// # Errors
+    /// If there are none.
+    async fn metrics(&self) -> Result<String, NoMetrics>;
 
     /// Whether new clients are served here.
     fn serves(&self) -> bool;
+}
+
+/// Why there are no metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoMetrics {
+    /// The agent is about to end.
+    Ending,
+    Unwritable,
 }
 
 /// A bound address, not yet listened on.
@@ -69,11 +80,11 @@ impl Bound {
         self.address
     }
 
-    /// Answers for `node` from now on, for as long as the node is there and the result lives.
+    /// Answers what `source` says from now on, for as long as the result lives.
     ///
     /// # Errors
-    /// If somebody has come between.
-    pub(super) fn answer<T: HealthSource + 'static>(self, node: &Rc<T>) -> Result<Admin, StartError> {
+    /// If another process has taken the address meanwhile.
+    pub(super) fn answer<T: HealthSource + 'static>(self, source: &Rc<T>) -> Result<Admin, StartError> {
         let address = self.address;
         let listen = || {
             self.socket.listen(BACKLOG)?;
@@ -81,7 +92,7 @@ impl Bound {
         };
         let listener = listen().map_err(|e| refused(address, &e))?;
         let (open, closed) = watch::channel(());
-        spawn_local(accept(listener, Rc::downgrade(node), closed));
+        spawn_local(accept(listener, Rc::clone(source), closed));
         Ok(Admin { address, _open: open })
     }
 }
@@ -103,14 +114,14 @@ fn refused(address: SocketAddr, error: &io::Error) -> StartError {
     }
 }
 
-async fn accept<T: HealthSource + 'static>(listener: TcpListener, node: Weak<T>, mut closed: watch::Receiver<()>) {
+async fn accept<T: HealthSource + 'static>(listener: TcpListener, source: Rc<T>, mut closed: watch::Receiver<()>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let take = |stream: TcpStream, closed: &watch::Receiver<()>| {
         // Beyond the limit a connection is closed at once: scrapers are few.
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else { return };
-        let (node, closed) = (node.clone(), closed.clone());
+        let (source, closed) = (Rc::clone(&source), closed.clone());
         spawn_local(async move {
-            converse(stream, node, closed).await;
+            converse(stream, source, closed).await;
             drop(place);
         });
     };
@@ -120,7 +131,7 @@ async fn accept<T: HealthSource + 'static>(listener: TcpListener, node: Weak<T>,
                 Ok((stream, _)) => take(stream, &closed),
                 Err(error) => shortage::after_accept("admin listener", &error).await,
             },
-            // Fails when it is closed; nobody sends anything.
+            // Fails when it is closed; nothing is ever sent.
             _ = closed.changed() => break,
         }
     }
@@ -132,18 +143,18 @@ async fn accept<T: HealthSource + 'static>(listener: TcpListener, node: Weak<T>,
     }
 }
 
-async fn converse<T: HealthSource + 'static>(stream: TcpStream, node: Weak<T>, mut closed: watch::Receiver<()>) {
-    // Whoever takes no answer does not keep its place.
-    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(PATIENCE));
+async fn converse<T: HealthSource + 'static>(stream: TcpStream, source: Rc<T>, mut closed: watch::Receiver<()>) {
+    // A client that takes no answer does not keep its place.
+    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(READ_TIMEOUT));
     let asked = Notify::new();
     let service = service_fn(|request| {
         asked.notify_one();
-        let response = answer(&request, node.upgrade().as_deref());
-        async move { Ok::<_, std::convert::Infallible>(response) }
+        let source = Rc::clone(&source);
+        async move { Ok::<_, std::convert::Infallible>(answer(&request, &*source).await) }
     });
     let conversation = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
+        .header_read_timeout(READ_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service);
     let mut conversation = pin!(conversation);
     let ended = tokio::select! {
@@ -163,7 +174,7 @@ async fn converse<T: HealthSource + 'static>(stream: TcpStream, node: Weak<T>, m
     }
 }
 
-fn answer<T: HealthSource>(request: &Request<Incoming>, node: Option<&T>) -> Response<Full<Bytes>> {
+async fn answer<T: HealthSource>(request: &Request<Incoming>, source: &T) -> Response<Full<Bytes>> {
     let path = request.uri().path();
     if !matches!(path, METRICS | HEALTH) {
         return plain(StatusCode::NOT_FOUND, "there are /metrics and /healthz\n");
@@ -173,13 +184,14 @@ fn answer<T: HealthSource>(request: &Request<Incoming>, node: Option<&T>) -> Res
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
-    match (path, node) {
-        (HEALTH, Some(node)) if node.serves() => plain(StatusCode::OK, "ok\n"),
-        (METRICS, Some(node)) => match node.metrics() {
-            Some(text) => with_type(StatusCode::OK, text.into(), OPEN_METRICS),
-            None => plain(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written\n"),
-        },
-        _ => plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+    let draining = || plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
+    if path == HEALTH {
+        return if source.serves() { plain(StatusCode::OK, "ok\n") } else { draining() };
+    }
+    match source.metrics().await {
+        Ok(text) => with_type(StatusCode::OK, text.into(), OPEN_METRICS),
+        Err(NoMetrics::Unwritable) => plain(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written\n"),
+        Err(NoMetrics::Ending) => draining(),
     }
 }
 
@@ -202,7 +214,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 const BACKLOG: i32 = 128;
 const CONNECTIONS_MAX: usize = 64;
 /// For a request's head, from one request to the next, and for an answer to be taken.
-const PATIENCE: Duration = Duration::from_secs(120);
+const READ_TIMEOUT: Duration = Duration::from_secs(120);
 
 #[cfg(test)]
 mod tests {
@@ -219,18 +231,22 @@ mod tests {
 
     struct Fake {
         serves: Cell<bool>,
+        is_ending: Cell<bool>,
         name: &'static str,
     }
 
     impl Fake {
         fn new(name: &'static str) -> Rc<Self> {
-            Rc::new(Self { serves: Cell::new(true), name })
+            Rc::new(Self { serves: Cell::new(true), is_ending: Cell::new(false), name })
         }
     }
 
     impl HealthSource for Fake {
-        fn metrics(&self) -> Option<String> {
-            Some(format!("{}\n# EOF\n", self.name))
+        async fn metrics(&self) -> Result<String, NoMetrics> {
+            match self.is_ending.get() {
+                true => Err(NoMetrics::Ending),
+                false => Ok(format!("{}\n# EOF\n", self.name)),
+            }
         }
 
         fn serves(&self) -> bool {
@@ -308,7 +324,7 @@ mod tests {
             let draining = ("HTTP/1.1 503 Service Unavailable".to_owned(), text.to_owned(), "draining\n".to_owned());
             assert_eq!(client.ask("GET /healthz").await, draining);
             assert_eq!(client.ask("GET /metrics").await.2, "one\n# EOF\n");
-            drop(node);
+            node.is_ending.set(true);
             assert_eq!(client.ask("GET /metrics").await, draining);
         });
     }

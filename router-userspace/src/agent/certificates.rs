@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::node::Node;
 use crate::config::{Certificates, Config};
 
 /// The certificates' files as they were when last read.
@@ -36,7 +35,7 @@ impl CertificateFiles {
     }
 
     /// Whether any has changed since; looks at most every second.
-    fn have_changed(&mut self) -> bool {
+    pub(super) fn have_changed(&mut self) -> bool {
         if self.looked.elapsed() < BETWEEN_LOOKS {
             return false;
         }
@@ -48,25 +47,6 @@ impl CertificateFiles {
             *known = now;
         }
         changed
-    }
-}
-
-impl Node {
-    /// Serves new connections with the certificates that are in the files now. What is there may
-    /// be half of a change: then everything stays, and it is looked at again when it changes.
-    pub(super) fn renew_certificates(&self) {
-        if !self.certificates.borrow_mut().have_changed() {
-            return;
-        }
-        let config = self.config();
-        let provision = self.now().provision.with_certificates_of_now(&config, &self.secrets);
-        match provision {
-            Ok(provision) => {
-                self.serve(provision);
-                tracing::info!("certificates have changed: new connections get the new ones");
-            }
-            Err(e) => tracing::warn!("certificates have changed, but stay as they were in memory: {e}"),
-        }
     }
 }
 

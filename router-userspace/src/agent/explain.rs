@@ -12,11 +12,11 @@ use router_common::{
 };
 
 use super::{
+    addresses::socket_address,
     api::{Explanation, SCHEMA, Step},
     connection_ids::encoding_name,
     hex,
     node::Node,
-    socket_address,
 };
 use crate::worker::{HostKeys, Placement, View};
 
@@ -104,7 +104,7 @@ fn route(header: &Header, tables: &LiveTables<'_>) -> Vec<String> {
     findings
 }
 
-/// By which socket, where workers have receive queues: it hangs on the queue that the frame comes in on,
+/// By which socket, where workers have receive queues: it depends on the queue that the frame comes in on,
 /// which the frame does not tell. On some it may be another slot's, too.
 fn deliver(bytes: &[u8], node: &Node, otherwise: u8) -> Vec<String> {
     let queues = node.queues.entries();
@@ -211,6 +211,6 @@ impl Tables for LiveTables<'_> {
     }
 
     fn is_local(&self, address: &Address) -> bool {
-        self.node.queues.is_local(address)
+        self.node.local_addresses.contains(address)
     }
 }

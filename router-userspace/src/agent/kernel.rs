@@ -2,11 +2,15 @@
 
 use std::{
     cell::RefCell,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use super::{
+    api::FlowTable,
     error::StartError,
     flow_sweeper::{self, Sweeper},
     flows::KernelFlows,
@@ -14,7 +18,7 @@ use super::{
 use crate::{
     config::Config,
     datapath::{Datapath, FlowCount, FlowReader},
-    worker::FlowTable,
+    worker,
 };
 
 /// Programs, maps, and who keeps the flow table tidy. Dropping it detaches the datapath.
@@ -22,9 +26,9 @@ pub(super) struct Kernel {
     pub(super) datapath: RefCell<Datapath>,
     pub(super) flows: FlowReader,
     pub(super) entries: FlowCount,
-    pub(super) capacity: u64,
-    pub(super) full: Arc<AtomicU64>,
-    pub(super) swept: Arc<AtomicU64>,
+    capacity: u64,
+    full: Arc<AtomicU64>,
+    swept: Arc<AtomicU64>,
     sweeper: Sweeper,
 }
 
@@ -48,13 +52,23 @@ impl Kernel {
         })
     }
 
+    /// How full the flow table is, for people.
+    pub(super) fn flow_table_report(&self) -> FlowTable {
+        FlowTable {
+            entries: self.entries.get(),
+            capacity: self.capacity,
+            full: self.full.load(Ordering::Relaxed),
+            swept: self.swept.load(Ordering::Relaxed),
+        }
+    }
+
     /// Flows stay for connections that may be silent for `idle`, or longer if it was longer before.
     pub(super) fn keep_flows_for(&self, idle: Duration) {
         self.sweeper.at_least(idle);
     }
 
     /// The flow table as the worker of `slot` writes it.
-    pub(super) fn flow_table(&self, slot: u8) -> Result<Box<dyn FlowTable>, StartError> {
+    pub(super) fn flow_table(&self, slot: u8) -> Result<Box<dyn worker::FlowTable>, StartError> {
         Ok(Box::new(KernelFlows {
             slot,
             writer: self.datapath.borrow().flow_writer()?,

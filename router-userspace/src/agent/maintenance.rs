@@ -7,68 +7,90 @@ use std::{future::pending, pin::pin, rc::Rc, time::Duration};
 
 use tokio::time::{interval, sleep};
 
-use super::{node::Node, takeover::Phase};
+use super::{
+    listeners,
+    node::Node,
+    rescan::{reconcile_queues, rescan},
+    respawn,
+    takeover::{self, Phase},
+};
 use crate::datapath::Changes;
 
 /// Why to look.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Occasion {
-    Time,
-    LongAgo,
+enum Trigger {
+    Tick,
+    RescanDue,
     Announced,
     WorkerEnded,
     QueueMayBeFree,
 }
 
-impl Node {
-    /// What has to be done now and then, for as long as the agent runs.
-    pub(super) async fn look_after(self: Rc<Self>) {
-        let changes = listen();
-        // Kept while other occasions come: it is not to begin to gather again with each.
-        let mut change = pin!(announced(changes.as_ref()));
-        let (mut tick, mut seldom) = (interval(BETWEEN_LOOKS), interval(BETWEEN_LOOKS_AROUND));
-        loop {
-            let occasion = tokio::select! {
-                biased;
-                _ = seldom.tick() => Occasion::LongAgo,
-                () = &mut change => Occasion::Announced,
-                () = self.roster.one_ended() => Occasion::WorkerEnded,
-                _ = tick.tick() => Occasion::Time,
-                () = self.queues.awaited.may_be_free() => Occasion::QueueMayBeFree,
-            };
-            if occasion == Occasion::Announced {
-                change.set(announced(changes.as_ref()));
-            }
-            match self.generations.phase() {
-                Phase::InCharge => self.look(occasion),
-                Phase::HandingOver if occasion == Occasion::Time => self.service_manager.alive(),
-                Phase::Retired if occasion == Occasion::Time => self.look_after_retirement(),
-                Phase::Preparing | Phase::HandingOver | Phase::Retired => {}
-            }
+/// Does what has to be done now and then, for as long as the agent runs.
+pub(super) async fn run(node: Rc<Node>) {
+    let changes = listen();
+    // Kept while other triggers come: it is not to begin to gather again with each.
+    let mut change = pin!(announced(changes.as_ref()));
+    let (mut tick, mut seldom) = (interval(TICK), interval(RESCAN_INTERVAL));
+    loop {
+        let trigger = tokio::select! {
+            biased;
+            _ = seldom.tick() => Trigger::RescanDue,
+            () = &mut change => Trigger::Announced,
+            () = node.roster.one_ended() => Trigger::WorkerEnded,
+            _ = tick.tick() => Trigger::Tick,
+            () = node.queues.may_be_free() => Trigger::QueueMayBeFree,
+        };
+        if trigger == Trigger::Announced {
+            change.set(announced(changes.as_ref()));
+        }
+        match node.generations.phase() {
+            Phase::InCharge => look(&node, trigger),
+            Phase::HandingOver if trigger == Trigger::Tick => node.service_manager.alive(),
+            Phase::Retired if trigger == Trigger::Tick => takeover::reconcile_retirement(&node),
+            Phase::Preparing | Phase::HandingOver | Phase::Retired => {}
         }
     }
+}
 
-    fn look(&self, occasion: Occasion) {
-        match occasion {
-            Occasion::Time => {
-                self.service_manager.alive();
-                self.look_after_connection_ids();
-                self.look_after_workers();
-                self.look_after_queues();
-                self.renew_certificates();
-            }
-            Occasion::LongAgo | Occasion::Announced => self.look_around(),
-            Occasion::WorkerEnded => {
-                self.look_after_workers();
-                self.look_after_queues();
-            }
-            Occasion::QueueMayBeFree => self.look_after_queues(),
+fn look(node: &Rc<Node>, trigger: Trigger) {
+    match trigger {
+        Trigger::Tick => {
+            node.service_manager.alive();
+            maintain_keys(node);
+            respawn::reconcile_workers(node);
+            reconcile_queues(node);
+            renew_certificates(node);
         }
+        Trigger::RescanDue | Trigger::Announced => rescan(node),
+        Trigger::WorkerEnded => {
+            respawn::reconcile_workers(node);
+            reconcile_queues(node);
+        }
+        Trigger::QueueMayBeFree => reconcile_queues(node),
     }
+}
 
-    fn look_after_connection_ids(&self) {
-        let mut datapath = self.steering.kernel().map(|kernel| kernel.datapath.borrow_mut());
-        self.connection_ids.look_after(datapath.as_deref_mut(), |rotation| self.roster.datagrams_of(rotation));
+/// Connection IDs: forgets what is out of use, keeps nonces in stock, and rotates before they run out.
+fn maintain_keys(node: &Node) {
+    let mut datapath = node.steering.kernel().map(|kernel| kernel.datapath.borrow_mut());
+    node.keys.maintain(datapath.as_deref_mut(), |rotation| node.roster.datagrams_of(rotation));
+}
+
+/// Serves new connections with the certificates that are in the files now. What is there may
+/// be half of a change: then everything stays, and it is looked at again when it changes.
+fn renew_certificates(node: &Node) {
+    if !node.serving.certificates_have_changed() {
+        return;
+    }
+    let provision = node.serving.provision().with_certificates_of_now(&node.serving.config(), &node.secrets);
+    match provision {
+        Ok(provision) => {
+            node.serving.present(Rc::new(provision));
+            listeners::serve(node);
+            tracing::info!("certificates have changed: new connections get the new ones");
+        }
+        Err(e) => tracing::warn!("certificates have changed, but stay as they were in memory: {e}"),
     }
 }
 
@@ -76,7 +98,7 @@ impl Node {
 fn listen() -> Option<Changes> {
     Changes::subscribe()
         .inspect_err(|e| {
-            tracing::warn!("changes of links and addresses are seen every {BETWEEN_LOOKS_AROUND:?} only: {e}");
+            tracing::warn!("changes of links and addresses are seen every {RESCAN_INTERVAL:?} only: {e}");
         })
         .ok()
 }
@@ -85,15 +107,15 @@ fn listen() -> Option<Changes> {
 async fn announced(changes: Option<&Changes>) {
     match changes {
         Some(changes) if changes.announced().await.is_ok() => {
-            sleep(GATHERING).await;
+            sleep(BATCH_WINDOW).await;
             changes.are_known();
         }
         _ => pending().await,
     }
 }
 
-const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
-/// Where the kernel says nothing: `ethtool -L`, or a message that was lost.
-const BETWEEN_LOOKS_AROUND: Duration = Duration::from_secs(2);
+const TICK: Duration = Duration::from_millis(250);
+/// For changes that the kernel does not announce: `ethtool -L`, or a message that was lost.
+const RESCAN_INTERVAL: Duration = Duration::from_secs(2);
 /// How long announcements are gathered that come together.
-const GATHERING: Duration = Duration::from_millis(10);
+const BATCH_WINDOW: Duration = Duration::from_millis(10);

@@ -3,17 +3,16 @@
 
 use std::{
     cell::{Ref, RefCell},
+    collections::BTreeMap,
     rc::Rc,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use super::{
-    admin::{Admin, Bound},
+    admin::{Admin, Bound, HealthSource},
     error::StartError,
-    metrics::{Snapshot, SocketDrops},
-    node::Node,
-    takeover::Phase,
+    socket_drops::SocketDrops,
 };
 use crate::{
     config::{self, Config},
@@ -23,11 +22,11 @@ use crate::{
 /// What a node is seen by.
 pub(super) struct Observability {
     /// By the clock.
-    pub(super) started: SystemTime,
+    started: SystemTime,
     meters: Arc<Meters>,
     access_log: RefCell<Option<AccessLog>>,
     admin: RefCell<Listener>,
-    pub(super) socket_drops: RefCell<SocketDrops>,
+    socket_drops: RefCell<SocketDrops>,
 }
 
 /// The admin listener, as far as it is.
@@ -59,6 +58,21 @@ impl Observability {
             admin: RefCell::new(admin),
             socket_drops: RefCell::default(),
         })
+    }
+
+    /// When this generation began, by the clock.
+    pub(super) fn started(&self) -> SystemTime {
+        self.started
+    }
+
+    /// Datagrams that the kernel dropped at all sockets there were, given what it says of those there are, by inode.
+    pub(super) fn socket_drops(&self, now: BTreeMap<u64, u64>) -> u64 {
+        self.socket_drops.borrow_mut().sum(now)
+    }
+
+    /// Lines of the access log that were not written; none if there is no log.
+    pub(super) fn access_log_dropped(&self) -> Option<u64> {
+        self.access_log.borrow().as_ref().map(AccessLog::dropped)
     }
 
     /// The meters of all workers.
@@ -94,26 +108,26 @@ impl Observability {
         Ok(Prepared { access_log, admin })
     }
 
-    /// Brings it into force; counts of routes that are no more are forgotten.
-    pub(super) fn commit(&self, prepared: Prepared, config: &Config, node: &Rc<Node>) {
+    /// Brings it into force, but for the admin listener's [answers](Self::answer); counts of routes that are no more
+    /// are forgotten.
+    pub(super) fn commit(&self, prepared: Prepared, config: &Config) {
         *self.access_log.borrow_mut() = prepared.access_log;
         if let Some(admin) = prepared.admin {
             *self.admin.borrow_mut() = admin;
-            self.answer(node);
         }
         self.meters.retain_routes(|name| config.routes.iter().any(|route| &**route.name() == name));
     }
 
     /// Answers on the admin address from now on, if it is bound.
-    pub(super) fn answer(&self, node: &Rc<Node>) {
+    pub(super) fn answer<T: HealthSource + 'static>(&self, source: &Rc<T>) {
         let open = match self.admin.replace(Listener::None) {
-            Listener::Bound(bound) => bound.answer(node).map(Listener::Open),
+            Listener::Bound(bound) => bound.answer(source).map(Listener::Open),
             other => Ok(other),
         };
         match open {
             Ok(listener) => *self.admin.borrow_mut() = listener,
-            // Nobody's connection depends on it.
-            Err(e) => tracing::error!("{e}; nobody answers there"),
+            // No connection depends on it.
+            Err(e) => tracing::error!("{e}; nothing is answered there"),
         }
     }
 
@@ -123,14 +137,14 @@ impl Observability {
     }
 
     /// Answers there again, after [`Self::close`].
-    pub(super) fn answer_again(&self, node: &Rc<Node>) {
+    pub(super) fn answer_again<T: HealthSource + 'static>(&self, config: &Config, source: &Rc<T>) {
         if self.admin.borrow().address().is_none() {
-            match bind(&node.config(), true) {
+            match bind(config, true) {
                 Ok(listener) => *self.admin.borrow_mut() = listener,
-                Err(e) => return tracing::error!("{e}; nobody answers there"),
+                Err(e) => return tracing::error!("{e}; nothing is answered there"),
             }
         }
-        self.answer(node);
+        self.answer(source);
     }
 
     /// Waits until the access log is written, within reason: the process is about to end.
@@ -149,16 +163,6 @@ impl Listener {
             Self::Bound(bound) => Some(bound.address()),
             Self::Open(admin) => Some(admin.address()),
         }
-    }
-}
-
-impl super::admin::HealthSource for Node {
-    fn metrics(&self) -> Option<String> {
-        Snapshot::of(self).text().inspect_err(|e| tracing::error!("metrics: {e}")).ok()
-    }
-
-    fn serves(&self) -> bool {
-        !self.roster.is_stopping() && matches!(self.generations.phase(), Phase::InCharge | Phase::HandingOver)
     }
 }
 

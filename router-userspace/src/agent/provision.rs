@@ -59,13 +59,6 @@ impl Provision {
         Ok(Self { terms, certificates, ..self.clone() })
     }
 
-    /// The same for some of the listeners, by their places.
-    pub(super) fn of_listeners(&self, places: &[usize]) -> Self {
-        let terms = places.iter().filter_map(|&place| self.terms.get(place).cloned());
-        let certificates = places.iter().filter_map(|&place| self.certificates.get(place).cloned());
-        Self { terms: terms.collect(), certificates: certificates.collect(), ..self.clone() }
-    }
-
     /// The same with all TCP ports closed: what a generation has that is not in charge yet.
     pub(super) fn without_ports(&self) -> Self {
         let terms = self.terms.iter().map(|terms| ListenerConfig { tcp: BTreeMap::new(), ..terms.clone() });

@@ -4,13 +4,15 @@ use std::{cell::RefCell, convert::Infallible, sync::Arc, time::Duration};
 
 use tokio::sync::{Mutex, Notify, mpsc};
 
-use super::{api::Totals, error::StartError, retired_workers::Departed};
+use super::{api::Totals, crashed::Crashed, error::StartError, place::Place, retired_workers::Departed};
 use crate::worker::{Plan, Shared, Worker};
 
 /// Who works, and what those who have ended had counted.
 pub(super) struct Roster {
     workers: RefCell<Vec<Worker>>,
     departed: RefCell<Departed>,
+    /// Those that have no successor yet.
+    pub(super) crashed: Crashed,
     /// What workers share; none once the agent stops.
     shared: RefCell<Option<Shared>>,
     ended: Arc<Notify>,
@@ -24,6 +26,7 @@ impl Roster {
         Self {
             workers: RefCell::default(),
             departed: RefCell::default(),
+            crashed: Crashed::default(),
             ended: shared.ended(),
             shared: RefCell::new(Some(shared)),
             alive: Mutex::new(alive),
@@ -55,6 +58,23 @@ impl Roster {
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.workers.borrow().len()
+    }
+
+    /// Where those are that run and were not told to end.
+    pub(super) fn staying(&self) -> Vec<Place> {
+        self.read(|workers| {
+            let staying = workers.iter().filter(|worker| worker.is_running() && !worker.is_stopping());
+            staying.map(|worker| Place { slot: worker.slot(), cpu: worker.cpu() }).collect()
+        })
+    }
+
+    /// Connections over QUIC and over TCP: what there is to wait for.
+    pub(super) fn connections(&self) -> u64 {
+        let of = |worker: &Worker| {
+            let totals = worker.stats().totals();
+            totals.connections_now + totals.tcp_connections_now
+        };
+        self.read(|workers| workers.iter().map(of).sum())
     }
 
     /// Takes those off the list that have ended. What they have counted stays counted.

@@ -1,12 +1,15 @@
 //! Which slots are taken, what state each is in, and which of them gets new connections: the one writer of it, who
 //! tells the kernel and the workers alike.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{cell::RefCell, collections::BTreeMap, os::fd::AsFd as _, rc::Rc, sync::Arc};
 
 use router_common::maps::{Listener, ListenerKey, Slot, SlotState};
 
-use super::{engine, error::StartError, kernel::Kernel, maglev};
-use crate::{config::Config, worker::NodeTables};
+use super::{assignment::maglev, engine, error::StartError, kernel::Kernel, place::Place, sockets::SocketsBySlot};
+use crate::{
+    config::Config,
+    worker::{NodeTables, udp},
+};
 
 /// The kernel's view of slots, listeners and the assignment, and the workers'.
 pub(super) struct Steering {
@@ -18,22 +21,16 @@ pub(super) struct Steering {
     places: RefCell<BTreeMap<u8, u32>>,
 }
 
-/// What of the surroundings decides how slots are written.
-pub(super) struct Beside {
+/// What else decides how slots are written.
+pub(super) struct SlotContext {
     pub(super) config: Rc<Config>,
-    /// Slots of other generations, with their CPUs.
-    pub(super) others: Vec<(u8, u32)>,
+    /// Slots of other generations.
+    pub(super) others: Vec<Place>,
 }
 
 impl Steering {
-    /// No slot is taken yet. The kernel was loaded with these listeners.
-    pub(super) fn new(
-        generation: u64,
-        tables: Arc<NodeTables>,
-        kernel: Option<Kernel>,
-        listeners: Vec<(ListenerKey, Listener)>,
-    ) -> Self {
-        tables.set_listeners(listeners);
+    /// No slot is taken yet, and no listener is there.
+    pub(super) fn new(generation: u64, tables: Arc<NodeTables>, kernel: Option<Kernel>) -> Self {
         Self { generation, tables, kernel, places: RefCell::default() }
     }
 
@@ -46,35 +43,40 @@ impl Steering {
         self.kernel.as_ref()
     }
 
-    /// The slots that this generation has taken, in order, with their CPUs.
-    pub(super) fn places(&self) -> Vec<(u8, u32)> {
-        self.places.borrow().iter().map(|(&slot, &cpu)| (slot, cpu)).collect()
+    /// The slots that this generation has taken, in order.
+    pub(super) fn places(&self) -> Vec<Place> {
+        self.places.borrow().iter().map(|(&slot, &cpu)| Place { slot, cpu }).collect()
+    }
+
+    /// The same without the CPUs.
+    pub(super) fn slots(&self) -> Vec<u8> {
+        self.places.borrow().keys().copied().collect()
     }
 
     /// Takes slots for workers that are about to start.
-    pub(super) fn take(&self, slots: &[(u8, u32)], beside: &Beside) -> Result<(), StartError> {
-        self.places.borrow_mut().extend(slots.iter().copied());
-        for &(slot, cpu) in slots {
+    pub(super) fn take(&self, places: &[Place], context: &SlotContext) -> Result<(), StartError> {
+        self.places.borrow_mut().extend(places.iter().map(|place| (place.slot, place.cpu)));
+        for &Place { slot, cpu } in places {
             self.tables.set_slot_state(slot, SlotState::Active);
             if let Some(kernel) = &self.kernel {
                 kernel.datapath.borrow_mut().open_cpu(cpu)?;
             }
         }
-        self.write_slots(beside)
+        self.write_slots(context)
     }
 
     /// Gives a slot back whose worker has ended.
-    pub(super) fn free(&self, slot: u8, beside: &Beside) -> Result<(), StartError> {
+    pub(super) fn free(&self, slot: u8, context: &SlotContext) -> Result<(), StartError> {
         self.places.borrow_mut().remove(&slot);
         self.clear(slot)?;
-        self.write_slots(beside)
+        self.write_slots(context)
     }
 
     /// Frees slots of another generation, which has ended.
-    pub(super) fn free_of_others(&self, slots: &[u8], beside: &Beside) -> Result<(), StartError> {
+    pub(super) fn free_of_others(&self, slots: &[u8], context: &SlotContext) -> Result<(), StartError> {
         slots.iter().try_for_each(|&slot| self.clear(slot))?;
         self.remove_flows_of(slots.to_vec());
-        self.write_slots(beside)
+        self.write_slots(context)
     }
 
     /// Has these slots of our own be in that state.
@@ -82,10 +84,10 @@ impl Steering {
         &self,
         slots: impl IntoIterator<Item = u8>,
         state: SlotState,
-        beside: &Beside,
+        context: &SlotContext,
     ) -> Result<(), StartError> {
         slots.into_iter().for_each(|slot| self.tables.set_slot_state(slot, state));
-        self.write_slots(beside)
+        self.write_slots(context)
     }
 
     /// Has workers know in what state another generation's slots are: that writes the kernel's entries itself.
@@ -94,12 +96,12 @@ impl Steering {
     }
 
     /// Tells the kernel what is in our slots: also which of them share a CPU now, and whether packets are moved to it.
-    pub(super) fn write_slots(&self, beside: &Beside) -> Result<(), StartError> {
+    pub(super) fn write_slots(&self, context: &SlotContext) -> Result<(), StartError> {
         let Some(kernel) = &self.kernel else { return Ok(()) };
         let places = self.places.borrow();
-        let all: Vec<u32> = places.values().copied().chain(beside.others.iter().map(|&(_, cpu)| cpu)).collect();
+        let all: Vec<u32> = places.values().copied().chain(context.others.iter().map(|other| other.cpu)).collect();
         let redirects =
-            engine::redirects(&beside.config.router, &all) && !kernel.datapath.borrow().is_generic_somewhere();
+            engine::redirects(&context.config.router, &all) && !kernel.datapath.borrow().is_generic_somewhere();
         for (&slot, &cpu) in &*places {
             let shared = if redirects { all.iter().filter(|&&other| other == cpu).count() > 1 } else { all.len() > 1 };
             let entry = Slot::new(self.tables.slot_state(slot), cpu, self.generation)
@@ -119,6 +121,26 @@ impl Steering {
             kernel.datapath.borrow_mut().assign(&assignment)?;
         }
         Ok(())
+    }
+
+    /// Makes these the sockets of a listener, by slot, and puts `select` in charge of their group.
+    pub(super) fn connect(&self, listener: u16, sockets: &SocketsBySlot) -> Result<(), StartError> {
+        let Some(kernel) = &self.kernel else { return Ok(()) };
+        let mut datapath = kernel.datapath.borrow_mut();
+        for (&slot, socket) in sockets {
+            datapath.set_socket(&Listener::new(listener), slot, socket)?;
+        }
+        match sockets.values().next() {
+            Some(socket) => Ok(datapath.select_for(socket.as_fd())?),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts `select` in charge of the group of the socket of ours that has this inode.
+    pub(super) fn select_for(&self, inode: u64) -> Result<(), StartError> {
+        // A worker that has ended has taken it along.
+        let (Some(kernel), Some(socket)) = (&self.kernel, udp::own_socket(inode)) else { return Ok(()) };
+        Ok(kernel.datapath.borrow_mut().select_for(socket.as_fd())?)
     }
 
     /// Brings listeners into force.
@@ -168,16 +190,17 @@ impl Steering {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::plan;
-
-    fn beside() -> Beside {
+    fn context() -> SlotContext {
         let config = Config::parse("[[listener]]\naddress = \"127.0.0.1:4433\"\n", "test").unwrap();
-        Beside { config: Rc::new(config), others: Vec::new() }
+        SlotContext { config: Rc::new(config), others: Vec::new() }
     }
 
     fn steering() -> Steering {
-        let listener = plan::entry(3, "127.0.0.1:4433".parse().unwrap());
-        Steering::new(1, Arc::new(NodeTables::for_tests()), None, vec![listener])
+        Steering::new(1, Arc::new(NodeTables::for_tests()), None)
+    }
+
+    fn place(slot: u8, cpu: u32) -> Place {
+        Place { slot, cpu }
     }
 
     fn states(steering: &Steering, slots: [u8; 3]) -> [SlotState; 3] {
@@ -187,24 +210,24 @@ mod tests {
     #[test]
     fn a_slot_is_taken_drained_and_freed() {
         use SlotState::{Active, Draining, Free};
-        let (steering, beside) = (steering(), beside());
-        steering.take(&[(7, 1), (5, 0)], &beside).unwrap();
-        assert_eq!(steering.places(), [(5, 0), (7, 1)]);
+        let (steering, context) = (steering(), context());
+        steering.take(&[place(7, 1), place(5, 0)], &context).unwrap();
+        assert_eq!(steering.places(), [place(5, 0), place(7, 1)]);
         assert_eq!(states(&steering, [5, 6, 7]), [Active, Free, Active]);
-        steering.set_state([5], Draining, &beside).unwrap();
+        steering.set_state([5], Draining, &context).unwrap();
         assert_eq!(states(&steering, [5, 6, 7]), [Draining, Free, Active]);
-        steering.free(5, &beside).unwrap();
-        assert_eq!((steering.places(), states(&steering, [5, 6, 7])), (vec![(7, 1)], [Free, Free, Active]));
+        steering.free(5, &context).unwrap();
+        assert_eq!((steering.places(), states(&steering, [5, 6, 7])), (vec![place(7, 1)], [Free, Free, Active]));
     }
 
     /// They are never among our own, whatever state they are in.
     #[test]
     fn slots_of_other_generations_are_known_and_freed() {
-        let (steering, beside) = (steering(), beside());
-        steering.take(&[(7, 1)], &beside).unwrap();
+        let (steering, context) = (steering(), context());
+        steering.take(&[place(7, 1)], &context).unwrap();
         steering.know_of_others([8, 9], SlotState::Draining);
-        assert_eq!((steering.places(), steering.tables().slot_state(9)), (vec![(7, 1)], SlotState::Draining));
-        steering.free_of_others(&[8, 9], &beside).unwrap();
-        assert_eq!((steering.places(), steering.tables().slot_state(9)), (vec![(7, 1)], SlotState::Free));
+        assert_eq!((steering.places(), steering.tables().slot_state(9)), (vec![place(7, 1)], SlotState::Draining));
+        steering.free_of_others(&[8, 9], &context).unwrap();
+        assert_eq!((steering.places(), steering.tables().slot_state(9)), (vec![place(7, 1)], SlotState::Free));
     }
 }

@@ -170,7 +170,7 @@ impl CidRotation {
 
     /// What is to be done now and then: forget what is out of use, keep nonces in stock, and
     /// rotate before they run out.
-    pub(super) fn look_after(&self, mut kernel: Option<&mut Datapath>, seen: impl Fn(u8) -> u64) {
+    pub(super) fn maintain(&self, mut kernel: Option<&mut Datapath>, seen: impl Fn(u8) -> u64) {
         let result = (|| {
             self.note_uses(&seen);
             for configuration in self.out_of_use() {

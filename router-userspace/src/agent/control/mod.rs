@@ -5,12 +5,16 @@
 //! ```
 
 mod client;
-pub(super) mod handlers;
+mod handlers;
 mod protocol;
 mod server;
+mod socket;
 
-pub(super) use self::server::{ControlSocket, aside, refuse_if_answered};
 pub(crate) use self::{
     client::{ExchangeError, exchange},
     protocol::{FlowFilter, Request},
+};
+pub(super) use self::{
+    server::serve,
+    socket::{ControlSocket, aside, refuse_if_answered},
 };

@@ -200,7 +200,7 @@ mod tests {
         Neighbour {
             generation: 2,
             pid: 7,
-            places: vec![(3, 1)],
+            places: vec![(3, 1).into()],
             sockets: vec![9],
             listeners: Vec::new(),
             connections: 4,

@@ -10,7 +10,7 @@ mod tests;
 
 use std::{
     collections::BTreeMap,
-    fmt, mem,
+    fmt,
     time::{Duration, SystemTime},
 };
 
@@ -23,18 +23,26 @@ use prometheus_client::{
 use self::page::{Page, Text};
 use super::{
     api::{self, Health, Totals, WorkerState},
-    control::handlers,
-    node::Node,
+    observe::Observed,
+    views,
 };
 use crate::{
     build_identity,
     telemetry::{Handshake, Outcome, Protocol, RouteSums, Sums, shortage},
-    worker::udp,
 };
+
+/// The page, in OpenMetrics' text format: what was observed, what the workers' meters say, and how many lines of the
+/// access log were lost, where there is one.
+///
+/// # Errors
+/// If it cannot be written.
+pub(super) fn text(observed: Observed, sums: Sums, access_log_dropped: Option<u64>) -> Result<String, fmt::Error> {
+    Snapshot::of(observed, sums, access_log_dropped).text()
+}
 
 /// All that is shown, at one moment.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Snapshot {
+struct Snapshot {
     build: String,
     kind: &'static str,
     generation: u64,
@@ -53,41 +61,34 @@ pub(super) struct Snapshot {
     access_log_dropped: Option<u64>,
 }
 
-/// Drops by the inode of the socket. The kernel forgets a socket's with the socket; a sum may not.
-#[derive(Clone, Debug, Default)]
-pub(super) struct SocketDrops {
-    known: BTreeMap<u64, u64>,
-    gone: u64,
-}
-
 impl Snapshot {
-    /// What there is now.
-    pub(super) fn of(node: &Node) -> Self {
+    /// Of what was observed, what the workers' meters say, and how many lines of the access log were lost.
+    fn of(observed: Observed, sums: Sums, access_log_dropped: Option<u64>) -> Self {
         // What the kernel does not say is not shown; it is worth a look all the same.
-        let counters = handlers::counters(node).inspect_err(|e| tracing::warn!("metrics: {}", e.error)).ok();
+        let counters = views::counters(&observed).inspect_err(|e| tracing::warn!("metrics: {e}")).ok();
         let (mut stages, slots) = counters.map(|counters| (counters.stages, counters.slots)).unwrap_or_default();
         // That is in the totals.
         stages.retain(|stage| stage.name != "worker");
         Self {
             build: build_identity::summary(),
             kind: build_identity::kind(),
-            generation: node.generation,
-            started: node.instruments.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
-            workers: handlers::workers(node).workers,
-            totals: Totals { socket_drops: socket_drops(node), ..handlers::sum(node) },
+            generation: observed.generation,
+            started: observed.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
+            workers: views::workers(&observed).workers,
+            totals: Totals { socket_drops: observed.socket_drops, ..views::sum(&observed) },
             stages,
             slots,
-            flow_table: node.steering.kernel().map(handlers::flow_table),
-            memory: Some(node.memory()),
-            sums: node.instruments.meters().sums(),
-            upstreams: node.upstream_servers(),
-            certificates: node.presented_certificates(),
-            access_log_dropped: node.instruments.access_log().map(|log| log.dropped()),
+            flow_table: observed.kernel.map(|kernel| kernel.flow_table),
+            memory: Some(observed.memory),
+            sums,
+            upstreams: observed.upstreams,
+            certificates: observed.certificates,
+            access_log_dropped,
         }
     }
 
     /// In OpenMetrics' text format.
-    pub(super) fn text(self) -> Result<String, fmt::Error> {
+    fn text(self) -> Result<String, fmt::Error> {
         let mut registry = Registry::with_prefix("quic_router");
         registry.register_collector(Box::new(self));
         let mut text = String::with_capacity(PAGE);
@@ -289,25 +290,6 @@ impl Collector for Snapshot {
         self.routes(page)?;
         self.upstreams(page)?;
         self.rest(page)
-    }
-}
-
-fn socket_drops(node: &Node) -> u64 {
-    let (drops, now) = (udp::drops(), node.now());
-    let own = now.sockets.iter().map(|socket| (socket.inode, drops.get(&socket.inode).copied().unwrap_or(0)));
-    node.instruments.socket_drops.borrow_mut().sum(own.collect())
-}
-
-impl SocketDrops {
-    /// The sum, given what the kernel says now of the sockets there are.
-    pub(super) fn sum(&mut self, now: BTreeMap<u64, u64>) -> u64 {
-        for (inode, before) in mem::replace(&mut self.known, now) {
-            // Another socket may have got the same number.
-            if self.known.get(&inode).is_none_or(|&now| now < before) {
-                self.gone += before;
-            }
-        }
-        self.gone + self.known.values().sum::<u64>()
     }
 }
 

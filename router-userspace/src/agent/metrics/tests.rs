@@ -204,14 +204,3 @@ fn the_document_names_each_metric_its_kind_and_its_labels() {
     let beyond: Vec<_> = documented.difference(&told).collect();
     assert!(missing.is_empty() && beyond.is_empty(), "not documented: {missing:?}; no longer there: {beyond:?}");
 }
-
-#[test]
-fn drops_of_a_socket_outlive_it() {
-    let mut drops = SocketDrops::default();
-    assert_eq!(drops.sum([(1, 10), (2, 5)].into()), 15);
-    assert_eq!(drops.sum([(1, 12), (2, 5)].into()), 17);
-    // One is closed; another gets a number that was used before.
-    assert_eq!(drops.sum([(2, 6)].into()), 18);
-    assert_eq!(drops.sum([(1, 1), (2, 0)].into()), 19);
-    assert_eq!(drops.sum([].into()), 19);
-}

@@ -3,20 +3,28 @@
 //! A part is what a queue's socket is made with, so when queues come or go, those that have another part are
 //! closed and opened anew.
 
-use super::{Device, Open, QueueError, Queues};
+use super::{
+    error::QueueError,
+    open::{Device, OpenQueues},
+};
 use crate::{
     config::{AfXdp, SendBy},
     datapath::CHUNK,
     worker::QueueId,
 };
 
-impl Queues {
-    /// Frames for a queue, to receive and to send, as far as they are free.
-    pub(super) fn frames_for(&self, device: &Device, id: QueueId, config: &AfXdp) -> Result<(u32, u32), QueueError> {
-        let (frames, sending) = part(self.all.get(), id, device, config)?;
-        let of_open: u64 = self.open.borrow().values().map(|open| u64::from(open.frames)).sum();
-        let taken = of_open + self.awaited.frames();
-        match taken + u64::from(frames + sending) <= config.memory / CHUNK as u64 {
+/// What a queue's part depends on.
+pub(super) struct Memory<'a> {
+    pub(super) config: &'a AfXdp,
+    /// Queues of all interfaces.
+    pub(super) queues: u32,
+}
+
+impl Memory<'_> {
+    /// Frames for a queue, to receive and to send, as far as they are free: `taken` are not.
+    pub(super) fn frames_for(&self, device: &Device, id: QueueId, taken: u64) -> Result<(u32, u32), QueueError> {
+        let (frames, sending) = part(self.queues, id, device, self.config)?;
+        match taken + u64::from(frames + sending) <= self.config.memory / CHUNK as u64 {
             true => Ok((frames, sending)),
             // Queues that had larger parts are about to be closed.
             false => Err(QueueError::Busy),
@@ -24,13 +32,12 @@ impl Queues {
     }
 
     /// Queues whose part of the memory has changed: others have come or gone.
-    pub(super) fn of_another_size(&self, devices: &[Device], config: &AfXdp) -> Vec<QueueId> {
-        let has_another = |(id, open): &(&QueueId, &Open)| {
+    pub(super) fn of_another_size(&self, open: &OpenQueues, devices: &[Device]) -> Vec<QueueId> {
+        open.which(|id, open| {
             let device = devices.iter().find(|device| device.facts.index == id.interface);
-            let wanted = device.and_then(|device| part(self.all.get(), **id, device, config).ok());
+            let wanted = device.and_then(|device| part(self.queues, id, device, self.config).ok());
             wanted.is_some_and(|(frames, sending)| frames + sending != open.frames)
-        };
-        self.open.borrow().iter().filter(has_another).map(|(id, _)| *id).collect()
+        })
     }
 }
 

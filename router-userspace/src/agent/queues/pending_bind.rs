@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{sync::Notify, time::sleep};
 
-use super::QueueError;
+use super::error::QueueError;
 use crate::{
     datapath::{QueueSocket, QueueSocketPlan},
     worker::QueueId,

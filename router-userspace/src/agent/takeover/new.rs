@@ -1,6 +1,6 @@
 //! The new generation's side of a handover.
 
-use std::{io, path::Path, rc::Rc, time::Duration};
+use std::{fs, io, path::Path, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
@@ -10,11 +10,21 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::UnixStream, task::spawn_local};
 
 use super::{
-    Kind, Neighbour, Offer, Phase,
+    compatibility::Compatibility,
+    generations::Phase,
     probe::probe,
-    protocol::{Channel, FromNew, FromOld, PROTOCOL, TARGET},
+    protocol::{Channel, FromNew, FromOld, Neighbour, Offer, PROTOCOL, TARGET},
+    report, watch,
 };
-use crate::agent::{api::Failure, control::ControlSocket, error::StartError, node::Node};
+use crate::agent::{
+    api::Failure,
+    control::{ControlSocket, aside},
+    drain,
+    error::StartError,
+    health::NodeHealth,
+    listeners,
+    node::Node,
+};
 
 /// A handover that has begun.
 pub(in crate::agent) struct TakeOver {
@@ -23,11 +33,11 @@ pub(in crate::agent) struct TakeOver {
 }
 
 impl TakeOver {
-    /// Asks the agent that answers at `control`; none if nobody does.
+    /// Asks the agent that answers at `control`; none if no agent does.
     ///
     /// # Errors
     /// If it refuses, or is of another kind.
-    pub(in crate::agent) async fn begin(control: &Path, kind: Kind) -> Result<Option<Self>, StartError> {
+    pub(in crate::agent) async fn begin(control: &Path, kind: Compatibility) -> Result<Option<Self>, StartError> {
         let stream = match UnixStream::connect(control).await {
             Ok(stream) => stream,
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
@@ -59,8 +69,8 @@ impl TakeOver {
         node: &Rc<Node>,
         control: &Rc<ControlSocket>,
     ) -> Result<(), StartError> {
-        // New listeners are in the map before anybody is asked; what was there stays.
-        let ready = match node.write_listeners() {
+        // New listeners are in the map before the probe asks; what was there stays.
+        let ready = match listeners::write(node) {
             Ok(()) => probe(node).await,
             Err(e) => Err(e),
         };
@@ -74,7 +84,7 @@ impl TakeOver {
         for sentence in &unreached {
             tracing::warn!("takeover: listener {sentence}");
         }
-        let prepared = Neighbour { unprobed: unreached, ..node.as_neighbour() };
+        let prepared = Neighbour { unprobed: unreached, ..report::own(node) };
         self.channel.say(&FromNew::Prepared(prepared)).await.map_err(lost)?;
         match self.channel.hear(PATIENCE).await.map_err(lost)? {
             FromOld::Go => {}
@@ -83,8 +93,8 @@ impl TakeOver {
                 return Err(StartError::refused("takeover: unexpected message from the running agent"));
             }
         }
-        node.take_charge()?;
-        node.instruments.answer(node);
+        take_charge(node)?;
+        node.observability.answer(&NodeHealth::of(node));
         control.take_place()?;
         // If it is not heard, the old one has ended: one that lives would have ended us.
         if let Err(e) = self.channel.say(&FromNew::Flipped).await {
@@ -95,7 +105,7 @@ impl TakeOver {
             kernel.datapath.borrow_mut().set_in_charge(true);
         }
         for other in node.generations.others() {
-            spawn_local(Rc::clone(node).see_off(other));
+            spawn_local(reap(Rc::clone(node), other));
         }
         Ok(())
     }
@@ -108,58 +118,51 @@ impl TakeOver {
     }
 }
 
-impl Node {
-    /// Brings this generation into force: one write flips the assignment.
-    fn take_charge(&self) -> Result<(), StartError> {
-        self.assign()?;
-        self.generations.phase.set(Phase::InCharge);
-        self.connection_ids.keep_all(true);
-        if let Some(kernel) = self.steering.kernel() {
-            let mut datapath = kernel.datapath.borrow_mut();
-            for interface in datapath.attached_interfaces() {
-                if !datapath.attachments().contains_key(&interface) {
-                    datapath.detach_other(&interface);
-                }
-            }
-            // The others' workers get no new connections by their queues either; they leave these when
-            // they hear of the flip.
-            if let Err(e) = datapath.stop_placing() {
-                tracing::error!("takeover: {e}");
+/// Brings this generation into force: one write flips the assignment.
+fn take_charge(node: &Node) -> Result<(), StartError> {
+    drain::assign(node)?;
+    node.generations.take_charge();
+    node.keys.keep_all(true);
+    if let Some(kernel) = node.steering.kernel() {
+        let mut datapath = kernel.datapath.borrow_mut();
+        for interface in datapath.attached_interfaces() {
+            if !datapath.attachments().contains_key(&interface) {
+                datapath.detach_other(&interface);
             }
         }
-        self.serve_now();
-        // From here on it cannot be undone, and what may fail costs nobody a connection.
-        let rest = [self.write_listeners(), self.steering.account_where_xdp_does_not()];
-        for e in rest.into_iter().filter_map(Result::err) {
+        // The others' workers get no new connections by their queues either; they leave these when
+        // they hear of the flip.
+        if let Err(e) = datapath.stop_placing() {
             tracing::error!("takeover: {e}");
         }
-        Ok(())
     }
+    listeners::serve(node);
+    // From here on it cannot be undone, and what may fail costs no connection.
+    let rest = [listeners::write(node), node.steering.account_where_xdp_does_not()];
+    for e in rest.into_iter().filter_map(Result::err) {
+        tracing::error!("takeover: {e}");
+    }
+    Ok(())
+}
 
-    /// Waits until another generation has ended, and clears up behind it.
-    pub(super) async fn see_off(self: Rc<Self>, other: Neighbour) {
-        super::watch::ended(other.pid).await;
-        self.generations.others.borrow_mut().retain(|known| known.generation != other.generation);
-        if self.generations.phase() == Phase::Retired {
-            return;
-        }
-        tracing::info!("generation {} has ended", other.generation);
-        self.clear_up_behind(&other);
+/// Waits until another generation has ended, and frees what it had: what is still sent to it is answered by a
+/// stateless reset.
+async fn reap(node: Rc<Node>, other: Neighbour) {
+    watch::ended(other.pid).await;
+    node.generations.forget(other.generation);
+    if node.generations.phase() == Phase::Retired {
+        return;
     }
-
-    /// Frees what another generation had: whoever still sends to it is told by a stateless reset.
-    pub(super) fn clear_up_behind(&self, other: &Neighbour) {
-        let slots: Vec<u8> = other.places.iter().map(|(slot, _)| *slot).collect();
-        let nobody_else = self.generations.others.borrow().is_empty();
-        self.connection_ids.keep_all(!nobody_else);
-        let cleared = self.steering.free_of_others(&slots, &self.beside()).and_then(|()| self.write_listeners());
-        if let Err(e) = cleared {
-            tracing::error!("behind generation {}: {e}", other.generation);
-        }
-        let aside = crate::agent::control::aside(&self.config().router.control, other.generation);
-        // It removes it itself, unless it was killed.
-        let _ = std::fs::remove_file(aside);
+    tracing::info!("generation {} has ended", other.generation);
+    let slots: Vec<u8> = other.places.iter().map(|place| place.slot).collect();
+    node.keys.keep_all(!node.generations.others().is_empty());
+    let cleared = node.steering.free_of_others(&slots, &node.slot_context()).and_then(|()| listeners::write(&node));
+    if let Err(e) = cleared {
+        tracing::error!("behind generation {}: {e}", other.generation);
     }
+    let aside = aside(&node.serving.config().router.control, other.generation);
+    // It removes it itself, unless it was killed.
+    let _ = fs::remove_file(aside);
 }
 
 /// The connection as it is after an HTTP upgrade to our protocol.

@@ -38,10 +38,10 @@ use crate::{
 /// # Errors
 /// Which worker does not serve, and why.
 pub(super) async fn probe(node: &Node) -> Result<Vec<String>, StartError> {
-    let config = node.config();
+    let config = node.serving.config();
     let mut unreached = Vec::new();
     for listener in &config.listeners {
-        for (slot, _) in node.steering.places() {
+        for slot in node.steering.slots() {
             // All of them have to be done before the running agent loses patience.
             let patience = if unreached.len() < MANY { PATIENCE } else { LITTLE_PATIENCE };
             match probe_one(node, listener, (slot, patience)).await? {
@@ -67,7 +67,7 @@ async fn probe_one(node: &Node, listener: &Listener, (slot, patience): (u8, Dura
     let failed =
         |e: String| StartError::kernel(format!("the probe of slot {slot} on {} was not served: {e}", listener.address));
     let (before, received) = (handshakes(node, slot), datagrams(node));
-    let protocols = offered_protocols(&node.config().routes, listener.address);
+    let protocols = offered_protocols(&node.serving.config().routes, listener.address);
     let cid = node.steering.tables().connection_ids().issue(slot);
     let _expected = node.steering.tables().expect_probe(cid);
     let served = match timeout(patience, connect(listener, cid, protocols)).await {

@@ -10,7 +10,8 @@ use tokio::{
     time::timeout,
 };
 
-use super::Kind;
+use super::compatibility::Compatibility;
+use crate::agent::place::Place;
 
 /// The protocol with its version, as in `Upgrade:`.
 pub(in crate::agent) const PROTOCOL: &str = "quic-router-takeover/1";
@@ -23,7 +24,7 @@ pub(crate) struct Neighbour {
     pub(in crate::agent) generation: u64,
     pub(in crate::agent) pid: u32,
     /// Its slots, each with its CPU.
-    pub(in crate::agent) places: Vec<(u8, u32)>,
+    pub(in crate::agent) places: Vec<Place>,
     /// The inodes of its sockets.
     pub(in crate::agent) sockets: Vec<u64>,
     /// Its listeners, by number.
@@ -48,7 +49,7 @@ pub(in crate::agent) struct Offer {
 pub(super) enum FromNew {
     Hello {
         version: String,
-        kind: Kind,
+        kind: Compatibility,
     },
     Prepared(Neighbour),
     Flipped,

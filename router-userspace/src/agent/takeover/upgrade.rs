@@ -15,10 +15,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::Neighbour;
+use super::protocol::Neighbour;
 use crate::agent::{error::StartError, node::Node};
 
-/// Starts `binary`, or whatever is where this agent's own binary was, and waits until it has taken
+/// Starts `binary`, or what is where this agent's own binary was, and waits until it has taken
 /// over, at most for `patience`.
 ///
 /// # Errors
@@ -28,9 +28,9 @@ pub(in crate::agent) async fn upgrade(
     binary: Option<PathBuf>,
     patience: Duration,
 ) -> Result<Neighbour, StartError> {
-    node.require_charge()?;
+    node.generations.require_charge()?;
     refuse_first_process(std::process::id())?;
-    if node.generations.asked.borrow().is_some() {
+    if node.generations.is_upgrading() {
         return Err(StartError::refused("an upgrade is under way").with_hint("again in a few seconds"));
     }
     let binary = match binary {
@@ -39,7 +39,7 @@ pub(in crate::agent) async fn upgrade(
     };
     let (asked, mut outcome) = oneshot::channel();
     let mut child = start(&binary)?;
-    *node.generations.asked.borrow_mut() = Some(asked);
+    node.generations.await_upgrade(Some(asked));
     let waited = timeout(patience, async {
         tokio::select! {
             biased;
@@ -47,7 +47,7 @@ pub(in crate::agent) async fn upgrade(
             ended = child.wait() => {
                 let how = ended.map_or_else(|e| e.to_string(), |status| status.to_string());
                 // What it said before it ended says more.
-                match timeout(LAST_WORDS, outcome).await {
+                match timeout(STDERR_GRACE, outcome).await {
                     Ok(Ok(Err(e))) => Err(e),
                     _ => Err(StartError::refused(format!("{} ended before it took over: {how}", binary.display()))
                         .with_hint("what it said is in the log")),
@@ -59,7 +59,7 @@ pub(in crate::agent) async fn upgrade(
         Err(StartError::refused(format!("{} has not taken over after {patience:?}", binary.display()))
             .with_hint("--timeout, if it only needs longer"))
     });
-    node.generations.asked.take();
+    node.generations.await_upgrade(None);
     match result {
         Ok(successor) => {
             spawn_local(async move { child.wait().await });
@@ -112,7 +112,7 @@ fn own_binary() -> Result<PathBuf, StartError> {
     }
 }
 
-const LAST_WORDS: Duration = Duration::from_millis(500);
+const STDERR_GRACE: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {

@@ -13,7 +13,7 @@ use crate::agent::{
 };
 
 pub(super) fn configurations(node: &Node) -> api::CidConfigurations {
-    api::CidConfigurations { schema: SCHEMA, configurations: node.connection_ids.describe() }
+    api::CidConfigurations { schema: SCHEMA, configurations: node.keys.describe() }
 }
 
 pub(super) fn decode(node: &Node, cid: &ConnectionId) -> api::DecodedCid {
@@ -42,7 +42,9 @@ pub(super) fn decode(node: &Node, cid: &ConnectionId) -> api::DecodedCid {
             decoded.slot = Some(opened.slot());
             decoded.nonce = Some(hex::encode(opened.nonce()));
             let theirs = match decoded.node {
-                Some(other) => format!("it belongs to node {other}, this is node {}", node.config().router.node_id),
+                Some(other) => {
+                    format!("it belongs to node {other}, this is node {}", node.serving.config().router.node_id)
+                }
                 None => format!("its server ID is another's: ours is {}", hex::encode(config.identity())),
             };
             let is_free = node.steering.tables().slot_state(opened.slot()) == SlotState::Free;

@@ -8,19 +8,19 @@ use tokio::task::spawn_blocking;
 
 use crate::{
     agent::{
+        addresses::socket_address,
         api::{self, SCHEMA},
         error::StartError,
         hex,
         kernel::Kernel,
         node::Node,
-        socket_address,
     },
     datapath::{FlowReader, monotonic_now},
 };
 
-use super::{super::protocol::FlowFilter, ApiError};
+use super::{super::protocol::FlowFilter, error::ApiError};
 
-/// Walked on another thread: a million entries take a second, and nobody else should wait for that.
+/// Walked on another thread: a million entries take a second, and nothing else should wait for that.
 pub(super) async fn flows(node: &Node, filter: FlowFilter) -> Result<api::Flows, ApiError> {
     let kernel = kernel(node)?;
     let reader = kernel.datapath.borrow().flow_reader().map_err(StartError::from)?;

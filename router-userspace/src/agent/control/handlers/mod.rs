@@ -1,102 +1,55 @@
 //! What each request on the control socket is answered: state is read from below, here and now.
 
-mod counters;
 mod decoded;
+mod error;
 mod flows;
-mod status;
-mod workers;
 
 use std::{rc::Rc, time::Duration};
 
-use http::StatusCode;
 use router_common::connection_id::ConnectionId;
 use serde::Serialize;
 
-use super::protocol::{ParseError, Request};
-use crate::{
-    agent::{
-        api::{self, SCHEMA},
-        error::{ErrorKind, StartError},
-        explain, hex,
-        node::Node,
-        takeover::upgrade,
-    },
-    datapath::DatapathError,
-    telemetry::LogFilter,
-};
-
-pub(in crate::agent) use self::{
-    counters::counters,
-    status::flow_table,
-    workers::{sum, workers},
-};
+pub(super) use self::error::ApiError;
 use self::{
     decoded::{configurations, decode},
     flows::{flow, flows},
-    status::status,
 };
-
-/// Why a request is not answered.
-pub(in crate::agent) struct ApiError {
-    pub(in crate::agent) status: StatusCode,
-    pub(in crate::agent) error: String,
-    pub(in crate::agent) hint: Option<String>,
-}
-
-impl ApiError {
-    pub(in crate::agent) fn bad_request(error: impl Into<String>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, error: error.into(), hint: None }
-    }
-
-    fn not_found(error: impl Into<String>) -> Self {
-        Self { status: StatusCode::NOT_FOUND, error: error.into(), hint: None }
-    }
-}
-
-impl From<ParseError> for ApiError {
-    fn from(error: ParseError) -> Self {
-        match error {
-            ParseError::Unknown(why) => Self::not_found(why),
-            ParseError::Malformed(why) => Self::bad_request(why),
-        }
-    }
-}
-
-impl From<StartError> for ApiError {
-    fn from(error: StartError) -> Self {
-        let status = match error.kind() {
-            ErrorKind::Refused => StatusCode::CONFLICT,
-            ErrorKind::Kernel => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        Self { status, error: error.to_string(), hint: error.hint().map(str::to_owned) }
-    }
-}
-
-impl From<DatapathError> for ApiError {
-    fn from(error: DatapathError) -> Self {
-        Self { status: StatusCode::INTERNAL_SERVER_ERROR, error: error.to_string(), hint: error.hint() }
-    }
-}
+use super::protocol::Request;
+#[cfg(debug_assertions)]
+use crate::agent::respawn;
+use crate::{
+    agent::{
+        api::{self, SCHEMA},
+        drain, explain, hex,
+        node::Node,
+        observe::observe,
+        reload::reload,
+        takeover::upgrade,
+        views,
+    },
+    telemetry::LogFilter,
+};
 
 /// The JSON that answers a request.
 pub(in crate::agent) async fn handle(node: &Rc<Node>, request: Request) -> Result<Vec<u8>, ApiError> {
     match request {
-        Request::Status => json(&status(node)),
-        Request::Workers => json(&workers(node)),
+        Request::Status => json(&views::status(observe(node).await)),
+        Request::Workers => workers(node).await,
         Request::Drain { slot, timeout } => {
-            node.set_draining(slot, Some(timeout.unwrap_or(node.config().router.drain_timeout)))?;
-            json(&workers(node))
+            let grace = timeout.unwrap_or(node.serving.config().router.drain_timeout);
+            drain::set_draining(node, slot, Some(grace))?;
+            workers(node).await
         }
         Request::Undrain { slot } => {
-            node.set_draining(slot, None)?;
-            json(&workers(node))
+            drain::set_draining(node, slot, None)?;
+            workers(node).await
         }
         #[cfg(debug_assertions)]
         Request::Panic { slot } => {
-            node.make_panic(slot);
-            json(&workers(node))
+            respawn::make_panic(node, slot);
+            workers(node).await
         }
-        Request::Reload => json(&api::Reloaded { schema: SCHEMA, changes: node.reload()? }),
+        Request::Reload => json(&api::Reloaded { schema: SCHEMA, changes: reload(node)? }),
         Request::Upgrade(api::UpgradeRequest { binary, timeout_ms }) => {
             let patience = timeout_ms.map_or(UPGRADE, Duration::from_millis);
             let successor = upgrade(node, binary, patience).await?;
@@ -108,12 +61,12 @@ pub(in crate::agent) async fn handle(node: &Rc<Node>, request: Request) -> Resul
             })
         }
         Request::Report(neighbour) => {
-            node.hear_of(neighbour);
+            node.generations.update(neighbour);
             json(&())
         }
         Request::Flows(filter) => json(&flows(node, filter).await?),
         Request::Flow(cid) => json(&flow(node, &connection_id(&cid)?)?),
-        Request::Counters => json(&counters(node)?),
+        Request::Counters => json(&views::counters(&observe(node).await)?),
         Request::Explain(api::ExplainRequest { frame }) => {
             let frame = hex::decode(&frame).ok_or_else(|| ApiError::bad_request("frame: not hex"))?;
             json(&explain::explain(node, &frame))
@@ -122,8 +75,7 @@ pub(in crate::agent) async fn handle(node: &Rc<Node>, request: Request) -> Resul
         Request::IssueCid { slot } => json(&decode(node, &node.steering.tables().connection_ids().issue(slot))),
         Request::CidConfigurations => json(&configurations(node)),
         Request::RotateCids => {
-            node.require_charge()?;
-            node.rotate_connection_ids()?;
+            rotate(node)?;
             json(&configurations(node))
         }
         Request::Log => json(&log(node)),
@@ -136,12 +88,19 @@ pub(in crate::agent) async fn handle(node: &Rc<Node>, request: Request) -> Resul
     }
 }
 
+async fn workers(node: &Node) -> Result<Vec<u8>, ApiError> {
+    json(&views::workers(&observe(node).await))
+}
+
+/// Brings in a new configuration of connection IDs.
+fn rotate(node: &Node) -> Result<(), ApiError> {
+    node.generations.require_charge()?;
+    let mut datapath = node.steering.kernel().map(|kernel| kernel.datapath.borrow_mut());
+    Ok(node.keys.rotate(datapath.as_deref_mut(), |rotation| node.roster.datagrams_of(rotation))?)
+}
+
 fn json(answer: &impl Serialize) -> Result<Vec<u8>, ApiError> {
-    serde_json::to_vec(answer).map_err(|e| ApiError {
-        status: StatusCode::INTERNAL_SERVER_ERROR,
-        error: format!("the answer cannot be written: {e}"),
-        hint: None,
-    })
+    serde_json::to_vec(answer).map_err(ApiError::unwritable)
 }
 
 fn log(node: &Node) -> api::Log {

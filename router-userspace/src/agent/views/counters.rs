@@ -3,48 +3,52 @@
 use std::collections::BTreeMap;
 
 use router_common::{
-    maps::{Counters, Hop, Stage},
+    maps::{self, Hop, SlotCounters},
     reason::{Fate, Reason},
 };
 
+use super::workers::sum;
 use crate::{
     agent::{
         api::{self, SCHEMA},
-        node::Node,
+        observe::{KernelCounters, Observed},
     },
-    worker::Worker,
+    datapath::DatapathError,
 };
 
-use super::{ApiError, workers::sum};
-
-pub(in crate::agent) fn counters(node: &Node) -> Result<api::Counters, ApiError> {
-    let (mut stages, mut slots) = (Vec::new(), Vec::new());
-    if let Some(kernel) = node.steering.kernel() {
-        let mut datapath = kernel.datapath.borrow_mut();
-        if !datapath.attachments().is_empty() {
-            stages.push(stage("xdp", &datapath.counters(Stage::Xdp)?));
-        }
-        stages.push(stage("select", &datapath.counters(Stage::Select)?));
-        for slot in node.roster.read(|workers| workers.iter().map(Worker::slot).collect::<Vec<_>>()) {
-            let counters = datapath.slot_counters(slot)?;
-            slots.push(api::SlotCounters {
-                slot,
-                xdp_local: counters.get(Hop::Local),
-                xdp_stayed: counters.get(Hop::Stayed),
-                xdp_redirected: counters.get(Hop::Redirected),
-                xdp_unredirected: counters.get(Hop::Unredirected),
-                selected: counters.get(Hop::Selected),
-                unselected: counters.get(Hop::Unselected),
-                xdp_socket: counters.get(Hop::Socket),
-            });
-        }
-    }
-    stages.extend(socket_stage(node));
-    stages.push(worker_stage(node));
+/// All stages.
+///
+/// # Errors
+/// If the kernel does not say what it has counted.
+pub(in crate::agent) fn counters(observed: &Observed) -> Result<api::Counters, &DatapathError> {
+    let kernel = observed.kernel.as_ref().map(|kernel| kernel.counters.as_ref()).transpose()?;
+    let mut stages = kernel.map(stages).unwrap_or_default();
+    stages.extend(socket_stage(observed));
+    stages.push(worker_stage(observed));
+    let slots = kernel.map(|kernel| kernel.slots.iter().map(slot).collect()).unwrap_or_default();
     Ok(api::Counters { schema: SCHEMA, stages, slots })
 }
 
-fn stage(name: &str, counters: &Counters) -> api::Stage {
+/// Those of the kernel's programs.
+fn stages(kernel: &KernelCounters) -> Vec<api::Stage> {
+    let xdp = kernel.xdp.iter().map(|counters| stage("xdp", counters));
+    xdp.chain([stage("select", &kernel.select)]).collect()
+}
+
+fn slot((slot, counters): &(u8, SlotCounters)) -> api::SlotCounters {
+    api::SlotCounters {
+        slot: *slot,
+        xdp_local: counters.get(Hop::Local),
+        xdp_stayed: counters.get(Hop::Stayed),
+        xdp_redirected: counters.get(Hop::Redirected),
+        xdp_unredirected: counters.get(Hop::Unredirected),
+        selected: counters.get(Hop::Selected),
+        unselected: counters.get(Hop::Unselected),
+        xdp_socket: counters.get(Hop::Socket),
+    }
+}
+
+fn stage(name: &str, counters: &maps::Counters) -> api::Stage {
     let of = |fate: Fate| {
         let reasons = Reason::ALL.iter().filter(|reason| reason.fate() == fate);
         reasons.map(|&reason| (reason.name().to_owned(), counters.get(reason))).collect()
@@ -60,9 +64,9 @@ fn stage(name: &str, counters: &Counters) -> api::Stage {
 }
 
 /// The AF_XDP sockets, where there are such, or were.
-fn socket_stage(node: &Node) -> Option<api::Stage> {
-    let sum = sum(node);
-    if sum.frames_received == 0 && node.interfaces().iter().all(|interface| interface.queues.is_empty()) {
+fn socket_stage(observed: &Observed) -> Option<api::Stage> {
+    let sum = sum(observed);
+    if sum.frames_received == 0 && observed.interfaces.iter().all(|interface| interface.queues.is_empty()) {
         return None;
     }
     let dropped = [
@@ -83,12 +87,8 @@ fn socket_stage(node: &Node) -> Option<api::Stage> {
     })
 }
 
-fn named(pairs: &[(&str, u64)]) -> BTreeMap<String, u64> {
-    pairs.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect()
-}
-
-fn worker_stage(node: &Node) -> api::Stage {
-    let sum = sum(node);
+fn worker_stage(observed: &Observed) -> api::Stage {
+    let sum = sum(observed);
     let reasons = sum.datagrams_own + sum.datagrams_dropped + sum.handed_over + sum.hand_over_dropped;
     api::Stage {
         name: "worker".to_owned(),
@@ -98,4 +98,8 @@ fn worker_stage(node: &Node) -> api::Stage {
         delivered: named(&[("own", sum.datagrams_own), ("handed_over", sum.handed_over)]),
         closes: sum.datagrams_received == reasons,
     }
+}
+
+fn named(pairs: &[(&str, u64)]) -> BTreeMap<String, u64> {
+    pairs.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect()
 }

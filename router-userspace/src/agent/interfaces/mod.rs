@@ -4,20 +4,33 @@
 //! What is there is compared with what should be, each time the agent looks around. What `status` says
 //! of an interface is what is there.
 
+mod attach;
+
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, Ref, RefCell},
     collections::BTreeMap,
     time::{Duration, Instant},
 };
 
 use nix::net::if_::if_nametoindex;
 
-use super::{api, engine, error::StartError, node::Node};
-use crate::datapath;
+pub(super) use self::attach::{Attached, Ingress, attach_all};
+use super::{
+    error::StartError,
+    kernel::Kernel,
+    steering::{SlotContext, Steering},
+};
+use crate::{
+    config::{Engine, Router},
+    datapath,
+};
 
-/// The interfaces that the engine goes by, as they were when they were last seen.
+/// The interfaces that the engine goes by, and how packets come from each.
 #[derive(Default)]
-pub(super) struct Devices {
+pub(super) struct Interfaces {
+    /// In the order of the configuration; empty where the engine does not go by interface.
+    attached: RefCell<Vec<Attached>>,
+    /// As they were when they were last seen.
     known: RefCell<BTreeMap<String, Known>>,
     /// Whether something hides the pins, which is said once.
     pins_are_hidden: Cell<bool>,
@@ -28,13 +41,20 @@ pub(super) struct Devices {
 struct Seen {
     /// The kernel's number for it. None: it is not there.
     index: Option<u32>,
-    /// The XDP program on it, whoever's it is.
+    /// The XDP program on it, ours or another's.
     program: Option<u32>,
 }
 
 struct Known {
     seen: Seen,
     tried: Instant,
+}
+
+/// An interface that is not as it was.
+struct Finding<'a> {
+    name: &'a str,
+    seen: Seen,
+    change: Change,
 }
 
 /// What has become of an interface.
@@ -48,74 +68,104 @@ enum Change {
     MayBeFree,
 }
 
-impl Node {
+impl Interfaces {
+    /// All of them.
+    pub(super) fn all(&self) -> Ref<'_, Vec<Attached>> {
+        self.attached.borrow()
+    }
+
+    /// Their names.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.attached.borrow().iter().map(|one| one.name.clone()).collect()
+    }
+
+    /// The names of those that `steer` is on.
+    pub(super) fn steered(&self) -> Vec<String> {
+        self.attached.borrow().iter().filter(|one| one.is_steered()).map(|one| one.name.clone()).collect()
+    }
+
+    /// Some have been attached to, and some are no longer in the configuration, which has them in this order.
+    pub(super) fn replace(&self, added: Vec<Attached>, removed: &[String], order: &[String]) {
+        let mut attached = self.attached.borrow_mut();
+        attached.retain(|one| !removed.contains(&one.name));
+        attached.extend(added);
+        attached.sort_by_key(|one| order.iter().position(|name| *name == one.name));
+    }
+
     /// Attaches `steer` again where it should be and is not.
-    pub(super) fn look_after_devices(&self) {
-        let Some(kernel) = self.steering.kernel() else { return };
-        let names: Vec<_> =
-            self.now().interfaces.iter().map(|one| one.name.clone()).filter(|name| name != "*").collect();
-        self.devices.known.borrow_mut().retain(|name, _| names.contains(name));
+    pub(super) fn reconcile(&self, steering: &Steering, context: &SlotContext) {
+        let Some(kernel) = steering.kernel() else { return };
+        let names = self.names();
+        self.known.borrow_mut().retain(|name, _| names.contains(name));
         for name in names {
             let seen = Seen::now(&name);
             let ours = kernel.datapath.borrow().attachments().get(&name).map(datapath::Attachment::program_id);
-            if let Some(change) = self.devices.change(&name, seen, ours) {
-                self.put_right(&name, seen, change);
+            let Some(change) = self.change(&name, seen, ours) else { continue };
+            let finding = Finding { name: &name, seen, change };
+            if !self.put_right(kernel, &finding, context.config.router.engine) {
+                continue;
+            }
+            // Both depend on how the program runs there.
+            let written = steering.account_where_xdp_does_not().and_then(|()| steering.write_slots(context));
+            if let Err(e) = written {
+                tracing::error!("interface {name}: {e}");
             }
         }
     }
 
-    fn put_right(&self, name: &str, seen: Seen, change: Change) {
-        let Some(kernel) = self.steering.kernel() else { return };
+    /// Answers whether packets come from it otherwise than before.
+    fn put_right(&self, kernel: &Kernel, finding: &Finding<'_>, engine: Engine) -> bool {
+        let Finding { name, seen, change } = *finding;
         // The link to what is gone, or severed, holds nothing any more.
         kernel.datapath.borrow_mut().detach(name);
         let attached = match change {
-            Change::Gone => Ok(engine::without_xdp(name, api::RunningEngine::Reuseport, ABSENT.to_owned())),
+            Change::Gone => Ok(Attached::by_sockets(name, ABSENT)),
             Change::Back | Change::Severed | Change::MayBeFree => {
-                engine::attach_one(&mut kernel.datapath.borrow_mut(), name, self.config().router.engine)
+                attach::attach(&mut kernel.datapath.borrow_mut(), name, engine)
             }
         };
         // Asked for by name, it cannot be had: packets go by the sockets, and each look tries again.
-        let interface =
-            attached.unwrap_or_else(|e| engine::without_xdp(name, api::RunningEngine::Reuseport, e.to_string()));
-        let seen = if change == Change::Gone { seen } else { Seen::now(name) };
-        self.devices.note(name, seen);
-        if change == Change::MayBeFree && self.now().interfaces.contains(&interface) {
-            return;
+        let now = attached.unwrap_or_else(|e| Attached::by_sockets(name, e.to_string()));
+        // What is gone may be back by now, which is the next finding.
+        self.note(name, if change == Change::Gone { seen } else { Seen::now(name) });
+        if change == Change::MayBeFree && self.attached.borrow().contains(&now) {
+            return false;
         }
-        let why = interface.why.as_ref().map_or(String::new(), |why| format!(" ({why})"));
-        let how = format!("{}{why}", interface.engine);
+        let how = match &now.ingress {
+            Ingress::Xdp { why: None, .. } => "engine xdp".to_owned(),
+            Ingress::Xdp { why: Some(why), .. } => format!("engine xdp ({why})"),
+            Ingress::Sockets { why } => format!("engine reuseport ({why})"),
+        };
         match change {
             Change::Gone => tracing::warn!("interface {name} is gone"),
-            Change::Back => tracing::info!("interface {name} is there again: engine {how}"),
+            Change::Back => tracing::info!("interface {name} is there again: {how}"),
             Change::Severed => {
-                tracing::warn!("interface {name}: somebody has detached its XDP program; now again: engine {how}");
+                tracing::warn!("interface {name}: its XDP program was detached by another program; now again: {how}");
             }
-            Change::MayBeFree => tracing::info!("interface {name}: engine {how}"),
+            Change::MayBeFree => tracing::info!("interface {name}: {how}"),
         }
-        self.replace_interface(interface);
+        self.attached.borrow_mut().iter_mut().filter(|one| one.name == name).for_each(|one| *one = now.clone());
+        true
     }
 
     /// Interfaces that do not have what was asked for, one sentence each.
-    pub(super) fn device_problems(&self) -> Vec<String> {
-        let now = self.now();
-        let absent =
-            |name: &String| self.devices.known.borrow().get(name).is_some_and(|known| known.seen.index.is_none());
-        let asked_for = engine::wants_xdp_by_name(now.config.router.engine);
-        let problem = |one: &api::Interface| {
-            let is_without = asked_for && one.name != "*" && one.program_id.is_none();
-            let why = if absent(&one.name) { ABSENT } else { one.why.as_deref().filter(|_| is_without)? };
-            Some(format!("interface {}: {why}", one.name))
+    pub(super) fn problems(&self, router: &Router) -> Vec<String> {
+        let asked_for = wants_xdp_by_name(router.engine);
+        let is_absent = |name: &String| self.known.borrow().get(name).is_some_and(|known| known.seen.index.is_none());
+        let problem = |one: &Attached| match &one.ingress {
+            _ if is_absent(&one.name) => Some(format!("interface {}: {ABSENT}", one.name)),
+            Ingress::Sockets { why } if asked_for => Some(format!("interface {}: {why}", one.name)),
+            Ingress::Sockets { .. } | Ingress::Xdp { .. } => None,
         };
-        let mut problems: Vec<_> = now.interfaces.iter().filter_map(problem).collect();
-        if self.devices.pins_are_hidden.get() {
-            problems.push(format!("{}: {HIDDEN}", now.config.router.bpf_dir.display()));
+        let mut problems: Vec<_> = self.attached.borrow().iter().filter_map(problem).collect();
+        if self.pins_are_hidden.get() {
+            problems.push(format!("{}: {HIDDEN}", router.bpf_dir.display()));
         }
         problems
     }
 
-    /// Puts back pins that somebody has removed: without them no other generation can take over.
-    pub(super) fn restore_pins(&self) {
-        let Some(kernel) = self.steering.kernel() else { return };
+    /// Puts back pins that were removed by others: without them no other generation can take over.
+    pub(super) fn restore_pins(&self, kernel: &Kernel) {
         let mut datapath = kernel.datapath.borrow_mut();
         let directory = datapath.directory().display().to_string();
         match datapath.restore_pins() {
@@ -126,45 +176,24 @@ impl Node {
             Err(e) => tracing::error!("{directory}: pins that were removed cannot be put back: {e}"),
         }
         let hidden = datapath.is_hidden();
-        if hidden && !self.devices.pins_are_hidden.get() {
+        if hidden && !self.pins_are_hidden.get() {
             tracing::warn!("{directory}: {HIDDEN}");
         }
-        self.devices.pins_are_hidden.set(hidden);
+        self.pins_are_hidden.set(hidden);
     }
 
     /// Another generation would look for the maps by their path.
     ///
     /// # Errors
     /// If it could not find them.
-    pub(super) fn refuse_hidden_pins(&self) -> Result<(), StartError> {
-        match self.devices.pins_are_hidden.get() {
-            true => Err(StartError::refused(format!("{}: {HIDDEN}", self.config().router.bpf_dir.display()))
+    pub(super) fn refuse_hidden_pins(&self, router: &Router) -> Result<(), StartError> {
+        match self.pins_are_hidden.get() {
+            true => Err(StartError::refused(format!("{}: {HIDDEN}", router.bpf_dir.display()))
                 .with_hint("`umount` of what was mounted over it, or stop and start the agent")),
             false => Ok(()),
         }
     }
 
-    fn replace_interface(&self, interface: api::Interface) {
-        self.change_now(|now| {
-            now.interfaces.iter_mut().filter(|one| one.name == interface.name).for_each(|one| *one = interface.clone());
-        });
-        // Both depend on how the program runs there.
-        if let Err(e) =
-            self.steering.account_where_xdp_does_not().and_then(|()| self.steering.write_slots(&self.beside()))
-        {
-            tracing::error!("interface {}: {e}", interface.name);
-        }
-    }
-}
-
-impl Seen {
-    fn now(name: &str) -> Self {
-        let index = if_nametoindex(name).ok();
-        Self { index, program: index.and_then(|_| datapath::program_id(name)) }
-    }
-}
-
-impl Devices {
     /// What has become of an interface on which our program is, or should be, `ours`.
     fn change(&self, name: &str, seen: Seen, ours: Option<u32>) -> Option<Change> {
         let mut known = self.known.borrow_mut();
@@ -175,6 +204,21 @@ impl Devices {
 
     fn note(&self, name: &str, seen: Seen) {
         self.known.borrow_mut().insert(name.to_owned(), Known { seen, tried: Instant::now() });
+    }
+}
+
+impl Seen {
+    fn now(name: &str) -> Self {
+        let index = if_nametoindex(name).ok();
+        Self { index, program: index.and_then(|_| datapath::program_id(name)) }
+    }
+}
+
+/// Whether XDP was asked for, and nothing else will do.
+fn wants_xdp_by_name(engine: Engine) -> bool {
+    match engine {
+        Engine::AfXdp | Engine::Xdp => true,
+        Engine::Auto | Engine::Reuseport | Engine::Userspace => false,
     }
 }
 

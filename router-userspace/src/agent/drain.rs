@@ -1,0 +1,64 @@
+//! Slots that stop or begin again to get new connections, and the sentences by which that is refused.
+
+use std::time::Duration;
+
+use router_common::maps::SlotState;
+
+use super::{error::StartError, node::Node, place::Place, rescan};
+use crate::worker::Worker;
+
+/// Takes a slot out of the assignment, has its connections asked to end, and closed after
+/// `grace`; or, without that, takes the slot back in.
+///
+/// # Errors
+/// If there is no such worker, if it is about to end, or if it is the last active one.
+pub(super) fn set_draining(node: &Node, slot: u8, grace: Option<Duration>) -> Result<(), StartError> {
+    node.generations.require_charge()?;
+    let refused = |why: &str| StartError::refused(format!("slot {slot}: {why}"));
+    match node.roster.of_slot(slot, Worker::is_stopping) {
+        None => return Err(refused("no worker is there").with_hint("quic-router workers list")),
+        Some(true) => return Err(refused("its worker is about to end")),
+        Some(false) => {}
+    }
+    if grace.is_some() && active_slots(node).iter().all(|&other| other == slot) {
+        return Err(refused("it is the last active one").with_hint("undrain another first"));
+    }
+    let state = if grace.is_some() { SlotState::Draining } else { SlotState::Active };
+    node.steering.set_state([slot], state, &node.slot_context())?;
+    assign(node)?;
+    rescan::reconcile_queues(node);
+    // Only now: a client that was asked to go and comes back goes elsewhere.
+    node.roster.of_slot(slot, |worker| match grace {
+        Some(grace) => worker.drain(grace),
+        None => worker.undrain(),
+    });
+    Ok(())
+}
+
+/// Tells the workers of these slots to end: no new connections, and `grace` for those there are.
+pub(super) fn send_away(node: &Node, leaving: &[Place], grace: Duration) -> Result<(), StartError> {
+    let slots = leaving.iter().map(|place| place.slot);
+    let written = node.steering.set_state(slots.clone(), SlotState::Draining, &node.slot_context());
+    let written = written.and_then(|()| assign(node));
+    rescan::reconcile_queues(node);
+    slots.for_each(|slot| {
+        node.roster.of_slot(slot, |worker| worker.leave(grace));
+    });
+    written
+}
+
+/// Gives a slot back whose worker has ended.
+pub(super) fn free_slot(node: &Node, slot: u8) -> Result<(), StartError> {
+    node.serving.forget_sockets_of_slot(slot);
+    node.steering.free(slot, &node.slot_context())
+}
+
+/// Spreads new connections over the active slots.
+pub(super) fn assign(node: &Node) -> Result<(), StartError> {
+    node.steering.assign(&active_slots(node))
+}
+
+fn active_slots(node: &Node) -> Vec<u8> {
+    let active = |&slot: &u8| node.steering.tables().slot_state(slot) == SlotState::Active;
+    node.roster.read(|workers| workers.iter().map(Worker::slot).filter(active).collect())
+}

@@ -1,0 +1,53 @@
+//! How the agent is run, besides what is in its configuration, and where that comes from.
+
+use std::{fs, net::SocketAddr, os::unix::fs::MetadataExt as _};
+
+use super::error::StartError;
+use crate::{
+    build_identity,
+    config::{Config, ConfigError},
+    telemetry::Log,
+};
+
+/// How to run, besides the configuration.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// Load the kernel programs that log, at this level.
+    pub kernel_log: Option<String>,
+    /// Take over from the agent that runs, if one does.
+    pub takeover: bool,
+    /// The log, whose level a reload may change.
+    pub log: Log,
+}
+
+/// Where the configuration comes from: read at the start, and again at every reload.
+pub struct ConfigSource {
+    read: Box<dyn Fn() -> Result<Config, ConfigError>>,
+    allow_test_build: bool,
+}
+
+impl ConfigSource {
+    /// Reads it by `read`. With `allow_test_build` a debug or sanitizer build may listen anywhere.
+    pub fn new(read: impl Fn() -> Result<Config, ConfigError> + 'static, allow_test_build: bool) -> Self {
+        Self { read: Box::new(read), allow_test_build }
+    }
+
+    /// The configuration as it is now.
+    ///
+    /// # Errors
+    /// If it is not valid, or if this is a test build that would listen on a public address.
+    pub(super) fn read(&self) -> Result<Config, StartError> {
+        let config = (self.read)()?;
+        let addresses: Vec<SocketAddr> = config.listeners.iter().map(|listener| listener.address).collect();
+        build_identity::refuse_public_listen(&addresses, self.allow_test_build, in_private_namespace())
+            .map_err(StartError::refused)?;
+        Ok(config)
+    }
+}
+
+/// Whether this process is in another network namespace than the host's first process: a
+/// test's lab, not a host's uplink.
+fn in_private_namespace() -> bool {
+    let namespace = |pid: &str| fs::metadata(format!("/proc/{pid}/ns/net")).map(|m| m.ino()).ok();
+    matches!((namespace("self"), namespace("1")), (Some(own), Some(first)) if own != first)
+}

@@ -1,0 +1,135 @@
+//! The agent's process: started, told by signals, and taken down.
+//!
+//! All of it is one thread, on which nothing takes longer than about ten milliseconds: long tables are walked on
+//! others, and so is what requests depend on ([`upstream_watch`](super::upstream_watch)).
+
+use std::{fs, io::Write as _, path::Path, rc::Rc, time::Duration};
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{
+    control, core_dumps, descriptors,
+    error::StartError,
+    maintenance,
+    node::Node,
+    observe,
+    options::{ConfigSource, RunOptions},
+    reload, start,
+    takeover::Phase,
+};
+use crate::{config::Config, datapath};
+
+/// Runs the agent until it is told to stop.
+///
+/// # Errors
+/// [`StartError`] if it cannot start; then nothing of it is left.
+pub fn run(source: ConfigSource, options: RunOptions) -> anyhow::Result<()> {
+    let config = source.read()?;
+    for notice in &config.notices {
+        tracing::warn!("{notice}");
+    }
+    core_dumps::without_memory();
+    descriptors::raise_limit();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the agent's runtime cannot be made")?;
+    tokio::task::LocalSet::new().block_on(&runtime, serve(config, source, options))
+}
+
+async fn serve(config: Config, source: ConfigSource, options: RunOptions) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
+    let mut hang_up = signal(SignalKind::hangup()).context("SIGHUP cannot be awaited")?;
+    let (node, control) = start::begin(config, source, &options).await?;
+    let answering = control::serve(control, Rc::clone(&node));
+    tokio::task::spawn_local(maintenance::run(Rc::clone(&node)));
+    for line in summary(&node) {
+        tracing::info!("{line}");
+    }
+    // The parent process may have closed it.
+    let _ = writeln!(std::io::stdout(), "ready");
+    node.service_manager.ready(&node.one_line_status());
+
+    let signal = loop {
+        tokio::select! {
+            _ = terminate.recv() => break Some("SIGTERM"),
+            _ = interrupt.recv() => break Some("SIGINT"),
+            () = node.generations.over() => break None,
+            _ = hang_up.recv() => if let Err(e) = reload::reload(&node) {
+                tracing::error!("reload: {e}; nothing has changed");
+            },
+        }
+    };
+    match signal {
+        Some(signal) => {
+            let grace = node.serving.config().router.drain_timeout;
+            tracing::info!("{signal}: stopping, connections have {grace:?} to finish");
+            stop(&node, grace);
+        }
+        None => {
+            tracing::info!("generation {}: its last connection has ended", node.generation);
+            stop(&node, Duration::ZERO);
+        }
+    }
+    loop {
+        tokio::select! {
+            () = node.roster.stopped() => break,
+            _ = terminate.recv() => stop(&node, Duration::ZERO),
+            _ = interrupt.recv() => stop(&node, Duration::ZERO),
+            _ = hang_up.recv() => tracing::warn!("SIGHUP: no reload while the agent stops"),
+        }
+    }
+    drop(answering);
+    node.observability.flush();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Tells all workers to stop: connections have `grace` to finish. Said again, the shorter grace counts.
+fn stop(node: &Node, grace: Duration) {
+    if node.roster.stop(grace) && node.generations.phase() == Phase::InCharge {
+        node.service_manager.stopping();
+        node.generations.stop_others();
+    }
+}
+
+/// What was started, in lines for the log.
+fn summary(node: &Node) -> Vec<String> {
+    let config = node.serving.config();
+    let mut lines = vec![format!(
+        "quic-router {}: node {}, {}",
+        env!("CARGO_PKG_VERSION"),
+        config.router.node_id,
+        node.one_line_status()
+    )];
+    lines.extend(config.listeners.iter().map(|listener| format!("listening on {}", listener.address)));
+    for interface in observe::interfaces(node, &config.router) {
+        let mode = interface.mode.as_ref().map(|mode| format!(", {mode}")).unwrap_or_default();
+        let why = interface.why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+        lines.push(format!("interface {}: engine {}{mode}{why}", interface.name, interface.engine));
+    }
+    lines
+}
+
+/// What [`detach`] removed.
+#[derive(Clone, Debug, Default)]
+pub struct DetachReport {
+    /// Files, by path.
+    pub removed: Vec<String>,
+}
+
+/// Removes every link, pin and map of an instance that no longer runs.
+///
+/// # Errors
+/// If it does run.
+pub fn detach(bpf_dir: &Path, control: &Path) -> Result<DetachReport, StartError> {
+    control::refuse_if_answered(control)?;
+    let mut removed: Vec<String> =
+        datapath::remove_stale(bpf_dir)?.into_iter().map(|name| bpf_dir.join(name).display().to_string()).collect();
+    if fs::remove_file(control).is_ok() {
+        removed.push(control.display().to_string());
+    }
+    Ok(DetachReport { removed })
+}

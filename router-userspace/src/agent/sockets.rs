@@ -1,0 +1,57 @@
+//! The sockets of listeners: one for each worker, and how to find them in the kernel's tables later on.
+
+use std::{
+    collections::BTreeMap,
+    net::{SocketAddr, UdpSocket},
+};
+
+use super::{error::StartError, place::Place, plan::Steps};
+use crate::worker::udp;
+
+/// The sockets of one listener, by slot.
+pub(super) type SocketsBySlot = BTreeMap<u8, UdpSocket>;
+
+/// The sockets that steps need, with the numbers of their listeners.
+pub(super) type OpenedSockets = Vec<(u16, SocketsBySlot)>;
+
+/// Opens what `steps` need: a socket for each new worker on every listener, and one for every worker on each new
+/// listener. They are bound beside those with the inodes `known`, which are this node's.
+///
+/// # Errors
+/// If one cannot be bound; names the address, and says how to find who has it.
+pub(super) fn open(steps: &Steps, known: &[u64]) -> Result<OpenedSockets, StartError> {
+    let all = [&steps.staying[..], &steps.starting].concat();
+    let for_new = steps.new.iter().map(|listener| (listener, &all));
+    let for_kept = steps.kept.iter().map(|listener| (listener, &steps.starting));
+    for_new
+        .chain(for_kept)
+        .map(|(listener, places)| Ok((listener.id, open_one(listener.listener.address, places, known)?)))
+        .collect()
+}
+
+fn open_one(address: SocketAddr, places: &[Place], known: &[u64]) -> Result<SocketsBySlot, StartError> {
+    let sockets = udp::open(address, places.len(), known)?;
+    Ok(places.iter().map(|place| place.slot).zip(sockets).collect())
+}
+
+/// What is asked of the kernel about a worker's socket.
+#[derive(Clone, Debug)]
+pub(super) struct SocketInfo {
+    /// The number of its listener.
+    pub(super) listener: u16,
+    /// The slot of its worker.
+    pub(super) slot: u8,
+    /// By which `/proc/net/udp` names it.
+    pub(super) inode: u64,
+    /// Octets, as the kernel reports them: twice what was asked for.
+    pub(super) receive_buffer: u64,
+}
+
+/// How to find a listener's sockets in the kernel's tables later on.
+pub(super) fn describe(listener: u16, sockets: &SocketsBySlot) -> Vec<SocketInfo> {
+    let describe = |(&slot, socket): (&u8, &UdpSocket)| {
+        let receive_buffer = udp::receive_buffer(socket) as u64;
+        Some(SocketInfo { listener, slot, inode: udp::inode(socket)?, receive_buffer })
+    };
+    sockets.iter().filter_map(describe).collect()
+}

@@ -1,0 +1,190 @@
+//! From a configuration to a node in charge: the first one, or one that has taken over.
+
+use std::{rc::Rc, sync::Arc, time::Instant};
+
+use router_common::maps::{self, Settings, SlotState};
+use tokio::sync::mpsc;
+
+use super::{
+    connection_ids::CidRotation,
+    control::ControlSocket,
+    engine::{self, Loaded},
+    error::StartError,
+    health::NodeHealth,
+    interfaces::Interfaces,
+    kernel::Kernel,
+    local_addresses::LocalAddresses,
+    node::Node,
+    observability::Observability,
+    options::{ConfigSource, RunOptions},
+    plan::{self, Desired, Present, Steps},
+    prepare::Prepared,
+    provision::Provision,
+    queues::Queues,
+    rescan,
+    roster::Roster,
+    secrets::Secrets,
+    sending,
+    service_manager::ServiceManager,
+    serving::{Next, Serving},
+    sockets,
+    state_dir::State,
+    steering::Steering,
+    takeover::{Compatibility, Generations, Neighbour, TakeOver},
+    upstream_watch::UpstreamWatch,
+};
+use crate::{
+    config::Config,
+    datapath::Initial,
+    worker::{Admission, NodeTables, Shared},
+};
+
+/// Starts a node, in place of the agent that runs if that is asked for.
+///
+/// # Errors
+/// What cannot be had; nothing is left of what was begun then, and the agent that runs serves on.
+pub(super) async fn begin(
+    config: Config,
+    source: ConfigSource,
+    options: &RunOptions,
+) -> Result<(Rc<Node>, Rc<ControlSocket>), StartError> {
+    let path = config.router.control.clone();
+    let takeover = match options.takeover {
+        true => TakeOver::begin(&path, Compatibility::of(&config.router, config.connection_id.length)).await?,
+        false => None,
+    };
+    let Some(mut takeover) = takeover else {
+        let control = Rc::new(ControlSocket::bind(&path)?);
+        let node = start(config, source, options, &[])?;
+        node.generations.attach_control(&control);
+        node.observability.answer(&NodeHealth::of(&node));
+        return Ok((node, control));
+    };
+    let started = ControlSocket::bind_beside(&path).and_then(|control| {
+        let (control, before) = (Rc::new(control), takeover.before());
+        let node = start(config, source, options, before)?;
+        node.generations.attach_control(&control);
+        Ok((node, control))
+    });
+    match started {
+        Ok((node, control)) => {
+            takeover.finish(&node, &control).await?;
+            Ok((node, control))
+        }
+        Err(e) => {
+            takeover.fail(&e).await;
+            Err(e)
+        }
+    }
+}
+
+/// Starts everything. Where generations are there `before`, all of it is beside theirs, and gets nothing yet.
+fn start(
+    config: Config,
+    source: ConfigSource,
+    options: &RunOptions,
+    before: &[Neighbour],
+) -> Result<Rc<Node>, StartError> {
+    let is_first = before.is_empty();
+    let state = match is_first {
+        true => State::take(&config.router.state_dir)?,
+        false => State::share(&config.router.state_dir)?,
+    };
+    let secrets = Arc::new(state.secrets()?);
+    let steps = first_steps(&config, before)?;
+    let provision = Provision::new(&config, &secrets, None)?;
+    let observability = Observability::start(&config, !is_first)?;
+    let known: Vec<_> = before.iter().flat_map(|other| other.sockets.clone()).collect();
+    let sockets = sockets::open(&steps, &known)?;
+    let next = Next { config: Rc::new(config), provision: Rc::new(provision) };
+    let node = Rc::new(assemble(&next, source, Parts { options, before, state, secrets, observability })?);
+
+    // Before the programs: they judge only what is for this host.
+    node.local_addresses.reconcile(node.steering.kernel());
+    // Ports are opened by the generation in charge.
+    let for_workers = if is_first { Rc::clone(&next.provision) } else { Rc::new(next.provision.without_ports()) };
+    let for_workers = Next { config: Rc::clone(&next.config), provision: for_workers };
+    let prepared = Prepared::new(&node, for_workers, steps, sockets)?;
+    node.serving.replace(&next, prepared.steps());
+    if !is_first {
+        prepared.hold();
+        return Ok(node);
+    }
+    if let Some(e) = prepared.commit().into_iter().next() {
+        return Err(e);
+    }
+    if let Some(context) = rescan::queue_context(&node, &next.config) {
+        node.queues.begin(&context, &node.interfaces.steered())?;
+    }
+    Ok(node)
+}
+
+fn first_steps(config: &Config, before: &[Neighbour]) -> Result<Steps, StartError> {
+    let present = Present {
+        cpus: plan::usable_cpus()?,
+        taken: before.iter().flat_map(|other| other.places.clone()).collect(),
+        others: before.iter().flat_map(|other| other.listeners.clone()).collect(),
+        ..Present::default()
+    };
+    Ok(plan::plan(&Desired::of(config), &present)?)
+}
+
+/// What a node is made of besides its configuration.
+struct Parts<'a> {
+    options: &'a RunOptions,
+    before: &'a [Neighbour],
+    state: State,
+    secrets: Arc<Secrets>,
+    observability: Observability,
+}
+
+/// A node without workers or listeners; its programs are loaded.
+fn assemble(first: &Next, source: ConfigSource, parts: Parts<'_>) -> Result<Node, StartError> {
+    let Parts { options, before, state, secrets, observability } = parts;
+    let (config, is_first) = (&*first.config, before.is_empty());
+    let keys = CidRotation::start(config, &state, Arc::clone(&secrets))?;
+    let generation = state.next_generation()?;
+    let settings = Settings::new(config.router.node_id, config.connection_id.length, generation);
+    let initial = Initial {
+        settings,
+        secrets: maps::Secrets::new(secrets.hash_seed()),
+        cid_configs: keys.for_kernel(),
+        // They come into force with their workers.
+        listeners: Vec::new(),
+    };
+    let Loaded { datapath, why_not } = match is_first {
+        true => engine::load(config, &initial, options)?,
+        false => engine::join(config, &initial, options)?,
+    };
+    let tables = Arc::new(NodeTables::new(settings, Arc::clone(keys.ids()), secrets.hash_seed()));
+    let (living, alive) = mpsc::channel(1);
+    let admission = Admission::new(config.limits);
+    let lifetime = config.connection_id.lifetime;
+    let shared = Shared::new(Arc::clone(&tables), Arc::clone(&admission), lifetime, living)
+        .steered_by_kernel(datapath.is_some())
+        .sending_frames(sending::begin(config)?);
+    let kernel = datapath.map(|datapath| Kernel::new(datapath, config)).transpose()?;
+    let steering = Steering::new(generation, tables, kernel);
+    let others = before.iter().flat_map(|other| other.places.iter().map(|place| place.slot));
+    steering.know_of_others(others, SlotState::Draining);
+    Ok(Node {
+        generation,
+        started: Instant::now(),
+        source,
+        log: options.log.clone(),
+        secrets,
+        admission,
+        steering,
+        roster: Roster::new(shared, alive),
+        serving: Serving::new(first, UpstreamWatch::start()?),
+        interfaces: Interfaces::default(),
+        local_addresses: LocalAddresses::default(),
+        queues: Queues::default(),
+        keys,
+        generations: Generations::after(before),
+        service_manager: ServiceManager::of_environment(!is_first),
+        observability,
+        why_userspace: why_not,
+        _state: state,
+    })
+}

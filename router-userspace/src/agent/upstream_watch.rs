@@ -1,0 +1,54 @@
+//! Keeps what is known of upstreams' servers up to date: names resolved, health asked after.
+//!
+//! It has a thread of its own. Requests depend on it, and it must not wait while the agent walks a map or answers
+//! somebody.
+
+use std::{sync::Arc, thread};
+
+use tokio::{runtime, sync::watch};
+
+use super::error::StartError;
+use crate::edge::upstream::Upstreams;
+
+/// The watch over the upstreams in force. Dropping it ends it.
+pub(super) struct UpstreamWatch {
+    upstreams: watch::Sender<Option<Arc<Upstreams>>>,
+}
+
+impl UpstreamWatch {
+    /// Begins, with nothing to watch yet.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub(super) fn start() -> Result<Self, StartError> {
+        let failed = |e| StartError::kernel(format!("upstreams cannot be watched: {e}"));
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let (upstreams, changed) = watch::channel(None);
+        let run = move || runtime.block_on(watch_each(changed));
+        thread::Builder::new().name("upstreams".to_owned()).spawn(run).map_err(failed)?;
+        Ok(Self { upstreams })
+    }
+
+    /// Watches these from now on, and no others.
+    pub(super) fn set(&self, upstreams: Arc<Upstreams>) {
+        self.upstreams.send_replace(Some(upstreams));
+    }
+}
+
+/// Watches what is in force until there is nobody left to say what that is.
+async fn watch_each(mut changed: watch::Receiver<Option<Arc<Upstreams>>>) {
+    loop {
+        let now = changed.borrow_and_update().clone();
+        let watching = async {
+            match now {
+                Some(upstreams) => upstreams.watch().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            ended = changed.changed() => if ended.is_err() { return },
+            () = watching => {}
+        }
+    }
+}
