@@ -15,13 +15,16 @@ use tokio::{
 };
 
 use super::{
-    Channels, Command, ListenerSocket, Placement, Plan, QueueId, ReceiveQueue, Shared,
-    af_xdp::{Frames, NextHopCache},
+    af_xdp::{Frames, NextHopCache, QueueId, ReceiveQueue},
+    command::{Channels, Command},
     connection::{Acceptor, CLOSED, Issuing, ListenerState, SteeredGenerator},
     connection_ids::ResetKeys,
     flows::Flows,
+    plan::{ListenerSocket, Plan},
+    shared::Shared,
     socket::{Ownership, SteeredSocket},
     stats::WorkerStats,
+    tables::Placement,
     tcp::Port,
 };
 use crate::edge::{Drain, Speaks};

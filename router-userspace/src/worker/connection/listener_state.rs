@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use crate::{
     edge::Drain,
-    worker::{ListenerConfig, socket::SourceOverride},
+    worker::{plan::ListenerConfig, socket::SourceOverride},
 };
 
 /// One for each listener of a worker.

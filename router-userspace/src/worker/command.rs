@@ -1,0 +1,55 @@
+//! What the agent tells a worker, and the channels it comes by.
+
+use std::{convert::Infallible, io, sync::mpsc as std_mpsc, time::Duration};
+
+use tokio::sync::mpsc;
+
+use super::{
+    af_xdp::{QueueId, ReceiveQueue},
+    plan::{ListenerConfig, ListenerSocket},
+};
+use crate::edge::Instructions;
+
+/// What the agent tells a worker.
+pub(super) enum Command {
+    Drain {
+        grace: Duration,
+    },
+    Undrain,
+    Leave {
+        grace: Duration,
+    },
+    Stop {
+        grace: Duration,
+    },
+    #[cfg(debug_assertions)]
+    Panic,
+    Reconfigure(Instructions),
+    Listen {
+        listening: ListenerSocket,
+        done: std_mpsc::SyncSender<io::Result<()>>,
+    },
+    Receive {
+        id: QueueId,
+        queue: Box<dyn ReceiveQueue>,
+        done: std_mpsc::SyncSender<io::Result<()>>,
+    },
+    Release {
+        id: QueueId,
+    },
+    Serve {
+        listener: u16,
+        terms: ListenerConfig,
+    },
+    Close {
+        listener: u16,
+        grace: Duration,
+        closed: mpsc::Sender<Infallible>,
+    },
+}
+
+/// The ends that the thread holds: commands come in by one, and by the other it says whether it serves.
+pub(super) struct Channels {
+    pub(super) commands: mpsc::UnboundedReceiver<Command>,
+    pub(super) ready: std_mpsc::SyncSender<io::Result<()>>,
+}

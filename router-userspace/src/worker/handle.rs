@@ -1,0 +1,201 @@
+//! The agent's side of a worker: it starts the thread, and tells it what to do.
+
+use std::{
+    cell::Cell,
+    convert::Infallible,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc as std_mpsc,
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{Notify, mpsc};
+
+use super::{
+    af_xdp::{QueueId, ReceiveQueue},
+    command::{Channels, Command},
+    plan::{ListenerConfig, ListenerSocket, Plan},
+    shared::Shared,
+    stats::WorkerStats,
+    thread,
+};
+use crate::edge::Instructions;
+
+/// A running worker.
+#[derive(Debug)]
+pub struct Worker {
+    slot: u8,
+    cpu: u32,
+    stats: Arc<WorkerStats>,
+    commands: mpsc::UnboundedSender<Command>,
+    running: Arc<AtomicBool>,
+    stopping: Cell<bool>,
+    until: Cell<Option<Instant>>,
+}
+
+impl Worker {
+    /// Starts a worker, and returns once it is ready to receive.
+    ///
+    /// # Errors
+    /// If the thread cannot be made or pinned, or a socket cannot be used.
+    pub fn start(plan: Plan, shared: Shared) -> io::Result<Self> {
+        let (slot, cpu) = (plan.slot, plan.cpu);
+        let stats = Arc::<WorkerStats>::default();
+        let (commands, received) = mpsc::unbounded_channel();
+        let (ready, is_ready) = std_mpsc::sync_channel(1);
+        let running = Arc::new(AtomicBool::new(true));
+        std::thread::Builder::new().name(format!("worker-{slot}")).spawn({
+            let stats = Arc::clone(&stats);
+            let end = End { running: Arc::clone(&running), said: shared.ended() };
+            move || {
+                // The last to go, also if the worker panics.
+                let _end = end;
+                thread::run(plan, shared, stats, Channels { commands: received, ready });
+            }
+        })?;
+        match is_ready.recv() {
+            Ok(Ok(())) => {
+                Ok(Self { slot, cpu, stats, commands, running, stopping: Cell::default(), until: Cell::default() })
+            }
+            Ok(Err(e)) => Err(e),
+            Err(_) => Err(io::Error::other(format!("worker {slot} ended before it was ready"))),
+        }
+    }
+
+    /// Its slot.
+    pub fn slot(&self) -> u8 {
+        self.slot
+    }
+
+    /// The CPU it is pinned to.
+    pub fn cpu(&self) -> u32 {
+        self.cpu
+    }
+
+    /// What it counts.
+    pub fn stats(&self) -> &WorkerStats {
+        &self.stats
+    }
+
+    /// Whether it has not ended.
+    pub fn is_running(&self) -> bool {
+        self.running.load(Ordering::Acquire)
+    }
+
+    /// Whether it has no connections any more, and none that begin.
+    pub fn is_done(&self) -> bool {
+        !self.is_running() || self.stats.connections_now.get() + self.stats.tcp_connections_now.get() == 0
+    }
+
+    /// Whether it has been told to leave or to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    /// When the connections are closed that are left, if it drains.
+    pub fn drains_until(&self) -> Option<Instant> {
+        self.until.get()
+    }
+
+    /// Has its connections asked to end, and what is left of them closed after `grace`. It
+    /// stays, and takes in what is sent to it all the same.
+    pub fn drain(&self, grace: Duration) {
+        self.until.set(Some(Instant::now() + grace));
+        self.tell(Command::Drain { grace });
+    }
+
+    /// Takes [`drain`](Self::drain) back. Clients that were asked to go may still do so.
+    pub fn undrain(&self) {
+        self.until.set(None);
+        self.tell(Command::Undrain);
+    }
+
+    /// The same as [`drain`](Self::drain), and then to end: when the last connection has, or
+    /// after `grace`.
+    pub fn leave(&self, grace: Duration) {
+        self.go(grace);
+        self.tell(Command::Leave { grace });
+    }
+
+    /// Tells it to take no more connections, to let requests finish for `grace`, then to
+    /// close what is left, and to end. Said again, it closes at once.
+    pub fn stop(&self, grace: Duration) {
+        self.go(grace);
+        self.tell(Command::Stop { grace });
+    }
+
+    /// Has its thread panic, for tests of what comes then.
+    #[cfg(debug_assertions)]
+    pub fn make_panic(&self) {
+        self.tell(Command::Panic);
+    }
+
+    fn go(&self, grace: Duration) {
+        self.stopping.set(true);
+        self.until.set(Some(Instant::now() + grace));
+    }
+
+    /// Has requests and new raw connections served by these from now on.
+    pub fn reconfigure(&self, instructions: Instructions) {
+        self.tell(Command::Reconfigure(instructions));
+    }
+
+    /// Has it listen on one more listener.
+    ///
+    /// # Errors
+    /// If the socket cannot be used, or the worker has ended.
+    pub fn listen(&self, listening: ListenerSocket) -> io::Result<()> {
+        let (done, is_done) = std_mpsc::sync_channel(1);
+        self.tell(Command::Listen { listening, done });
+        let gone = || io::Error::other(format!("worker {} has ended", self.slot));
+        is_done.recv().map_err(|_| gone())?
+    }
+
+    /// Has it receive from a receive queue too.
+    ///
+    /// # Errors
+    /// If the socket cannot be used, or the worker has ended.
+    pub fn receive(&self, id: QueueId, queue: Box<dyn ReceiveQueue>) -> io::Result<()> {
+        let (done, is_done) = std_mpsc::sync_channel(1);
+        self.tell(Command::Receive { id, queue, done });
+        let gone = || io::Error::other(format!("worker {} has ended", self.slot));
+        is_done.recv().map_err(|_| gone())?
+    }
+
+    /// Has it read what has come in on a queue, to which nothing more comes, and close it then.
+    pub fn release(&self, id: QueueId) {
+        self.tell(Command::Release { id });
+    }
+
+    /// Has new connections to `listener` begun by `terms`.
+    pub fn serve(&self, listener: u16, terms: ListenerConfig) {
+        self.tell(Command::Serve { listener, terms });
+    }
+
+    /// Has it take no more connections to `listener`, let requests finish for `grace`, then
+    /// close what is left, and the socket. The agent holds the other end of `closed`.
+    pub fn close(&self, listener: u16, grace: Duration, closed: mpsc::Sender<Infallible>) {
+        self.tell(Command::Close { listener, grace, closed });
+    }
+
+    /// A worker that is gone needs to be told nothing.
+    fn tell(&self, command: Command) {
+        let _ = self.commands.send(command);
+    }
+}
+
+/// The end of a worker: nothing of it is left, and it is said.
+struct End {
+    running: Arc<AtomicBool>,
+    said: Arc<Notify>,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.running.store(false, Ordering::Release);
+        self.said.notify_one();
+    }
+}
