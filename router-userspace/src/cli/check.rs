@@ -6,9 +6,9 @@ use http::Method;
 use serde::Serialize;
 
 use super::{
-    Global, Json,
     doctor::{exit, look},
     fail::{Exit, Fail},
+    options::{Global, Json},
     output::{self, Align::Left, Table},
 };
 use crate::{

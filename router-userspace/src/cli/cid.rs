@@ -5,9 +5,9 @@ use std::{fmt, str::FromStr, time::Duration};
 use serde::de::DeserializeOwned;
 
 use super::{
-    Json,
     client::{Answer, Client},
     fail::{Exit, Fail},
+    options::Json,
     output::{
         self,
         Align::{Left, Right},

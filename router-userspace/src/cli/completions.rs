@@ -1,10 +1,9 @@
 //! `quic-router completions`: what a shell offers when one presses Tab.
 
-use clap::CommandFactory as _;
+use clap::Command;
 use clap_complete::Shell;
 
 use super::{
-    Cli,
     fail::{Exit, Fail},
     output,
 };
@@ -18,26 +17,29 @@ pub(super) struct Completions {
 }
 
 impl Completions {
-    pub(super) fn execute(&self) -> Result<Exit, Fail> {
-        output::print(&script(self.shell))?;
+    pub(super) fn execute(&self, program: Command) -> Result<Exit, Fail> {
+        output::print(&script(self.shell, program))?;
         Ok(Exit::Done)
     }
 }
 
-fn script(shell: Shell) -> String {
+fn script(shell: Shell, mut program: Command) -> String {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), NAME, &mut script);
+    clap_complete::generate(shell, &mut program, NAME, &mut script);
     String::from_utf8_lossy(&script).into_owned()
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
+    use crate::cli::command_line::Cli;
 
     #[test]
     fn every_shell_learns_every_verb() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-            let script = script(shell);
+            let script = script(shell, Cli::command());
             for verb in Cli::command().get_subcommands() {
                 assert!(script.contains(verb.get_name()), "{shell}: {} is missing", verb.get_name());
             }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Json,
     client::Client,
     fail::{Exit, Fail},
+    options::Json,
     output::{
         Align::{Left, Right},
         Table, count,

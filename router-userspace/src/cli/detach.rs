@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{
-    Global, Json,
     client::DEFAULT_CONTROL,
     fail::{Exit, Fail},
+    options::{Global, Json},
     output,
 };
 use crate::{

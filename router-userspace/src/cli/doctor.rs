@@ -1,9 +1,9 @@
 //! `quic-router doctor`: what on this host is fine for the router, what is not, how to mend it.
 
 use super::{
-    Global, Json,
     client::Client,
     fail::{Exit, Fail},
+    options::{Global, Json},
     output,
 };
 use crate::{

@@ -8,11 +8,11 @@ use std::{
 };
 
 use super::{
-    Json,
     capture::{Capture, CaptureError, Packet},
     cid::Hex,
     client::{Answer, Client},
     fail::{Exit, Fail},
+    options::Json,
     output::{self, Align::Left, Table},
 };
 use crate::agent::{

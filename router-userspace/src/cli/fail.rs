@@ -169,7 +169,7 @@ mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
-    use crate::cli::Cli;
+    use crate::cli::command_line::Cli;
 
     #[test]
     fn an_error_is_one_line_and_its_way_out_another() {

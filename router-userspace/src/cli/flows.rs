@@ -3,10 +3,10 @@
 use std::{net::IpAddr, time::Duration};
 
 use super::{
-    Json,
     cid::Hex,
     client::Client,
     fail::{Exit, Fail},
+    options::Json,
     output::{
         self,
         Align::{Left, Right},

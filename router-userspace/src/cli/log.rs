@@ -1,9 +1,9 @@
 //! `quic-router log`: what the agent logs, changed while it runs.
 
 use super::{
-    Json,
     client::{Answer, Client},
     fail::{Exit, Fail},
+    options::Json,
     output,
 };
 use crate::{
@@ -53,7 +53,7 @@ mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
-    use crate::cli::Cli;
+    use crate::cli::command_line::Cli;
 
     #[test]
     fn what_is_in_force_stands_alone_on_a_line() {

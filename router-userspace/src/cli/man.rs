@@ -1,10 +1,9 @@
 //! `quic-router man`: the manual pages, from the same definition as the help.
 
-use clap::CommandFactory as _;
+use clap::Command;
 use clap_mangen::Man as Page;
 
 use super::{
-    Cli,
     fail::{Exit, Fail},
     output,
 };
@@ -18,16 +17,15 @@ pub(super) struct Man {
 }
 
 impl Man {
-    pub(super) fn execute(&self) -> Result<Exit, Fail> {
-        output::print(&page(&self.verb)?)?;
+    pub(super) fn execute(&self, program: Command) -> Result<Exit, Fail> {
+        output::print(&page(&self.verb, program)?)?;
         Ok(Exit::Done)
     }
 }
 
-fn page(verb: &[String]) -> Result<String, Fail> {
-    let mut root = Cli::command();
-    root.build();
-    let mut command = &root;
+fn page(verb: &[String], mut program: Command) -> Result<String, Fail> {
+    program.build();
+    let mut command = &program;
     for name in verb {
         command = command.find_subcommand(name).ok_or_else(|| {
             Fail::new(Exit::Usage, format!("man: there is no verb {name:?}")).hint("quic-router --help")
@@ -44,10 +42,14 @@ fn page(verb: &[String]) -> Result<String, Fail> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
+    use crate::cli::command_line::Cli;
 
     #[test]
     fn every_verb_has_a_page() {
+        let page = |verb: &[String]| page(verb, Cli::command());
         let whole = page(&[]).unwrap();
         assert!(whole.contains(".TH quic-router 1"), "{whole}");
         for verb in Cli::command().get_subcommands() {

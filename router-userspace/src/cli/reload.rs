@@ -1,9 +1,9 @@
 //! `quic-router reload`: the configuration, read again, while everything runs.
 
 use super::{
-    Json,
     client::Client,
     fail::{Exit, Fail},
+    options::Json,
     output,
 };
 use crate::agent::{api::Reloaded, control::Request};

@@ -1,8 +1,8 @@
 //! `quic-router run`: the agent, in this process, until it is told to stop.
 
 use super::{
-    Global,
     fail::{Exit, Fail},
+    options::Global,
 };
 use crate::{
     agent::{self, ConfigSource, RunOptions},

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, env, fs, path::Path};
 
 use clap::{Command, CommandFactory as _};
 
-use super::Cli;
+use super::command_line::Cli;
 
 #[test]
 fn the_help_of_every_verb_is_as_approved() {

@@ -3,9 +3,9 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    Json,
     client::Client,
     fail::{Exit, Fail},
+    options::Json,
     output,
 };
 use crate::{

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::{
-    Json,
     fail::{Exit, Fail},
+    options::Json,
     output::{self, Align::Left, Table},
 };
 use crate::{

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::{
-    Json,
     client::{Answer, Client},
     fail::{Exit, Fail},
+    options::Json,
     output::{
         self,
         Align::{Left, Right},

@@ -1,6 +1,6 @@
 //! The runner's cases, as a server sees them in `TESTCASE`, and what each needs of us.
 
-use super::Switches;
+use super::switches::Switches;
 
 /// What is special about a case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{Switches, case::Case};
+use super::{case::Case, switches::Switches};
 
 /// Why nothing is served.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
