@@ -9,8 +9,8 @@ use router_common::{
 };
 
 use super::{
-    Datapath,
     error::{DatapathError, Result},
+    handle::Datapath,
     plain::Plain,
 };
 

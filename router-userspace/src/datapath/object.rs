@@ -9,9 +9,9 @@ use router_common::maps::names;
 use tokio::{io::unix::AsyncFd, task::JoinHandle};
 
 use super::{
-    Size,
     error::{DatapathError, Result},
     pins::Pins,
+    size::Size,
 };
 
 /// Name of the XDP program.
