@@ -17,7 +17,7 @@ use nix::{
     sys::stat::Mode,
 };
 
-use super::conditions::Validators;
+use super::{conditions::Validators, fields::printed};
 
 /// Open, but not for reading: it only says where names begin.
 #[derive(Debug)]
@@ -132,7 +132,7 @@ impl RegularFile {
             let modified = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?;
             Some(modified.min(now))
         });
-        Validators { etag: super::printed(etag), modified, now }
+        Validators { etag: printed(etag), modified, now }
     }
 }
 

@@ -13,6 +13,7 @@
 mod body;
 mod coding;
 mod conditions;
+mod fields;
 mod folder;
 mod ranges;
 mod target;
@@ -29,6 +30,7 @@ pub(super) use self::body::FileBody;
 use self::{
     coding::{Coding, Codings},
     conditions::{Outcome, Preconditions, Validators},
+    fields::{ACCEPT_RANGES, Field, NO_SNIFFING, VARY, printed},
     folder::{Folder, Found, RegularFile},
     ranges::{Ranges, Selection},
     target::Target,
@@ -228,15 +230,3 @@ fn with<const N: usize>(mut response: Response<FileBody>, fields: [Field; N]) ->
     response.headers_mut().extend(fields);
     response
 }
-
-/// A field's value that was printed from numbers, dates and names made here.
-fn printed(value: String) -> HeaderValue {
-    HeaderValue::try_from(value).expect("visible ASCII")
-}
-
-type Field = (header::HeaderName, HeaderValue);
-
-/// On every representation, compressed or not, for a sibling may appear at any time.
-const VARY: Field = (header::VARY, HeaderValue::from_static("accept-encoding"));
-const ACCEPT_RANGES: Field = (header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-const NO_SNIFFING: Field = (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

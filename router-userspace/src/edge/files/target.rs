@@ -8,6 +8,8 @@ use std::borrow::Cow;
 
 use http::HeaderValue;
 
+use super::fields::printed;
+
 /// A file or a folder, by its path below the folder that is served.
 pub(super) struct Target {
     /// Names with single slashes between them.
@@ -65,13 +67,13 @@ impl Target {
             location.push('?');
             encode(&self.query, |octet| octet.is_ascii_graphic(), &mut location);
         }
-        Some((format!("{}/{INDEX}", self.path), super::printed(location)))
+        Some((format!("{}/{INDEX}", self.path), printed(location)))
     }
 
     /// By the name's extension; of a compressed file that of what is in it.
     pub(super) fn content_type(&self) -> HeaderValue {
         match mime_guess::from_path(&self.path).first_raw() {
-            Some(text) if text.starts_with("text/") => super::printed(format!("{text}; charset=utf-8")),
+            Some(text) if text.starts_with("text/") => printed(format!("{text}; charset=utf-8")),
             Some(other) => HeaderValue::from_static(other),
             None => HeaderValue::from_static("application/octet-stream"),
         }

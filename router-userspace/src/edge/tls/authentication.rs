@@ -14,7 +14,7 @@ use rustls::{
 };
 use rustls_pki_types::CertificateDer;
 
-use super::{TlsError, own_authority::OwnAuthority};
+use super::{error::TlsError, own_authority::OwnAuthority};
 use crate::config::{
     ClientCertificates,
     certificates::{self, Authorities},
