@@ -7,6 +7,7 @@ use std::{
 
 use http::{HeaderValue, uri::Authority};
 
+// circle: edge/http/headers.rs: it makes an introduction of what is known of a client, and the client keeps the last one.
 use super::http::headers::Introduction;
 use crate::address::Validated;
 
