@@ -10,6 +10,7 @@
 
 mod date;
 mod line;
+mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +18,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, Write as _},
     os::{fd::AsFd as _, unix::fs::OpenOptionsExt as _},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -27,25 +28,8 @@ use std::{
     time::Duration,
 };
 
+pub use self::settings::{AccessLogFormat, Destination};
 use super::record::Record;
-
-/// Where lines go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Destination {
-    /// Standard output.
-    Stdout,
-    /// Appended to a file, which is opened again on each reload.
-    File(PathBuf),
-}
-
-/// What a line of the access log looks like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AccessLogFormat {
-    /// One JSON object a line.
-    Json,
-    /// Apache's combined format.
-    Combined,
-}
 
 /// An access log. Clones write to the same; with the last of them its thread ends, when it has
 /// written what is queued.

@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _},
     os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
     time::{Duration, SystemTime},
 };
 
