@@ -10,7 +10,8 @@ use std::{
 
 use super::{
     error::Place,
-    file::{At, RawCertificate, RawConfig, RawCount, RawListener, RawRoute, RawServer, RawUpstream},
+    file::{At, RawConfig, RawCount, RawServer},
+    keys::{RawCertificate, RawListener, RawRoute, RawUpstream},
 };
 
 /// Name of the upstream that `--upstream` makes.
@@ -73,7 +74,8 @@ impl StartFlags {
         self.overlay_upstream(raw);
         let router = &mut raw.router;
         if !self.interface.is_empty() {
-            router.interfaces = self.interface.iter().map(|name| flag("--interface", name.clone())).collect();
+            let names = self.interface.iter().map(|name| flag("--interface", name.clone())).collect();
+            router.interfaces = Some(flag("--interface", names));
         }
         replace(&mut router.workers, "--workers", self.workers.as_deref().map(count));
         replace(&mut router.engine, "--engine", self.engine.clone());
@@ -92,9 +94,11 @@ impl StartFlags {
             raw.listener = self.listen.iter().map(|address| flag("--listen", listener(address))).collect();
         }
         if self.cert.is_some() || self.key.is_some() {
-            let certificate = RawCertificate { cert: self.cert.clone(), key: self.key.clone() };
+            let file = |path: &Option<PathBuf>| path.clone().map(|path| flag("--cert", path));
+            let certificate = RawCertificate { cert: file(&self.cert), key: file(&self.key) };
             for listener in &mut raw.listener {
-                listener.value.certificates = vec![flag("--cert", certificate.clone())];
+                let one = vec![flag("--cert", certificate.clone())];
+                listener.value.certificates = Some(flag("--cert", one));
             }
         }
         if self.tcp {
@@ -109,7 +113,7 @@ impl StartFlags {
             return;
         }
         let servers = self.upstream.iter().map(|url| flag("--upstream", RawServer::Url(url.clone()))).collect();
-        let upstream = RawUpstream { servers, ..RawUpstream::default() };
+        let upstream = RawUpstream { servers: Some(flag("--upstream", servers)), ..RawUpstream::default() };
         let route = RawRoute { upstream: Some(flag("--upstream", UPSTREAM_NAME.to_owned())), ..RawRoute::default() };
         raw.upstream = BTreeMap::from([(UPSTREAM_NAME.to_owned(), flag("--upstream", upstream))]);
         raw.route = vec![flag("--upstream", route)];

@@ -18,10 +18,15 @@ use std::{
     time::Duration,
 };
 
-use self::file::RawConfig;
+use self::{
+    error::Findings,
+    file::RawConfig,
+    keys::{ROUTER, RawLimits},
+};
 use crate::telemetry::LogFilter;
 
 pub mod certificates;
+mod changes;
 mod check;
 mod error;
 mod file;
@@ -42,6 +47,7 @@ mod upstream;
 mod values;
 
 pub use self::{
+    changes::{Changed, TakenBy, changes},
     error::{ConfigError, Problem},
     flags::StartFlags,
     key_file::{CidKey, KeyFileError},
@@ -61,8 +67,14 @@ pub use self::{
 /// The file that is read unless another is named.
 pub const DEFAULT_PATH: &str = "/etc/quic-router/config.toml";
 
+/// Where maps and links are pinned unless the configuration says otherwise.
+pub const DEFAULT_BPF_DIR: &str = ROUTER.bpf_dir.default();
+
+/// Where the control socket is unless the configuration says otherwise.
+pub const DEFAULT_CONTROL: &str = ROUTER.control.default();
+
 /// Most `[[listener]]` tables a node can have: the size of the map that knows them.
-pub const LISTENERS_MAX: usize = 64;
+pub const LISTENERS_MAX: usize = router_common::maps::LISTENERS_MAX as usize;
 
 /// One node's configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -232,21 +244,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            max_connections: 100_000,
-            max_connections_per_ip: 1_000,
-            client_prefix4: 32,
-            client_prefix6: 64,
-            max_handshakes: 4_096,
-            idle_timeout: Duration::from_secs(30),
-            max_header_bytes: 65_536,
-            max_headers: 100,
-            request_timeout: Duration::from_secs(10),
-            body_timeout: Duration::from_secs(60),
-            send_timeout: Duration::from_secs(60),
-            min_rate: 500,
-            memory: None,
-        }
+        check::limits::check(&RawLimits::default(), &mut Findings::new("", ""))
     }
 }
 
@@ -290,7 +288,7 @@ impl Config {
     }
 
     fn build(text: &str, name: &str, overlay: impl FnOnce(&mut RawConfig)) -> Result<Self, ConfigError> {
-        let mut findings = error::Findings::new(text, name);
+        let mut findings = Findings::new(text, name);
         let mut raw = file::read(text, &mut findings)?;
         overlay(&mut raw);
         check::config(raw, findings)

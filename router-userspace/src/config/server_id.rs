@@ -3,6 +3,8 @@
 
 use std::{env, ffi::OsString, fmt};
 
+use router_common::connection_id::codec::MAX_SERVER_ID_LENGTH;
+
 use super::octets;
 
 /// A server ID of 1 to 15 octets: at least 4 of nonce follow, and the two have at most 19
@@ -12,7 +14,7 @@ pub struct ServerId(Box<[u8]>);
 
 impl ServerId {
     /// Most octets that one has.
-    pub const LENGTH_MAX: usize = 15;
+    pub const LENGTH_MAX: usize = MAX_SERVER_ID_LENGTH;
 
     /// `None` if it would have no octets or more than 15.
     pub fn new(octets: &[u8]) -> Option<Self> {

@@ -13,6 +13,7 @@ mod connection_id;
 mod document;
 mod edge;
 mod flags;
+mod keys;
 mod packaged;
 mod routes;
 

@@ -38,20 +38,3 @@ pub enum Congestion {
     /// BBR as quinn has it, experimental.
     Bbr,
 }
-
-impl Default for Transport {
-    fn default() -> Self {
-        Self {
-            congestion: Congestion::Cubic,
-            stream_window: 1_250_000,
-            connection_window: 8 << 20,
-            send_window: 2 << 20,
-            max_streams: 128,
-            keep_alive: None,
-            initial_mtu: 1_200,
-            max_mtu: Some(1_452),
-            gso: true,
-            migration: true,
-        }
-    }
-}

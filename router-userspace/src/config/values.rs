@@ -10,7 +10,7 @@ use std::{
 use super::{Authority, Host, ServerAddress};
 
 /// Longest duration that any key takes.
-const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// `sun_path` of a Unix socket's address, less the terminating zero.
 pub(super) const SOCKET_PATH_MAX: usize = 107;

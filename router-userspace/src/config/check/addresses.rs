@@ -2,37 +2,32 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::config::{error::Findings, file::At};
-
-/// A key that takes an address and port.
-pub(super) struct Key {
-    /// Its dotted name.
-    pub(super) name: &'static str,
-    /// The port that is usual there.
-    pub(super) port: u16,
-    /// Addresses to show as examples.
-    pub(super) examples: [&'static str; 2],
-}
+use crate::config::{
+    error::Findings,
+    file::At,
+    keys::{Key, kinds::Address},
+};
 
 /// The address, if a socket can be bound there.
 pub(super) fn read(
-    key: &Key,
+    key: &Key<Address>,
     At { place, value: text }: &At<String>,
     findings: &mut Findings<'_>,
 ) -> Option<At<SocketAddr>> {
+    let Address { port, examples } = key.kind();
     let Ok(address) = text.parse::<SocketAddr>() else {
-        findings.problem(*place, key.name, format_args!("\"{text}\" is not an IP address and port"));
+        findings.problem(*place, key.name(), format_args!("\"{text}\" is not an IP address and port"));
         findings.hint(match text.parse::<IpAddr>() {
-            Ok(ip) => format!("{}, with a port", SocketAddr::new(ip, key.port)),
+            Ok(ip) => format!("{}, with a port", SocketAddr::new(ip, *port)),
             Err(_) => {
-                let [one, another] = key.examples.map(|host| format!("{host}:{}", key.port));
+                let [one, another] = examples.map(|host| format!("{host}:{port}"));
                 format!("an address such as {one} or {another}")
             }
         });
         return None;
     };
     if let Some(why) = unfit(address) {
-        findings.problem(*place, key.name, format_args!("{text} {why}"));
+        findings.problem(*place, key.name(), format_args!("{text} {why}"));
         return None;
     }
     Some(At { place: *place, value: address })

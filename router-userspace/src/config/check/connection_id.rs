@@ -1,28 +1,21 @@
 //! `[connection_id]`: a length that holds what it has to, a server ID, a key that can be read.
 
-use std::time::Duration;
+use router_common::connection_id::codec::MIN_NONCE_LENGTH;
 
 use crate::config::{
     ConnectionIdPlan, Encryption, ServerId,
     error::{Findings, Place},
-    file::{At, RawConnectionId, RawDuration},
-    key_file, octets,
+    file::At,
+    key_file,
+    keys::{CONNECTION_ID, RawConnectionId},
+    octets,
     server_id::{self, Wrong},
     suggest::nearest,
 };
 
-/// The longest connection ID of QUIC version 1 (RFC 9000 section 17.2).
-const LENGTH_MAX: i64 = 20;
-/// One AES block behind the first octet.
-const LENGTH_DEFAULT: u8 = 17;
 /// Octets of a server ID made of node ID and slot.
 const NODE_AND_SLOT: usize = 3;
-/// draft-ietf-quic-load-balancers section 3.
-const NONCE_MIN: i64 = 4;
-/// Faster, fresh IDs would be most of what a connection sends.
-const LIFETIME_MIN: Duration = Duration::from_secs(1);
 
-const ENCRYPTION: &str = "connection_id.encryption";
 const KEY_FILE_EXAMPLE: &str = "encryption = \"file:/etc/quic-router/cid.key\"";
 
 pub(super) fn check(raw: &RawConnectionId, findings: &mut Findings<'_>) -> ConnectionIdPlan {
@@ -40,8 +33,8 @@ pub(super) fn check(raw: &RawConnectionId, findings: &mut Findings<'_>) -> Conne
         length: length(raw, server_id.as_ref(), findings),
         server_id,
         encryption,
-        describe_length: raw.describe_length.unwrap_or(true),
-        lifetime: lifetime(raw.lifetime.as_ref(), findings),
+        describe_length: CONNECTION_ID.describe_length.read(&raw.describe_length, findings),
+        lifetime: CONNECTION_ID.lifetime.read(&raw.lifetime, findings),
     }
 }
 
@@ -49,7 +42,7 @@ fn check_encoding(raw: Option<&At<String>>, findings: &mut Findings<'_>) {
     if let Some(At { place, value: encoding }) = raw
         && encoding != "quic-lb"
     {
-        findings.problem(*place, "connection_id.encoding", format_args!("\"{encoding}\" is not known"));
+        findings.problem(*place, CONNECTION_ID.encoding.name(), format_args!("\"{encoding}\" is not known"));
         findings.hint("encoding = \"quic-lb\"");
     }
 }
@@ -59,7 +52,7 @@ fn server_id(raw: Option<&At<String>>, findings: &mut Findings<'_>) -> Option<Se
     match server_id::read(text) {
         Ok(server_id) => Some(server_id),
         Err(Wrong { why, hint }) => {
-            findings.problem(*place, "connection_id.server_id", why);
+            findings.problem(*place, CONNECTION_ID.server_id.name(), why);
             findings.hint(hint);
             // The shortest there is, so that the length isn't called wrong too.
             ServerId::new(&[0])
@@ -67,29 +60,30 @@ fn server_id(raw: Option<&At<String>>, findings: &mut Findings<'_>) -> Option<Se
     }
 }
 
+/// One AES block behind the first octet is the default.
 fn length(raw: &RawConnectionId, server_id: Option<&ServerId>, findings: &mut Findings<'_>) -> u8 {
-    const KEY: &str = "connection_id.length";
-    // At most 15.
-    let server_id_length = server_id.map_or(NODE_AND_SLOT, |server_id| server_id.as_slice().len()) as i64;
-    let shortest = 1 + server_id_length + NONCE_MIN;
-    let parts = format!("1 octet, {server_id_length} of server ID and at least {NONCE_MIN} of nonce make {shortest}");
+    let key = &CONNECTION_ID.length;
+    let (usual, longest) = (*key.default(), *key.kind().range.end());
+    let server_id_length = server_id.map_or(NODE_AND_SLOT, |server_id| server_id.as_slice().len());
+    let shortest = (1 + server_id_length + MIN_NONCE_LENGTH) as i64;
+    let parts =
+        format!("1 octet, {server_id_length} of server ID and at least {MIN_NONCE_LENGTH} of nonce make {shortest}");
     match (&raw.length, &raw.server_id) {
         (Some(At { place, value }), _) => {
             if *value < shortest {
-                findings.problem(*place, KEY, format_args!("{value} is too short: {parts}"));
-            } else if *value > LENGTH_MAX {
-                let why = format!("{value} is too long: a connection ID has at most {LENGTH_MAX} octets");
-                findings.problem(*place, KEY, why);
+                findings.problem(*place, key.name(), format_args!("{value} is too short: {parts}"));
+            } else if *value > longest.into() {
+                let why = format!("{value} is too long: a connection ID has at most {longest} octets");
+                findings.problem(*place, key.name(), why);
             }
-            u8::try_from(*value).unwrap_or(LENGTH_DEFAULT)
+            u8::try_from(*value).unwrap_or(usual)
         }
-        (None, Some(At { place, .. })) if i64::from(LENGTH_DEFAULT) < shortest => {
-            let why = format!("{LENGTH_DEFAULT}, the default, is too short: {parts}");
-            findings.problem(*place, KEY, why);
-            findings.hint(format!("length = {LENGTH_MAX}"));
-            LENGTH_DEFAULT
+        (None, Some(At { place, .. })) if i64::from(usual) < shortest => {
+            findings.problem(*place, key.name(), format_args!("{usual}, the default, is too short: {parts}"));
+            findings.hint(format!("length = {longest}"));
+            usual
         }
-        (None, Some(_) | None) => LENGTH_DEFAULT,
+        (None, Some(_) | None) => usual,
     }
 }
 
@@ -103,14 +97,18 @@ fn encryption(raw: Option<&At<String>>, findings: &mut Findings<'_>) -> Encrypti
         "none" => return Encryption::None,
         // Not quoted: errors are logged.
         key if octets::from_text(key).is_some_and(|octets| octets.len() == 16) => {
-            findings.problem(*place, ENCRYPTION, "a key does not stand here, where others may read it");
+            findings.problem(
+                *place,
+                CONNECTION_ID.encryption.name(),
+                "a key does not stand here, where others may read it",
+            );
             findings.hint(format!("put it into a file: {KEY_FILE_EXAMPLE}"));
         }
         unknown => {
             // Nor what may be a key, but for a slip.
             let quoted = if unknown.len() <= QUOTED { format!("\"{unknown}\"") } else { "this".to_owned() };
             let why = format!("{quoted} is none of \"auto\", \"none\", \"file:PATH\"");
-            findings.problem(*place, ENCRYPTION, why);
+            findings.problem(*place, CONNECTION_ID.encryption.name(), why);
             findings.hint(match nearest(unknown, ["auto", "none"]) {
                 Some(word) => format!("did you mean \"{word}\"?"),
                 None => "\"file:PATH\" takes the key of a file".to_owned(),
@@ -125,25 +123,14 @@ const QUOTED: usize = 12;
 
 fn key_in_file(place: Place, path: &str, findings: &mut Findings<'_>) -> Encryption {
     if path.is_empty() {
-        findings.problem(place, ENCRYPTION, "\"file:\" names no file");
+        findings.problem(place, CONNECTION_ID.encryption.name(), "\"file:\" names no file");
         findings.hint(KEY_FILE_EXAMPLE);
         return Encryption::Auto;
     }
     let path = super::base(place, findings.name()).join(path);
     if let Err(error) = key_file::read(&path) {
-        findings.problem(place, ENCRYPTION, &error);
+        findings.problem(place, CONNECTION_ID.encryption.name(), &error);
         findings.hint(error.hint());
     }
     Encryption::File(path)
-}
-
-fn lifetime(raw: Option<&At<RawDuration>>, findings: &mut Findings<'_>) -> Duration {
-    const KEY: &str = "connection_id.lifetime";
-    let lifetime = super::duration(raw, (KEY, 3_600), findings);
-    if let Some(At { place, value: RawDuration::Text(text) }) = raw
-        && lifetime < LIFETIME_MIN
-    {
-        findings.problem(*place, KEY, format_args!("\"{text}\" is too short: at least 1s"));
-    }
-    lifetime
 }

@@ -1,34 +1,26 @@
 //! `[[listener]]`: addresses that can be bound, with certificates that can be presented.
 
-use std::{mem, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
-use super::{
-    addresses::{self, Key},
-    observe,
-};
+use super::addresses;
 use crate::config::{
     Admin, CertificateFiles, Certificates, ClientCertificates, Config, EarlyData, Group, LISTENERS_MAX, Listener,
     MinimumTls, certificates,
     error::{Findings, Place},
-    file::{At, RawCertificate, RawClientCertificates, RawDuration, RawListener, RawSwitched},
-    values,
+    file::{At, each},
+    keys::{
+        ADMIN, CLIENT_CERTIFICATES, LISTENER, RawCertificate, RawClientCertificates, RawListener, WILDCARDS,
+        kinds::one_of,
+    },
 };
 
-/// Everything, and everybody: addresses that suit most.
-const WILDCARDS: [&str; 2] = ["0.0.0.0", "[::]"];
-const ADDRESS: Key = Key { name: "listener.address", port: 443, examples: WILDCARDS };
-const REDIRECT_FROM: Key = Key { name: "listener.redirect_from", port: 80, examples: WILDCARDS };
-const PREFERRED: Key = Key { name: "listener.preferred_address", port: 443, examples: ["192.0.2.1", "[2001:db8::1]"] };
-
-const TLS: [(&str, MinimumTls); 2] = [("1.2", MinimumTls::Tls12), ("1.3", MinimumTls::Tls13)];
+/// The default is all of them.
 const GROUPS: [(&str, Group); 4] = [
     ("X25519MLKEM768", Group::X25519MlKem768),
     ("X25519", Group::X25519),
     ("P-256", Group::P256),
     ("P-384", Group::P384),
 ];
-/// How long clients remember where HTTP/3 is.
-const ALT_SVC: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) fn check(
     raw: Vec<At<RawListener>>,
@@ -44,7 +36,7 @@ pub(super) fn check(
         findings.problem(first_beyond.place, "listener", why);
     }
     let mut ports = Ports::default();
-    ports.tcp.extend(admin.map(|at| Port { address: at.value.address, key: observe::ADDRESS.name, shared: false }));
+    ports.tcp.extend(admin.map(|at| Port { address: at.value.address, key: ADMIN.address.name(), shared: false }));
     let mut listeners = Vec::new();
     for raw in raw {
         listeners.extend(listener(raw, &mut ports, findings));
@@ -54,7 +46,7 @@ pub(super) fn check(
 }
 
 fn listener(
-    At { place, value: mut raw }: At<RawListener>,
+    At { place, value: raw }: At<RawListener>,
     ports: &mut Ports,
     findings: &mut Findings<'_>,
 ) -> Option<Listener> {
@@ -63,16 +55,16 @@ fn listener(
     let alt_svc_max_age = alt_svc(&raw, findings);
     let early_data = early_data(&raw, findings);
     let minimum_tls = minimum_tls(&raw, findings);
-    let groups = groups(raw.groups.take(), findings);
-    let client_certificates = raw.client_certificates.take().and_then(|raw| client_certificates(raw, findings));
+    let groups = groups(&raw, findings);
+    let client_certificates = raw.client_certificates.as_ref().and_then(|at| client_certificates(at, findings));
     // All else is about the address.
     let address = address?;
-    ports.add(&address, raw.tcp.as_ref(), redirect_from.as_ref(), findings);
+    ports.add(&address, &raw, redirect_from.as_ref(), findings);
     let preferred = raw.preferred_address.as_ref().and_then(|at| preferred(address.value, at, findings));
     ports.preferred.extend(preferred.clone());
     Some(Listener {
-        certificates: certificates_of(&address, mem::take(&mut raw.certificates), findings),
-        tcp: raw.tcp.is_some_and(|at| at.value),
+        certificates: certificates_of(&address, each(&raw.certificates), findings),
+        tcp: LISTENER.tcp.read(&raw.tcp, findings),
         redirect_from: redirect_from.map(|at| at.value),
         alt_svc_max_age,
         early_data,
@@ -88,11 +80,11 @@ fn listener(
 
 fn address(listener: Place, raw: Option<&At<String>>, findings: &mut Findings<'_>) -> Option<At<SocketAddr>> {
     let Some(at) = raw else {
-        findings.problem(listener, ADDRESS.name, "missing");
+        findings.problem(listener, LISTENER.address.name(), "missing");
         findings.hint("address = \"0.0.0.0:443\"");
         return None;
     };
-    addresses::read(&ADDRESS, at, findings)
+    addresses::read(&LISTENER.address, at, findings)
 }
 
 fn has_tcp(raw: &RawListener) -> bool {
@@ -100,7 +92,7 @@ fn has_tcp(raw: &RawListener) -> bool {
 }
 
 fn redirect_from(raw: &RawListener, findings: &mut Findings<'_>) -> Option<At<SocketAddr>> {
-    let at = addresses::read(&REDIRECT_FROM, raw.redirect_from.as_ref()?, findings)?;
+    let at = addresses::read(&LISTENER.redirect_from, raw.redirect_from.as_ref()?, findings)?;
     if !has_tcp(raw) {
         findings.notice(
             at.place,
@@ -110,75 +102,73 @@ fn redirect_from(raw: &RawListener, findings: &mut Findings<'_>) -> Option<At<So
     Some(at)
 }
 
+/// None also where it is wrong.
 fn alt_svc(raw: &RawListener, findings: &mut Findings<'_>) -> Option<Duration> {
-    let Some(At { place, value }) = &raw.alt_svc else { return Some(ALT_SVC) };
-    let max_age = match value {
-        RawSwitched::Switch(on) => on.then_some(ALT_SVC),
-        RawSwitched::Value(RawDuration::Text(text)) => match values::duration(text) {
-            Ok(duration) => Some(duration),
-            Err(why) => {
-                findings.problem(*place, "listener.alt_svc", why);
-                findings.hint("or false, so that clients are not told");
-                None
-            }
-        },
+    let Some(at) = &raw.alt_svc else { return Some(*LISTENER.alt_svc.default()) };
+    let Some(max_age) = LISTENER.alt_svc.given(at, findings) else {
+        findings.hint("or false, so that clients are not told");
+        return None;
     };
     if max_age.is_some() && !has_tcp(raw) {
-        findings.notice(*place, "listener.alt_svc: without tcp = true nobody is told, so it has no effect");
+        findings.notice(at.place, "listener.alt_svc: without tcp = true nobody is told, so it has no effect");
     }
     max_age
 }
 
 /// What comes in 0-RTT comes before the client has shown a certificate.
 fn early_data(raw: &RawListener, findings: &mut Findings<'_>) -> EarlyData {
-    let Some(At { place, value: true }) = raw.early_data else { return EarlyData::Off };
+    if !LISTENER.early_data.read(&raw.early_data, findings) {
+        return EarlyData::Off;
+    }
     if raw.client_certificates.is_some() {
         let why = "0-RTT comes before a client shows its certificate, and client_certificates asks for one";
-        findings.problem(place, "listener.early_data", why);
+        findings.problem(super::place_of(&raw.early_data), LISTENER.early_data.name(), why);
         findings.hint("one of the two");
     }
     EarlyData::Safe
 }
 
 fn minimum_tls(raw: &RawListener, findings: &mut Findings<'_>) -> MinimumTls {
-    let Some(at) = &raw.minimum_tls else { return MinimumTls::Tls12 };
-    if !has_tcp(raw) {
+    if let (Some(at), false) = (&raw.minimum_tls, has_tcp(raw)) {
         findings.notice(at.place, "listener.minimum_tls: without tcp = true it has no effect, QUIC always has 1.3");
     }
-    super::one_of(at, "listener.minimum_tls", &TLS, findings).unwrap_or(MinimumTls::Tls12)
+    LISTENER.minimum_tls.read(&raw.minimum_tls, findings)
 }
 
 fn client_certificates(
-    At { place, value: raw }: At<RawClientCertificates>,
+    At { place, value: raw }: &At<RawClientCertificates>,
     findings: &mut Findings<'_>,
 ) -> Option<ClientCertificates> {
-    const KEY: &str = "listener.client_certificates";
-    let Some(ca) = raw.ca else {
-        findings.problem(place, KEY, "ca is missing: the file of those who sign them");
+    let key = LISTENER.client_certificates.name();
+    let Some(ca) = &raw.ca else {
+        findings.problem(*place, key, "ca is missing: the file of those who sign them");
         findings.hint("client_certificates = { ca = \"FILE\" }");
         return None;
     };
-    let ca = super::base(place, findings.name()).join(ca);
+    let ca = super::base(*place, findings.name()).join(&ca.value);
     if let Err(error) = certificates::authorities(&ca) {
-        findings.problem(place, KEY, error);
+        findings.problem(*place, key, error);
         return None;
     }
-    Some(ClientCertificates { ca, required: raw.required.unwrap_or(true) })
+    Some(ClientCertificates { ca, required: CLIENT_CERTIFICATES.required.read(&raw.required, findings) })
 }
 
-fn groups(raw: Option<At<Vec<At<String>>>>, findings: &mut Findings<'_>) -> Vec<Group> {
+fn groups(raw: &RawListener, findings: &mut Findings<'_>) -> Vec<Group> {
+    let key = LISTENER.groups.name();
     let usual = GROUPS.map(|(_, group)| group).to_vec();
-    let Some(At { place, value: names }) = raw else { return usual };
+    let Some(At { place, value: names }) = &raw.groups else { return usual };
     let mut groups = Vec::new();
-    for at in &names {
-        let Some(group) = super::one_of(at, "listener.groups", &GROUPS, findings) else { continue };
-        if groups.contains(&group) {
-            findings.problem(at.place, "listener.groups", format_args!("\"{}\" is listed twice", at.value));
+    for At { place, value: name } in names {
+        match one_of(name, &GROUPS) {
+            Ok(group) if groups.contains(&group) => {
+                findings.problem(*place, key, format_args!("\"{name}\" is listed twice"));
+            }
+            Ok(group) => groups.push(group),
+            Err(wrong) => wrong.note(*place, key, findings),
         }
-        groups.push(group);
     }
     if names.is_empty() {
-        findings.problem(place, "listener.groups", "empty: no client could shake hands");
+        findings.problem(*place, key, "empty: no client could shake hands");
         return usual;
     }
     groups
@@ -187,7 +177,7 @@ fn groups(raw: Option<At<Vec<At<String>>>>, findings: &mut Findings<'_>) -> Vec<
 /// A connection moves to it with its connection IDs, so what arrives there must come to the
 /// listener's own sockets.
 fn preferred(listener: SocketAddr, at: &At<String>, findings: &mut Findings<'_>) -> Option<At<SocketAddr>> {
-    let At { place, value: address } = addresses::read(&PREFERRED, at, findings)?;
+    let At { place, value: address } = addresses::read(&LISTENER.preferred_address, at, findings)?;
     let why = if address.ip().is_unspecified() {
         "is the wildcard, and clients need one address"
     } else if address.port() != listener.port() || address.is_ipv4() != listener.is_ipv4() {
@@ -197,7 +187,7 @@ fn preferred(listener: SocketAddr, at: &At<String>, findings: &mut Findings<'_>)
     } else {
         return Some(At { place, value: address });
     };
-    findings.problem(place, PREFERRED.name, format_args!("listener {listener}: {address} {why}"));
+    findings.problem(place, LISTENER.preferred_address.name(), format_args!("listener {listener}: {address} {why}"));
     if !address.ip().is_unspecified() {
         let wildcard = if listener.is_ipv4() { WILDCARDS[0] } else { WILDCARDS[1] };
         let family = if listener.is_ipv4() { "IPv4" } else { "IPv6" };
@@ -227,17 +217,17 @@ impl Ports {
     fn add(
         &mut self,
         address: &At<SocketAddr>,
-        tcp: Option<&At<bool>>,
+        raw: &RawListener,
         redirect_from: Option<&At<SocketAddr>>,
         findings: &mut Findings<'_>,
     ) {
         if self.udp.contains(&address.value) {
-            findings.problem(address.place, ADDRESS.name, format_args!("{} is listed twice", address.value));
-        } else if let Some(At { place, value: true }) = tcp {
-            self.add_tcp(&At { place: *place, value: address.value }, "listener.tcp", findings);
+            findings.problem(address.place, LISTENER.address.name(), format_args!("{} is listed twice", address.value));
+        } else if let Some(At { place, value: true }) = &raw.tcp {
+            self.add_tcp(&At { place: *place, value: address.value }, LISTENER.tcp.name(), findings);
         }
         if let Some(at) = redirect_from {
-            self.add_tcp(at, REDIRECT_FROM.name, findings);
+            self.add_tcp(at, LISTENER.redirect_from.name(), findings);
         }
         self.udp.push(address.value);
     }
@@ -260,23 +250,19 @@ impl Ports {
         for At { place, value } in &self.preferred {
             if self.udp.contains(value) {
                 let why = format!("{value} is a listener of its own, whose sockets would get the packets");
-                findings.problem(*place, PREFERRED.name, why);
+                findings.problem(*place, LISTENER.preferred_address.name(), why);
                 findings.hint("leave out that listener, or prefer another address");
             }
         }
     }
 }
 
-fn certificates_of(
-    address: &At<SocketAddr>,
-    raw: Vec<At<RawCertificate>>,
-    findings: &mut Findings<'_>,
-) -> Certificates {
+fn certificates_of(address: &At<SocketAddr>, raw: &[At<RawCertificate>], findings: &mut Findings<'_>) -> Certificates {
     if raw.is_empty() {
         check_self_signed(address, findings);
         return Certificates::SelfSigned;
     }
-    let files = raw.into_iter().filter_map(|raw| certificate(address.value, raw, findings)).collect();
+    let files = raw.iter().filter_map(|raw| certificate(address.value, raw, findings)).collect();
     Certificates::Files(files)
 }
 
@@ -300,18 +286,19 @@ fn check_self_signed(address: &At<SocketAddr>, findings: &mut Findings<'_>) {
 
 fn certificate(
     listener: SocketAddr,
-    At { place, value: raw }: At<RawCertificate>,
+    At { place, value: raw }: &At<RawCertificate>,
     findings: &mut Findings<'_>,
 ) -> Option<CertificateFiles> {
-    let (Some(cert), Some(key)) = (raw.cert, raw.key) else {
-        findings.problem(place, "listener.certificates", format_args!("listener {listener}: cert and key go together"));
+    let (place, name) = (*place, LISTENER.certificates.name());
+    let (Some(cert), Some(key)) = (&raw.cert, &raw.key) else {
+        findings.problem(place, name, format_args!("listener {listener}: cert and key go together"));
         findings.hint("certificates = [{ cert = \"FILE\", key = \"FILE\" }] (or --cert and --key)");
         return None;
     };
     let base = super::base(place, findings.name());
-    let files = CertificateFiles { cert: base.join(cert), key: base.join(key) };
+    let files = CertificateFiles { cert: base.join(&cert.value), key: base.join(&key.value) };
     if let Err(error) = certificates::load(&files) {
-        findings.problem(place, "listener.certificates", format_args!("listener {listener}: {error}"));
+        findings.problem(place, name, format_args!("listener {listener}: {error}"));
         return None;
     }
     Some(files)

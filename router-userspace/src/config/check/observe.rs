@@ -2,27 +2,23 @@
 
 use std::path::PathBuf;
 
-use super::addresses::{self, Key};
+use super::addresses;
 use crate::config::{
-    AccessLog, AccessLogFormat, Admin, Config, Destination, Qlog,
+    AccessLog, Admin, Config, Destination, Qlog,
     error::Findings,
-    file::{At, RawAccessLog, RawAdmin, RawQlog},
+    file::At,
+    keys::{ACCESS_LOG, ADMIN, QLOG, RawAccessLog, RawAdmin, RawQlog, kinds::absolute},
 };
-
-const FORMATS: [(&str, AccessLogFormat); 2] =
-    [("json", AccessLogFormat::Json), ("combined", AccessLogFormat::Combined)];
-
-pub(super) const ADDRESS: Key = Key { name: "admin.address", port: 9180, examples: ["127.0.0.1", "[::1]"] };
 
 /// With the address's place, because nobody else may have its port.
 pub(super) fn admin(raw: Option<At<RawAdmin>>, findings: &mut Findings<'_>) -> Option<At<Admin>> {
     let At { place, value: raw } = raw?;
     let Some(address) = raw.address else {
-        findings.problem(place, ADDRESS.name, "missing");
+        findings.problem(place, ADMIN.address.name(), "missing");
         findings.hint("address = \"127.0.0.1:9180\"");
         return None;
     };
-    let At { place, value: address } = addresses::read(&ADDRESS, &address, findings)?;
+    let At { place, value: address } = addresses::read(&ADMIN.address, &address, findings)?;
     if !Config::is_private(address.ip()) {
         findings.notice(place, format_args!("admin.address: anyone who reaches {address} reads the metrics"));
     }
@@ -31,41 +27,37 @@ pub(super) fn admin(raw: Option<At<RawAdmin>>, findings: &mut Findings<'_>) -> O
 
 pub(super) fn access_log(raw: Option<At<RawAccessLog>>, findings: &mut Findings<'_>) -> Option<AccessLog> {
     let At { place, value: raw } = raw?;
-    let format = raw.format.and_then(|at| super::one_of(&at, "access_log.format", &FORMATS, findings));
+    let format = ACCESS_LOG.format.read(&raw.format, findings);
+    let key = ACCESS_LOG.file.name();
     let to = match raw.file {
         None => {
-            findings.problem(place, "access_log.file", "missing");
+            findings.problem(place, key, "missing");
             findings.hint("file = \"/var/log/quic-router/access.log\", or file = \"stdout\"");
             return None;
         }
         Some(at) if at.value.as_os_str() == "stdout" => Destination::Stdout,
-        Some(at) => Destination::File(absolute(at, "access_log.file", findings)?),
+        Some(at) => Destination::File(path(at, key, findings)?),
     };
-    Some(AccessLog { to, format: format.unwrap_or(AccessLogFormat::Json) })
+    Some(AccessLog { to, format })
 }
 
 pub(super) fn qlog(raw: Option<At<RawQlog>>, findings: &mut Findings<'_>) -> Option<Qlog> {
     let At { place, value: raw } = raw?;
-    let sample = raw.sample.map_or(1.0, |At { place, value }| {
-        // Written so that not-a-number fails too.
-        if !(value > 0.0 && value <= 1.0) {
-            findings.problem(place, "qlog.sample", format_args!("{value} is no part: above 0, at most 1"));
-        }
-        value
-    });
+    let sample = QLOG.sample.read(&raw.sample, findings);
     let Some(dir) = raw.dir else {
-        findings.problem(place, "qlog.dir", "missing");
+        findings.problem(place, QLOG.dir.name(), "missing");
         findings.hint("dir = \"/var/log/quic-router/qlog\"");
         return None;
     };
-    Some(Qlog { dir: absolute(dir, "qlog.dir", findings)?, sample })
+    Some(Qlog { dir: path(dir, QLOG.dir.name(), findings)?, sample })
 }
 
-fn absolute(At { place, value: path }: At<PathBuf>, key: &str, findings: &mut Findings<'_>) -> Option<PathBuf> {
-    if path.is_absolute() {
-        return Some(path);
+fn path(At { place, value: path }: At<PathBuf>, key: &str, findings: &mut Findings<'_>) -> Option<PathBuf> {
+    match absolute(&path) {
+        Ok(()) => Some(path),
+        Err(wrong) => {
+            wrong.note(place, key, findings);
+            None
+        }
     }
-    findings.problem(place, key, format_args!("\"{}\" is not an absolute path", path.display()));
-    findings.hint("begin it with a slash: the agent may start in any folder");
-    None
 }

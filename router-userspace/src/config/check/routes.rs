@@ -8,7 +8,8 @@ use super::upstreams::{self, Kind, Upstreams};
 use crate::config::{
     Action, HeaderMatch, Host, HttpRoute, PathNormalization, RawRoute as RawQuic, Route, Upstream,
     error::{Findings, Place},
-    file::{At, RawRoute},
+    file::At,
+    keys::{ROUTE, RawRoute},
     paths,
     suggest::nearest,
     values,
@@ -56,9 +57,9 @@ impl Names {
     fn given(raw: &[At<RawRoute>], findings: &mut Findings<'_>) -> Self {
         let mut taken = BTreeSet::new();
         for At { place, value: name } in raw.iter().filter_map(|at| at.value.name.as_ref()) {
-            upstreams::check_name(name, *place, "route.name", findings);
+            upstreams::check_name(name, *place, ROUTE.name.name(), findings);
             if !taken.insert(name.clone()) {
-                findings.problem(*place, "route.name", format_args!("\"{name}\" is given twice"));
+                findings.problem(*place, ROUTE.name.name(), format_args!("\"{name}\" is given twice"));
                 findings.hint("another name, or none: it is then called by what it matches");
             }
         }
@@ -132,35 +133,28 @@ impl Checker<'_, '_> {
             Ok(host) => return Some(host),
             Err(why) => why,
         };
-        self.findings.problem(*place, "route.host", why);
+        self.findings.problem(*place, ROUTE.host.name(), why);
         None
     }
 
     fn check_alpn(&mut self, At { place, value: alpn }: &At<String>) {
+        let key = ROUTE.alpn.name();
         if alpn == "h3" {
-            self.findings.problem(*place, "route.alpn", "\"h3\" is HTTP/3, which needs no alpn");
+            self.findings.problem(*place, key, "\"h3\" is HTTP/3, which needs no alpn");
             self.findings.hint("leave alpn out; host and path choose among HTTP requests");
         } else if alpn.is_empty() || alpn.len() > ALPN_MAX {
-            self.findings.problem(*place, "route.alpn", format_args!("{} octets; it has 1 to {ALPN_MAX}", alpn.len()));
+            self.findings.problem(*place, key, format_args!("{} octets; it has 1 to {ALPN_MAX}", alpn.len()));
         }
     }
 
     /// A raw route has none of what is about requests.
     fn refuse_http_keys(&mut self, raw: &RawRoute) {
-        let keys = [
-            ("path", raw.path.as_ref().map(|at| at.place)),
-            ("methods", raw.methods.as_ref().map(|at| at.place)),
-            ("headers", raw.headers.as_ref().map(|at| at.place)),
-            ("redirect", raw.redirect.as_ref().map(|at| at.place)),
-            ("redirect_status", raw.redirect_status.as_ref().map(|at| at.place)),
-            ("request_headers", raw.request_headers.as_ref().map(|at| at.place)),
-            ("response_headers", raw.response_headers.as_ref().map(|at| at.place)),
-        ];
-        for (key, place) in keys {
-            let Some(place) = place else { continue };
-            let why = format!("a raw route (one with alpn) has no {key}");
-            self.findings.problem(place, &format!("route.{key}"), why);
-            self.findings.hint(format!("leave out {key}, or leave out alpn for a route of HTTP requests"));
+        let of_both =
+            [ROUTE.name.name(), ROUTE.listeners.name(), ROUTE.host.name(), ROUTE.alpn.name(), ROUTE.upstream.name()];
+        for (key, place) in raw.given().into_iter().filter(|(key, _)| !of_both.contains(&key.name())) {
+            let short = key.short();
+            self.findings.problem(place, key.name(), format_args!("a raw route (one with alpn) has no {short}"));
+            self.findings.hint(format!("leave out {short}, or leave out alpn for a route of HTTP requests"));
         }
     }
 
@@ -181,34 +175,34 @@ impl Checker<'_, '_> {
                 Err(why) => {
                     self.findings.problem(
                         *place,
-                        "route.path",
+                        ROUTE.path.name(),
                         format_args!("{path:?} matches no request: {}", why.why()),
                     );
                     return path.clone();
                 }
             }
         };
-        self.findings.problem(*place, "route.path", format_args!("{path:?} {why}"));
+        self.findings.problem(*place, ROUTE.path.name(), format_args!("{path:?} {why}"));
         path.clone()
     }
 
     fn methods(&mut self, raw: &RawRoute) -> Vec<Method> {
-        const KEY: &str = "route.methods";
+        let key = ROUTE.methods.name();
         let Some(At { value: names, .. }) = &raw.methods else { return Vec::new() };
         let mut methods = Vec::new();
         for At { place, value: name } in names {
             match name.parse::<Method>() {
-                Err(_) => self.findings.problem(*place, KEY, format_args!("{name:?} is no method")),
+                Err(_) => self.findings.problem(*place, key, format_args!("{name:?} is no method")),
                 Ok(Method::CONNECT) => {
-                    self.findings.problem(*place, KEY, "CONNECT never reaches a route: it is always refused");
+                    self.findings.problem(*place, key, "CONNECT never reaches a route: it is always refused");
                 }
                 Ok(method) if methods.contains(&method) => {
-                    self.findings.problem(*place, KEY, format_args!("\"{name}\" is listed twice"));
+                    self.findings.problem(*place, key, format_args!("\"{name}\" is listed twice"));
                 }
                 Ok(method) => {
                     let upper = name.to_ascii_uppercase();
                     if *name != upper && STANDARD.contains(&upper.as_str()) {
-                        self.findings.problem(*place, KEY, format_args!("\"{name}\" is no method: case counts"));
+                        self.findings.problem(*place, key, format_args!("\"{name}\" is no method: case counts"));
                         self.findings.hint(format!("did you mean \"{upper}\"?"));
                     }
                     methods.push(method);
@@ -221,28 +215,28 @@ impl Checker<'_, '_> {
     fn action(&mut self, place: Place, raw: &RawRoute) -> Option<Action> {
         let Some(at) = &raw.redirect else {
             if let Some(at) = &raw.redirect_status {
-                self.findings.problem(at.place, "route.redirect_status", "there is no redirect");
+                self.findings.problem(at.place, ROUTE.redirect_status.name(), "there is no redirect");
                 self.findings.hint("redirect = \"https://{host}{path}{query}\", in place of upstream");
             }
             return self.upstream(place, raw).map(Action::Upstream);
         };
         if let Some(other) = &raw.upstream {
             self.used.insert(other.value.clone());
-            self.findings.problem(at.place, "route.redirect", "a route has either an upstream or a redirect");
+            self.findings.problem(at.place, ROUTE.redirect.name(), "a route has either an upstream or a redirect");
             self.findings.hint("two routes, if both are meant");
         }
         if let Some(at) = &raw.request_headers {
             self.findings
                 .notice(at.place, "route.request_headers: a redirect sends nothing on, so they have no effect");
         }
-        redirect::check(at, raw.redirect_status.as_ref(), self.findings).map(Action::Redirect)
+        redirect::check(at, raw, self.findings).map(Action::Redirect)
     }
 
     /// The upstream's name, if it is known and of the route's kind.
     fn upstream(&mut self, place: Place, raw: &RawRoute) -> Option<Arc<str>> {
-        const KEY: &str = "route.upstream";
+        let key = ROUTE.upstream.name();
         let Some(At { place, value: wanted }) = &raw.upstream else {
-            self.findings.problem(place, KEY, "missing");
+            self.findings.problem(place, key, "missing");
             self.findings.hint(match self.beside.upstreams.keys().next() {
                 Some(name) => format!("upstream = \"{name}\""),
                 None => "upstream = \"NAME\", and [upstream.NAME]".to_owned(),
@@ -251,7 +245,7 @@ impl Checker<'_, '_> {
         };
         self.used.insert(wanted.clone());
         let Some((name, upstream)) = self.beside.upstreams.get_key_value(wanted.as_str()) else {
-            self.findings.problem(*place, KEY, format_args!("there is no upstream \"{wanted}\""));
+            self.findings.problem(*place, key, format_args!("there is no upstream \"{wanted}\""));
             self.findings.hint(match nearest(wanted, self.beside.upstreams.keys().map(|name| &**name)) {
                 Some(name) => format!("did you mean \"{name}\"?"),
                 None => format!("add [upstream.{wanted}]"),
@@ -279,7 +273,7 @@ impl Checker<'_, '_> {
                 "another upstream, or leave out alpn to carry HTTP requests",
             ),
         };
-        self.findings.problem(*place, KEY, why);
+        self.findings.problem(*place, key, why);
         self.findings.hint(hint);
         None
     }

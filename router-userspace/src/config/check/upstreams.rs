@@ -1,14 +1,14 @@
 //! `[upstream.NAME]`: servers of one kind behind a name, or one of the built-in answers.
 
-use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use http::{HeaderValue, uri::Authority as HostAndPort};
 
 use crate::config::{
-    Balance, CertificateFiles, HostField, Server, ServerAddress, Servers, Timeouts, Upstream, UpstreamTls,
-    certificates,
+    CertificateFiles, HostField, Server, ServerAddress, Servers, Timeouts, Upstream, UpstreamTls, certificates,
     error::{Findings, Place},
-    file::{At, RawDuration, RawSwitched, RawUpstream, RawUpstreamTls},
+    file::{At, RawSwitched, each},
+    keys::{Key, RawUpstream, RawUpstreamTls, UPSTREAM, kinds::Reads},
     values,
 };
 
@@ -17,15 +17,6 @@ mod servers;
 
 /// Names end up in metrics and on terminals.
 const NAME_MAX: usize = 64;
-const CONNECTIONS: RangeInclusive<i64> = 1..=1_000_000;
-const QUEUE: RangeInclusive<i64> = 0..=1_000_000;
-
-const BALANCES: [(&str, Balance); 4] = [
-    ("round-robin", Balance::RoundRobin),
-    ("least-requests", Balance::LeastRequests),
-    ("random-two-choices", Balance::RandomTwoChoices),
-    ("source-hash", Balance::SourceHash),
-];
 
 /// An upstream, and what routes may lead to it.
 pub(super) struct Checked {
@@ -75,15 +66,21 @@ impl Checker<'_, '_> {
         format!("upstream.{}.{key}", self.name)
     }
 
+    /// The value of one of its keys.
+    fn read<K: Reads>(&mut self, key: &Key<K>, raw: &Option<At<K::Raw>>) -> K::Value {
+        key.read_as(&key.name().replace("NAME", self.name), raw, self.findings)
+    }
+
     fn upstream(mut self, raw: &RawUpstream) -> Checked {
-        if raw.servers.is_empty() {
+        let servers = each(&raw.servers);
+        if servers.is_empty() {
             self.findings.problem(self.place, &format!("upstream.{}", self.name), "has no servers");
             self.findings.hint("servers = [\"http://127.0.0.1:8080\"]");
         }
-        match self.built_in(&raw.servers) {
+        match self.built_in(servers) {
             Some(upstream) => {
                 self.refuse_options(raw);
-                let hq = raw.servers.iter().filter_map(servers::url).any(|(_, url)| servers::is_hq(url));
+                let hq = servers.iter().filter_map(servers::url).any(|(_, url)| servers::is_hq(url));
                 Checked { upstream, kind: if hq { Kind::Streams } else { Kind::Http } }
             }
             None => self.servers_and_options(raw),
@@ -91,28 +88,25 @@ impl Checker<'_, '_> {
     }
 
     fn servers_and_options(&mut self, raw: &RawUpstream) -> Checked {
-        let (all, kind) = self.servers(&raw.servers);
+        let (all, kind) = self.servers(each(&raw.servers));
         self.notice_what_has_no_effect(raw, kind);
-        let health = raw.health.as_ref().and_then(|at| self.health(&at.value, kind));
-        let balance = raw.balance.as_ref();
-        let balance = balance.and_then(|at| super::one_of(at, &self.key("balance"), &BALANCES, self.findings));
         let servers = Servers {
-            balance: balance.unwrap_or(Balance::RoundRobin),
-            health,
+            balance: self.read(&UPSTREAM.balance, &raw.balance),
+            health: raw.health.as_ref().and_then(|at| self.health(&at.value, kind)),
             ejection: self.ejection(raw.ejection.as_ref()),
-            slow_start: raw.slow_start.is_some().then(|| self.duration(raw.slow_start.as_ref(), "slow_start", 1)),
-            max_connections: self.number(raw.max_connections.as_ref(), "max_connections", CONNECTIONS),
-            client_share: self.client_share(raw.client_share.as_ref()),
-            queue: self.number(raw.queue.as_ref(), "queue", QUEUE),
+            slow_start: self.read(&UPSTREAM.slow_start, &raw.slow_start),
+            max_connections: self.read(&UPSTREAM.max_connections, &raw.max_connections),
+            client_share: self.read(&UPSTREAM.client_share, &raw.client_share),
+            queue: self.read(&UPSTREAM.queue, &raw.queue),
             timeouts: Timeouts {
-                connect: self.duration(raw.connect_timeout.as_ref(), "connect_timeout", 5),
-                response: self.duration(raw.response_timeout.as_ref(), "response_timeout", 60),
-                idle: self.duration(raw.idle_timeout.as_ref(), "idle_timeout", 60),
-                queue: self.duration(raw.queue_timeout.as_ref(), "queue_timeout", 5),
+                connect: self.read(&UPSTREAM.connect_timeout, &raw.connect_timeout),
+                response: self.read(&UPSTREAM.response_timeout, &raw.response_timeout),
+                idle: self.read(&UPSTREAM.idle_timeout, &raw.idle_timeout),
+                queue: self.read(&UPSTREAM.queue_timeout, &raw.queue_timeout),
             },
             tls: raw.tls.as_ref().map(|at| self.tls(at, &all)).unwrap_or_default(),
             host: raw.host.as_ref().map_or(HostField::Client, |at| self.host(at, kind)),
-            proxy_protocol: raw.proxy_protocol.as_ref().is_some_and(|at| self.proxy_protocol(at, kind)),
+            proxy_protocol: self.proxy_protocol(raw, kind),
             all,
         };
         Checked { upstream: Upstream::Servers(servers), kind }
@@ -120,27 +114,11 @@ impl Checker<'_, '_> {
 
     /// A built-in answer asks nobody, so nothing that is about servers means anything.
     fn refuse_options(&mut self, raw: &RawUpstream) {
-        let options = [
-            ("balance", raw.balance.as_ref().map(|at| at.place)),
-            ("health", raw.health.as_ref().map(|at| at.place)),
-            ("ejection", raw.ejection.as_ref().map(|at| at.place)),
-            ("slow_start", raw.slow_start.as_ref().map(|at| at.place)),
-            ("max_connections", raw.max_connections.as_ref().map(|at| at.place)),
-            ("client_share", raw.client_share.as_ref().map(|at| at.place)),
-            ("queue", raw.queue.as_ref().map(|at| at.place)),
-            ("queue_timeout", raw.queue_timeout.as_ref().map(|at| at.place)),
-            ("connect_timeout", raw.connect_timeout.as_ref().map(|at| at.place)),
-            ("response_timeout", raw.response_timeout.as_ref().map(|at| at.place)),
-            ("idle_timeout", raw.idle_timeout.as_ref().map(|at| at.place)),
-            ("tls", raw.tls.as_ref().map(|at| at.place)),
-            ("host", raw.host.as_ref().map(|at| at.place)),
-            ("proxy_protocol", raw.proxy_protocol.as_ref().map(|at| at.place)),
-        ];
-        for (key, place) in options {
-            let Some(place) = place else { continue };
+        let servers = UPSTREAM.servers.name();
+        for (key, place) in raw.given().into_iter().filter(|(key, _)| key.name() != servers) {
             let why = "files: and respond: have no servers that it could be about";
-            self.findings.problem(place, &self.key(key), why);
-            self.findings.hint(format!("leave out {key}"));
+            self.findings.problem(place, &self.key(key.short()), why);
+            self.findings.hint(format!("leave out {}", key.short()));
         }
     }
 
@@ -168,26 +146,6 @@ impl Checker<'_, '_> {
         }
     }
 
-    /// A number whose default is 1,024.
-    fn number(&mut self, raw: Option<&At<i64>>, key: &str, range: RangeInclusive<i64>) -> u32 {
-        super::number(raw, (&self.key(key), 1_024), range, self.findings)
-    }
-
-    fn client_share(&mut self, raw: Option<&At<f64>>) -> f64 {
-        let Some(At { place, value }) = raw else { return 0.75 };
-        // Written so that not-a-number fails too.
-        if !(*value > 0.0 && *value <= 1.0) {
-            let key = self.key("client_share");
-            self.findings.problem(*place, &key, format_args!("{value} is no part: above 0, at most 1"));
-        }
-        *value
-    }
-
-    /// A duration; the default is in seconds.
-    fn duration(&mut self, raw: Option<&At<RawDuration>>, key: &str, default: u64) -> Duration {
-        super::duration(raw, (&self.key(key), default), self.findings)
-    }
-
     fn tls(&mut self, At { place, value: raw }: &At<RawUpstreamTls>, servers: &[Server]) -> UpstreamTls {
         let key = self.key("tls");
         if !servers.iter().any(|server| matches!(server.address, ServerAddress::Https(_))) && !servers.is_empty() {
@@ -195,12 +153,12 @@ impl Checker<'_, '_> {
             self.findings.hint("leave out tls, or write https:// for servers that speak it");
         }
         let base = super::base(*place, self.findings.name());
-        let ca = raw.ca.as_ref().map(|ca| base.join(ca));
+        let ca = raw.ca.as_ref().map(|ca| base.join(&ca.value));
         if let Some(Err(error)) = ca.as_deref().map(certificates::authorities) {
             self.findings.problem(*place, &key, error);
         }
         let name = raw.name.as_ref().and_then(|at| self.tls_name(at));
-        UpstreamTls { ca, name, certificate: self.certificate(*place, base, raw) }
+        UpstreamTls { ca, name, certificate: self.certificate(*place, &base, raw) }
     }
 
     fn tls_name(&mut self, At { place, value: text }: &At<String>) -> Option<String> {
@@ -215,11 +173,11 @@ impl Checker<'_, '_> {
         }
     }
 
-    fn certificate(&mut self, place: Place, base: PathBuf, raw: &RawUpstreamTls) -> Option<CertificateFiles> {
+    fn certificate(&mut self, place: Place, base: &Path, raw: &RawUpstreamTls) -> Option<CertificateFiles> {
         let key = self.key("tls");
         let files = match (&raw.cert, &raw.key) {
             (None, None) => return None,
-            (Some(cert), Some(key)) => CertificateFiles { cert: base.join(cert), key: base.join(key) },
+            (Some(cert), Some(key)) => CertificateFiles { cert: base.join(&cert.value), key: base.join(&key.value) },
             (Some(_), None) | (None, Some(_)) => {
                 self.findings.problem(place, &key, "cert and key go together");
                 self.findings.hint("tls = { cert = \"FILE\", key = \"FILE\" }");
@@ -254,12 +212,13 @@ impl Checker<'_, '_> {
         value
     }
 
-    fn proxy_protocol(&mut self, At { place, value: wanted }: &At<bool>, kind: Kind) -> bool {
-        if *wanted && kind == Kind::Http {
+    fn proxy_protocol(&mut self, raw: &RawUpstream, kind: Kind) -> bool {
+        let wanted = self.read(&UPSTREAM.proxy_protocol, &raw.proxy_protocol);
+        if wanted && kind == Kind::Http {
             let why = "only streams begin with a PROXY header: servers of HTTP are told in Forwarded";
-            self.findings.problem(*place, &self.key("proxy_protocol"), why);
+            self.findings.problem(super::place_of(&raw.proxy_protocol), &self.key("proxy_protocol"), why);
             self.findings.hint("leave out proxy_protocol");
         }
-        *wanted
+        wanted
     }
 }

@@ -1,32 +1,74 @@
-//! docs/configuration.md says what is so: every key with its default, and examples that load.
+//! docs/configuration.md says what is so: its tables are made of the keys' definitions, and its examples
+//! load. With `QUIC_ROUTER_BLESS=1` in the environment the test writes the tables anew.
 
-use std::collections::BTreeSet;
+use std::{env, fs, iter};
 
 use super::{Folder, parse};
-use crate::config::keys::ROOT;
+use crate::config::{
+    TakenBy,
+    keys::{Described, ROOT, Table},
+};
 
 const DOCUMENT: &str = include_str!("../../../../docs/configuration.md");
+const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
 
-/// Every table has a heading, and below it every key a row with its default; and no row is for
-/// a key that doesn't exist.
+/// Below the heading of each table stands a row for each of its keys, as defined, and no other.
 #[test]
-fn the_document_lists_every_key_with_its_default() {
-    let mut known = BTreeSet::new();
-    for table in ROOT.all().into_iter().filter(|table| !table.keys.is_empty()) {
-        let heading = format!("`{}`", table.name);
-        let section =
-            DOCUMENT.split("\n## ").find(|section| section.lines().next().is_some_and(|line| line.contains(&heading)));
-        let section = section.unwrap_or_else(|| panic!("no section for {heading}"));
-        for (key, default) in table.keys {
-            let row =
-                format!("| `{key}` | {} |", if *default == "-" { "-".to_owned() } else { format!("`{default}`") });
-            assert!(section.contains(&row), "{heading} lacks: {row}");
-            known.insert(format!("| `{key}` |"));
+fn its_tables_are_made_of_the_definitions() {
+    let written = fs::read_to_string(PATH).unwrap();
+    let made = with_tables_made(&written);
+    if env::var_os("QUIC_ROUTER_BLESS").is_some() {
+        fs::write(PATH, &made).unwrap();
+        return;
+    }
+    // A line for a line, and after the last of both none.
+    let ends = || iter::repeat("(the end)");
+    let mut pairs = written.lines().chain(ends()).zip(made.lines().chain(ends())).take(made.lines().count() + 1);
+    let differs = pairs.find(|(written, made)| written != made);
+    assert_eq!(differs, None, "run the tests with QUIC_ROUTER_BLESS=1, which writes the tables anew");
+}
+
+/// The document, each of its tables of keys made anew.
+fn with_tables_made(document: &str) -> String {
+    let mut tables: Vec<_> = ROOT.all().into_iter().filter(|table| !table.keys.is_empty()).collect();
+    tables.dedup_by_key(|table| table.name);
+    let (mut made, mut below, mut skipping) = (String::new(), None, false);
+    for line in document.lines() {
+        if line.starts_with("## ") {
+            let place = tables.iter().position(|table| line.contains(&format!("`{}`", table.name)));
+            below = place.map(|place| tables.remove(place));
+        }
+        if line.starts_with("| key |") {
+            let table = below.take().unwrap_or_else(|| panic!("a table of keys below no heading of one: {line}"));
+            made += &rows(table);
+            skipping = true;
+        }
+        skipping &= line.starts_with('|');
+        if !skipping {
+            made += &format!("{line}\n");
         }
     }
-    for row in DOCUMENT.lines().filter(|line| line.starts_with("| `") && !line.starts_with("| `--")) {
-        assert!(known.iter().any(|key| row.starts_with(key.as_str())), "not a key: {row}");
-    }
+    let missing: Vec<_> = tables.iter().chain(&below).map(|table| table.name).collect();
+    assert!(missing.is_empty(), "no heading `## `NAME`` with a line `| key |` below it: {missing:?}");
+    made
+}
+
+fn rows(table: &Table) -> String {
+    let head = "| key | default | values | a change takes | meaning |\n|---|---|---|---|---|\n";
+    iter::once(head.to_owned()).chain(table.keys.iter().map(|key| row(*key))).collect()
+}
+
+fn row(key: &dyn Described) -> String {
+    let default = match key.written() {
+        default if default == "-" => default,
+        default => format!("`{default}`"),
+    };
+    let taken_by = match key.taken_by() {
+        TakenBy::Reload => "a reload",
+        TakenBy::Upgrade => "an upgrade",
+        TakenBy::Restart => "a restart",
+    };
+    format!("| `{}` | {default} | {} | {taken_by} | {} |\n", key.short(), key.takes(), key.meaning())
 }
 
 #[test]

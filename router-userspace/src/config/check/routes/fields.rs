@@ -1,13 +1,12 @@
 //! Header fields of a route: those that requests must have, and changes of them on their way.
 
-use std::collections::BTreeMap;
-
 use http::{HeaderName, HeaderValue, header};
 
 use crate::config::{
     HeaderMatch, HeaderRewrite,
     error::{Findings, Place},
-    file::{At, RawHeaders, RawRewrite, RawSwitched},
+    file::{At, RawSwitched, each},
+    keys::{ROUTE, RawFields, RawHeaders, RawRewrite},
 };
 
 /// Fields of a connection or of a message's framing (RFC 9110 section 7.6.1, RFC 9112 section 6),
@@ -23,25 +22,25 @@ pub(super) enum Of {
 }
 
 pub(super) fn matches(raw: Option<&At<RawHeaders>>, findings: &mut Findings<'_>) -> Vec<HeaderMatch> {
-    const KEY: &str = "route.headers";
+    let key = ROUTE.headers.name();
     let mut matches: Vec<HeaderMatch> = Vec::new();
     for (text, At { place, value }) in raw.into_iter().flat_map(|at| &at.value) {
-        let Some(name) = name(*place, KEY, text, findings) else { continue };
+        let Some(name) = name(*place, key, text, findings) else { continue };
         if name == header::HOST {
-            findings.problem(*place, KEY, "host is not matched here");
+            findings.problem(*place, key, "host is not matched here");
             findings.hint("host = \"NAME\" of the route");
         }
         if matches.iter().any(|other| other.name == name) {
-            findings.problem(*place, KEY, format_args!("{text} is there twice: capitals do not matter"));
+            findings.problem(*place, key, format_args!("{text} is there twice: capitals do not matter"));
         }
         let value = match value {
             RawSwitched::Switch(true) => None,
             RawSwitched::Switch(false) => {
-                findings.problem(*place, KEY, format_args!("{text} = false: a field's absence is not matched"));
+                findings.problem(*place, key, format_args!("{text} = false: a field's absence is not matched"));
                 findings.hint(format!("a route before this one, with {text} = true"));
                 None
             }
-            RawSwitched::Value(text) => value_of(*place, KEY, text, findings),
+            RawSwitched::Value(text) => value_of(*place, key, text, findings),
         };
         matches.push(HeaderMatch { name, value });
     }
@@ -51,11 +50,11 @@ pub(super) fn matches(raw: Option<&At<RawHeaders>>, findings: &mut Findings<'_>)
 pub(super) fn rewrite(raw: Option<&At<RawRewrite>>, of: Of, findings: &mut Findings<'_>) -> HeaderRewrite {
     let Some(At { value: raw, .. }) = raw else { return HeaderRewrite::default() };
     let key = match of {
-        Of::Requests => "route.request_headers",
-        Of::Responses => "route.response_headers",
+        Of::Requests => ROUTE.request_headers.name(),
+        Of::Responses => ROUTE.response_headers.name(),
     };
     let mut remove: Vec<HeaderName> = Vec::new();
-    for At { place, value: text } in &raw.remove {
+    for At { place, value: text } in each(&raw.remove) {
         let key = format!("{key}.remove");
         let Some(name) = changeable(*place, &key, text, of, findings) else { continue };
         if remove.contains(&name) {
@@ -65,19 +64,19 @@ pub(super) fn rewrite(raw: Option<&At<RawRewrite>>, of: Of, findings: &mut Findi
     }
     HeaderRewrite {
         remove,
-        set: fields(&raw.set, &format!("{key}.set"), of, findings),
-        add: fields(&raw.add, &format!("{key}.add"), of, findings),
+        set: fields(raw.set.as_ref(), &format!("{key}.set"), of, findings),
+        add: fields(raw.add.as_ref(), &format!("{key}.add"), of, findings),
     }
 }
 
 fn fields(
-    raw: &BTreeMap<String, At<String>>,
+    raw: Option<&At<RawFields>>,
     key: &str,
     of: Of,
     findings: &mut Findings<'_>,
 ) -> Vec<(HeaderName, HeaderValue)> {
     let mut fields: Vec<(HeaderName, HeaderValue)> = Vec::new();
-    for (text, At { place, value }) in raw {
+    for (text, At { place, value }) in raw.into_iter().flat_map(|at| &at.value) {
         let value = value_of(*place, key, value, findings);
         let Some(name) = changeable(*place, key, text, of, findings) else { continue };
         if fields.iter().any(|(other, _)| *other == name) {

@@ -4,21 +4,22 @@ use std::net::SocketAddr;
 
 use crate::config::{
     error::Findings,
-    file::{At, RawRoute},
+    file::{At, each},
+    keys::{ROUTE, RawRoute},
 };
 
 /// Each is one of `known`.
 pub(super) fn check(raw: &RawRoute, known: &[SocketAddr], findings: &mut Findings<'_>) -> Vec<SocketAddr> {
-    const KEY: &str = "route.listeners";
+    let key = ROUTE.listeners.name();
     let mut listeners = Vec::new();
-    for At { place, value: text } in &raw.listeners {
+    for At { place, value: text } in each(&raw.listeners) {
         match text.parse::<SocketAddr>() {
             Ok(address) if listeners.contains(&address) => {
-                findings.problem(*place, KEY, format_args!("\"{text}\" is listed twice"));
+                findings.problem(*place, key, format_args!("\"{text}\" is listed twice"));
             }
             Ok(address) if known.contains(&address) => listeners.push(address),
             Ok(_) | Err(_) => {
-                findings.problem(*place, KEY, format_args!("\"{text}\" is no listener's address"));
+                findings.problem(*place, key, format_args!("\"{text}\" is no listener's address"));
                 let known: Vec<_> = known.iter().map(ToString::to_string).collect();
                 if !known.is_empty() {
                     findings.hint(known.join(", "));

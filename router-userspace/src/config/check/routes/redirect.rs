@@ -2,38 +2,27 @@
 
 use http::{StatusCode, Uri};
 
-use crate::config::{Redirect, error::Findings, file::At};
+use crate::config::{
+    Redirect,
+    error::Findings,
+    file::At,
+    keys::{ROUTE, RawRoute},
+};
 
 const EXAMPLE: &str = "redirect = \"https://{host}{path}{query}\"";
 
 pub(super) fn check(
     At { place, value: to }: &At<String>,
-    raw_status: Option<&At<i64>>,
+    raw: &RawRoute,
     findings: &mut Findings<'_>,
 ) -> Option<Redirect> {
-    let status = raw_status.map_or(Some(StatusCode::PERMANENT_REDIRECT), |at| status(at, findings));
+    let status = StatusCode::from_u16(ROUTE.redirect_status.read(&raw.redirect_status, findings)).ok();
     if let Err(why) = check_url(to) {
-        findings.problem(*place, "route.redirect", format_args!("\"{to}\" {why}"));
+        findings.problem(*place, ROUTE.redirect.name(), format_args!("\"{to}\" {why}"));
         findings.hint(EXAMPLE);
         return None;
     }
     Some(Redirect { to: to.clone(), status: status? })
-}
-
-fn status(At { place, value }: &At<i64>, findings: &mut Findings<'_>) -> Option<StatusCode> {
-    let status = match value {
-        301 => StatusCode::MOVED_PERMANENTLY,
-        302 => StatusCode::FOUND,
-        303 => StatusCode::SEE_OTHER,
-        307 => StatusCode::TEMPORARY_REDIRECT,
-        308 => StatusCode::PERMANENT_REDIRECT,
-        other => {
-            let why = format!("{other} is none of 301, 302, 303, 307, 308");
-            findings.problem(*place, "route.redirect_status", why);
-            return None;
-        }
-    };
-    Some(status)
 }
 
 /// Tries it with stand-ins for a request's parts.

@@ -1,26 +1,20 @@
 //! `health` and `ejection` of an upstream.
 
-use std::ops::RangeInclusive;
-
 use super::{Checker, Kind};
 use crate::config::{
-    Ejection, Health, HealthProbe, check,
-    file::{At, RawEjection, RawHealth, RawStatus, RawSwitched},
+    Ejection, Health, HealthProbe,
+    file::{At, RawSwitched},
+    keys::{EJECTION, HEALTH, RawEjection, RawHealth},
 };
-
-const STREAK: RangeInclusive<i64> = 1..=1_000;
-/// Final ones (RFC 9110 section 15).
-const STATUSES: RangeInclusive<u16> = 200..=599;
-const GOOD: RangeInclusive<u16> = 200..=399;
 
 impl Checker<'_, '_> {
     pub(super) fn health(&mut self, raw: &RawHealth, kind: Kind) -> Option<Health> {
         let before = self.findings.count();
         let health = Health {
-            interval: self.duration(raw.interval.as_ref(), "health.interval", 2),
-            timeout: self.duration(raw.timeout.as_ref(), "health.timeout", 1),
-            rise: self.streak(raw.rise.as_ref(), "health.rise", 2),
-            fall: self.streak(raw.fall.as_ref(), "health.fall", 3),
+            interval: self.read(&HEALTH.interval, &raw.interval),
+            timeout: self.read(&HEALTH.timeout, &raw.timeout),
+            rise: self.read(&HEALTH.rise, &raw.rise),
+            fall: self.read(&HEALTH.fall, &raw.fall),
             probe: match &raw.path {
                 Some(path) => self.http_probe(path, raw, kind),
                 None => self.connect_probe(raw, kind),
@@ -55,35 +49,9 @@ impl Checker<'_, '_> {
             self.findings.problem(*place, &key, why);
             self.findings.hint("leave out path");
         }
-        let status =
-            raw.status.as_ref().and_then(|at| self.statuses(at, "health.status", ["200-399", "204"])).unwrap_or(GOOD);
+        let status = self.read(&HEALTH.status, &raw.status);
         let host = raw.host.as_ref().and_then(|at| self.field_host(at, "health.host"));
         HealthProbe::Http { path: path.clone(), host, status }
-    }
-
-    /// A range of statuses, or one; none if it is neither.
-    fn statuses(
-        &mut self,
-        At { place, value }: &At<RawStatus>,
-        key: &str,
-        [range, one]: [&str; 2],
-    ) -> Option<RangeInclusive<u16>> {
-        let text = match value {
-            RawStatus::Number(number) => number.to_string(),
-            RawStatus::Text(text) => text.clone(),
-        };
-        let (first, last) = text.split_once('-').unwrap_or((&text, &text));
-        if let (Ok(first), Ok(last)) = (first.parse::<u16>(), last.parse::<u16>())
-            && first <= last
-            && STATUSES.contains(&first)
-            && STATUSES.contains(&last)
-        {
-            return Some(first..=last);
-        }
-        let why = format!("\"{text}\" is no status from 200 to 599, or range of them");
-        self.findings.problem(*place, &self.key(key), why);
-        self.findings.hint(format!("status = \"{range}\" or status = \"{one}\""));
-        None
     }
 
     pub(super) fn ejection(&mut self, raw: Option<&At<RawSwitched<RawEjection>>>) -> Option<Ejection> {
@@ -94,18 +62,9 @@ impl Checker<'_, '_> {
             Some(RawSwitched::Value(raw)) => raw,
         };
         Some(Ejection {
-            failures: self.streak(raw.failures.as_ref(), "ejection.failures", 5),
-            time: self.duration(raw.time.as_ref(), "ejection.time", 10),
-            status: raw
-                .status
-                .as_ref()
-                .and_then(|at| self.statuses(at, "ejection.status", ["502-504", "503"]))
-                .map(|range| [*range.start(), *range.end()]),
+            failures: self.read(&EJECTION.failures, &raw.failures),
+            time: self.read(&EJECTION.time, &raw.time),
+            status: self.read(&EJECTION.status, &raw.status).map(|range| [*range.start(), *range.end()]),
         })
-    }
-
-    /// How many in a row.
-    fn streak(&mut self, raw: Option<&At<i64>>, key: &str, default: u32) -> u32 {
-        check::number(raw, (&self.key(key), default), STREAK, self.findings)
     }
 }

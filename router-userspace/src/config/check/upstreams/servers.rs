@@ -1,7 +1,5 @@
 //! `servers` of an upstream: each once, all of one kind; or a built-in answer, alone.
 
-use std::ops::RangeInclusive;
-
 use http::StatusCode;
 
 use super::{Checker, Kind};
@@ -9,10 +7,9 @@ use crate::config::{
     Server, ServerAddress, Upstream, check,
     error::Place,
     file::{At, RawServer},
+    keys::SERVER,
     values,
 };
-
-const WEIGHTS: RangeInclusive<i64> = 1..=1_000;
 
 impl Checker<'_, '_> {
     /// `files:DIR` or `respond:STATUS`; none: there are servers, or what should be some.
@@ -93,9 +90,10 @@ impl Checker<'_, '_> {
     }
 
     fn weight(&mut self, At { value, .. }: &At<RawServer>) -> u16 {
-        let RawServer::Weighted(weighted) = value else { return 1 };
-        let key = self.key("servers.weight");
-        check::number(weighted.weight.as_ref(), (&key, 1), WEIGHTS, self.findings)
+        match value {
+            RawServer::Url(_) => *SERVER.weight.default(),
+            RawServer::Weighted(weighted) => self.read(&SERVER.weight, &weighted.weight),
+        }
     }
 }
 
