@@ -22,7 +22,7 @@ use super::{
     serving::Next,
     sockets,
 };
-use crate::config::{Config, Engine};
+use crate::config::{self, Changed, Config, TakenBy};
 
 /// Reads the configuration again and brings it into force; what has changed, one sentence each.
 ///
@@ -45,7 +45,8 @@ fn reload_now(node: &Rc<Node>) -> Result<Vec<String>, StartError> {
     node.observability.reopen_access_log()?;
     let config = Rc::new(node.source.read()?);
     let before = node.serving.config();
-    refuse_immovable(&before, &config)?;
+    let changes = config::changes(&before, &config);
+    refuse_immovable(&changes)?;
     let provision = Rc::new(Provision::new(&config, &node.secrets, Some(&node.serving.provision()))?);
     let observability = node.observability.prepare(&config)?;
     let steps = plan::plan(&desired(node, &config), &present(node)?)?;
@@ -62,7 +63,10 @@ fn reload_now(node: &Rc<Node>) -> Result<Vec<String>, StartError> {
     for e in prepared.commit() {
         tracing::error!("reload: {e}");
     }
-    sentences.extend(what_else(&before, &config));
+    sentences.extend(what_else(&changes));
+    if config.limits.max_connections > before.limits.max_connections {
+        sentences.push(FLOW_TABLE_STAYS.to_owned());
+    }
     for sentence in config.notices.iter().chain(&sentences) {
         tracing::info!("reload: {sentence}");
     }
@@ -86,58 +90,66 @@ fn settings_in_force(node: &Node, next: &Next) {
 }
 
 /// What else has changed: what takes no preparation.
-fn what_else(before: &Config, after: &Config) -> Vec<String> {
-    let mut sentences = Vec::new();
-    let mut when = |changed: bool, sentence: &str| {
-        if changed {
-            sentences.push(sentence.to_owned());
-        }
-    };
-    when(before.routes != after.routes, "routes have changed");
-    when(before.upstreams != after.upstreams, "upstreams have changed");
-    when(before.limits != after.limits, "limits have changed");
-    let raised = after.limits.max_connections > before.limits.max_connections;
-    when(raised, "the flow table keeps its size until the next start: beyond it connections go by their IDs alone");
-    let certificates = |config: &Config| {
-        config.listeners.iter().map(|one| (one.address, one.certificates.clone())).collect::<Vec<_>>()
-    };
-    when(certificates(before) != certificates(after), "certificates have changed");
-    when(before.router.drain_timeout != after.router.drain_timeout, "drain_timeout has changed");
-    when(before.admin != after.admin, "the admin address has changed");
-    when(before.access_log != after.access_log, "the access log has changed");
-    when(before.router.log != after.router.log, "what is logged has changed");
-    when(before.router.cpu_map != after.router.cpu_map, "cpu_map has changed");
-    let paths = |config: &Config| config.router.path_normalization;
-    when(paths(before) != paths(after), "path_normalization has changed");
-    when(before.router.debug_headers != after.router.debug_headers, "debug_headers has changed");
-    sentences
+fn what_else(changes: &[Changed]) -> impl Iterator<Item = String> {
+    let untold = changes.iter().filter(|change| !TOLD_BY_STEPS.contains(&change.name()));
+    untold.map(|change| change.told().to_owned())
 }
 
+/// What [`Steps::sentences`](plan::Steps::sentences) tells, worker by worker and interface by interface.
+const TOLD_BY_STEPS: [&str; 2] = ["router.workers", "router.interfaces"];
+
+const FLOW_TABLE_STAYS: &str =
+    "the flow table keeps its size until the next start: beyond it connections go by their IDs alone";
+
 /// What cannot change while the agent runs, by name.
-fn refuse_immovable(before: &Config, after: &Config) -> Result<(), StartError> {
-    let (old, new) = (&before.router, &after.router);
-    let changed = [
-        ("router.node_id", old.node_id != new.node_id),
-        ("router.engine", old.engine != new.engine),
-        ("router.bpf_dir", old.bpf_dir != new.bpf_dir),
-        ("router.state_dir", old.state_dir != new.state_dir),
-        ("router.control", old.control != new.control),
-        ("connection_id", before.connection_id != after.connection_id),
-        ("af_xdp", before.af_xdp != after.af_xdp),
-    ];
-    let names: Vec<_> = changed.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect();
-    let by_upgrade = changed.iter().filter(|(_, changed)| *changed).all(|(name, _)| match *name {
-        "router.engine" => new.engine != Engine::Userspace && old.engine != Engine::Userspace,
-        "connection_id" => before.connection_id.length == after.connection_id.length,
-        "af_xdp" => true,
-        _ => false,
-    });
-    let way_out = if by_upgrade { "quic-router upgrade, which takes it" } else { "stop and start the agent" };
-    match &names[..] {
-        [] => Ok(()),
-        names => {
-            let refused = format!("{} cannot change while this process runs", names.join(", "));
-            Err(StartError::refused(refused).with_hint(way_out))
+fn refuse_immovable(changes: &[Changed]) -> Result<(), StartError> {
+    let refused: Vec<_> = changes.iter().filter(|change| change.taken_by() > TakenBy::Reload).collect();
+    let Some(taken_by) = refused.iter().map(|change| change.taken_by()).max() else { return Ok(()) };
+    let names: Vec<_> = refused.iter().map(|change| change.name()).collect();
+    let way_out = match taken_by {
+        TakenBy::Restart => "stop and start the agent",
+        TakenBy::Reload | TakenBy::Upgrade => "quic-router upgrade, which takes it",
+    };
+    let refused = format!("{} cannot change while this process runs", names.join(", "));
+    Err(StartError::refused(refused).with_hint(way_out))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What differs between a listener alone and one with `text`.
+    fn changes(text: &str) -> Vec<Changed> {
+        let config =
+            |text: &str| Config::parse(&format!("[[listener]]\naddress = \"[::1]:1\"\n{text}"), "test").unwrap();
+        config::changes(&config(""), &config(text))
+    }
+
+    #[test]
+    fn what_no_reload_takes_is_named_with_the_way_out() {
+        let refused = |text: &str| {
+            let refused = refuse_immovable(&changes(text)).err()?;
+            Some((refused.to_string(), refused.hint()?.to_owned()))
+        };
+        let (upgrade, restart) = ("quic-router upgrade, which takes it", "stop and start the agent");
+        for (text, names, way_out) in [
+            ("[af_xdp]\nbusy_poll = true", "af_xdp", upgrade),
+            ("[router]\nengine = \"reuseport\"", "router.engine", upgrade),
+            ("[router]\nengine = \"userspace\"", "router.engine", restart),
+            ("[connection_id]\nencryption = \"none\"", "connection_id", upgrade),
+            ("[connection_id]\nlength = 12", "connection_id", restart),
+            ("[router]\nnode_id = 2\n[af_xdp]\nbusy_poll = true", "af_xdp, router.node_id", restart),
+        ] {
+            let expected = (format!("{names} cannot change while this process runs"), way_out.to_owned());
+            assert_eq!(refused(text), Some(expected), "{text}");
         }
+        assert_eq!(refused("[limits]\nmin_rate = 1\n[router]\nlog = \"warn\""), None);
+    }
+
+    #[test]
+    fn workers_and_interfaces_are_told_one_by_one() {
+        let after = "[router]\nworkers = 250\ninterfaces = [\"a\"]\ndebug_headers = true\n[limits]\nmin_rate = 1";
+        let told: Vec<_> = what_else(&changes(after)).collect();
+        assert_eq!(told, ["limits have changed", "debug_headers has changed"]);
     }
 }
