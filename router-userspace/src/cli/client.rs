@@ -17,13 +17,13 @@ use super::{
     fail::{Exit, Fail},
     output,
 };
-use crate::agent::{
-    api::{Failure, SCHEMA},
-    control::{ExchangeError, Request, exchange},
+use crate::{
+    agent::{
+        api::{Failure, SCHEMA},
+        control::{ExchangeError, Request, exchange},
+    },
+    config,
 };
-
-/// Where the control socket is, unless `--control` says otherwise.
-pub(super) const DEFAULT_CONTROL: &str = "/run/quic-router/control.sock";
 
 /// The agent behind a control socket.
 pub(super) struct Client {
@@ -108,7 +108,7 @@ impl Client {
 
     /// The command that starts an agent which this client would reach.
     fn start(&self) -> String {
-        if self.socket == Path::new(DEFAULT_CONTROL) {
+        if self.socket == Path::new(config::DEFAULT_CONTROL) {
             "quic-router run, or --control PATH if the agent's socket is elsewhere".to_owned()
         } else {
             format!("quic-router run --control {}", self.socket.display())

@@ -5,15 +5,13 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{
-    client::DEFAULT_CONTROL,
     fail::{Exit, Fail},
     options::{Global, Json},
     output,
 };
 use crate::{
     agent::{self, DetachReport, api::SCHEMA},
-    config::{Config, StartFlags},
-    datapath,
+    config::{self, Config, StartFlags},
 };
 
 /// Remove every link, pin and map of an instance that no longer runs
@@ -52,8 +50,8 @@ impl Detach {
             bpf_dir.get_or_insert(config.router.bpf_dir);
             control.get_or_insert(config.router.control);
         }
-        let bpf_dir = bpf_dir.unwrap_or_else(datapath::default_directory);
-        Ok((bpf_dir, control.unwrap_or_else(|| DEFAULT_CONTROL.into())))
+        let or_default = |path: Option<PathBuf>, usual: &str| path.unwrap_or_else(|| usual.into());
+        Ok((or_default(bpf_dir, config::DEFAULT_BPF_DIR), or_default(control, config::DEFAULT_CONTROL)))
     }
 }
 

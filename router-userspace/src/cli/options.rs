@@ -2,10 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{
-    client::{Client, DEFAULT_CONTROL},
-    fail::Fail,
-};
+use super::{client::Client, fail::Fail};
 use crate::config::{self, Config, StartFlags};
 
 /// What every verb takes.
@@ -16,9 +13,12 @@ pub(super) struct Global {
     #[arg(long, global = true, value_name = "FILE", default_value = config::DEFAULT_PATH)]
     pub(super) config: PathBuf,
 
-    /// The agent's control socket, in place of the configuration's or /run/quic-router/control.sock
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, value_name = "PATH", help = control_help())]
     pub(super) control: Option<PathBuf>,
+}
+
+fn control_help() -> String {
+    format!("The agent's control socket, in place of the configuration's or {}", config::DEFAULT_CONTROL)
 }
 
 impl Global {
@@ -34,11 +34,11 @@ impl Global {
             return Ok(control.clone());
         }
         if !self.config_is_expected() {
-            return Ok(DEFAULT_CONTROL.into());
+            return Ok(config::DEFAULT_CONTROL.into());
         }
         match Config::load(&self.config, &StartFlags::default(), None) {
             Ok(config) => Ok(config.router.control),
-            Err(_) if self.config == Path::new(config::DEFAULT_PATH) => Ok(DEFAULT_CONTROL.into()),
+            Err(_) if self.config == Path::new(config::DEFAULT_PATH) => Ok(config::DEFAULT_CONTROL.into()),
             Err(error) => Err(Fail::from(error).hint("--control PATH, which needs no configuration")),
         }
     }

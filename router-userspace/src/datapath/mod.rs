@@ -36,7 +36,7 @@ pub use self::{
     handle::Datapath,
     loading::Initial,
     netfilter::chains_before_sockets,
-    pins::{Pins, default_directory, link_pin, remove_stale},
+    pins::{Pins, link_pin, remove_stale},
     queues::{DeviceFacts, device, is_pair, vlan_beside_frames, vrf},
     rings::CHUNK,
     routes::{Hop, Routes},

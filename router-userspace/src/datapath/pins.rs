@@ -179,11 +179,6 @@ impl Drop for Pins {
     }
 }
 
-/// Where pins go unless the configuration says otherwise.
-pub fn default_directory() -> PathBuf {
-    PathBuf::from("/sys/fs/bpf/quic-router")
-}
-
 /// Where the link of `interface` is pinned in `directory`.
 pub fn link_pin(directory: &Path, interface: &str) -> PathBuf {
     directory.join(format!("{LINK_PREFIX}{}", name_for(interface)))

@@ -128,7 +128,7 @@ impl Wanted {
             max_connections: 100_000,
             af_xdp_memory: 64 << 20,
             sends_frames: false,
-            bpf_dir: "/sys/fs/bpf/quic-router".into(),
+            bpf_dir: crate::config::DEFAULT_BPF_DIR.into(),
             control: "/nowhere/control.sock".into(),
         }
     }
