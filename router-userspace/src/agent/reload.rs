@@ -22,7 +22,7 @@ use super::{
     serving::Next,
     sockets,
 };
-use crate::config::{self, Changed, Config, TakenBy};
+use crate::config::{self, Changed, TakenBy};
 
 /// Reads the configuration again and brings it into force; what has changed, one sentence each.
 ///
@@ -117,6 +117,7 @@ fn refuse_immovable(changes: &[Changed]) -> Result<(), StartError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     /// What differs between a listener alone and one with `text`.
     fn changes(text: &str) -> Vec<Changed> {
