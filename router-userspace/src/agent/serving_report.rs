@@ -10,7 +10,7 @@ use crate::{
     config::{Certificates, Config},
     edge::{
         tls::Presented,
-        upstream::{ServerHealth, ServerState},
+        upstream::{ServerHealth, ServerReport},
     },
 };
 
@@ -56,7 +56,7 @@ pub(super) fn listeners(serving: &Serving) -> Vec<Listener> {
     open.chain(closing.iter().map(|one| listener(one, ListenerState::Closing))).collect()
 }
 
-fn described(state: ServerState) -> UpstreamServer {
+fn described(state: ServerReport) -> UpstreamServer {
     let (health, seconds) = match state.health {
         ServerHealth::Up(seconds) => (Health::Up, seconds),
         ServerHealth::Down(seconds) => (Health::Down, seconds),

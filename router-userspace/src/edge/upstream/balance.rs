@@ -30,7 +30,7 @@ pub(super) struct Chooser {
     state: Mutex<State>,
 }
 
-/// What a choice leaves for the next. A worker is one thread: nobody waits for the lock.
+/// What a choice leaves for the next. A worker is one thread, so the lock is never contended.
 struct State {
     /// nginx's current weights, one a server.
     current: Vec<i64>,
@@ -63,7 +63,7 @@ impl Chooser {
 }
 
 /// nginx's smooth weighted round robin: of weights 5, 1, 1 comes `a a b a c a a`, not five of `a`
-/// in a row. Who is not a candidate neither gains nor loses.
+/// in a row. A server that is no candidate neither gains nor loses.
 fn smooth(current: &mut [i64], of: impl Fn(usize) -> Option<Candidate>) -> Option<usize> {
     let mut total = 0;
     let mut best: Option<usize> = None;
@@ -165,7 +165,7 @@ mod tests {
 
     use super::*;
 
-    const NOBODY: Validated = Validated::assume(SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1));
+    const ANY_CLIENT: Validated = Validated::assume(SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1));
 
     fn candidates(weights: &[u32]) -> Vec<Candidate> {
         let of = |(index, &weight): (usize, &u32)| Candidate { weight, load: 0, key: key(&[index as u8]) };
@@ -173,7 +173,7 @@ mod tests {
     }
 
     fn draw(chooser: &Chooser, of: &[Candidate], times: usize) -> Vec<usize> {
-        (0..times).map(|_| chooser.choose(NOBODY, |index| of.get(index).copied()).unwrap()).collect()
+        (0..times).map(|_| chooser.choose(ANY_CLIENT, |index| of.get(index).copied()).unwrap()).collect()
     }
 
     #[test]
@@ -187,16 +187,16 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_no_candidate_is_not_chosen_by_any() {
+    fn what_is_no_candidate_is_not_chosen_by_any() {
         let of = candidates(&[1, 1, 1]);
         for balance in [Balance::RoundRobin, Balance::LeastRequests, Balance::RandomTwoChoices, Balance::SourceHash] {
             let chooser = Chooser::seeded(balance, 3, 1);
             for _ in 0..50 {
-                let one = chooser.choose(NOBODY, |index| (index != 1).then(|| of[index])).unwrap();
+                let one = chooser.choose(ANY_CLIENT, |index| (index != 1).then(|| of[index])).unwrap();
                 assert_ne!(one, 1, "{balance:?}");
             }
-            assert_eq!(chooser.choose(NOBODY, |_| None), None, "{balance:?}");
-            assert_eq!(chooser.choose(NOBODY, |index| (index == 2).then(|| of[2])), Some(2), "{balance:?}");
+            assert_eq!(chooser.choose(ANY_CLIENT, |_| None), None, "{balance:?}");
+            assert_eq!(chooser.choose(ANY_CLIENT, |index| (index == 2).then(|| of[2])), Some(2), "{balance:?}");
         }
     }
 

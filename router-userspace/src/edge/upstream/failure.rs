@@ -1,13 +1,13 @@
-//! Why there is no response, and what the client is told of it.
+//! Why there is no response, what the client is told of it, and what is left of the request.
 
-use std::{error::Error as _, time::Duration};
+use std::{error::Error as _, io, time::Duration};
 
 use http::StatusCode;
+use router_http1::{EncodeError, Violation};
 
 use super::{
     connect::{ConnectError, NoPlace},
-    http1,
-    pool::FIELDS_MAX,
+    limits::FIELDS_MAX,
 };
 use crate::edge::http::body::BodyError;
 
@@ -26,10 +26,10 @@ pub(in crate::edge) enum Failure<E = BodyError> {
     /// `timeouts.response`, while nothing more came of the request's body.
     #[error("nothing of the request's body came in {0:?}")]
     RequestLate(Duration),
-    /// 101 without a question.
+    /// 101 without a request to do so.
     #[error("the server switched protocols, unasked")]
     Switched,
-    /// RFC 9112 section 7: nobody said that we understand it.
+    /// RFC 9112 section 7: no request of ours said that we understand it.
     #[error("the response has a transfer coding other than chunked")]
     Coded,
     /// More than any client here is made to take.
@@ -44,9 +44,38 @@ pub(in crate::edge) enum Failure<E = BodyError> {
 #[derive(Debug, thiserror::Error)]
 pub(in crate::edge) enum ExchangeError {
     #[error(transparent)]
-    Http1(#[from] http1::Error),
+    Http1(#[from] Http1Error),
     #[error("{}", with_source(.0))]
     Http2(#[from] hyper::Error),
+}
+
+/// What broke an exchange over HTTP/1.1.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::edge) enum Http1Error {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("the server closed the connection before its response")]
+    Closed,
+    #[error("the response is malformed: {0}")]
+    Malformed(#[from] Violation),
+    #[error("the request's content is not as long as its Content-Length")]
+    Length(EncodeError),
+}
+
+/// No response, and what is left of the request.
+pub(super) struct Unanswered<B, E> {
+    pub(super) failure: Failure<E>,
+    pub(super) left: Left<B>,
+}
+
+/// What is left of a request that was not answered, with its body where it may be sent again.
+pub(super) enum Left<B> {
+    /// No octet of it was sent.
+    Unsent(B),
+    /// The server may have seen it, and said nothing. There is no content.
+    Unheard(B),
+    /// It must not be sent again: some of its content is used up, or the server has begun to answer.
+    Nothing,
 }
 
 impl<E> Failure<E> {
@@ -96,16 +125,28 @@ impl<E> Failure<E> {
         }
     }
 
-    /// The connection may have been closed before the server saw the request.
-    pub(super) fn may_be_stale(&self) -> bool {
+    /// Whether the connection broke, so that it may have been closed before the server saw the request.
+    pub(super) fn is_broken_connection(&self) -> bool {
         match self {
-            Self::Broken(ExchangeError::Http1(error)) => matches!(error, http1::Error::Io(_) | http1::Error::Closed),
+            Self::Broken(ExchangeError::Http1(error)) => matches!(error, Http1Error::Io(_) | Http1Error::Closed),
             Self::Broken(ExchangeError::Http2(error)) => !error.is_parse(),
-            _ => false,
+            Self::Connect(_)
+            | Self::TimedOut(_)
+            | Self::RequestLate(_)
+            | Self::Switched
+            | Self::Coded
+            | Self::TooLarge
+            | Self::Request(_) => false,
         }
+    }
+
+    /// Whether the exchange stood still for too long.
+    pub(super) fn is_late(&self) -> bool {
+        matches!(self, Self::TimedOut(_) | Self::RequestLate(_))
     }
 }
 
+/// An error with what caused it, which hyper leaves out.
 pub(super) fn with_source(error: &hyper::Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {source}"),

@@ -7,11 +7,11 @@ use http::{
 };
 use router_http1::RequestLine;
 
-use super::{body::Forwarded, pool::Member};
+use super::{pooled_server::PooledServer, request_body::Forwarded};
 use crate::config::{HostField, ServerAddress};
 
-impl<B: Forwarded> Member<B> {
-    /// For HTTP/1.1.
+impl<B: Forwarded> PooledServer<B> {
+    /// For HTTP/1.1; `root` is [`root()`].
     pub(super) fn line<'r>(&'r self, head: &'r request::Parts, root: &'r PathAndQuery) -> RequestLine<'r> {
         let target = head.uri.path_and_query().unwrap_or(root);
         RequestLine { method: &head.method, target, host: self.host(head) }
@@ -20,15 +20,15 @@ impl<B: Forwarded> Member<B> {
     /// For HTTP/2 (RFC 9113 sections 8.2.2 and 8.3.1).
     pub(super) fn http2_request<T>(&self, head: &request::Parts, body: T) -> Request<T> {
         let server = self.server();
-        let authority = match &self.set.settings.host {
-            HostField::Server => server.authority.clone(),
+        let authority = match &self.settings().host {
+            HostField::Server => server.authority().clone(),
             HostField::Client | HostField::Fixed(_) => {
                 let host = self.host(head).as_bytes();
-                Authority::try_from(host).unwrap_or_else(|_invalid| server.authority.clone())
+                Authority::try_from(host).unwrap_or_else(|_invalid| server.authority().clone())
             }
         };
         let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(scheme(self));
+        parts.scheme = Some(scheme(server.address()));
         parts.authority = Some(authority);
         parts.path_and_query = Some(head.uri.path_and_query().cloned().unwrap_or_else(root));
         let mut request = Request::new(body);
@@ -45,9 +45,9 @@ impl<B: Forwarded> Member<B> {
 
     fn host<'r>(&'r self, head: &'r request::Parts) -> &'r HeaderValue {
         let server = self.server();
-        match &self.set.settings.host {
-            HostField::Client => head.headers.get(header::HOST).unwrap_or(&server.host),
-            HostField::Server => &server.host,
+        match &self.settings().host {
+            HostField::Client => head.headers.get(header::HOST).unwrap_or(server.host()),
+            HostField::Server => server.host(),
             HostField::Fixed(host) => host,
         }
     }
@@ -58,8 +58,8 @@ pub(super) fn root() -> PathAndQuery {
     PathAndQuery::from_static("/")
 }
 
-fn scheme<B: Forwarded>(member: &Member<B>) -> Scheme {
-    match member.address() {
+fn scheme(address: &ServerAddress) -> Scheme {
+    match address {
         ServerAddress::Https(_) => Scheme::HTTPS,
         ServerAddress::Http(_) | ServerAddress::H2c(_) | ServerAddress::Tcp(_) | ServerAddress::Unix(_) => Scheme::HTTP,
     }

@@ -20,17 +20,16 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     runtime::Handle,
     sync::Notify,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep},
 };
 use tracing::debug;
 
 use super::{
-    body::{Forwarded, Outgoing},
-    connect::{ConnectError, Io, connect},
-    http1::{self, Kept},
-    server::{Server, Set},
+    connect::Io,
+    http1::connection::Connection as Http1Connection,
+    limits::FIELDS_MAX,
+    request_body::{Forwarded, Outgoing},
 };
-use crate::config::ServerAddress;
 
 /// How long a connection is kept without a request. Below what common servers allow (5 s for
 /// some, 60 s and more for most): a stale one costs a second attempt, see `exchange`.
@@ -44,17 +43,6 @@ const KEPT_MAX: usize = 256;
 const STREAM_WINDOW: u32 = 512 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 
-/// Octets of a response's field section, as RFC 9113 section 6.5.2 counts them. They are what is limited, not the number
-/// of fields (hyper#3283).
-pub(super) const FIELDS_MAX: u32 = 64 * 1024;
-
-/// A server as one worker of one configuration sees it.
-pub(super) struct Member<B: Forwarded> {
-    pub(super) set: Arc<Set>,
-    pub(super) index: usize,
-    pub(super) pool: Arc<Pool<B>>,
-}
-
 /// The connections, which outlive configurations that leave the server as it was.
 pub(super) struct Pool<B: Forwarded> {
     /// The most recently used last.
@@ -62,9 +50,9 @@ pub(super) struct Pool<B: Forwarded> {
     /// Woken when one of them is closed by its server.
     stir: Arc<Stir>,
     shared: Mutex<Vec<Shared<B>>>,
-    /// Held by who opens a connection that others may share, so that they wait for that one.
+    /// Held while a connection is opened that others may share, so that they wait for that one.
     opening: tokio::sync::Mutex<()>,
-    /// What the server last chose in TLS.
+    /// What was spoken last: [`NOTHING_YET`], [`ON_HTTP1`] or [`ON_HTTP2`].
     agreed: AtomicU8,
     /// Connections opened so far.
     opened: AtomicU64,
@@ -77,7 +65,7 @@ const ON_HTTP2: u8 = 2;
 
 /// Takes one request.
 pub(super) enum Connection<B: Forwarded> {
-    Http1(Box<http1::Connection>),
+    Http1(Box<Http1Connection>),
     Http2(http2::SendRequest<Outgoing<B>>, InUse),
 }
 
@@ -92,7 +80,7 @@ pub(super) struct Taken<B: Forwarded> {
 }
 
 struct Idle {
-    connection: Box<http1::Connection>,
+    connection: Box<Http1Connection>,
     since: Instant,
 }
 
@@ -132,96 +120,9 @@ impl<B: Forwarded> Connection<B> {
     /// the server may be broken without a word. Those that it has may finish.
     pub(super) fn retire(&self) {
         match self {
-            // Nobody else has it.
+            // No other request has it.
             Self::Http1(_) => {}
             Self::Http2(_, InUse(usage)) => usage.retired.store(true, Relaxed),
-        }
-    }
-}
-
-impl<B: Forwarded> Member<B> {
-    pub(super) fn server(&self) -> &Server {
-        &self.set.servers[self.index]
-    }
-
-    pub(super) fn address(&self) -> &ServerAddress {
-        &self.set.settings.all[self.index].address
-    }
-
-    /// A connection that can take a request: one that is there, or else a new one. With
-    /// `after`, none but such as were opened after the one with that number.
-    pub(super) async fn connection(self: &Arc<Self>, after: Option<u64>) -> Result<Taken<B>, ConnectError> {
-        if let Some(taken) = self.pool.take(after) {
-            return Ok(taken);
-        }
-        let limit = self.set.settings.timeouts.connect;
-        let until = Instant::now() + limit;
-        if self.may_be_shared() {
-            let Ok(_turn) = timeout_at(until, self.pool.opening.lock()).await else {
-                return Err(ConnectError::TimedOut { server: self.server().state.name.clone(), limit });
-            };
-            if let Some(taken) = self.pool.take(after) {
-                return Ok(taken);
-            }
-            // Whoever had the turn before us may have learnt better.
-            if self.may_be_shared() {
-                return self.open(until).await.map_err(|error| error.within(limit));
-            }
-        }
-        self.open(until).await.map_err(|error| error.within(limit))
-    }
-
-    /// Keeps an HTTP/1.1 connection whose response has ended.
-    pub(super) fn keep(&self, kept: Kept<B>) {
-        match kept.into_connection() {
-            Ok(connection) => self.pool.put(connection),
-            Err(kept) => {
-                let (pool, Ok(runtime)) = (self.pool.clone(), Handle::try_current()) else { return };
-                runtime.spawn(async move {
-                    if let Some(connection) = kept.sent().await {
-                        pool.put(connection);
-                    }
-                });
-            }
-        }
-    }
-
-    /// Takes an HTTP/2 connection back, which is closed in time if no other request takes it.
-    pub(super) fn release(&self, used: Connection<B>) {
-        drop(used);
-        self.pool.sweep_later();
-    }
-
-    fn may_be_shared(&self) -> bool {
-        match self.address() {
-            ServerAddress::H2c(_) => true,
-            ServerAddress::Https(_) => self.pool.agreed.load(Relaxed) != ON_HTTP1,
-            ServerAddress::Http(_) | ServerAddress::Tcp(_) | ServerAddress::Unix(_) => false,
-        }
-    }
-
-    async fn open(&self, until: Instant) -> Result<Taken<B>, ConnectError> {
-        let server = self.server();
-        let io = connect(server, until.saturating_duration_since(Instant::now())).await?;
-        let number = self.pool.opened.fetch_add(1, Relaxed) + 1;
-        let is_http2 = match self.address() {
-            ServerAddress::H2c(_) => true,
-            _ => io.agreed_on_http2(),
-        };
-        if is_http2 {
-            // HTTP/2 has windows of its own: those of TCP close only where the server's process stands still.
-            io.end_unacknowledged(self.set.settings.timeouts.connect);
-        }
-        self.pool.agreed.store(if is_http2 { ON_HTTP2 } else { ON_HTTP1 }, Relaxed);
-        if !is_http2 {
-            let connection = Connection::Http1(Box::new(http1::Connection::new(io)));
-            return Ok(Taken { connection, number, reused: false });
-        }
-        match self.pool.begin_http2(io, number).await {
-            Ok(connection) => Ok(Taken { connection, number, reused: false }),
-            Err(error) => {
-                Err(ConnectError::Failed { server: server.state.name.clone(), source: std::io::Error::other(error) })
-            }
         }
     }
 }
@@ -241,9 +142,10 @@ impl<B: Forwarded> Default for Pool<B> {
 }
 
 impl<B: Forwarded> Pool<B> {
-    /// A connection that still seems alive and has room.
-    fn take(&self, after: Option<u64>) -> Option<Taken<B>> {
-        if after.is_none()
+    /// A connection that still seems alive and has room; with `newer_than`, none but such as were opened after the one
+    /// with that number.
+    pub(super) fn take(&self, newer_than: Option<u64>) -> Option<Taken<B>> {
+        if newer_than.is_none()
             && let Some(connection) = self.take_idle()
         {
             return Some(Taken { connection: Connection::Http1(connection), number: 0, reused: true });
@@ -254,13 +156,13 @@ impl<B: Forwarded> Pool<B> {
         }
         // One that is told to go away is closed for us, and finishes what it has begun.
         shared.retain(|one| !one.sender.is_closed() && !one.usage.retired.load(Relaxed));
-        let one = shared.iter().find(|one| after.is_none_or(|after| one.number > after) && one.has_room())?;
+        let one = shared.iter().find(|one| newer_than.is_none_or(|than| one.number > than) && one.has_room())?;
         let connection = Connection::Http2(one.sender.clone(), InUse::new(&one.usage));
         Some(Taken { connection, number: one.number, reused: true })
     }
 
     /// One that its server has not closed, as far as is known here.
-    fn take_idle(&self) -> Option<Box<http1::Connection>> {
+    fn take_idle(&self) -> Option<Box<Http1Connection>> {
         let mut idle = lock(&self.idle);
         while let Some(Idle { mut connection, since }) = idle.pop() {
             if since.elapsed() >= IDLE_MAX {
@@ -273,8 +175,29 @@ impl<B: Forwarded> Pool<B> {
         None
     }
 
+    /// Whether the server was last spoken to in HTTP/1.1, by its own choice.
+    pub(super) fn agreed_on_http1(&self) -> bool {
+        self.agreed.load(Relaxed) == ON_HTTP1
+    }
+
+    /// The turn to open a connection that others may share: one at a time.
+    pub(super) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.opening.lock().await
+    }
+
+    /// Begins to speak on a new connection.
+    pub(super) async fn begin(self: &Arc<Self>, io: Io, is_http2: bool) -> hyper::Result<Taken<B>> {
+        let number = self.opened.fetch_add(1, Relaxed) + 1;
+        self.agreed.store(if is_http2 { ON_HTTP2 } else { ON_HTTP1 }, Relaxed);
+        let connection = match is_http2 {
+            true => self.begin_http2(io, number).await?,
+            false => Connection::Http1(Box::new(Http1Connection::new(io))),
+        };
+        Ok(Taken { connection, number, reused: false })
+    }
+
     /// Keeps a connection that is ready for a request.
-    fn put(self: &Arc<Self>, mut connection: Box<http1::Connection>) {
+    pub(super) fn put(self: &Arc<Self>, mut connection: Box<Http1Connection>) {
         if !connection.is_quiet(&Waker::from(self.stir.clone())) {
             return;
         }
@@ -319,8 +242,8 @@ impl<B: Forwarded> Pool<B> {
         lock(&self.idle).clear();
     }
 
-    /// Sees to it that what nobody uses any more is closed in time.
-    fn sweep_later(self: &Arc<Self>) {
+    /// Sees to it that what is not used any more is closed in time.
+    pub(super) fn sweep_later(self: &Arc<Self>) {
         if self.sweeping.swap(true, Relaxed) {
             return;
         }
@@ -400,7 +323,7 @@ impl Drop for InUse {
     }
 }
 
-/// A worker is one thread, and nothing is awaited with a lock: nobody waits for one.
+/// A worker is one thread, and nothing is awaited with a lock held: no lock is ever contended.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -18,7 +18,8 @@ use hickory_resolver::{
 use tokio::{net, time};
 use tracing::{debug, info, warn};
 
-use super::server::State;
+use super::server::{Learnt, ServerState};
+use crate::config::Authority;
 
 /// The least and the most that an answer is believed for, whatever its TTL.
 const BELIEVED_LEAST: Duration = Duration::from_secs(1);
@@ -31,28 +32,7 @@ const RETRY_LAST: Duration = Duration::from_secs(60);
 /// How long the system's own resolver is believed, which tells no TTL.
 const BELIEVED_WITHOUT_TTL: Duration = Duration::from_secs(30);
 
-/// What is known of where a server is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Addresses {
-    /// The last good answer's; empty before the first.
-    pub(super) all: Arc<[SocketAddr]>,
-    /// Why the last question had no good answer.
-    pub(super) trouble: Option<Arc<str>>,
-}
-
-impl Addresses {
-    /// Of a server that needs no resolver.
-    pub(super) fn fixed(address: SocketAddr) -> Self {
-        Self { all: Arc::new([address]), trouble: None }
-    }
-
-    /// Whether there is an answer, good or not.
-    pub(super) fn are_known(&self) -> bool {
-        !self.all.is_empty() || self.trouble.is_some()
-    }
-}
-
-/// Who is asked: what the system's configuration says, and from then on whatever it comes to say.
+/// The name servers that the system's configuration names, and from then on what it comes to name.
 pub(super) struct Resolver {
     files: [PathBuf; 2],
     known: Mutex<Known>,
@@ -76,11 +56,11 @@ enum Way {
     System,
 }
 
-/// Where the system says who is asked, and what need not be asked.
+/// Where the system names its name servers, and names that need none.
 const FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 
-/// How often the files are looked at, at most.
-const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+/// The files are looked at no more often than this.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Resolver {
     /// As the system is configured.
@@ -102,7 +82,7 @@ impl Resolver {
     /// How names are resolved now (hickory-dns#1132: name servers that came later were never heard of).
     fn way(&self) -> Arc<Way> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.looked.elapsed() < BETWEEN_LOOKS {
+        if known.looked.elapsed() < CHECK_INTERVAL {
             return Arc::clone(&known.way);
         }
         known.looked = Instant::now();
@@ -127,7 +107,7 @@ impl Resolver {
         let before = self.way();
         let until = Instant::now() + wait;
         while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-            time::sleep(left.min(BETWEEN_LOOKS)).await;
+            time::sleep(left.min(CHECK_INTERVAL)).await;
             if !Arc::ptr_eq(&before, &self.way()) {
                 return;
             }
@@ -187,18 +167,18 @@ fn stamps(files: &[PathBuf; 2]) -> [Option<Stamp>; 2] {
     [stamp(&files[0]), stamp(&files[1])]
 }
 
-/// Keeps the addresses of `state` as the DNS has them, for as long as it is polled.
-pub(super) async fn watch(state: Arc<State>, host: &str, port: u16, resolver: &Resolver) {
+/// Keeps the addresses of the server at `authority` as the DNS has them, for as long as it is polled.
+pub(super) async fn watch(server: &ServerState, authority: &Authority, resolver: &Resolver) {
     let mut retry = RETRY_FIRST;
     loop {
-        match resolver.lookup(host, port).await {
+        match resolver.lookup(&authority.host, authority.port).await {
             Ok((all, believed)) => {
                 retry = RETRY_FIRST;
-                learn(&state, all);
+                learn(server, &all);
                 time::sleep(believed).await;
             }
             Err(error) => {
-                lament(&state, &error);
+                fail(server, &error);
                 resolver.wait_to_retry(retry).await;
                 retry = (retry * 2).min(RETRY_LAST);
             }
@@ -206,29 +186,20 @@ pub(super) async fn watch(state: Arc<State>, host: &str, port: u16, resolver: &R
     }
 }
 
-fn learn(state: &State, all: Vec<SocketAddr>) {
-    let addresses = Addresses { all: all.into(), trouble: None };
-    let (upstream, server) = (&state.upstream, &state.name);
-    state.addresses.send_if_modified(|known| {
-        if known.trouble.is_some() {
-            info!(%upstream, %server, addresses = ?addresses.all, "server's name is resolved again");
-        } else if *known != addresses {
-            debug!(%upstream, %server, addresses = ?addresses.all, "server's name is resolved");
-        }
-        let changed = *known != addresses;
-        *known = addresses;
-        changed
-    });
+fn learn(state: &ServerState, addresses: &[SocketAddr]) {
+    let (upstream, server) = (state.upstream(), state.name());
+    match state.addresses().learn(addresses) {
+        Learnt::Nothing => {}
+        Learnt::Addresses => debug!(%upstream, %server, ?addresses, "server's name is resolved"),
+        Learnt::Recovered => info!(%upstream, %server, ?addresses, "server's name is resolved again"),
+    }
 }
 
-fn lament(state: &State, error: &io::Error) {
-    let (upstream, server) = (&state.upstream, &state.name);
-    state.addresses.send_modify(|known| {
-        if known.trouble.is_none() {
-            warn!(%upstream, %server, %error, kept = ?known.all, "server's name cannot be resolved");
-        }
-        known.trouble = Some(error.to_string().into());
-    });
+fn fail(state: &ServerState, error: &io::Error) {
+    if state.addresses().fail(&error.to_string()) {
+        let (upstream, server, kept) = (state.upstream(), state.name(), state.addresses().now().all);
+        warn!(%upstream, %server, %error, ?kept, "server's name cannot be resolved");
+    }
 }
 
 #[cfg(test)]
@@ -239,6 +210,7 @@ mod tests {
     use tokio::net::UdpSocket;
 
     use super::*;
+    use crate::{config::ServerAddress, edge::upstream::server::Addresses};
 
     impl Resolver {
         /// Whatever the system says.
@@ -250,7 +222,7 @@ mod tests {
 
         /// As if they had not been looked at for long.
         fn servers_after_a_while(&self) -> Vec<IpAddr> {
-            self.known.lock().unwrap().looked = Instant::now().checked_sub(BETWEEN_LOOKS).unwrap();
+            self.known.lock().unwrap().looked = Instant::now().checked_sub(CHECK_INTERVAL).unwrap();
             self.way().servers().to_vec()
         }
     }
@@ -318,6 +290,13 @@ mod tests {
         Resolver::always(way)
     }
 
+    /// A server that has to be looked up.
+    fn named() -> (Authority, ServerState) {
+        let authority = Authority { host: "name.test.".to_owned(), port: 80 };
+        let state = ServerState::new("u".into(), &ServerAddress::Http(authority.clone()));
+        (authority, state)
+    }
+
     fn at(last: u8) -> SocketAddr {
         SocketAddr::from(([192, 0, 2, last], 80))
     }
@@ -325,9 +304,8 @@ mod tests {
     #[tokio::test]
     async fn a_name_is_asked_for_again_and_the_last_good_answer_is_kept() {
         let resolver = name_server(vec![Some([192, 0, 2, 1].into()), Some([192, 0, 2, 2].into()), None]).await;
-        let state = State::new("u".into(), "http://name.test".into(), Arc::default(), Addresses::default());
-        let state = Arc::new(state);
-        let mut seen = state.addresses.subscribe();
+        let (authority, server) = named();
+        let mut seen = server.addresses().subscribe();
         let story = async {
             let first = seen.wait_for(Addresses::are_known).await.unwrap().clone();
             assert_eq!(first, Addresses::fixed(at(1)));
@@ -338,7 +316,7 @@ mod tests {
             assert!(third.trouble.is_some(), "{third:?}");
         };
         tokio::select! {
-            () = watch(state.clone(), "name.test.", 80, &resolver) => unreachable!(),
+            () = watch(&server, &authority, &resolver) => unreachable!(),
             () = story => {}
         }
     }
@@ -346,11 +324,10 @@ mod tests {
     #[tokio::test]
     async fn a_name_without_an_answer_is_known_to_have_none() {
         let resolver = name_server(vec![]).await;
-        let state = State::new("u".into(), "http://name.test".into(), Arc::default(), Addresses::default());
-        let state = Arc::new(state);
-        let mut seen = state.addresses.subscribe();
+        let (authority, server) = named();
+        let mut seen = server.addresses().subscribe();
         tokio::select! {
-            () = watch(state.clone(), "name.test.", 80, &resolver) => unreachable!(),
+            () = watch(&server, &authority, &resolver) => unreachable!(),
             known = seen.wait_for(Addresses::are_known) => assert!(known.unwrap().all.is_empty()),
         }
     }

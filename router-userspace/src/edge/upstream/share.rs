@@ -1,6 +1,6 @@
 //! How many of an upstream's places each client has, and whether it may have another.
 //!
-//! A place is a request or stream in flight. One client must not hold so many that nobody else is served, and a client
+//! A place is a request or stream in flight. One client must not hold so many that no other is served, and a client
 //! that is alone must be able to use nearly all. So what a client may have depends on what is free: with a share of
 //! three quarters, three times as many places as are free. Alone it gets three quarters of all; two such clients get
 //! three sevenths each; and however many there are, the next one that comes finds a place while each of them has one
@@ -10,32 +10,34 @@
 use std::{
     collections::{HashMap, hash_map::RandomState},
     hash::BuildHasher as _,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use crate::address::Prefix;
 
-/// Places by client, the node over.
+/// Places by client, counted for the whole node.
 #[derive(Default)]
 pub(super) struct Shares {
     hasher: RandomState,
     by_client: [Mutex<HashMap<Prefix, u32>>; SHARDS],
 }
 
-/// So that workers seldom wait for each other.
+/// Enough that workers seldom wait for each other.
 const SHARDS: usize = 16;
 
-/// A client's place, which counts until this is dropped.
-pub(super) struct Part {
-    shares: Arc<Shares>,
-    client: Prefix,
-}
-
 impl Shares {
-    /// Counts a place.
-    pub(super) fn take(self: &Arc<Self>, client: Prefix) -> Part {
+    /// Counts a place, until it is [put back](Self::put_back).
+    pub(super) fn take(&self, client: Prefix) {
         *self.shard(client).entry(client).or_default() += 1;
-        Part { shares: Arc::clone(self), client }
+    }
+
+    /// Counts a place no more that was [taken](Self::take).
+    pub(super) fn put_back(&self, client: Prefix) {
+        let mut shard = self.shard(client);
+        match shard.get_mut(&client) {
+            Some(places) if *places > 1 => *places -= 1,
+            _ => drop(shard.remove(&client)),
+        }
     }
 
     /// How many a client has.
@@ -49,17 +51,8 @@ impl Shares {
     }
 }
 
-impl Drop for Part {
-    fn drop(&mut self) {
-        let mut shard = self.shares.shard(self.client);
-        match shard.get_mut(&self.client) {
-            Some(places) if *places > 1 => *places -= 1,
-            _ => drop(shard.remove(&self.client)),
-        }
-    }
-}
-
-/// Whether a client that has so many places may have one of those that are free.
+/// Whether a client that has `has` places may have one of `free` others, where its share of all is at most `share`,
+/// above 0, at most 1.
 pub(super) fn allows(share: f64, has: u32, free: u32) -> bool {
     f64::from(has) * (1.0 - share) < f64::from(free) * share
 }
@@ -88,7 +81,7 @@ mod tests {
 
     /// GHSA-7ghq-v6jf-g56c
     #[test]
-    fn whoever_comes_next_finds_a_place() {
+    fn the_client_that_comes_next_finds_a_place() {
         assert_eq!(greedy(1, 1_024, 0.75), [768]);
         assert_eq!(greedy(2, 1_024, 0.75), [439, 439]);
         assert_eq!(greedy(10, 32, 0.75).iter().sum::<u32>(), 31);
@@ -101,14 +94,14 @@ mod tests {
 
     #[test]
     fn places_are_counted_by_client() {
-        let shares = Arc::<Shares>::default();
+        let shares = Shares::default();
         let client = |text| Validated::assumed(text).prefix(&Limits::default());
-        let first = shares.take(client("[2001:db8::1]:1"));
-        let second = shares.take(client("[2001:db8::2]:1"));
+        shares.take(client("[2001:db8::1]:1"));
+        shares.take(client("[2001:db8::2]:1"));
         assert_eq!(shares.of(client("[2001:db8::3]:1")), 2);
-        drop(first);
+        shares.put_back(client("[2001:db8::1]:1"));
         assert_eq!(shares.of(client("[2001:db8::3]:1")), 1);
-        drop(second);
+        shares.put_back(client("[2001:db8::2]:1"));
         assert_eq!(shares.of(client("[2001:db8::3]:1")), 0);
         assert!(shares.by_client.iter().all(|shard| shard.lock().unwrap().is_empty()));
     }

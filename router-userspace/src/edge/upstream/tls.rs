@@ -1,4 +1,4 @@
-//! TLS towards servers: whom we trust, who we are, what we offer.
+//! TLS towards servers: the authorities trusted, the certificate shown, the protocols offered.
 
 use std::sync::Arc;
 
@@ -11,14 +11,50 @@ use rustls::{
 use rustls_pki_types::ServerName;
 use tracing::debug;
 
-use super::UpstreamError;
 use crate::{
     config::{
         UpstreamTls,
-        certificates::{self, Authorities},
+        certificates::{self, Authorities, CertificateError},
     },
     edge::tls::own_authority::OwnAuthority,
 };
+
+/// Why the servers of an upstream cannot be spoken to. Names the upstream.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// A file cannot be used.
+    #[error("upstream {upstream}: {source}")]
+    Certificate {
+        /// The upstream's name.
+        upstream: String,
+        /// The file, and what is wrong with it.
+        source: CertificateError,
+    },
+    /// There is no authority to trust.
+    #[error("upstream {upstream}: the system's authorities cannot be read ({why}): name a file with tls.ca")]
+    NoAuthorities {
+        /// The upstream's name.
+        upstream: String,
+        /// What the search met first.
+        why: String,
+    },
+    /// A name that no certificate could have.
+    #[error("upstream {upstream}: \"{name}\" is no name for a certificate: give one with tls.name")]
+    Name {
+        /// The upstream's name.
+        upstream: String,
+        /// What was to be in the certificate.
+        name: String,
+    },
+    /// The TLS library refuses.
+    #[error("upstream {upstream}: TLS cannot be set up: {source}")]
+    Tls {
+        /// The upstream's name.
+        upstream: String,
+        /// The library's reason.
+        source: rustls::Error,
+    },
+}
 
 /// ALPN of HTTP/2 (RFC 9113 section 3.1).
 pub(super) const HTTP2: &[u8] = b"h2";

@@ -20,7 +20,7 @@ pub(in crate::edge::upstream) struct Connection {
     pub(super) read: BytesMut,
     /// Where heads are written.
     pub(super) write: BytesMut,
-    /// Octets that are read at once, if there are so many.
+    /// Octets that are read at once, as far as there are any: [`READ_MIN`] to [`READ_MAX`].
     at_once: usize,
     pub(super) timer: Timer,
 }
@@ -66,7 +66,7 @@ impl Connection {
         Poll::Ready(Ok(read))
     }
 
-    /// Nothing has come that nobody asked for, and the server has not closed the connection. From then on `waker` is
+    /// Nothing has come unasked, and the server has not closed the connection. From then on `waker` is
     /// woken when that changes.
     pub(in crate::edge::upstream) fn is_quiet(&mut self, waker: &Waker) -> bool {
         let Way::Whole(io) = &mut self.way else { return false };

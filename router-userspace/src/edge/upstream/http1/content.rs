@@ -12,10 +12,10 @@ use router_http1::{BodyDecoder, Framing, Piece, Violation};
 use tokio::{io::WriteHalf, runtime::Handle, task::JoinHandle};
 
 use super::{
-    Connection, Error,
+    connection::Connection,
     upload::{Upload, UploadError},
 };
-use crate::edge::upstream::{body::Forwarded, connect::Io};
+use crate::edge::upstream::{connect::Io, failure::Http1Error, request_body::Forwarded};
 
 /// A response's content, and the connection that it comes by.
 pub(in crate::edge::upstream) struct Content<B: Forwarded> {
@@ -37,7 +37,7 @@ type Sent<B> = Result<WriteHalf<Io>, UploadError<<B as http_body::Body>::Error>>
 
 /// Why content broke off.
 pub(in crate::edge::upstream) enum ContentError {
-    Server(Error),
+    Server(Http1Error),
     /// The request did, and so the exchange.
     Request,
 }
@@ -184,7 +184,7 @@ impl<B: Forwarded> Kept<B> {
 }
 
 impl<B: Forwarded> Drop for Rest<B> {
-    /// Nobody waits for it any more.
+    /// Its end is not awaited any more.
     fn drop(&mut self) {
         if let Some(task) = &self.0 {
             task.abort();

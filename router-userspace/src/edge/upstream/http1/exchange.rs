@@ -7,6 +7,7 @@
 
 use std::{
     future::poll_fn,
+    io,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -16,21 +17,21 @@ use router_http1::{BodyEncoder, HeadDecoder, HeadError, RequestLine, ResponseHea
 use tokio::time::Instant;
 
 use super::{
-    Connection, Content, Error,
-    connection::Way,
+    connection::{Connection, Way},
+    content::Content,
     upload::{Upload, UploadError},
 };
 use crate::edge::{
     http::interim::Interim,
     upstream::{
-        body::Forwarded,
-        failure::{ExchangeError, Failure},
-        pool::FIELDS_MAX,
+        failure::{ExchangeError, Failure, Http1Error, Left, Unanswered},
+        limits::{FIELDS_MAX, PROGRESS_CHECKS},
+        request_body::Forwarded,
     },
 };
 
 /// What is asked, but for the content.
-pub(in crate::edge::upstream) struct Asked<'r> {
+pub(in crate::edge::upstream) struct RequestHead<'r> {
     pub(in crate::edge::upstream) line: RequestLine<'r>,
     pub(in crate::edge::upstream) fields: &'r HeaderMap,
     /// Where interim responses go, if anywhere.
@@ -39,26 +40,13 @@ pub(in crate::edge::upstream) struct Asked<'r> {
     pub(in crate::edge::upstream) limit: Duration,
 }
 
-/// What is left of a request that was not answered.
-pub(in crate::edge::upstream) enum Left<B> {
-    /// No octet of it was sent.
-    Unsent(B),
-    /// The server may have seen it, and said nothing. There is no content.
-    Unheard(B),
-    /// It must not be sent again.
-    Nothing,
-}
-
-/// No response, and what is left of the request.
-pub(in crate::edge::upstream) type Unanswered<B> = (Failure<<B as http_body::Body>::Error>, Left<B>);
-
 impl Connection {
     /// Sends a request, and waits for the head of its response.
     pub(in crate::edge::upstream) async fn ask<B: Forwarded>(
         mut self: Box<Self>,
-        asked: &Asked<'_>,
+        asked: &RequestHead<'_>,
         body: B,
-    ) -> Result<Response<Content<B>>, Unanswered<B>> {
+    ) -> Result<Response<Content<B>>, Unanswered<B, B::Error>> {
         let is_empty = body.is_end_stream();
         let encoder = BodyEncoder::new(asked.fields, is_empty);
         let mut head = std::mem::take(&mut self.write);
@@ -76,44 +64,55 @@ impl Connection {
         let Exchange { upload, sending, heard, .. } = exchange;
         let head = match outcome {
             Ok(head) => head,
-            Err(failure) => {
-                let is_unsent = upload.is_unsent();
-                let (body, _) = upload.into_parts();
-                let left = match is_empty {
-                    true if is_unsent => Left::Unsent(body),
-                    true if !heard => Left::Unheard(body),
-                    _ => Left::Nothing,
-                };
-                return Err((failure, left));
-            }
+            Err(failure) => return Err(Unanswered { failure, left: left(upload, is_empty, heard) }),
         };
-        let upload = match sending {
-            Sending::Begun => Some(upload),
-            Sending::Done | Sending::Broken(_) => {
+        let rest = match sending {
+            Sending::Begun => Remainder::Unsent(upload),
+            Sending::Done => {
                 self.write = upload.into_parts().1;
-                None
+                Remainder::Nothing
+            }
+            Sending::Broken(_) => {
+                self.write = upload.into_parts().1;
+                Remainder::Refused
             }
         };
-        self.receive(head, asked, (upload, matches!(sending, Sending::Broken(_))))
+        self.receive(head, asked, rest).map_err(|failure| Unanswered { failure, left: Left::Nothing })
     }
 
     /// Goes on with the content behind a head.
     fn receive<B: Forwarded>(
         self: Box<Self>,
         mut head: ResponseHead,
-        asked: &Asked<'_>,
-        (upload, is_broken): (Option<Upload<B>>, bool),
-    ) -> Result<Response<Content<B>>, Unanswered<B>> {
+        asked: &RequestHead<'_>,
+        rest: Remainder<B>,
+    ) -> Result<Response<Content<B>>, Failure<B::Error>> {
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            return Err((Failure::Switched, Left::Nothing));
+            return Err(Failure::Switched);
         }
-        let mut framing = head.framing(asked.line.method).map_err(|error| (failure(error), Left::Nothing))?;
-        framing.is_reusable &= !is_broken;
+        let mut framing = head.framing(asked.line.method).map_err(failure)?;
+        let upload = match rest {
+            Remainder::Nothing => None,
+            Remainder::Unsent(upload) => Some(upload),
+            Remainder::Refused => {
+                framing.is_reusable = false;
+                None
+            }
+        };
         let mut response = Response::new(Content::new(self, framing, upload));
         *response.status_mut() = head.status;
         *response.headers_mut() = head.fields;
         Ok(response)
     }
+}
+
+/// What of a request is not sent when the head of its response is there.
+enum Remainder<B: Forwarded> {
+    Nothing,
+    /// It is still to be sent.
+    Unsent(Upload<B>),
+    /// The server takes no more.
+    Refused,
 }
 
 /// A request and its response up to the end of its head.
@@ -132,10 +131,10 @@ enum Sending {
     Begun,
     Done,
     /// The server takes no more.
-    Broken(std::io::Error),
+    Broken(io::Error),
 }
 
-/// Whether the exchange goes on: looked at [`LOOKS`] times in the time that it may stand still.
+/// Whether the exchange goes on: looked at [`PROGRESS_CHECKS`] times in the time that it may stand still.
 struct Watch {
     due: Instant,
     looks: u32,
@@ -144,7 +143,7 @@ struct Watch {
 }
 
 impl<B: Forwarded> Exchange<'_, B> {
-    fn poll(&mut self, asked: &Asked<'_>, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Failure<B::Error>>> {
+    fn poll(&mut self, asked: &RequestHead<'_>, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Failure<B::Error>>> {
         if let Err(failure) = self.poll_upload(cx) {
             return Poll::Ready(Err(failure));
         }
@@ -168,7 +167,7 @@ impl<B: Forwarded> Exchange<'_, B> {
                 (Err(error), _) => return Poll::Ready(Err(broken(error))),
                 // What the write met says more.
                 (Ok(0), Sending::Broken(error)) => return Poll::Ready(Err(broken(copy(error)))),
-                (Ok(0), _) => return Poll::Ready(Err(broken(Error::Closed))),
+                (Ok(0), _) => return Poll::Ready(Err(broken(Http1Error::Closed))),
             }
         }
     }
@@ -180,14 +179,14 @@ impl<B: Forwarded> Exchange<'_, B> {
             Poll::Ready(Ok(())) => self.sending = Sending::Done,
             Poll::Ready(Err(UploadError::Write(error))) => self.sending = Sending::Broken(error),
             Poll::Ready(Err(UploadError::Request(error))) => return Err(Failure::Request(error)),
-            Poll::Ready(Err(UploadError::Length(error))) => return Err(broken(Error::Length(error))),
+            Poll::Ready(Err(UploadError::Length(error))) => return Err(broken(Http1Error::Length(error))),
         }
         Ok(())
     }
 
     /// Ready when nothing has moved for `limit`.
     fn poll_watch(&mut self, limit: Duration, cx: &mut Context<'_>) -> Poll<Failure<B::Error>> {
-        let period = limit / LOOKS;
+        let period = limit / PROGRESS_CHECKS;
         let new = || Watch { due: Instant::now() + period, looks: 0, progress: self.upload.progress() };
         let watch = self.watch.get_or_insert_with(new);
         loop {
@@ -195,7 +194,7 @@ impl<B: Forwarded> Exchange<'_, B> {
             let progress = self.upload.progress();
             watch.looks = if progress > watch.progress { 0 } else { watch.looks + 1 };
             (watch.due, watch.progress) = (watch.due + period, progress);
-            if watch.looks == LOOKS {
+            if watch.looks == PROGRESS_CHECKS {
                 let is_the_clients = matches!(self.sending, Sending::Begun) && self.upload.waits_for_the_client();
                 return Poll::Ready(if is_the_clients {
                     Failure::RequestLate(limit)
@@ -207,6 +206,16 @@ impl<B: Forwarded> Exchange<'_, B> {
     }
 }
 
+/// What is left of a request without a response.
+fn left<B: Forwarded>(upload: Upload<B>, is_empty: bool, heard: bool) -> Left<B> {
+    let is_unsent = upload.is_unsent();
+    match is_empty {
+        true if is_unsent => Left::Unsent(upload.into_parts().0),
+        true if !heard => Left::Unheard(upload.into_parts().0),
+        _ => Left::Nothing,
+    }
+}
+
 fn failure<E>(error: HeadError) -> Failure<E> {
     match error {
         HeadError::Malformed(violation) => broken(violation),
@@ -215,13 +224,10 @@ fn failure<E>(error: HeadError) -> Failure<E> {
     }
 }
 
-fn broken<E>(error: impl Into<Error>) -> Failure<E> {
+fn broken<E>(error: impl Into<Http1Error>) -> Failure<E> {
     Failure::Broken(ExchangeError::Http1(error.into()))
 }
 
-fn copy(error: &std::io::Error) -> std::io::Error {
-    std::io::Error::new(error.kind(), error.to_string())
+fn copy(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), error.to_string())
 }
-
-/// The response's timeout is looked at this many times, so that it is right to that part.
-const LOOKS: u32 = 4;

@@ -13,8 +13,8 @@ use router_http1::{BodyEncoder, EncodeError};
 use tokio::io::{AsyncWrite, WriteHalf};
 
 use crate::edge::upstream::{
-    body::{Forwarded, with_proper_trailers},
     connect::Io,
+    request_body::{Forwarded, with_proper_trailers},
 };
 
 /// What is left to be sent of a request.

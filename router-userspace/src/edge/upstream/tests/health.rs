@@ -186,7 +186,7 @@ async fn a_client_of_source_hash_keeps_its_server_while_that_is_healthy() {
         assert_eq!(upstream.fetch(get("/")).await, its);
     }
     let index = usize::from(its == "two");
-    upstream.set.failed(index, &"for the test");
+    upstream.set().servers()[index].failed(&"for the test");
     assert!(matches!(upstreams.states()[index].health, ServerHealth::Ejected(_)));
     assert_ne!(upstream.fetch(get("/")).await, its);
 }
@@ -214,10 +214,10 @@ async fn the_next_address_is_tried_within_the_time_for_a_connection() {
     let named = ServerAddress::Http(Authority { host: "name.test".to_owned(), port: address.port() });
     let (_, upstream) = upstream(settings(vec![named]));
     let all = [nobody().await, address].into();
-    upstream.set.servers[0].state.addresses.send_replace(super::super::resolve::Addresses { all, trouble: None });
+    upstream.set().servers()[0].state().addresses().set(super::super::server::Addresses { all, trouble: None });
     for _ in 0..4 {
         // Its connection is closed after each, so that each takes the next address first.
         assert_eq!(upstream.fetch(get("/")).await, "ok");
-        upstream.members[0].pool.forget();
+        upstream.pooled(0).pool().forget();
     }
 }

@@ -168,7 +168,7 @@ impl Upstream<Made> {
     }
 
     pub(super) fn idle_connections(&self) -> usize {
-        self.members.iter().map(|member| member.pool.idle()).sum()
+        (0..self.set().servers().len()).map(|index| self.pooled(index).pool().idle()).sum()
     }
 
     pub(super) async fn fail(self: &Arc<Self>, request: Request<Made>) -> Failed<Made> {

@@ -145,8 +145,8 @@ async fn the_host_is_the_name_unless_another_is_given() {
     settings.tls.name = None;
     settings.all[0].address = ServerAddress::Https(Authority { host: "localhost".to_owned(), port: address.port() });
     let (_, upstream) = upstream(settings);
-    let known = super::super::resolve::Addresses::fixed(address);
-    upstream.set.servers[0].state.addresses.send_replace(known);
+    let known = super::super::server::Addresses::fixed(address);
+    upstream.set().servers()[0].state().addresses().set(known);
     assert_eq!(upstream.fetch(get("/")).await, "HTTP/1.1 / localhost");
 }
 

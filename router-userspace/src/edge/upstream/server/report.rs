@@ -1,14 +1,14 @@
-//! How a server is, for people and for metrics.
+//! How a server is, for operators and for metrics.
 
-use std::{net::SocketAddr, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use serde::Serialize;
 
-use super::server::Set;
+use super::Server;
 
 /// One server of an upstream at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ServerState {
+pub struct ServerReport {
     /// The upstream's name.
     pub upstream: String,
     /// As the configuration writes it.
@@ -32,7 +32,7 @@ pub struct ServerState {
     pub requests_total: u64,
     /// Those that it failed, with what it did not even take.
     pub failures_total: u64,
-    /// Its share beside the others'.
+    /// Its share beside the others', 1 to 1,000.
     pub weight: u16,
 }
 
@@ -50,38 +50,36 @@ pub enum ServerHealth {
     Warming(u64),
 }
 
-impl ServerState {
-    pub(super) fn of(upstream: &str, set: &Set, index: usize, now: u64) -> Self {
-        let server = &set.servers[index];
-        let state = &server.state;
-        let addresses = state.addresses.borrow().clone();
-        Self {
-            upstream: upstream.to_owned(),
-            server: state.name.to_string(),
-            health: ServerHealth::of(set, index, now),
-            why: state.why.load().as_ref().map(|why| why.to_string()),
+impl Server {
+    /// How it is at `now`, on [`clock`](crate::edge::upstream::clock), where `queued` requests and streams wait for a
+    /// server of its upstream.
+    pub(in crate::edge::upstream) fn report(&self, queued: usize, now: u64) -> ServerReport {
+        let state = &self.state;
+        let addresses = state.addresses().now();
+        ServerReport {
+            upstream: state.upstream().to_string(),
+            server: state.name().to_string(),
+            health: self.health(now),
+            why: state.why(),
             addresses: addresses.all.to_vec(),
             unresolved: addresses.trouble.map(|trouble| trouble.to_string()),
-            in_flight: state.in_flight(),
-            queued: set.queue.len(),
-            connections: state.connections.load(Relaxed),
-            requests_total: state.requests.load(Relaxed),
-            failures_total: state.failures.load(Relaxed),
-            weight: server.weight,
+            in_flight: state.load().in_flight(),
+            queued,
+            connections: state.load().connections(),
+            requests_total: state.requests(),
+            failures_total: state.failures(),
+            weight: self.weight,
         }
     }
-}
 
-impl ServerHealth {
-    fn of(set: &Set, index: usize, now: u64) -> Self {
-        let server = &set.servers[index];
-        let ejected = set.settings.ejection.and_then(|_| server.state.ejected_for(now));
-        let warming = set.settings.slow_start.and_then(|over| server.state.warms_for(over, now));
-        match (set.is_down(server), ejected, warming) {
-            (true, ..) => Self::Down(server.state.since(now).as_secs()),
-            (false, Some(left), _) => Self::Ejected(rounded_up(left)),
-            (false, None, Some(left)) => Self::Warming(rounded_up(left)),
-            (false, None, None) => Self::Up(server.state.since(now).as_secs()),
+    fn health(&self, now: u64) -> ServerHealth {
+        let ejected = self.policy.ejection.and_then(|_| self.state.outlier.ejected_for(now));
+        let warming = self.slow_start(now).and_then(|start| start.left(now));
+        match (self.is_down(), ejected, warming) {
+            (true, ..) => ServerHealth::Down(self.state.health.lasts(now).as_secs()),
+            (false, Some(left), _) => ServerHealth::Ejected(rounded_up(left)),
+            (false, None, Some(left)) => ServerHealth::Warming(rounded_up(left)),
+            (false, None, None) => ServerHealth::Up(self.state.health.lasts(now).as_secs()),
         }
     }
 }

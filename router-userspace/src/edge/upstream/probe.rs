@@ -17,7 +17,9 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{
     connect::{ConnectError, Io, connect},
-    server::{Server, Set},
+    failure::with_source,
+    queue::Queue,
+    server::Server,
 };
 use crate::config::{Health, HealthProbe, ServerAddress};
 
@@ -49,22 +51,25 @@ impl Opinion {
     }
 }
 
-/// Asks a server again and again, for as long as it is polled.
-pub(super) async fn watch(set: Arc<Set>, index: usize, health: &Health) {
-    let server = &set.servers[index];
+/// Asks a server again and again, for as long as it is polled. Its places go to those who wait in `queue` when it comes
+/// back.
+pub(super) async fn watch(server: &Server, health: &Health, queue: &Arc<Queue>) {
     // What an earlier watch found still stands: to change it takes as many answers as always.
-    let mut opinion = Opinion { up: server.state.opinion(), against: 0 };
+    let mut opinion = Opinion { up: server.opinion(), against: 0 };
     sleep(FIRST_WITHIN.min(health.interval).mul_f64(rand::random())).await;
     loop {
         let asked = Instant::now();
-        match ask(&set, index, health).await {
-            Ok(()) => server.state.turn(opinion.hear(true, health), "health checks are answered"),
+        let has_come_back = match ask(server, health).await {
+            Ok(()) => server.checked(opinion.hear(true, health), "health checks are answered"),
             Err(Unwell::Server(why)) => {
-                server.state.why.store(Some(Arc::new(why.clone())));
-                server.state.turn(opinion.hear(false, health), &why);
+                server.note(&why);
+                server.checked(opinion.hear(false, health), &why)
             }
             // Nothing was asked, so nothing is known.
-            Err(Unwell::Ourselves) => {}
+            Err(Unwell::Ourselves) => false,
+        };
+        if has_come_back {
+            queue.offer(server.load());
         }
         // Up to a tenth more or less: servers asked in step would get out of it.
         sleep_until(asked + health.interval.mul_f64(0.9 + 0.2 * rand::random::<f64>())).await;
@@ -79,24 +84,23 @@ enum Unwell {
 }
 
 /// Whether a server is well, or why not.
-async fn ask(set: &Set, index: usize, health: &Health) -> Result<(), Unwell> {
-    let server = &set.servers[index];
+async fn ask(server: &Server, health: &Health) -> Result<(), Unwell> {
     let asked = async {
         let io = connect(server, health.timeout).await.map_err(|error: ConnectError| match error.is_shortage() {
             true => Unwell::Ourselves,
             false => Unwell::Server(error.to_string()),
         })?;
         let HealthProbe::Http { path, host, status } = &health.probe else { return Ok(()) };
-        let is_h2c = matches!(set.settings.all[index].address, ServerAddress::H2c(_));
+        let is_h2c = matches!(server.address(), ServerAddress::H2c(_));
         let is_http2 = is_h2c || io.agreed_on_http2();
-        let host = host.as_ref().unwrap_or(&server.host);
+        let host = host.as_ref().unwrap_or(server.host());
         let request = Request::get(path.as_str()).header(header::HOST, host).header(header::USER_AGENT, "quic-router");
         let request = request.body(Empty::new()).map_err(|error| Unwell::Server(error.to_string()))?;
         let response = match is_http2 {
             true => get_http2(io, request, server, is_h2c).await,
             false => get_http1(io, request).await,
         };
-        let answered = response.map_err(|error| Unwell::Server(super::failure::with_source(&error)))?;
+        let answered = response.map_err(|error| Unwell::Server(with_source(&error)))?;
         let answered: StatusCode = answered.status();
         match status.contains(&answered.as_u16()) {
             true => Ok(()),
@@ -132,7 +136,7 @@ async fn get_http2(
     let authority = host.and_then(|host| http::uri::Authority::try_from(host.as_bytes()).ok());
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
     parts.scheme = Some(if in_clear { http::uri::Scheme::HTTP } else { http::uri::Scheme::HTTPS });
-    parts.authority = Some(authority.unwrap_or_else(|| server.authority.clone()));
+    parts.authority = Some(authority.unwrap_or_else(|| server.authority().clone()));
     *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
     let mut answer = std::pin::pin!(sender.send_request(request));
     tokio::select! {
