@@ -1,11 +1,6 @@
 //! A request to one of the servers and the head of its response.
 //!
-//! What may be sent again, and when: a request that no server saw, to the next server, whatever
-//! its method. One whose connection broke off before any of the response, if the method is
-//! idempotent (RFC 9110 section 9.2.2) and there is no body: once more on a newer connection of the
-//! same server, if the connection had been in use before, as the server may have closed it just as
-//! we wrote; and else once to another server, as this one may have died. No other request is sent
-//! twice.
+//! Whether a request that is not answered is sent again, and where to, `retry` decides.
 
 use std::sync::Arc;
 
@@ -24,6 +19,7 @@ use super::{
     queue::RequestPermit,
     request_body::{Forwarded, Outgoing},
     response_body::{Held, Incoming, ResponseBody},
+    retry::{self, Attempt, Retry},
 };
 use crate::{
     address::Validated,
@@ -108,29 +104,37 @@ impl<B: Forwarded> PooledServer<B> {
     ) -> Result<Exchanged<B>, Failed<B>> {
         let mut newer_than = None;
         loop {
-            let Taken { connection, number, reused } = match self.connection(newer_than).await {
-                Ok(taken) => taken,
-                Err(error) => return Err(self.failed(error.into(), Some(body))),
-            };
-            self.server().count_request();
-            let Unanswered { failure, left } = match self.ask(connection, request, body).await {
-                Ok(response) => return Ok(self.exchanged(response, permit)),
-                Err(unanswered) => unanswered,
-            };
-            let may_have_been_seen = request.head.method.is_idempotent() && failure.is_broken_connection();
-            body = match left {
-                // Once: it is then on a newer connection, or another server's affair.
-                Left::Unsent(body) if newer_than.is_none() => body,
-                Left::Unsent(body) => return Err(self.failed(failure, Some(body))),
-                Left::Unheard(body) if may_have_been_seen && reused && newer_than.is_none() => body,
-                Left::Unheard(body) if may_have_been_seen && !request.has_left_in_doubt => {
-                    request.has_left_in_doubt = true;
-                    return Err(self.failed(failure, Some(body)));
+            let (age, number, unanswered) = match self.connection(newer_than).await {
+                Ok(Taken { connection, number, age }) => {
+                    self.server().count_request();
+                    match self.ask(connection, request, body).await {
+                        Ok(response) => return Ok(self.exchanged(response, permit)),
+                        Err(unanswered) => (Some(age), Some(number), unanswered),
+                    }
                 }
-                Left::Unheard(_) | Left::Nothing => return Err(self.failed(failure, None)),
+                Err(error) => (None, None, Unanswered { failure: error.into(), left: Left::Unsent(body) }),
             };
-            debug!(server = %self.server().name(), %failure, "once more on a newer connection");
-            newer_than = Some(number);
+            let attempt = Attempt {
+                is_idempotent: request.head.method.is_idempotent(),
+                connection: age,
+                is_first: newer_than.is_none(),
+                has_left_in_doubt: request.has_left_in_doubt,
+            };
+            let next = retry::next(&attempt, &unanswered);
+            let Unanswered { failure, left } = unanswered;
+            match (next, left.into_body()) {
+                (Retry::SameServer, Some(again)) => {
+                    debug!(server = %self.server().name(), %failure, "once more on a newer connection");
+                    (body, newer_than) = (again, number);
+                }
+                (Retry::OtherServer { in_doubt }, Some(again)) => {
+                    request.has_left_in_doubt |= in_doubt;
+                    return Err(self.failed(failure, Some(again)));
+                }
+                (Retry::SameServer | Retry::OtherServer { .. }, None) | (Retry::Never, _) => {
+                    return Err(self.failed(failure, None));
+                }
+            }
         }
     }
 

@@ -78,6 +78,16 @@ pub(super) enum Left<B> {
     Nothing,
 }
 
+impl<B> Left<B> {
+    /// The body, where there is one to be sent again.
+    pub(super) fn into_body(self) -> Option<B> {
+        match self {
+            Self::Unsent(body) | Self::Unheard(body) => Some(body),
+            Self::Nothing => None,
+        }
+    }
+}
+
 impl<E> Failure<E> {
     /// What the client is told; nothing if its own request broke off.
     pub(in crate::edge) fn answer(&self) -> Option<(StatusCode, &'static str)> {

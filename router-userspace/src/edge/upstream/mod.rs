@@ -5,7 +5,7 @@
 //! | the node's | health, addresses, load and counters of each server | [`Upstreams`], `server`, `set`, `queue` |
 //! | the agent's task | probes and name resolution | `probe`, `resolve` |
 //! | a worker's | connections, and whose turn it is | [`Clients`], `pool`, `balance` |
-//! | a request's | its server, its connection, its next attempt | `select`, `exchange` |
+//! | a request's | its server, its connection, its next attempt | `select`, `exchange`, `retry` |
 //!
 //! A request chooses among the servers that are healthy and have room (`balance`), waits if none
 //! has (`queue`), takes an idle connection or opens one (`pool`, `connect`), and is sent (`http1`, `http2`). Its
@@ -32,6 +32,7 @@ mod queue;
 mod request_body;
 mod resolve;
 mod response_body;
+mod retry;
 mod select;
 mod server;
 mod set;

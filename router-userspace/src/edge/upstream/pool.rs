@@ -29,6 +29,7 @@ use super::{
     http1::connection::Connection as Http1Connection,
     limits::FIELDS_MAX,
     request_body::{Forwarded, Outgoing},
+    retry::Age,
 };
 
 /// How long a connection is kept without a request. Below what common servers allow (5 s for
@@ -75,8 +76,8 @@ pub(super) struct Taken<B: Forwarded> {
     /// The later it was opened the higher; zero for an HTTP/1.1 connection, as a later one is a
     /// new one.
     pub(super) number: u64,
-    /// It has had requests before.
-    pub(super) reused: bool,
+    /// Whether it has had requests before.
+    pub(super) age: Age,
 }
 
 struct Idle {
@@ -148,7 +149,7 @@ impl<B: Forwarded> Pool<B> {
         if newer_than.is_none()
             && let Some(connection) = self.take_idle()
         {
-            return Some(Taken { connection: Connection::Http1(connection), number: 0, reused: true });
+            return Some(Taken { connection: Connection::Http1(connection), number: 0, age: Age::Reused });
         }
         let mut shared = lock(&self.shared);
         if shared.is_empty() {
@@ -158,7 +159,7 @@ impl<B: Forwarded> Pool<B> {
         shared.retain(|one| !one.sender.is_closed() && !one.usage.retired.load(Relaxed));
         let one = shared.iter().find(|one| newer_than.is_none_or(|than| one.number > than) && one.has_room())?;
         let connection = Connection::Http2(one.sender.clone(), InUse::new(&one.usage));
-        Some(Taken { connection, number: one.number, reused: true })
+        Some(Taken { connection, number: one.number, age: Age::Reused })
     }
 
     /// One that its server has not closed, as far as is known here.
@@ -193,7 +194,7 @@ impl<B: Forwarded> Pool<B> {
             true => self.begin_http2(io, number).await?,
             false => Connection::Http1(Box::new(Http1Connection::new(io))),
         };
-        Ok(Taken { connection, number, reused: false })
+        Ok(Taken { connection, number, age: Age::New })
     }
 
     /// Keeps a connection that is ready for a request.

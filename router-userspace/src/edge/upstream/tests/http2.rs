@@ -244,3 +244,53 @@ async fn what_a_used_connection_broke_off_is_sent_once_more_only_if_idempotent()
     assert!(matches!(failed.failure, Failure::Broken(_)), "{}", failed.failure);
     assert_eq!(seen.counts(), (2, 4));
 }
+
+/// How a server refuses a request.
+#[derive(Clone, Copy, Debug)]
+enum Refuses {
+    /// RST_STREAM with REFUSED_STREAM (RFC 9113 section 8.7).
+    Stream,
+    /// GOAWAY in the middle of it (RFC 9113 section 6.8).
+    Connection,
+}
+
+async fn refusing(how: Refuses) -> (std::net::SocketAddr, Arc<Seen>) {
+    let (listener, address) = listener().await;
+    let seen = Arc::<Seen>::default();
+    let counted = seen.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let counted = counted.clone();
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    counted.requests.fetch_add(1, SeqCst);
+                    match how {
+                        Refuses::Stream => respond.send_reset(h2::Reason::REFUSED_STREAM),
+                        Refuses::Connection => connection.abrupt_shutdown(h2::Reason::NO_ERROR),
+                    }
+                }
+            });
+        }
+    });
+    (address, seen)
+}
+
+#[tokio::test]
+async fn what_a_server_refuses_goes_to_one_other_if_idempotent() {
+    for how in [Refuses::Stream, Refuses::Connection] {
+        for (method, body, times) in [("GET", None, 2), ("DELETE", None, 2), ("POST", None, 1), ("PUT", Some("x"), 1)] {
+            let servers = [refusing(how).await, refusing(how).await, refusing(how).await];
+            let (_, upstream) = upstream(settings(servers.iter().map(|(address, _)| h2c(*address)).collect()));
+            let body = body.map_or_else(Made::nothing, |body| Made::of(body.as_bytes()));
+            let failed = upstream.fail(request(method, "/", body)).await;
+            assert!(matches!(failed.failure, Failure::Broken(_)), "{how:?} {method}: {}", failed.failure);
+            let seen: Vec<_> = servers.iter().map(|(_, seen)| seen.requests.load(SeqCst)).collect();
+            assert_eq!(
+                (seen.iter().sum::<usize>(), seen.iter().max()),
+                (times, Some(&1)),
+                "{how:?} {method}: {seen:?}"
+            );
+        }
+    }
+}
