@@ -1,12 +1,16 @@
-//! Which server is next: a pure choice among those that may be chosen.
+//! Which server is next: a choice among those that may be chosen.
 //!
 //! The caller tells of each server by its index whether it may be chosen, and with which weight
-//! and load; nothing here knows of health, limits or names.
+//! and load; nothing here knows of health, limits or names. What a choice leaves for the next is the
+//! worker's own, and a worker is one thread: loads and stores of atomics do for it, without a lock.
 
 use std::{
     cmp::Ordering,
     net::IpAddr,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use rand::{Rng, SeedableRng, rngs::SmallRng};
@@ -15,28 +19,39 @@ use crate::{address::Validated, config::Balance};
 
 /// A server that may be chosen.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Candidate {
+pub(super) struct Candidate<'t> {
     /// Its share beside the others' shares; not zero.
     pub(super) weight: u32,
     /// Requests and streams in flight.
     pub(super) load: u32,
     /// Of its address, the same on every node: see [`key`].
     pub(super) key: u64,
+    /// How far its turn has come.
+    pub(super) turn: &'t Turn,
+}
+
+/// How far one server's turn has come with one worker: nginx's current weight, zero at first.
+#[derive(Debug, Default)]
+pub(super) struct Turn(AtomicI64);
+
+impl Turn {
+    /// Adds to it, and gives what it then is.
+    fn add(&self, weight: i64) -> i64 {
+        let current = self.0.load(Relaxed).wrapping_add(weight);
+        self.0.store(current, Relaxed);
+        current
+    }
 }
 
 /// One worker's choices for one upstream.
 pub(super) struct Chooser {
     balance: Balance,
-    state: Mutex<State>,
-}
-
-/// What a choice leaves for the next. A worker is one thread, so the lock is never contended.
-struct State {
-    /// nginx's current weights, one a server.
-    current: Vec<i64>,
+    /// How many servers there are.
+    count: usize,
     /// Moves on with every choice, to spread equal loads.
-    turn: usize,
-    random: SmallRng,
+    first: AtomicUsize,
+    /// A worker is one thread, so the lock is never contended.
+    random: Mutex<SmallRng>,
 }
 
 impl Chooser {
@@ -45,65 +60,63 @@ impl Chooser {
     }
 
     fn seeded(balance: Balance, count: usize, seed: u64) -> Self {
-        let state = State { current: vec![0; count], turn: 0, random: SmallRng::seed_from_u64(seed) };
-        Self { balance, state: Mutex::new(state) }
+        let random = Mutex::new(SmallRng::seed_from_u64(seed));
+        Self { balance, count, first: AtomicUsize::new(0), random }
     }
 
     /// One of the servers for which `of` gives a candidate, for the client at `client`; none if
     /// there is no candidate. `of` is asked more than once for some.
-    pub(super) fn choose(&self, client: Validated, of: impl Fn(usize) -> Option<Candidate>) -> Option<usize> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn choose<'t>(&self, client: Validated, of: impl Fn(usize) -> Option<Candidate<'t>>) -> Option<usize> {
         match self.balance {
-            Balance::RoundRobin => smooth(&mut state.current, of),
-            Balance::LeastRequests => least(&mut state, of),
-            Balance::RandomTwoChoices => two_choices(&mut state, of),
-            Balance::SourceHash => rendezvous(state.current.len(), client, of),
+            Balance::RoundRobin => smooth(self.count, of),
+            Balance::LeastRequests => least(self.count, self.first.fetch_add(1, Relaxed), of),
+            Balance::RandomTwoChoices => {
+                let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+                two_choices(self.count, &mut random, of)
+            }
+            Balance::SourceHash => rendezvous(self.count, client, of),
         }
     }
 }
 
 /// nginx's smooth weighted round robin: of weights 5, 1, 1 comes `a a b a c a a`, not five of `a`
 /// in a row. A server that is no candidate neither gains nor loses.
-fn smooth(current: &mut [i64], of: impl Fn(usize) -> Option<Candidate>) -> Option<usize> {
+fn smooth<'t>(count: usize, of: impl Fn(usize) -> Option<Candidate<'t>>) -> Option<usize> {
     let mut total = 0;
-    let mut best: Option<usize> = None;
-    for index in 0..current.len() {
-        let Some(candidate) = of(index) else { continue };
-        let weight = i64::from(candidate.weight);
+    let mut best: Option<(usize, &Turn, i64)> = None;
+    for index in 0..count {
+        let Some(Candidate { weight, turn, .. }) = of(index) else { continue };
+        let weight = i64::from(weight);
         total += weight;
-        current[index] += weight;
-        if best.is_none_or(|best| current[index] > current[best]) {
-            best = Some(index);
+        let current = turn.add(weight);
+        if best.is_none_or(|(_, _, highest)| current > highest) {
+            best = Some((index, turn, current));
         }
     }
-    if let Some(best) = best {
-        current[best] -= total;
-    }
-    best
+    let (index, turn, _) = best?;
+    turn.add(-total);
+    Some(index)
 }
 
 /// The least load for its weight; of equals each in its turn.
-fn least(state: &mut State, of: impl Fn(usize) -> Option<Candidate>) -> Option<usize> {
-    let count = state.current.len();
-    let first = state.turn % count.max(1);
-    state.turn = state.turn.wrapping_add(1);
+fn least<'t>(count: usize, turn: usize, of: impl Fn(usize) -> Option<Candidate<'t>>) -> Option<usize> {
+    let first = turn % count.max(1);
     let in_turn = (first..count).chain(0..first);
     in_turn.filter_map(|index| Some((index, of(index)?))).min_by(|(_, a), (_, b)| by_load(a, b)).map(|(index, _)| index)
 }
 
 /// Two different ones at random, by weight, and of these the one with less load for its weight.
-fn two_choices(state: &mut State, of: impl Fn(usize) -> Option<Candidate>) -> Option<usize> {
-    let count = state.current.len();
-    let first = at_random(count, &mut state.random, &of)?;
+fn two_choices<'t>(count: usize, random: &mut SmallRng, of: impl Fn(usize) -> Option<Candidate<'t>>) -> Option<usize> {
+    let first = at_random(count, random, &of)?;
     let others = |index| if index == first { None } else { of(index) };
-    let Some(second) = at_random(count, &mut state.random, others) else { return Some(first) };
+    let Some(second) = at_random(count, random, others) else { return Some(first) };
     match (of(first), of(second)) {
         (Some(a), Some(b)) if by_load(&b, &a).is_lt() => Some(second),
         _ => Some(first),
     }
 }
 
-fn at_random(count: usize, random: &mut SmallRng, of: impl Fn(usize) -> Option<Candidate>) -> Option<usize> {
+fn at_random<'t>(count: usize, random: &mut SmallRng, of: impl Fn(usize) -> Option<Candidate<'t>>) -> Option<usize> {
     let total: u64 = (0..count).filter_map(&of).map(|candidate| u64::from(candidate.weight)).sum();
     if total == 0 {
         return None;
@@ -121,7 +134,7 @@ fn at_random(count: usize, random: &mut SmallRng, of: impl Fn(usize) -> Option<C
 }
 
 /// What the load per weight would be with the request that is to be placed.
-fn by_load(a: &Candidate, b: &Candidate) -> Ordering {
+fn by_load(a: &Candidate<'_>, b: &Candidate<'_>) -> Ordering {
     let scaled = |load: u32, weight: u32| (u64::from(load) + 1) * u64::from(weight);
     scaled(a.load, b.weight).cmp(&scaled(b.load, a.weight))
 }
@@ -129,12 +142,12 @@ fn by_load(a: &Candidate, b: &Candidate) -> Ordering {
 /// Weighted rendezvous hashing: each server draws a number from the client's address and its own,
 /// and the highest wins. When a server goes, only its clients go elsewhere; when one comes, it
 /// gets its share and no other client moves.
-fn rendezvous(count: usize, client: Validated, of: impl Fn(usize) -> Option<Candidate>) -> Option<usize> {
+fn rendezvous<'t>(count: usize, client: Validated, of: impl Fn(usize) -> Option<Candidate<'t>>) -> Option<usize> {
     let client = match client.ip() {
         IpAddr::V4(v4) => key(&v4.octets()),
         IpAddr::V6(v6) => key(&v6.octets()),
     };
-    let score = |candidate: Candidate| {
+    let score = |candidate: Candidate<'_>| {
         // 53 bits, as many as an f64 tells apart, in the middle of their cell: never 0 or 1.
         let drawn = ((mix(client ^ candidate.key) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
         f64::from(candidate.weight) / -drawn.ln()
@@ -167,12 +180,15 @@ mod tests {
 
     const ANY_CLIENT: Validated = Validated::assume(SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1));
 
-    fn candidates(weights: &[u32]) -> Vec<Candidate> {
-        let of = |(index, &weight): (usize, &u32)| Candidate { weight, load: 0, key: key(&[index as u8]) };
+    fn candidates(weights: &[u32]) -> Vec<Candidate<'static>> {
+        let of = |(index, &weight): (usize, &u32)| {
+            let turn: &Turn = Box::leak(Box::default());
+            Candidate { weight, load: 0, key: key(&[index as u8]), turn }
+        };
         weights.iter().enumerate().map(of).collect()
     }
 
-    fn draw(chooser: &Chooser, of: &[Candidate], times: usize) -> Vec<usize> {
+    fn draw(chooser: &Chooser, of: &[Candidate<'_>], times: usize) -> Vec<usize> {
         (0..times).map(|_| chooser.choose(ANY_CLIENT, |index| of.get(index).copied()).unwrap()).collect()
     }
 

@@ -8,6 +8,7 @@ use tokio::{
 };
 
 use super::{
+    balance::{self, Candidate, Turn},
     connect::{ConnectError, connect},
     http1::content::Kept,
     pool::{Connection, Pool, Taken},
@@ -17,18 +18,22 @@ use super::{
 };
 use crate::config::{self, ServerAddress};
 
-/// A server as one worker of one configuration uses it.
+/// A server as one worker of one configuration uses it: what all workers know of it, and what is this worker's own.
 pub(super) struct PooledServer<B: Forwarded> {
     /// What it is one of.
     set: Arc<ServerSet>,
     server: Arc<Server>,
     pool: Arc<Pool<B>>,
+    turn: Turn,
+    /// For [`Candidate::key`].
+    key: u64,
 }
 
 impl<B: Forwarded> PooledServer<B> {
     /// `server` of `set`, with the connections in `pool`.
     pub(super) fn new(set: Arc<ServerSet>, server: Arc<Server>, pool: Arc<Pool<B>>) -> Self {
-        Self { set, server, pool }
+        let key = balance::key(server.name().as_bytes());
+        Self { set, server, pool, turn: Turn::default(), key }
     }
 
     /// What all workers know of it.
@@ -39,6 +44,12 @@ impl<B: Forwarded> PooledServer<B> {
     /// What the configuration says of all servers of its upstream.
     pub(super) fn settings(&self) -> &config::Servers {
         self.set.settings()
+    }
+
+    /// What the choice among servers needs to know of it at `now`, on [`clock`](super::clock).
+    pub(super) fn candidate(&self, now: u64) -> Candidate<'_> {
+        let load = self.server.load().in_flight();
+        Candidate { weight: self.server.weight(now), load, key: self.key, turn: &self.turn }
     }
 
     /// The connections, which outlive a configuration that leaves the server as it was.

@@ -67,7 +67,7 @@ impl<B: Forwarded> Upstream<B> {
         let has_room = |index: usize| keeps_to_one || servers[index].free() > 0;
         // Another worker may be faster; then there is another choice, until there is no room.
         loop {
-            let candidate = |index| (is_usable(index) && has_room(index)).then(|| servers[index].candidate(now));
+            let candidate = |index| (is_usable(index) && has_room(index)).then(|| self.pooled(index).candidate(now));
             let Some(index) = self.chooser().choose(client, candidate) else { return Choice::Busy(None) };
             let server = &servers[index];
             let is_let = !keeps_to_one || self.queue().lets(prefix, share, || server.free());

@@ -34,7 +34,6 @@ pub(super) use self::{
     state::ServerState,
     target::{Target, authority},
 };
-use super::balance::{self, Candidate};
 use crate::config::{self, Ejection, ServerAddress};
 
 /// One server, as one configuration has it.
@@ -45,7 +44,6 @@ pub(super) struct Server {
     target: Target,
     host: HeaderValue,
     authority: uri::Authority,
-    key: u64,
     state: Arc<ServerState>,
 }
 
@@ -78,8 +76,7 @@ impl Server {
     pub(super) fn new(config: &config::Server, policy: Policy, target: Target, state: Arc<ServerState>) -> Self {
         let address = config.address.clone();
         let (host, authority) = target::host(&address);
-        let key = balance::key(address.to_string().as_bytes());
-        Self { address, weight: config.weight, policy, target, host, authority, key, state }
+        Self { address, weight: config.weight, policy, target, host, authority, state }
     }
 
     pub(super) fn address(&self) -> &ServerAddress {
@@ -144,11 +141,10 @@ impl Server {
         self.load().open_connection()
     }
 
-    /// What the choice needs to know of it at `now`, on [`clock`](super::clock).
-    pub(super) fn candidate(&self, now: u64) -> Candidate {
+    /// Its share beside the others' shares at `now`, on [`clock`](super::clock): of thousandths, and not zero.
+    pub(super) fn weight(&self, now: u64) -> u32 {
         let share = self.slow_start(now).map_or(WHOLE, |start| start.share(now));
-        let weight = u32::try_from(u64::from(self.weight) * share).unwrap_or(u32::MAX).max(1);
-        Candidate { weight, load: self.load().in_flight(), key: self.key }
+        u32::try_from(u64::from(self.weight) * share).unwrap_or(u32::MAX).max(1)
     }
 
     fn slow_start(&self, now: u64) -> Option<SlowStart> {
@@ -214,7 +210,7 @@ mod tests {
     #[test]
     fn a_server_that_came_back_warms_from_a_tenth_to_all() {
         let server = server(Policy { slow_start: Some(Duration::from_secs(9)), ..POLICY });
-        let weight = |now| server.candidate(now).weight;
+        let weight = |now| server.weight(now);
         assert_eq!(weight(50_000), 2_000, "not at first");
         server.state.health.set(false, 40_000);
         server.state.health.set(true, 50_000);
