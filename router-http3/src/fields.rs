@@ -177,9 +177,10 @@ impl<'l> Fields<'l> {
                 None => malformed("RFC 9114 section 4.3", "a pseudo-header field that is not known"),
             },
             name if name.len() > NAME_MAX => Err(SectionError::TooLarge),
+            // The `http` crate takes a quotation mark for a letter of tokens (RFC 9110 section 5.6.2).
             name => match HeaderName::from_lowercase(name) {
-                Ok(name) => self.take_regular(name, value),
-                Err(_) => malformed(FIELDS, "a field name that is empty, not in lower case or not a token"),
+                Ok(name) if !name.as_str().contains('"') => self.take_regular(name, value),
+                Ok(_) | Err(_) => malformed(FIELDS, "a field name that is empty, not in lower case or not a token"),
             },
         };
         self.name = scratch;

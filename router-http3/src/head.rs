@@ -144,14 +144,7 @@ impl PseudoFields {
         if is_tunnel && (self.scheme.is_some() || self.path.is_some()) {
             return malformed("RFC 9114 section 4.4", "CONNECT with `:scheme` or `:path`");
         }
-        let scheme = match self.scheme.as_deref() {
-            None => None,
-            Some(b"https") => Some(Scheme::HTTPS),
-            Some(other) => match Scheme::try_from(other) {
-                Ok(scheme) => Some(scheme),
-                Err(_) => return malformed(PSEUDO, "`:scheme` is none"),
-            },
-        };
+        let scheme = self.scheme.map(|scheme| scheme_of(&scheme)).transpose()?;
         let path = self.path.map(path).transpose()?;
         if !is_tunnel && (scheme.is_none() || path.is_none()) {
             return malformed(PSEUDO, "`:scheme` or `:path` is missing");
@@ -169,6 +162,17 @@ impl PseudoFields {
             content_length,
             fault,
         })
+    }
+}
+
+/// RFC 3986 section 3.1: a letter first. The `http` crate takes none at all, and any.
+fn scheme_of(scheme: &[u8]) -> Result<Scheme, SectionError> {
+    if scheme == b"https" {
+        return Ok(Scheme::HTTPS);
+    }
+    match Scheme::try_from(scheme) {
+        Ok(parsed) if scheme.first().is_some_and(u8::is_ascii_alphabetic) => Ok(parsed),
+        Ok(_) | Err(_) => malformed(PSEUDO, "`:scheme` is none"),
     }
 }
 
@@ -211,7 +215,9 @@ fn connection_fault(headers: &HeaderMap) -> Option<Violation> {
         return Some(Violation::malformed(FIELDS, "a connection-specific field"));
     }
     let mut te = headers.get_all(header::TE).iter();
-    te.any(|value| value != "trailers").then(|| Violation::malformed(FIELDS, "TE beside `trailers`"))
+    // A keyword of RFC 9110 section 10.1.4: in whatever case.
+    te.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"trailers"))
+        .then(|| Violation::malformed(FIELDS, "TE beside `trailers`"))
 }
 
 /// RFC 9110 section 5.5.
@@ -230,11 +236,16 @@ fn content_length(headers: &HeaderMap) -> (Option<u64>, Option<Violation>) {
         (Some(value), None) => value.to_str().ok().filter(|text| text.bytes().all(|octet| octet.is_ascii_digit())),
         (Some(_), Some(_)) => None,
     };
+    let malformed = |what| (None, Some(Violation::malformed("RFC 9114 section 4.1.2", what)));
     match length.and_then(|digits| digits.parse().ok()) {
-        Some(length) => (Some(length), None),
-        None => (None, Some(Violation::malformed("RFC 9114 section 4.1.2", "Content-Length is not one number"))),
+        Some(length) if length <= STREAM_MAX => (Some(length), None),
+        Some(_) => malformed("Content-Length is more than a stream can carry"),
+        None => malformed("Content-Length is not one number"),
     }
 }
+
+/// Octets that a stream can have (RFC 9000 section 19.8).
+const STREAM_MAX: u64 = (1 << 62) - 1;
 
 /// RFC 9114 section 4.2, RFC 9110 section 7.6.1.
 const CONNECTION_SPECIFIC: [HeaderName; 5] = [

@@ -23,6 +23,7 @@ mod qpack;
 mod request_stream;
 mod response;
 mod settings;
+mod structured;
 #[cfg(test)]
 mod tests;
 mod unidirectional;

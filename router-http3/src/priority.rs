@@ -1,5 +1,7 @@
 //! Extensible priorities (RFC 9218): how urgent a response is, and whether a part of it is of use.
 
+use crate::structured::{self, Value};
+
 /// The priority of a response (section 4).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Priority {
@@ -21,17 +23,18 @@ impl Priority {
     #[must_use]
     pub fn parse(field: &[u8]) -> Self {
         let mut priority = Self::default();
-        for member in field.split(|&octet| octet == b',') {
-            // Parameters of members mean nothing here.
-            let member = member.split(|&octet| octet == b';').next().unwrap_or_default().trim_ascii();
-            match member {
-                [b'u', b'=', urgency @ b'0'..=b'7'] => priority.urgency = urgency - b'0',
-                b"i" | b"i=?1" => priority.incremental = true,
-                b"i=?0" => priority.incremental = false,
-                _ => {}
-            }
+        let parsed = structured::dictionary(field, |key, value| match (key, value) {
+            (b"u", Value::Integer(urgency @ 0..=7)) => priority.urgency = urgency as u8,
+            // The last of several counts, be it of use or not.
+            (b"u", _) => priority.urgency = Self::default().urgency,
+            (b"i", Value::Boolean(incremental)) => priority.incremental = incremental,
+            (b"i", _) => priority.incremental = Self::default().incremental,
+            _ => {}
+        });
+        match parsed {
+            Ok(()) => priority,
+            Err(structured::Unparsable) => Self::default(),
         }
-        priority
     }
 }
 
@@ -49,6 +52,9 @@ mod tests {
             ("u=8", 3, false),
             ("u=-1, i=1", 3, false),
             ("u=1,u=7", 7, false),
+            ("u=1, u=8", 3, false),
+            ("i, i=1", 3, false),
+            ("u=1, 9x", 3, false),
             ("i;x=1;y,  u=2 , z=3", 2, true),
             ("\u{fe}\u{ff}", 3, false),
         ] {

@@ -4,6 +4,7 @@ mod bounds;
 mod chunking;
 mod errors;
 mod messages;
+mod published;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
