@@ -65,7 +65,8 @@ impl Pace {
             return Ok(done);
         }
         let since = Instant::now();
-        let done = timeout(self.left, step).await.map_err(|_elapsed| TooSlow)?;
+        // In a box: a timer is large, and those that need one wait anyway.
+        let done = Box::pin(timeout(self.left, step)).await.map_err(|_elapsed| TooSlow)?;
         self.moved(*done.as_ref().unwrap_or(&0), since.elapsed());
         Ok(done)
     }

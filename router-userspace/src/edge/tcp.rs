@@ -222,11 +222,12 @@ impl Served {
         let held = serving.memory.admit();
         let checked = if held.is_some() { checked } else { Err(request::NO_MEMORY) };
         let asked =
-            RequestContext { client: self.client, interim: None, early: None, memory: Arc::clone(&serving.memory) };
+            RequestContext { site: &self.site, serving: &serving, client: &self.client, interim: None, early: None };
         let pace = Pace::new(serving.limits.body_timeout, serving.limits.min_rate);
-        let request = request.map(|body| RequestBody::incoming(body, || self.requests.unread()).paced(pace));
+        let mut request = request.map(|body| RequestBody::incoming(body, || self.requests.unread(), pace));
         let version = request.version();
-        let answered = handler::handle(&self.site, &serving, request, checked, asked).await;
+        let answered = handler::handle(&asked, &mut request, checked).await;
+        drop(request);
         let ends = ends || answered.is_err();
         let mut response = match answered {
             // There are no streams to reset: the client is told by what it can still read.

@@ -19,7 +19,7 @@ use router_http3::{Code, RequestEvent};
 use tokio::{runtime::Handle, time::timeout};
 
 use crate::edge::{
-    http3::request_stream::{ReadFailure, RequestReader},
+    http3::request_stream::{NextEvent, ReadFailure, RequestReader},
     pace::{Pace, Waiting},
     tcp::Unread,
 };
@@ -34,11 +34,16 @@ const DISCARDING_MAX: Duration = Duration::from_secs(10);
 /// and forgotten; a client that goes on for long is told to stop (over HTTP/3 that is no error,
 /// RFC 9114 section 4.1).
 pub(in crate::edge) struct RequestBody {
-    /// None at the end.
-    rest: Option<Rest>,
-    /// Read before its turn, by [`peek`](Self::peek).
-    ahead: Option<Frame<Bytes>>,
+    /// None at the end. In a box, as it is large and passed on from one function to the next; most requests have none.
+    remaining: Option<Box<Remaining>>,
     meter: Arc<ReadMeter>,
+}
+
+/// What was not yet taken of a body.
+struct Remaining {
+    source: Source,
+    /// Read before its turn, by [`peek`](RequestBody::peek) or with the head.
+    ahead: Option<Result<Frame<Bytes>, BodyError>>,
     /// How fast the client has to send it; none: as it likes.
     pace: Option<Waiting>,
 }
@@ -110,23 +115,38 @@ impl BodyError {
 }
 
 impl RequestBody {
-    /// The body that follows a head which was just read by `reader`.
-    pub(in crate::edge) fn http3(reader: RequestReader) -> Self {
+    /// None.
+    pub(in crate::edge) fn nothing(meter: Arc<ReadMeter>) -> Self {
+        Self { remaining: None, meter }
+    }
+
+    /// The body that follows a head which was just read by `reader`, and what is there of it already. The client has
+    /// to send it at this pace, until the response begins.
+    pub(in crate::edge) fn http3(mut reader: RequestReader, first: Option<NextEvent>, pace: Pace) -> Self {
         let meter = Arc::clone(reader.meter());
-        Self { rest: Some(Rest::Http3(Box::new(reader))), ahead: None, meter, pace: None }
+        let ahead = first.map(|first| content(first, &mut reader));
+        if let Some(None) = ahead {
+            return Self::nothing(meter);
+        }
+        let ahead = ahead.flatten().inspect(|ahead| meter.add_content(octets(ahead)));
+        let remaining = Remaining { source: Source::Http3(reader), ahead, pace: Some(Waiting::new(pace)) };
+        Self { remaining: Some(Box::new(remaining)), meter }
     }
 
     /// The body of a request that came by HTTP/1.1 or HTTP/2, where hyper keeps to Content-Length.
-    /// `unread` notes that there is one.
-    pub(in crate::edge) fn incoming(body: Incoming, unread: impl FnOnce() -> Unread) -> Self {
-        let rest = (!body.is_end_stream()).then(|| Rest::Tcp { body, _unread: unread() });
-        Self { rest, ahead: None, meter: Arc::default(), pace: None }
+    /// `unread` notes that there is one. The client has to send it at this pace, until the response begins.
+    pub(in crate::edge) fn incoming(body: Incoming, unread: impl FnOnce() -> Unread, pace: Pace) -> Self {
+        if body.is_end_stream() {
+            return Self::nothing(Arc::default());
+        }
+        let source = Source::Tcp { body, _unread: unread() };
+        let remaining = Remaining { source, ahead: None, pace: Some(Waiting::new(pace)) };
+        Self { remaining: Some(Box::new(remaining)), meter: Arc::default() }
     }
 
-    /// The client has to send it at this pace, until the response begins.
-    pub(in crate::edge) fn paced(mut self, pace: Pace) -> Self {
-        self.pace = Some(Waiting::new(pace));
-        self
+    /// It, with nothing left in its place.
+    pub(in crate::edge) fn take(&mut self) -> Self {
+        Self { remaining: self.remaining.take(), meter: Arc::clone(&self.meter) }
     }
 
     /// Has the octets of it that were read.
@@ -147,7 +167,8 @@ impl RequestBody {
                 if !is_empty && !usually_without.contains(method) {
                     return Ok(());
                 }
-                match timeout(END_LATE_MAX, poll_fn(|cx| self.poll_next(cx))).await {
+                // In a box: a future is as large as the rarest of what it may wait for.
+                match Box::pin(timeout(END_LATE_MAX, poll_fn(|cx| self.poll_next(cx)))).await {
                     Ok(first) => first,
                     Err(_elapsed) => {
                         if is_empty {
@@ -158,13 +179,16 @@ impl RequestBody {
                 }
             }
         };
-        self.ahead = first.transpose()?;
+        let first = first.transpose()?;
+        if let Some(remaining) = &mut self.remaining {
+            remaining.ahead = first.map(Ok);
+        }
         Ok(())
     }
 
     /// The same once more, if there is nothing in it.
     pub(in crate::edge) fn again(&self) -> Option<Self> {
-        self.is_end_stream().then(|| Self { rest: None, ahead: None, meter: Arc::clone(&self.meter), pace: None })
+        self.is_end_stream().then(|| Self::nothing(Arc::clone(&self.meter)))
     }
 
     /// Octets of the request stream read so far: grows while the client sends and we take it.
@@ -182,16 +206,18 @@ impl RequestBody {
         Ok(received)
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Some(frame) = self.ahead.take() {
-            return Poll::Ready(Some(Ok(frame)));
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<NextFrame> {
+        let Some(remaining) = &mut self.remaining else { return Poll::Ready(None) };
+        if let Some(ahead) = remaining.ahead.take() {
+            if ahead.is_err() {
+                self.remaining = None;
+            }
+            return Poll::Ready(Some(ahead));
         }
-        let Some(rest) = &mut self.rest else { return Poll::Ready(None) };
-        let next = match (rest.poll_next(cx, &self.meter), &mut self.pace) {
+        let next = match (remaining.source.poll_next(cx, &self.meter), &mut remaining.pace) {
             (Poll::Ready(next), pace) => {
-                let octets = next.as_ref().and_then(|next| next.as_ref().ok()?.data_ref()).map_or(0, Bytes::len);
                 if let Some(pace) = pace {
-                    pace.moved(octets);
+                    pace.moved(next.as_ref().map_or(0, octets));
                 }
                 next
             }
@@ -205,9 +231,9 @@ impl RequestBody {
             }
         };
         match &next {
-            Some(Ok(frame)) => self.meter.add_content(frame.data_ref().map_or(0, Bytes::len)),
+            Some(frame @ Ok(_)) => self.meter.add_content(octets(frame)),
             // Behind trailers, too, the stream's end is read.
-            Some(Err(_)) | None => self.rest = None,
+            Some(Err(_)) | None => self.remaining = None,
         }
         Poll::Ready(next)
     }
@@ -217,13 +243,13 @@ impl RequestBody {
     /// A client that sends on after its response was begun is no faulty one, and to stop a client
     /// whose stream's end comes in a packet of its own would look to it like a failure.
     fn discard(&mut self) {
-        let Some(mut rest) = self.rest.take() else { return };
+        let Some(mut remaining) = self.remaining.take() else { return };
         let Ok(runtime) = Handle::try_current() else { return };
-        let (meter, most) = (Arc::clone(&self.meter), rest.discarded_max());
+        let (meter, most) = (Arc::clone(&self.meter), remaining.source.discarded_max());
         let discarded = async move {
             let mut received = 0;
             while received < most
-                && let Some(Ok(frame)) = poll_fn(|cx| rest.poll_next(cx, &meter)).await
+                && let Some(Ok(frame)) = poll_fn(|cx| remaining.source.poll_next(cx, &meter)).await
             {
                 received += frame.data_ref().map_or(0, |data| data.len() as u64);
             }
@@ -236,22 +262,22 @@ impl Body for RequestBody {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<NextFrame> {
         self.get_mut().poll_next(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_none() && self.ahead.is_none()
+        self.remaining.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let ahead = self.ahead.as_ref().and_then(Frame::data_ref).map_or(0, |data| data.len() as u64);
-        let remaining = match &self.rest {
-            None => Some(0),
-            Some(Rest::Http3(rest)) => rest.content_left(),
-            Some(Rest::Tcp { body, .. }) => body.size_hint().exact(),
+        let Some(remaining) = &self.remaining else { return SizeHint::with_exact(0) };
+        let ahead = remaining.ahead.as_ref().map_or(0, octets) as u64;
+        let left = match &remaining.source {
+            Source::Http3(reader) => reader.content_left(),
+            Source::Tcp { body, .. } => body.size_hint().exact(),
         };
-        remaining.map_or_else(SizeHint::default, |remaining| SizeHint::with_exact(ahead + remaining))
+        left.map_or_else(SizeHint::default, |left| SizeHint::with_exact(ahead + left))
     }
 }
 
@@ -261,17 +287,22 @@ impl Drop for RequestBody {
     }
 }
 
-/// What was not yet read.
-enum Rest {
-    /// In a box: it is moved from hand to hand until somebody reads it.
-    Http3(Box<RequestReader>),
-    Tcp {
-        body: Incoming,
-        _unread: Unread,
-    },
+/// What is polled of a body: a frame of it, or why it ends early; none at its end.
+type NextFrame = Option<Result<Frame<Bytes>, BodyError>>;
+
+/// Octets of content in a frame.
+fn octets(frame: &Result<Frame<Bytes>, BodyError>) -> usize {
+    frame.as_ref().ok().and_then(Frame::data_ref).map_or(0, Bytes::len)
 }
 
-impl Rest {
+/// Where a body is read from.
+#[expect(clippy::large_enum_variant, reason = "it is in a box already, with what was read ahead of it")]
+enum Source {
+    Http3(RequestReader),
+    Tcp { body: Incoming, _unread: Unread },
+}
+
+impl Source {
     /// How much of it is read for nobody. Over HTTP/1.1 there is no way to tell a client to stop but to close
     /// the connection, and what it sends then makes the kernel forget the response it has not read.
     fn discarded_max(&self) -> u64 {
@@ -281,9 +312,12 @@ impl Rest {
         }
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>, meter: &ReadMeter) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>, meter: &ReadMeter) -> Poll<NextFrame> {
         match self {
-            Self::Http3(reader) => poll_reader(reader, cx),
+            Self::Http3(reader) => {
+                let event = ready!(reader.poll_next(cx));
+                Poll::Ready(content(event, reader))
+            }
             Self::Tcp { body, .. } => {
                 let next = ready!(Pin::new(body).poll_frame(cx));
                 if let Some(data) = next.as_ref().and_then(|next| next.as_ref().ok()?.data_ref()) {
@@ -295,8 +329,9 @@ impl Rest {
     }
 }
 
-fn poll_reader(reader: &mut RequestReader, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-    Poll::Ready(match ready!(reader.poll_next(cx)) {
+/// What an event behind the head says of the body.
+fn content(event: NextEvent, reader: &mut RequestReader) -> NextFrame {
+    match event {
         Ok(Some(RequestEvent::Data(data))) => Some(Ok(Frame::data(data))),
         Ok(Some(RequestEvent::Trailers(trailers))) => Some(Ok(Frame::trailers(trailers))),
         Ok(Some(RequestEvent::TrailersTooLarge)) => {
@@ -306,7 +341,7 @@ fn poll_reader(reader: &mut RequestReader, cx: &mut Context<'_>) -> Poll<Option<
         // The head was read.
         Ok(Some(RequestEvent::Head(_) | RequestEvent::HeadTooLarge) | None) => None,
         Err(failure) => Some(Err(failure.into())),
-    })
+    }
 }
 
 /// How long the end of a request may come behind its head before the request is passed on as if it had content.

@@ -42,12 +42,14 @@ pub(in crate::edge) struct Gathered {
     _held: Option<Held>,
 }
 
-/// Reads what it may of `body`; gives it back where nothing was gained.
+/// Whether something may be gained by reading `body` ahead of its client.
+pub(in crate::edge) fn may_gain(body: &ResponseBody) -> bool {
+    !body.is_end_stream() && body.size_hint().exact().is_none_or(|length| length <= MOST)
+}
+
+/// Reads what it may of `body`, of which something [may be gained](may_gain); gives it back where there is no memory.
 pub(in crate::edge) async fn gather(body: ResponseBody, memory: &Arc<Memory>) -> Result<Gathered, ResponseBody> {
     let length = body.size_hint().exact();
-    if body.is_end_stream() || length.is_some_and(|length| length > MOST) {
-        return Err(body);
-    }
     let held = match length.unwrap_or(MOST) {
         // The request's own part is enough.
         0..=REQUEST => None,

@@ -21,7 +21,6 @@ use crate::{
         access::RequestRecord,
         client::Client,
         http3::early_data::Handshake,
-        memory::Memory,
         route::{Action, HttpRoute},
     },
     telemetry::Outcome,
@@ -32,42 +31,61 @@ const SLOT: HeaderName = HeaderName::from_static("x-quic-router-slot");
 const EARLY_DATA: HeaderName = HeaderName::from_static("early-data");
 
 /// What there is to know of a request beside the request.
-pub(in crate::edge) struct RequestContext {
-    pub(in crate::edge) client: Client,
+pub(in crate::edge) struct RequestContext<'r> {
+    pub(in crate::edge) site: &'r Site,
+    pub(in crate::edge) serving: &'r Serving,
+    pub(in crate::edge) client: &'r Client,
     /// Where responses go that come before the response, if the client can be sent any.
-    pub(in crate::edge) interim: Option<Interim>,
+    pub(in crate::edge) interim: Option<&'r Interim>,
     /// Of a request that came in 0-RTT: whether the handshake has been completed since.
-    pub(in crate::edge) early: Option<Handshake>,
-    /// Where what is held for it is counted.
-    pub(in crate::edge) memory: Arc<Memory>,
+    pub(in crate::edge) early: Option<&'r Handshake>,
 }
 
 /// Answers `request`, as [`check`](super::request::check) has left and judged it.
+///
+/// What is awaited here is within the future of the exchange, and moves when it is made. So it is little: a request and
+/// what belongs to it are borrowed, and only what waits is a future of its own.
 pub(in crate::edge) async fn handle(
-    site: &Site,
-    serving: &Serving,
-    mut request: Request<RequestBody>,
+    asked: &RequestContext<'_>,
+    request: &mut Request<RequestBody>,
     checked: Result<(), Refusal>,
-    asked: RequestContext,
 ) -> Result<Response<ResponseBody>, Unanswered> {
-    let method = request.method().clone();
+    let is_head = request.method() == Method::HEAD;
     let received = Arc::clone(request.body().meter());
-    let mut entry = RequestRecord::begin(&serving.book, &request, (&asked.client, asked.early.is_some()), received);
+    let client = (asked.client, asked.early.is_some());
+    let mut entry = Box::new(RequestRecord::begin(&asked.serving.book, request, client, received));
     let allowed = match checked {
-        Ok(()) if is_misdirected(serving, request.uri(), &asked.client) => Err(MISDIRECTED),
+        Ok(()) if is_misdirected(asked.serving, request.uri(), asked.client) => Err(MISDIRECTED),
         Ok(()) => {
             // Before routes look at fields, and before they say any themselves.
             names::take_from_head(request.headers_mut());
-            early(&mut request, asked.early.as_ref()).await
+            early(request, asked.early).await
         }
         Err(refusal) => Err(refusal),
     };
-    let response = match allowed {
-        Ok(()) => choose(site, serving, request, &asked, &mut entry).await?,
+    let route = allowed.and_then(|()| choose(asked, request, &mut entry));
+    let mut response = match route.map(|route| route.map(|route| &route.action)) {
+        Ok(Some(Action::Servers(upstream))) => proxy::forward(upstream, request, asked, &mut entry).await?,
+        Ok(Some(Action::Files(files))) => {
+            // What it has of content is read for nothing meanwhile.
+            drop(request.body_mut().take());
+            let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+            let answered = files.answer(request.method(), (target, request.headers()), &asked.serving.memory);
+            answered.await.map(ResponseBody::from)
+        }
+        Ok(Some(Action::Respond(status))) => nothing(*status),
+        Ok(Some(Action::Redirect(redirect))) => redirected(redirect, request.uri()),
+        Ok(None) => page::answer(asked.site, request).await?,
         Err(refusal) => refuse(refusal, &mut entry),
     };
-    let response = finished(serving, response, entry);
-    Ok(if method == Method::HEAD { response.map(ResponseBody::without_content) } else { response })
+    if let Some(route) = &entry.route {
+        rewrite(response.headers_mut(), &route.response_headers);
+    }
+    finish(asked.serving, &mut response, entry);
+    if is_head {
+        response.body_mut().remove_content();
+    }
+    Ok(response)
 }
 
 fn is_misdirected(serving: &Serving, uri: &Uri, client: &Client) -> bool {
@@ -79,22 +97,16 @@ const MISDIRECTED: Refusal =
     Refusal(StatusCode::MISDIRECTED_REQUEST, "another certificate is for this name: ask on a connection of its own");
 
 /// The answer to a request over HTTP/3 whose head could not be read.
-pub(in crate::edge) fn refuse_unread(
-    serving: &Serving,
-    refusal: Refusal,
-    asked: &RequestContext,
-) -> Response<ResponseBody> {
-    let mut entry = RequestRecord::unread(&serving.book, &asked.client, asked.early.is_some());
-    let response = refuse(refusal, &mut entry);
-    finished(serving, response, entry)
+pub(in crate::edge) fn refuse_unread(asked: &RequestContext<'_>, refusal: Refusal) -> Response<ResponseBody> {
+    let RequestContext { serving, client, early, .. } = asked;
+    let mut entry = Box::new(RequestRecord::unread(&serving.book, client, early.is_some()));
+    let mut response = refuse(refusal, &mut entry);
+    finish(serving, &mut response, entry);
+    response
 }
 
-/// With what every response has, and `entry` following it.
-fn finished(
-    serving: &Serving,
-    mut response: Response<ResponseBody>,
-    mut entry: RequestRecord,
-) -> Response<ResponseBody> {
+/// Gives `response` what every response has, and has `entry` follow it.
+fn finish(serving: &Serving, response: &mut Response<ResponseBody>, mut entry: Box<RequestRecord>) {
     let headers = response.headers_mut();
     if let Some(slot) = &serving.slot {
         headers.insert(SLOT, slot.clone());
@@ -106,7 +118,7 @@ fn finished(
         headers.insert(header::DATE, now);
     }
     entry.respond(response.status());
-    response.map(|body| body.followed_by(entry))
+    response.body_mut().follow(entry);
 }
 
 /// The time as HTTP writes it, which it does once a second.
@@ -133,48 +145,25 @@ fn refuse(Refusal(status, sentence): Refusal, entry: &mut RequestRecord) -> Resp
     response::sentence(status, sentence)
 }
 
-async fn choose(
-    site: &Site,
-    serving: &Serving,
-    mut request: Request<RequestBody>,
-    asked: &RequestContext,
+/// The route that answers, which is noted in `entry`; none where there is but the built-in page. The request is then as
+/// the route wants it.
+fn choose<'r>(
+    asked: &RequestContext<'r>,
+    request: &mut Request<RequestBody>,
     entry: &mut RequestRecord,
-) -> Result<Response<ResponseBody>, Unanswered> {
-    if serving.routes.are_page_only() {
-        return page::answer(site, &mut request).await;
+) -> Result<Option<&'r Arc<HttpRoute>>, Refusal> {
+    if asked.serving.routes.are_page_only() {
+        return Ok(None);
     }
-    let route = match serving.routes.http(&mut request, &asked.client) {
-        Ok(Some(route)) => route,
-        Ok(None) => return Ok(refuse(Refusal(StatusCode::NOT_FOUND, "no route leads there"), entry)),
-        Err(refusal) => return Ok(refuse(refusal, entry)),
+    let Some(route) = asked.serving.routes.http(request, asked.client)? else {
+        return Err(Refusal(StatusCode::NOT_FOUND, "no route leads there"));
     };
     entry.route = Some(Arc::clone(route));
     if let Action::Servers(_) = &route.action {
-        headers::introduce(&mut request, &asked.client);
+        headers::introduce(request, asked.client);
     }
     rewrite(request.headers_mut(), &route.request_headers);
-    let mut response = act(route, request, asked, entry).await?;
-    rewrite(response.headers_mut(), &route.response_headers);
-    Ok(response)
-}
-
-async fn act(
-    route: &Arc<HttpRoute>,
-    request: Request<RequestBody>,
-    asked: &RequestContext,
-    entry: &mut RequestRecord,
-) -> Result<Response<ResponseBody>, Unanswered> {
-    match &route.action {
-        Action::Servers(upstream) => proxy::forward(upstream, request, asked, entry).await,
-        Action::Files(files) => {
-            let (head, body) = request.into_parts();
-            drop(body);
-            let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-            Ok(files.answer(&head.method, (target, &head.headers), &asked.memory).await.map(ResponseBody::from))
-        }
-        Action::Respond(status) => Ok(nothing(*status)),
-        Action::Redirect(redirect) => Ok(redirected(redirect, request.uri())),
-    }
+    Ok(Some(route))
 }
 
 /// RFC 8470 section 5.2: what is safe to be replayed is served before the handshake is complete,

@@ -81,8 +81,8 @@ impl Introduction {
     }
 }
 
-/// A checked request, as an HTTP/1.1 server expects it.
-pub(in crate::edge) fn to_upstream<B>(mut request: Request<B>, client: &Client) -> Request<B> {
+/// Makes a checked request such as an HTTP/1.1 server expects.
+pub(in crate::edge) fn prepare_for_upstream<B>(request: &mut Request<B>, client: &Client) {
     let host = request.uri().authority().and_then(|authority| client.introduction(authority).host);
     let uri::Parts { path_and_query, .. } = std::mem::take(request.uri_mut()).into_parts();
     if let Some(path) = path_and_query {
@@ -101,7 +101,6 @@ pub(in crate::edge) fn to_upstream<B>(mut request: Request<B>, client: &Client) 
     if let Some(host) = host {
         headers.insert(header::HOST, host);
     }
-    request
 }
 
 /// RFC 7239 section 4: `for=192.0.2.1;host="example.com:8443";proto=https`.
@@ -208,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_request_gets_what_http_1_1_wants_and_loses_what_the_client_made_up() {
-        let request = Request::builder()
+        let mut request = Request::builder()
             .uri("https://example.com:8443/a/b?c=d")
             .version(Version::HTTP_3)
             .header("te", "trailers")
@@ -224,9 +223,8 @@ mod tests {
             .body(())
             .expect("a request");
         let client = Client::new(Validated::assumed("[::ffff:198.51.100.7]:4433"));
-        let mut request = request;
         introduce(&mut request, &client);
-        let request = to_upstream(request, &client);
+        prepare_for_upstream(&mut request, &client);
         // The same once more, and then another authority's.
         let said = |authority: &'static str| client.introduction(&Authority::from_static(authority)).host;
         assert_eq!(said("example.com:8443").unwrap(), "example.com:8443");

@@ -2,17 +2,17 @@
 
 use std::{
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use http::{HeaderMap, Response, StatusCode};
 
 use super::headers;
 
-/// On their way to one request's client. Cloned for whoever finds some, in the task that serves the request: it looks
-/// here whenever it has been woken.
-#[derive(Clone, Default)]
-pub(in crate::edge) struct Interim(Arc<Mutex<Vec<Response<()>>>>);
+/// On their way to one request's client. What finds some runs in the task that serves the request, which looks here
+/// whenever it has been woken.
+#[derive(Default)]
+pub(in crate::edge) struct Interim(Mutex<Vec<Response<()>>>);
 
 impl Interim {
     /// One more; beyond [`WAITING_MAX`] that the client has not taken, none.

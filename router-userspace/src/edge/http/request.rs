@@ -106,8 +106,13 @@ fn check_fields(headers: &HeaderMap) -> Result<(), Refusal> {
     if CONNECTION_SPECIFIC.iter().any(|name| headers.contains_key(name)) {
         return Err(bad("a connection-specific field has no place in HTTP/2 and HTTP/3"));
     }
-    if headers.get_all(header::TE).iter().any(|value| value != "trailers") {
+    // A keyword of RFC 9110 section 10.1.4: in whatever case.
+    if headers.get_all(header::TE).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"trailers")) {
         return Err(bad("TE can only be `trailers` in HTTP/2 and HTTP/3"));
+    }
+    // The `http` crate takes a quotation mark for a letter of tokens in HTTP/2 (RFC 9110 section 5.6.2).
+    if headers.keys().any(|name| name.as_str().contains('"')) {
+        return Err(bad("a field's name must be a token"));
     }
     let blank = |octet: Option<&u8>| matches!(octet, Some(b' ' | b'\t'));
     if headers.values().any(|value| blank(value.as_bytes().first()) || blank(value.as_bytes().last())) {
@@ -184,6 +189,14 @@ mod tests {
         let request = (0..120).fold(asked(Version::HTTP_2, "https://a/"), |request, _| request.header("cookie", "a=b"));
         let (_, headers) = checked(request).expect("one field");
         assert_eq!(headers.get_all("cookie").iter().collect::<Vec<_>>(), [["a=b"; 120].join("; ").as_str()]);
+    }
+
+    #[test]
+    fn names_are_tokens_and_keywords_in_any_case() {
+        let quoted = http::HeaderName::from_lowercase(b"x\"y").expect("the crate takes it");
+        let request = asked(Version::HTTP_2, "https://a/").header(quoted, "1");
+        assert_eq!(checked(request).err(), Some("a field's name must be a token"));
+        assert!(checked(asked(Version::HTTP_3, "https://a/").header("te", "Trailers")).is_ok());
     }
 
     fn asked(version: Version, uri: &str) -> http::request::Builder {

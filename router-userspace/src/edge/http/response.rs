@@ -23,7 +23,8 @@ use crate::{
 /// The body of a response. It writes the request's entry in the log when it ends, or is dropped.
 pub(in crate::edge) struct ResponseBody {
     content: Content,
-    entry: Option<RequestRecord>,
+    /// In a box: it is some hundred octets, and moves.
+    entry: Option<Box<RequestRecord>>,
     /// What the client takes of it, where only the body can tell.
     taking: Option<Taking>,
     /// What is left of a piece that was larger than the client is given at once.
@@ -118,15 +119,13 @@ impl ResponseBody {
     }
 
     /// What is left of it for HEAD.
-    pub(in crate::edge) fn without_content(mut self) -> Self {
+    pub(in crate::edge) fn remove_content(&mut self) {
         self.content = Content::Nothing;
-        self
     }
 
     /// Has `entry` follow it to its end.
-    pub(in crate::edge) fn followed_by(mut self, entry: RequestRecord) -> Self {
+    pub(in crate::edge) fn follow(&mut self, entry: Box<RequestRecord>) {
         self.entry = Some(entry);
-        self
     }
 
     /// The client did not take it in time.

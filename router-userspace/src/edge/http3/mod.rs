@@ -130,7 +130,8 @@ impl Session {
                 }
             }
         }
-        self.drain().await
+        // In a box: connections that do not drain need no room for it.
+        Box::pin(self.drain()).await
     }
 
     /// The next request. Those that take long keep the connection meanwhile.

@@ -47,6 +47,9 @@ pub(in crate::edge) enum ReadFailure {
     Lost(ReadError),
 }
 
+/// The next part of a request; none behind its end.
+pub(in crate::edge) type NextEvent = Result<Option<RequestEvent>, ReadFailure>;
+
 impl ReadFailure {
     /// What the response's half of the stream is reset with.
     pub(in crate::edge) fn code(&self) -> Code {
@@ -81,15 +84,12 @@ impl RequestReader {
     }
 
     /// The next part of the request; none behind its end.
-    pub(super) async fn next(&mut self) -> Result<Option<RequestEvent>, ReadFailure> {
+    pub(super) async fn next(&mut self) -> NextEvent {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
     /// The same, polled.
-    pub(in crate::edge) fn poll_next(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<RequestEvent>, ReadFailure>> {
+    pub(in crate::edge) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<NextEvent> {
         loop {
             while let Some(piece) = self.pieces.get_mut(self.next) {
                 match self.protocol.receive(piece) {

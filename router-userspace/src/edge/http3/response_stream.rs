@@ -3,10 +3,10 @@
 //! It ends in one of two ways: with the stream's end, or a RESET_STREAM. A response that breaks off
 //! never looks complete.
 
-use std::{future::poll_fn, pin::Pin, task::Poll};
+use std::{future::poll_fn, mem, pin::Pin, task::Poll};
 
 use bytes::{Bytes, BytesMut};
-use http::{Response, response::Parts};
+use http::Response;
 use http_body::{Body, Frame};
 use quinn::WriteError;
 use router_http3::{Code, Priority, data_header, write_head, write_trailers};
@@ -25,6 +25,8 @@ pub(super) struct ResponseWriter {
     stream: quinn::SendStream,
     /// Where heads and the headers of frames are written.
     buffer: BytesMut,
+    /// Content behind what is in the buffer.
+    content: Bytes,
     closed: bool,
     pace: Pace,
 }
@@ -56,7 +58,7 @@ impl WriteFailure {
 impl ResponseWriter {
     /// `pace` is how fast the client has to take what is written.
     pub(super) fn new(stream: quinn::SendStream, pace: Pace) -> Self {
-        Self { stream, buffer: BytesMut::new(), closed: false, pace }
+        Self { stream, buffer: BytesMut::new(), content: Bytes::new(), closed: false, pace }
     }
 
     /// How urgent it is (RFC 9218 section 10). What is as urgent as another takes turns with it.
@@ -67,44 +69,50 @@ impl ResponseWriter {
         }
     }
 
-    /// A response before the response (RFC 9114 section 4.1).
-    pub(super) async fn interim(&mut self, response: Response<()>) -> Result<(), WriteFailure> {
+    /// A response before the response (RFC 9114 section 4.1): it goes with the next [`flush`](Self::flush), or with the
+    /// response.
+    pub(super) fn interim(&mut self, response: &Response<()>) {
         write_head(response.status(), response.headers(), &mut self.buffer);
-        self.flush().await
     }
 
     /// The response, all of it; each piece as the connection's send buffer has room. The head, and what of the body is
     /// there, go in one.
-    pub(super) async fn send(&mut self, response: Response<ResponseBody>) -> Result<(), WriteFailure> {
-        let (head, mut body) = response.into_parts();
-        let sent = self.send_parts(&head, &mut body).await;
+    pub(super) async fn send(&mut self, response: &mut Response<ResponseBody>) -> Result<(), WriteFailure> {
+        self.buffer.reserve(HEAD_USUAL);
+        write_head(response.status(), response.headers(), &mut self.buffer);
+        let body = response.body_mut();
+        let sent = self.send_body(body).await;
         if let Err(WriteFailure::Slow(_)) = &sent {
             body.timed_out();
         }
         sent
     }
 
-    async fn send_parts(&mut self, head: &Parts, body: &mut ResponseBody) -> Result<(), WriteFailure> {
-        self.buffer.reserve(HEAD_USUAL);
-        write_head(head.status, &head.headers, &mut self.buffer);
-        let mut next = match body.is_end_stream() {
-            true => Poll::Ready(None),
-            // The head goes first, and waits for room.
-            false if body.is_on_disk() => Poll::Pending,
-            false => poll_once(body).await,
-        };
+    async fn send_body(&mut self, body: &mut ResponseBody) -> Result<(), WriteFailure> {
+        // The head of what is on disk goes first, and waits for room.
+        let mut is_waited_for = body.is_on_disk();
         loop {
-            next = match next {
-                Poll::Ready(Some(frame)) => match self.write(frame?, body).await? {
-                    true => break,
-                    false => poll_once(body).await,
-                },
-                Poll::Ready(None) => break self.flush().await?,
+            let next = match body.is_end_stream() {
+                true => Poll::Ready(None),
+                false if is_waited_for => Poll::Pending,
+                false => poll_fn(|cx| Poll::Ready(Pin::new(&mut *body).poll_frame(cx))).await,
+            };
+            is_waited_for = false;
+            let is_last = match next {
+                Poll::Ready(next) => self.take_in(next.transpose()?, body),
+                // It has to be waited for: what there is goes meanwhile.
                 Poll::Pending => {
                     self.flush().await?;
-                    Poll::Ready(poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await)
+                    let next = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await;
+                    self.take_in(next.transpose()?, body)
                 }
             };
+            if is_last || !self.content.is_empty() {
+                self.flush().await?;
+            }
+            if is_last {
+                break;
+            }
         }
         // Fails only on a stream that the client has stopped, and that is no failure of the response.
         let _ = self.stream.finish();
@@ -112,36 +120,30 @@ impl ResponseWriter {
         Ok(())
     }
 
-    /// What is in the buffer, and a frame of the body. Whether it was the last.
-    async fn write(&mut self, frame: Frame<Bytes>, body: &ResponseBody) -> Result<bool, WriteFailure> {
-        match frame.into_data() {
+    /// Puts a frame of the body, none at its end, behind what is in the buffer. Whether it was the last.
+    fn take_in(&mut self, frame: Option<Frame<Bytes>>, body: &ResponseBody) -> bool {
+        match frame.map(Frame::into_data) {
+            None => true,
             // An empty DATA frame says nothing.
-            Ok(data) if data.is_empty() => Ok(false),
-            Ok(data) => {
-                let is_end = body.is_end_stream();
+            Some(Ok(data)) if data.is_empty() => false,
+            Some(Ok(data)) => {
                 self.buffer.extend_from_slice(data_header(data.len()).as_ref());
-                let mut pieces = [self.buffer.split().freeze(), data];
-                self.put(&mut pieces).await?;
-                Ok(is_end)
+                self.content = data;
+                body.is_end_stream()
             }
-            Err(frame) => {
+            Some(Err(frame)) => {
                 if let Ok(mut trailers) = frame.into_trailers() {
                     headers::remove_hop_by_hop(&mut trailers);
                     write_trailers(&trailers, &mut self.buffer);
                 }
-                self.flush().await?;
-                Ok(true)
+                true
             }
         }
     }
 
-    async fn flush(&mut self) -> Result<(), WriteFailure> {
-        let octets = self.buffer.split().freeze();
-        self.put(&mut [octets]).await
-    }
-
-    /// Gives the connection all of `pieces`, as fast as the client takes it.
-    async fn put(&mut self, pieces: &mut [Bytes]) -> Result<(), WriteFailure> {
+    /// Gives the connection the buffer and the content behind it, as fast as the client takes them.
+    pub(super) async fn flush(&mut self) -> Result<(), WriteFailure> {
+        let mut pieces = [self.buffer.split().freeze(), mem::take(&mut self.content)];
         // What has been written of them is taken out.
         while let Some(next) = pieces.iter().position(|piece| !piece.is_empty()) {
             let stream = &mut self.stream;
@@ -153,7 +155,7 @@ impl ResponseWriter {
 
     /// Breaks off, unless it is complete.
     pub(super) fn reset(&mut self, code: Code) {
-        if !std::mem::replace(&mut self.closed, true) {
+        if !mem::replace(&mut self.closed, true) {
             // Fails only on a stream that is closed.
             let _ = self.stream.reset(varint(code));
         }
@@ -171,11 +173,6 @@ impl Drop for ResponseWriter {
     fn drop(&mut self) {
         self.reset(Code::H3_INTERNAL_ERROR);
     }
-}
-
-/// What of a body is there now.
-async fn poll_once(body: &mut ResponseBody) -> Poll<Option<Result<Frame<Bytes>, ResponseError>>> {
-    poll_fn(|cx| Poll::Ready(Pin::new(&mut *body).poll_frame(cx))).await
 }
 
 /// Octets that most heads, and the header of a frame behind them, fit into.

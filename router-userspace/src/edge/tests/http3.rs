@@ -322,6 +322,22 @@ async fn a_stream_of_an_unknown_type_is_stopped() {
     assert_eq!(outcome(&client, &head("GET", &[])).await, "200");
 }
 
+/// quiche's `unknown_uni_stream_leaks_past_max_streams_uni` and `empty_...`: their places are free again.
+#[tokio::test]
+async fn streams_that_say_nothing_give_their_places_back() {
+    let client = Lab::new("").connect("h3").await;
+    for octets in [&[0x21][..], &[]] {
+        for number in 0..200 {
+            let open = timeout(Duration::from_secs(20), client.open_uni()).await;
+            let mut send = open.unwrap_or_else(|_| panic!("no place after {number} of {octets:?}")).unwrap();
+            // It may be stopped meanwhile.
+            let _ = send.write_all(octets).await;
+            let _ = send.finish();
+        }
+    }
+    assert_eq!(outcome(&client, &head("GET", &[])).await, "200");
+}
+
 #[tokio::test]
 async fn what_breaks_the_protocol_on_a_request_stream_ends_the_connection() {
     for (stream, code) in [
