@@ -254,9 +254,9 @@ mod tests {
     #[test]
     fn sizes() {
         for (what, size, most) in [
-            ("an exchange", size(Exchange::serve), 3_900),
-            ("the handler", size(|(asked, request, checked)| handler::handle(asked, request, checked)), 2_600),
-            ("the proxy", size(|(set, request, asked, entry)| proxy::forward(set, request, asked, entry)), 2_550),
+            ("an exchange", size(Exchange::serve), 3_050),
+            ("the handler", size(|(asked, request, checked)| handler::handle(asked, request, checked)), 1_750),
+            ("the proxy", size(|(set, request, asked, entry)| proxy::forward(set, request, asked, entry)), 1_700),
             ("a response that is sent", size(|(writer, response)| ResponseWriter::send(writer, response)), 550),
             ("a request", size_of::<Request<RequestBody>>(), 240),
             ("a response", size_of::<Response<ResponseBody>>(), 290),

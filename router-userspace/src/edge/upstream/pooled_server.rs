@@ -63,6 +63,11 @@ impl<B: Forwarded> PooledServer<B> {
         if let Some(taken) = self.pool.take(newer_than) {
             return Ok(taken);
         }
+        // In a box: few requests have to wait for one.
+        Box::pin(self.new_connection(newer_than)).await
+    }
+
+    async fn new_connection(&self, newer_than: Option<u64>) -> Result<Taken<B>, ConnectError> {
         let limit = self.settings().timeouts.connect;
         let until = Instant::now() + limit;
         if self.may_be_shared() {

@@ -31,6 +31,17 @@ impl<B: Forwarded> Upstream<B> {
             Choice::NoneAvailable => return Err(NoPlace::AllDown),
             Choice::Busy(only) => only,
         };
+        // In a box: there is time while it waits.
+        Box::pin(self.wait_for_place(client, tried, only)).await
+    }
+
+    /// A permit for server `only`, or for any, when its turn comes.
+    async fn wait_for_place(
+        &self,
+        client: Validated,
+        tried: &[usize],
+        only: Option<usize>,
+    ) -> Result<(usize, RequestPermit), NoPlace> {
         let set = self.set();
         let demand = Demand { set: Arc::clone(set), client: set.client(client), only, not: tried.to_vec() };
         let entered = self.queue().enter(demand, || match self.choose(client, tried) {
