@@ -2,7 +2,7 @@
 //!
 //! It is bound early, so that a port that cannot be had is an error of the start or the reload, and
 //! listened on only when this generation is in charge: with SO_REUSEPORT the next generation binds
-//! the same address, and whoever asks gets an answer at every moment of a takeover.
+//! the same address, and a client gets an answer at every moment of a takeover.
 
 use std::{
     io,
@@ -260,7 +260,7 @@ mod tests {
         LocalSet::new().block_on(&runtime, in_time);
     }
 
-    /// A port that nobody has now.
+    /// A port that is free now.
     fn bound() -> Bound {
         let free = StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         Bound::new(free, false).unwrap()
@@ -353,7 +353,7 @@ mod tests {
             let admin = bound().answer(&old).unwrap();
             let address = admin.address();
             let next = Bound::new(address, true).unwrap();
-            // Nobody is sent to who only gets ready.
+            // No client is sent to the one that only gets ready.
             for _ in 0..32 {
                 assert_eq!(ask(address, "GET /metrics").await.2, "old\n# EOF\n");
             }
@@ -368,7 +368,7 @@ mod tests {
         });
     }
 
-    /// The kernel has taken it in, nobody else has: it is answered all the same.
+    /// Only the kernel has accepted it: it is answered all the same.
     #[test]
     fn who_is_connected_when_it_closes_is_answered() {
         run(async {

@@ -77,7 +77,7 @@ fn run(
         }
         match written.recv_timeout(TICK) {
             Ok(cid) => {
-                // Whoever writes finds nobody to wake meanwhile.
+                // Writers have no thread to wake meanwhile.
                 thread::sleep(GATHERED);
                 let now = monotonic_now();
                 std::iter::once(cid).chain(written.try_iter()).for_each(|cid| young.push(cid, now));
@@ -99,7 +99,7 @@ fn run(
     }
 }
 
-/// Whether nobody will miss a flow. It is at least [`UNUSED`] old.
+/// Whether no connection needs a flow any more. It is at least [`UNUSED`] old.
 fn is_over(cid: &ConnectionId, flow: &Flow, (idle, lifetime): (Duration, Duration), now: u64) -> bool {
     let (age, silence) = (now.saturating_sub(flow.created()), now.saturating_sub(flow.last_seen()));
     // Such a one nothing else can place, and it may be used long after it was issued.
@@ -107,7 +107,7 @@ fn is_over(cid: &ConnectionId, flow: &Flow, (idle, lifetime): (Duration, Duratio
     match flow.packets() {
         0 if is_needed => age > nanoseconds(UNROUTABLE_KEPT),
         0 => true,
-        // Packets are counted whoever sent them. So what keeps one is also that its connection can have it:
+        // Packets are counted, no matter from where they came. So what keeps one is also that its connection can have it:
         // by then it has been asked to retire it, and asked again.
         _ => silence > nanoseconds(idle + SLACK) || !is_needed && age > nanoseconds(2 * lifetime + idle + SLACK),
     }

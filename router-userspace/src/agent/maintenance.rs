@@ -1,4 +1,4 @@
-//! What the agent looks after for as long as it runs, and on which occasions.
+//! What the agent maintains for as long as it runs, and what triggers it.
 //!
 //! Time passes; the kernel says that links or addresses have changed; a worker ends; a queue may be
 //! free by now. Time alone would do: a message can be lost, a look cannot. The others are sooner.

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Whatever can fail is prepared first, beside what runs; if it does fail, what was prepared is
-//! taken away again, and nobody has noticed. No connection is touched that the change does not
+//! taken away again, and no client has noticed. No connection is touched that the change does not
 //! concern: those of a listener that goes, or of a worker that goes, have `drain_timeout` to end.
 
 use std::rc::Rc;

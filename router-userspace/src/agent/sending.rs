@@ -12,7 +12,7 @@ use crate::{
 /// Begins to answer workers' questions; none where they send by UDP sockets alone.
 ///
 /// # Errors
-/// If the kernel lets nobody ask.
+/// If the kernel refuses questions about routes.
 pub(super) fn begin(config: &Config) -> Result<Option<NextHopResolver>, StartError> {
     let has_sockets = matches!(config.router.engine, Engine::AfXdp | Engine::Auto);
     if config.af_xdp.send != SendBy::AfXdp || !has_sockets {

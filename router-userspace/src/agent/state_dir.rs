@@ -27,7 +27,7 @@ impl State {
     /// If an agent that runs has it.
     pub(super) fn take(directory: &Path) -> Result<Self, StartError> {
         let state = Self::lock(directory, FlockArg::LockExclusiveNonblock)?;
-        // Nobody had it. The next generation may have it too, if we let it.
+        // No other process had it. The next generation may have it too, if we let it.
         match state.lock.relock(FlockArg::LockSharedNonblock) {
             Ok(()) => Ok(state),
             Err(e) => Err(failed(directory, e.into())),
@@ -129,7 +129,7 @@ pub(super) fn read_secret(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, Sta
 pub(super) fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
-    // What an interrupted run left, or somebody else put there, is not written through.
+    // What an interrupted run left, or another program put there, is not written through.
     match fs::remove_file(&new) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}

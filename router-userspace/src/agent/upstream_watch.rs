@@ -1,7 +1,7 @@
 //! Keeps what is known of upstreams' servers up to date: names resolved, health asked after.
 //!
-//! It has a thread of its own. Requests depend on it, and it must not wait while the agent walks a map or answers
-//! somebody.
+//! It has a thread of its own. Requests depend on it, and it must not wait while the agent walks a map or answers a
+//! client.
 
 use std::{sync::Arc, thread};
 
@@ -35,7 +35,7 @@ impl UpstreamWatch {
     }
 }
 
-/// Watches what is in force until there is nobody left to say what that is.
+/// Watches what is in force, until the agent has dropped its end.
 async fn watch_each(mut changed: watch::Receiver<Option<Arc<Upstreams>>>) {
     loop {
         let now = changed.borrow_and_update().clone();

@@ -121,7 +121,7 @@ impl TcpAcceptor {
                     Ok((stream, peer)) => self.admit(stream, peer),
                     Err(error) => shortage::after_accept("TCP listener", &error).await,
                 },
-                // Only when nobody waits at the socket any more: closing it would send them away.
+                // Only when no client waits at the socket any more: closing it would reset them.
                 () = draining.begun() => return,
             }
         }

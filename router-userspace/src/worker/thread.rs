@@ -83,7 +83,7 @@ async fn serve(plan: Plan, shared: Shared, stats: Arc<WorkerStats>, mut channels
                 Some(Command::Leave { grace }) => break (grace, false),
                 Some(Command::Stop { grace }) => break (grace, true),
                 Some(other) => service.obey(other),
-                // The agent keeps the other end for as long as it runs; without it there is nobody to serve for.
+                // The agent keeps the other end for as long as it runs; without it there is no reason to serve.
                 None => break (Duration::ZERO, true),
             },
             // Half a worker is none: the agent starts another.
@@ -123,7 +123,7 @@ struct Service {
     frames: Arc<Frames>,
     listeners: BTreeMap<u16, Open>,
     drains_until: Option<Instant>,
-    /// Said when an endpoint has ended that nobody closed.
+    /// Said when an endpoint has ended that was not closed.
     broken: Rc<Notify>,
 }
 
@@ -199,7 +199,7 @@ impl Service {
                 self.each_drain(Drain::cancel);
             }
             #[cfg(debug_assertions)]
-            Command::Panic => panic!("somebody asked for it"),
+            Command::Panic => panic!("a test asked for it"),
             // They end the loop that this is called from.
             Command::Leave { .. } | Command::Stop { .. } => {}
         }
@@ -285,7 +285,7 @@ impl Service {
         self.listeners.values().collect()
     }
 
-    /// Ends, new connections being refused: nobody else is there for them.
+    /// Ends, new connections being refused: no other worker is there for them.
     async fn stop(&self, out_of_patience: impl Future<Output = ()>) {
         self.listeners.values().for_each(|open| open.listener_state.stop_accepting());
         let all = self.all();
@@ -310,7 +310,7 @@ impl Service {
     }
 }
 
-/// Closes a queue, which is nobody's any more, when what it got has been read.
+/// Closes a queue, which has no owner any more, when what it got has been read.
 fn release(frames: &Arc<Frames>, id: QueueId) {
     let frames = Arc::clone(frames);
     spawn_local(async move {
@@ -350,7 +350,7 @@ async fn close(all: &[&Open], done: impl Future<Output = ()>, out_of_patience: i
         () = done => {}
         () = out_of_patience => {}
     }
-    // Also where nobody is left: it ends the accept loop, and the socket with it.
+    // Also where no connection is left: it ends the accept loop, and the socket with it.
     for open in all {
         open.endpoint.close(CLOSED, b"the server stops");
         open.listener_state.drain.end();

@@ -83,7 +83,7 @@ pub struct Generation {
     pub age_seconds: u64,
     /// Seconds until what is left of its connections is closed, while it drains.
     pub seconds_left: Option<u64>,
-    /// Nobody would notice if it were stopped. It ends by itself.
+    /// It has no connection left, so it can be stopped without loss. It ends by itself.
     pub may_be_stopped: bool,
 }
 

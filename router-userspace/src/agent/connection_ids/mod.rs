@@ -1,5 +1,5 @@
 //! The life of the configurations of connection IDs: found again at start, rotated, and
-//! forgotten when nobody uses them.
+//! forgotten when no connection uses them.
 //!
 //! ```text
 //! rotate:  kernel decodes ─► workers decode ─► written down ─► workers issue
@@ -333,8 +333,8 @@ impl CidRotation {
             // Who was silent when its connection IDs were replaced learns so when it comes back. Those
             // that were issued within a round trip of others, quinn replaces a lifetime later.
             let replaced = retired.elapsed() >= 2 * lifetime + idle_timeout;
-            let nobody = self.ids.connections_up_to(configuration.era()) == 0;
-            (nobody || replaced) && used.seen.elapsed() >= idle_timeout
+            let unused = self.ids.connections_up_to(configuration.era()) == 0;
+            (unused || replaced) && used.seen.elapsed() >= idle_timeout
         };
         self.ids.now().iter().filter(is_over).cloned().collect()
     }

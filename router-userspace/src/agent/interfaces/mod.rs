@@ -233,8 +233,8 @@ fn change(before: Seen, now: Seen, ours: Option<u32>, long_ago: bool) -> Option<
 }
 
 const ABSENT: &str = "it is not there any more; when it is, packets from it are steered again";
-const HIDDEN: &str = "another file system is mounted over it: the agent has its maps and links, and nobody else \
-                      finds them, so that no upgrade is possible";
+const HIDDEN: &str = "another file system is mounted over it: the agent has its maps and links, and no other \
+                      process finds them, so that no upgrade is possible";
 /// Until an interface that would not take the program is asked again, though nothing seems to have changed.
 const BETWEEN_TRIES: Duration = Duration::from_secs(30);
 

@@ -29,7 +29,7 @@ impl Arrivals {
         lately as u64
     }
 
-    /// Forgets slots that nobody has any more.
+    /// Forgets slots that no worker has any more.
     pub(super) fn keep(&mut self, slots: &[u8]) {
         self.seen.retain(|slot, _| slots.contains(slot));
     }

@@ -100,7 +100,7 @@ mod tests {
             let plan = plan(&queues(of), &none, &workers(&vec![0; to]));
             assert_eq!(counts(&plan, to as u8), expected, "{of} queues, {to} workers");
         }
-        assert!(plan(&queues(4), &none, &[]).is_empty(), "nobody is there");
+        assert!(plan(&queues(4), &none, &[]).is_empty(), "there is no worker");
     }
 
     #[test]

@@ -177,7 +177,7 @@ impl Generations {
         self.upgrade_waiter.borrow().is_some()
     }
 
-    /// Who is told how the next handover ends; none: nobody asked for one.
+    /// Who is told how the next handover ends; none: no upgrade was asked for.
     pub(super) fn await_upgrade(&self, waiter: Option<UpgradeWaiter>) {
         *self.upgrade_waiter.borrow_mut() = waiter;
     }

@@ -15,7 +15,7 @@ pub(super) async fn ended(pid: u32) {
 async fn wait(pid: u32) -> io::Result<()> {
     let process = pidfd_open(id(pid)?, PidfdFlags::empty())?;
     #[expect(unsafe_code, reason = "tokio wants a promise about the file descriptor")]
-    // SAFETY: the registration owns the descriptor, and nobody else closes or replaces it.
+    // SAFETY: the registration owns the descriptor, and nothing else closes or replaces it.
     let process = unsafe { AsyncFd::register_with_interest(process, Interest::READABLE) }?;
     process.readable().await.map(drop)
 }

@@ -47,7 +47,7 @@ pub(super) enum Flaw {
 pub(super) enum Checksums {
     /// The sender, or its device.
     Computed,
-    /// Perhaps nobody: a sender on this very host leaves it to the device, and a veth is none. In their place
+    /// Perhaps nothing: a sender on this very host leaves it to the device, and a veth is none. In their place
     /// stands then what the device would have begun with, the sum of the pseudo-header. The stack is told of
     /// that beside the packet, and takes it.
     MayBeLeftOut,

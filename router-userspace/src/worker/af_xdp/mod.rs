@@ -8,7 +8,7 @@
 //! What `tx` makes of datagrams goes the other way, by the same sockets.
 //!
 //! One queue carries the packets of all listeners, and each listener has an endpoint of its own. So
-//! whoever polls empties the rings and sorts. A frame stays where the kernel put it until it is
+//! the listener that polls empties the rings and sorts. A frame stays where the kernel put it until it is
 //! copied, and its chunk goes back to the kernel then.
 
 mod checksum;
@@ -165,7 +165,7 @@ impl Frames {
     pub(in crate::worker) fn remove(&self, id: QueueId) -> bool {
         let mut inner = self.lock();
         let Some(at) = inner.queues.iter().position(|open| open.id == id) else { return true };
-        // Whoever is woken reads what there is.
+        // The listener that is woken reads what there is.
         inner.wake_all();
         let is_held = inner.lanes.iter().any(|lane| lane.held.iter().any(|held| held.queue == id));
         let open = &mut inner.queues[at];
@@ -183,7 +183,7 @@ impl Frames {
 
     /// Closes it, whatever is still in it.
     pub(in crate::worker) fn abandon(&self, id: QueueId) {
-        tracing::warn!(?id, "frames that nobody has read or sent are lost with their queue");
+        tracing::warn!(?id, "frames that were neither read nor sent are lost with their queue");
         let mut inner = self.lock();
         inner.lanes.iter_mut().for_each(|lane| lane.held.retain(|held| held.queue != id));
         inner.queues.extract_if(.., |open| open.id == id).for_each(close);

@@ -195,7 +195,7 @@ mod tests {
         assert_eq!(known.find(ends(1), begun + REFRESH / 2), (Some(HOP), false));
         assert_eq!(known.find(ends(1), begun + REFRESH), (Some(HOP), true));
         assert_eq!(known.find(ends(1), begun + REFRESH), (Some(HOP), false));
-        assert_eq!(known.find(ends(1), begun + LIFE), (None, true), "nobody has answered");
+        assert_eq!(known.find(ends(1), begun + LIFE), (None, true), "the neighbour has not answered");
         known.learn(ends(1), None, begun + LIFE);
         assert_eq!(known.find(ends(1), begun + LIFE + RETRY), (None, true));
     }

@@ -106,7 +106,7 @@ impl Configuration {
         self.config.slot(cid, &self.keys)
     }
 
-    /// Everything in `cid`, whoever's it is.
+    /// Everything in `cid`, ours or another node's.
     pub fn open(&self, cid: &ConnectionId) -> Option<Opened> {
         self.config.open(cid, &self.keys)
     }

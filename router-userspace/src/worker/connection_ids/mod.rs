@@ -3,7 +3,7 @@
 //!
 //! All workers and the agent share one [`ConnectionIds`]. A rotation adds a configuration,
 //! so that everybody can decode it, then makes it the one that is issued; what is issued no
-//! longer stays decodable until nobody uses it.
+//! longer stays decodable until no connection uses it.
 
 pub(in crate::worker) mod configuration;
 mod nonces;
@@ -318,7 +318,7 @@ mod tests {
         };
         let before = token(0);
         assert_ne!(before, token(1 << 5));
-        // With its configuration gone nobody signs like it.
+        // With its configuration gone, nothing is signed like it.
         let next = ids.now().get(1).cloned().unwrap();
         ids.issue_under(next);
         ids.remove(0);

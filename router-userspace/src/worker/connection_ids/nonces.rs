@@ -97,7 +97,7 @@ impl Nonces {
     }
 
     /// Leaves out what another generation may have used for `slot`: all before number `up_to`.
-    /// Nobody uses that slot here.
+    /// No worker uses that slot here.
     pub fn skip_to(&self, slot: u8, up_to: u64) {
         let _alone = self.renewing.lock().unwrap_or_else(PoisonError::into_inner);
         let counter = &self.slots[usize::from(slot)];
@@ -113,7 +113,7 @@ impl Nonces {
         next as f64 / self.space() as f64
     }
 
-    /// Leases more for `slot`, unless somebody has done so since it had `seen`.
+    /// Leases more for `slot`, unless another thread has done so since it had `seen`.
     fn renew(&self, slot: u8, seen: u64) -> io::Result<()> {
         let _alone = self.renewing.lock().unwrap_or_else(PoisonError::into_inner);
         let counter = &self.slots[usize::from(slot)];
@@ -129,7 +129,7 @@ impl Nonces {
         Ok(())
     }
 
-    /// Nonces there are for each slot; beyond 2^63 nobody counts.
+    /// Nonces there are for each slot; beyond 2^63 they are not counted.
     fn space(&self) -> u64 {
         1 << (8 * self.octets).min(63)
     }
@@ -231,7 +231,7 @@ mod tests {
         let nonces = nonces(3, &disk);
         let lease = nonces.lease();
         nonces.renew_in_time().unwrap();
-        assert!(disk.leases.lock().unwrap().is_empty(), "nobody has used any");
+        assert!(disk.leases.lock().unwrap().is_empty(), "none has been used");
         for _ in 0..=lease / 2 {
             nonces.take(1).unwrap();
         }

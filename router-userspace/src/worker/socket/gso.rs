@@ -5,7 +5,7 @@
 //! as long as the worker polls other tasks that are due, and what follows it to the same place goes
 //! with it, in trains as long as the kernel takes them (GSO). The rule this room keeps: datagrams to
 //! one place leave in the order in which they came, and what is pending is sent by the [`flush`] that
-//! follows, whoever sends next.
+//! follows, from whichever connection.
 //!
 //! [`flush`]: GsoBuffer::flush
 
@@ -122,13 +122,13 @@ impl GsoBuffer {
 }
 
 impl Drop for GsoBuffer {
-    /// Whoever flushes it has no more to do.
+    /// The connection that flushes it has no more to do.
     fn drop(&mut self) {
         self.flusher.wake();
     }
 }
 
-/// A full batch: whoever made it was told to stop there.
+/// A full batch: the connection that made it was told to stop there.
 fn is_more_to_come(transmit: &Transmit<'_>, segments_max: usize) -> bool {
     transmit.segment_size.is_some_and(|segment| {
         transmit.contents.len() >= BATCH * segment

@@ -293,7 +293,7 @@ impl Ownership {
                     self.stats.datagrams_own.add(run.div_ceil(meta.stride) as u64);
                 }
                 Owner::Other(slot) => self.hand_over(slot, &buf[at..at + run], *meta),
-                Owner::Nobody => self.stats.datagrams_dropped.add(run.div_ceil(meta.stride) as u64),
+                Owner::None => self.stats.datagrams_dropped.add(run.div_ceil(meta.stride) as u64),
             }
             at += run;
         }
@@ -303,7 +303,7 @@ impl Ownership {
     /// How many octets at the front of `train` have one owner, and who that is.
     fn run(&self, train: &[u8], stride: usize) -> (usize, Owner) {
         let mut datagrams = train.chunks(stride.max(1));
-        let Some(first) = datagrams.next() else { return (train.len(), Owner::Nobody) };
+        let Some(first) = datagrams.next() else { return (train.len(), Owner::None) };
         let owner = self.owner(first);
         let same = datagrams.take_while(|datagram| self.owner(datagram) == owner).map(<[u8]>::len).sum::<usize>();
         (first.len() + same, owner)
@@ -322,7 +322,7 @@ impl Ownership {
 
     fn owner(&self, datagram: &[u8]) -> Owner {
         if begins_nothing(datagram, self.tables.settings().cid_length()) {
-            return Owner::Nobody;
+            return Owner::None;
         }
         let (verdict, rotation) = self.tables.steer(datagram, self.placement);
         match verdict {
@@ -333,9 +333,9 @@ impl Ownership {
                 Owner::Me
             }
             Verdict::Deliver(delivery) => Owner::Other(delivery.number),
-            // No slot is active: whoever has the datagram may refuse the connection.
+            // No slot is active: the worker that has the datagram may refuse the connection.
             Verdict::Pass(_) => Owner::Me,
-            Verdict::Drop(_) => Owner::Nobody,
+            Verdict::Drop(_) => Owner::None,
         }
     }
 
@@ -370,7 +370,7 @@ const CHOSEN_MIN: usize = 8;
 enum Owner {
     Me,
     Other(u8),
-    Nobody,
+    None,
 }
 
 /// Datagrams in these buffers.

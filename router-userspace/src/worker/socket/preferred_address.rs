@@ -293,7 +293,7 @@ mod tests {
         assert_eq!(source(), Source::From(SECOND));
         // Forged in its name.
         answers.arrived(client(1), FIRST, || true);
-        // A reload asks nobody any more.
+        // After a reload no client is asked to move.
         answers.prefer(None);
         assert_eq!((source(), answers.source(client(2), SHORT)), (Source::From(SECOND), Source::AsSaid));
         drop(may_move);

@@ -25,7 +25,7 @@ const SEND_BUFFER: usize = 4 << 20;
 /// Why a listener's sockets cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Somebody else has the port.
+    /// Another process has the port.
     #[error("listener {0}: the port is in use")]
     InUse(SocketAddr),
     /// A socket that is not ours is in the reuseport group, and would get packets of ours.
@@ -83,7 +83,7 @@ impl OpenError {
 /// those with the inodes `known` may be already.
 ///
 /// # Errors
-/// If the address cannot be bound, or if somebody else is in the group.
+/// If the address cannot be bound, or if another process is in the group.
 pub fn open(address: SocketAddr, count: usize, known: &[u64]) -> Result<Vec<UdpSocket>, OpenError> {
     let sockets = (0..count).map(|_| open_one(address)).collect::<Result<Vec<_>, _>>()?;
     refuse_foreign(address, &sockets, known)?;
