@@ -1,7 +1,7 @@
 //! Asks the agent on its control socket, and waits for the answer.
 //!
 //! The rule this room keeps: `--json` prints the agent's own answer, untouched, so that a field
-//! this program does not know yet reaches whoever asked.
+//! this program does not know yet reaches the operator.
 
 use std::{
     io,

@@ -64,7 +64,7 @@ impl Fail {
         self
     }
 
-    /// Nobody reads what we print any more: end without a word, as other programs in a pipe do.
+    /// The reader of our output has gone: end without a word, as other programs in a pipe do.
     pub(super) fn reader_gone() -> Self {
         Self { exit: Exit::Done, errors: Vec::new() }
     }
@@ -173,8 +173,8 @@ mod tests {
 
     #[test]
     fn an_error_is_one_line_and_its_way_out_another() {
-        let fail = Fail::new(Exit::NoAgent, "control socket /run/x:\n  nobody answers").hint("quic-router run");
-        assert_eq!(fail.to_string(), "quic-router: control socket /run/x: nobody answers\ntry: quic-router run\n");
+        let fail = Fail::new(Exit::NoAgent, "control socket /run/x:\n  no answer").hint("quic-router run");
+        assert_eq!(fail.to_string(), "quic-router: control socket /run/x: no answer\ntry: quic-router run\n");
         assert_eq!(Fail::reader_gone().to_string(), "");
     }
 

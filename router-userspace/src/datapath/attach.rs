@@ -69,7 +69,7 @@ impl Attachment {
 
 /// Puts `program` in the place of the one on `interface`, in one step: no packet sees neither.
 ///
-/// The link is the one that is pinned there; whoever attached it, it is this one's from now on.
+/// The link is the one that is pinned there; whichever program attached it, it is this one's from now on.
 pub(super) fn replace(program: &mut Xdp, interface: &str, pins: &Pins) -> Result<Attachment> {
     let program_id = program.info()?.id();
     let pinned = || Ok::<_, DatapathError>(FdLink::from(PinnedLink::from_pin(pins.link(interface))?));

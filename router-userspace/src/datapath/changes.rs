@@ -1,6 +1,6 @@
 //! The kernel's word that something has changed: links, and addresses of the host (rtnetlink).
 //!
-//! What has changed is not read: whoever hears of it looks for himself. Messages can be lost.
+//! Messages only trigger a rescan; their content is not parsed, because netlink may drop them.
 
 use std::{
     io,
@@ -27,7 +27,7 @@ impl Changes {
         let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
         bind(socket.as_raw_fd(), &NetlinkAddr::new(0, GROUPS as u32))?;
         #[expect(unsafe_code, reason = "tokio wants a promise about the file descriptor")]
-        // SAFETY: the registration owns the descriptor, and nobody else closes or replaces it.
+        // SAFETY: the registration owns the descriptor, and nothing else closes or replaces it.
         Ok(Self(unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?))
     }
 

@@ -137,7 +137,7 @@ impl DatapathError {
             ),
             Self::NoInterface(_) => Some("ip link show".to_owned()),
             Self::OtherProgram { interface, .. } => {
-                Some(format!("`ip link set dev {interface} xdp off` if nobody needs it, or engine = \"reuseport\""))
+                Some(format!("`ip link set dev {interface} xdp off` if nothing needs it, or engine = \"reuseport\""))
             }
             Self::Schema { .. } | Self::OtherNode(_) => {
                 Some("stop and start the agent: an upgrade in place is not possible between these versions".to_owned())

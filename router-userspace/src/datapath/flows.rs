@@ -26,7 +26,7 @@ pub struct FlowWriter {
 
 /// How many flows there are. It is kept, not counted: to walk a million entries takes half a second.
 ///
-/// What another generation or somebody else writes and removes is missed, until it is
+/// What another generation or another program writes and removes is missed, until it is
 /// [counted again](FlowWriter::recount).
 #[derive(Clone, Debug, Default)]
 pub struct FlowCount(Arc<AtomicU64>);

@@ -41,7 +41,7 @@ impl Datapath {
         self.pins.set_ours(yes);
     }
 
-    /// Puts back pins that somebody has removed: maps, links, the directory itself; their names.
+    /// Puts back pins that were removed by others: maps, links, the directory itself; their names.
     ///
     /// # Errors
     /// If one cannot be put back.
@@ -63,7 +63,7 @@ impl Datapath {
         Ok(restored)
     }
 
-    /// Whether another file system hides the pins: nobody else finds them by their path then.
+    /// Whether another file system hides the pins: no other process finds them by their path then.
     pub fn is_hidden(&self) -> bool {
         self.pins.is_hidden()
     }

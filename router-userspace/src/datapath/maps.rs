@@ -38,7 +38,7 @@ impl Datapath {
         for key in before.iter().filter(|key| !listeners.iter().any(|(kept, _)| kept == *key)) {
             self.hash::<_, Listener>(names::LISTENERS)?.remove(&Plain(*key))?;
         }
-        // A port that nobody has any more is written too, as nobody's.
+        // A port without a listener is written too, as free.
         for key in before.iter().chain(listeners.iter().map(|(key, _)| key)) {
             let on_port = listeners.iter().filter(|(other, _)| other.endpoint().port == key.endpoint().port);
             let port = on_port.fold(Port::default(), |port, (listener, _)| port.with(listener));

@@ -70,7 +70,7 @@ impl Pins {
     /// Makes the directory again if it was removed; whether it was.
     ///
     /// # Errors
-    /// If it cannot be made, or somebody else has made it.
+    /// If it cannot be made, or another program has made it.
     pub(super) fn restore_directory(&mut self) -> Result<bool> {
         let at = |source| DatapathError::Directory { path: self.directory.clone(), source };
         if self.lock.metadata().map_err(at)?.nlink() > 0 {

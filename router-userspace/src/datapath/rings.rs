@@ -83,7 +83,7 @@ impl Memory {
     pub(super) fn chunk(&mut self, chunk: u32) -> &mut [u8] {
         let Some(Some(_)) = self.here.get(chunk as usize) else { return &mut [] };
         // SAFETY: there are as many chunks as places, so this one lies within the memory. It is here, so
-        // the kernel neither reads nor writes it, and nobody else borrows from `self`.
+        // the kernel neither reads nor writes it, and nothing else borrows from `self`.
         unsafe { std::slice::from_raw_parts_mut(self.area.start.as_ptr().add(chunk as usize * CHUNK), CHUNK) }
     }
 }
@@ -252,7 +252,7 @@ impl Drop for Area {
 pub(super) fn socket() -> io::Result<OwnedFd> {
     // SAFETY: takes no pointers; the result is checked before it is owned.
     let socket = unsafe { libc::socket(libc::AF_XDP, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
-    // SAFETY: a descriptor that was just made, and that nobody else knows.
+    // SAFETY: a descriptor that was just made, and that nothing else knows.
     Ok(unsafe { OwnedFd::from_raw_fd(checked(socket)?) })
 }
 

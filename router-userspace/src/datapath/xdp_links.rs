@@ -1,4 +1,4 @@
-//! Which XDP program is on an interface, whoever attached it: asked of the kernel by rtnetlink.
+//! Which XDP program is on an interface, ours or another program's: asked of the kernel by rtnetlink.
 
 use aya::programs::loaded_programs;
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage, LinkXdp};

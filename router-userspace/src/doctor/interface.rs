@@ -96,7 +96,7 @@ fn program(name: &str, program: Option<&Program>, xdp: Need) -> Finding {
         }
         Whose::Foreign => xdp
             .missing(name, format!("another XDP program is attached ({which})"))
-            .hint(format!("`ip link set dev {name} xdp off` if nobody needs it, or engine = \"reuseport\"")),
+            .hint(format!("`ip link set dev {name} xdp off` if nothing needs it, or engine = \"reuseport\"")),
     }
 }
 
@@ -262,7 +262,7 @@ mod tests {
     fn another_program_is_named_and_fails_where_xdp_is_asked_for_by_name() {
         let program = |whose| Some(Program { id: 7, name: "katran".to_owned(), whose });
         let text = "another XDP program is attached (id 7, name \"katran\")";
-        let way_out = "`ip link set dev eth0 xdp off` if nobody needs it, or engine = \"reuseport\"";
+        let way_out = "`ip link set dev eth0 xdp off` if nothing needs it, or engine = \"reuseport\"";
         let foreign = Facts { program: program(Whose::Foreign), ..fine() };
         assert!(judged(&foreign, Engine::Xdp).contains(&Finding::fail("eth0", text).hint(way_out)));
         assert!(judged(&foreign, Engine::Auto).contains(&Finding::warn("eth0", text).hint(way_out)));

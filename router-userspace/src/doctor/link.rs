@@ -71,9 +71,9 @@ pub(super) struct Program {
 pub(super) enum Whose {
     /// The agent that runs.
     Ours,
-    /// An agent that no longer runs: its link is pinned and nobody answers.
+    /// An agent that no longer runs: its link is pinned and its control socket is not answered.
     Stale,
-    /// Somebody else.
+    /// Another program.
     Foreign,
 }
 
@@ -84,7 +84,7 @@ pub(super) enum Peer {
     Here {
         /// Its name.
         name: String,
-        /// It leaves checksums to the device, which for a veth means: to nobody.
+        /// It leaves checksums to the device, which for a veth means that they are never computed.
         transmit_checksums: bool,
     },
     /// In another namespace.

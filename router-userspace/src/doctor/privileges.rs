@@ -1,4 +1,4 @@
-//! What this process may do. The agent is started with the privileges of whoever starts it, so
+//! What this process may do. The agent is started with the privileges of the process that starts it, so
 //! the doctor speaks of its own.
 
 use std::fs;

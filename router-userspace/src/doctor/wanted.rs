@@ -32,7 +32,7 @@ pub(super) enum Need {
     Required,
     /// Without it, a lesser engine runs.
     Preferred,
-    /// Nobody asks for it.
+    /// It is not asked for.
     Unused,
 }
 

@@ -71,7 +71,7 @@ pub struct Log {
 impl Log {
     /// Starts it. Of the kernel's programs it has what is at `kernel_level` or above.
     ///
-    /// There is one log in a process: whoever set one up before keeps it.
+    /// There is one log in a process: the first one that was set up stays.
     pub fn start(filter: &LogFilter, kernel_level: Option<String>) -> Self {
         let (layer, handle) = reload::Layer::new(EnvFilter::default());
         let log = Self { layer: handle, in_force: Arc::default(), kernel_level };

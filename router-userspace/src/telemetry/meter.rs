@@ -1,5 +1,5 @@
 //! What is counted of connections and requests. Each worker counts into a [`Meter`] of its own, so
-//! that nobody waits for a cache line; [`Meters`] adds them up when somebody asks.
+//! that no worker waits for a cache line; [`Meters`] adds them up when asked.
 //!
 //! A sum never goes backwards: a route keeps its counts across reloads by its name, and those of a
 //! worker that has ended are kept.
@@ -146,7 +146,7 @@ impl Meters {
 }
 
 impl State {
-    /// Keeps what those have counted that nobody else has any more.
+    /// Keeps what those have counted that no worker has any more.
     fn see_off(&mut self) {
         for meter in mem::take(&mut self.living) {
             match Arc::try_unwrap(meter) {
@@ -180,7 +180,7 @@ impl Meter {
         Arc::clone(self.routes().entry(Arc::clone(name)).or_default())
     }
 
-    /// Whether nobody counts here any more, given that nobody else has it.
+    /// Whether nothing is counted here any more, given that no other reference is left.
     fn is_done(&self) -> bool {
         self.routes().values().all(|route| Arc::strong_count(route) == 1)
     }

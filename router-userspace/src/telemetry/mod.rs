@@ -1,8 +1,8 @@
 //! What the agent says while it runs: its log on standard error, the access log, meters, and the
 //! trace that a request belongs to.
 //!
-//! The rules this room keeps: one line an event, never one a packet; and whoever serves a request
-//! never waits for whoever writes it down.
+//! The rules this room keeps: one line an event, never one a packet; and a thread that serves a request
+//! never waits for the one that writes it down.
 
 mod access_log;
 mod log;

@@ -21,7 +21,7 @@ pub fn say_panics_at_once() {
             Some("main") => return usual(panic),
             name => name.unwrap_or("without a name").to_owned(),
         };
-        // Whoever panics has nobody to tell that the line cannot be written.
+        // A thread that panics has no way to say that the line cannot be written.
         let _ = writeln!(io::stderr(), "thread '{name}' {panic}");
         let frames = Backtrace::capture();
         if frames.status() == BacktraceStatus::Captured {

@@ -1,8 +1,8 @@
 //! The trace that a request belongs to: W3C Trace Context (<https://www.w3.org/TR/trace-context/>),
-//! taken over from whoever asks, or begun here, and handed on to the upstream.
+//! taken over from the client, or begun here, and handed on to the upstream.
 //!
 //! A trace that begins here is not marked as sampled: by "Sampled flag" there, that is the default of
-//! whoever begins one, and no spans are recorded here that the mark could announce.
+//! the one that begins it, and no spans are recorded here that the mark could announce.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
 //! What a line looks like. Whatever a client said is escaped, so that it can neither end a line nor
-//! forge one, nor speak to the terminal of whoever reads it.
+//! forge one, nor speak to the terminal of its reader.
 
 use std::{fmt::Display, io::Write as _, time::Duration};
 

@@ -126,7 +126,7 @@ fn a_line_of_apaches() {
 }
 
 #[test]
-fn nobody_forges_a_line() {
+fn no_client_forges_a_line() {
     let evil = b"x\"}\n{\"time\":\\ \x1b[2J\x7f \xc2\x9b \xff\xfe \xe2\x80\xa8 \xc3\xa9\r\0";
     let record = Record {
         path: Some("/\"\n\r\\\u{85}"),
@@ -195,12 +195,12 @@ fn a_file_that_cannot_be_opened_is_named() {
     assert!(error.to_string().starts_with(&format!("{}: ", path.0.display())), "{error}");
 }
 
-/// A pipe that nobody reads: the writers go on, and each line is either read later or counted.
+/// A pipe without a reader: the writers go on, and each line is either read later or counted.
 #[test]
 fn a_full_queue_drops_lines_and_counts_them() {
     let path = Path::new("pipe");
     nix::unistd::mkfifo(&path.0, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
-    // Open both ways, so that opening either end waits for nobody.
+    // Open both ways, so that opening either end does not wait.
     let both = OpenOptions::new().read(true).write(true).open(&path.0).unwrap();
     let log = AccessLog::open(path.destination(), AccessLogFormat::Json).unwrap();
     let agent = vec![b'x'; 4_096];
