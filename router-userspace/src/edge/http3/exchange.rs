@@ -246,7 +246,7 @@ async fn read_head(reader: &mut RequestReader, limits: &Limits) -> Result<Box<Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::edge::http::proxy;
+    use crate::edge::{http::proxy, http3};
 
     /// Octets of the futures of a request, each within the one before. They are moved when they are made, and nearly
     /// all of each at every level: together they were 77,000 once, with 15,440 for the first, and a fifteenth of a small
@@ -258,6 +258,8 @@ mod tests {
             ("the handler", size(|(asked, request, checked)| handler::handle(asked, request, checked)), 1_750),
             ("the proxy", size(|(set, request, asked, entry)| proxy::forward(set, request, asked, entry)), 1_700),
             ("a response that is sent", size(|(writer, response)| ResponseWriter::send(writer, response)), 550),
+            // For as long as its client is there, whether or not that asks.
+            ("a connection", size(|(site, arrival, client)| http3::serve(site, arrival, client)), 1_400),
             ("a request", size_of::<Request<RequestBody>>(), 240),
             ("a response", size_of::<Response<ResponseBody>>(), 290),
         ] {

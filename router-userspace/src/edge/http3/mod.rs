@@ -46,7 +46,8 @@ pub(super) async fn serve(site: Arc<Site>, arrival: IncomingConnection, client: 
     let resets = Mutex::new(ResetBudget::new(Instant::now()));
     let shared = Arc::new(Shared { site, connection, resets });
     let ended = match Session::begin(Arc::clone(&shared), client, path, handshake).await {
-        Ok(session) => session.serve(draining).await,
+        // Borrowed from where it is: it is large, and stays for as long as the connection.
+        Ok(ref mut session) => session.serve(draining).await,
         Err(lost) => Err(lost),
     };
     match ended {
@@ -119,7 +120,7 @@ impl Session {
         Ok(Self { shared, client, path, handshake, control, reminder, incoming, next_stream: 0, alive })
     }
 
-    async fn serve(mut self, mut draining: Draining) -> Result<(), ConnectionError> {
+    async fn serve(&mut self, mut draining: Draining) -> Result<(), ConnectionError> {
         {
             let mut begun = pin!(draining.begun());
             loop {
@@ -170,7 +171,7 @@ impl Session {
     /// it asks here all the same is served: clients differ in how well they listen. When it has
     /// been silent for a while, a GOAWAY names the first request that will not be served; one
     /// that crosses it is rejected, so that the client knows that it may send it again elsewhere.
-    async fn drain(mut self) -> Result<(), ConnectionError> {
+    async fn drain(&mut self) -> Result<(), ConnectionError> {
         let mut silent = pin!(silence(self.shared.connection.clone(), Arc::downgrade(&self.alive)));
         let mut asked = false;
         loop {

@@ -181,7 +181,10 @@ impl Acceptor {
             // What is asked for is known with the ClientHello, which may span several packets.
             if let Ok(Ok(_)) = begun.handshake.within(begun.until, connecting.handshake_data()).await {
                 match connecting.into_0rtt() {
-                    Ok((connection, complete)) => return self.serve_early((connection, known), complete, begun).await,
+                    Ok((connection, complete)) => {
+                        // In a box: the others need no room for it, for as long as they are there.
+                        return Box::pin(self.serve_early((connection, known), complete, begun)).await;
+                    }
                     Err(not_yet) => connecting = not_yet,
                 }
             }
