@@ -17,15 +17,15 @@
 //! |---|---|---|---|
 //! | a unidirectional stream ends within its type | nghttp3: H3_GENERAL_PROTOCOL_ERROR | nothing | RFC 9114 section 6.2: it has to be tolerated |
 //! | MAX_PUSH_ID falls | nghttp3: H3_FRAME_ERROR | H3_ID_ERROR | RFC 9114 section 7.2.7 |
-//! | CANCEL_PUSH of a push that was not promised | nghttp3: H3_FRAME_UNEXPECTED, quiche: nothing | H3_ID_ERROR | RFC 9114 section 7.2.3 |
+//! | CANCEL_PUSH of a push that was not promised | nghttp3: H3_FRAME_UNEXPECTED, quiche: none | H3_ID_ERROR | RFC 9114 section 7.2.3 |
 //! | HEADERS without octets | nghttp3: a malformed message as a head, nothing as trailers | QPACK_DECOMPRESSION_FAILED | RFC 9204 section 4.5.1: a section begins with two integers |
 //! | instructions on QPACK streams | quiche: not looked at | the codes of RFC 9204 section 6 | they cannot refer to a table of capacity 0 |
-//! | a priority that cannot be parsed, in PRIORITY_UPDATE | nghttp3: H3_GENERAL_PROTOCOL_ERROR | the default priority | RFC 9218 section 7 leaves it open, and a hint is not worth a connection |
+//! | a priority that cannot be parsed, in PRIORITY_UPDATE | nghttp3: H3_GENERAL_PROTOCOL_ERROR | the default priority | a hint is not worth a connection |
 //! | an urgency out of range | quiche: 7 | as if absent | RFC 9218 section 4 |
-//! | PRIORITY_UPDATE for a stream beyond the limit | nghttp3: H3_ID_ERROR | for the caller to see, which makes no use of the frame | RFC 9218 section 7.1: SHOULD |
+//! | PRIORITY_UPDATE for a stream beyond the limit | nghttp3: H3_ID_ERROR | for the caller to see, which makes no use of the frame | RFC 9218 section 7.2 says SHOULD; nothing is kept for the stream |
 //! | PRIORITY_UPDATE of 512 octets | quiche: H3_EXCESSIVE_LOAD | read; beyond [`CONTROL_FRAME_MAX`] H3_EXCESSIVE_LOAD | a limit is all that is needed, and an honest client may say more |
 //! | frames and streams of unknown types, the same GOAWAY or MAX_PUSH_ID, without end | nghttp3: H3_EXCESSIVE_LOAD after some thousand | read | nothing of them is kept, they cost no more than their octets, and clients keep connections alive by them |
-//! | a field name or value with characters that have no place there | nghttp3: the field is left out | H3_MESSAGE_ERROR | RFC 9114 section 10.3: malformed, and what is left out may be what somebody relies on |
+//! | a field name or value with characters that have no place there | nghttp3: the field is left out | H3_MESSAGE_ERROR | RFC 9114 section 10.3: malformed, and what is left out may matter to the server |
 //! | `:path` is `*`, and the method is not OPTIONS | nghttp3: malformed | a request, which the caller answers with 400 | RFC 9114 section 4.1.2 allows an answer |
 //! | connection-specific fields, `TE` other than `trailers`, several or no proper Content-Length, several Host | nghttp3: malformed | a request with a fault, which the caller answers with 400 | likewise |
 //! | a head beyond the limits | quiche: H3_EXCESSIVE_LOAD | "too large", which the caller answers with 431 | RFC 9114 section 4.2.2 |
