@@ -22,10 +22,9 @@ use socket2::{SockRef, Socket};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Notify, Semaphore, watch},
-    task::spawn_local,
 };
 
-use super::error::StartError;
+use super::{error::StartError, turns};
 use crate::{telemetry::shortage, worker::tcp};
 
 /// What the admin listener tells.
@@ -92,7 +91,7 @@ impl Bound {
         };
         let listener = listen().map_err(|e| refused(address, &e))?;
         let (open, closed) = watch::channel(());
-        spawn_local(accept(listener, Rc::clone(source), closed));
+        turns::spawn("admin listener", accept(listener, Rc::clone(source), closed));
         Ok(Admin { address, _open: open })
     }
 }
@@ -120,7 +119,7 @@ async fn accept<T: HealthSource + 'static>(listener: TcpListener, source: Rc<T>,
         // Beyond the limit a connection is closed at once: scrapers are few.
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else { return };
         let (source, closed) = (Rc::clone(&source), closed.clone());
-        spawn_local(async move {
+        turns::spawn("request on the admin listener", async move {
             converse(stream, source, closed).await;
             drop(place);
         });

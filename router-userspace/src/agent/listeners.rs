@@ -2,12 +2,13 @@
 
 use std::{convert::Infallible, rc::Rc, time::Duration};
 
-use tokio::{sync::mpsc, task::spawn_local};
+use tokio::sync::mpsc;
 
 use super::{
     error::StartError,
     node::Node,
     plan::{self, Numbered},
+    turns,
 };
 
 /// Brings the listeners into force in the kernel and for the workers: those there are, those whose connections have
@@ -41,7 +42,7 @@ pub(super) fn close(node: &Rc<Node>, listener: Numbered, grace: Duration) {
     });
     drop(closed);
     let node = Rc::clone(node);
-    spawn_local(async move {
+    turns::spawn("listener that closes", async move {
         while all_closed.recv().await.is_some() {}
         node.serving.closed(listener.id);
         match write(&node) {

@@ -61,6 +61,7 @@ mod state_dir;
 mod steering;
 mod takeover;
 mod transport_config;
+mod turns;
 mod upstream_watch;
 mod views;
 mod worker_totals;

@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use router_common::maps::{Counters, SlotCounters, SlotState, Stage};
@@ -18,7 +18,7 @@ use super::{
     node::Node,
     serving_report,
     sockets::SocketInfo,
-    takeover,
+    takeover, turns,
 };
 use crate::{
     config::{Engine, Router},
@@ -47,6 +47,8 @@ pub(super) struct Observed {
     pub(super) connection_ids: Vec<api::CidConfiguration>,
     pub(super) upstreams: Vec<api::UpstreamServer>,
     pub(super) certificates: Vec<api::Certificate>,
+    /// The longest turn of the agent's thread so far, in the processor's time.
+    pub(super) longest_turn: Duration,
     /// What the components say is wrong, one sentence each.
     pub(super) troubles: Vec<String>,
 }
@@ -105,6 +107,7 @@ pub(super) async fn observe(node: &Node) -> Observed {
         connection_ids: node.keys.describe(),
         upstreams: serving_report::upstream_servers(&provision),
         certificates: serving_report::certificates(&config, &provision),
+        longest_turn: turns::longest(),
         troubles: troubles(node, &config.router),
     }
 }

@@ -1,7 +1,7 @@
 //! The agent's process: started, told by signals, and taken down.
 //!
-//! All of it is one thread, on which nothing takes longer than about ten milliseconds: long tables are walked on
-//! others, and so is what requests depend on ([`upstream_watch`](super::upstream_watch)).
+//! All of it is one thread, on which nothing takes longer than about ten milliseconds ([`turns`](super::turns)): long
+//! tables are walked on others, and so is what requests depend on ([`upstream_watch`](super::upstream_watch)).
 
 use std::{fs, io::Write as _, path::Path, rc::Rc, time::Duration};
 
@@ -17,6 +17,7 @@ use super::{
     options::{ConfigSource, RunOptions},
     reload, start,
     takeover::Phase,
+    turns,
 };
 use crate::{config::Config, datapath};
 
@@ -44,7 +45,7 @@ async fn serve(config: Config, source: ConfigSource, options: RunOptions) -> any
     let mut hang_up = signal(SignalKind::hangup()).context("SIGHUP cannot be awaited")?;
     let (node, control) = start::begin(config, source, &options).await?;
     let answering = control::serve(control, Rc::clone(&node));
-    tokio::task::spawn_local(maintenance::run(Rc::clone(&node)));
+    turns::spawn("maintenance", maintenance::run(Rc::clone(&node)));
     for line in summary(&node) {
         tracing::info!("{line}");
     }

@@ -10,10 +10,7 @@ use http::{
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    net::UnixStream,
-    task::{AbortHandle, spawn_local},
-};
+use tokio::{net::UnixStream, task::AbortHandle};
 
 use super::{handlers, protocol, socket::ControlSocket};
 use crate::{
@@ -21,6 +18,7 @@ use crate::{
         api::Failure,
         node::Node,
         takeover::{HANDOVER, PROTOCOL, hand_over, refuse_other_versions},
+        turns,
     },
     telemetry::shortage,
 };
@@ -36,14 +34,14 @@ impl Drop for Answering {
 
 /// Answers for `node` until the result is dropped.
 pub(in crate::agent) fn serve(control: Rc<ControlSocket>, node: Rc<Node>) -> Answering {
-    Answering(spawn_local(accept(control, node)).abort_handle())
+    Answering(turns::spawn("control socket", accept(control, node)).abort_handle())
 }
 
 async fn accept(control: Rc<ControlSocket>, node: Rc<Node>) {
     loop {
         match control.accept().await {
             Ok(stream) => {
-                spawn_local(converse(stream, Rc::clone(&node)));
+                turns::spawn("request on the control socket", converse(stream, Rc::clone(&node)));
             }
             Err(error) => shortage::after_accept("control socket", &error).await,
         }
@@ -82,7 +80,7 @@ async fn answer(request: Request<Incoming>, node: Rc<Node>) -> Result<Response<F
 
 /// From here on the two generations speak another protocol on this connection.
 fn begin_handover(request: Request<Incoming>, node: Rc<Node>) -> Response<Full<Bytes>> {
-    spawn_local(async move {
+    turns::spawn("takeover", async move {
         let stream = hyper::upgrade::on(request).await.map(|upgraded| upgraded.downcast::<TokioIo<UnixStream>>());
         match stream {
             Ok(Ok(parts)) => hand_over(node, parts.io.into_inner()).await,

@@ -59,6 +59,7 @@ struct Snapshot {
     upstreams: Vec<api::UpstreamServer>,
     certificates: Vec<api::Certificate>,
     access_log_dropped: Option<u64>,
+    longest_turn: Duration,
 }
 
 impl Snapshot {
@@ -84,6 +85,7 @@ impl Snapshot {
             upstreams: observed.upstreams,
             certificates: observed.certificates,
             access_log_dropped,
+            longest_turn: observed.longest_turn,
         }
     }
 
@@ -108,6 +110,12 @@ impl Snapshot {
             ([("state", Text(state.as_str()))], shown(count as u64))
         });
         page.gauge("workers", "Workers by state", states)?;
+        let longest = [([], self.longest_turn)];
+        page.seconds(
+            "agent_longest_turn_seconds",
+            "Longest time that the agent's thread was busy at a stretch",
+            longest,
+        )?;
         let met = [([], shortage::count())];
         page.counter("shortages", "Calls that failed for want of descriptors, memory or ports", met)?;
         let memory = self.memory.as_slice();

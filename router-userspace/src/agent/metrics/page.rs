@@ -1,6 +1,9 @@
 //! The text that Prometheus reads, a family at a time.
 
-use std::fmt::{self, Write as _};
+use std::{
+    fmt::{self, Write as _},
+    time::Duration,
+};
 
 use prometheus_client::{
     encoding::{DescriptorEncoder, EncodeLabelValue, LabelValueEncoder, MetricEncoder, NoLabelSet},
@@ -43,6 +46,19 @@ impl Page<'_> {
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         rows.into_iter()
             .try_for_each(|(labels, value)| with(&mut family, &labels, |metric| metric.encode_gauge(&value)))
+    }
+
+    /// How long something takes, now or at most.
+    pub(super) fn seconds<'a, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        rows: impl IntoIterator<Item = (Labels<'a, N>, Duration)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        rows.into_iter().try_for_each(|(labels, time)| {
+            with(&mut family, &labels, |metric| metric.encode_gauge(&time.as_secs_f64()))
+        })
     }
 
     /// How long things took.

@@ -97,6 +97,7 @@ fn sample() -> Snapshot {
             not_after: Some(1_927_843_200),
         }],
         access_log_dropped: Some(4),
+        longest_turn: Duration::from_micros(1_500),
     }
 }
 
@@ -106,6 +107,7 @@ fn each_number_stands_where_it_is_looked_for() {
     let version = env!("CARGO_PKG_VERSION");
     let lines = [
         &*format!(r#"build_info{{version="{version}",build="release",kind="production"}} 1"#),
+        "agent_longest_turn_seconds 0.0015",
         "generation 7",
         "start_time_seconds 1700000000",
         r#"workers{state="active"} 1"#,

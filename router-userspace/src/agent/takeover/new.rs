@@ -24,6 +24,7 @@ use crate::agent::{
     health::NodeHealth,
     listeners,
     node::Node,
+    turns,
 };
 
 /// A handover that has begun.
@@ -105,7 +106,7 @@ impl TakeOver {
             kernel.datapath.borrow_mut().set_in_charge(true);
         }
         for other in node.generations.others() {
-            spawn_local(reap(Rc::clone(node), other));
+            turns::spawn("another generation", reap(Rc::clone(node), other));
         }
         Ok(())
     }

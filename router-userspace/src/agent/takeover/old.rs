@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, os::unix::net::UnixStream as StdUnixStream, pat
 use http::{HeaderMap, header};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use router_common::maps::SlotState;
-use tokio::{net::UnixStream, task::spawn_local};
+use tokio::net::UnixStream;
 
 use super::{
     compatibility::Compatibility,
@@ -16,7 +16,7 @@ use super::{
     watch,
 };
 use crate::{
-    agent::{drain, error::StartError, health::NodeHealth, listeners, node::Node, rescan},
+    agent::{drain, error::StartError, health::NodeHealth, listeners, node::Node, rescan, turns},
     worker::Worker,
 };
 
@@ -157,7 +157,7 @@ fn retire(node: &Rc<Node>, successor: Neighbour) {
     node.roster.read(|workers| {
         workers.iter().filter(|worker| !worker.is_stopping()).for_each(|worker| worker.drain(grace));
     });
-    spawn_local(standby(Rc::clone(node), successor));
+    turns::spawn("standby", standby(Rc::clone(node), successor));
 }
 
 /// Serves again if the generation in charge ends without another one in its place.

@@ -1,6 +1,6 @@
 //! What is told of a node that was made up.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use router_common::maps::SlotState;
 
@@ -46,6 +46,7 @@ fn sound() -> Observed {
         connection_ids: Vec::new(),
         upstreams: Vec::new(),
         certificates: Vec::new(),
+        longest_turn: Duration::ZERO,
         troubles: Vec::new(),
     }
 }
