@@ -11,7 +11,7 @@ use std::{
 
 use http::{HeaderValue, Method, Request, StatusCode, Uri, Version, header};
 
-use super::{client::Client, http::body::ReadMeter, route::HttpRoute};
+use super::{client::Client, http::read_meter::ReadMeter, route::HttpRoute};
 use crate::{
     address::Validated,
     telemetry::{AccessLog, Meter, NO_ROUTE, Outcome, Protocol, Record, RouteMeter, Tls, TraceContext},

@@ -2,19 +2,11 @@
 //! never learns that HTTP/3 is here, and plain HTTP that sends clients there.
 
 mod half;
+mod requests;
 mod socket;
 mod streams;
 
-use std::{
-    convert::Infallible,
-    net::SocketAddr,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::{
@@ -29,21 +21,20 @@ use hyper_util::{
 use socket2::SockRef;
 use tokio::{
     net::TcpStream,
-    sync::Notify,
     time::{sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::debug;
 
-pub(super) use self::streams::Taking;
-use self::{half::Half, socket::Socket, streams::Streams};
+use self::{half::Half, requests::Requests, socket::Socket, streams::Streams};
+pub(super) use self::{requests::Unread, streams::Taking};
 use super::{
     Draining, Edge, Site,
     client::Client,
     http::{
         body::RequestBody,
-        handler::{self, RequestContext},
-        request,
+        handler, request,
+        request_context::RequestContext,
         response::{self, ResponseBody, Unanswered},
     },
     pace::Pace,
@@ -135,54 +126,6 @@ struct Served {
     requests: Arc<Requests>,
 }
 
-/// What has been asked on a connection.
-#[derive(Default)]
-struct Requests {
-    begun: AtomicU64,
-    first: Notify,
-    in_flight: AtomicUsize,
-    /// Those whose bodies are not read yet.
-    unread: AtomicUsize,
-}
-
-/// A request that is not answered yet, until this is dropped.
-struct InFlight(Arc<Requests>);
-
-/// A request's body that is not read to its end, until this is dropped.
-pub(super) struct Unread(Arc<Requests>);
-
-impl Requests {
-    fn begin(self: &Arc<Self>) -> InFlight {
-        if self.begun.fetch_add(1, Relaxed) == 0 {
-            self.first.notify_one();
-        }
-        self.in_flight.fetch_add(1, Relaxed);
-        InFlight(Arc::clone(self))
-    }
-
-    /// Whether a client has asked, all of it, and is not answered yet.
-    fn one_waits(&self) -> bool {
-        self.in_flight.load(Relaxed) > 0 && self.unread.load(Relaxed) == 0
-    }
-
-    fn unread(self: &Arc<Self>) -> Unread {
-        self.unread.fetch_add(1, Relaxed);
-        Unread(Arc::clone(self))
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Relaxed);
-    }
-}
-
-impl Drop for Unread {
-    fn drop(&mut self) {
-        self.0.unread.fetch_sub(1, Relaxed);
-    }
-}
-
 impl Served {
     async fn serve(self, stream: TlsStream<Socket>, draining: Draining) {
         let serving = self.site.now.load_full();
@@ -259,8 +202,8 @@ async fn leave(mut draining: Draining, idle_timeout: Duration, requests: &Arc<Re
     let idle = async {
         let mut before = u64::MAX;
         loop {
-            let begun = requests.begun.load(Relaxed);
-            if begun == before && requests.in_flight.load(Relaxed) == 0 {
+            let begun = requests.begun();
+            if begun == before && !requests.any_in_flight() {
                 return;
             }
             before = begun;
@@ -269,7 +212,7 @@ async fn leave(mut draining: Draining, idle_timeout: Duration, requests: &Arc<Re
     };
     let drained = async {
         draining.begun().await;
-        requests.first.notified().await;
+        requests.first().await;
     };
     tokio::select! {
         () = drained => {}

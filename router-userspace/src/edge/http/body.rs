@@ -3,10 +3,7 @@
 use std::{
     future::poll_fn,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -18,6 +15,7 @@ use hyper::body::Incoming;
 use router_http3::{Code, RequestEvent};
 use tokio::{runtime::Handle, time::timeout};
 
+use super::read_meter::ReadMeter;
 use crate::edge::{
     http3::request_stream::{NextEvent, ReadFailure, RequestReader},
     pace::{Pace, Waiting},
@@ -46,40 +44,6 @@ struct Remaining {
     ahead: Option<Result<Frame<Bytes>, BodyError>>,
     /// How fast the client has to send it; none: as it likes.
     pace: Option<Waiting>,
-}
-
-/// Counts what is read of a request, for those who do not read it themselves. One thread writes: no need for a
-/// read-modify-write instruction.
-#[derive(Debug, Default)]
-pub(in crate::edge) struct ReadMeter {
-    read: AtomicU64,
-    content: AtomicU64,
-    answered: AtomicBool,
-}
-
-impl ReadMeter {
-    /// Octets of the request that were read, whatever they were.
-    pub(in crate::edge) fn read(&self) -> u64 {
-        self.read.load(Relaxed)
-    }
-
-    /// Octets of its content that were read.
-    pub(in crate::edge) fn content(&self) -> u64 {
-        self.content.load(Relaxed)
-    }
-
-    /// The response has begun: from now on the request may pause for it.
-    pub(in crate::edge) fn answered(&self) {
-        self.answered.store(true, Relaxed);
-    }
-
-    pub(in crate::edge) fn add_read(&self, octets: usize) {
-        self.read.store(self.read.load(Relaxed) + octets as u64, Relaxed);
-    }
-
-    fn add_content(&self, octets: usize) {
-        self.content.store(self.content.load(Relaxed) + octets as u64, Relaxed);
-    }
 }
 
 /// Why a body ended early.
@@ -221,7 +185,7 @@ impl RequestBody {
                 }
                 next
             }
-            (Poll::Pending, Some(pace)) if !self.meter.answered.load(Relaxed) => {
+            (Poll::Pending, Some(pace)) if !self.meter.is_answered() => {
                 ready!(pace.poll_late(cx));
                 Some(Err(BodyError::Late))
             }

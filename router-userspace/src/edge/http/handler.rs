@@ -8,16 +8,15 @@ use httpdate::fmt_http_date;
 
 use super::{
     body::RequestBody,
-    headers,
-    interim::Interim,
-    names, page, proxy,
+    headers, names, page, proxy,
     request::Refusal,
+    request_context::RequestContext,
     response::{self, ResponseBody, Unanswered},
 };
 use crate::{
     config::{HeaderRewrite, Redirect},
     edge::{
-        Serving, Site,
+        Serving,
         access::RequestRecord,
         client::Client,
         http3::early_data::Handshake,
@@ -29,17 +28,6 @@ use crate::{
 const SLOT: HeaderName = HeaderName::from_static("x-quic-router-slot");
 /// RFC 8470 section 5.1
 const EARLY_DATA: HeaderName = HeaderName::from_static("early-data");
-
-/// What there is to know of a request beside the request.
-pub(in crate::edge) struct RequestContext<'r> {
-    pub(in crate::edge) site: &'r Site,
-    pub(in crate::edge) serving: &'r Serving,
-    pub(in crate::edge) client: &'r Client,
-    /// Where responses go that come before the response, if the client can be sent any.
-    pub(in crate::edge) interim: Option<&'r Interim>,
-    /// Of a request that came in 0-RTT: whether the handshake has been completed since.
-    pub(in crate::edge) early: Option<&'r Handshake>,
-}
 
 /// Answers `request`, as [`check`](super::request::check) has left and judged it.
 ///

@@ -8,5 +8,7 @@ pub(super) mod interim;
 pub(super) mod names;
 pub(super) mod page;
 pub(super) mod proxy;
+pub(super) mod read_meter;
 pub(super) mod request;
+pub(super) mod request_context;
 pub(super) mod response;

@@ -12,8 +12,8 @@ use tracing::debug;
 use super::{
     body::{BodyError, RequestBody},
     gather::{gather, may_gain},
-    handler::RequestContext,
     headers,
+    request_context::RequestContext,
     response::{self, ResponseBody, Unanswered},
 };
 use crate::{

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use quinn::{ReadError, RecvStream};
 use router_http3::{Code, CriticalStreams, Progress, UnidirectionalStream, Violation};
 
-use super::varint;
+use super::error_code::varint;
 
 /// Reads a stream to its end; what on it breaks the protocol, if anything does.
 pub(super) async fn read(mut stream: RecvStream, critical: Arc<Mutex<CriticalStreams>>) -> Option<Violation> {

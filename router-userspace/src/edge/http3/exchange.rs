@@ -11,10 +11,10 @@ use tokio::time;
 use tracing::debug;
 
 use super::{
-    Shared,
     early_data::Handshake,
     request_stream::{ReadFailure, RequestReader},
     response_stream::{ResponseWriter, WriteFailure},
+    shared::Shared,
 };
 use crate::{
     config::Limits,
@@ -22,9 +22,10 @@ use crate::{
         client::Client,
         http::{
             body::RequestBody,
-            handler::{self, RequestContext},
+            handler,
             interim::Interim,
             request::{self, Refusal},
+            request_context::RequestContext,
             response::{ResponseBody, Unanswered},
         },
         memory::Held,
@@ -91,7 +92,7 @@ impl Exchange {
                     // A client that stops the response gets its own code back (RFC 9000 section 3.5).
                     writer.reset(end.code());
                     if end.is_the_clients() {
-                        self.shared.request_was_cancelled();
+                        self.shared.connection.request_was_cancelled();
                     }
                 }
             }
@@ -174,7 +175,7 @@ impl Responder<'_> {
     async fn head(&mut self, recv: quinn::RecvStream) -> Result<Checked, NoHead> {
         let limits = &self.asked.serving.limits;
         // Dropped without a head, it asks its client to stop: the rest says nothing that would be understood.
-        let mut reader = RequestReader::new(recv, message_limits(limits), Arc::clone(self.shared));
+        let mut reader = RequestReader::new(recv, message_limits(limits), Arc::clone(&self.shared.connection));
         let head = read_head(&mut reader, limits).await?;
         self.writer.prioritize(head.priority());
         let fault = head.fault;

@@ -2,20 +2,24 @@
 //! and clients kept within bounds.
 //!
 //! A connection's requests are accepted in its own task, and each is served in one of its own (`exchange`), so that none
-//! holds up another: `request_stream` reads, `response_stream` writes. `client_streams` are the client's own.
+//! holds up another: `request_stream` reads, `response_stream` writes. `client_streams` are the client's own. What reads and
+//! writes streams knows of their connection how it is closed (`client_connection`), and nothing of what serves it.
 
+mod client_connection;
 mod client_streams;
 pub(super) mod early_data;
+mod error_code;
 mod exchange;
 mod reminder;
 pub(super) mod request_stream;
 mod reset_budget;
 mod response_stream;
+mod shared;
 
 use std::{
     pin::{Pin, pin},
-    sync::{Arc, Mutex, PoisonError, Weak},
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, Weak},
+    time::Duration,
 };
 
 use bytes::BytesMut;
@@ -25,7 +29,10 @@ use router_http3::{Code, CriticalStreams, Settings, Violation, write_goaway};
 use tokio::time;
 use tracing::debug;
 
-use self::{early_data::Handshake, exchange::Exchange, reminder::Reminder, reset_budget::ResetBudget};
+use self::{
+    client_connection::ClientConnection, early_data::Handshake, error_code::varint, exchange::Exchange,
+    reminder::Reminder, shared::Shared,
+};
 use super::{Draining, IncomingConnection, Site, client::Client};
 use crate::address::path::Path;
 
@@ -43,42 +50,15 @@ pub(super) async fn serve(site: Arc<Site>, arrival: IncomingConnection, client: 
     let IncomingConnection { connection, address, handshake, draining, .. } = arrival;
     let path = Path::new(connection.clone(), address);
     let peer = client.address;
-    let resets = Mutex::new(ResetBudget::new(Instant::now()));
-    let shared = Arc::new(Shared { site, connection, resets });
+    let shared = Arc::new(Shared { site, connection: Arc::new(ClientConnection::new(connection)) });
     let ended = match Session::begin(Arc::clone(&shared), client, path, handshake).await {
         // Borrowed from where it is: it is large, and stays for as long as the connection.
         Ok(ref mut session) => session.serve(draining).await,
         Err(lost) => Err(lost),
     };
     match ended {
-        Ok(()) => shared.connection.close(varint(Code::H3_NO_ERROR), b""),
+        Ok(()) => shared.connection.quinn().close(varint(Code::H3_NO_ERROR), b""),
         Err(error) => debug!(%peer, %error, "HTTP/3 connection ended"),
-    }
-}
-
-/// What the requests of a connection share.
-struct Shared {
-    site: Arc<Site>,
-    connection: quinn::Connection,
-    resets: Mutex<ResetBudget>,
-}
-
-impl Shared {
-    /// Ends the connection for what its client did.
-    fn close(&self, violation: Violation) {
-        let Violation { code, what, .. } = violation;
-        debug!(peer = %self.connection.remote_address(), %violation, "HTTP/3 connection closed");
-        self.connection.close(varint(code), what.as_bytes());
-    }
-
-    /// A client may cancel requests, but not any number of them: each has cost more here than there.
-    fn request_was_cancelled(&self) {
-        let mut resets = self.resets.lock().unwrap_or_else(PoisonError::into_inner);
-        if !resets.spend(Instant::now()) {
-            drop(resets);
-            debug!(peer = %self.connection.remote_address(), "too many requests were cancelled");
-            self.connection.close(varint(Code::H3_EXCESSIVE_LOAD), b"too many requests were cancelled");
-        }
     }
 }
 
@@ -105,7 +85,7 @@ impl Session {
         path: Path,
         handshake: Handshake,
     ) -> Result<Self, ConnectionError> {
-        let mut control = shared.connection.open_uni().await?;
+        let mut control = shared.connection.quinn().open_uni().await?;
         let settings = Settings {
             max_field_section_size: Some(shared.site.now.load().limits.max_header_bytes.into()),
             ..Settings::default()
@@ -172,7 +152,7 @@ impl Session {
     /// been silent for a while, a GOAWAY names the first request that will not be served; one
     /// that crosses it is rejected, so that the client knows that it may send it again elsewhere.
     async fn drain(&mut self) -> Result<(), ConnectionError> {
-        let mut silent = pin!(silence(self.shared.connection.clone(), Arc::downgrade(&self.alive)));
+        let mut silent = pin!(silence(self.shared.connection.quinn().clone(), Arc::downgrade(&self.alive)));
         let mut asked = false;
         loop {
             // Not before the first request: a client that has just come would never send it.
@@ -226,13 +206,13 @@ impl Incoming {
     }
 
     fn await_own(&self) {
-        let connection = self.shared.connection.clone();
+        let connection = self.shared.connection.quinn().clone();
         self.own.push(Box::pin(async move { Own::Opened(connection.accept_uni().await) }));
     }
 
     /// The next request stream. The client's other streams are read meanwhile.
     async fn request(&mut self) -> Result<(SendStream, RecvStream), ConnectionError> {
-        let mut accepted = pin!(self.shared.connection.accept_bi());
+        let mut accepted = pin!(self.shared.connection.quinn().accept_bi());
         loop {
             tokio::select! {
                 biased;
@@ -245,7 +225,7 @@ impl Incoming {
                     }
                     Own::Ended(None) => {}
                     Own::Ended(Some(violation)) => {
-                        self.shared.close(violation);
+                        self.shared.connection.close(violation);
                         return Err(ConnectionError::LocallyClosed);
                     }
                 },
@@ -292,8 +272,4 @@ fn reject((mut send, mut recv): (SendStream, RecvStream)) {
     // They fail only on streams that are closed.
     let _ = send.reset(code);
     let _ = recv.stop(code);
-}
-
-fn varint(code: Code) -> VarInt {
-    VarInt::from_u64(code.value()).unwrap_or(VarInt::MAX)
 }

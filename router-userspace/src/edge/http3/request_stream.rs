@@ -13,8 +13,8 @@ use bytes::Bytes;
 use quinn::{ReadError, VarInt};
 use router_http3::{Code, MessageLimits, RequestError, RequestEvent, RequestStream, Violation};
 
-use super::{Shared, varint};
-use crate::edge::http::body::ReadMeter;
+use super::{client_connection::ClientConnection, error_code::varint};
+use crate::edge::http::read_meter::ReadMeter;
 
 /// A request stream that is read.
 pub(in crate::edge) struct RequestReader {
@@ -26,7 +26,7 @@ pub(in crate::edge) struct RequestReader {
     /// The client ended or reset the stream, or was asked to stop.
     closed: bool,
     meter: Arc<ReadMeter>,
-    shared: Arc<Shared>,
+    connection: Arc<ClientConnection>,
 }
 
 /// Pieces that are read at once. Each is a packet's at most.
@@ -61,7 +61,7 @@ impl ReadFailure {
 }
 
 impl RequestReader {
-    pub(super) fn new(stream: quinn::RecvStream, limits: MessageLimits, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(stream: quinn::RecvStream, limits: MessageLimits, connection: Arc<ClientConnection>) -> Self {
         Self {
             stream,
             protocol: RequestStream::new(limits),
@@ -69,7 +69,7 @@ impl RequestReader {
             next: PIECES,
             closed: false,
             meter: Arc::default(),
-            shared,
+            connection,
         }
     }
 
@@ -136,7 +136,7 @@ impl RequestReader {
             }
             RequestError::Connection(violation) => {
                 self.closed = true;
-                self.shared.close(violation);
+                self.connection.close(violation);
                 ReadFailure::Connection(violation)
             }
         }

@@ -11,7 +11,7 @@ use http_body::{Body, Frame};
 use quinn::WriteError;
 use router_http3::{Code, Priority, data_header, write_head, write_trailers};
 
-use super::varint;
+use super::error_code::varint;
 use crate::edge::{
     http::{
         headers,

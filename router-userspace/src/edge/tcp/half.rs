@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-use super::Requests;
+use super::requests::Requests;
 
 /// A connection whose end is heard when nobody waits for an answer on it.
 pub(super) struct Half<S> {
