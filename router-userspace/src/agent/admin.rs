@@ -24,7 +24,7 @@ use tokio::{
     sync::{Notify, Semaphore, watch},
 };
 
-use super::{error::StartError, turns};
+use super::{error::AgentError, turns};
 use crate::{telemetry::shortage, worker::tcp};
 
 /// What the admin listener tells.
@@ -67,7 +67,7 @@ impl Bound {
     ///
     /// # Errors
     /// If it cannot be had; names it, and who to ask.
-    pub(super) fn new(address: SocketAddr, beside: bool) -> Result<Self, StartError> {
+    pub(super) fn new(address: SocketAddr, beside: bool) -> Result<Self, AgentError> {
         // Sharing is for generations of one node: another node of the same user would be let in.
         let alone = if beside { Ok(()) } else { tcp::bind(address, false).map(drop) };
         let socket = alone.and_then(|()| tcp::bind(address, true)).map_err(|e| refused(address, &e))?;
@@ -83,7 +83,7 @@ impl Bound {
     ///
     /// # Errors
     /// If another process has taken the address meanwhile.
-    pub(super) fn answer<T: HealthSource + 'static>(self, source: &Rc<T>) -> Result<Admin, StartError> {
+    pub(super) fn answer<T: HealthSource + 'static>(self, source: &Rc<T>) -> Result<Admin, AgentError> {
         let address = self.address;
         let listen = || {
             self.socket.listen(BACKLOG)?;
@@ -103,8 +103,8 @@ impl Admin {
     }
 }
 
-fn refused(address: SocketAddr, error: &io::Error) -> StartError {
-    let refused = StartError::kernel(format!("admin.address {address}: {error}"));
+fn refused(address: SocketAddr, error: &io::Error) -> AgentError {
+    let refused = AgentError::kernel(format!("admin.address {address}: {error}"));
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             refused.with_hint(format!("`ss -ltnp sport = :{}` names the process", address.port()))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use router_common::maps::SlotState;
 
-use super::{error::StartError, node::Node, place::Place, rescan};
+use super::{error::AgentError, node::Node, place::Place, rescan};
 use crate::worker::Worker;
 
 /// Takes a slot out of the assignment, has its connections asked to end, and closed after
@@ -12,9 +12,9 @@ use crate::worker::Worker;
 ///
 /// # Errors
 /// If there is no such worker, if it is about to end, or if it is the last active one.
-pub(super) fn set_draining(node: &Node, slot: u8, grace: Option<Duration>) -> Result<(), StartError> {
+pub(super) fn set_draining(node: &Node, slot: u8, grace: Option<Duration>) -> Result<(), AgentError> {
     node.generations.require_charge()?;
-    let refused = |why: &str| StartError::refused(format!("slot {slot}: {why}"));
+    let refused = |why: &str| AgentError::refused(format!("slot {slot}: {why}"));
     match node.roster.of_slot(slot, Worker::is_stopping) {
         None => return Err(refused("no worker is there").with_hint("quic-router workers list")),
         Some(true) => return Err(refused("its worker is about to end")),
@@ -36,7 +36,7 @@ pub(super) fn set_draining(node: &Node, slot: u8, grace: Option<Duration>) -> Re
 }
 
 /// Tells the workers of these slots to end: no new connections, and `grace` for those there are.
-pub(super) fn send_away(node: &Node, leaving: &[Place], grace: Duration) -> Result<(), StartError> {
+pub(super) fn send_away(node: &Node, leaving: &[Place], grace: Duration) -> Result<(), AgentError> {
     let slots = leaving.iter().map(|place| place.slot);
     let written = node.steering.set_state(slots.clone(), SlotState::Draining, &node.slot_context());
     let written = written.and_then(|()| assign(node));
@@ -48,13 +48,13 @@ pub(super) fn send_away(node: &Node, leaving: &[Place], grace: Duration) -> Resu
 }
 
 /// Gives a slot back whose worker has ended.
-pub(super) fn free_slot(node: &Node, slot: u8) -> Result<(), StartError> {
+pub(super) fn free_slot(node: &Node, slot: u8) -> Result<(), AgentError> {
     node.serving.forget_sockets_of_slot(slot);
     node.steering.free(slot, &node.slot_context())
 }
 
 /// Spreads new connections over the active slots.
-pub(super) fn assign(node: &Node) -> Result<(), StartError> {
+pub(super) fn assign(node: &Node) -> Result<(), AgentError> {
     node.steering.assign(&active_slots(node))
 }
 

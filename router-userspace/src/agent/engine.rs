@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use router_common::maps::FLOWS_PER_CONNECTION;
 
-use super::{error::StartError, options::RunOptions};
+use super::{error::AgentError, options::RunOptions};
 use crate::{
     config::{Config, CpuMap, Engine, Router},
     datapath::{self, Datapath, DatapathError, Initial, Pins, Size, ethtool},
@@ -15,7 +15,7 @@ use crate::{
 /// # Errors
 /// If an engine that was asked for by name does not work, if another agent is running, or if `bpf_dir` is
 /// shared with others.
-pub(super) fn load(config: &Config, initial: &Initial, options: &RunOptions) -> Result<Loaded, StartError> {
+pub(super) fn load(config: &Config, initial: &Initial, options: &RunOptions) -> Result<Loaded, AgentError> {
     let router = &config.router;
     if router.engine == Engine::Userspace {
         return Ok(Loaded::none("asked for by name"));
@@ -39,10 +39,10 @@ pub(super) fn load(config: &Config, initial: &Initial, options: &RunOptions) -> 
 ///
 /// # Errors
 /// If the configured engine has none, or it does not fit the maps there are.
-pub(super) fn join(config: &Config, initial: &Initial, options: &RunOptions) -> Result<Loaded, StartError> {
+pub(super) fn join(config: &Config, initial: &Initial, options: &RunOptions) -> Result<Loaded, AgentError> {
     let router = &config.router;
     if router.engine == Engine::Userspace {
-        return Err(StartError::refused("takeover: router.engine is userspace: nothing steers between two processes")
+        return Err(AgentError::refused("takeover: router.engine is userspace: nothing steers between two processes")
             .with_hint("stop and start the agent"));
     }
     let pins = Pins::share(&router.bpf_dir)?;

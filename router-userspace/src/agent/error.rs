@@ -1,12 +1,15 @@
-//! Why the agent does not start, and what to do about it.
+//! Why the agent does not do what was asked of it, and the way out.
+//!
+//! Rooms whose errors are told apart have types of their own (`DatapathError`, `OpenError`, `ConfigError`, `PlanError`); here they
+//! become a sentence, a hint and a kind, which is what travels over the control socket and decides the exit code.
 
 use std::fmt;
 
 use crate::{config::ConfigError, datapath::DatapathError, worker::udp::OpenError};
 
-/// Why the agent does not start. Nothing of it is left running.
+/// Why the agent does not do what was asked of it. Whatever was begun has been taken back.
 #[derive(Debug)]
-pub struct StartError {
+pub struct AgentError {
     message: String,
     hint: Option<String>,
     kind: ErrorKind,
@@ -21,7 +24,7 @@ pub enum ErrorKind {
     Kernel,
 }
 
-impl StartError {
+impl AgentError {
     /// The answer is no: exit code 1.
     pub fn refused(message: impl fmt::Display) -> Self {
         Self { message: message.to_string(), hint: None, kind: ErrorKind::Refused }
@@ -48,29 +51,29 @@ impl StartError {
     }
 }
 
-impl fmt::Display for StartError {
+impl fmt::Display for AgentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl std::error::Error for StartError {}
+impl std::error::Error for AgentError {}
 
-impl From<ConfigError> for StartError {
+impl From<ConfigError> for AgentError {
     fn from(error: ConfigError) -> Self {
         let hint = error.hint().map(str::to_owned);
         Self { hint, ..Self::refused(error) }
     }
 }
 
-impl From<DatapathError> for StartError {
+impl From<DatapathError> for AgentError {
     fn from(error: DatapathError) -> Self {
         let hint = error.hint();
         Self { hint, ..Self::kernel(error) }
     }
 }
 
-impl From<OpenError> for StartError {
+impl From<OpenError> for AgentError {
     fn from(error: OpenError) -> Self {
         let hint = error.hint();
         Self { hint, ..Self::kernel(error) }

@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     api::FlowTable,
-    error::StartError,
+    error::AgentError,
     flow_sweeper::{self, Sweeper},
     flows::KernelFlows,
 };
@@ -33,14 +33,14 @@ pub(super) struct Kernel {
 }
 
 impl Kernel {
-    pub(super) fn new(datapath: Datapath, config: &Config) -> Result<Self, StartError> {
+    pub(super) fn new(datapath: Datapath, config: &Config) -> Result<Self, AgentError> {
         let swept = Arc::<AtomicU64>::default();
         let sweeper = flow_sweeper::start(
             datapath.flow_writer()?,
             (config.limits.idle_timeout, config.connection_id.lifetime),
             Arc::clone(&swept),
         )
-        .map_err(|e| StartError::kernel(format!("the sweeper cannot be started: {e}")))?;
+        .map_err(|e| AgentError::kernel(format!("the sweeper cannot be started: {e}")))?;
         Ok(Self {
             flows: datapath.flow_reader()?,
             entries: datapath.flow_count(),
@@ -68,7 +68,7 @@ impl Kernel {
     }
 
     /// The flow table as the worker of `slot` writes it.
-    pub(super) fn flow_table(&self, slot: u8) -> Result<Box<dyn worker::FlowTable>, StartError> {
+    pub(super) fn flow_table(&self, slot: u8) -> Result<Box<dyn worker::FlowTable>, AgentError> {
         Ok(Box::new(KernelFlows {
             slot,
             writer: self.datapath.borrow().flow_writer()?,

@@ -5,7 +5,7 @@ use std::{convert::Infallible, rc::Rc, time::Duration};
 use tokio::sync::mpsc;
 
 use super::{
-    error::StartError,
+    error::AgentError,
     node::Node,
     plan::{self, Numbered},
     turns,
@@ -13,7 +13,7 @@ use super::{
 
 /// Brings the listeners into force in the kernel and for the workers: those there are, those whose connections have
 /// some time left, and those of other generations.
-pub(super) fn write(node: &Node) -> Result<(), StartError> {
+pub(super) fn write(node: &Node) -> Result<(), AgentError> {
     let mut entries = node.serving.entries();
     for (id, address) in node.generations.others().into_iter().flat_map(|other| other.listeners) {
         let theirs = plan::entry(id, address);

@@ -68,7 +68,7 @@ mod worker_totals;
 
 pub use self::{
     assignment::maglev,
-    error::{ErrorKind, StartError},
+    error::{AgentError, ErrorKind},
     options::{ConfigSource, RunOptions},
     run::{DetachReport, detach, run},
 };

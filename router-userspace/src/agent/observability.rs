@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     admin::{Admin, Bound, HealthSource},
-    error::StartError,
+    error::AgentError,
     socket_drops::SocketDrops,
 };
 use crate::{
@@ -48,7 +48,7 @@ impl Observability {
     ///
     /// # Errors
     /// If the access log's file or the admin address cannot be had.
-    pub(super) fn start(config: &Config, beside: bool) -> Result<Self, StartError> {
+    pub(super) fn start(config: &Config, beside: bool) -> Result<Self, AgentError> {
         let access_log = config.access_log.as_ref().map(|wanted| open(wanted, None)).transpose()?;
         let admin = bind(config, beside)?;
         Ok(Self {
@@ -89,9 +89,9 @@ impl Observability {
     ///
     /// # Errors
     /// If it cannot be opened; the one before stays in use.
-    pub(super) fn reopen_access_log(&self) -> Result<(), StartError> {
+    pub(super) fn reopen_access_log(&self) -> Result<(), AgentError> {
         match &*self.access_log.borrow() {
-            Some(log) => log.reopen().map_err(StartError::kernel).map_err(for_the_log),
+            Some(log) => log.reopen().map_err(AgentError::kernel).map_err(for_the_log),
             None => Ok(()),
         }
     }
@@ -100,7 +100,7 @@ impl Observability {
     ///
     /// # Errors
     /// If it cannot be had; nothing has changed then.
-    pub(super) fn prepare(&self, config: &Config) -> Result<Prepared, StartError> {
+    pub(super) fn prepare(&self, config: &Config) -> Result<Prepared, AgentError> {
         let now = self.access_log();
         let access_log = config.access_log.as_ref().map(|wanted| open(wanted, now.as_ref())).transpose()?;
         let stays = self.admin.borrow().address() == config.admin.map(|admin| admin.address);
@@ -166,7 +166,7 @@ impl Listener {
     }
 }
 
-fn bind(config: &Config, beside: bool) -> Result<Listener, StartError> {
+fn bind(config: &Config, beside: bool) -> Result<Listener, AgentError> {
     match config.admin {
         Some(admin) => Ok(Listener::Bound(Bound::new(admin.address, beside)?)),
         None => Ok(Listener::None),
@@ -174,18 +174,18 @@ fn bind(config: &Config, beside: bool) -> Result<Listener, StartError> {
 }
 
 /// The log that is wanted: the one there is, if it is that one.
-fn open(wanted: &config::AccessLog, now: Option<&AccessLog>) -> Result<AccessLog, StartError> {
+fn open(wanted: &config::AccessLog, now: Option<&AccessLog>) -> Result<AccessLog, AgentError> {
     let (to, format) = (wanted.to.clone(), wanted.format);
     let log = match now {
         Some(now) if now.is(&to, format) => Ok(now.clone()),
         Some(now) => now.successor(to, format),
         None => AccessLog::open(to, format),
     };
-    log.map_err(StartError::kernel).map_err(for_the_log)
+    log.map_err(AgentError::kernel).map_err(for_the_log)
 }
 
-fn for_the_log(error: StartError) -> StartError {
-    StartError::kernel(format!("access_log.file: {error}")).with_hint("a folder that exists and may be written to")
+fn for_the_log(error: AgentError) -> AgentError {
+    AgentError::kernel(format!("access_log.file: {error}")).with_hint("a folder that exists and may be written to")
 }
 
 /// How long the last lines may take.

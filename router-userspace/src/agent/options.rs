@@ -2,7 +2,7 @@
 
 use std::{fs, net::SocketAddr, os::unix::fs::MetadataExt as _};
 
-use super::error::StartError;
+use super::error::AgentError;
 use crate::{
     build_identity,
     config::{Config, ConfigError},
@@ -36,11 +36,11 @@ impl ConfigSource {
     ///
     /// # Errors
     /// If it is not valid, or if this is a test build that would listen on a public address.
-    pub(super) fn read(&self) -> Result<Config, StartError> {
+    pub(super) fn read(&self) -> Result<Config, AgentError> {
         let config = (self.read)()?;
         let addresses: Vec<SocketAddr> = config.listeners.iter().map(|listener| listener.address).collect();
         build_identity::refuse_public_listen(&addresses, self.allow_test_build, in_private_namespace())
-            .map_err(StartError::refused)?;
+            .map_err(AgentError::refused)?;
         Ok(config)
     }
 }

@@ -15,7 +15,7 @@ use router_common::{
     maps::{self, ListenerKey},
 };
 
-use super::{addresses::mapped, engine, error::StartError, place::Place};
+use super::{addresses::mapped, engine, error::AgentError, place::Place};
 use crate::config::{Config, LISTENERS_MAX, Listener};
 
 /// What a configuration asks for.
@@ -92,7 +92,7 @@ pub(super) enum PlanError {
     NoSlots { taken: usize, wanted: usize },
 }
 
-impl From<PlanError> for StartError {
+impl From<PlanError> for AgentError {
     fn from(error: PlanError) -> Self {
         let hint = match error {
             PlanError::StillClosing(_) => "again in a while: router.drain_timeout at most",
@@ -158,9 +158,9 @@ fn place(count: usize, present: &Present) -> Vec<Place> {
 ///
 /// # Errors
 /// If the kernel does not say.
-pub(super) fn usable_cpus() -> Result<Vec<u32>, StartError> {
+pub(super) fn usable_cpus() -> Result<Vec<u32>, AgentError> {
     let allowed = sched_getaffinity(Pid::from_raw(0))
-        .map_err(|e| StartError::kernel(format!("cannot read this process's CPU affinity: {e}")))?;
+        .map_err(|e| AgentError::kernel(format!("cannot read this process's CPU affinity: {e}")))?;
     let usable = (0..CpuSet::count()).filter(|&cpu| allowed.is_set(cpu).unwrap_or(false));
     Ok(usable.map(|cpu| cpu as u32).collect())
 }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::{
     drain,
-    error::StartError,
+    error::AgentError,
     interfaces::{self, Attached},
     listeners,
     node::Node,
@@ -51,7 +51,7 @@ impl<'a> Prepared<'a> {
         next: Next,
         steps: Steps,
         sockets: OpenedSockets,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Self, AgentError> {
         let mut prepared = Self { node, next, steps, attached: Vec::new(), has_slots: false, is_done: false };
         prepared.attach()?;
         prepared.add_workers(sockets)?;
@@ -65,7 +65,7 @@ impl<'a> Prepared<'a> {
 
     /// Brings all of it into force. What the kernel refuses although it has no reason to (entries that exist, in maps
     /// that exist) is the result.
-    pub(super) fn commit(mut self) -> Vec<StartError> {
+    pub(super) fn commit(mut self) -> Vec<AgentError> {
         let (node, grace) = (self.node, self.next.config.router.drain_timeout);
         self.show_interfaces();
         if let Some(kernel) = node.steering.kernel() {
@@ -96,14 +96,14 @@ impl<'a> Prepared<'a> {
         self.node.interfaces.replace(mem::take(&mut self.attached), &self.steps.removed, order);
     }
 
-    fn attach(&mut self) -> Result<(), StartError> {
+    fn attach(&mut self) -> Result<(), AgentError> {
         let Some(kernel) = self.node.steering.kernel() else { return Ok(()) };
         let engine = self.next.config.router.engine;
         interfaces::attach_all(&mut kernel.datapath.borrow_mut(), &self.steps.added, engine, &mut self.attached)
     }
 
     /// Starts new workers, and has the others listen on new listeners.
-    fn add_workers(&mut self, mut sockets: OpenedSockets) -> Result<(), StartError> {
+    fn add_workers(&mut self, mut sockets: OpenedSockets) -> Result<(), AgentError> {
         let (node, steps) = (self.node, &self.steps);
         self.has_slots = true;
         node.steering.take(&steps.starting, &node.slot_context())?;
@@ -121,7 +121,7 @@ impl<'a> Prepared<'a> {
                 let part = by_slot.remove(&place.slot).and_then(|socket| part(*listener, socket));
                 let listens = part.map(|part| node.roster.of_slot(place.slot, |worker| worker.listen(part)));
                 if let Some(Some(Err(e))) = listens {
-                    return Err(StartError::kernel(format!("a new listener: {e}")));
+                    return Err(AgentError::kernel(format!("a new listener: {e}")));
                 }
             }
         }
@@ -183,7 +183,7 @@ pub(super) fn instructions(node: &Node, next: &Next) -> Instructions {
     }
 }
 
-fn flow_table(node: &Node, slot: u8) -> Result<Box<dyn FlowTable>, StartError> {
+fn flow_table(node: &Node, slot: u8) -> Result<Box<dyn FlowTable>, AgentError> {
     match node.steering.kernel() {
         Some(kernel) => kernel.flow_table(slot),
         None => Ok(Box::new(NoFlows)),

@@ -1,7 +1,7 @@
 //! What is there, as plans want to know it.
 
 use super::{
-    error::StartError,
+    error::AgentError,
     node::Node,
     plan::{self, Desired, Present},
 };
@@ -18,7 +18,7 @@ pub(super) fn desired<'a>(node: &Node, config: &'a Config) -> Desired<'a> {
 }
 
 /// What is there.
-pub(super) fn present(node: &Node) -> Result<Present, StartError> {
+pub(super) fn present(node: &Node) -> Result<Present, AgentError> {
     Ok(Present {
         cpus: plan::usable_cpus()?,
         workers: node.roster.staying(),

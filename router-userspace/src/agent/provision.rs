@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use http::HeaderValue;
 
-use super::{certificates::CertificateFiles, error::StartError, secrets::Secrets, transport_config};
+use super::{certificates::CertificateFiles, error::AgentError, secrets::Secrets, transport_config};
 use crate::{
     config::{Config, EarlyData, Listener, Qlog},
     edge::{
@@ -34,7 +34,7 @@ impl Provision {
     ///
     /// # Errors
     /// What cannot be had, by its name in the configuration.
-    pub(super) fn new(config: &Config, secrets: &Secrets, before: Option<&Self>) -> Result<Self, StartError> {
+    pub(super) fn new(config: &Config, secrets: &Secrets, before: Option<&Self>) -> Result<Self, AgentError> {
         let resumption = match before {
             Some(before) => before.resumption.clone(),
             None => Resumption::new(Arc::new(Tickets::new(&secrets.ticket_secret()))),
@@ -45,16 +45,16 @@ impl Provision {
         // To bind is enough: who listens beside a generation that serves is brought its clients.
         for address in ports(&terms).filter(|address| !open.contains(address)) {
             worker::tcp::bind(address, true).map(drop).map_err(|e| {
-                let refused = StartError::refused(format!("listener: TCP {address}: {e}"));
+                let refused = AgentError::refused(format!("listener: TCP {address}: {e}"));
                 refused.with_hint(format!("`ss -tlnp sport = :{}` names the process", address.port()))
             })?;
         }
-        let origins = Origins::new(config, before.map(|before| &before.origins)).map_err(StartError::refused)?;
+        let origins = Origins::new(config, before.map(|before| &before.origins)).map_err(AgentError::refused)?;
         Ok(Self { terms, certificates, origins, files, resumption })
     }
 
     /// The same with other certificates: those that are in the files now.
-    pub(super) fn with_certificates_of_now(&self, config: &Config, secrets: &Secrets) -> Result<Self, StartError> {
+    pub(super) fn with_certificates_of_now(&self, config: &Config, secrets: &Secrets) -> Result<Self, AgentError> {
         let (terms, certificates) = terms(config, secrets, &self.resumption)?.into_iter().unzip();
         Ok(Self { terms, certificates, ..self.clone() })
     }
@@ -78,12 +78,12 @@ fn terms(
     config: &Config,
     secrets: &Secrets,
     resumption: &Resumption,
-) -> Result<Vec<(ListenerConfig, Vec<Presented>)>, StartError> {
+) -> Result<Vec<(ListenerConfig, Vec<Presented>)>, AgentError> {
     let transport = Arc::new(transport_config::transport(config)?);
     let resumption = resumption.under(&transport_config::remembered(config));
     let tracing = config.qlog.as_ref().map(|qlog| tracing(qlog, config)).transpose()?;
     let terms = |listener: &Listener| {
-        let wrong = |e| StartError::refused(format!("listener {}: {e}", listener.address));
+        let wrong = |e| AgentError::refused(format!("listener {}: {e}", listener.address));
         let tls = tls::tls(listener, &config.routes, &resumption).map_err(wrong)?;
         let quic = transport_config::server(listener, tls.quic, &transport, (config, secrets))?;
         let early_data = listener.early_data == EarlyData::Safe;
@@ -103,11 +103,11 @@ fn terms(
     config.listeners.iter().map(terms).collect()
 }
 
-fn tracing(qlog: &Qlog, config: &Config) -> Result<Arc<Tracing>, StartError> {
+fn tracing(qlog: &Qlog, config: &Config) -> Result<Arc<Tracing>, AgentError> {
     // It can be had: the others' has been made of the same.
     let config = config.clone();
     let transport = move || transport_config::transport(&config).unwrap_or_default();
-    let tracing = Tracing::new(qlog.dir.clone(), qlog.sample, transport).map_err(StartError::refused)?;
+    let tracing = Tracing::new(qlog.dir.clone(), qlog.sample, transport).map_err(AgentError::refused)?;
     Ok(Arc::new(tracing))
 }
 

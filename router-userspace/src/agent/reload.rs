@@ -11,7 +11,7 @@
 use std::rc::Rc;
 
 use super::{
-    error::StartError,
+    error::AgentError,
     health::NodeHealth,
     listeners,
     node::Node,
@@ -29,7 +29,7 @@ use crate::config::{self, Changed, TakenBy};
 /// # Errors
 /// If it is not valid, or asks for what cannot be had while the agent runs; nothing has
 /// changed then.
-pub(super) fn reload(node: &Rc<Node>) -> Result<Vec<String>, StartError> {
+pub(super) fn reload(node: &Rc<Node>) -> Result<Vec<String>, AgentError> {
     node.generations.require_charge()?;
     node.service_manager.reloading();
     let result = reload_now(node);
@@ -40,7 +40,7 @@ pub(super) fn reload(node: &Rc<Node>) -> Result<Vec<String>, StartError> {
     result
 }
 
-fn reload_now(node: &Rc<Node>) -> Result<Vec<String>, StartError> {
+fn reload_now(node: &Rc<Node>) -> Result<Vec<String>, AgentError> {
     // Also where nothing else changes: a program that rotates the log's file asks for no more.
     node.observability.reopen_access_log()?;
     let config = Rc::new(node.source.read()?);
@@ -102,7 +102,7 @@ const FLOW_TABLE_STAYS: &str =
     "the flow table keeps its size until the next start: beyond it connections go by their IDs alone";
 
 /// What cannot change while the agent runs, by name.
-fn refuse_immovable(changes: &[Changed]) -> Result<(), StartError> {
+fn refuse_immovable(changes: &[Changed]) -> Result<(), AgentError> {
     let refused: Vec<_> = changes.iter().filter(|change| change.taken_by() > TakenBy::Reload).collect();
     let Some(taken_by) = refused.iter().map(|change| change.taken_by()).max() else { return Ok(()) };
     let names: Vec<_> = refused.iter().map(|change| change.name()).collect();
@@ -111,7 +111,7 @@ fn refuse_immovable(changes: &[Changed]) -> Result<(), StartError> {
         TakenBy::Reload | TakenBy::Upgrade => "quic-router upgrade, which takes it",
     };
     let refused = format!("{} cannot change while this process runs", names.join(", "));
-    Err(StartError::refused(refused).with_hint(way_out))
+    Err(AgentError::refused(refused).with_hint(way_out))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use super::{
     drain,
-    error::StartError,
+    error::AgentError,
     node::Node,
     place::Place,
     plan::{self, Present},
@@ -51,7 +51,7 @@ pub(super) fn reconcile_workers(node: &Rc<Node>) {
 }
 
 /// Starts as many workers as are missing.
-fn replace(node: &Rc<Node>, crashed: Place) -> Result<Vec<Place>, StartError> {
+fn replace(node: &Rc<Node>, crashed: Place) -> Result<Vec<Place>, AgentError> {
     let next = node.serving.same();
     let steps = plan::plan(&desired(node, &next.config), &Present { crashed: Some(crashed), ..present(node)? })?;
     let sockets = sockets::open(&steps, &known_sockets(node))?;

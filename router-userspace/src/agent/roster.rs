@@ -4,7 +4,7 @@ use std::{cell::RefCell, convert::Infallible, sync::Arc, time::Duration};
 
 use tokio::sync::{Mutex, Notify, mpsc};
 
-use super::{api::Totals, crashed::Crashed, error::StartError, place::Place, retired_workers::Departed};
+use super::{api::Totals, crashed::Crashed, error::AgentError, place::Place, retired_workers::Departed};
 use crate::worker::{Plan, Shared, Worker};
 
 /// Who works, and what those who have ended had counted.
@@ -37,10 +37,10 @@ impl Roster {
     ///
     /// # Errors
     /// If the system gives no thread, or the agent is about to stop.
-    pub(super) fn start(&self, plan: Plan) -> Result<(), StartError> {
+    pub(super) fn start(&self, plan: Plan) -> Result<(), AgentError> {
         let shared = self.shared.borrow().clone();
-        let shared = shared.ok_or_else(|| StartError::refused("the agent is about to stop"))?;
-        let worker = Worker::start(plan, shared).map_err(StartError::kernel)?;
+        let shared = shared.ok_or_else(|| AgentError::refused("the agent is about to stop"))?;
+        let worker = Worker::start(plan, shared).map_err(AgentError::kernel)?;
         self.workers.borrow_mut().push(worker);
         Ok(())
     }

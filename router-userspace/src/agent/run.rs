@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     control, core_dumps, descriptors,
-    error::StartError,
+    error::AgentError,
     maintenance,
     node::Node,
     observe,
@@ -24,7 +24,7 @@ use crate::{config::Config, datapath};
 /// Runs the agent until it is told to stop.
 ///
 /// # Errors
-/// [`StartError`] if it cannot start; then nothing of it is left.
+/// [`AgentError`] if it cannot start; then nothing of it is left.
 pub fn run(source: ConfigSource, options: RunOptions) -> anyhow::Result<()> {
     let config = source.read()?;
     for notice in &config.notices {
@@ -125,7 +125,7 @@ pub struct DetachReport {
 ///
 /// # Errors
 /// If it does run.
-pub fn detach(bpf_dir: &Path, control: &Path) -> Result<DetachReport, StartError> {
+pub fn detach(bpf_dir: &Path, control: &Path) -> Result<DetachReport, AgentError> {
     control::refuse_if_answered(control)?;
     let mut removed: Vec<String> =
         datapath::remove_stale(bpf_dir)?.into_iter().map(|name| bpf_dir.join(name).display().to_string()).collect();

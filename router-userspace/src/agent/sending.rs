@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::error::StartError;
+use super::error::AgentError;
 use crate::{
     config::{Config, Engine, SendBy},
     datapath::{Hop, Routes},
@@ -13,13 +13,13 @@ use crate::{
 ///
 /// # Errors
 /// If the kernel refuses questions about routes.
-pub(super) fn begin(config: &Config) -> Result<Option<NextHopResolver>, StartError> {
+pub(super) fn begin(config: &Config) -> Result<Option<NextHopResolver>, AgentError> {
     let has_sockets = matches!(config.router.engine, Engine::AfXdp | Engine::Auto);
     if config.af_xdp.send != SendBy::AfXdp || !has_sockets {
         return Ok(None);
     }
     let begun = Routes::open().and_then(|routes| NextHopResolver::begin(OfKernel(routes)));
-    begun.map(Some).map_err(|e| StartError::kernel(format!("af_xdp.send: routes cannot be asked for: {e}")))
+    begun.map(Some).map_err(|e| AgentError::kernel(format!("af_xdp.send: routes cannot be asked for: {e}")))
 }
 
 /// Routes of the datapath's, as workers know them.

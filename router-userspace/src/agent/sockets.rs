@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, UdpSocket},
 };
 
-use super::{error::StartError, place::Place, plan::Steps};
+use super::{error::AgentError, place::Place, plan::Steps};
 use crate::worker::udp;
 
 /// The sockets of one listener, by slot.
@@ -19,7 +19,7 @@ pub(super) type OpenedSockets = Vec<(u16, SocketsBySlot)>;
 ///
 /// # Errors
 /// If one cannot be bound; names the address, and says how to find who has it.
-pub(super) fn open(steps: &Steps, known: &[u64]) -> Result<OpenedSockets, StartError> {
+pub(super) fn open(steps: &Steps, known: &[u64]) -> Result<OpenedSockets, AgentError> {
     let all = [&steps.staying[..], &steps.starting].concat();
     let for_new = steps.new.iter().map(|listener| (listener, &all));
     let for_kept = steps.kept.iter().map(|listener| (listener, &steps.starting));
@@ -29,7 +29,7 @@ pub(super) fn open(steps: &Steps, known: &[u64]) -> Result<OpenedSockets, StartE
         .collect()
 }
 
-fn open_one(address: SocketAddr, places: &[Place], known: &[u64]) -> Result<SocketsBySlot, StartError> {
+fn open_one(address: SocketAddr, places: &[Place], known: &[u64]) -> Result<SocketsBySlot, AgentError> {
     let sockets = udp::open(address, places.len(), known)?;
     Ok(places.iter().map(|place| place.slot).zip(sockets).collect())
 }

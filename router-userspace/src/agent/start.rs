@@ -9,7 +9,7 @@ use super::{
     connection_ids::CidRotation,
     control::ControlSocket,
     engine::{self, Loaded},
-    error::StartError,
+    error::AgentError,
     health::NodeHealth,
     interfaces::Interfaces,
     kernel::Kernel,
@@ -47,7 +47,7 @@ pub(super) async fn begin(
     config: Config,
     source: ConfigSource,
     options: &RunOptions,
-) -> Result<(Rc<Node>, Rc<ControlSocket>), StartError> {
+) -> Result<(Rc<Node>, Rc<ControlSocket>), AgentError> {
     let path = config.router.control.clone();
     let takeover = match options.takeover {
         true => TakeOver::begin(&path, Compatibility::of(&config.router, config.connection_id.length)).await?,
@@ -84,7 +84,7 @@ fn start(
     source: ConfigSource,
     options: &RunOptions,
     before: &[Neighbour],
-) -> Result<Rc<Node>, StartError> {
+) -> Result<Rc<Node>, AgentError> {
     let is_first = before.is_empty();
     let state = match is_first {
         true => State::take(&config.router.state_dir)?,
@@ -119,7 +119,7 @@ fn start(
     Ok(node)
 }
 
-fn first_steps(config: &Config, before: &[Neighbour]) -> Result<Steps, StartError> {
+fn first_steps(config: &Config, before: &[Neighbour]) -> Result<Steps, AgentError> {
     let present = Present {
         cpus: plan::usable_cpus()?,
         taken: before.iter().flat_map(|other| other.places.clone()).collect(),
@@ -139,7 +139,7 @@ struct Parts<'a> {
 }
 
 /// A node without workers or listeners; its programs are loaded.
-fn assemble(first: &Next, source: ConfigSource, parts: Parts<'_>) -> Result<Node, StartError> {
+fn assemble(first: &Next, source: ConfigSource, parts: Parts<'_>) -> Result<Node, AgentError> {
     let Parts { options, before, state, secrets, observability } = parts;
     let (config, is_first) = (&*first.config, before.is_empty());
     let keys = CidRotation::start(config, &state, Arc::clone(&secrets))?;

@@ -11,7 +11,7 @@ use std::{
 use nix::fcntl::{Flock, FlockArg};
 use zeroize::Zeroizing;
 
-use super::{error::StartError, secrets::Secrets};
+use super::{error::AgentError, secrets::Secrets};
 
 /// The state folder, held by this process, and by the generations before and after it.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl State {
     ///
     /// # Errors
     /// If an agent that runs has it.
-    pub(super) fn take(directory: &Path) -> Result<Self, StartError> {
+    pub(super) fn take(directory: &Path) -> Result<Self, AgentError> {
         let state = Self::lock(directory, FlockArg::LockExclusiveNonblock)?;
         // No other process had it. The next generation may have it too, if we let it.
         match state.lock.relock(FlockArg::LockSharedNonblock) {
@@ -38,28 +38,28 @@ impl State {
     ///
     /// # Errors
     /// If an agent starts there just now.
-    pub(super) fn share(directory: &Path) -> Result<Self, StartError> {
+    pub(super) fn share(directory: &Path) -> Result<Self, AgentError> {
         Self::lock(directory, FlockArg::LockSharedNonblock)
     }
 
-    fn lock(directory: &Path, how: FlockArg) -> Result<Self, StartError> {
+    fn lock(directory: &Path, how: FlockArg) -> Result<Self, AgentError> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|e| failed(directory, e))?;
         let path = directory.join("lock");
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
         let file = file.map_err(|e| failed(&path, e))?;
         let lock = Flock::lock(file, how).map_err(|_| {
-            StartError::refused(format!("{}: another agent that runs uses this state folder", directory.display()))
+            AgentError::refused(format!("{}: another agent that runs uses this state folder", directory.display()))
                 .with_hint("another state_dir, or stop that agent")
         })?;
         Ok(Self { directory: directory.to_owned(), lock })
     }
 
     /// The number of this run: one more than that of the last one here.
-    pub(super) fn next_generation(&self) -> Result<u64, StartError> {
+    pub(super) fn next_generation(&self) -> Result<u64, AgentError> {
         let path = self.directory.join("generation");
         let last = match fs::read_to_string(&path) {
             Ok(text) => text.trim().parse::<u64>().map_err(|e| {
-                StartError::refused(format!("{}: {e}", path.display()))
+                AgentError::refused(format!("{}: {e}", path.display()))
                     .with_hint("removing the file: generations then begin at 1 again")
             })?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => 0,
@@ -74,7 +74,7 @@ impl State {
     ///
     /// # Errors
     /// Also if others than its owner can read it.
-    pub(super) fn secrets(&self) -> Result<Secrets, StartError> {
+    pub(super) fn secrets(&self) -> Result<Secrets, AgentError> {
         let path = self.directory.join(MASTER_FILE);
         let master = match self.read_secret(MASTER_FILE)? {
             Some(master) => master,
@@ -85,7 +85,7 @@ impl State {
             }
         };
         let master = <&[u8; 32]>::try_from(master.as_slice()).map_err(|_| {
-            StartError::refused(format!("{}: {} octets, not 32", path.display(), master.len()))
+            AgentError::refused(format!("{}: {} octets, not 32", path.display(), master.len()))
                 .with_hint("removing the file: the agent then makes a new one, and old tickets and tokens lapse")
         })?;
         Ok(Secrets::new(master))
@@ -100,18 +100,18 @@ impl State {
     ///
     /// # Errors
     /// Also if others can read it.
-    pub(super) fn read_secret(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StartError> {
+    pub(super) fn read_secret(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, AgentError> {
         read_secret(&self.path(name))
     }
 
-    fn replace(&self, name: &str, contents: &[u8]) -> Result<(), StartError> {
+    fn replace(&self, name: &str, contents: &[u8]) -> Result<(), AgentError> {
         let path = self.path(name);
         replace(&path, contents).map_err(|e| failed(&path, e))
     }
 }
 
 /// A file that only its owner may be able to read; none if it is not there.
-pub(super) fn read_secret(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, StartError> {
+pub(super) fn read_secret(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, AgentError> {
     let contents = match fs::read(path) {
         Ok(contents) => Zeroizing::new(contents),
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -120,7 +120,7 @@ pub(super) fn read_secret(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, Sta
     let mode = fs::metadata(path).map_err(|e| failed(path, e))?.permissions().mode();
     if mode & 0o077 != 0 {
         let message = format!("{}: others can read it (mode {:o})", path.display(), mode & 0o777);
-        return Err(StartError::refused(message).with_hint(format!("chmod 600 {}", path.display())));
+        return Err(AgentError::refused(message).with_hint(format!("chmod 600 {}", path.display())));
     }
     Ok(Some(contents))
 }
@@ -142,8 +142,8 @@ pub(super) fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
-fn failed(path: &Path, error: io::Error) -> StartError {
-    StartError::kernel(format!("state folder: {}: {error}", path.display()))
+fn failed(path: &Path, error: io::Error) -> AgentError {
+    AgentError::kernel(format!("state folder: {}: {error}", path.display()))
 }
 
 const MASTER_FILE: &str = "master.key";

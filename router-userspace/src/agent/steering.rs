@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::BTreeMap, os::fd::AsFd as _, rc::Rc, sync:
 
 use router_common::maps::{Listener, ListenerKey, Slot, SlotState};
 
-use super::{assignment::maglev, engine, error::StartError, kernel::Kernel, place::Place, sockets::SocketsBySlot};
+use super::{assignment::maglev, engine, error::AgentError, kernel::Kernel, place::Place, sockets::SocketsBySlot};
 use crate::{
     config::Config,
     worker::{NodeTables, udp},
@@ -54,7 +54,7 @@ impl Steering {
     }
 
     /// Takes slots for workers that are about to start.
-    pub(super) fn take(&self, places: &[Place], context: &SlotContext) -> Result<(), StartError> {
+    pub(super) fn take(&self, places: &[Place], context: &SlotContext) -> Result<(), AgentError> {
         self.places.borrow_mut().extend(places.iter().map(|place| (place.slot, place.cpu)));
         for &Place { slot, cpu } in places {
             self.tables.set_slot_state(slot, SlotState::Active);
@@ -66,14 +66,14 @@ impl Steering {
     }
 
     /// Gives a slot back whose worker has ended.
-    pub(super) fn free(&self, slot: u8, context: &SlotContext) -> Result<(), StartError> {
+    pub(super) fn free(&self, slot: u8, context: &SlotContext) -> Result<(), AgentError> {
         self.places.borrow_mut().remove(&slot);
         self.clear(slot)?;
         self.write_slots(context)
     }
 
     /// Frees slots of another generation, which has ended.
-    pub(super) fn free_of_others(&self, slots: &[u8], context: &SlotContext) -> Result<(), StartError> {
+    pub(super) fn free_of_others(&self, slots: &[u8], context: &SlotContext) -> Result<(), AgentError> {
         slots.iter().try_for_each(|&slot| self.clear(slot))?;
         self.remove_flows_of(slots.to_vec());
         self.write_slots(context)
@@ -85,7 +85,7 @@ impl Steering {
         slots: impl IntoIterator<Item = u8>,
         state: SlotState,
         context: &SlotContext,
-    ) -> Result<(), StartError> {
+    ) -> Result<(), AgentError> {
         slots.into_iter().for_each(|slot| self.tables.set_slot_state(slot, state));
         self.write_slots(context)
     }
@@ -96,7 +96,7 @@ impl Steering {
     }
 
     /// Tells the kernel what is in our slots: also which of them share a CPU now, and whether packets are moved to it.
-    pub(super) fn write_slots(&self, context: &SlotContext) -> Result<(), StartError> {
+    pub(super) fn write_slots(&self, context: &SlotContext) -> Result<(), AgentError> {
         let Some(kernel) = &self.kernel else { return Ok(()) };
         let places = self.places.borrow();
         let all: Vec<u32> = places.values().copied().chain(context.others.iter().map(|other| other.cpu)).collect();
@@ -113,7 +113,7 @@ impl Steering {
     }
 
     /// Spreads new connections over these slots: one write, in kernel and userspace alike.
-    pub(super) fn assign(&self, active: &[u8]) -> Result<(), StartError> {
+    pub(super) fn assign(&self, active: &[u8]) -> Result<(), AgentError> {
         let weighted: Vec<_> = active.iter().map(|&slot| (slot, 1)).collect();
         let assignment = maglev(&weighted);
         self.tables.assign(&assignment);
@@ -124,7 +124,7 @@ impl Steering {
     }
 
     /// Makes these the sockets of a listener, by slot, and puts `select` in charge of their group.
-    pub(super) fn connect(&self, listener: u16, sockets: &SocketsBySlot) -> Result<(), StartError> {
+    pub(super) fn connect(&self, listener: u16, sockets: &SocketsBySlot) -> Result<(), AgentError> {
         let Some(kernel) = &self.kernel else { return Ok(()) };
         let mut datapath = kernel.datapath.borrow_mut();
         for (&slot, socket) in sockets {
@@ -137,14 +137,14 @@ impl Steering {
     }
 
     /// Puts `select` in charge of the group of the socket of ours that has this inode.
-    pub(super) fn select_for(&self, inode: u64) -> Result<(), StartError> {
+    pub(super) fn select_for(&self, inode: u64) -> Result<(), AgentError> {
         // A worker that has ended has taken it along.
         let (Some(kernel), Some(socket)) = (&self.kernel, udp::own_socket(inode)) else { return Ok(()) };
         Ok(kernel.datapath.borrow_mut().select_for(socket.as_fd())?)
     }
 
     /// Brings listeners into force.
-    pub(super) fn set_listeners(&self, entries: Vec<(ListenerKey, Listener)>) -> Result<(), StartError> {
+    pub(super) fn set_listeners(&self, entries: Vec<(ListenerKey, Listener)>) -> Result<(), AgentError> {
         if let Some(kernel) = &self.kernel {
             kernel.datapath.borrow_mut().set_listeners(&entries)?;
         }
@@ -153,14 +153,14 @@ impl Steering {
     }
 
     /// Has `select` keep the flow entries where no XDP program does.
-    pub(super) fn account_where_xdp_does_not(&self) -> Result<(), StartError> {
+    pub(super) fn account_where_xdp_does_not(&self) -> Result<(), AgentError> {
         let Some(kernel) = &self.kernel else { return Ok(()) };
         let mut datapath = kernel.datapath.borrow_mut();
         let nowhere = datapath.attachments().is_empty();
         Ok(datapath.set_select_accounts(nowhere)?)
     }
 
-    fn clear(&self, slot: u8) -> Result<(), StartError> {
+    fn clear(&self, slot: u8) -> Result<(), AgentError> {
         self.tables.set_slot_state(slot, SlotState::Free);
         match &self.kernel {
             Some(kernel) => Ok(kernel.datapath.borrow_mut().set_slot(slot, Slot::default())?),

@@ -7,7 +7,7 @@ use quinn::{
     congestion::{BbrConfig, ControllerFactory, CubicConfig, NewRenoConfig},
 };
 
-use super::{error::StartError, secrets::Secrets};
+use super::{error::AgentError, secrets::Secrets};
 use crate::{
     address::{path::Witnessing, tokens},
     config::{Config, Congestion, Listener, Transport},
@@ -20,12 +20,12 @@ pub(super) fn server(
     tls: Arc<rustls::ServerConfig>,
     transport: &Arc<TransportConfig>,
     (config, secrets): (&Config, &Secrets),
-) -> Result<ServerConfig, StartError> {
+) -> Result<ServerConfig, AgentError> {
     #[cfg(not(feature = "interop"))]
     let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls);
     #[cfg(feature = "interop")]
     let crypto = crate::interop::quic(tls);
-    let crypto = crypto.map_err(|e| StartError::refused(format!("listener {}: {e}", listener.address)))?;
+    let crypto = crypto.map_err(|e| AgentError::refused(format!("listener {}: {e}", listener.address)))?;
     let mut server = ServerConfig::new(strip_padding(crypto), secrets.token_key());
     server.transport_config(Arc::clone(transport)).migration(config.transport.migration);
     let mut tokens = ValidationTokenConfig::default();
@@ -40,10 +40,10 @@ pub(super) fn server(
 }
 
 /// What connections of all listeners have in common.
-pub(super) fn transport(config: &Config) -> Result<TransportConfig, StartError> {
+pub(super) fn transport(config: &Config) -> Result<TransportConfig, AgentError> {
     let idle = config.limits.idle_timeout;
     let idle = IdleTimeout::try_from(idle).map_err(|_| {
-        StartError::refused(format!("limits.idle_timeout: {idle:?} exceeds the largest that QUIC can carry, 2^62-1 ms"))
+        AgentError::refused(format!("limits.idle_timeout: {idle:?} exceeds the largest that QUIC can carry, 2^62-1 ms"))
     })?;
     let wanted = &config.transport;
     let mut transport = TransportConfig::default();

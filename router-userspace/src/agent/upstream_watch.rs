@@ -7,7 +7,7 @@ use std::{sync::Arc, thread};
 
 use tokio::{runtime, sync::watch};
 
-use super::error::StartError;
+use super::error::AgentError;
 use crate::edge::upstream::Upstreams;
 
 /// The watch over the upstreams in force. Dropping it ends it.
@@ -20,8 +20,8 @@ impl UpstreamWatch {
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub(super) fn start() -> Result<Self, StartError> {
-        let failed = |e| StartError::kernel(format!("upstreams cannot be watched: {e}"));
+    pub(super) fn start() -> Result<Self, AgentError> {
+        let failed = |e| AgentError::kernel(format!("upstreams cannot be watched: {e}"));
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let (upstreams, changed) = watch::channel(None);
         let run = move || runtime.block_on(watch_each(changed));

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    agent::{ErrorKind, StartError, api},
+    agent::{AgentError, ErrorKind, api},
     build_identity::NAME,
     config::ConfigError,
 };
@@ -120,8 +120,8 @@ impl From<ConfigError> for Fail {
     }
 }
 
-impl From<&StartError> for Fail {
-    fn from(error: &StartError) -> Self {
+impl From<&AgentError> for Fail {
+    fn from(error: &AgentError) -> Self {
         let exit = match error.kind() {
             ErrorKind::Refused => Exit::No,
             ErrorKind::Kernel => Exit::Kernel,
@@ -137,7 +137,7 @@ impl From<&StartError> for Fail {
 /// What the agent itself could not do.
 impl From<anyhow::Error> for Fail {
     fn from(error: anyhow::Error) -> Self {
-        match error.downcast_ref::<StartError>() {
+        match error.downcast_ref::<AgentError>() {
             Some(start) => start.into(),
             None => Self::new(Exit::Kernel, format!("{error:#}")),
         }
@@ -180,9 +180,9 @@ mod tests {
 
     #[test]
     fn the_agents_own_errors_keep_exit_code_and_hint() {
-        let refused = anyhow::Error::from(StartError::refused("port in use").with_hint("another"));
+        let refused = anyhow::Error::from(AgentError::refused("port in use").with_hint("another"));
         assert_eq!(Fail::from(refused), Fail::new(Exit::No, "port in use").hint("another"));
-        let kernel = anyhow::Error::from(StartError::kernel("no BPF")).context("starting");
+        let kernel = anyhow::Error::from(AgentError::kernel("no BPF")).context("starting");
         assert_eq!(Fail::from(kernel), Fail::new(Exit::Kernel, "no BPF"));
         let other = anyhow::anyhow!("cause").context("effect");
         assert_eq!(Fail::from(other), Fail::new(Exit::Kernel, "effect: cause"));

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     agent::{
-        error::StartError,
+        error::AgentError,
         hex,
         state_dir::{State, read_secret, replace},
     },
@@ -117,7 +117,7 @@ impl KeyStore {
     ///
     /// # Errors
     /// If it cannot be read, or does not make sense.
-    pub(super) fn open(state: &State) -> Result<Self, StartError> {
+    pub(super) fn open(state: &State) -> Result<Self, AgentError> {
         let path = state.path(FILE);
         let pages = read(&path)?;
         Ok(Self { path, pages: Mutex::new(pages), lent: AtomicBool::default() })
@@ -132,7 +132,7 @@ impl KeyStore {
     ///
     /// # Errors
     /// If it cannot be read, or does not make sense.
-    pub(super) fn take_back(&self) -> Result<(), StartError> {
+    pub(super) fn take_back(&self) -> Result<(), AgentError> {
         *self.lock() = read(&self.path)?;
         self.lent.store(false, Ordering::Release);
         Ok(())
@@ -147,8 +147,8 @@ impl KeyStore {
     ///
     /// # Errors
     /// If it cannot be written; then nothing has changed.
-    pub(super) fn change(&self, change: impl FnOnce(&mut Pages)) -> Result<(), StartError> {
-        self.try_change(change).map_err(|e| StartError::kernel(format!("state folder: {}: {e}", self.path.display())))
+    pub(super) fn change(&self, change: impl FnOnce(&mut Pages)) -> Result<(), AgentError> {
+        self.try_change(change).map_err(|e| AgentError::kernel(format!("state folder: {}: {e}", self.path.display())))
     }
 
     fn try_change(&self, change: impl FnOnce(&mut Pages)) -> io::Result<()> {
@@ -177,9 +177,9 @@ pub(super) fn digest(key: &[u8; 16]) -> String {
 }
 
 /// What stands in the file; nothing if there is none.
-fn read(path: &Path) -> Result<Pages, StartError> {
+fn read(path: &Path) -> Result<Pages, AgentError> {
     let refuse = |why: String| {
-        StartError::refused(format!("{}: {why}", path.display()))
+        AgentError::refused(format!("{}: {why}", path.display()))
             .with_hint("moving the file away (with a new key in the file of connection_id.encryption, if it names one): new keys are then made, and clients of earlier runs time out")
     };
     let pages = match read_secret(path)? {

@@ -27,7 +27,7 @@ use self::{
     key_store::{KeyStore, StoredConfig},
     plan::Plan,
 };
-use super::{api, error::StartError, hex, secrets::Secrets, state_dir::State};
+use super::{api, error::AgentError, hex, secrets::Secrets, state_dir::State};
 use crate::{
     config::Config,
     datapath::Datapath,
@@ -73,12 +73,12 @@ impl CidRotation {
     ///
     /// # Errors
     /// If the state folder or a key file does not allow it; nothing has changed then.
-    pub(super) fn start(config: &Config, state: &State, secrets: Arc<Secrets>) -> Result<Self, StartError> {
+    pub(super) fn start(config: &Config, state: &State, secrets: Arc<Secrets>) -> Result<Self, AgentError> {
         let plan = Plan::of(config);
         let book = Arc::new(KeyStore::open(state)?);
         plan.prepare(&book)?;
         let pages = book.pages();
-        let issuing = pages.issuing().ok_or_else(|| StartError::kernel("no configuration of connection IDs"))?;
+        let issuing = pages.issuing().ok_or_else(|| AgentError::kernel("no configuration of connection IDs"))?;
         let ids = ConnectionIds::new(configuration(issuing, &secrets, &book)?, secrets.reset_key(&[]));
         let mut uses = BTreeMap::from([(issuing.era, Use::new(0))]);
         for page in pages.configurations.iter().filter(|page| page.era != issuing.era) {
@@ -119,10 +119,10 @@ impl CidRotation {
     ///
     /// # Errors
     /// If it cannot be had now; nothing has changed then.
-    pub(super) fn rotate(&self, kernel: Option<&mut Datapath>, seen: impl Fn(u8) -> u64) -> Result<(), StartError> {
+    pub(super) fn rotate(&self, kernel: Option<&mut Datapath>, seen: impl Fn(u8) -> u64) -> Result<(), AgentError> {
         let pages = self.book.pages();
         let Some(rotation) = pages.free_rotation() else {
-            return Err(StartError::refused("all seven configurations of connection IDs are still in use")
+            return Err(AgentError::refused("all seven configurations of connection IDs are still in use")
                 .with_hint("`quic-router status` says by what; each goes within connection_id.lifetime"));
         };
         let key = self.plan.new_key(&pages)?;
@@ -178,7 +178,7 @@ impl CidRotation {
             }
             let issuing = self.ids.now().issuing().clone();
             issuing.nonces().renew_in_time().map_err(|e| {
-                StartError::kernel(format!("connection IDs of configuration {}: {e}", issuing.rotation()))
+                AgentError::kernel(format!("connection IDs of configuration {}: {e}", issuing.rotation()))
             })?;
             if issuing.nonces().used() >= NEARLY_USED_UP {
                 self.rotate(kernel, &seen).map_err(|e| {
@@ -187,7 +187,7 @@ impl CidRotation {
                         "connection IDs: configuration {} has used {used:.0} % of its nonces and cannot be rotated: {e}",
                         issuing.rotation()
                     );
-                    StartError::refused(message).with_hint(e.hint().unwrap_or("quic-router cid rotate"))
+                    AgentError::refused(message).with_hint(e.hint().unwrap_or("quic-router cid rotate"))
                 })?;
             }
             let unroutable = self.ids.unroutable();
@@ -199,12 +199,12 @@ impl CidRotation {
                     "connection IDs: {unroutable} were issued without a nonce, and only the flow table can place them"
                 );
                 return Err(
-                    StartError::kernel(message).with_hint("the log says whether the state folder can be written")
+                    AgentError::kernel(message).with_hint("the log says whether the state folder can be written")
                 );
             }
             Ok(())
         })();
-        let trouble = result.err().map(|e: StartError| match e.hint() {
+        let trouble = result.err().map(|e: AgentError| match e.hint() {
             Some(hint) => format!("{e} (try: {hint})"),
             None => e.to_string(),
         });
@@ -225,10 +225,10 @@ impl CidRotation {
     ///
     /// # Errors
     /// If these cannot be written down; then nothing has changed.
-    pub(super) fn lend(&self, slots: &[u8]) -> Result<(), StartError> {
+    pub(super) fn lend(&self, slots: &[u8]) -> Result<(), AgentError> {
         let issuing = self.ids.now().issuing().clone();
         if issuing.is_encrypted() {
-            let wrong = |e| StartError::kernel(format!("connection IDs of configuration {}: {e}", issuing.rotation()));
+            let wrong = |e| AgentError::kernel(format!("connection IDs of configuration {}: {e}", issuing.rotation()));
             issuing.nonces().stock_up(slots).map_err(wrong)?;
         }
         self.book.lend();
@@ -240,7 +240,7 @@ impl CidRotation {
     ///
     /// # Errors
     /// If it cannot be read.
-    pub(super) fn take_back(&self) -> Result<(), StartError> {
+    pub(super) fn take_back(&self) -> Result<(), AgentError> {
         self.book.take_back()?;
         let pages = self.book.pages();
         for page in &pages.configurations {
@@ -339,7 +339,7 @@ impl CidRotation {
         self.ids.now().iter().filter(is_over).cloned().collect()
     }
 
-    fn forget(&self, configuration: &Configuration, kernel: Option<&mut Datapath>) -> Result<(), StartError> {
+    fn forget(&self, configuration: &Configuration, kernel: Option<&mut Datapath>) -> Result<(), AgentError> {
         let rotation = configuration.rotation();
         // Each step may be done again: if one fails, all are tried again at the next look.
         self.book.change(|pages| pages.forget(|page| page.era == configuration.era()))?;
@@ -358,8 +358,8 @@ fn configuration(
     page: &StoredConfig,
     secrets: &Secrets,
     book: &Arc<KeyStore>,
-) -> Result<Arc<Configuration>, StartError> {
-    let config = page.config().ok_or_else(|| StartError::kernel("a configuration of connection IDs is not legal"))?;
+) -> Result<Arc<Configuration>, AgentError> {
+    let config = page.config().ok_or_else(|| AgentError::kernel("a configuration of connection IDs is not legal"))?;
     let ledger = Arc::clone(book);
     let nonces = Nonces::new(page.era, page.salt(), config.free_octets(), ledger);
     let nonces = page.leased().fold(nonces, |nonces, (slot, up_to)| nonces.leased(slot, up_to));

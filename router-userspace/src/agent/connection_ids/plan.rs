@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::key_store::{ConfigSpec, KeyFrom, KeyStore, Pages, StoredConfig, StoredIdentity, digest};
 use crate::{
-    agent::{error::StartError, hex},
+    agent::{error::AgentError, hex},
     config::{Config, Encryption, key_file},
 };
 
@@ -40,7 +40,7 @@ impl Plan {
     }
 
     /// Sees to it that the book's issued configuration is what this asks for.
-    pub(super) fn prepare(&self, book: &KeyStore) -> Result<(), StartError> {
+    pub(super) fn prepare(&self, book: &KeyStore) -> Result<(), AgentError> {
         let pages = book.pages();
         let given = self.file_key()?;
         let fits =
@@ -87,7 +87,7 @@ impl Plan {
     ///
     /// # Errors
     /// If it is to come from a file, and the one there has been used.
-    pub(super) fn new_key(&self, pages: &Pages) -> Result<Option<Zeroizing<[u8; 16]>>, StartError> {
+    pub(super) fn new_key(&self, pages: &Pages) -> Result<Option<Zeroizing<[u8; 16]>>, AgentError> {
         let key = match self.shape.key_from {
             KeyFrom::None => return Ok(None),
             KeyFrom::Auto => return Ok(Some(Zeroizing::new(rand::random()))),
@@ -98,7 +98,7 @@ impl Plan {
             known || pages.spent.contains(&digest(key))
         };
         match (&self.key_file, key.as_ref().filter(|key| used(key))) {
-            (Some(path), Some(_)) => Err(StartError::refused(format!(
+            (Some(path), Some(_)) => Err(AgentError::refused(format!(
                 "{}: its key has been used for a configuration of connection IDs, and each takes a new one",
                 path.display()
             ))
@@ -108,9 +108,9 @@ impl Plan {
     }
 
     /// The key in the file, if one is named.
-    fn file_key(&self) -> Result<Option<Zeroizing<[u8; 16]>>, StartError> {
+    fn file_key(&self) -> Result<Option<Zeroizing<[u8; 16]>>, AgentError> {
         let Some(path) = &self.key_file else { return Ok(None) };
-        let key = key_file::read(path).map_err(|e| StartError::refused(&e).with_hint(e.hint()))?;
+        let key = key_file::read(path).map_err(|e| AgentError::refused(&e).with_hint(e.hint()))?;
         Ok(Some(Zeroizing::new(*key.octets())))
     }
 }

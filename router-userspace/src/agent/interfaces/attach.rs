@@ -1,6 +1,6 @@
 //! Puts `steer` on an interface as well as it can be had, and says why not better.
 
-use super::super::error::StartError;
+use super::super::error::AgentError;
 use crate::{
     config::Engine,
     datapath::{self, Datapath, DatapathError, Mode},
@@ -52,7 +52,7 @@ pub(in crate::agent) fn attach_all(
     names: &[String],
     engine: Engine,
     attached: &mut Vec<Attached>,
-) -> Result<(), StartError> {
+) -> Result<(), AgentError> {
     for name in lower_first(names, |name| datapath::neighbours(name).below) {
         attached.push(attach(datapath, &name, engine)?);
     }
@@ -73,7 +73,7 @@ fn lower_first(names: &[String], below: impl Fn(&str) -> Vec<String>) -> Vec<Str
 }
 
 /// Attaches `steer` to an interface, or says under `auto` why packets go by the sockets there.
-pub(super) fn attach(datapath: &mut Datapath, name: &str, engine: Engine) -> Result<Attached, StartError> {
+pub(super) fn attach(datapath: &mut Datapath, name: &str, engine: Engine) -> Result<Attached, AgentError> {
     let vlan = datapath::vlan_beside_frames(name);
     if let (Engine::Auto, Some(vlan)) = (engine, &vlan) {
         return Ok(Attached::by_sockets(name, vlan_beside(name, vlan)));

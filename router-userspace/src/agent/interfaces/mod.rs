@@ -16,7 +16,7 @@ use nix::net::if_::if_nametoindex;
 
 pub(super) use self::attach::{Attached, Ingress, attach_all};
 use super::{
-    error::StartError,
+    error::AgentError,
     kernel::Kernel,
     steering::{SlotContext, Steering},
 };
@@ -186,9 +186,9 @@ impl Interfaces {
     ///
     /// # Errors
     /// If it could not find them.
-    pub(super) fn refuse_hidden_pins(&self, router: &Router) -> Result<(), StartError> {
+    pub(super) fn refuse_hidden_pins(&self, router: &Router) -> Result<(), AgentError> {
         match self.pins_are_hidden.get() {
-            true => Err(StartError::refused(format!("{}: {HIDDEN}", router.bpf_dir.display()))
+            true => Err(AgentError::refused(format!("{}: {HIDDEN}", router.bpf_dir.display()))
                 .with_hint("`umount` of what was mounted over it, or stop and start the agent")),
             false => Ok(()),
         }

@@ -31,7 +31,7 @@ use self::{
     pending_bind::{AwaitedQueues, BETWEEN_TRIES, PATIENCE},
     plan::{Load, Share},
 };
-use super::{api, error::StartError, kernel::Kernel, roster::Roster, steering::Steering};
+use super::{api, error::AgentError, kernel::Kernel, roster::Roster, steering::Steering};
 use crate::{
     config::{Config, CpuMap, Engine},
     datapath::{self, QueueSocketPlan},
@@ -68,7 +68,7 @@ impl Queues {
     ///
     /// # Errors
     /// If AF_XDP was asked for by name, and an interface has no queue for it.
-    pub(super) fn begin(&self, context: &QueueContext<'_>, steered: &[String]) -> Result<(), StartError> {
+    pub(super) fn begin(&self, context: &QueueContext<'_>, steered: &[String]) -> Result<(), AgentError> {
         let begun = Instant::now();
         loop {
             self.scan(context.config, steered);
@@ -80,7 +80,7 @@ impl Queues {
             // A process that had them may have ended just now: the kernel takes its time.
             if begun.elapsed() > PATIENCE {
                 let why = self.why_not(without).unwrap_or_else(|| "its queues are in use".to_owned());
-                return Err(StartError::kernel(format!("interface {without}: AF_XDP cannot be had: {why}")).with_hint(
+                return Err(AgentError::kernel(format!("interface {without}: AF_XDP cannot be had: {why}")).with_hint(
                     "engine = \"auto\", which takes the next best; quic-router doctor says what is missing",
                 ));
             }

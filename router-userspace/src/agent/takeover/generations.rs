@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::{Notify, oneshot};
 
 use super::{protocol::Neighbour, watch};
-use crate::agent::{api::GenerationState, control::ControlSocket, error::StartError, place::Place};
+use crate::agent::{api::GenerationState, control::ControlSocket, error::AgentError, place::Place};
 
 /// What this generation is to the node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,7 +37,7 @@ impl Phase {
 }
 
 /// Where the outcome of an upgrade goes.
-pub(super) type UpgradeWaiter = oneshot::Sender<Result<Neighbour, StartError>>;
+pub(super) type UpgradeWaiter = oneshot::Sender<Result<Neighbour, AgentError>>;
 
 /// This generation among the others.
 pub(in crate::agent) struct Generations {
@@ -78,13 +78,13 @@ impl Generations {
     ///
     /// # Errors
     /// If this one is not in charge.
-    pub(in crate::agent) fn require_charge(&self) -> Result<(), StartError> {
+    pub(in crate::agent) fn require_charge(&self) -> Result<(), AgentError> {
         match self.phase() {
             Phase::InCharge => Ok(()),
             Phase::Preparing | Phase::HandingOver => {
-                Err(StartError::refused("another generation is taking over").with_hint("again in a few seconds"))
+                Err(AgentError::refused("another generation is taking over").with_hint("again in a few seconds"))
             }
-            Phase::Retired => Err(StartError::refused("another generation has taken over; this one drains")
+            Phase::Retired => Err(AgentError::refused("another generation has taken over; this one drains")
                 .with_hint("asking that one: its control socket is the configured one")),
         }
     }
@@ -168,8 +168,8 @@ impl Generations {
     ///
     /// # Errors
     /// If it does not yet.
-    pub(super) fn control(&self) -> Result<&ControlSocket, StartError> {
-        self.control.get().map(|control| &**control).ok_or_else(|| StartError::refused("not yet"))
+    pub(super) fn control(&self) -> Result<&ControlSocket, AgentError> {
+        self.control.get().map(|control| &**control).ok_or_else(|| AgentError::refused("not yet"))
     }
 
     /// Whether an upgrade was asked for that is under way.
@@ -183,7 +183,7 @@ impl Generations {
     }
 
     /// Answers the request for an upgrade with the outcome of the handover.
-    pub(super) fn answer(&self, outcome: Result<Neighbour, StartError>) {
+    pub(super) fn answer(&self, outcome: Result<Neighbour, AgentError>) {
         match (self.upgrade_waiter.take(), outcome) {
             // The client may have gone.
             (Some(waiter), outcome) => drop(waiter.send(outcome)),

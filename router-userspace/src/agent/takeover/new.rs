@@ -20,7 +20,7 @@ use crate::agent::{
     api::Failure,
     control::{ControlSocket, aside},
     drain,
-    error::StartError,
+    error::AgentError,
     health::NodeHealth,
     listeners,
     node::Node,
@@ -38,13 +38,13 @@ impl TakeOver {
     ///
     /// # Errors
     /// If it refuses, or is of another kind.
-    pub(in crate::agent) async fn begin(control: &Path, kind: Compatibility) -> Result<Option<Self>, StartError> {
+    pub(in crate::agent) async fn begin(control: &Path, kind: Compatibility) -> Result<Option<Self>, AgentError> {
         let stream = match UnixStream::connect(control).await {
             Ok(stream) => stream,
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
                 return Ok(None);
             }
-            Err(e) => return Err(StartError::kernel(format!("control socket {}: {e}", control.display()))),
+            Err(e) => return Err(AgentError::kernel(format!("control socket {}: {e}", control.display()))),
         };
         let mut channel = Channel::new(upgraded(stream).await?);
         let hello = FromNew::Hello { version: env!("CARGO_PKG_VERSION").to_owned(), kind };
@@ -52,7 +52,7 @@ impl TakeOver {
         match channel.hear(PATIENCE).await.map_err(lost)? {
             FromOld::Offer(offer) => Ok(Some(Self { channel, offer })),
             FromOld::Refused { error, hint } => Err(refused(error, hint)),
-            FromOld::Go => Err(StartError::refused("takeover: unexpected message from the running agent")),
+            FromOld::Go => Err(AgentError::refused("takeover: unexpected message from the running agent")),
         }
     }
 
@@ -69,7 +69,7 @@ impl TakeOver {
         mut self,
         node: &Rc<Node>,
         control: &Rc<ControlSocket>,
-    ) -> Result<(), StartError> {
+    ) -> Result<(), AgentError> {
         // New listeners are in the map before the probe asks; what was there stays.
         let ready = match listeners::write(node) {
             Ok(()) => probe(node).await,
@@ -91,7 +91,7 @@ impl TakeOver {
             FromOld::Go => {}
             FromOld::Refused { error, hint } => return Err(refused(error, hint)),
             FromOld::Offer(_) => {
-                return Err(StartError::refused("takeover: unexpected message from the running agent"));
+                return Err(AgentError::refused("takeover: unexpected message from the running agent"));
             }
         }
         take_charge(node)?;
@@ -112,7 +112,7 @@ impl TakeOver {
     }
 
     /// Tells the running agent why nothing comes of it.
-    pub(in crate::agent) async fn fail(&mut self, why: &StartError) {
+    pub(in crate::agent) async fn fail(&mut self, why: &AgentError) {
         let failed = FromNew::Failed { error: why.to_string(), hint: why.hint().map(str::to_owned) };
         // It sees that we end, too.
         let _ = self.channel.say(&failed).await;
@@ -120,7 +120,7 @@ impl TakeOver {
 }
 
 /// Brings this generation into force: one write flips the assignment.
-fn take_charge(node: &Node) -> Result<(), StartError> {
+fn take_charge(node: &Node) -> Result<(), AgentError> {
     drain::assign(node)?;
     node.generations.take_charge();
     node.keys.keep_all(true);
@@ -167,8 +167,8 @@ async fn reap(node: Rc<Node>, other: Neighbour) {
 }
 
 /// The connection as it is after an HTTP upgrade to our protocol.
-async fn upgraded(stream: UnixStream) -> Result<UnixStream, StartError> {
-    let failed = |e: &dyn std::fmt::Display| StartError::refused(format!("takeover: the running agent: {e}"));
+async fn upgraded(stream: UnixStream) -> Result<UnixStream, AgentError> {
+    let failed = |e: &dyn std::fmt::Display| AgentError::refused(format!("takeover: the running agent: {e}"));
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| failed(&e))?;
     spawn_local(connection.with_upgrades());
     let request = Request::get(TARGET)
@@ -191,16 +191,16 @@ async fn upgraded(stream: UnixStream) -> Result<UnixStream, StartError> {
     Ok(parts.io.into_inner())
 }
 
-fn refused(error: String, hint: Option<String>) -> StartError {
-    let refused = StartError::refused(format!("the running agent refuses: {error}"));
+fn refused(error: String, hint: Option<String>) -> AgentError {
+    let refused = AgentError::refused(format!("the running agent refuses: {error}"));
     match hint {
         Some(hint) => refused.with_hint(hint),
         None => refused,
     }
 }
 
-fn lost(error: io::Error) -> StartError {
-    StartError::refused(format!("takeover: the running agent: {error}"))
+fn lost(error: io::Error) -> AgentError {
+    AgentError::refused(format!("takeover: the running agent: {error}"))
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -16,7 +16,7 @@ use super::{
     watch,
 };
 use crate::{
-    agent::{drain, error::StartError, health::NodeHealth, listeners, node::Node, rescan, turns},
+    agent::{drain, error::AgentError, health::NodeHealth, listeners, node::Node, rescan, turns},
     worker::Worker,
 };
 
@@ -26,10 +26,10 @@ pub(in crate::agent) use super::protocol::TARGET as HANDOVER;
 ///
 /// # Errors
 /// If it is another version's.
-pub(in crate::agent) fn refuse_other_versions(headers: &HeaderMap) -> Result<(), StartError> {
+pub(in crate::agent) fn refuse_other_versions(headers: &HeaderMap) -> Result<(), AgentError> {
     match headers.get(header::UPGRADE).and_then(|asked| asked.to_str().ok()) {
         Some(PROTOCOL) => Ok(()),
-        asked => Err(StartError::refused(format!(
+        asked => Err(AgentError::refused(format!(
             "this agent hands over by {PROTOCOL}, not by {}",
             asked.unwrap_or("plain HTTP")
         ))
@@ -76,7 +76,7 @@ pub(in crate::agent) async fn hand_over(node: Rc<Node>, stream: UnixStream) {
 
 /// What the new generation needs to know, if it may take over. From then on nothing is
 /// changed here but by the handover.
-async fn offer(node: &Node, channel: &mut Channel) -> Result<Offer, StartError> {
+async fn offer(node: &Node, channel: &mut Channel) -> Result<Offer, AgentError> {
     node.generations.require_charge()?;
     refuse_first_process(std::process::id())?;
     let config = node.serving.config();
@@ -84,18 +84,18 @@ async fn offer(node: &Node, channel: &mut Channel) -> Result<Offer, StartError> 
         node.interfaces.restore_pins(kernel);
         node.interfaces.refuse_hidden_pins(&config.router)?;
     }
-    let hello = channel.hear(PATIENCE).await.map_err(|e| StartError::refused(format!("takeover: {e}")))?;
+    let hello = channel.hear(PATIENCE).await.map_err(|e| AgentError::refused(format!("takeover: {e}")))?;
     let FromNew::Hello { version, kind } = hello else {
-        return Err(StartError::refused("takeover: it does not begin with a greeting"));
+        return Err(AgentError::refused("takeover: it does not begin with a greeting"));
     };
     let config = node.serving.config();
     if node.steering.kernel().is_none() {
-        return Err(StartError::refused("the engine is userspace: nothing steers packets between two processes")
+        return Err(AgentError::refused("the engine is userspace: nothing steers packets between two processes")
             .with_hint("a restart; or an engine with BPF"));
     }
     if let Some(difference) = Compatibility::of(&config.router, config.connection_id.length).differs(&kind) {
         let message = format!("{version} cannot take over: {difference}");
-        return Err(StartError::refused(message).with_hint("stop and start the agent"));
+        return Err(AgentError::refused(message).with_hint("stop and start the agent"));
     }
     // Nothing can have come between: there was no waiting since.
     node.generations.require_charge()?;
@@ -110,20 +110,20 @@ async fn accompany(
     channel: &mut Channel,
     offer: Offer,
     successor: &mut Option<Neighbour>,
-) -> Result<(), StartError> {
-    let lost = |e: std::io::Error| StartError::refused(format!("the new generation: {e}"));
+) -> Result<(), AgentError> {
+    let lost = |e: std::io::Error| AgentError::refused(format!("the new generation: {e}"));
     channel.say(&FromOld::Offer(offer)).await.map_err(lost)?;
     let new = match channel.hear(PREPARING).await.map_err(lost)? {
         FromNew::Prepared(new) => new,
         FromNew::Failed { error, hint } => {
-            let failed = StartError::refused(format!("the new generation: {error}"));
+            let failed = AgentError::refused(format!("the new generation: {error}"));
             return Err(match hint {
                 Some(hint) => failed.with_hint(hint),
                 None => failed,
             });
         }
         FromNew::Hello { .. } | FromNew::Flipped => {
-            return Err(StartError::refused("takeover: unexpected message from the new generation"));
+            return Err(AgentError::refused("takeover: unexpected message from the new generation"));
         }
     };
     node.steering.know_of_others(new.places.iter().map(|place| place.slot), SlotState::Active);
@@ -132,9 +132,9 @@ async fn accompany(
     channel.say(&FromOld::Go).await.map_err(lost)?;
     match channel.hear(FLIPPING).await.map_err(lost)? {
         FromNew::Flipped => Ok(()),
-        FromNew::Failed { error, .. } => Err(StartError::refused(format!("the new generation: {error}"))),
+        FromNew::Failed { error, .. } => Err(AgentError::refused(format!("the new generation: {error}"))),
         FromNew::Hello { .. } | FromNew::Prepared(_) => {
-            Err(StartError::refused("takeover: unexpected message from the new generation"))
+            Err(AgentError::refused("takeover: unexpected message from the new generation"))
         }
     }
 }
@@ -184,7 +184,7 @@ fn resume(node: &Rc<Node>) {
     }
     node.generations.take_charge();
     let config = node.serving.config();
-    let steps: [&dyn Fn() -> Result<(), StartError>; 6] = [
+    let steps: [&dyn Fn() -> Result<(), AgentError>; 6] = [
         &|| {
             let Some(kernel) = node.steering.kernel() else { return Ok(()) };
             let mut datapath = kernel.datapath.borrow_mut();
@@ -213,7 +213,7 @@ fn resume(node: &Rc<Node>) {
 }
 
 /// Has our own slots get new connections again, in one write.
-fn activate_own_slots(node: &Node) -> Result<(), StartError> {
+fn activate_own_slots(node: &Node) -> Result<(), AgentError> {
     let leaves = |slot: &u8| node.roster.of_slot(*slot, Worker::is_stopping).unwrap_or(false);
     let staying = node.steering.slots().into_iter().filter(|slot| !leaves(slot));
     node.steering.set_state(staying, SlotState::Active, &node.slot_context())?;
@@ -221,14 +221,14 @@ fn activate_own_slots(node: &Node) -> Result<(), StartError> {
 }
 
 /// Puts our `select` in charge of the reuseport groups again.
-fn select_again(node: &Node) -> Result<(), StartError> {
+fn select_again(node: &Node) -> Result<(), AgentError> {
     let sockets = node.serving.sockets();
     let one_each: BTreeMap<u16, u64> = sockets.iter().map(|socket| (socket.listener, socket.inode)).collect();
     one_each.into_values().try_for_each(|inode| node.steering.select_for(inode))
 }
 
 /// Frees every slot that is neither ours nor another generation's that we know of.
-fn free_unknown_slots(node: &Node) -> Result<(), StartError> {
+fn free_unknown_slots(node: &Node) -> Result<(), AgentError> {
     let known = [node.steering.places(), node.generations.places()].concat();
     let unknown: Vec<_> = (0..=u8::MAX).filter(|slot| !known.iter().any(|place| place.slot == *slot)).collect();
     node.steering.free_of_others(&unknown, &node.slot_context())

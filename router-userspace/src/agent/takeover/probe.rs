@@ -27,7 +27,7 @@ use rustls::{
 use tokio::time::timeout;
 
 use crate::{
-    agent::{error::StartError, node::Node},
+    agent::{error::AgentError, node::Node},
     config::Listener,
     edge::offered_protocols,
     worker::udp,
@@ -37,7 +37,7 @@ use crate::{
 ///
 /// # Errors
 /// Which worker does not serve, and why.
-pub(super) async fn probe(node: &Node) -> Result<Vec<String>, StartError> {
+pub(super) async fn probe(node: &Node) -> Result<Vec<String>, AgentError> {
     let config = node.serving.config();
     let mut unreached = Vec::new();
     for listener in &config.listeners {
@@ -63,9 +63,9 @@ enum Probed {
     NotReached(String),
 }
 
-async fn probe_one(node: &Node, listener: &Listener, (slot, patience): (u8, Duration)) -> Result<Probed, StartError> {
+async fn probe_one(node: &Node, listener: &Listener, (slot, patience): (u8, Duration)) -> Result<Probed, AgentError> {
     let failed =
-        |e: String| StartError::kernel(format!("the probe of slot {slot} on {} was not served: {e}", listener.address));
+        |e: String| AgentError::kernel(format!("the probe of slot {slot} on {} was not served: {e}", listener.address));
     let (before, received) = (handshakes(node, slot), datagrams(node));
     let protocols = offered_protocols(&node.serving.config().routes, listener.address);
     let cid = node.steering.tables().connection_ids().issue(slot);

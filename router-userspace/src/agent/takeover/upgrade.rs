@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::protocol::Neighbour;
-use crate::agent::{error::StartError, node::Node};
+use crate::agent::{error::AgentError, node::Node};
 
 /// Starts `binary`, or what is where this agent's own binary was, and waits until it has taken
 /// over, at most for `patience`.
@@ -27,11 +27,11 @@ pub(in crate::agent) async fn upgrade(
     node: &Rc<Node>,
     binary: Option<PathBuf>,
     patience: Duration,
-) -> Result<Neighbour, StartError> {
+) -> Result<Neighbour, AgentError> {
     node.generations.require_charge()?;
     refuse_first_process(std::process::id())?;
     if node.generations.is_upgrading() {
-        return Err(StartError::refused("an upgrade is under way").with_hint("again in a few seconds"));
+        return Err(AgentError::refused("an upgrade is under way").with_hint("again in a few seconds"));
     }
     let binary = match binary {
         Some(binary) => binary,
@@ -43,20 +43,20 @@ pub(in crate::agent) async fn upgrade(
     let waited = timeout(patience, async {
         tokio::select! {
             biased;
-            outcome = &mut outcome => outcome.unwrap_or_else(|_| Err(StartError::refused("the agent stops"))),
+            outcome = &mut outcome => outcome.unwrap_or_else(|_| Err(AgentError::refused("the agent stops"))),
             ended = child.wait() => {
                 let how = ended.map_or_else(|e| e.to_string(), |status| status.to_string());
                 // What it said before it ended says more.
                 match timeout(STDERR_GRACE, outcome).await {
                     Ok(Ok(Err(e))) => Err(e),
-                    _ => Err(StartError::refused(format!("{} ended before it took over: {how}", binary.display()))
+                    _ => Err(AgentError::refused(format!("{} ended before it took over: {how}", binary.display()))
                         .with_hint("what it said is in the log")),
                 }
             }
         }
     });
     let result = waited.await.unwrap_or_else(|_| {
-        Err(StartError::refused(format!("{} has not taken over after {patience:?}", binary.display()))
+        Err(AgentError::refused(format!("{} has not taken over after {patience:?}", binary.display()))
             .with_hint("--timeout, if it only needs longer"))
     });
     node.generations.await_upgrade(None);
@@ -73,9 +73,9 @@ pub(in crate::agent) async fn upgrade(
 }
 
 /// When process 1 of a PID namespace ends, the kernel ends all others there: also the new generation.
-pub(super) fn refuse_first_process(pid: u32) -> Result<(), StartError> {
+pub(super) fn refuse_first_process(pid: u32) -> Result<(), AgentError> {
     match pid {
-        1 => Err(StartError::refused(
+        1 => Err(AgentError::refused(
             "this agent is process 1 of its container, which ends with it: no other generation would be left",
         )
         .with_hint("an init as process 1 (`docker run --init`, tini), or another container beside this one")),
@@ -90,7 +90,7 @@ async fn end(child: &mut Child) {
     }
 }
 
-fn start(binary: &Path) -> Result<Child, StartError> {
+fn start(binary: &Path) -> Result<Child, AgentError> {
     let mut arguments: Vec<_> = env::args_os().skip(1).collect();
     if !arguments.iter().any(|argument| argument == "--takeover") {
         arguments.push("--takeover".into());
@@ -99,12 +99,12 @@ fn start(binary: &Path) -> Result<Child, StartError> {
         .args(arguments)
         .stdin(Stdio::null())
         .spawn()
-        .map_err(|e| StartError::refused(format!("{}: {e}", binary.display())))
+        .map_err(|e| AgentError::refused(format!("{}: {e}", binary.display())))
 }
 
 /// Where this program was started from: a new version of it lies there by now, or the same.
-fn own_binary() -> Result<PathBuf, StartError> {
-    let path = env::current_exe().map_err(|e| StartError::kernel(format!("the agent's own binary: {e}")))?;
+fn own_binary() -> Result<PathBuf, AgentError> {
+    let path = env::current_exe().map_err(|e| AgentError::kernel(format!("the agent's own binary: {e}")))?;
     // As the kernel names a file that was replaced.
     match path.to_str().and_then(|path| path.strip_suffix(" (deleted)")) {
         Some(path) => Ok(path.into()),

@@ -5,7 +5,7 @@ use http::StatusCode;
 use crate::{
     agent::{
         control::protocol::ParseError,
-        error::{ErrorKind, StartError},
+        error::{AgentError, ErrorKind},
     },
     datapath::DatapathError,
 };
@@ -44,8 +44,8 @@ impl From<ParseError> for ApiError {
     }
 }
 
-impl From<StartError> for ApiError {
-    fn from(error: StartError) -> Self {
+impl From<AgentError> for ApiError {
+    fn from(error: AgentError) -> Self {
         let status = match error.kind() {
             ErrorKind::Refused => StatusCode::CONFLICT,
             ErrorKind::Kernel => StatusCode::INTERNAL_SERVER_ERROR,

@@ -10,7 +10,7 @@ use crate::{
     agent::{
         addresses::socket_address,
         api::{self, SCHEMA},
-        error::StartError,
+        error::AgentError,
         hex,
         kernel::Kernel,
         node::Node,
@@ -23,9 +23,9 @@ use super::{super::protocol::FlowFilter, error::ApiError};
 /// Walked on another thread: a million entries take a second, and nothing else should wait for that.
 pub(super) async fn flows(node: &Node, filter: FlowFilter) -> Result<api::Flows, ApiError> {
     let kernel = kernel(node)?;
-    let reader = kernel.datapath.borrow().flow_reader().map_err(StartError::from)?;
+    let reader = kernel.datapath.borrow().flow_reader().map_err(AgentError::from)?;
     let walked = spawn_blocking(move || walk(&reader, &filter)).await;
-    Ok(walked.map_err(|e| StartError::kernel(format!("the flow table: {e}")))?)
+    Ok(walked.map_err(|e| AgentError::kernel(format!("the flow table: {e}")))?)
 }
 
 fn walk(reader: &FlowReader, FlowFilter { slot, peer, limit }: &FlowFilter) -> api::Flows {
