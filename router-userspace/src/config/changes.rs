@@ -1,20 +1,9 @@
 //! What differs between two configurations, and what takes it: a reload, an upgrade, or a restart.
 
 use super::{
-    Config,
+    Config, TakenBy,
     keys::{ROOT, Table},
 };
-
-/// How a changed value comes into force, the mildest way first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TakenBy {
-    /// In place: `quic-router reload`.
-    Reload,
-    /// By the new process of `quic-router upgrade`.
-    Upgrade,
-    /// By a stop and a start.
-    Restart,
-}
 
 /// A table, or a key of one, that is not as it was.
 #[derive(Clone, Debug, PartialEq, Eq)]

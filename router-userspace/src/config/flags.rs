@@ -10,8 +10,9 @@ use std::{
 
 use super::{
     error::Place,
-    file::{At, RawConfig, RawCount, RawServer},
-    keys::{RawCertificate, RawListener, RawRoute, RawUpstream},
+    file::RawConfig,
+    keys::{RawCertificate, RawListener, RawRoute, RawServer, RawUpstream},
+    raw::{At, RawCount},
 };
 
 /// Name of the upstream that `--upstream` makes.

@@ -2,6 +2,9 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+/// Most `[[listener]]` tables a node can have: the size of the map that knows them.
+pub const LISTENERS_MAX: usize = router_common::maps::LISTENERS_MAX as usize;
+
 /// `[[listener]]`: an address we answer on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listener {

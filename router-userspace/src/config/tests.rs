@@ -1,13 +1,17 @@
 //! What loads and how, and what is refused with which words.
 
 use std::{
+    collections::BTreeMap,
     fs,
+    num::NonZeroU16,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
 use super::*;
+use crate::telemetry::LogFilter;
 
 mod connection_id;
 mod document;

@@ -71,12 +71,11 @@ impl Crate {
     /// // circle: edge/http/headers.rs: why the two need one another
     /// ```
     ///
-    /// Also such comments where there is no circle. Files in `under_repair`, a list of rooms, may do as they like.
-    pub(crate) fn complaints(&self, under_repair: &[&str]) -> Vec<String> {
+    /// Also such comments where there is no circle.
+    pub(crate) fn complaints(&self) -> Vec<String> {
         let all = self.needs();
-        let looked_at = without(&all, under_repair);
-        let unexplained = circles(&looked_at).into_iter().filter(|circle| !self.explains(circle));
-        let mut complaints: Vec<_> = unexplained.map(|circle| described(&circle, &looked_at)).collect();
+        let unexplained = circles(&all).into_iter().filter(|circle| !self.explains(circle));
+        let mut complaints: Vec<_> = unexplained.map(|circle| described(&circle, &all)).collect();
         complaints.extend(self.reasons().filter_map(|(file, other, why)| {
             let needs = |one: &str, another: &str| all.get(one).is_some_and(|others| others.contains(another));
             match needs(file, other) && needs(other, file) {
@@ -170,14 +169,6 @@ fn reasons(text: &str) -> Vec<(String, String)> {
     comments.map(|comment| split(comment.trim())).collect()
 }
 
-/// The same without the files of some rooms.
-fn without<'c>(all: &Needs<'c>, rooms: &[&str]) -> Needs<'c> {
-    let is_in = |file: &str, room: &str| file.strip_prefix(room).is_some_and(|rest| rest.starts_with(['/', '.']));
-    let stays = |file: &&str| !rooms.iter().any(|room| is_in(file, room));
-    let kept = all.iter().filter(|(file, _)| stays(file));
-    kept.map(|(&file, others)| (file, others.iter().copied().filter(|other| stays(other)).collect())).collect()
-}
-
 /// All circles: files that are reached from one another.
 fn circles<'c>(needs: &Needs<'c>) -> BTreeSet<BTreeSet<&'c str>> {
     let reached: BTreeMap<_, _> = needs.keys().map(|&file| (file, reached(needs, file))).collect();
@@ -225,7 +216,7 @@ mod tests {
     const THIRD: (&str, &str) = ("room/third.rs", "pub(super) fn call() -> crate::room::Left { unreachable!() }");
 
     fn complaints(files: &[(&str, &str)]) -> Vec<String> {
-        Crate::of(files.iter().copied()).unwrap().complaints(&[])
+        Crate::of(files.iter().copied()).unwrap().complaints()
     }
 
     /// The rule is no rule if nothing breaks it.
@@ -235,9 +226,6 @@ mod tests {
                      room/left.rs -> room/right.rs\n  room/right.rs -> room/third.rs\n  room/third.rs -> room/left.rs";
         let files = [ROOT, FACADE, LEFT, RIGHT, THIRD];
         assert_eq!(complaints(&files), [found]);
-        let made = Crate::of(files).unwrap();
-        assert_eq!(made.complaints(&["roo", "room/lef"]), [found], "these are no rooms of it");
-        assert!(made.complaints(&["room"]).is_empty() && made.complaints(&["room/third"]).is_empty());
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::config::{
     error::Findings,
-    file::At,
     keys::{Key, kinds::Address},
+    raw::At,
 };
 
 /// The address, if a socket can be bound there.

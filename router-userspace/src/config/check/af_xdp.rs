@@ -1,6 +1,6 @@
 //! `[af_xdp]`: a way to send that the engine has.
 
-use super::place_of;
+use super::places::place_of;
 use crate::config::{
     AfXdp, Engine, SendBy,
     error::Findings,

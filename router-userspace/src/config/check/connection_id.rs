@@ -2,13 +2,14 @@
 
 use router_common::connection_id::codec::MIN_NONCE_LENGTH;
 
+use super::places;
 use crate::config::{
     ConnectionIdPlan, Encryption, ServerId,
     error::{Findings, Place},
-    file::At,
     key_file,
     keys::{CONNECTION_ID, RawConnectionId},
     octets,
+    raw::At,
     server_id::{self, Wrong},
     suggest::nearest,
 };
@@ -127,7 +128,7 @@ fn key_in_file(place: Place, path: &str, findings: &mut Findings<'_>) -> Encrypt
         findings.hint(KEY_FILE_EXAMPLE);
         return Encryption::Auto;
     }
-    let path = super::base(place, findings.name()).join(path);
+    let path = places::base(place, findings.name()).join(path);
     if let Err(error) = key_file::read(&path) {
         findings.problem(place, CONNECTION_ID.encryption.name(), &error);
         findings.hint(error.hint());

@@ -6,7 +6,14 @@ use crate::config::{
     keys::{LIMITS, RawLimits},
 };
 
-pub(in crate::config) fn check(raw: &RawLimits, findings: &mut Findings<'_>) -> Limits {
+/// Those of a file that says nothing of them.
+impl Default for Limits {
+    fn default() -> Self {
+        check(&RawLimits::default(), &mut Findings::new("", ""))
+    }
+}
+
+pub(super) fn check(raw: &RawLimits, findings: &mut Findings<'_>) -> Limits {
     let max_connections = LIMITS.max_connections.read(&raw.max_connections, findings);
     Limits {
         max_connections,

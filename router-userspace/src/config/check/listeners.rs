@@ -2,16 +2,16 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use super::addresses;
+use super::{addresses, places};
 use crate::config::{
     Admin, CertificateFiles, Certificates, ClientCertificates, Config, EarlyData, Group, LISTENERS_MAX, Listener,
     MinimumTls, certificates,
     error::{Findings, Place},
-    file::{At, each},
     keys::{
         ADMIN, CLIENT_CERTIFICATES, LISTENER, RawCertificate, RawClientCertificates, RawListener, WILDCARDS,
         kinds::one_of,
     },
+    raw::{At, each},
 };
 
 /// The default is all of them.
@@ -122,7 +122,7 @@ fn early_data(raw: &RawListener, findings: &mut Findings<'_>) -> EarlyData {
     }
     if raw.client_certificates.is_some() {
         let why = "0-RTT comes before a client shows its certificate, and client_certificates asks for one";
-        findings.problem(super::place_of(&raw.early_data), LISTENER.early_data.name(), why);
+        findings.problem(places::place_of(&raw.early_data), LISTENER.early_data.name(), why);
         findings.hint("one of the two");
     }
     EarlyData::Safe
@@ -145,7 +145,7 @@ fn client_certificates(
         findings.hint("client_certificates = { ca = \"FILE\" }");
         return None;
     };
-    let ca = super::base(*place, findings.name()).join(&ca.value);
+    let ca = places::base(*place, findings.name()).join(&ca.value);
     if let Err(error) = certificates::authorities(&ca) {
         findings.problem(*place, key, error);
         return None;
@@ -295,7 +295,7 @@ fn certificate(
         findings.hint("certificates = [{ cert = \"FILE\", key = \"FILE\" }] (or --cert and --key)");
         return None;
     };
-    let base = super::base(place, findings.name());
+    let base = places::base(place, findings.name());
     let files = CertificateFiles { cert: base.join(&cert.value), key: base.join(&key.value) };
     if let Err(error) = certificates::load(&files) {
         findings.problem(place, name, format_args!("listener {listener}: {error}"));

@@ -6,8 +6,8 @@ use super::addresses;
 use crate::config::{
     AccessLog, Admin, Config, Destination, Qlog,
     error::Findings,
-    file::At,
     keys::{ACCESS_LOG, ADMIN, QLOG, RawAccessLog, RawAdmin, RawQlog, kinds::absolute},
+    raw::At,
 };
 
 /// With the address's place, because nobody else may have its port.

@@ -8,9 +8,9 @@ use super::upstreams::{self, Kind, Upstreams};
 use crate::config::{
     Action, HeaderMatch, Host, HttpRoute, PathNormalization, RawRoute as RawQuic, Route, Upstream,
     error::{Findings, Place},
-    file::At,
     keys::{ROUTE, RawRoute},
     paths,
+    raw::At,
     suggest::nearest,
     values,
 };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::place_of;
+use super::places::place_of;
 use crate::config::{
     Limits, Transport,
     error::Findings,

@@ -4,16 +4,21 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use http::{HeaderValue, uri::Authority as HostAndPort};
 
+use super::places;
 use crate::config::{
     CertificateFiles, HostField, Server, ServerAddress, Servers, Timeouts, Upstream, UpstreamTls, certificates,
     error::{Findings, Place},
-    file::{At, RawSwitched, each},
-    keys::{Key, RawUpstream, RawUpstreamTls, UPSTREAM, kinds::Reads},
+    keys::{RawUpstream, RawUpstreamTls, UPSTREAM},
+    raw::{At, RawSwitched, each},
     values,
 };
 
+mod checker;
 mod health;
 mod servers;
+
+use self::checker::Checker;
+pub(super) use self::checker::Kind;
 
 /// Names end up in metrics and on terminals.
 const NAME_MAX: usize = 64;
@@ -22,15 +27,6 @@ const NAME_MAX: usize = 64;
 pub(super) struct Checked {
     pub(super) upstream: Upstream,
     pub(super) kind: Kind,
-}
-
-/// What routes may lead to an upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Http,
-    Streams,
-    /// Unix sockets alone; or nothing is known, because that has been called wrong already.
-    Either,
 }
 
 /// Upstreams with wrong servers are kept, less those, so that routes to them aren't called wrong too.
@@ -54,23 +50,7 @@ pub(super) fn check_name(name: &str, place: Place, key: &str, findings: &mut Fin
     }
 }
 
-/// What one upstream is checked with.
-struct Checker<'c, 't> {
-    name: &'c str,
-    place: Place,
-    findings: &'c mut Findings<'t>,
-}
-
 impl Checker<'_, '_> {
-    fn key(&self, key: &str) -> String {
-        format!("upstream.{}.{key}", self.name)
-    }
-
-    /// The value of one of its keys.
-    fn read<K: Reads>(&mut self, key: &Key<K>, raw: &Option<At<K::Raw>>) -> K::Value {
-        key.read_as(&key.name().replace("NAME", self.name), raw, self.findings)
-    }
-
     fn upstream(mut self, raw: &RawUpstream) -> Checked {
         let servers = each(&raw.servers);
         if servers.is_empty() {
@@ -152,7 +132,7 @@ impl Checker<'_, '_> {
             self.findings.problem(*place, &key, "none of the servers is https://");
             self.findings.hint("leave out tls, or write https:// for servers that speak it");
         }
-        let base = super::base(*place, self.findings.name());
+        let base = places::base(*place, self.findings.name());
         let ca = raw.ca.as_ref().map(|ca| base.join(&ca.value));
         if let Some(Err(error)) = ca.as_deref().map(certificates::authorities) {
             self.findings.problem(*place, &key, error);
@@ -216,7 +196,7 @@ impl Checker<'_, '_> {
         let wanted = self.read(&UPSTREAM.proxy_protocol, &raw.proxy_protocol);
         if wanted && kind == Kind::Http {
             let why = "only streams begin with a PROXY header: servers of HTTP are told in Forwarded";
-            self.findings.problem(super::place_of(&raw.proxy_protocol), &self.key("proxy_protocol"), why);
+            self.findings.problem(places::place_of(&raw.proxy_protocol), &self.key("proxy_protocol"), why);
             self.findings.hint("leave out proxy_protocol");
         }
         wanted

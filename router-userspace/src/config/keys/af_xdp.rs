@@ -1,8 +1,8 @@
 //! `[af_xdp]`
 
 use super::{
-    key::table,
     kinds::{Size, Switch, Word},
+    table::table,
 };
 use crate::config::SendBy;
 

@@ -3,8 +3,8 @@
 use router_common::connection_id::{MAX_LENGTH, codec::MIN_NONCE_LENGTH};
 
 use super::{
-    key::table,
     kinds::{Number, Other, Switch, TIME_MAX, Time, prose, seconds},
+    table::table,
 };
 
 /// With the shortest server ID; `check/connection_id.rs` knows how long it is.

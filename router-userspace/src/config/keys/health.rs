@@ -3,8 +3,8 @@
 use std::ops::RangeInclusive;
 
 use super::{
-    key::table,
     kinds::{Nothing, Number, Optional, Other, Statuses, TIME, Time, prose, seconds},
+    table::table,
 };
 
 /// How many in a row.

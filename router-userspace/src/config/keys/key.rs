@@ -1,10 +1,10 @@
-//! What is known of a key, said once; and the macro that a table of keys is written with.
+//! What is known of a key, said once.
 //!
 //! From a definition come the reader's field, the checker's default, range and words, what a reload
 //! makes of a change, and the key's row in docs/configuration.md.
 
 use super::kinds::{Kind, Reads};
-use crate::config::{Config, TakenBy, error::Findings, file::At};
+use crate::config::{Config, TakenBy, error::Findings, raw::At};
 
 /// A key of the configuration.
 pub(in crate::config) struct Key<K: Kind> {
@@ -147,101 +147,3 @@ impl<K: Kind> Described for Key<K> {
         self.meaning.trim_start()
     }
 }
-
-/// Defines a table: the struct of its keys, with the one value of it, and the struct of raw values that
-/// serde reads.
-///
-/// ```text
-/// table! {
-///     "limits", "what serde expects"; LIMITS: LimitsKeys, RawLimits;
-///     whole(config.limits, "limits have changed");
-///
-///     /// What the key means: its row in docs/configuration.md.
-///     key: Kind { which values it takes } = default, TakenBy(how a change is found);
-/// }
-/// ```
-///
-/// A reload compares the table as one by `whole`: by that value of a [`Config`], or `by` a function.
-/// Without `whole`, each key says how its change is found: `(config.router.log)`, or `(by function)`. A
-/// reload tells of it as `log has changed`, or in the words that follow: `(config.router.log, "...")`.
-///
-/// `lists(given);` after `whole` adds a method of that name to the raw values, which lists those that
-/// are there: for tables in which some keys exclude others.
-///
-/// Serde's `default` is left out, though all is optional: what it generates reads each value, and a key
-/// that the checker forgets would no longer be a field that is never read.
-macro_rules! table {
-    (
-        $table:literal, $expecting:tt; $KEYS:ident: $Keys:ident, $Raw:ident;
-        $(whole($($whole:tt)+);)?
-        $(lists($given:ident);)?
-        $(
-            $(#[doc = $meaning:literal])+
-            $key:ident: $kind:ident $(<$of:ty>)? { $($takes:tt)* } = $default:expr,
-                $taken_by:ident $(($($compared:tt)+))?;
-        )+
-    ) => {
-        pub(in crate::config) struct $Keys {
-            $(pub(in crate::config) $key: super::Key<$kind $(<$of>)?>,)+
-        }
-
-        pub(in crate::config) static $KEYS: $Keys = $Keys {
-            $($key: super::Key {
-                name: concat!($table, ".", stringify!($key)),
-                kind: $kind $(::<$of>)? { $($takes)* },
-                default: $default,
-                taken_by: super::TakenBy::$taken_by,
-                compared: table!(@compared $taken_by $($($compared)+)?),
-                meaning: concat!($($meaning),+),
-            },)+
-        };
-
-        impl $Keys {
-            pub(super) const TABLE: super::Table = super::Table {
-                name: $table,
-                keys: &[$(&$KEYS.$key),+],
-                whole: table!(@whole $($($whole)+)?),
-                below: &[],
-            };
-        }
-
-        #[derive(Clone, Debug, Default, serde::Deserialize)]
-        #[serde(deny_unknown_fields, expecting = $expecting)]
-        pub(in crate::config) struct $Raw {
-            $(pub(in crate::config) $key: Option<super::At<
-                <$kind $(<$of>)? as super::kinds::Kind>::Raw
-            >>,)+
-        }
-
-        table!(@given $($given)? $Raw, $KEYS, $($key),+);
-    };
-    // Only where it is asked for: it reads each value, and so hides from the compiler that nothing else does.
-    (@given $Raw:ident, $KEYS:ident, $($key:ident),+) => {};
-    (@given $given:ident $Raw:ident, $KEYS:ident, $($key:ident),+) => {
-        impl $Raw {
-            /// The keys that have a value, each with its place.
-            pub(in crate::config) fn $given(&self) -> Vec<(&'static dyn super::Described, super::Place)> {
-                let mut given = Vec::<(&'static dyn super::Described, super::Place)>::new();
-                $(given.extend(self.$key.as_ref().map(|at| (&$KEYS.$key as _, at.place)));)+
-                given
-            }
-        }
-    };
-    (@whole) => { None };
-    (@whole by $differs:path, $told:literal) => { Some(super::Whole { differs: $differs, told: $told }) };
-    (@whole config.$field:ident, $told:literal) => {
-        Some(super::Whole { differs: |before, after| before.$field != after.$field, told: $told })
-    };
-    (@compared $taken_by:ident) => { None };
-    (@compared $taken_by:ident by $change:path) => { Some(super::Compared { change: $change, told: None }) };
-    (@compared $taken_by:ident config.$($field:ident).+ $(, $told:literal)?) => {
-        Some(super::Compared {
-            change: |before, after| (before.$($field).+ != after.$($field).+).then_some(super::TakenBy::$taken_by),
-            told: table!(@told $($told)?),
-        })
-    };
-    (@told) => { None };
-    (@told $told:literal) => { Some($told) };
-}
-
-pub(super) use table;

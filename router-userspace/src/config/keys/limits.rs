@@ -3,8 +3,8 @@
 use std::ops::RangeInclusive;
 
 use super::{
-    key::table,
     kinds::{Auto, Number, SizeOrAuto, TIME, Time, seconds},
+    table::table,
 };
 
 /// The flow table is allocated for these; beyond ten million it would take gigabytes of kernel memory.

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use super::{
-    key::table,
     kinds::{Address, Nothing, Other, Switch, TIME, TimeOrOff, Word, prose, seconds},
+    table::table,
 };
-use crate::config::{Config, MinimumTls, file::At};
+use crate::config::{Config, MinimumTls, raw::At};
 
 /// Every address of the host: what suits most.
 pub(in crate::config) const WILDCARDS: [&str; 2] = ["0.0.0.0", "[::]"];

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::{
-    key::table,
     kinds::{Address, Nothing, Other, Part, Word, prose},
+    table::table,
 };
 use crate::config::AccessLogFormat;
 

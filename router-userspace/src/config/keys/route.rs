@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{
-    key::table,
     kinds::{OneOf, Other, prose},
+    table::table,
 };
-use crate::config::file::{At, RawSwitched};
+use crate::config::raw::{At, RawSwitched};
 
 /// `headers` of a route: a value, or whether the field is there at all.
 pub(in crate::config) type RawHeaders = BTreeMap<String, At<RawSwitched<String>>>;

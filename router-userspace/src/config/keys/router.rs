@@ -3,10 +3,10 @@
 use router_common::maps::SLOTS;
 
 use super::{
-    key::table,
     kinds::{Absolute, Auto, Number, NumberOrAuto, Other, Switch, TIME, Time, Word, prose, seconds},
+    table::table,
 };
-use crate::config::{Config, CpuMap, Engine, PathNormalization, TakenBy, file::At};
+use crate::config::{Config, CpuMap, Engine, PathNormalization, TakenBy, raw::At};
 
 /// Slots of a node but one, and so most workers: slot numbers are one octet of the connection ID.
 const WORKERS_MAX: u16 = SLOTS as u16 - 1;

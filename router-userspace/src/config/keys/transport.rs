@@ -3,8 +3,8 @@
 use std::ops::RangeInclusive;
 
 use super::{
-    key::table,
     kinds::{Nothing, Number, NumberOrOff, Optional, Switch, TIME, Time, Word},
+    table::table,
 };
 use crate::config::Congestion;
 

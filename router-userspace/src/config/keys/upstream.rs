@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use super::{
     health::{RawEjection, RawHealth},
-    key::table,
     kinds::{Nothing, Number, Optional, Other, Part, Switch, TIME, Time, Word, prose, seconds},
+    server::RawServer,
+    table::table,
 };
 use crate::config::{
     Balance,
-    file::{At, RawServer, RawSwitched},
+    raw::{At, RawSwitched},
 };
 
 const BALANCES: [(&str, Balance); 4] = [
@@ -86,16 +87,6 @@ table! {
     /// Begin each stream with a header that tells the server the client's address (PROXY protocol, version 2).
     /// Streams only.
     proxy_protocol: Switch {} = false, Reload;
-}
-
-table! {
-    "upstream.NAME.servers", "a table { url = \"URL\", weight = 2 }"; SERVER: ServerKeys, RawWeighted;
-
-    /// Required. The server.
-    url: Other<String> { takes: prose("a URL") } = "-", Reload;
-
-    /// Its share beside the others' shares.
-    weight: Number<u16> { range: 1..=1_000, unit: "" } = 1, Reload;
 }
 
 table! {

@@ -1,6 +1,8 @@
 //! What the edge is told: listeners beside QUIC, routes, upstreams, transport, and how operators see
 //! it. What is refused in few words stands in `refused.txt`.
 
+use std::{fs, time::Duration};
+
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::{Folder, LISTENER, complaint, flags, notices, parse, to};

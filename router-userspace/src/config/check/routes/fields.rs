@@ -5,8 +5,8 @@ use http::{HeaderName, HeaderValue, header};
 use crate::config::{
     HeaderMatch, HeaderRewrite,
     error::{Findings, Place},
-    file::{At, RawSwitched, each},
     keys::{ROUTE, RawFields, RawHeaders, RawRewrite},
+    raw::{At, RawSwitched, each},
 };
 
 /// Fields of a connection or of a message's framing (RFC 9110 section 7.6.1, RFC 9112 section 6),

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use crate::config::{
     error::Findings,
-    file::{At, each},
     keys::{ROUTE, RawRoute},
+    raw::{At, each},
 };
 
 /// Each is one of `known`.

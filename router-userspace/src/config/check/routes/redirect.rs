@@ -5,8 +5,8 @@ use http::{StatusCode, Uri};
 use crate::config::{
     Redirect,
     error::Findings,
-    file::At,
     keys::{ROUTE, RawRoute},
+    raw::At,
 };
 
 const EXAMPLE: &str = "redirect = \"https://{host}{path}{query}\"";

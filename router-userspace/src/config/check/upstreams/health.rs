@@ -1,10 +1,10 @@
 //! `health` and `ejection` of an upstream.
 
-use super::{Checker, Kind};
+use super::checker::{Checker, Kind};
 use crate::config::{
     Ejection, Health, HealthProbe,
-    file::{At, RawSwitched},
     keys::{EJECTION, HEALTH, RawEjection, RawHealth},
+    raw::{At, RawSwitched},
 };
 
 impl Checker<'_, '_> {

@@ -2,12 +2,13 @@
 
 use http::StatusCode;
 
-use super::{Checker, Kind};
+use super::checker::{Checker, Kind};
 use crate::config::{
-    Server, ServerAddress, Upstream, check,
+    Server, ServerAddress, Upstream,
+    check::places,
     error::Place,
-    file::{At, RawServer},
-    keys::SERVER,
+    keys::{RawServer, SERVER},
+    raw::At,
     values,
 };
 
@@ -35,7 +36,7 @@ impl Checker<'_, '_> {
 
     fn files(&mut self, place: Place, folder: &str) -> Upstream {
         let key = self.key("servers");
-        let path = check::base(place, self.findings.name()).join(folder);
+        let path = places::base(place, self.findings.name()).join(folder);
         if folder.is_empty() {
             self.findings.problem(place, &key, "\"files:\" names no folder");
             self.findings.hint("servers = [\"files:/srv/www\"]");

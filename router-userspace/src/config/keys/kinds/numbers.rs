@@ -3,7 +3,7 @@
 use std::{fmt, ops::RangeInclusive};
 
 use super::{Auto, Kind, Reads, Wrong};
-use crate::config::file::{RawCount, RawNumber, RawStatus};
+use crate::config::raw::{RawCount, RawNumber, RawStatus};
 
 /// Final statuses (RFC 9110 section 15).
 const STATUSES: RangeInclusive<u16> = 200..=599;

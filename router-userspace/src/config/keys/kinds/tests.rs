@@ -3,7 +3,7 @@
 use std::{fmt::Debug, ops::RangeInclusive, time::Duration};
 
 use super::*;
-use crate::config::file::{RawCount, RawDuration, RawNumber, RawStatus, RawSwitched};
+use crate::config::raw::{RawCount, RawDuration, RawNumber, RawStatus, RawSwitched};
 
 /// What is wrong with it, and the hint after ` | `.
 fn refused<K: Reads<Value: Debug>>(kind: &K, raw: K::Raw) -> String {

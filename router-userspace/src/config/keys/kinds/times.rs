@@ -4,7 +4,7 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use super::{Kind, Reads, Wrong};
 use crate::config::{
-    file::{RawDuration, RawSwitched},
+    raw::{RawDuration, RawSwitched},
     values,
 };
 
