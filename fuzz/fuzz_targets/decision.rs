@@ -67,6 +67,18 @@ impl Tables for Chosen {
     fn is_local(&self, address: &Address) -> bool {
         address.is_ipv4() || self.hits & 16 != 0
     }
+
+    fn is_broadcast(&self, address: &Address) -> bool {
+        address.octets().0[15] == 0xff
+    }
+
+    fn refuses_port(&self, port: u16) -> bool {
+        port < 1024
+    }
+
+    fn admits_unknown(&self) -> bool {
+        self.hits & 128 == 0
+    }
 }
 
 fuzz_target!(|input: &[u8]| {

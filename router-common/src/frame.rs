@@ -133,6 +133,17 @@ impl Address {
         }
     }
 
+    /// Whether it says by its bits alone that it is for many hosts: multicast (RFC 5771, RFC 4291 section
+    /// 2.7) or the limited broadcast address (RFC 919). A subnet's broadcast address does not.
+    #[inline(always)]
+    pub fn is_for_many(self) -> bool {
+        let Octets(octets) = self.octets();
+        match self.is_ipv4() {
+            true => matches!(octets[12], 224..=239) || (self.second >> 32) as u32 == u32::MAX,
+            false => octets[0] == 0xff,
+        }
+    }
+
     /// Whether it is an IPv4 address, mapped.
     #[inline(always)]
     pub fn is_ipv4(self) -> bool {

@@ -17,6 +17,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod admission;
 pub mod aes;
 pub mod bytes;
 pub mod connection_id;

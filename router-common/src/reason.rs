@@ -125,6 +125,12 @@ reasons! {
         ServerOnly = server_only,
         /// From port 0, or from an address that is unspecified, multicast or broadcast: nothing can be sent there.
         Unanswerable = unanswerable,
+        /// To a broadcast or multicast address, on the port of a listener on every address: each of its sockets would get it, and QUIC is between two hosts.
+        Broadcast = broadcast,
+        /// A first flight from a privileged port, or one whose services are misused to reflect floods: `admission.reject_source_ports` has it, and `[]` there turns this off. It hits clients that bind such a port on purpose, and those behind a NAT that uses it; connections that exist are never asked.
+        SourcePort = source_port,
+        /// Nothing knows the connection ID, and more such packets came than `admission.unknown` lets through in a second, for the whole node: each wakes a worker, for a stateless reset at best. `false` there turns this off.
+        UnknownLimited = unknown_limited,
     }
     Delivered {
         /// The flow table knew the connection ID.

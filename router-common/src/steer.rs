@@ -1,11 +1,12 @@
 //! Route: which slot a packet belongs to. The one decision of this project.
 //!
 //! In this order: the flow table, by destination connection ID; the connection ID itself,
-//! decoded; the assignment, by a keyed hash of the connection ID. Never by 4-tuple: many
-//! connections share one, and one connection changes it. Where a worker has the receive queue
+//! decoded; what is not admitted ends here; the assignment, by a keyed hash of the connection
+//! ID. Never by 4-tuple: many connections share one, and one connection changes it. Where a worker has the receive queue
 //! that a frame came in on (AF_XDP), a new connection may be placed by that instead.
 
 use crate::{
+    admission::{self, Destination},
     bytes::Bytes,
     connection_id::{ConnectionId, Keys},
     frame::{self, Address, Datagram, Endpoint, Payload},
@@ -15,7 +16,7 @@ use crate::{
     reason::Reason,
 };
 
-/// The decision's view of the maps. Each method is one look-up; none changes anything.
+/// The decision's view of the maps. Each method is one look-up; one of them changes something.
 pub trait Tables {
     /// An entry of the flow table, for whoever accounts the packet there.
     type Flow;
@@ -52,6 +53,16 @@ pub trait Tables {
 
     /// Whether an address is this host's own.
     fn is_local(&self, address: &Address) -> bool;
+
+    /// Whether an address is the broadcast address of a subnet that this host is in.
+    fn is_broadcast(&self, address: &Address) -> bool;
+
+    /// Whether first flights from a port are refused.
+    fn refuses_port(&self, port: u16) -> bool;
+
+    /// Whether one more packet is let through whose connection ID nothing knows. The place is then taken; a
+    /// view that is there to explain only looks.
+    fn admits_unknown(&self) -> bool;
 }
 
 /// What to do with a packet.
@@ -99,9 +110,14 @@ pub fn frame<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> (Verdict<T:
         Ok(datagram) => datagram,
         Err(reason) => return (Verdict::Pass(reason), None),
     };
-    // A listener on every address is for every address of this host: what only passes through is not its.
-    if !tables.listens(&datagram.destination) || !tables.is_local(&datagram.destination.address) {
+    if !tables.listens(&datagram.destination) {
         return (Verdict::Pass(Reason::NotListener), None);
+    }
+    // A listener on every address is for every address of this host: what only passes through is not its.
+    match admission::destination(&datagram.destination.address, tables) {
+        Destination::Own => {}
+        Destination::Many => return (Verdict::Drop(Reason::Broadcast), None),
+        Destination::Other => return (Verdict::Pass(Reason::NotListener), None),
     }
     if !datagram.source.can_be_answered() {
         return (Verdict::Drop(Reason::Unanswerable), None);
@@ -109,7 +125,7 @@ pub fn frame<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> (Verdict<T:
     // Looked at here, where the headers' lengths are known: behind the decision the verifier would have
     // to tell apart every way that led there.
     let queue = tables.queue().filter(|queue| suits_a_socket(frame, &datagram, queue, tables));
-    let verdict = match (payload(frame, datagram.payload, tables), queue) {
+    let verdict = match (payload(frame, datagram.payload, datagram.source.port, tables), queue) {
         (Verdict::Deliver(delivery), Some(queue)) => Verdict::Deliver(by_queue(delivery, queue, tables)),
         (verdict, _) => verdict,
     };
@@ -120,27 +136,33 @@ pub fn frame<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> (Verdict<T:
 /// stack has judged the source's address by then, not its port.
 #[inline(always)]
 pub fn segment<B: Bytes + ?Sized, T: Tables>(segment: &B, payload: Payload, tables: &T) -> Verdict<T::Flow> {
-    if segment.read::<2>(0).is_some_and(|port| port.0 == [0, 0]) {
-        return Verdict::Drop(Reason::Unanswerable);
+    match segment.read::<2>(0).map(|port| u16::from_be_bytes(port.0)) {
+        None => Verdict::Drop(Reason::Truncated),
+        Some(0) => Verdict::Drop(Reason::Unanswerable),
+        Some(source_port) => self::payload(segment, payload, source_port, tables),
     }
-    self::payload(segment, payload, tables)
 }
 
 /// Decides about a UDP payload that is known to be for a listener.
 #[inline(always)]
-pub fn payload<B: Bytes + ?Sized, T: Tables>(packet: &B, payload: Payload, tables: &T) -> Verdict<T::Flow> {
+pub fn payload<B: Bytes + ?Sized, T: Tables>(
+    packet: &B,
+    payload: Payload,
+    source_port: u16,
+    tables: &T,
+) -> Verdict<T::Flow> {
     let Some(settings) = tables.settings() else {
         return Verdict::Pass(Reason::NoSlot);
     };
     match quic::classify(packet, payload, settings.cid_length()) {
-        Ok(header) => route(&header, tables),
+        Ok(header) => route(&header, source_port, tables),
         Err(reason) => Verdict::Drop(reason),
     }
 }
 
-/// Finds the slot of a classified packet.
+/// Finds the slot of a classified packet, unless it is turned away.
 #[inline(always)]
-pub fn route<T: Tables>(header: &Header, tables: &T) -> Verdict<T::Flow> {
+pub fn route<T: Tables>(header: &Header, source_port: u16, tables: &T) -> Verdict<T::Flow> {
     let cid = &header.destination;
     if let Some((flow, number)) = tables.flow(cid)
         && let Some(slot) = taken(number, tables)
@@ -157,6 +179,9 @@ pub fn route<T: Tables>(header: &Header, tables: &T) -> Verdict<T::Flow> {
         && let Some(slot) = taken(number, tables)
     {
         return Verdict::Deliver(Delivery { number, slot, flow: None, reason: Reason::Cid, socket: SocketPlace::NONE });
+    }
+    if let Some(reason) = admission::refusal(header.kind, source_port, tables) {
+        return Verdict::Drop(reason);
     }
     let reason = if header.kind.may_be_first_flight() { Reason::Assigned } else { Reason::Unknown };
     if let Some(seed) = tables.hash_seed()

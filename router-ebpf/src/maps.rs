@@ -17,9 +17,9 @@ use router_common::{
     connection_id::ConnectionId,
     frame::{Address, Endpoint},
     maps::{
-        ASSIGNMENT_SIZE, Assigned, CID_CONFIGS, CidConfig, CidKeys, Counters, Flow, FlowKey, Hop, LISTENERS_MAX,
-        LOCAL_ADDRESSES_MAX, Listener, ListenerKey, Listens, Local, LocalKey, Port, QUEUES_MAX, Queue, SLOTS, Secrets,
-        Settings, Slot, SlotCounters, Stage,
+        ASSIGNMENT_SIZE, Admission, Assigned, BUCKETS, Bucket, CID_CONFIGS, CidConfig, CidKeys, Counters, Flow,
+        FlowKey, Hop, LISTENERS_MAX, LOCAL_ADDRESSES_MAX, Listener, ListenerKey, Listens, Local, LocalKey, Port,
+        QUEUES_MAX, Queue, SLOTS, SOURCE_PORT_WORDS, Secrets, Settings, Slot, SlotCounters, SourcePorts, Stage,
     },
     reason::Reason,
     steer::Tables,
@@ -58,8 +58,16 @@ static CPUS: CpuMap<1> = CpuMap::new();
 static QUEUES: Array<Queue, { QUEUES_MAX as usize }> = Array::new();
 #[btf_map(name = "local_addresses")]
 static LOCAL_ADDRESSES: HashMap<LocalKey, Local, { LOCAL_ADDRESSES_MAX as usize }> = HashMap::new();
+#[btf_map(name = "broadcast_addresses")]
+static BROADCAST_ADDRESSES: HashMap<LocalKey, Local, { LOCAL_ADDRESSES_MAX as usize }> = HashMap::new();
 #[btf_map(name = "xsks")]
 static XSKS: XskMap<{ QUEUES_MAX as usize }> = XskMap::new();
+#[btf_map(name = "source_ports")]
+static SOURCE_PORTS: Array<SourcePorts, SOURCE_PORT_WORDS> = Array::new();
+#[btf_map(name = "admission")]
+static ADMISSION: Array<Admission, 1> = Array::new();
+#[btf_map(name = "buckets")]
+static BUCKET: Array<Bucket, { BUCKETS as usize }> = Array::new();
 
 /// The decision's view of the maps.
 pub(crate) struct Maps {
@@ -144,6 +152,31 @@ impl Tables for Maps {
     #[inline(always)]
     fn is_local(&self, address: &Address) -> bool {
         LOCAL_ADDRESSES.get_ptr(LocalKey::new(*address)).is_some()
+    }
+
+    #[inline(always)]
+    fn is_broadcast(&self, address: &Address) -> bool {
+        BROADCAST_ADDRESSES.get_ptr(LocalKey::new(*address)).is_some()
+    }
+
+    #[inline(always)]
+    fn refuses_port(&self, port: u16) -> bool {
+        SOURCE_PORTS.get(SourcePorts::index(port)).is_some_and(|ports| ports.refuses(port))
+    }
+
+    #[inline(always)]
+    fn admits_unknown(&self) -> bool {
+        // What has passed an XDP program was asked there.
+        if self.arrival.is_none() && !select_accounts() {
+            return true;
+        }
+        // SAFETY: the helper only reads a clock.
+        let now = unsafe { bpf_ktime_get_coarse_ns() };
+        let Some(rate) = ADMISSION.get(0).and_then(|admission| admission.unknown_at(now)) else { return true };
+        let Some(bucket) = BUCKET.get_ptr_mut(Bucket::UNKNOWN) else { return true };
+        // SAFETY: the entry of an array lives as long as its map; other CPUs may write the same plain number at the
+        // same time, which `Bucket::take` allows for.
+        unsafe { &mut *bucket }.take(&rate, now)
     }
 }
 

@@ -10,6 +10,7 @@ pub mod address;
 pub mod agent;
 pub mod build_identity;
 pub mod cli;
+mod clock;
 pub mod config;
 pub mod datapath;
 mod doctor;

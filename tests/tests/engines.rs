@@ -3,12 +3,19 @@
 use std::{collections::BTreeMap, thread};
 
 use anyhow::{Context, Result, ensure};
-use router_common::reason::{Fate, Reason};
+use router_common::{
+    frame,
+    reason::{Fate, Reason},
+};
 use router_tests::{
     cpu,
     lab::{ENGINES, Lab, Running, until, wire::Sender},
     packets::{self, Case, HOP_BY_HOP, LISTENERS, NODE_ID, Packet, SLOTS, cases, cid, quic::Quic},
 };
+use router_userspace::agent::api;
+
+/// Octets of a follower: more than a case has, so that no case is taken for one.
+const FOLLOWER: usize = 1_400;
 
 /// The packets that each worker's endpoints got.
 type Got = BTreeMap<u8, u64>;
@@ -50,8 +57,8 @@ enum Comes {
 }
 
 fn what_comes(lab: &Running, sender: &Sender, case: &Case) -> Result<Comes> {
-    let before = got(lab)?;
-    let followers = followers();
+    let before = Totals::of(lab)?;
+    let followers = followers(source_port(&case.frame));
     // From one CPU: a veth has a queue for each, and frames of two queues overtake each other.
     thread::scope(|scope| {
         let sending = scope.spawn(|| {
@@ -62,10 +69,8 @@ fn what_comes(lab: &Running, sender: &Sender, case: &Case) -> Result<Comes> {
     })?;
     let each = followers.len() as u64 / u64::from(SLOTS);
     // None is overtaken on its own way: when all are there, so is the case's.
-    let moved = until(
-        || Ok(got(lab)?.into_iter().map(|(slot, count)| (slot, count - before[&slot])).collect::<Got>()),
-        |moved| moved.values().all(|&count| count >= each),
-    )?;
+    let all = followers.len() as u64;
+    let moved = until(|| Ok(Totals::of(lab)?.since(&before)), |moved| moved.has(all))?.got;
     let more: Vec<_> = moved.iter().filter(|&(_, &count)| count > each).map(|(&slot, &count)| (slot, count)).collect();
     let comes = match (&more[..], case.slot) {
         ([], _) => Comes::Nobody,
@@ -83,21 +88,67 @@ fn what_comes(lab: &Running, sender: &Sender, case: &Case) -> Result<Comes> {
     Ok(comes)
 }
 
-/// To each worker, by each family, one that AF_XDP sockets get and one that takes the stack.
-fn followers() -> Vec<Vec<u8>> {
+/// To each worker, by each family, one that AF_XDP sockets get and one that takes the stack. The kernel gives a socket
+/// of the group all that comes from one port, so they come from the case's.
+fn followers(port: u16) -> Vec<Vec<u8>> {
     let of_slot = |slot: u8| {
-        let quic = || Quic::short(cid(0, NODE_ID, slot).as_slice());
-        let v4 = || Packet::udp(([10, 77, 0, 99], 4000), LISTENERS[0], quic());
+        let quic = || Quic::short(cid(0, NODE_ID, slot).as_slice()).padded_to(FOLLOWER);
+        let v4 = || Packet::udp(([10, 77, 0, 99], port), LISTENERS[0], quic());
         let (client, router) = ([0xfd77, 0, 0, 0, 0, 0, 0, 0x99], [0xfd77, 0, 0, 0, 0, 0, 0, 1]);
-        let v6 = || Packet::udp((client, 4000), (router, LISTENERS[1].port()), quic());
+        let v6 = || Packet::udp((client, port), (router, LISTENERS[1].port()), quic());
         [v4(), v4().options(&[1; 4]), v6(), v6().extension(HOP_BY_HOP)].map(|packet| packet.frame())
     };
     (0..SLOTS).flat_map(of_slot).collect()
 }
 
-fn got(lab: &Running) -> Result<Got> {
-    let workers = lab.control().workers()?.workers;
-    Ok(workers.iter().map(|worker| (worker.slot, worker.totals.datagrams_own + worker.totals.taken_over)).collect())
+/// The UDP port that a frame comes from, if anything can; else any.
+fn source_port(frame: &[u8]) -> u16 {
+    frame::parse(frame).ok().map(|datagram| datagram.source.port).filter(|&port| port != 0).unwrap_or(4000)
+}
+
+/// What workers have counted.
+#[derive(Debug)]
+struct Totals {
+    got: Got,
+    octets: u64,
+    /// Received, and what became of it.
+    received: [u64; 2],
+    /// Handed over, and taken over.
+    between: [u64; 2],
+}
+
+impl Totals {
+    fn of(lab: &Running) -> Result<Self> {
+        let workers = lab.control().workers()?.workers;
+        let sum = |count: fn(&api::Totals) -> u64| workers.iter().map(|worker| count(&worker.totals)).sum();
+        Ok(Self {
+            got: workers.iter().map(|one| (one.slot, one.totals.datagrams_own + one.totals.taken_over)).collect(),
+            octets: sum(|totals| totals.bytes_received),
+            received: [
+                sum(|totals| totals.datagrams_received),
+                sum(|totals| totals.datagrams_own + totals.datagrams_dropped + totals.handed_over),
+            ],
+            between: [sum(|totals| totals.handed_over), sum(|totals| totals.taken_over)],
+        })
+    }
+
+    fn since(self, before: &Self) -> Self {
+        let since = |[a, b]: [u64; 2], [c, d]: [u64; 2]| [a - c, b - d];
+        Self {
+            got: self.got.into_iter().map(|(slot, count)| (slot, count - before.got[&slot])).collect(),
+            octets: self.octets - before.octets,
+            received: since(self.received, before.received),
+            between: since(self.between, before.between),
+        }
+    }
+
+    /// Whether all of these followers have come, and what was received is where it belongs. A case that came in the
+    /// place of a follower has fewer octets; of one that was dropped there may be a copy for each worker.
+    fn has(&self, followers: u64) -> bool {
+        self.got.values().sum::<u64>() >= followers
+            && self.octets >= followers * FOLLOWER as u64
+            && [self.received, self.between].iter().all(|[a, b]| a == b)
+    }
 }
 
 /// Who decided, and how packets came to their workers.

@@ -97,10 +97,26 @@ fn as_explained_to_people() -> Result<()> {
 #[test]
 fn the_table_knows_every_reason() {
     let known: BTreeSet<_> = cases().iter().map(|case| case.reason.name()).collect();
-    // Only a node without any active slot has the one, only a queue that a worker has the other.
-    let all = Reason::ALL.iter().filter(|&&reason| ![Reason::NoSlot, Reason::Queue].contains(&reason));
+    // Those hang on more than the packet: a node without any active slot, a queue that a worker has, and how many
+    // came before.
+    let others = [Reason::NoSlot, Reason::Queue, Reason::UnknownLimited];
+    let all = Reason::ALL.iter().filter(|&reason| !others.contains(reason));
     let unknown: Vec<_> = all.map(|reason| reason.name()).filter(|name| !known.contains(name)).collect();
     assert!(unknown.is_empty(), "no case for {unknown:?}");
+}
+
+/// Then those are turned away, and no other.
+#[test]
+fn where_there_is_no_room_for_unknown_ones() {
+    let world = World::new().without_room_for_unknown();
+    let mut turned_away = 0;
+    for case in cases() {
+        let expected = if case.reason == Reason::Unknown { Reason::UnknownLimited } else { case.reason };
+        let (verdict, _) = steer::frame(&case.frame[..], &world);
+        assert_eq!(verdict.reason(), expected, "{}", case.name);
+        turned_away += u32::from(expected == Reason::UnknownLimited);
+    }
+    assert!(turned_away >= 5, "{turned_away} cases only");
 }
 
 /// What goes to the AF_XDP socket of the queue's worker, and what takes the kernel's stack.

@@ -86,7 +86,7 @@ fn agree(ids: usize, length: u8, shapes: &[(Identity, bool)]) -> Result<()> {
 }
 
 fn short(cid: &[u8]) -> Vec<u8> {
-    let [router, _] = LISTENERS;
+    let [router, ..] = LISTENERS;
     Packet::udp(([10, 77, 0, 99], 4000), router, Quic::short(cid)).frame()
 }
 
@@ -143,6 +143,18 @@ impl Tables for Node<'_> {
 
     fn is_local(&self, address: &Address) -> bool {
         self.world.is_local(address)
+    }
+
+    fn is_broadcast(&self, address: &Address) -> bool {
+        self.world.is_broadcast(address)
+    }
+
+    fn refuses_port(&self, port: u16) -> bool {
+        self.world.refuses_port(port)
+    }
+
+    fn admits_unknown(&self) -> bool {
+        true
     }
 }
 

@@ -14,7 +14,7 @@ use router_tests::packets::{
 
 #[test]
 fn a_million_packets() -> Result<()> {
-    let never = [Reason::NoSlot, Reason::Queue];
+    let never = [Reason::NoSlot, Reason::Queue, Reason::UnknownLimited];
     agree("same", None, PACKETS, &never)
 }
 
@@ -22,7 +22,7 @@ fn a_million_packets() -> Result<()> {
 #[test]
 fn on_a_queue_that_a_worker_has() -> Result<()> {
     let queue = Queue::new(LOOPBACK, 0, ROUTER_MAC, 1).with_places(true);
-    agree("queue", Some(queue), PACKETS / 5, &[Reason::NoSlot])
+    agree("queue", Some(queue), PACKETS / 5, &[Reason::NoSlot, Reason::UnknownLimited])
 }
 
 fn agree(name: &str, queue: Option<Queue>, packets_max: usize, never: &[Reason]) -> Result<()> {
@@ -107,11 +107,13 @@ impl<'a> Packets<'a> {
         let quic = if self.random.below(3) == 0 { Quic::short(&cid) } else { Quic::long(kind, version, &cid) };
         let length = *self.random.one_of(&[5, 20, 21, 60, 1199, 1200, 1300]);
         let quic = quic.padded_to(length);
-        let [router, _] = LISTENERS;
+        let [router, ..] = LISTENERS;
         let port = *self.random.one_of(&[router.port(), router.port(), router.port(), 4000]);
+        let any = self.random.below(0x10000) as u16;
+        let from = *self.random.one_of(&[4000, 4000, 4000, 53, 1900, any]);
         let mut packet = match self.random.below(2) {
-            0 => Packet::udp(([10, 77, 0, 99], 4000), (router.ip(), port), quic),
-            _ => Packet::udp(([0xfd77, 0, 0, 0, 0, 0, 0, 9], 4000), ([0xfd77, 0, 0, 0, 0, 0, 0, 1], port), quic),
+            0 => Packet::udp(([10, 77, 0, 99], from), (router.ip(), port), quic),
+            _ => Packet::udp(([0xfd77, 0, 0, 0, 0, 0, 0, 9], from), ([0xfd77, 0, 0, 0, 0, 0, 0, 1], port), quic),
         };
         for _ in 0..self.random.below(4).saturating_sub(1) {
             packet = packet.vlan(self.random.below(4096) as u16);

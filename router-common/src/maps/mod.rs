@@ -5,15 +5,17 @@
 //! Fields are private; numbers are in the host's byte order, addresses in the network's.
 //! A change of any layout or meaning raises [`SCHEMA`].
 
+mod admission;
 mod flow;
 mod listener;
 mod queue;
 mod slot;
 
 pub use self::{
+    admission::{Admission, BUCKETS, Bucket, SOURCE_PORT_WORDS, SourcePorts},
     flow::{Flow, Origin},
     listener::{Listener, ListenerKey, Listens, Port},
-    queue::{Local, LocalKey, Queue, SocketPlace},
+    queue::{Local, LocalKey, LocalKind, Queue, SocketPlace},
     slot::{Hop, Slot, SlotCounters, SlotState},
 };
 use crate::connection_id::ROTATIONS;
@@ -23,7 +25,7 @@ pub use crate::{
 };
 
 /// Version of this contract; stands in the map `settings`.
-pub const SCHEMA: u32 = 4;
+pub const SCHEMA: u32 = 5;
 
 /// The maps' names, as they are pinned and as `bpftool` shows them.
 pub mod names {
@@ -60,8 +62,17 @@ pub mod names {
     /// [`Queue::index`](super::Queue::index) to an AF_XDP socket
     pub const XSKS: &str = "xsks";
 
+    /// [`SourcePorts::index`](super::SourcePorts::index) to [`SourcePorts`](super::SourcePorts)
+    pub const SOURCE_PORTS: &str = "source_ports";
+    /// [`Admission`](super::Admission)
+    pub const ADMISSION: &str = "admission";
+    /// Kind to [`Bucket`](super::Bucket)
+    pub const BUCKETS: &str = "buckets";
+    /// [`LocalKey`](super::LocalKey) to [`Local`](super::Local)
+    pub const BROADCAST_ADDRESSES: &str = "broadcast_addresses";
+
     /// All of them.
-    pub const ALL: [&str; 16] = [
+    pub const ALL: [&str; 20] = [
         SETTINGS,
         LISTENERS,
         PORTS,
@@ -78,6 +89,10 @@ pub mod names {
         QUEUES,
         LOCAL_ADDRESSES,
         XSKS,
+        SOURCE_PORTS,
+        ADMISSION,
+        BUCKETS,
+        BROADCAST_ADDRESSES,
     ];
 }
 
@@ -94,7 +109,8 @@ pub const ASSIGNMENT_SIZE: u32 = 16_381;
 /// Receive queues that a node can know of, over all its interfaces: a power of two.
 pub const QUEUES_MAX: u32 = 4_096;
 
-/// Addresses of the host that a node can know of. What comes to one beyond takes the kernel's stack.
+/// Addresses of the host that a node can know of, and as many broadcast addresses of its subnets. What comes to one
+/// beyond takes the kernel's stack.
 pub const LOCAL_ADDRESSES_MAX: u32 = 1_024;
 
 /// Octets of the largest frame that goes to an AF_XDP socket: a chunk of memory less the kernel's

@@ -1,4 +1,4 @@
-//! `queues` and `local_addresses`: what an AF_XDP socket may take off the wire.
+//! `queues`, `local_addresses` and `broadcast_addresses`: what an AF_XDP socket may take off the wire.
 
 use super::QUEUES_MAX;
 use crate::frame::Address;
@@ -111,7 +111,7 @@ impl SocketPlace {
     }
 }
 
-/// Key of `local_addresses`.
+/// Key of `local_addresses` and `broadcast_addresses`.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct LocalKey {
@@ -133,7 +133,16 @@ impl LocalKey {
     }
 }
 
-/// Value of `local_addresses`: that it is there is all it says.
+/// Which of the two an address is in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LocalKind {
+    /// `local_addresses`: the host has it.
+    Own,
+    /// `broadcast_addresses`: it is the broadcast address of a subnet that the host is in.
+    Broadcast,
+}
+
+/// Value of `local_addresses` and `broadcast_addresses`: that it is there is all it says.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Local {

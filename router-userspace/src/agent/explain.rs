@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use router_common::{
+    admission::{self, Destination},
     connection_id::ConnectionId,
     frame::{self, Address, Datagram, Endpoint},
-    maps::{CidConfig, Queue, Settings, Slot},
+    maps::{CidConfig, LocalKind, Queue, Settings, Slot},
     quic::{self, Header, Kind},
     reason::{Fate, Reason},
     steer::{self, Tables, Verdict},
@@ -13,12 +14,16 @@ use router_common::{
 
 use super::{
     addresses::socket_address,
+    admission::unknown_in_words,
     api::{Explanation, SCHEMA, Step},
     connection_ids::encoding_name,
     hex,
     node::Node,
 };
-use crate::worker::{HostKeys, Placement, View};
+use crate::{
+    clock::monotonic_now,
+    worker::{HostKeys, Placement, View},
+};
 
 /// Explains what becomes of an Ethernet frame.
 pub(super) fn explain(node: &Node, bytes: &[u8]) -> Explanation {
@@ -57,10 +62,18 @@ fn steps(bytes: &[u8], tables: &LiveTables<'_>) -> Vec<Step> {
         step("parse", because(Reason::NotListener));
         return steps;
     };
-    if !tables.is_local(&datagram.destination.address) {
-        step("parse", "that is not an address of this host".to_owned());
-        step("parse", because(Reason::NotListener));
-        return steps;
+    match admission::destination(&datagram.destination.address, tables) {
+        Destination::Own => {}
+        Destination::Many => {
+            step("parse", format!("listener {} is on every address, and that one is for many hosts", listener.id()));
+            step("parse", because(Reason::Broadcast));
+            return steps;
+        }
+        Destination::Other => {
+            step("parse", "that is not an address of this host".to_owned());
+            step("parse", because(Reason::NotListener));
+            return steps;
+        }
     }
     step("parse", format!("listener {} answers there", listener.id()));
     if !datagram.source.can_be_answered() {
@@ -76,32 +89,55 @@ fn steps(bytes: &[u8], tables: &LiveTables<'_>) -> Vec<Step> {
         }
     };
     step("classify", describe_header(&header));
-    for finding in route(&header, tables) {
-        step("route", finding);
+    for (name, finding) in route(&header, datagram.source.port, tables) {
+        step(name, finding);
     }
     steps
 }
 
-fn route(header: &Header, tables: &LiveTables<'_>) -> Vec<String> {
+/// Findings, each with the name of its step.
+fn route(header: &Header, source_port: u16, tables: &LiveTables<'_>) -> Vec<(&'static str, String)> {
     let cid = &header.destination;
-    let mut findings = vec![match tables.flow(cid) {
+    let flow = match tables.flow(cid) {
         Some(((), slot)) => format!("the flow table has it: slot {slot}"),
         None => "the flow table does not have it".to_owned(),
-    }];
-    let verdict = steer::route(header, tables);
+    };
+    let mut findings = vec![("route", flow)];
+    let verdict = steer::route(header, source_port, tables);
     if verdict.reason() != Reason::Flow {
         let rotation = cid.rotation();
         let by = tables
             .cid_config(rotation)
             .map(|config| format!("by configuration {rotation} ({})", encoding_name(config)));
-        findings.push(match (by, steer::decoded(cid, tables)) {
+        let decoded = match (by, steer::decoded(cid, tables)) {
             (Some(by), Some(slot)) => format!("it decodes, {by}, to slot {slot} of this node"),
             (Some(by), None) => format!("it does not decode, {by}, to a slot of this node"),
             (None, _) => format!("it does not decode: no configuration has rotation {rotation}"),
-        });
+        };
+        findings.push(("route", decoded));
     }
-    findings.push(because(verdict.reason()));
+    if !matches!(verdict.reason(), Reason::Flow | Reason::Cid) {
+        findings.push(("admission", admitted(header.kind, source_port, tables)));
+    }
+    let last = if admission::refusal(header.kind, source_port, tables).is_some() { "admission" } else { "route" };
+    findings.push((last, because(verdict.reason())));
     findings
+}
+
+/// What is asked of a packet that no connection is known to send.
+fn admitted(kind: Kind, source_port: u16, tables: &LiveTables<'_>) -> String {
+    match (kind.may_be_first_flight(), tables.refuses_port(source_port)) {
+        (true, true) => format!("a first flight from port {source_port}, which admission.reject_source_ports has"),
+        (true, false) => format!("a first flight from port {source_port}: admission.reject_source_ports lacks it"),
+        (false, _) => match tables.node.steering.admission() {
+            Ok((admission, word)) => {
+                unknown_in_words((&admission, word), tables.node.serving.config().admission.unknown)
+            }
+            Err(e) => {
+                format!("whether there is room for packets whose connection ID nothing knows cannot be read: {e}")
+            }
+        },
+    }
 }
 
 /// By which socket, where workers have receive queues: it depends on the queue that the frame comes in on,
@@ -211,6 +247,22 @@ impl Tables for LiveTables<'_> {
     }
 
     fn is_local(&self, address: &Address) -> bool {
-        self.node.local_addresses.contains(address)
+        self.node.local_addresses.kind(address) == Some(LocalKind::Own)
+    }
+
+    fn is_broadcast(&self, address: &Address) -> bool {
+        self.node.local_addresses.kind(address) == Some(LocalKind::Broadcast)
+    }
+
+    fn refuses_port(&self, port: u16) -> bool {
+        self.view.refuses_port(port)
+    }
+
+    /// It only looks.
+    fn admits_unknown(&self) -> bool {
+        let now = monotonic_now();
+        let limit = self.node.steering.admission().ok();
+        let limit = limit.and_then(|(admission, word)| Some((admission.unknown_at(now)?, word)));
+        limit.is_none_or(|(rate, word)| rate.room(word, now) > 0)
     }
 }

@@ -20,7 +20,7 @@ use router_common::{
     maps::{Flow, Origin},
 };
 
-use crate::datapath::{FlowWriter, monotonic_now};
+use crate::{clock::monotonic_now, datapath::FlowWriter};
 
 /// Starts the sweeper; it ends when the last sender of the result is dropped.
 ///

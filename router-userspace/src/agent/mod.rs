@@ -11,6 +11,7 @@
 
 mod addresses;
 mod admin;
+mod admission;
 pub mod api;
 mod assignment;
 mod certificates;

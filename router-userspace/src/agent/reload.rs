@@ -11,6 +11,7 @@
 use std::rc::Rc;
 
 use super::{
+    admission,
     error::AgentError,
     health::NodeHealth,
     listeners,
@@ -78,6 +79,7 @@ fn settings_in_force(node: &Node, next: &Next) {
     let config = &next.config;
     node.log.change(&config.router.log);
     node.admission.set_limits(config.limits);
+    admission::bring_into_force(&node.steering, config);
     node.keys.silence_lasts(config.limits.idle_timeout);
     if let Some(kernel) = node.steering.kernel() {
         kernel.keep_flows_for(config.limits.idle_timeout);

@@ -13,7 +13,7 @@ pub(super) fn rescan(node: &Node) {
 /// The same but for the queues, which stay as they are.
 pub(super) fn rescan_devices(node: &Node) {
     if node.is_in_charge() {
-        node.local_addresses.reconcile(node.steering.kernel());
+        node.local_addresses.reconcile(&node.steering);
         if let Some(kernel) = node.steering.kernel() {
             node.interfaces.restore_pins(kernel);
         }

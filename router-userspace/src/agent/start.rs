@@ -6,6 +6,7 @@ use router_common::maps::{self, Settings, SlotState};
 use tokio::sync::mpsc;
 
 use super::{
+    admission,
     connection_ids::CidRotation,
     control::ControlSocket,
     engine::{self, Loaded},
@@ -100,7 +101,7 @@ fn start(
     let node = Rc::new(assemble(&next, source, Parts { options, before, state, secrets, observability })?);
 
     // Before the programs: they judge only what is for this host.
-    node.local_addresses.reconcile(node.steering.kernel());
+    node.local_addresses.reconcile(&node.steering);
     // Ports are opened by the generation in charge.
     let for_workers = if is_first { Rc::clone(&next.provision) } else { Rc::new(next.provision.without_ports()) };
     let for_workers = Next { config: Rc::clone(&next.config), provision: for_workers };
@@ -116,6 +117,9 @@ fn start(
     if let Some(context) = rescan::queue_context(&node, &next.config) {
         node.queues.begin(&context, &node.interfaces.steered())?;
     }
+    // Last: its time begins when packets come.
+    admission::lift_after_start(&node.steering, &next.config)?;
+    admission::bring_into_force(&node.steering, &next.config);
     Ok(node)
 }
 

@@ -1,12 +1,17 @@
 //! Which slots are taken, what state each is in, and which of them gets new connections: the one writer of it, who
 //! tells the kernel and the workers alike.
 
-use std::{cell::RefCell, collections::BTreeMap, os::fd::AsFd as _, rc::Rc, sync::Arc};
+use std::{cell::RefCell, collections::BTreeMap, os::fd::AsFd as _, rc::Rc, sync::Arc, time::Duration};
 
-use router_common::maps::{Listener, ListenerKey, Slot, SlotState};
+use router_common::{
+    admission::Rate,
+    frame::Address,
+    maps::{Admission, Bucket, Listener, ListenerKey, LocalKind, SOURCE_PORT_WORDS, Slot, SlotState, SourcePorts},
+};
 
 use super::{assignment::maglev, engine, error::AgentError, kernel::Kernel, place::Place, sockets::SocketsBySlot};
 use crate::{
+    clock::monotonic_now,
     config::Config,
     worker::{NodeTables, udp},
 };
@@ -69,12 +74,14 @@ impl Steering {
     pub(super) fn free(&self, slot: u8, context: &SlotContext) -> Result<(), AgentError> {
         self.places.borrow_mut().remove(&slot);
         self.clear(slot)?;
+        self.lift_limits_for(context.config.limits.idle_timeout)?;
         self.write_slots(context)
     }
 
     /// Frees slots of another generation, which has ended.
     pub(super) fn free_of_others(&self, slots: &[u8], context: &SlotContext) -> Result<(), AgentError> {
         slots.iter().try_for_each(|&slot| self.clear(slot))?;
+        self.lift_limits_for(context.config.limits.idle_timeout)?;
         self.remove_flows_of(slots.to_vec());
         self.write_slots(context)
     }
@@ -150,6 +157,64 @@ impl Steering {
         }
         self.tables.set_listeners(entries);
         Ok(())
+    }
+
+    /// Makes these the host's addresses, and the broadcast addresses of its subnets.
+    pub(super) fn set_local_addresses(&self, addresses: &BTreeMap<[u8; 16], LocalKind>) -> Result<(), AgentError> {
+        let broadcast = addresses.iter().filter(|&(_, &kind)| kind == LocalKind::Broadcast);
+        self.tables.set_broadcast(broadcast.map(|(octets, _)| Address::new(*octets)).collect());
+        match &self.kernel {
+            Some(kernel) => Ok(kernel.datapath.borrow_mut().set_local_addresses(addresses)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Says from which ports first flights are refused.
+    pub(super) fn set_source_ports(&self, ports: &[SourcePorts; SOURCE_PORT_WORDS]) -> Result<(), AgentError> {
+        self.tables.set_source_ports(ports.to_vec());
+        match &self.kernel {
+            Some(kernel) => Ok(kernel.datapath.borrow_mut().set_source_ports(ports)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Says how many packets a second come to workers although nothing knows their connection ID: all buckets
+    /// begin anew.
+    pub(super) fn limit_unknown(&self, rate: Option<Rate>) -> Result<(), AgentError> {
+        self.change_admission(|admission| admission.limiting_unknown(rate))
+    }
+
+    /// Has nothing be limited for `time`: connections may have ended without notice, and their clients are told
+    /// by a stateless reset, as soon as they ask.
+    pub(super) fn lift_limits_for(&self, time: Duration) -> Result<(), AgentError> {
+        let from = monotonic_now().saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        self.change_admission(|admission| admission.limiting_from(from))
+    }
+
+    /// What is limited, and the bucket of packets whose connection ID nothing knows.
+    pub(super) fn admission(&self) -> Result<(Admission, u64), AgentError> {
+        match &self.kernel {
+            Some(kernel) => {
+                let mut datapath = kernel.datapath.borrow_mut();
+                Ok((datapath.admission()?, datapath.bucket(Bucket::UNKNOWN)?.word()))
+            }
+            None => Ok((self.tables.admission(), self.tables.unknown_bucket())),
+        }
+    }
+
+    /// The kernel's is the generations' common one: each changes what is there.
+    fn change_admission(&self, change: impl FnOnce(Admission) -> Admission) -> Result<(), AgentError> {
+        match &self.kernel {
+            Some(kernel) => {
+                let mut datapath = kernel.datapath.borrow_mut();
+                let now = datapath.admission()?;
+                Ok(datapath.set_admission(change(now))?)
+            }
+            None => {
+                self.tables.set_admission(change(self.tables.admission()));
+                Ok(())
+            }
+        }
     }
 
     /// Has `select` keep the flow entries where no XDP program does.

@@ -7,6 +7,7 @@
 use super::{Config, ConfigError, error::Findings, file::RawConfig};
 
 mod addresses;
+mod admission;
 mod af_xdp;
 mod connection_id;
 mod limits;
@@ -25,6 +26,7 @@ pub(super) fn config(raw: RawConfig, mut findings: Findings<'_>) -> Result<Confi
     let limits = limits::check(&raw.limits, &mut findings);
     let transport = transport::check(&raw.transport, &limits, &mut findings);
     let af_xdp = af_xdp::check(&raw.af_xdp, router.engine, &mut findings);
+    let admission = admission::check(&raw.admission, &mut findings);
     let admin = observe::admin(raw.admin, &mut findings);
     let access_log = observe::access_log(raw.access_log, &mut findings);
     let qlog = observe::qlog(raw.qlog, &mut findings);
@@ -41,6 +43,7 @@ pub(super) fn config(raw: RawConfig, mut findings: Findings<'_>) -> Result<Confi
         limits,
         transport,
         af_xdp,
+        admission,
         admin: admin.map(|at| at.value),
         access_log,
         qlog,

@@ -12,8 +12,8 @@ use toml::de::DeTable;
 use super::{
     error::{ConfigError, Findings},
     keys::{
-        self, RawAccessLog, RawAdmin, RawAfXdp, RawConnectionId, RawLimits, RawListener, RawQlog, RawRoute, RawRouter,
-        RawTransport, RawUpstream,
+        self, RawAccessLog, RawAdmin, RawAdmission, RawAfXdp, RawConnectionId, RawLimits, RawListener, RawQlog,
+        RawRoute, RawRouter, RawTransport, RawUpstream,
     },
     raw::At,
 };
@@ -66,6 +66,7 @@ pub(super) struct RawConfig {
     pub(super) limits: RawLimits,
     pub(super) transport: RawTransport,
     pub(super) af_xdp: RawAfXdp,
+    pub(super) admission: RawAdmission,
     pub(super) admin: Option<At<RawAdmin>>,
     pub(super) access_log: Option<At<RawAccessLog>>,
     pub(super) qlog: Option<At<RawQlog>>,

@@ -12,6 +12,7 @@
 //! What is asked for and not in this version is an error; what is tolerated without effect is
 //! said in [`Config::notices`]. Nothing is ignored in silence.
 
+mod admission;
 mod af_xdp;
 pub mod certificates;
 mod changes;
@@ -43,6 +44,7 @@ mod upstream;
 mod values;
 
 pub use self::{
+    admission::Admission,
     af_xdp::{AfXdp, SendBy},
     changes::{Changed, changes},
     connection_id::{ConnectionIdPlan, Encryption},

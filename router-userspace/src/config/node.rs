@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
-use super::{AccessLog, Admin, AfXdp, ConnectionIdPlan, Limits, Listener, Qlog, Route, Router, Transport, Upstream};
+use super::{
+    AccessLog, Admin, Admission, AfXdp, ConnectionIdPlan, Limits, Listener, Qlog, Route, Router, Transport, Upstream,
+};
 
 /// One node's configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +19,8 @@ pub struct Config {
     pub transport: Transport,
     /// `[af_xdp]`
     pub af_xdp: AfXdp,
+    /// `[admission]`
+    pub admission: Admission,
     /// `[admin]`; none: no metrics.
     pub admin: Option<Admin>,
     /// `[access_log]`; none: requests are not logged.

@@ -52,6 +52,14 @@ pub(super) enum RawNumber {
     Number(i64),
 }
 
+/// A UDP port, or a range of them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged, expecting = "expected a port, or a range of them in quotes: \"1-1023\"")]
+pub(super) enum RawPorts {
+    Number(i64),
+    Text(String),
+}
+
 /// A number, or a word for one.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged, expecting = "expected a whole number or \"auto\"")]

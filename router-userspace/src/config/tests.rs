@@ -144,6 +144,19 @@ fn defaults_are_those_promised() {
             migration: true,
         },
         af_xdp: AfXdp { memory: 64 << 20, busy_poll: false, send: SendBy::Udp },
+        admission: Admission {
+            reject_source_ports: [
+                0..=0,
+                1..=1_023,
+                1_900..=1_900,
+                5_353..=5_353,
+                11_211..=11_211,
+                20_800..=20_800,
+                27_015..=27_015,
+            ]
+            .into(),
+            unknown: std::num::NonZeroU32::new(1_000),
+        },
         admin: None,
         access_log: None,
         qlog: None,

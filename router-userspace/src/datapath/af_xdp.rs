@@ -1,11 +1,11 @@
 //! The maps of AF_XDP: which worker has which receive queue, and which addresses are this host's.
 
-use std::{collections::BTreeSet, os::fd::AsRawFd};
+use std::{collections::BTreeMap, os::fd::AsRawFd};
 
 use aya::maps::XskMap;
 use router_common::{
     frame::Address,
-    maps::{LOCAL_ADDRESSES_MAX, Local, LocalKey, QUEUES_MAX, Queue, names},
+    maps::{LOCAL_ADDRESSES_MAX, Local, LocalKey, LocalKind, QUEUES_MAX, Queue, names},
 };
 
 use super::{
@@ -68,17 +68,27 @@ impl Datapath {
         Ok(())
     }
 
-    /// Makes these the host's addresses, as far as there is room for them.
-    pub fn set_local_addresses(&mut self, addresses: &BTreeSet<[u8; 16]>) -> Result<()> {
-        let wanted: Vec<_> = addresses.iter().take(LOCAL_ADDRESSES_MAX as usize).collect();
-        let mut map = self.hash::<LocalKey, Local>(names::LOCAL_ADDRESSES)?;
+    /// Makes these the host's addresses, and the broadcast addresses of its subnets, as far as there is room for
+    /// them.
+    pub fn set_local_addresses(&mut self, addresses: &BTreeMap<[u8; 16], LocalKind>) -> Result<()> {
+        let of_kind = |wanted| addresses.iter().filter(move |&(_, &kind)| kind == wanted).map(|(octets, _)| octets);
+        for (map, kind) in
+            [(names::LOCAL_ADDRESSES, LocalKind::Own), (names::BROADCAST_ADDRESSES, LocalKind::Broadcast)]
+        {
+            self.set_addresses(map, &of_kind(kind).take(LOCAL_ADDRESSES_MAX as usize).collect::<Vec<_>>())?;
+        }
+        Ok(())
+    }
+
+    fn set_addresses(&mut self, map: &'static str, wanted: &[&[u8; 16]]) -> Result<()> {
+        let mut map = self.hash::<LocalKey, Local>(map)?;
         let before: Vec<_> = map.keys().filter_map(|key| Some(key.ok()?.0)).collect();
         // First those that are no longer: to take what is another host's would be worse than to miss ours.
         for key in before.iter().filter(|key| !wanted.contains(&&key.address().octets().0)) {
             map.remove(&Plain(*key))?;
         }
         for octets in wanted {
-            map.insert(Plain(LocalKey::new(Address::new(*octets))), Plain(Local::default()), 0)?;
+            map.insert(Plain(LocalKey::new(Address::new(**octets))), Plain(Local::default()), 0)?;
         }
         Ok(())
     }

@@ -1,22 +1,21 @@
 //! Handles on the flow table: the workers write it, the control socket reads it.
 
 use std::{
-    fs,
     path::Path,
     sync::{
-        Arc, LazyLock,
+        Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
 
 use aya::maps::{HashMap, Map, MapData};
-use nix::time::{ClockId, clock_gettime};
 use router_common::{
     connection_id::ConnectionId,
     maps::{Flow, FlowKey, Origin},
 };
 
 use super::{error::Result, plain::Plain};
+use crate::clock::monotonic_now;
 
 /// Writes and removes flows. Each worker has its own.
 pub struct FlowWriter {
@@ -121,38 +120,4 @@ fn open(pin: &Path) -> Result<FlowMap> {
 
 fn get(map: &FlowMap, cid: &ConnectionId) -> Option<Flow> {
     map.get(&Plain(*cid), 0).ok().map(|flow| flow.0)
-}
-
-/// Nanoseconds of CLOCK_MONOTONIC, the clock of the flow table: the host's, also in a time namespace
-/// (`time_namespaces(7)`), where this process' own is ahead or behind.
-pub fn monotonic_now() -> u64 {
-    static AHEAD: LazyLock<i64> =
-        LazyLock::new(|| fs::read_to_string("/proc/self/timens_offsets").map_or(0, |text| ahead(&text)));
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC)
-        .map_or(0, |now| now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64);
-    now.saturating_add_signed(-*AHEAD)
-}
-
-/// How far a time namespace is ahead of the host, in nanoseconds.
-fn ahead(offsets: &str) -> i64 {
-    let of_monotonic = offsets.lines().find_map(|line| {
-        let [clock, seconds, nanoseconds] = line.split_whitespace().collect::<Vec<_>>().try_into().ok()?;
-        matches!(clock, "monotonic" | "1").then_some((seconds, nanoseconds))
-    });
-    let number = |text: &str| text.parse::<i64>().unwrap_or(0);
-    of_monotonic.map_or(0, |(seconds, nanoseconds)| number(seconds) * 1_000_000_000 + number(nanoseconds))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Flows in use had been swept as idle (ANOLISA#3121).
-    #[test]
-    fn a_time_namespace_is_ahead_or_behind() {
-        assert_eq!(ahead("monotonic           0         0\nboottime            0         0\n"), 0);
-        assert_eq!(ahead("monotonic      172800         5\nboottime            0         0\n"), 172_800_000_000_005);
-        assert_eq!(ahead("monotonic         -10         0\nboottime            7         0\n"), -10_000_000_000);
-        assert_eq!(ahead(""), 0);
-    }
 }

@@ -3,6 +3,7 @@
 //! The only room that knows aya. Nothing here decides where a packet goes; it writes down
 //! what the agent decided, and reads back what the kernel counted.
 
+mod admission;
 mod af_xdp;
 mod attach;
 pub(crate) mod capabilities;
@@ -32,7 +33,7 @@ pub use self::{
     attach::{Attachment, Mode},
     changes::Changes,
     error::{DatapathError, Result},
-    flows::{FlowCount, FlowReader, FlowWriter, monotonic_now},
+    flows::{FlowCount, FlowReader, FlowWriter},
     handle::Datapath,
     loading::Initial,
     netfilter::chains_before_sockets,

@@ -3,8 +3,8 @@
 #![expect(unsafe_code, reason = "aya asks for a promise that a type may be copied as bytes")]
 
 use router_common::maps::{
-    Assigned, CidConfig, CidKeys, Counters, Flow, FlowKey, Listener, ListenerKey, Local, LocalKey, Port, Queue,
-    Secrets, Settings, Slot, SlotCounters,
+    Admission, Assigned, Bucket, CidConfig, CidKeys, Counters, Flow, FlowKey, Listener, ListenerKey, Local, LocalKey,
+    Port, Queue, Secrets, Settings, Slot, SlotCounters, SourcePorts,
 };
 
 /// A key or value of the contract, as aya wants it.
@@ -21,7 +21,9 @@ macro_rules! contract {
 }
 
 contract!(
+    Admission,
     Assigned,
+    Bucket,
     CidConfig,
     CidKeys,
     Counters,
@@ -36,7 +38,8 @@ contract!(
     Secrets,
     Settings,
     Slot,
-    SlotCounters
+    SlotCounters,
+    SourcePorts
 );
 
 // SAFETY: `Contract` is implemented here alone, for types of `router_common::maps`, whose

@@ -10,7 +10,7 @@ use std::{
     hash::{BuildHasher as _, RandomState},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
 };
 
@@ -18,13 +18,14 @@ use arc_swap::{ArcSwap, Guard};
 use router_common::{
     connection_id::ConnectionId,
     frame::{Address, Endpoint, Payload},
-    maps::{Assigned, CidConfig, Listener, ListenerKey, Queue, Settings, Slot, SlotState},
+    maps::{Admission, Assigned, CidConfig, Listener, ListenerKey, Queue, Settings, Slot, SlotState, SourcePorts},
     quic,
     reason::Reason,
     steer::{self, Tables, Verdict},
 };
 
 use super::connection_ids::{ConnectionIds, HostKeys, Set};
+use crate::clock::monotonic_now;
 
 /// What all workers of a node share.
 #[derive(Debug)]
@@ -33,6 +34,13 @@ pub struct NodeTables {
     connection_ids: Arc<ConnectionIds>,
     hash_seed: [u64; 2],
     listeners: ArcSwap<Vec<(ListenerKey, Listener)>>,
+    /// Of the subnets that the host is in.
+    broadcast: ArcSwap<Vec<Address>>,
+    /// Empty, or all words.
+    source_ports: ArcSwap<Vec<SourcePorts>>,
+    admission: ArcSwap<Admission>,
+    /// The bucket of packets whose connection ID nothing knows, where no kernel program has it.
+    unknown: AtomicU64,
     slots: [AtomicU8; 256],
     assignment: RwLock<Arc<[Assigned]>>,
     first_flights: FirstFlights,
@@ -56,6 +64,10 @@ impl NodeTables {
             connection_ids,
             hash_seed,
             listeners: ArcSwap::default(),
+            broadcast: ArcSwap::default(),
+            source_ports: ArcSwap::default(),
+            admission: ArcSwap::default(),
+            unknown: AtomicU64::new(0),
             slots: array::from_fn(|_| AtomicU8::new(0)),
             assignment: RwLock::new(Arc::from([])),
             first_flights: FirstFlights::default(),
@@ -73,6 +85,37 @@ impl NodeTables {
         let listeners = self.listeners.load();
         let find = |key| listeners.iter().find(|(k, _)| *k == key).map(|&(_, listener)| listener);
         find(ListenerKey::exact(destination)).or_else(|| find(ListenerKey::wildcard(destination)))
+    }
+
+    /// Makes these the broadcast addresses of the host's subnets.
+    pub fn set_broadcast(&self, addresses: Vec<Address>) {
+        self.broadcast.store(Arc::new(addresses));
+    }
+
+    /// Whether what comes to `address` came to many hosts, or to many sockets of this one.
+    pub fn is_for_many(&self, address: &Address) -> bool {
+        let is_broadcast = || self.broadcast.load().contains(address);
+        address.is_for_many() || address.is_ipv4() && is_broadcast()
+    }
+
+    /// Says from which ports first flights are refused: all words, by index.
+    pub fn set_source_ports(&self, words: Vec<SourcePorts>) {
+        self.source_ports.store(Arc::new(words));
+    }
+
+    /// How many packets of a kind are let through.
+    pub fn admission(&self) -> Admission {
+        **self.admission.load()
+    }
+
+    /// Says how many are from now on.
+    pub fn set_admission(&self, admission: Admission) {
+        self.admission.store(Arc::new(admission));
+    }
+
+    /// The bucket of packets whose connection ID nothing knows, as [`Rate`](router_common::admission::Rate) reads it.
+    pub fn unknown_bucket(&self) -> u64 {
+        self.unknown.load(Ordering::Relaxed)
     }
 
     /// For the whole node.
@@ -131,15 +174,15 @@ impl NodeTables {
         self.probes.lock().unwrap_or_else(PoisonError::into_inner).contains(cid)
     }
 
-    /// Decides about a UDP payload. With the verdict comes the rotation of the configuration
+    /// Decides about a UDP payload from `source_port`. With the verdict comes the rotation of the configuration
     /// that decoded its connection ID, if that is what decided.
-    pub fn steer(&self, payload: &[u8], placement: Placement) -> (Verdict<()>, Option<u8>) {
+    pub fn steer(&self, payload: &[u8], source_port: u16, placement: Placement) -> (Verdict<()>, Option<u8>) {
         let whole = Payload { at: 0, length: payload.len() };
         let header = match quic::classify(payload, whole, self.settings.cid_length()) {
             Ok(header) => header,
             Err(reason) => return (Verdict::Drop(reason), None),
         };
-        let verdict = steer::route(&header, &self.view(placement));
+        let verdict = steer::route(&header, source_port, &self.view(placement));
         let rotation = (verdict.reason() == Reason::Cid).then(|| header.destination.rotation());
         (verdict, rotation)
     }
@@ -221,6 +264,25 @@ impl Tables for View<'_> {
     fn is_local(&self, _: &Address) -> bool {
         false
     }
+
+    fn is_broadcast(&self, address: &Address) -> bool {
+        self.tables.broadcast.load().contains(address)
+    }
+
+    fn refuses_port(&self, port: u16) -> bool {
+        let words = self.tables.source_ports.load();
+        words.get(SourcePorts::index(port) as usize).is_some_and(|word| word.refuses(port))
+    }
+
+    /// Where the kernel placed the packet, it was asked there.
+    fn admits_unknown(&self) -> bool {
+        if matches!(self.placement, Placement::Kernel(_)) {
+            return true;
+        }
+        let now = monotonic_now();
+        let Some(rate) = self.tables.admission.load().unknown_at(now) else { return true };
+        self.tables.unknown.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| rate.take(word, now)).is_ok()
+    }
 }
 
 /// Client-chosen connection IDs, and the slot that accepted each.
@@ -260,7 +322,7 @@ impl FirstFlights {
 
 #[cfg(test)]
 mod tests {
-    use router_common::reason::Reason;
+    use router_common::{admission::Rate, reason::Reason};
 
     use super::{super::connection_ids::configuration::tests::configuration, *};
 
@@ -272,6 +334,9 @@ mod tests {
             Self::new(Settings::new(7, 17, 1), ids, [1, 2])
         }
     }
+
+    /// That no one refuses.
+    const PORT: u16 = 4000;
 
     fn tables() -> NodeTables {
         let tables = NodeTables::for_tests();
@@ -306,7 +371,7 @@ mod tests {
         let tables = tables();
         let cid = tables.connection_ids().issue(3);
         for placement in [Placement::Kernel(5), Placement::Assignment] {
-            assert_eq!(delivery(tables.steer(&one_rtt(&cid), placement)), (3, Reason::Cid));
+            assert_eq!(delivery(tables.steer(&one_rtt(&cid), PORT, placement)), (3, Reason::Cid));
         }
     }
 
@@ -315,7 +380,7 @@ mod tests {
         let tables = tables();
         tables.set_slot_state(5, SlotState::Active);
         let chosen = ConnectionId::new(&[0xe7; 8]).unwrap();
-        assert_eq!(delivery(tables.steer(&initial(&chosen), Placement::Kernel(5))), (5, Reason::Assigned));
+        assert_eq!(delivery(tables.steer(&initial(&chosen), PORT, Placement::Kernel(5))), (5, Reason::Assigned));
     }
 
     #[test]
@@ -325,17 +390,57 @@ mod tests {
         let chosen = tables.connection_ids().issue(3);
         tables.set_slot_state(5, SlotState::Active);
         tables.first_flights().insert(chosen, 5);
-        assert_eq!(delivery(tables.steer(&initial(&chosen), Placement::Kernel(5))), (5, Reason::Flow));
+        assert_eq!(delivery(tables.steer(&initial(&chosen), PORT, Placement::Kernel(5))), (5, Reason::Flow));
         tables.first_flights().remove(&chosen);
-        assert_eq!(delivery(tables.steer(&initial(&chosen), Placement::Kernel(5))), (3, Reason::Cid));
+        assert_eq!(delivery(tables.steer(&initial(&chosen), PORT, Placement::Kernel(5))), (3, Reason::Cid));
+    }
+
+    #[test]
+    fn first_flights_from_some_ports_are_refused_and_nothing_else() {
+        let tables = tables();
+        tables.assign(&vec![Assigned::to(3); router_common::maps::ASSIGNMENT_SIZE as usize]);
+        tables.set_source_ports(SourcePorts::refusing(&[53..=53]).to_vec());
+        let chosen = ConnectionId::new(&[0xe7; 8]).unwrap();
+        let from = |port, payload: &[u8]| tables.steer(payload, port, Placement::Assignment);
+        assert_eq!(from(53, &initial(&chosen)).0, Verdict::Drop(Reason::SourcePort));
+        assert_eq!(delivery(from(54, &initial(&chosen))), (3, Reason::Assigned));
+        // Of a connection that is there.
+        let own = tables.connection_ids().issue(3);
+        assert_eq!(delivery(from(53, &one_rtt(&own))), (3, Reason::Cid));
+        tables.first_flights().insert(chosen, 3);
+        assert_eq!(delivery(from(53, &initial(&chosen))), (3, Reason::Flow));
+    }
+
+    #[test]
+    fn unknown_ones_are_limited_where_no_kernel_has_done_so() {
+        let tables = tables();
+        tables.assign(&vec![Assigned::to(3); router_common::maps::ASSIGNMENT_SIZE as usize]);
+        // One a second, and one at once.
+        let limited = Admission::default().limiting_unknown(Rate::per_second(1));
+        tables.set_admission(limited);
+        let garbage = one_rtt(&ConnectionId::new(&[0xff; 17]).unwrap());
+        let come = |placement| tables.steer(&garbage, PORT, placement);
+        assert_eq!(delivery(come(Placement::Assignment)), (3, Reason::Unknown));
+        assert_eq!(come(Placement::Assignment).0, Verdict::Drop(Reason::UnknownLimited));
+        assert_eq!(delivery(come(Placement::Kernel(3))), (3, Reason::Unknown));
+        // What is known, or may begin a connection, is not asked.
+        let own = tables.connection_ids().issue(3);
+        assert_eq!(delivery(tables.steer(&one_rtt(&own), PORT, Placement::Assignment)), (3, Reason::Cid));
+        let chosen = ConnectionId::new(&[0xe7; 8]).unwrap();
+        assert_eq!(delivery(tables.steer(&initial(&chosen), PORT, Placement::Assignment)), (3, Reason::Assigned));
+        // Set again, it begins anew; and for a while after a start nothing is limited.
+        tables.set_admission(limited.limiting_unknown(Rate::per_second(1)));
+        assert_eq!(delivery(come(Placement::Assignment)), (3, Reason::Unknown));
+        tables.set_admission(limited.limiting_from(u64::MAX));
+        assert_eq!(delivery(come(Placement::Assignment)), (3, Reason::Unknown));
     }
 
     #[test]
     fn without_a_kernel_the_assignment_places() {
         let tables = tables();
         let chosen = ConnectionId::new(&[0xe7; 8]).unwrap();
-        assert_eq!(tables.steer(&initial(&chosen), Placement::Assignment).0, Verdict::Pass(Reason::NoSlot));
+        assert_eq!(tables.steer(&initial(&chosen), PORT, Placement::Assignment).0, Verdict::Pass(Reason::NoSlot));
         tables.assign(&vec![Assigned::to(3); router_common::maps::ASSIGNMENT_SIZE as usize]);
-        assert_eq!(delivery(tables.steer(&initial(&chosen), Placement::Assignment)), (3, Reason::Assigned));
+        assert_eq!(delivery(tables.steer(&initial(&chosen), PORT, Placement::Assignment)), (3, Reason::Assigned));
     }
 }

@@ -22,6 +22,8 @@ pub struct AgentConfig {
     pub connection_id: Vec<(String, String)>,
     /// `[limits]`
     pub limits: Vec<(String, String)>,
+    /// `[admission]`
+    pub admission: Vec<(String, String)>,
     /// Addresses of `[[listener]]`.
     pub listeners: Vec<String>,
     /// Certificates of all of them, by their names in the laboratory's home.
@@ -57,6 +59,7 @@ impl AgentConfig {
             ]),
             connection_id: Vec::new(),
             limits: Vec::new(),
+            admission: Vec::new(),
             listeners: vec!["0.0.0.0:443".into(), "[::]:443".into()],
             certificates: vec!["certificate".into()],
             listener_keys: String::new(),
@@ -94,6 +97,11 @@ impl AgentConfig {
         set(&mut self.limits, key, value);
     }
 
+    /// Sets `key` of `[admission]` to `value`, which is TOML.
+    pub fn set_admission(&mut self, key: &str, value: &str) {
+        set(&mut self.admission, key, value);
+    }
+
     pub(super) fn binary(&self) -> Result<PathBuf> {
         match &self.build {
             Some(build) => Ok(build.clone()),
@@ -121,8 +129,13 @@ impl AgentConfig {
         let listener = |address: &String| {
             format!("[[listener]]\naddress = \"{address}\"\ncertificates = [{certificates}]\n{keys}\n")
         };
+        let admission = match &self.admission[..] {
+            [] => String::new(),
+            keys => format!("[admission]\n{}\n", lines(keys)),
+        };
         format!(
-            "# A laboratory's; the certificate is for {HOST}.\n[router]\n{}\n[connection_id]\n{}\n[limits]\n{}\n{}{}",
+            "# A laboratory's; the certificate is for {HOST}.\n[router]\n{}\n[connection_id]\n{}\n[limits]\n{}\n\
+             {admission}{}{}",
             lines(&router),
             lines(&self.connection_id),
             lines(&self.limits),

@@ -125,6 +125,12 @@ impl Lab {
         self
     }
 
+    /// Sets `key` of `[admission]` to `value`, which is TOML.
+    pub fn admission(mut self, key: &str, value: &str) -> Self {
+        self.config.set_admission(key, value);
+        self
+    }
+
     /// Sets an environment variable of the agent's.
     pub fn environment(mut self, name: &str, value: &str) -> Self {
         self.config.environment.push((name.into(), value.into()));

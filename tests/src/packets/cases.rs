@@ -4,7 +4,10 @@
 //! (BPF_PROG_TEST_RUN) and over a wire. All three meet the world described here: a node
 //! with some listeners, four active slots, and two planted flows.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    ops::RangeInclusive,
+};
 
 use router_common::{
     connection_id::{CidConfig, CidKeys, ConnectionId, Identity, Nonce},
@@ -38,12 +41,22 @@ pub const CID_LENGTH: u8 = 17;
 /// Its active slots: 0 to this, excluded.
 pub const SLOTS: u8 = 4;
 
-/// Its listeners: an exact address, and every address of the other family.
-pub const LISTENERS: [SocketAddr; 2] =
-    [SocketAddr::new(IpAddr::V4(ROUTER4), PORT), SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), PORT)];
+/// Its listeners: an exact address, every address of the other family, and every IPv4 address on another port.
+pub const LISTENERS: [SocketAddr; 3] = [
+    SocketAddr::new(IpAddr::V4(ROUTER4), PORT),
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), PORT),
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), ANY_PORT),
+];
 
 /// The host's own addresses.
 pub const LOCAL: [IpAddr; 2] = [IpAddr::V4(ROUTER4), IpAddr::V6(ROUTER6)];
+
+/// The broadcast address of the host's subnet.
+pub const BROADCAST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 255);
+
+/// Ports that no first flight may come from: those that nothing else is configured for.
+pub const REFUSED_PORTS: [RangeInclusive<u16>; 7] =
+    [0..=0, 1..=1_023, 1_900..=1_900, 5_353..=5_353, 11_211..=11_211, 20_800..=20_800, 27_015..=27_015];
 
 /// Flow-table entries beside those of live connections: connection ID and slot.
 pub const PLANTED_FLOWS: [(&[u8], u8); 2] = [(b"chosen-1", 2), (b"0123456789abcdefg", 3)];
@@ -64,12 +77,14 @@ pub fn cases() -> Vec<Case> {
     [
         not_ours(),
         passing_through(),
+        to_many(),
         malformed(),
         unanswerable(),
         bad_quic(),
         by_flow(),
         by_cid(),
         by_assignment(),
+        by_source_port(),
         in_every_wrapping(),
     ]
     .concat()
@@ -130,6 +145,41 @@ fn passing_through() -> Vec<Case> {
         ("from port 0 for another host", Packet::udp((CLIENT6, 0), (CLIENT6, PORT), Quic::initial(V1, b"whatever"))),
     ];
     cases.map(|(name, packet)| passed(name, Reason::NotListener, packet.frame())).into()
+}
+
+/// To a broadcast or multicast address: ours would be what is for a listener on every address, and each of its
+/// sockets would get it (h2o#2264). Anything else is somebody else's.
+fn to_many() -> Vec<Case> {
+    let [chosen, issued] = PLANTED_FLOWS.map(|(cid, _)| cid);
+    let ours = cid(0, NODE_ID, 1);
+    let initial = || Quic::initial(V1, b"whatever");
+    let to4 = |address: Ipv4Addr, port, quic: Quic| Packet::udp(client4(), (address, port), quic);
+    let to6 = |address: [u16; 8], port, quic: Quic| Packet::udp(client6(), (address, port), quic);
+    let all_nodes = [0xff02, 0, 0, 0, 0, 0, 0, 1];
+    let dropped = [
+        ("an Initial to 255.255.255.255", to4(Ipv4Addr::BROADCAST, ANY_PORT, initial())),
+        ("an Initial to the subnet's broadcast address", to4(BROADCAST, ANY_PORT, initial())),
+        ("a short one to 255.255.255.255", to4(Ipv4Addr::BROADCAST, ANY_PORT, Quic::short(ours.as_slice()))),
+        ("a short one to the subnet's broadcast address", to4(BROADCAST, ANY_PORT, Quic::short(ours.as_slice()))),
+        ("an Initial of a known flow to everybody", to4(BROADCAST, ANY_PORT, Quic::initial(V1, chosen))),
+        ("an Initial to 224.0.0.1", to4(Ipv4Addr::new(224, 0, 0, 1), ANY_PORT, initial())),
+        ("an Initial to 239.255.255.255", to4(Ipv4Addr::new(239, 255, 255, 255), ANY_PORT, initial())),
+        ("an Initial to ff02::1", to6(all_nodes, PORT, initial())),
+        ("a short one to ff02::1", to6(all_nodes, PORT, Quic::short(ours.as_slice()))),
+        ("a short one of a known flow to ff02::1", to6(all_nodes, PORT, Quic::short(issued))),
+        ("an Initial to ff0e::101", to6([0xff0e, 0, 0, 0, 0, 0, 0, 0x101], PORT, initial())),
+        ("junk to everybody", to4(BROADCAST, ANY_PORT, Quic::short(&[7; 17]).padded_to(12))),
+    ];
+    let not_ours = [
+        ("to 255.255.255.255 where the listener has another address", to4(Ipv4Addr::BROADCAST, PORT, initial())),
+        ("to the subnet where the listener has another address", to4(BROADCAST, PORT, initial())),
+        ("to 224.0.0.251", to4(Ipv4Addr::new(224, 0, 0, 251), 5353, initial())),
+        ("to ff02::fb", to6([0xff02, 0, 0, 0, 0, 0, 0, 0xfb], 5353, initial())),
+        ("to 240.0.0.1", to4(Ipv4Addr::new(240, 0, 0, 1), ANY_PORT, initial())),
+    ];
+    let dropped = dropped.into_iter().map(|(name, packet)| passed(name, Reason::Broadcast, packet.frame()));
+    let not_ours = not_ours.into_iter().map(|(name, packet)| passed(name, Reason::NotListener, packet.frame()));
+    dropped.chain(not_ours).collect()
 }
 
 /// Offsets are of an untagged frame: IPv4 begins at 14 and UDP at 34.
@@ -276,6 +326,39 @@ fn by_assignment() -> Vec<Case> {
     ]
 }
 
+/// First flights from ports that floods are reflected by; of connections that are there, nothing is asked.
+fn by_source_port() -> Vec<Case> {
+    let [(chosen, slot), _] = PLANTED_FLOWS;
+    let initial = || Quic::initial(V1, b"whatever");
+    let from4 = |port, quic: Quic| Packet::udp((CLIENT4, port), router4(), quic);
+    let from6 = |port, quic: Quic| Packet::udp((CLIENT6, port), router6(), quic);
+    let ours = cid(0, NODE_ID, 1);
+    let refused = [
+        ("an Initial from port 1", from4(1, initial())),
+        ("an Initial from port 53", from4(53, initial())),
+        ("an Initial from port 443 over IPv6", from6(443, initial())),
+        ("an Initial from port 1023", from4(1_023, initial())),
+        ("an Initial from port 1900", from4(1_900, initial())),
+        ("an Initial of version 2 from port 5353", from4(5_353, Quic::initial(V2, b"whatever"))),
+        ("0-RTT from port 11211", from4(11_211, Quic::long(Kind::ZeroRtt, V1, b"whatever"))),
+        ("an unknown version from port 20800", from6(20_800, Quic::unknown_version(b"whatever", 1200))),
+        ("an Initial from port 27015", from4(27_015, initial())),
+    ];
+    let refused = refused.into_iter().map(|(name, packet)| passed(name, Reason::SourcePort, packet.frame()));
+    let handshake = || Quic::long(Kind::Handshake, V1, ours.as_slice());
+    let others = [
+        to_any("an Initial from port 1024", Reason::Assigned, from4(1_024, initial())),
+        to_any("an Initial from port 1901", Reason::Assigned, from4(1_901, initial())),
+        to_any("an Initial from port 65535", Reason::Assigned, from6(65_535, initial())),
+        delivered("an Initial of a known flow from port 53", Reason::Flow, slot, from4(53, Quic::initial(V1, chosen))),
+        delivered("a short header from port 53", Reason::Cid, 1, from4(53, Quic::short(ours.as_slice()))),
+        delivered("a Handshake from port 443", Reason::Cid, 1, from6(443, handshake())),
+        delivered("a second Initial from port 443", Reason::Cid, 1, from4(443, Quic::initial(V1, ours.as_slice()))),
+        to_any("a short header that nothing knows from port 53", Reason::Unknown, from4(53, Quic::short(&[0xff; 17]))),
+    ];
+    refused.chain(others).collect()
+}
+
 /// What wraps a datagram changes nothing.
 fn in_every_wrapping() -> Vec<Case> {
     let cid = cid(0, NODE_ID, 2);
@@ -343,3 +426,5 @@ const CLIENT4: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 99);
 const ROUTER6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 1);
 const CLIENT6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x99);
 const PORT: u16 = 443;
+/// Of the listener on every IPv4 address.
+const ANY_PORT: u16 = 8443;

@@ -8,13 +8,13 @@ use std::{
 use anyhow::{Result, bail, ensure};
 use router_common::{
     connection_id::CidKeys,
-    maps::{CidConfig, Hop, Listener, Queue, Secrets, Settings, Slot, SlotState, Stage},
+    maps::{CidConfig, Hop, Listener, Queue, Secrets, Settings, Slot, SlotState, SourcePorts, Stage},
     reason::{Counters, Reason},
     steer::{self, Verdict},
 };
 use router_userspace::datapath::{Datapath, FlowWriter, Initial, Pins, Size, possible_cpus};
 
-use super::{LOCAL, World, world::mapped};
+use super::{REFUSED_PORTS, World};
 
 /// The program with maps of its own.
 pub struct Kernel {
@@ -64,7 +64,8 @@ impl Kernel {
             datapath.set_slot(slot as u8, Slot::new(SlotState::Active, cpu, 1))?;
         }
         datapath.assign(&World::assignment())?;
-        datapath.set_local_addresses(&LOCAL.map(|address| mapped(address).octets().0).into())?;
+        datapath.set_local_addresses(&World::local_addresses())?;
+        datapath.set_source_ports(&SourcePorts::refusing(&REFUSED_PORTS))?;
         let mut kernel = Self { datapath, slots, actions: Actions::default(), total: Tally::default() };
         kernel.total = kernel.count()?;
         Ok(kernel)

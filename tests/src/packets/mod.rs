@@ -12,7 +12,7 @@ mod world;
 
 use self::cases::in_clear;
 pub use self::{
-    cases::{CID_LENGTH, Case, LISTENERS, LOCAL, NODE_ID, PLANTED_FLOWS, SLOTS, cases, cid},
+    cases::{BROADCAST, CID_LENGTH, Case, LISTENERS, LOCAL, NODE_ID, PLANTED_FLOWS, REFUSED_PORTS, SLOTS, cases, cid},
     kernel::{Kernel, Tally},
     random::Random,
     running::{plant_flows, start},

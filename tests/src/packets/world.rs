@@ -2,18 +2,18 @@
 //! when nothing but a function runs.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     net::{IpAddr, SocketAddr},
 };
 
 use router_common::{
     connection_id::{CidKeys, ConnectionId, Identity},
     frame::{Address, Endpoint},
-    maps::{ASSIGNMENT_SIZE, Assigned, CidConfig, ListenerKey, Queue, Settings, Slot, SlotState},
+    maps::{ASSIGNMENT_SIZE, Assigned, CidConfig, ListenerKey, LocalKind, Queue, Settings, Slot, SlotState},
     steer::Tables,
 };
 
-use super::{CID_LENGTH, LISTENERS, LOCAL, NODE_ID, PLANTED_FLOWS, SLOTS, in_clear};
+use super::{BROADCAST, CID_LENGTH, LISTENERS, LOCAL, NODE_ID, PLANTED_FLOWS, REFUSED_PORTS, SLOTS, in_clear};
 
 /// The same settings, listeners, slots and flows as [`cases`](super::cases) speaks of.
 #[derive(Clone)]
@@ -21,13 +21,14 @@ pub struct World {
     flows: HashMap<ConnectionId, u8>,
     configs: Vec<(u8, CidConfig, CidKeys)>,
     queue: Option<Queue>,
+    admits_unknown: bool,
 }
 
 impl World {
     /// With the planted flows, and one configuration of connection IDs: in clear.
     pub fn new() -> Self {
         let flows = PLANTED_FLOWS.map(|(cid, slot)| (ConnectionId::new(cid).expect("at most 20 octets"), slot));
-        Self { flows: flows.into(), configs: vec![(0, in_clear(NODE_ID), keys())], queue: None }
+        Self { flows: flows.into(), configs: vec![(0, in_clear(NODE_ID), keys())], queue: None, admits_unknown: true }
     }
 
     /// The same with an encrypted configuration under rotation 1, and under rotation 2 one whose
@@ -47,6 +48,11 @@ impl World {
         Self { queue: Some(queue), ..self }
     }
 
+    /// The same where no more packets are let through whose connection ID nothing knows.
+    pub fn without_room_for_unknown(self) -> Self {
+        Self { admits_unknown: false, ..self }
+    }
+
     /// Its configurations of connection IDs, by rotation.
     pub fn configs(&self) -> &[(u8, CidConfig, CidKeys)] {
         &self.configs
@@ -55,6 +61,13 @@ impl World {
     /// Its listeners' keys.
     pub fn listeners() -> [ListenerKey; LISTENERS.len()] {
         LISTENERS.map(key)
+    }
+
+    /// The host's addresses, as the maps have them.
+    pub fn local_addresses() -> BTreeMap<[u8; 16], LocalKind> {
+        let own = LOCAL.map(|address| (address, LocalKind::Own));
+        let all = own.into_iter().chain([(IpAddr::V4(BROADCAST), LocalKind::Broadcast)]);
+        all.map(|(address, kind)| (mapped(address).octets().0, kind)).collect()
     }
 
     /// Whom each entry of the assignment names: the slots in turn.
@@ -115,7 +128,19 @@ impl Tables for World {
     }
 
     fn is_local(&self, address: &Address) -> bool {
-        LOCAL.map(mapped).contains(address)
+        Self::local_addresses().get(&address.octets().0) == Some(&LocalKind::Own)
+    }
+
+    fn is_broadcast(&self, address: &Address) -> bool {
+        Self::local_addresses().get(&address.octets().0) == Some(&LocalKind::Broadcast)
+    }
+
+    fn refuses_port(&self, port: u16) -> bool {
+        REFUSED_PORTS.iter().any(|range| range.contains(&port))
+    }
+
+    fn admits_unknown(&self) -> bool {
+        self.admits_unknown
     }
 }
 
@@ -132,7 +157,7 @@ fn key(listener: SocketAddr) -> ListenerKey {
 }
 
 /// An address as the maps have it.
-pub(super) fn mapped(address: IpAddr) -> Address {
+fn mapped(address: IpAddr) -> Address {
     match address {
         IpAddr::V4(v4) => Address::ipv4(v4.octets()),
         IpAddr::V6(v6) => Address::new(v6.octets()),

@@ -25,7 +25,7 @@ pub struct Explanation {
 /// One step of the decision.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Step {
-    /// `parse`, `classify`, `route` or `deliver`
+    /// `parse`, `classify`, `route`, `admission` or `deliver`
     pub step: String,
     /// What was found, one sentence.
     pub finding: String,

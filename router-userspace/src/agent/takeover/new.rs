@@ -17,6 +17,7 @@ use super::{
     report, watch,
 };
 use crate::agent::{
+    admission,
     api::Failure,
     control::{ControlSocket, aside},
     drain,
@@ -138,6 +139,7 @@ fn take_charge(node: &Node) -> Result<(), AgentError> {
         }
     }
     listeners::serve(node);
+    admission::bring_into_force(&node.steering, &node.serving.config());
     // From here on it cannot be undone, and what may fail costs no connection.
     let rest = [listeners::write(node), node.steering.account_where_xdp_does_not()];
     for e in rest.into_iter().filter_map(Result::err) {

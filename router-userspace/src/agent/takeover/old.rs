@@ -16,7 +16,7 @@ use super::{
     watch,
 };
 use crate::{
-    agent::{drain, error::AgentError, health::NodeHealth, listeners, node::Node, rescan, turns},
+    agent::{admission, drain, error::AgentError, health::NodeHealth, listeners, node::Node, rescan, turns},
     worker::Worker,
 };
 
@@ -200,6 +200,7 @@ fn resume(node: &Rc<Node>) {
     for e in steps.iter().filter_map(|step| step().err()) {
         tracing::error!("serving again: {e}");
     }
+    admission::bring_into_force(&node.steering, &config);
     rescan::rescan(node);
     node.roster.read(|workers| {
         workers.iter().filter(|worker| !worker.is_stopping()).for_each(|worker| worker.undrain());

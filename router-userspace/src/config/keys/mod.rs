@@ -5,6 +5,7 @@
 //! default and words from it, a reload asks what takes a change, an unknown key is found by it, and the
 //! tables of docs/configuration.md are made of it.
 
+mod admission;
 mod af_xdp;
 mod connection_id;
 mod health;
@@ -23,6 +24,7 @@ mod unknown;
 mod upstream;
 
 pub(super) use self::{
+    admission::{ADMISSION, RawAdmission},
     af_xdp::{AF_XDP, RawAfXdp},
     connection_id::{CONNECTION_ID, RawConnectionId},
     health::{EJECTION, HEALTH, RawEjection, RawHealth},

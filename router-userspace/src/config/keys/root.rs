@@ -1,6 +1,7 @@
 //! Which tables a file has, and which of them are below which.
 
 use super::{
+    admission::AdmissionKeys,
     af_xdp::AfXdpKeys,
     connection_id::ConnectionIdKeys,
     health::{EjectionKeys, HealthKeys},
@@ -26,6 +27,7 @@ pub(in crate::config) static ROOT: Table = Table {
         ("limits", &LimitsKeys::TABLE),
         ("transport", &TransportKeys::TABLE),
         ("af_xdp", &AfXdpKeys::TABLE),
+        ("admission", &AdmissionKeys::TABLE),
         ("admin", &AdminKeys::TABLE),
         ("access_log", &AccessLogKeys::TABLE),
         ("qlog", &QlogKeys::TABLE),

@@ -18,6 +18,7 @@ fn file(mut keys: impl FnMut(&str) -> String) -> String {
         ("[limits]", ""),
         ("[transport]", ""),
         ("[af_xdp]", ""),
+        ("[admission]", ""),
         ("[access_log]", "file = \"/a\""),
         ("[qlog]", "dir = \"/q\""),
         ("[[listener]]", "address = \"127.0.0.1:4433\""),

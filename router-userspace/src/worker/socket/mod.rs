@@ -151,7 +151,7 @@ impl SteeredSocket {
     /// Keeps what is this worker's own, of what was received.
     fn look_through(&self, count: usize, bufs: &mut [IoSliceMut<'_>], metas: &mut [RecvMeta]) {
         for (buf, meta) in bufs.iter_mut().zip(metas.iter_mut()).take(count) {
-            self.ownership.keep_answerable(meta);
+            self.ownership.keep_between_two_hosts(meta);
             self.ownership.keep_own(buf, meta);
             self.arrived(buf, meta);
         }
@@ -263,10 +263,12 @@ impl fmt::Debug for SteeredSocket {
 }
 
 impl Ownership {
-    /// Drops, and counts, what comes from where nothing can be sent. XDP has done so before; without it, or
-    /// where the stack lets such a source pass, this is the place.
-    fn keep_answerable(&self, meta: &mut RecvMeta) {
-        if !Endpoint::from(meta.addr).can_be_answered() {
+    /// Drops, and counts, what comes from where nothing can be sent, and what was sent to many hosts, of which
+    /// the kernel gives each socket of a group a copy. XDP has done so before; without it, or where the stack
+    /// lets such a source pass, this is the place.
+    fn keep_between_two_hosts(&self, meta: &mut RecvMeta) {
+        let is_for_many = meta.dst_ip.is_some_and(|address| self.tables.is_for_many(&address.into()));
+        if is_for_many || !Endpoint::from(meta.addr).can_be_answered() {
             let datagrams = segments(std::slice::from_ref(meta));
             self.stats.datagrams_received.add(datagrams);
             self.stats.bytes_received.add(meta.len as u64);
@@ -282,8 +284,9 @@ impl Ownership {
         self.stats.datagrams_received.add(segments(std::slice::from_ref(meta)));
         self.stats.bytes_received.add(received as u64);
         let (mut at, mut kept) = (0, 0);
+        let mut next = None;
         while at < received {
-            let (run, owner) = self.run(&buf[at..received], meta.stride);
+            let (run, owner) = self.run(&buf[at..received], meta, &mut next);
             match owner {
                 Owner::Me => {
                     if kept != at {
@@ -300,13 +303,23 @@ impl Ownership {
         meta.len = kept;
     }
 
-    /// How many octets at the front of `train` have one owner, and who that is.
-    fn run(&self, train: &[u8], stride: usize) -> (usize, Owner) {
-        let mut datagrams = train.chunks(stride.max(1));
+    /// How many octets at the front of `train` have one owner, and who that is. Each datagram is judged once: the
+    /// owner of the one behind them is left in `next`, for the next call.
+    fn run(&self, train: &[u8], meta: &RecvMeta, next: &mut Option<Owner>) -> (usize, Owner) {
+        let port = meta.addr.port();
+        let mut datagrams = train.chunks(meta.stride.max(1));
         let Some(first) = datagrams.next() else { return (train.len(), Owner::None) };
-        let owner = self.owner(first);
-        let same = datagrams.take_while(|datagram| self.owner(datagram) == owner).map(<[u8]>::len).sum::<usize>();
-        (first.len() + same, owner)
+        let owner = next.take().unwrap_or_else(|| self.owner(first, port));
+        let mut octets = first.len();
+        for datagram in datagrams {
+            let behind = self.owner(datagram, port);
+            if behind != owner {
+                *next = Some(behind);
+                break;
+            }
+            octets += datagram.len();
+        }
+        (octets, owner)
     }
 
     /// Whether a datagram begins with a short header whose connection ID this worker has issued.
@@ -320,11 +333,11 @@ impl Ownership {
                 .is_some_and(|cid| ids.slot(&cid) == Some(self.slot))
     }
 
-    fn owner(&self, datagram: &[u8]) -> Owner {
+    fn owner(&self, datagram: &[u8], source_port: u16) -> Owner {
         if begins_nothing(datagram, self.tables.settings().cid_length()) {
             return Owner::None;
         }
-        let (verdict, rotation) = self.tables.steer(datagram, self.placement);
+        let (verdict, rotation) = self.tables.steer(datagram, source_port, self.placement);
         match verdict {
             Verdict::Deliver(delivery) if delivery.number == self.slot => {
                 if let Some(rotation) = rotation {

@@ -9,9 +9,13 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use router_common::{
+    admission::Rate,
     connection_id::{CidKeys, ConnectionId, Identity, Nonce},
     frame::{Address, Endpoint},
-    maps::{CidConfig, Listener, ListenerKey, Origin, Secrets, Settings, Slot, SlotState, Stage},
+    maps::{
+        Admission, CidConfig, Listener, ListenerKey, LocalKind, Origin, Secrets, Settings, Slot, SlotState,
+        SourcePorts, Stage,
+    },
     reason::Reason,
 };
 use router_tests::{
@@ -36,6 +40,9 @@ pub(super) fn run() -> anyhow::Result<()> {
             if row.name == HIT {
                 hit_above_floor.insert(flows, above);
             }
+        }
+        for (name, Timing { steer, floor, above }) in bench.limited()? {
+            println!("{name:<44} {flows:>9} {steer:>7.1} {floor:>7.1} {above:>7.1}");
         }
         if flows == 1_000_000 {
             bench.print_costs()?;
@@ -146,7 +153,10 @@ impl Bench {
         };
         let size = Size { flows: flows.max(1024) + 8 * FRAMES, cpus: possible_cpus() };
         let mut datapath = Datapath::load(pins, &size, &initial, None)?;
-        datapath.set_local_addresses(&[one.address.octets().0].into())?;
+        let subnet = Address::ipv4(BROADCAST).octets().0;
+        let addresses = [(one.address.octets().0, LocalKind::Own), (subnet, LocalKind::Broadcast)];
+        datapath.set_local_addresses(&addresses.into())?;
+        datapath.set_source_ports(&SourcePorts::refusing(&[0..=1_023]))?;
         for (slot, cpu) in [(LOCAL, cpu), (REMOTE, other_cpu)] {
             datapath.open_cpu(cpu)?;
             datapath.set_slot(slot, Slot::new(SlotState::Active, cpu, 1))?;
@@ -173,6 +183,8 @@ impl Bench {
         let short_to_one = |cid: &ConnectionId| to(PORT + 1, Quic::short(cid.as_slice()));
         let unwritten = |slot| (0..FRAMES).map(move |n| short(&cid(slot, UNWRITTEN + n)));
         let initials = (0..FRAMES).map(|n| to(PORT, Quic::initial(1, &u64::from(n).to_be_bytes())));
+        let to_many = |address| from_to(40_000, address, PORT, Quic::initial(1, b"whatever"));
+        let from_dns = from_to(53, [10, 0, 0, 1], PORT, Quic::initial(1, b"whatever"));
         vec![
             Row::new("not ours: UDP to another port", Reason::NotListener, [to(PORT + 2, vec![0; 64])]),
             Row::new(HIT, Reason::Flow, self.known.iter().map(short)),
@@ -181,7 +193,26 @@ impl Bench {
             Row::new("connection ID decoded, sent to another CPU", Reason::Cid, unwritten(REMOTE)),
             Row::new("new connection: assigned", Reason::Assigned, initials),
             Row::new("dropped: Initial under 1200 octets", Reason::SmallInitial, [to(PORT, small_initial())]),
+            Row::new("dropped: to the subnet's broadcast address", Reason::Broadcast, [to_many(BROADCAST)]),
+            Row::new("dropped: to a multicast address", Reason::Broadcast, [to_many([224, 0, 0, 1])]),
+            Row::new("dropped: Initial from port 53", Reason::SourcePort, [from_dns]),
         ]
+    }
+
+    /// Packets whose connection ID nothing knows, where they are limited: with room for each, and with room for none.
+    fn limited(&mut self) -> anyhow::Result<[(&'static str, Timing); 2]> {
+        let unknown = || to(PORT, Quic::short(&[0xff; 17]));
+        let within = Row::new("unknown, within its limit", Reason::Unknown, [unknown()]);
+        let beyond = Row::new("unknown, beyond its limit", Reason::UnknownLimited, [unknown()]);
+        let limit = |rate| Admission::default().limiting_unknown(Rate::per_second(rate));
+        self.datapath.set_admission(limit(u32::MAX))?;
+        let timed = self.time(&within)?;
+        // One a second: it has gone before the row begins.
+        self.datapath.set_admission(limit(1).limiting_unknown(Rate::per_second(1)))?;
+        self.datapath.try_steer(&unknown(), 1)?;
+        let limited = [(within.name, timed), (beyond.name, self.time(&beyond)?)];
+        self.datapath.set_admission(Admission::default())?;
+        Ok(limited)
     }
 
     /// Runs the row, after making sure that it takes the path it claims to take.
@@ -257,7 +288,11 @@ fn keys() -> CidKeys {
 }
 
 fn to(port: u16, payload: impl Into<Vec<u8>>) -> Vec<u8> {
-    Packet::udp(([10, 0, 0, 2], 40_000), ([10, 0, 0, 1], port), payload).frame()
+    from_to(40_000, [10, 0, 0, 1], port, payload)
+}
+
+fn from_to(source_port: u16, address: [u8; 4], port: u16, payload: impl Into<Vec<u8>>) -> Vec<u8> {
+    Packet::udp(([10, 0, 0, 2], source_port), (address, port), payload).frame()
 }
 
 /// An Initial that its sender did not pad.
@@ -277,6 +312,8 @@ const SINGLE_PASS: &str = "single pass";
 const TABLES: [u32; 3] = [1, 1_000, 1_000_000];
 const NODE: u16 = 1;
 const PORT: u16 = 443;
+/// Of the subnet that the host is in.
+const BROADCAST: [u8; 4] = [10, 0, 0, 255];
 const LOCAL: u8 = 1;
 const REMOTE: u8 = 2;
 /// Frames of one row, each with another connection ID.

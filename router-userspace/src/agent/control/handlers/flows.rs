@@ -15,7 +15,8 @@ use crate::{
         kernel::Kernel,
         node::Node,
     },
-    datapath::{FlowReader, monotonic_now},
+    clock::monotonic_now,
+    datapath::FlowReader,
 };
 
 use super::{super::protocol::FlowFilter, error::ApiError};

@@ -1,0 +1,23 @@
+//! `[admission]`
+
+use super::{
+    kinds::{NumberOrOff, Other, prose},
+    table::table,
+};
+use crate::config::raw::{At, RawPorts};
+
+table! {
+    "admission", "a table, [admission]"; ADMISSION: AdmissionKeys, RawAdmission;
+    whole(config.admission, "what is admitted has changed");
+
+    /// UDP ports, and ranges of them in quotes, that no first flight (Initial, 0-RTT, unknown version) may come from: those of
+    /// services that floods are reflected by. Packets of connections that exist are never asked. It hits clients that
+    /// bind such a port on purpose, and some behind a NAT that uses all ports; they have HTTP over TCP. `[]`: any port.
+    reject_source_ports: Other<Vec<At<RawPorts>>> { takes: prose("ports, and ranges of them in quotes") }
+        = "[0, \"1-1023\", 1900, 5353, 11211, 20800, 27015]", Reload;
+
+    /// How many come to workers although nothing knows their connection ID, of the whole node: each is answered by a
+    /// stateless reset at best. What comes beyond is dropped. A tenth of them may come at once. For an idle timeout after
+    /// a start, and after a worker or an earlier generation has ended, nothing is limited. `false`: all come to workers.
+    unknown: NumberOrOff<u32> { range: 1..=10_000_000, unit: "packets a second" } = 1_000, Reload;
+}

@@ -1,0 +1,31 @@
+//! The maps that say what is turned away.
+
+use router_common::maps::{Admission, Bucket, SOURCE_PORT_WORDS, SourcePorts, names};
+
+use super::{Datapath, error::Result, plain::Plain};
+
+impl Datapath {
+    /// Says from which ports first flights are refused.
+    pub fn set_source_ports(&mut self, ports: &[SourcePorts; SOURCE_PORT_WORDS]) -> Result<()> {
+        let mut map = self.array(names::SOURCE_PORTS)?;
+        for (index, word) in (0..).zip(ports) {
+            map.set(index, Plain(*word), 0)?;
+        }
+        Ok(())
+    }
+
+    /// How many packets of a kind are let through.
+    pub fn admission(&mut self) -> Result<Admission> {
+        Ok(self.array::<Admission>(names::ADMISSION)?.get(&0, 0)?.0)
+    }
+
+    /// Says how many are from now on.
+    pub fn set_admission(&mut self, admission: Admission) -> Result<()> {
+        Ok(self.array(names::ADMISSION)?.set(0, Plain(admission), 0)?)
+    }
+
+    /// What was let through of the kind with this index.
+    pub fn bucket(&mut self, index: u32) -> Result<Bucket> {
+        Ok(self.array::<Bucket>(names::BUCKETS)?.get(&index, 0)?.0)
+    }
+}
