@@ -24,19 +24,32 @@ use crate::{clock::monotonic_now, datapath::FlowWriter};
 
 /// Starts the sweeper; it ends when the last sender of the result is dropped.
 ///
-/// `idle` is the connections' idle timeout, and `lifetime` that of their connection IDs.
-pub(super) fn start(
-    writer: FlowWriter,
-    (idle, lifetime): (Duration, Duration),
-    swept: Arc<AtomicU64>,
-) -> std::io::Result<Sweeper> {
+/// Of flows that connections need for `lifetimes`; how many went is counted in `swept`.
+pub(super) fn start(writer: FlowWriter, lifetimes: Lifetimes, swept: Arc<AtomicU64>) -> std::io::Result<Sweeper> {
+    let Lifetimes { idle, cid } = lifetimes;
     let (sender, receiver) = mpsc::channel();
     let longest = Arc::new(AtomicU64::new(nanoseconds(idle)));
     let thread = thread::Builder::new().name("sweeper".to_owned()).spawn({
         let longest = Arc::clone(&longest);
-        move || run(writer, (&longest, lifetime), &receiver, &swept)
+        move || {
+            run(
+                writer,
+                || Lifetimes { idle: Duration::from_nanos(longest.load(Ordering::Relaxed)), cid },
+                &receiver,
+                &swept,
+            )
+        }
     })?;
     Ok(Sweeper { sender, longest, _thread: thread })
+}
+
+/// How long a connection may need a flow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lifetimes {
+    /// For so long it may be silent (`limits.idle_timeout`).
+    pub(super) idle: Duration,
+    /// After so long its connection IDs are replaced (`connection_id.lifetime`).
+    pub(super) cid: Duration,
 }
 
 /// The way to the sweeper.
@@ -61,13 +74,12 @@ impl Sweeper {
 
 fn run(
     mut writer: FlowWriter,
-    (longest, lifetime): (&AtomicU64, Duration),
+    lifetimes: impl Fn() -> Lifetimes,
     written: &mpsc::Receiver<ConnectionId>,
     swept: &AtomicU64,
 ) {
-    let idle = || Duration::from_nanos(longest.load(Ordering::Relaxed));
     let mut young = Queue::new(UNUSED);
-    let mut used = Queue::new(idle() + SLACK);
+    let mut used = Queue::new(lifetimes().idle + SLACK);
     // Also at once: another generation's may be there.
     let mut counted = None::<Instant>;
     loop {
@@ -87,7 +99,7 @@ fn run(
         }
         let now = monotonic_now();
         while let Some(cid) = young.due(now).or_else(|| used.due(now)) {
-            match writer.get(&cid).map(|flow| is_over(&cid, &flow, (idle(), lifetime), now)) {
+            match writer.get(&cid).map(|flow| is_over(&cid, &flow, lifetimes(), now)) {
                 Some(true) => {
                     writer.remove(&cid);
                     swept.fetch_add(1, Ordering::Relaxed);
@@ -100,7 +112,8 @@ fn run(
 }
 
 /// Whether no connection needs a flow any more. It is at least [`UNUSED`] old.
-fn is_over(cid: &ConnectionId, flow: &Flow, (idle, lifetime): (Duration, Duration), now: u64) -> bool {
+fn is_over(cid: &ConnectionId, flow: &Flow, lifetimes: Lifetimes, now: u64) -> bool {
+    let Lifetimes { idle, cid: lifetime } = lifetimes;
     let (age, silence) = (now.saturating_sub(flow.created()), now.saturating_sub(flow.last_seen()));
     // Such a one nothing else can place, and it may be used long after it was issued.
     let is_needed = cid.rotation() == UNROUTABLE && flow.origin() == Origin::Issued;

@@ -12,7 +12,7 @@ use std::{
 use super::{
     api::FlowTable,
     error::AgentError,
-    flow_sweeper::{self, Sweeper},
+    flow_sweeper::{self, Lifetimes, Sweeper},
     flows::KernelFlows,
 };
 use crate::{
@@ -37,7 +37,7 @@ impl Kernel {
         let swept = Arc::<AtomicU64>::default();
         let sweeper = flow_sweeper::start(
             datapath.flow_writer()?,
-            (config.limits.idle_timeout, config.connection_id.lifetime),
+            Lifetimes { idle: config.limits.idle_timeout, cid: config.connection_id.lifetime },
             Arc::clone(&swept),
         )
         .map_err(|e| AgentError::kernel(format!("the sweeper cannot be started: {e}")))?;

@@ -5,7 +5,12 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use http::HeaderValue;
 
-use super::{certificates::CertificateFiles, error::AgentError, secrets::Secrets, transport_config};
+use super::{
+    certificates::CertificateFiles,
+    error::AgentError,
+    secrets::Secrets,
+    transport_config::{self, Common},
+};
 use crate::{
     config::{Config, EarlyData, Listener, Qlog},
     edge::{
@@ -80,12 +85,13 @@ fn terms(
     resumption: &Resumption,
 ) -> Result<Vec<(ListenerConfig, Vec<Presented>)>, AgentError> {
     let transport = Arc::new(transport_config::transport(config)?);
+    let common = Common { config, secrets, transport };
     let resumption = resumption.under(&transport_config::remembered(config));
     let tracing = config.qlog.as_ref().map(|qlog| tracing(qlog, config)).transpose()?;
     let terms = |listener: &Listener| {
         let wrong = |e| AgentError::refused(format!("listener {}: {e}", listener.address));
         let tls = tls::tls(listener, &config.routes, &resumption).map_err(wrong)?;
-        let quic = transport_config::server(listener, tls.quic, &transport, (config, secrets))?;
+        let quic = transport_config::server(listener, tls.quic, &common)?;
         let early_data = listener.early_data == EarlyData::Safe;
         let tracing = tracing.clone();
         let preferred = listener.preferred_address.map(|address| address.ip());

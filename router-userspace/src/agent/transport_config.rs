@@ -14,13 +14,23 @@ use crate::{
     worker::{HandshakeWindow, strip_padding},
 };
 
+/// What QUIC connections of all listeners have in common.
+pub(super) struct Common<'a> {
+    pub(super) config: &'a Config,
+    pub(super) secrets: &'a Secrets,
+    pub(super) transport: Arc<TransportConfig>,
+}
+
 /// The server's side of a listener's QUIC connections.
+///
+/// # Errors
+/// If the TLS configuration cannot be used with QUIC.
 pub(super) fn server(
     listener: &Listener,
     tls: Arc<rustls::ServerConfig>,
-    transport: &Arc<TransportConfig>,
-    (config, secrets): (&Config, &Secrets),
+    common: &Common<'_>,
 ) -> Result<ServerConfig, AgentError> {
+    let Common { config, secrets, transport } = common;
     #[cfg(not(feature = "interop"))]
     let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls);
     #[cfg(feature = "interop")]

@@ -7,7 +7,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc as std_mpsc,
+        mpsc::{self as std_mpsc, RecvTimeoutError},
     },
     time::{Duration, Instant},
 };
@@ -56,12 +56,18 @@ impl Worker {
                 thread::run(plan, shared, stats, Channels { commands: received, ready });
             }
         })?;
-        match is_ready.recv() {
+        match is_ready.recv_timeout(ANSWER_TIMEOUT) {
             Ok(Ok(())) => {
                 Ok(Self { slot, cpu, stats, commands, running, stopping: Cell::default(), until: Cell::default() })
             }
             Ok(Err(e)) => Err(e),
-            Err(_) => Err(io::Error::other(format!("worker {slot} ended before it was ready"))),
+            Err(RecvTimeoutError::Disconnected) => {
+                Err(io::Error::other(format!("worker {slot} ended before it was ready")))
+            }
+            // It ends by itself: nothing is left that could tell it anything.
+            Err(RecvTimeoutError::Timeout) => {
+                Err(io::Error::other(format!("worker {slot} was not ready within {ANSWER_TIMEOUT:?}")))
+            }
         }
     }
 
@@ -146,23 +152,33 @@ impl Worker {
     /// Has it listen on one more listener.
     ///
     /// # Errors
-    /// If the socket cannot be used, or the worker has ended.
+    /// If the socket cannot be used, or the worker has ended or does not answer within ten seconds.
     pub fn listen(&self, listening: ListenerSocket) -> io::Result<()> {
         let (done, is_done) = std_mpsc::sync_channel(1);
         self.tell(Command::Listen { listening, done });
-        let gone = || io::Error::other(format!("worker {} has ended", self.slot));
-        is_done.recv().map_err(|_| gone())?
+        self.answer(&is_done)
     }
 
     /// Has it receive from a receive queue too.
     ///
     /// # Errors
-    /// If the socket cannot be used, or the worker has ended.
+    /// If the socket cannot be used, or the worker has ended or does not answer within ten seconds.
     pub fn receive(&self, id: QueueId, queue: Box<dyn ReceiveQueue>) -> io::Result<()> {
         let (done, is_done) = std_mpsc::sync_channel(1);
         self.tell(Command::Receive { id, queue, done });
-        let gone = || io::Error::other(format!("worker {} has ended", self.slot));
-        is_done.recv().map_err(|_| gone())?
+        // It may come to it later all the same.
+        self.answer(&is_done).inspect_err(|_| self.release(id))
+    }
+
+    /// The outcome of a command. A worker does what it is told between two packets, so the agent waits no longer than a
+    /// worker that hangs may cost it.
+    fn answer(&self, is_done: &std_mpsc::Receiver<io::Result<()>>) -> io::Result<()> {
+        is_done.recv_timeout(ANSWER_TIMEOUT).unwrap_or_else(|e| {
+            Err(io::Error::other(match e {
+                RecvTimeoutError::Disconnected => format!("worker {} has ended", self.slot),
+                RecvTimeoutError::Timeout => format!("worker {} has not answered within {ANSWER_TIMEOUT:?}", self.slot),
+            }))
+        })
     }
 
     /// Has it read what has come in on a queue, to which nothing more comes, and close it then.
@@ -199,3 +215,6 @@ impl Drop for End {
         self.said.notify_one();
     }
 }
+
+/// For a worker to do what the agent waits for.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,6 +1,6 @@
 //! What runs on a worker's thread: its endpoints, and what the agent tells it.
 
-use std::{collections::BTreeMap, io, net::SocketAddr, rc::Rc, sync::Arc};
+use std::{collections::BTreeMap, io, mem, net::SocketAddr, rc::Rc, sync::Arc};
 
 use nix::{
     sched::{CpuSet, sched_setaffinity},
@@ -9,7 +9,7 @@ use nix::{
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use rustix::thread::{MembarrierCommand, membarrier};
 use tokio::{
-    sync::Notify,
+    sync::{Notify, mpsc},
     task::{LocalSet, spawn_blocking, spawn_local},
     time::{Duration, Instant, sleep, sleep_until, timeout},
 };
@@ -47,73 +47,47 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(READERS_MAX).build()
 }
 
-async fn serve(plan: Plan, shared: Shared, stats: Arc<WorkerStats>, mut channels: Channels) {
-    let acceptor = Rc::new(Acceptor {
-        slot: plan.slot,
-        admission: Arc::clone(&shared.admission),
-        tables: Arc::clone(&shared.tables),
-        flows: Flows::new(plan.flows),
-        half_open: Rc::default(),
-        issuing: Issuing::default(),
-        retirements: Rc::default(),
-        stats,
-        edge: (plan.edge)(),
-    });
-    spawn_local(Rc::clone(&acceptor.retirements).close_those_with_too_many(acceptor.issuing.clone()));
-    let next_hops = shared.enquiries.clone().map(NextHopCache::new);
-    let frames = Arc::new(Frames::new(Arc::clone(&shared.tables), Arc::clone(&acceptor.stats), next_hops));
-    // Among quinn's own tasks: in the LocalSet it would have its turn too late.
-    tokio::spawn(Arc::clone(&frames).see_off());
-    let mut service =
-        Service { acceptor, shared, frames, listeners: BTreeMap::new(), drains_until: None, broken: Rc::default() };
-    for listening in plan.sockets {
+async fn serve(mut plan: Plan, shared: Shared, stats: Arc<WorkerStats>, mut channels: Channels) {
+    let sockets = mem::take(&mut plan.sockets);
+    let mut service = Service::new(plan, shared, stats);
+    for listening in sockets {
         if let Err(e) = service.listen(listening) {
             let _ = channels.ready.send(Err(e));
             return;
         }
     }
     let _ = channels.ready.send(Ok(()));
-
-    let broken = Rc::clone(&service.broken);
-    let (grace, refusing) = loop {
-        let deadline = service.drains_until;
-        tokio::select! {
-            biased;
-            command = channels.commands.recv() => match command {
-                Some(Command::Leave { grace }) => break (grace, false),
-                Some(Command::Stop { grace }) => break (grace, true),
-                Some(other) => service.obey(other),
-                // The agent keeps the other end for as long as it runs; without it there is no reason to serve.
-                None => break (Duration::ZERO, true),
-            },
-            // Half a worker is none: the agent starts another.
-            () = broken.notified() => return,
-            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
-                service.drains_until = None;
-                service.each_drain(Drain::end);
-            }
-        }
-    };
+    let Some(ending) = service.work(&mut channels.commands).await else { return };
     let frames = Arc::clone(&service.frames);
-    let out_of_patience = async {
-        // Over when the grace is, or when the agent says it again. Nobody else can have a queue before
-        // it is closed here.
-        let _ = timeout(grace, async {
-            loop {
-                match channels.commands.recv().await {
-                    None | Some(Command::Stop { .. }) => return,
-                    Some(Command::Release { id }) => release(&frames, id),
-                    Some(_) => {}
-                }
-            }
-        })
-        .await;
-    };
-    match refusing {
+    let out_of_patience = over(ending.grace, &mut channels.commands, &frames);
+    match ending.refusing {
         true => service.stop(out_of_patience).await,
         false => service.leave(out_of_patience).await,
     }
     drop(service.shared.living);
+}
+
+/// Waits until `grace` is over, or the agent says again that the worker is to stop. No other worker can have a queue
+/// before it is closed here.
+async fn over(grace: Duration, commands: &mut mpsc::UnboundedReceiver<Command>, frames: &Arc<Frames>) {
+    let said = async {
+        loop {
+            match commands.recv().await {
+                None | Some(Command::Stop { .. }) => return,
+                Some(Command::Release { id }) => release(frames, id),
+                Some(_) => {}
+            }
+        }
+    };
+    let _ = timeout(grace, said).await;
+}
+
+/// How a worker ends.
+struct Ending {
+    /// For connections to end by themselves.
+    grace: Duration,
+    /// Whether new connections are refused meanwhile.
+    refusing: bool,
 }
 
 /// A worker at work.
@@ -125,6 +99,53 @@ struct Service {
     drains_until: Option<Instant>,
     /// Said when an endpoint has ended that was not closed.
     broken: Rc<Notify>,
+}
+
+impl Service {
+    /// Without listeners yet.
+    fn new(plan: Plan, shared: Shared, stats: Arc<WorkerStats>) -> Self {
+        let acceptor = Rc::new(Acceptor {
+            slot: plan.slot,
+            admission: Arc::clone(&shared.admission),
+            tables: Arc::clone(&shared.tables),
+            flows: Flows::new(plan.flows),
+            half_open: Rc::default(),
+            issuing: Issuing::default(),
+            retirements: Rc::default(),
+            stats,
+            edge: (plan.edge)(),
+        });
+        spawn_local(Rc::clone(&acceptor.retirements).close_those_with_too_many(acceptor.issuing.clone()));
+        let next_hops = shared.enquiries.clone().map(NextHopCache::new);
+        let frames = Arc::new(Frames::new(Arc::clone(&shared.tables), Arc::clone(&acceptor.stats), next_hops));
+        // Among quinn's own tasks: in the LocalSet it would have its turn too late.
+        tokio::spawn(Arc::clone(&frames).see_off());
+        Self { acceptor, shared, frames, listeners: BTreeMap::new(), drains_until: None, broken: Rc::default() }
+    }
+
+    /// Does what the agent says, until that is to end; none if an endpoint has broken: half a worker is none, and the
+    /// agent starts another.
+    async fn work(&mut self, commands: &mut mpsc::UnboundedReceiver<Command>) -> Option<Ending> {
+        let broken = Rc::clone(&self.broken);
+        loop {
+            let deadline = self.drains_until;
+            tokio::select! {
+                biased;
+                command = commands.recv() => match command {
+                    Some(Command::Leave { grace }) => return Some(Ending { grace, refusing: false }),
+                    Some(Command::Stop { grace }) => return Some(Ending { grace, refusing: true }),
+                    Some(other) => self.obey(other),
+                    // The agent keeps the other end for as long as it runs; without it there is no reason to serve.
+                    None => return Some(Ending { grace: Duration::ZERO, refusing: true }),
+                },
+                () = broken.notified() => return None,
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    self.drains_until = None;
+                    self.each_drain(Drain::end);
+                }
+            }
+        }
+    }
 }
 
 /// An endpoint, and the way in to it.

@@ -44,7 +44,7 @@ pub(super) async fn probe(node: &Node) -> Result<Vec<String>, AgentError> {
         for slot in node.steering.slots() {
             // All of them have to be done before the running agent loses patience.
             let patience = if unreached.len() < MANY { PATIENCE } else { LITTLE_PATIENCE };
-            match probe_one(node, listener, (slot, patience)).await? {
+            match probe_one(node, listener, slot, patience).await? {
                 Probed::Served => {}
                 Probed::NotReached(why) => {
                     let address = listener.address;
@@ -63,7 +63,7 @@ enum Probed {
     NotReached(String),
 }
 
-async fn probe_one(node: &Node, listener: &Listener, (slot, patience): (u8, Duration)) -> Result<Probed, AgentError> {
+async fn probe_one(node: &Node, listener: &Listener, slot: u8, patience: Duration) -> Result<Probed, AgentError> {
     let failed =
         |e: String| AgentError::kernel(format!("the probe of slot {slot} on {} was not served: {e}", listener.address));
     let (before, received) = (handshakes(node, slot), datagrams(node));

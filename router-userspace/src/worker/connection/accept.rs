@@ -1,7 +1,7 @@
 //! From a client's first Initial to a served connection: limits first, then the handshake,
 //! then the edge.
 //!
-//! The loop never waits for a handshake, so one slow client delays nobody.
+//! The loop never waits for a handshake, so one slow client delays no other.
 
 use std::{net::SocketAddr, rc::Rc, sync::Arc};
 
@@ -62,7 +62,7 @@ impl Acceptor {
                 _ => standing,
             };
             match standing {
-                Ok(standing) => self.begin(incoming, (address, standing), &listener_state),
+                Ok(standing) => self.begin(Candidate { incoming, address, standing }, &listener_state),
                 Err(away) => self.turn_away(incoming, away),
             }
         }
@@ -119,12 +119,8 @@ impl Acceptor {
         }
     }
 
-    fn begin(
-        self: &Rc<Self>,
-        incoming: Incoming,
-        (address, standing): (Address, Standing),
-        listener_state: &ListenerState,
-    ) {
+    fn begin(self: &Rc<Self>, candidate: Candidate, listener_state: &ListenerState) {
+        let Candidate { incoming, address, standing } = candidate;
         let peer = incoming.remote_address();
         // Before the first answer leaves: from now on the whole first flight comes here,
         // also if the assignment changes meanwhile.
@@ -183,7 +179,8 @@ impl Acceptor {
                 match connecting.into_0rtt() {
                     Ok((connection, complete)) => {
                         // In a box: the others need no room for it, for as long as they are there.
-                        return Box::pin(self.serve_early((connection, known), complete, begun)).await;
+                        let early = Located { connection, address: known };
+                        return Box::pin(self.serve_early(early, complete, begun)).await;
                     }
                     Err(not_yet) => connecting = not_yet,
                 }
@@ -195,9 +192,9 @@ impl Acceptor {
         match result {
             Ok(Ok(connection)) => {
                 self.stats.accepted.add(1);
-                let address = address.completed();
-                let Some(_admitted) = self.let_in(standing, (&connection, address)) else { return };
-                self.serve_connection((connection, address), Handshake::complete(), context).await;
+                let located = Located { connection, address: address.completed() };
+                let Some(_admitted) = self.let_in(standing, &located) else { return };
+                self.serve_connection(located, Handshake::complete(), context).await;
             }
             Ok(Err(e)) => {
                 self.stats.handshakes_failed.add(1);
@@ -214,10 +211,11 @@ impl Acceptor {
     /// Serves requests of 0-RTT while the handshake goes on.
     async fn serve_early(
         &self,
-        (connection, address): (Connection, Validated),
+        early: Located,
         complete: ZeroRttAccepted,
         Begun { standing, handshake, until, context, .. }: Begun,
     ) {
+        let connection = &early.connection;
         let (outcome, known) = Handshake::pending();
         let mut admitted = None;
         let completed = async {
@@ -233,19 +231,19 @@ impl Acceptor {
                 true => self.stats.accepted.add(1),
                 false => self.stats.handshakes_failed.add(1),
             }
-            admitted = is_complete.then(|| self.let_in(standing, (&connection, address))).flatten();
+            admitted = is_complete.then(|| self.let_in(standing, &early)).flatten();
             outcome.send_replace(Some(admitted.is_some()));
         };
-        tokio::join!(completed, self.serve_connection((connection.clone(), address), known, context));
+        tokio::join!(completed, self.serve_connection(early.clone(), known, context));
         drop(admitted);
     }
 
-    /// Counts a connection that is at `address`, or closes it: others have taken the room since it
-    /// began.
-    fn let_in(&self, standing: Standing, (connection, address): (&Connection, Validated)) -> Option<Admitted> {
+    /// Counts a connection, or closes it: others have taken the room since it began.
+    fn let_in(&self, standing: Standing, located: &Located) -> Option<Admitted> {
+        let Located { connection, address } = located;
         let admitted = match standing {
             Standing::Admitted(admitted) => Ok(admitted),
-            Standing::Opening(opening) => opening.validate(address),
+            Standing::Opening(opening) => opening.validate(*address),
         };
         admitted
             .inspect_err(|refusal| {
@@ -256,12 +254,8 @@ impl Acceptor {
             .ok()
     }
 
-    async fn serve_connection(
-        &self,
-        (connection, address): (Connection, Validated),
-        handshake: Handshake,
-        context: ConnectionContext,
-    ) {
+    async fn serve_connection(&self, located: Located, handshake: Handshake, context: ConnectionContext) {
+        let Located { connection, address } = located;
         let _watched = self.retirements.watch(&connection);
         let _may_move = context.source_override.may_move(connection.clone());
         let ConnectionContext { draining, listener, .. } = context;
@@ -286,6 +280,20 @@ const TOO_MANY: VarInt = VarInt::from_u32(0x107);
 enum Away {
     Retry,
     Refuse(Refusal),
+}
+
+/// A first Initial that begins a connection.
+struct Candidate {
+    incoming: Incoming,
+    address: Address,
+    standing: Standing,
+}
+
+/// A connection, and where its client is.
+#[derive(Clone)]
+struct Located {
+    connection: Connection,
+    address: Validated,
 }
 
 /// A client's place within the limits.
