@@ -251,7 +251,7 @@ fn by_signal() -> Result<()> {
         lab.quic_go().get("/bytes/1000").succeed()?;
         Ok(lab.home().log())
     };
-    until(served, |log: &String| log.contains("DEBUG router_userspace::edge: serving"))?;
+    until(served, |log: &String| log.contains("DEBUG router_userspace::edge::dispatch: serving"))?;
     lab.rewrite(|config| config.set_router("workers", "\"many\""))?;
     lab.agent()?.hang_up()?;
     await_log(&lab, "router.workers: \"many\" is not \"auto\" or a number from 1 to 255; nothing has changed")?;

@@ -113,6 +113,13 @@ impl Roster {
         is_first
     }
 
+    /// Tells all to end when their last connection has, at the latest after `grace`. What is still on its way to them is
+    /// taken in until then.
+    pub(super) fn leave(&self, grace: Duration) {
+        self.shared.take();
+        self.read(|workers| workers.iter().for_each(|worker| worker.leave(grace)));
+    }
+
     /// Waits until all have ended.
     pub(super) async fn stopped(&self) {
         while self.alive.lock().await.recv().await.is_some() {}

@@ -71,7 +71,8 @@ async fn serve(config: Config, source: ConfigSource, options: RunOptions) -> any
         }
         None => {
             tracing::info!("generation {}: its last connection has ended", node.generation);
-            stop(&node, Duration::ZERO);
+            // Not by force: where CPUs are scarce, a first flight may have waited at a socket since before the flip.
+            node.roster.leave(node.serving.config().router.drain_timeout);
         }
     }
     loop {
