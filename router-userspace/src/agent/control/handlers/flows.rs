@@ -21,12 +21,14 @@ use crate::{
 
 use super::{super::protocol::FlowFilter, error::ApiError};
 
-/// Walked on another thread: a million entries take a second, and nothing else should wait for that.
-pub(super) async fn flows(node: &Node, filter: FlowFilter) -> Result<api::Flows, ApiError> {
+/// The JSON that answers. Walked and written on another thread: a million entries take seconds, and nothing else should
+/// wait for that.
+pub(super) async fn flows(node: &Node, filter: FlowFilter) -> Result<Vec<u8>, ApiError> {
     let kernel = kernel(node)?;
     let reader = kernel.datapath.borrow().flow_reader().map_err(AgentError::from)?;
-    let walked = spawn_blocking(move || walk(&reader, &filter)).await;
-    Ok(walked.map_err(|e| AgentError::kernel(format!("the flow table: {e}")))?)
+    let written = spawn_blocking(move || serde_json::to_vec(&walk(&reader, &filter))).await;
+    let written = written.map_err(|e| AgentError::kernel(format!("the flow table: {e}")))?;
+    written.map_err(ApiError::unwritable)
 }
 
 fn walk(reader: &FlowReader, FlowFilter { slot, peer, limit }: &FlowFilter) -> api::Flows {

@@ -64,7 +64,7 @@ pub(in crate::agent) async fn handle(node: &Rc<Node>, request: Request) -> Resul
             node.generations.update(neighbour);
             json(&())
         }
-        Request::Flows(filter) => json(&flows(node, filter).await?),
+        Request::Flows(filter) => flows(node, filter).await,
         Request::Flow(cid) => json(&flow(node, &connection_id(&cid)?)?),
         Request::Counters => json(&views::counters(&observe(node).await)?),
         Request::Explain(api::ExplainRequest { frame }) => {
