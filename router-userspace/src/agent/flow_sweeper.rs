@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     const IDLE: Duration = Duration::from_secs(30);
-    const TIMES: (Duration, Duration) = (IDLE, Duration::from_secs(3_600));
+    const TIMES: Lifetimes = Lifetimes { idle: IDLE, cid: Duration::from_secs(3_600) };
     const SECOND: u64 = 1_000_000_000;
 
     #[test]
