@@ -8,13 +8,14 @@ use libfuzzer_sys::fuzz_target;
 
 #[path = "../../router-userspace/src/edge/files"]
 mod files {
-    mod target;
+    mod fields {
+        use http::HeaderValue;
 
-    use http::HeaderValue;
-
-    fn printed(text: String) -> HeaderValue {
-        HeaderValue::try_from(text).expect("what is printed is a field's value")
+        pub(super) fn printed(text: String) -> HeaderValue {
+            HeaderValue::try_from(text).expect("what is printed is a field's value")
+        }
     }
+    mod target;
 
     pub(super) fn holds(reference: &str) {
         let Some(target) = target::Target::parse(reference) else { return };
