@@ -11,7 +11,7 @@ use router_common::frame::{self, Payload};
 #[path = "../../router-userspace/src/worker/af_xdp"]
 mod af_xdp {
     mod checksum;
-    #[allow(dead_code, reason = "the source file is the router's, which calls the rest of it")]
+    #[expect(dead_code, reason = "the source file is the router's, which calls the rest of it")]
     mod decode;
 
     use self::decode::{Checksums, Flaw};

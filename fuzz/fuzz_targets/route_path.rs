@@ -8,7 +8,7 @@
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../../router-userspace/src/config/paths.rs"]
-#[allow(dead_code, reason = "the source file is the router's, which calls the rest of it")]
+#[expect(dead_code, reason = "the source file is the router's, which calls the rest of it")]
 mod paths;
 
 fuzz_target!(|input: &[u8]| {

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../../router-userspace/src/telemetry/trace.rs"]
-#[allow(dead_code, reason = "the source file is the router's, which calls the rest of it")]
+#[expect(dead_code, reason = "the source file is the router's, which calls the rest of it")]
 mod trace;
 
 use trace::TraceContext;

@@ -3,7 +3,7 @@
 //!
 //! The word is the time at which the packets let through so far would have come at the allowed rate, one
 //! behind the other. A packet is let through if that is not too far ahead of now, and moves it on by one
-//! interval. So there is no refilling, and a bucket that is over its rate is only read.
+//! interval. So nothing has to refill a bucket, and a packet that is refused writes nothing.
 //!
 //! The low 56 bits of the word are that time, in nanoseconds modulo 2^56 (2.3 years), the high 8 bits the
 //! generation of the rate that it was reckoned by. A word of another generation, or one that is further ahead

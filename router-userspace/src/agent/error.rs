@@ -1,7 +1,7 @@
 //! Why the agent does not do what was asked of it, and the way out.
 //!
-//! Rooms whose errors are told apart have types of their own (`DatapathError`, `OpenError`, `ConfigError`, `PlanError`); here they
-//! become a sentence, a hint and a kind, which is what travels over the control socket and decides the exit code.
+//! Errors that callers branch on have types of their own (`DatapathError`, `OpenError`, `ConfigError`, `PlanError`). Here
+//! each becomes a sentence, a hint and a kind: these travel over the control socket, and the kind decides the exit code.
 
 use std::fmt;
 

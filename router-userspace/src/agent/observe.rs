@@ -1,7 +1,7 @@
 //! What there is, at one moment: plain data, gathered in one pass.
 //!
-//! What people and programs are told ([`views`](super::views), [`metrics`](super::metrics)) is made of it by pure
-//! functions, so that each can be tested without a node.
+//! The answers of the control socket ([`views`](super::views)) and the metrics page ([`metrics`](super::metrics)) are
+//! pure functions of it, so that each can be tested without a node.
 
 use std::{
     collections::HashMap,

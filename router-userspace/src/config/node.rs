@@ -39,7 +39,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Whether a certificate may be made up for `address`: nobody on the internet is misled by it.
+    /// Whether a certificate may be made up for `address`: no client on the internet is misled by it.
     pub fn is_private(address: IpAddr) -> bool {
         match address {
             IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),

@@ -9,7 +9,7 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -17,7 +17,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use router_tests::lab::{Control, Finished, Lab, Program, Running, peers::Summary};
+use router_tests::lab::{Control, Finished, Lab, Program, Running, peers::Summary, until};
 use router_userspace::agent::api::Status;
 
 fn main() -> Result<()> {
@@ -187,14 +187,10 @@ impl System {
     }
 
     fn until(&self, what: &str, holds: impl Fn(&Status) -> bool) -> Result<Status> {
-        let deadline = Instant::now() + LONG;
-        while Instant::now() < deadline {
-            match self.control.status() {
-                Ok(status) if holds(&status) => return Ok(status),
-                _ => std::thread::sleep(SHORT),
-            }
-        }
-        bail!("{what}: not after {LONG:?}; the agent said:\n{}", self.lab.home().log())
+        // While there is no agent, there is no status.
+        let seen = until(|| Ok(self.control.status().ok()), |status| status.as_ref().is_some_and(&holds));
+        let seen = seen.with_context(|| format!("{what}; the agent said:\n{}", self.lab.home().log()))?;
+        seen.context("a status")
     }
 
     /// Every file, and the folders where packages put files, but for what dpkg remembers of itself.

@@ -1,6 +1,6 @@
-//! Waiting for what can be asked about, and nobody announces. Between two looks there is a breath, so
-//! that who is waited for has the processor; what does not come in time is an error that says what
-//! was seen.
+//! Waiting for what can be asked about but is not announced. Between two looks there is a pause, so
+//! that the process that is waited for has the processor; what does not come in time is an error that
+//! says what was seen.
 
 use std::{
     fmt::Debug,

@@ -252,3 +252,13 @@ impl ServerCertVerifier for Trusting {
         aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
     }
 }
+
+/// Comes back once `is` holds, which is not announced.
+pub(in crate::edge) async fn until(is: impl Fn() -> bool) {
+    let reached = async {
+        while !is() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), reached).await.expect("it never came to that");
+}

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    lab::{Lab, listener, pattern, proxy_to, raw_to, read, request},
+    lab::{Lab, listener, pattern, proxy_to, raw_to, read, request, until},
     tcp::Tcp,
 };
 use crate::edge::STREAM_CANCELLED;
@@ -272,13 +272,8 @@ async fn what_requests_hold_has_a_bound() {
     assert_eq!((served, refused, memory.refused()), (60, 30, 30));
     drop(unread);
     client.quic.close(0u32.into(), b"");
-    timeout(LONG, async {
-        while memory.held() > 0 {
-            sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await
-    .expect("all of it is given back");
+    // All of it is given back.
+    until(|| memory.held() == 0).await;
     let (response, body) = lab.http3().await.get("/file").await;
     assert_eq!((response.status().as_u16(), body.len()), (200, 3_000_000));
     std::fs::remove_dir_all(&folder).unwrap();

@@ -29,6 +29,7 @@ use tokio::{
     sync::mpsc,
 };
 
+pub(super) use crate::edge::tests::lab::until;
 use crate::{
     address::Validated,
     config::{self, Authority, Balance, Config, HostField, ServerAddress, Servers, Timeouts, UpstreamTls},
@@ -276,14 +277,4 @@ pub(super) async fn head(stream: &mut TcpStream) -> String {
 /// Answers with two octets and keeps the connection.
 pub(super) async fn say_ok(stream: &mut TcpStream) {
     stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
-}
-
-/// Comes back once `is` holds, which nobody tells.
-pub(super) async fn until(is: impl Fn() -> bool) {
-    let reached = async {
-        while !is() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(LONG, reached).await.expect("it never came to that");
 }
