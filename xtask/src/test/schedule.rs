@@ -254,11 +254,23 @@ fn sum_up(mut done: Vec<Done>, took: Duration) -> Result<()> {
     eprintln!("{:.1} s of tests in {:.1} s", spent.as_secs_f64(), took.as_secs_f64());
     let (passed, failed) =
         done.iter().fold((0, 0), |(passed, failed), done| (passed + done.tally.passed, failed + done.tally.failed));
-    let failures: Vec<_> = done.iter().filter(|done| done.tally.failed > 0).map(|done| done.name.as_str()).collect();
+    let failed_ones: Vec<_> = done.iter().filter(|done| done.tally.failed > 0).collect();
+    let failures: Vec<_> = failed_ones.iter().map(|done| done.name.as_str()).collect();
     println!("{passed} passed, {failed} failed");
+    // Once more at the end: of a long output, that is what is kept.
+    for done in failed_ones {
+        eprintln!("FAILED  {}: {}", done.name, why(&done.text));
+    }
     ensure!(failures.is_empty(), "failed: {}", failures.join(", "));
     ensure!(passed > 0, "no test has this in its name");
     Ok(())
+}
+
+/// What a test that failed said first: its error, or where it panicked and with what.
+fn why(text: &str) -> String {
+    let mut lines = text.lines().skip_while(|line| !line.starts_with("Error: ") && !line.contains("panicked at "));
+    let said: Vec<_> = lines.by_ref().take(WHY_LINES).take_while(|line| !line.is_empty()).collect();
+    if said.is_empty() { text.lines().last().unwrap_or_default().to_owned() } else { said.join("\n        ") }
 }
 
 /// How long cases took the last time, in a file of the cache.
@@ -290,6 +302,9 @@ impl Durations {
 
 /// In the cache.
 const DURATIONS: &str = "test-durations";
+
+/// Of what a failed test said, repeated at the end.
+const WHY_LINES: usize = 4;
 
 /// How long the CPUs are looked at before a case begins beside others. Long enough for the one before to be at work.
 const MOMENT: Duration = Duration::from_millis(300);
@@ -360,6 +375,15 @@ mod tests {
         let time = CpuTime::read("cpu  10 1 20 300 9 0 2 3 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n").unwrap();
         assert_eq!((time.all, time.idle), (345, 309));
         assert!(CpuTime::read("intr 1").is_none());
+    }
+
+    #[test]
+    fn what_a_test_said_first_is_why_it_failed() {
+        let text = "running 1 test\n---- x stdout ----\nError: not after 90s\n\nStack backtrace:\n   0: msg\n";
+        assert_eq!(why(text), "Error: not after 90s");
+        let text = "thread 'x' panicked at tests/x.rs:5:9:\nassertion failed\n  left: 1\n right: 2\nnote: run\n";
+        assert!(why(text).ends_with("left: 1\n         right: 2"), "{}", why(text));
+        assert_eq!(why("a\nterminated"), "terminated");
     }
 
     #[test]
