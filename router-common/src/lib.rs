@@ -26,4 +26,5 @@ pub mod hash;
 pub mod maps;
 pub mod quic;
 pub mod reason;
+pub mod siphash;
 pub mod steer;
