@@ -76,6 +76,59 @@ pub fn classify<B: Bytes + ?Sized>(packet: &B, payload: Payload, short_length: u
     Ok(Header { kind, destination })
 }
 
+/// What a long header says (RFC 8999 section 5.1), of which [`classify`] reads only what steers a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LongHeader {
+    /// The version.
+    pub version: u32,
+    /// The destination connection ID.
+    pub destination: ConnectionId,
+    /// The source connection ID.
+    pub source: ConnectionId,
+    /// Octets of all this: what follows is the version's own.
+    pub length: usize,
+}
+
+/// Reads the long header of the first packet in `payload`. `None` unless that is one, with connection IDs of at most
+/// 20 octets each, in a datagram that may carry an Initial.
+#[inline(always)]
+pub fn long_header<B: Bytes + ?Sized>(packet: &B, payload: Payload) -> Option<LongHeader> {
+    let Octets::<6>([first, v0, v1, v2, v3, length]) = packet.read(payload.at)?;
+    if first & LONG_HEADER == 0 || payload.length < MIN_INITIAL_DATAGRAM {
+        return None;
+    }
+    let destination = long_id(packet, payload.at + LONG_ID_AT, length)?;
+    let length_at = LONG_ID_AT + destination.len();
+    let Octets::<2>([length, _]) = packet.read(payload.at + length_at)?;
+    let source = long_id(packet, payload.at + length_at + 1, length)?;
+    let version = u32::from_be_bytes([v0, v1, v2, v3]);
+    Some(LongHeader { version, destination, source, length: length_at + 1 + source.len() })
+}
+
+/// Reads a connection ID of at most 20 octets, in a datagram that has more behind it.
+#[inline(always)]
+fn long_id<B: Bytes + ?Sized>(packet: &B, at: usize, length: u8) -> Option<ConnectionId> {
+    let length = usize::from(length);
+    if length > MAX_LENGTH {
+        return None;
+    }
+    Some(ConnectionId::from_first(length, packet.read(at)?))
+}
+
+/// Where the token of an Initial is (RFC 9000 section 17.2.2) whose long header is `header`; of no octets, if it has
+/// none. `None` if it is longer than the datagram.
+#[inline(always)]
+pub fn initial_token<B: Bytes + ?Sized>(packet: &B, payload: Payload, header: &LongHeader) -> Option<Payload> {
+    // A variable-length integer (RFC 9000 section 16): the logarithm of its octets, then its value. They are 1, 2, 4
+    // or 8: of a mask the kernel's verifier knows the range, of a shift to the left it does not.
+    let word = u64::from_be_bytes(packet.read(payload.at + header.length)?.0);
+    let octets = 0x8421_usize >> (4 * (word >> 62)) & 0xf;
+    let length = word << 2 >> 2 >> (64 - 8 * octets);
+    let at = header.length + octets;
+    let fits = length <= payload.length.saturating_sub(at) as u64;
+    fits.then_some(Payload { at: payload.at + at, length: length as usize })
+}
+
 /// Where a header keeps its destination connection ID, from the header's first octet on.
 struct ShortOrLong {
     at: usize,
@@ -122,5 +175,86 @@ fn connection_id<B: Bytes + ?Sized>(packet: &B, payload: Payload, place: ShortOr
 const LONG_ID_AT: usize = 6;
 const LONG_HEADER: u8 = 0x80;
 const NEGOTIATION: u32 = 0;
-const VERSION_1: u32 = 1;
+/// Version 1 (RFC 9000).
+pub const VERSION_1: u32 = 1;
 const VERSION_2: u32 = 0x6b33_43cf;
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn id() -> impl Strategy<Value = Vec<u8>> {
+        proptest::collection::vec(any::<u8>(), 0..=20)
+    }
+
+    /// A packet behind some octets of other headers.
+    fn packet(header: &[u8], length: usize) -> (Vec<u8>, Payload) {
+        let mut packet = std::vec![0xee; 42];
+        packet.extend(header);
+        packet.resize(42 + length, 0xdd);
+        (packet, Payload { at: 42, length })
+    }
+
+    proptest! {
+        #[test]
+        fn a_long_header_and_its_token(
+            version: u32,
+            (destination, source) in (id(), id()),
+            token in proptest::collection::vec(any::<u8>(), 0..200),
+            width in 0..4_u32,
+        ) {
+            let mut header = std::vec![0xc0];
+            header.extend(version.to_be_bytes());
+            for id in [&destination, &source] {
+                header.push(id.len() as u8);
+                header.extend(id);
+            }
+            let length = header.len();
+            // Lengths need not have the shortest form.
+            let width = width.max(u32::from(token.len() > 63));
+            let number = (token.len() as u64 | u64::from(width) << (8 * (1 << width) - 2)).to_be_bytes();
+            header.extend(&number[8 - (1 << width)..]);
+            header.extend(&token);
+            let (packet, payload) = packet(&header, 1_200);
+            let read = long_header(&packet[..], payload).unwrap();
+            let id = |octets: &[u8]| ConnectionId::new(octets).unwrap();
+            prop_assert_eq!(read, LongHeader { version, destination: id(&destination), source: id(&source), length });
+            let place = initial_token(&packet[..], payload, &read).unwrap();
+            prop_assert_eq!(&packet[place.at..place.at + place.length], &token[..]);
+        }
+
+        /// Whatever the octets, reading ends, and a token lies within its datagram.
+        #[test]
+        fn a_token_lies_within_its_datagram(
+            destination in 0..=20_u8,
+            header in proptest::collection::vec(any::<u8>(), 6..60),
+            length in 1_190..1_210_usize,
+        ) {
+            let mut header = header;
+            header[5] = destination;
+            let (packet, payload) = packet(&header, length);
+            if let Some(header) = long_header(&packet[..], payload)
+                && let Some(place) = initial_token(&packet[..], payload, &header)
+            {
+                prop_assert!(place.at + place.length <= packet.len());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_long_header_of_a_first_flight() {
+        for (header, length) in [
+            (&[0x40, 0, 0, 0, 1, 0, 0][..], 1_200),
+            (&[0xc0, 0, 0, 0, 1, 0, 0], 1_199),
+            (&[0xc0, 0, 0, 0, 1, 21, 0], 1_200),
+            (&[0xc0, 0, 0, 0, 1, 0, 21], 1_200),
+        ] {
+            let (packet, payload) = packet(header, length);
+            assert_eq!(long_header(&packet[..], payload), None, "{header:x?}");
+        }
+    }
+}
