@@ -4,12 +4,19 @@
 //! connection IDs come before. Only a destination that is for many hosts is turned away whatever the packet
 //! says, by the look-up of the destination that is made for every packet anyway.
 
+mod answer;
 mod bucket;
 mod destination;
+mod ghash;
+mod retry;
+mod token;
 
 pub use self::{
+    answer::{ANSWER_MAX, Scratch},
     bucket::Rate,
     destination::{Destination, destination},
+    retry::{Request, retry},
+    token::{EPOCH_LENGTH, Presented, TOKEN_LIFETIME, TokenFault, TokenKey, TokenKeys, epoch_of_nonce, open, verify},
 };
 use crate::{quic::Kind, reason::Reason, steer::Tables};
 
