@@ -10,6 +10,7 @@ mod destination;
 mod ghash;
 mod retry;
 mod token;
+mod version_negotiation;
 
 pub use self::{
     answer::{ANSWER_MAX, Scratch},
@@ -17,6 +18,7 @@ pub use self::{
     destination::{Destination, destination},
     retry::{Request, retry},
     token::{EPOCH_LENGTH, Presented, TOKEN_LIFETIME, TokenFault, TokenKey, TokenKeys, epoch_of_nonce, open, verify},
+    version_negotiation::{SPOKEN, version_negotiation},
 };
 use crate::{quic::Kind, reason::Reason, steer::Tables};
 
