@@ -144,6 +144,20 @@ impl Address {
         }
     }
 
+    /// The sum of its 16-bit words, for the Internet checksum (RFC 1071): of an IPv4 address, its own two.
+    #[inline(always)]
+    pub(crate) fn sum(self) -> u32 {
+        let half = |word: u64| {
+            let halves = (word & 0x0000_ffff_0000_ffff) + (word >> 16 & 0x0000_ffff_0000_ffff);
+            (halves as u32) + (halves >> 32) as u32
+        };
+        if self.is_ipv4() {
+            half(self.second.swap_bytes() & 0xffff_ffff)
+        } else {
+            half(self.first.swap_bytes()) + half(self.second.swap_bytes())
+        }
+    }
+
     /// Whether it is an IPv4 address, mapped.
     #[inline(always)]
     pub fn is_ipv4(self) -> bool {

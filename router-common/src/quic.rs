@@ -14,6 +14,9 @@ use crate::{
 /// The smallest UDP payload that may carry an Initial, in octets (RFC 9000 section 14.1).
 pub const MIN_INITIAL_DATAGRAM: usize = 1200;
 
+/// The versions that connections may have: what Version Negotiation offers, in this order.
+pub const SUPPORTED_VERSIONS: [u32; 1] = [VERSION_1];
+
 /// The first QUIC packet of a datagram.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Header {
@@ -173,8 +176,10 @@ fn connection_id<B: Bytes + ?Sized>(packet: &B, payload: Payload, place: ShortOr
 
 /// First octet, version and the length of the connection ID come before it.
 const LONG_ID_AT: usize = 6;
-const LONG_HEADER: u8 = 0x80;
-const NEGOTIATION: u32 = 0;
+/// Sets a long header apart from a short one, in the first octet (RFC 8999 section 5).
+pub const LONG_HEADER: u8 = 0x80;
+/// The version of a Version Negotiation packet (RFC 8999 section 6).
+pub const NEGOTIATION: u32 = 0;
 /// Version 1 (RFC 9000).
 pub const VERSION_1: u32 = 1;
 const VERSION_2: u32 = 0x6b33_43cf;

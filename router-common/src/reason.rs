@@ -13,6 +13,8 @@ pub enum Fate {
     Dropped,
     /// Given to a slot.
     Delivered,
+    /// Answered where it was looked at; its octets went no further.
+    Answered,
 }
 
 macro_rules! reasons {
@@ -131,6 +133,8 @@ reasons! {
         SourcePort = source_port,
         /// Nothing knows the connection ID, and more such packets came than `admission.unknown` lets through in a second, for the whole node: each wakes a worker, for a stateless reset at best. `false` there turns this off.
         UnknownLimited = unknown_limited,
+        /// An unknown version, and more such packets came than `admission.version_negotiation` answers in a second, for the whole node. `false` there turns this off.
+        NegotiationLimited = negotiation_limited,
     }
     Delivered {
         /// The flow table knew the connection ID.
@@ -143,6 +147,10 @@ reasons! {
         Unknown = unknown,
         /// A client-chosen connection ID, placed where it came in: with the owner of the receive queue.
         Queue = queue,
+    }
+    Answered {
+        /// An unknown version: the XDP program sent a Version Negotiation packet back (RFC 9000 section 6.1).
+        Negotiated = negotiated,
     }
 }
 

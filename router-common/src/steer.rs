@@ -1,12 +1,12 @@
 //! Route: which slot a packet belongs to. The one decision of this project.
 //!
 //! In this order: the flow table, by destination connection ID; the connection ID itself,
-//! decoded; what is not admitted ends here; the assignment, by a keyed hash of the connection
+//! decoded; what is not admitted ends here, and what needs no worker is answered; the assignment, by a keyed hash of the connection
 //! ID. Never by 4-tuple: many connections share one, and one connection changes it. Where a worker has the receive queue
 //! that a frame came in on (AF_XDP), a new connection may be placed by that instead.
 
 use crate::{
-    admission::{self, Destination},
+    admission::{self, Answer, Destination, Limited},
     bytes::Bytes,
     connection_id::{ConnectionId, Keys},
     frame::{self, Address, Datagram, Endpoint, Payload},
@@ -60,9 +60,12 @@ pub trait Tables {
     /// Whether first flights from a port are refused.
     fn refuses_port(&self, port: u16) -> bool;
 
-    /// Whether one more packet is let through whose connection ID nothing knows. The place is then taken; a
-    /// view that is there to explain only looks.
-    fn admits_unknown(&self) -> bool;
+    /// Whether one more packet of a kind is let through. The place is then taken; a view that is there to
+    /// explain only looks.
+    fn admits(&self, kind: Limited) -> bool;
+
+    /// Whether packets are answered where they are looked at.
+    fn answers(&self) -> bool;
 }
 
 /// What to do with a packet.
@@ -74,6 +77,8 @@ pub enum Verdict<F> {
     Drop(Reason),
     /// Give it to a slot.
     Deliver(Delivery<F>),
+    /// Send this back, and give the packet to no one.
+    Answer(Answer),
 }
 
 impl<F> Verdict<F> {
@@ -83,6 +88,7 @@ impl<F> Verdict<F> {
         match self {
             Self::Pass(reason) | Self::Drop(reason) => *reason,
             Self::Deliver(delivery) => delivery.reason,
+            Self::Answer(answer) => answer.reason(),
         }
     }
 }
@@ -125,7 +131,8 @@ pub fn frame<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> (Verdict<T:
     // Looked at here, where the headers' lengths are known: behind the decision the verifier would have
     // to tell apart every way that led there.
     let queue = tables.queue().filter(|queue| suits_a_socket(frame, &datagram, queue, tables));
-    let verdict = match (payload(frame, datagram.payload, datagram.source.port, tables), queue) {
+    let sender = Sender { port: datagram.source.port, is_plain: datagram.is_plain() };
+    let verdict = match (payload(frame, datagram.payload, sender, tables), queue) {
         (Verdict::Deliver(delivery), Some(queue)) => Verdict::Deliver(by_queue(delivery, queue, tables)),
         (verdict, _) => verdict,
     };
@@ -139,30 +146,42 @@ pub fn segment<B: Bytes + ?Sized, T: Tables>(segment: &B, payload: Payload, tabl
     match segment.read::<2>(0).map(|port| u16::from_be_bytes(port.0)) {
         None => Verdict::Drop(Reason::Truncated),
         Some(0) => Verdict::Drop(Reason::Unanswerable),
-        Some(source_port) => self::payload(segment, payload, source_port, tables),
+        Some(port) => self::payload(segment, payload, Sender { port, is_plain: false }, tables),
     }
+}
+
+/// Who sent a packet, as far as the decision asks.
+#[derive(Clone, Copy, Debug)]
+struct Sender {
+    port: u16,
+    /// Whether nothing stands before the payload but plain headers, so that it can be answered in place.
+    is_plain: bool,
 }
 
 /// Decides about a UDP payload that is known to be for a listener.
 #[inline(always)]
-pub fn payload<B: Bytes + ?Sized, T: Tables>(
-    packet: &B,
-    payload: Payload,
-    source_port: u16,
-    tables: &T,
-) -> Verdict<T::Flow> {
+fn payload<B: Bytes + ?Sized, T: Tables>(packet: &B, payload: Payload, sender: Sender, tables: &T) -> Verdict<T::Flow> {
     let Some(settings) = tables.settings() else {
         return Verdict::Pass(Reason::NoSlot);
     };
     match quic::classify(packet, payload, settings.cid_length()) {
-        Ok(header) => route(&header, source_port, tables),
+        Ok(header) => {
+            let in_place = || sender.is_plain && tables.answers();
+            let answer = || Answer::to(packet, payload, header.kind).filter(|_| in_place());
+            route(&header, sender.port, answer, tables)
+        }
         Err(reason) => Verdict::Drop(reason),
     }
 }
 
-/// Finds the slot of a classified packet, unless it is turned away.
+/// Finds the slot of a classified packet, unless it is turned away, or has an `answer` that needs none.
 #[inline(always)]
-pub fn route<T: Tables>(header: &Header, source_port: u16, tables: &T) -> Verdict<T::Flow> {
+pub fn route<T: Tables>(
+    header: &Header,
+    source_port: u16,
+    answer: impl FnOnce() -> Option<Answer>,
+    tables: &T,
+) -> Verdict<T::Flow> {
     let cid = &header.destination;
     if let Some((flow, number)) = tables.flow(cid)
         && let Some(slot) = taken(number, tables)
@@ -182,6 +201,9 @@ pub fn route<T: Tables>(header: &Header, source_port: u16, tables: &T) -> Verdic
     }
     if let Some(reason) = admission::refusal(header.kind, source_port, tables) {
         return Verdict::Drop(reason);
+    }
+    if let Some(answer) = answer() {
+        return Verdict::Answer(answer);
     }
     let reason = if header.kind.may_be_first_flight() { Reason::Assigned } else { Reason::Unknown };
     if let Some(seed) = tables.hash_seed()

@@ -2,7 +2,8 @@
 //!
 //! Two programs, `steer` (XDP) and `select` (`sk_reuseport`). Each reads bytes, asks
 //! [`router_common::steer`], obeys its verdict, and counts. No policy lives here, and no
-//! `unsafe` outside `packet` and `maps`. A third, `floor`, is there to measure them by.
+//! `unsafe` outside `packet` and `maps`. `steer` goes on with `negotiate` where it answers a
+//! packet itself; `floor` is there to measure them by.
 
 #![no_std]
 #![no_main]
@@ -12,6 +13,7 @@
 mod floor;
 mod log;
 mod maps;
+mod negotiate;
 mod packet;
 mod select;
 mod steer;
@@ -25,6 +27,12 @@ use aya_ebpf::{
 #[xdp(frags)]
 fn steer(ctx: XdpContext) -> u32 {
     steer::run(&ctx)
+}
+
+/// Where `steer` goes on: answers a packet of an unknown version.
+#[xdp(frags)]
+fn negotiate(ctx: XdpContext) -> u32 {
+    negotiate::run(&ctx)
 }
 
 /// For benchmarks: the least an XDP program has to do with a UDP packet.

@@ -8,18 +8,20 @@ use core::ptr::NonNull;
 
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
-    btf_maps::{Array, CpuMap, HashMap, PerCpuArray, ReusePortSockArray, XskMap},
+    btf_maps::{Array, CpuMap, HashMap, PerCpuArray, ProgramArray, ReusePortSockArray, XskMap},
     helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_coarse_ns},
     macros::btf_map,
     programs::{SkReuseportContext, XdpContext},
 };
 use router_common::{
+    admission::{Limited, Scratch},
     connection_id::ConnectionId,
     frame::{Address, Endpoint},
     maps::{
         ASSIGNMENT_SIZE, Admission, Assigned, BUCKETS, Bucket, CID_CONFIGS, CidConfig, CidKeys, Counters, Flow,
         FlowKey, Hop, LISTENERS_MAX, LOCAL_ADDRESSES_MAX, Listener, ListenerKey, Listens, Local, LocalKey, Port,
-        QUEUES_MAX, Queue, SLOTS, SOURCE_PORT_WORDS, Secrets, Settings, Slot, SlotCounters, SourcePorts, Stage,
+        Program, QUEUES_MAX, Queue, SLOTS, SOURCE_PORT_WORDS, Secrets, Settings, Slot, SlotCounters, SourcePorts,
+        Stage,
     },
     reason::Reason,
     steer::Tables,
@@ -68,6 +70,12 @@ static SOURCE_PORTS: Array<SourcePorts, SOURCE_PORT_WORDS> = Array::new();
 static ADMISSION: Array<Admission, 1> = Array::new();
 #[btf_map(name = "buckets")]
 static BUCKET: Array<Bucket, { BUCKETS as usize }> = Array::new();
+
+/// Of the program that runs, for what its stack has no room for; no part of the contract.
+#[btf_map(name = "scratch")]
+static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+#[btf_map(name = "programs")]
+static PROGRAMS: ProgramArray<{ Program::ALL.len() }> = ProgramArray::new();
 
 /// The decision's view of the maps.
 pub(crate) struct Maps {
@@ -165,18 +173,32 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn admits_unknown(&self) -> bool {
+    fn admits(&self, kind: Limited) -> bool {
         // What has passed an XDP program was asked there.
         if self.arrival.is_none() && !select_accounts() {
             return true;
         }
         // SAFETY: the helper only reads a clock.
         let now = unsafe { bpf_ktime_get_coarse_ns() };
-        let Some(rate) = ADMISSION.get(0).and_then(|admission| admission.unknown_at(now)) else { return true };
-        let Some(bucket) = BUCKET.get_ptr_mut(Bucket::UNKNOWN) else { return true };
-        // SAFETY: the entry of an array lives as long as its map; other CPUs may write the same plain number at the
-        // same time, which `Bucket::take` allows for.
-        unsafe { &mut *bucket }.take(&rate, now)
+        let Some(rate) = ADMISSION.get(0).and_then(|admission| admission.rate_at(kind, now)) else { return true };
+        let Some(bucket) = BUCKET.get_ptr_mut(kind as u32) else { return true };
+        // Its first word.
+        let word = bucket.cast::<u64>();
+        // SAFETY: the entry of an array lives as long as its map. Other CPUs may write the word at the same time: it is
+        // read and written whole, and `Rate` says what may be lost so.
+        match rate.take(unsafe { word.read_volatile() }, now) {
+            Some(next) => {
+                // SAFETY: as above.
+                unsafe { word.write_volatile(next) };
+                true
+            }
+            None => false,
+        }
+    }
+
+    #[inline(always)]
+    fn answers(&self) -> bool {
+        self.arrival.is_some() && ADMISSION.get(0).is_some_and(Admission::answers)
     }
 }
 
@@ -257,6 +279,22 @@ pub(crate) fn redirect(cpu: u32) -> Option<u32> {
 #[inline(always)]
 pub(crate) fn redirect_to_socket(index: u32) -> Option<u32> {
     XSKS.redirect(index, 0).ok()
+}
+
+/// Memory of this CPU's, to build an answer in.
+#[inline(always)]
+pub(crate) fn scratch() -> Option<&'static mut Scratch> {
+    let scratch = NonNull::new(SCRATCH.get_ptr_mut(0)?)?.as_ptr();
+    // SAFETY: this CPU's own value, and one program at a time runs there with it: programs that answer are not
+    // interrupted by one that does.
+    Some(unsafe { &mut *scratch })
+}
+
+/// Goes on with another program; comes back only if the map lacks it.
+#[inline(always)]
+pub(crate) fn go_on_with(ctx: &XdpContext, program: Program) {
+    // SAFETY: the context is the one that the kernel gave us.
+    let _ = unsafe { PROGRAMS.tail_call(ctx, program as u32) };
 }
 
 /// Gives the packet to the socket at `index` of the map `sockets`; whether it is there.

@@ -9,7 +9,10 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::{
     EbpfContext as _,
-    helpers::generated::{bpf_skb_load_bytes, bpf_skb_load_bytes_relative, bpf_xdp_adjust_meta, bpf_xdp_get_buff_len},
+    helpers::generated::{
+        bpf_get_prandom_u32, bpf_skb_load_bytes, bpf_skb_load_bytes_relative, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail,
+        bpf_xdp_get_buff_len, bpf_xdp_store_bytes,
+    },
     programs::{SkReuseportContext, XdpContext},
 };
 use router_common::{
@@ -53,6 +56,35 @@ pub(crate) fn keep_apart(ctx: &XdpContext, slot: u8) {
         // SAFETY: the four octets from `metadata` on lie before the packet's first, as just checked.
         unsafe { (metadata as *mut u32).write_unaligned(u32::from(slot)) };
     }
+}
+
+/// Makes the frame `length` octets long; whether it could be done. The frame is as it was, else.
+#[inline(always)]
+pub(crate) fn resize(ctx: &XdpContext, length: usize) -> bool {
+    // SAFETY: the helpers check what they are asked for; no packet pointer is kept.
+    unsafe {
+        let delta = length as i64 - bpf_xdp_get_buff_len(ctx.ctx) as i64;
+        bpf_xdp_adjust_tail(ctx.ctx, delta as i32) == 0
+    }
+}
+
+/// Writes the first `length` of `octets` over the frame's, from `at` on; whether it has so many.
+#[inline(always)]
+pub(crate) fn write<const N: usize>(ctx: &XdpContext, at: usize, octets: &[u8; N], length: usize) -> bool {
+    if length == 0 || length > N {
+        return false;
+    }
+    let from = octets.as_ptr().cast_mut().cast();
+    // SAFETY: `from` has `N` octets, which the helper only reads, `length` of them; it checks that the frame has
+    // so many. No packet pointer is kept.
+    unsafe { bpf_xdp_store_bytes(ctx.ctx, at as u32, from, length as u32) == 0 }
+}
+
+/// A random number, not for secrets.
+#[inline(always)]
+pub(crate) fn random() -> u32 {
+    // SAFETY: the helper only returns a number.
+    unsafe { bpf_get_prandom_u32() }
 }
 
 /// A UDP datagram as a `sk_reuseport` program sees it: it begins with the UDP header.

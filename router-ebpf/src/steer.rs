@@ -5,7 +5,9 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use router_common::{
-    maps::{Hop, Stage},
+    admission::Answer,
+    maps::{Hop, Program, Stage},
+    reason::Reason,
     steer::{self, Delivery, Verdict},
 };
 
@@ -19,10 +21,13 @@ use crate::{
 #[inline(always)]
 pub(crate) fn run(ctx: &XdpContext) -> u32 {
     let (verdict, datagram) = steer::frame(&Frame(ctx), &Maps::for_frame(ctx));
-    maps::count(Stage::Xdp, verdict.reason());
     log::steered(ctx, &verdict);
+    if let Verdict::Answer(answer) = &verdict {
+        return go_on(ctx, *answer);
+    }
+    maps::count(Stage::Xdp, verdict.reason());
     match verdict {
-        Verdict::Pass(_) => XDP_PASS,
+        Verdict::Answer(_) | Verdict::Pass(_) => XDP_PASS,
         Verdict::Drop(_) => XDP_DROP,
         Verdict::Deliver(delivery) => {
             if let (Some(flow), Some(datagram)) = (&delivery.flow, &datagram) {
@@ -31,6 +36,18 @@ pub(crate) fn run(ctx: &XdpContext) -> u32 {
             deliver(ctx, &delivery)
         }
     }
+}
+
+/// With the program that answers. It counts the packet, too.
+#[inline(always)]
+fn go_on(ctx: &XdpContext, answer: Answer) -> u32 {
+    let program = match answer {
+        Answer::VersionNegotiation => Program::Negotiate,
+    };
+    maps::go_on_with(ctx, program);
+    // It is missing: any worker can answer.
+    maps::count(Stage::Xdp, Reason::NoSlot);
+    XDP_PASS
 }
 
 /// To the slot's AF_XDP socket, if it is the slot's queue, else to its CPU, where the agent thinks that

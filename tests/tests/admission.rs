@@ -2,15 +2,20 @@
 
 use std::{
     collections::BTreeMap,
+    sync::mpsc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
+use router_common::frame;
 use router_tests::{
-    lab::{ENGINES, Lab, PORT, Running, until, wire::Sender},
+    lab::{
+        ENGINES, Lab, PORT, Running, until,
+        wire::{Capture, Direction, Sender, Tap},
+    },
     packets::{
         Packet,
-        quic::{Quic, V1},
+        quic::{Kind, Quic, V1},
     },
 };
 
@@ -76,6 +81,73 @@ fn unknown_ids_are_limited_before_they_wake_a_worker() -> Result<()> {
         }
         clients.succeed()?;
         ensure!(lab.control().explain(&frame)?.steps.iter().any(|step| step.step == "admission"));
+    }
+    Ok(())
+}
+
+/// Whoever answers them, the answer is the same, octet for octet but for bits that are random; and it is never longer.
+#[test]
+fn unknown_versions_get_the_same_answer_from_xdp_and_from_a_worker() -> Result<()> {
+    let frames = unknown_versions();
+    let answers = |answered_by| -> Result<_> {
+        let lab = Lab::new().by_xdp().admission("answer_in_xdp", &format!("\"{answered_by}\"")).start()?;
+        let wire = lab.wire();
+        // What an XDP program sends to a veth is lost, else.
+        wire.namespace().offload("router0", &["gro", "on"])?;
+        let (sender, before) = (Sender::new(wire.namespace(), "router0")?, lab.counters()?);
+        let mut answers = Vec::new();
+        for frame in &frames {
+            answers.push(ask(&lab, &sender, frame)?.with_context(|| format!("no answer: {answered_by}"))?);
+        }
+        let reason = if answered_by == "always" { "negotiated" } else { "assigned" };
+        before.expect("xdp", &[(reason, frames.len() as u64)])?;
+        let explained = lab.control().explain(&frames[0])?;
+        ensure!(explained.reason == reason, "{explained:?}");
+        Ok(answers)
+    };
+    let (of_xdp, of_workers) = (answers("always")?, answers("never")?);
+    for ((asked, of_xdp), of_worker) in frames.iter().zip(of_xdp).zip(of_workers) {
+        let [asked, of_xdp, of_worker] = [&asked[..], &of_xdp, &of_worker].map(payload);
+        ensure!(
+            of_xdp[0] | 0x3f == of_worker[0] | 0x3f && of_xdp[0] & 0xc0 == 0xc0,
+            "{:x} {:x}",
+            of_xdp[0],
+            of_worker[0]
+        );
+        ensure!(of_xdp[1..] == of_worker[1..], "{of_xdp:02x?}\n{of_worker:02x?}");
+        ensure!(of_xdp.len() < asked.len());
+    }
+    Ok(())
+}
+
+/// With a real client's version that is not spoken here, and with those that nothing may be said to.
+#[test]
+fn unknown_versions_are_limited_and_version_negotiation_is_not_answered() -> Result<()> {
+    for engine in ENGINES {
+        let lab =
+            Lab::new().engine(engine).admission("version_negotiation", "100").admission("answer_in_xdp", "\"always\"");
+        let lab = lab.start()?;
+        lab.wire().namespace().offload("router0", &["gro", "on"])?;
+        let (sender, frame) = (Sender::new(lab.wire().namespace(), "router0")?, unknown_versions().swap_remove(0));
+        let capture = Capture::start(lab.wire().namespace(), "router0")?;
+        let (before, begun) = (Negotiated::of(&lab)?, Instant::now());
+        (0..MANY).try_for_each(|_| sender.send(&frame))?;
+        let limited = until(
+            || Ok(Negotiated::of(&lab)?.limited - before.limited),
+            |&limited| limited as f64 >= MANY as f64 - 10.0 - 100.0 * begun.elapsed().as_secs_f64() - 2.0,
+        )
+        .context(engine)?;
+        // Its own kind: a pair of negotiating servers would never end.
+        let negotiation =
+            Packet::udp(([10, 77, 0, 2], 4000), ([10, 77, 0, 1], PORT), Quic::version_negotiation(b"whatever"));
+        sender.send(&negotiation.frame())?;
+        lab.quic_go().get("/bytes/1000").connections(5).succeed()?;
+        let answers = capture
+            .stop()?
+            .into_iter()
+            .filter(|(direction, frame)| *direction == Direction::In && is_negotiation(frame));
+        let answers = answers.count() as u64;
+        ensure!(answers >= 10 && answers + limited == MANY, "{engine}: {answers} answers, {limited} limited");
     }
     Ok(())
 }
@@ -233,3 +305,64 @@ fn bad(lab: &Running) -> Result<u64> {
 
 /// Fewer than the smallest receive buffer holds.
 const MANY: u64 = 1_000;
+
+/// Connection IDs of all lengths, with both families, and a version that an answer may not name as reserved.
+fn unknown_versions() -> Vec<Vec<u8>> {
+    let v4 = |quic: Quic| Packet::udp(([10, 77, 0, 2], 4000), ([10, 77, 0, 1], PORT), quic).frame();
+    let v6 = |quic: Quic| {
+        let address = |host| [0xfd77, 0, 0, 0, 0, 0, 0, host];
+        Packet::udp((address(2), 4000), (address(1), PORT), quic).frame()
+    };
+    let lengths = (0..=20_usize).map(|length| Quic::unknown_version(&[0x5a; 20][..length], 1_200 + length));
+    let mut frames: Vec<_> =
+        lengths.enumerate().map(|(n, quic)| if n % 2 == 0 { v4(quic) } else { v6(quic) }).collect();
+    let reserved = Quic::long(Kind::Initial, 0x0a1a_2a3a, b"whatever").padded_to(1_300);
+    frames.push(v4(reserved));
+    frames
+}
+
+/// The frame that comes back for `frame`; none if a second brings none.
+fn ask(lab: &Running, sender: &Sender, frame: &[u8]) -> Result<Option<Vec<u8>>> {
+    let (found, answer) = mpsc::channel();
+    let tap = Tap::start(lab.wire().namespace(), "router0", move |direction, frame| {
+        if direction == Direction::In && is_negotiation(frame) {
+            let _ = found.send(frame.to_vec());
+        }
+        Ok(())
+    })?;
+    sender.send(frame)?;
+    let answer = answer.recv_timeout(PATIENCE).ok();
+    tap.stop()?;
+    Ok(answer)
+}
+
+fn is_negotiation(frame: &[u8]) -> bool {
+    frame::parse(frame).is_ok_and(|datagram| {
+        let payload = &frame[datagram.payload.at..];
+        payload.len() >= 5 && payload[0] & 0x80 != 0 && payload[1..5] == [0; 4]
+    })
+}
+
+fn payload(frame: &[u8]) -> &[u8] {
+    let datagram = frame::parse(frame).expect("a datagram");
+    &frame[datagram.payload.at..datagram.payload.at + datagram.payload.length]
+}
+
+/// What became of packets of unknown versions, where they are limited.
+#[derive(Clone, Copy, Debug)]
+struct Negotiated {
+    limited: u64,
+}
+
+impl Negotiated {
+    fn of(lab: &Running) -> Result<Self> {
+        if !lab.has_maps()? {
+            return Ok(Self { limited: lab.control().status()?.totals.datagrams_dropped });
+        }
+        let stages = lab.control().counters()?.stages;
+        Ok(Self { limited: stages.iter().filter_map(|stage| stage.dropped.get("negotiation_limited")).sum() })
+    }
+}
+
+/// An answer takes less.
+const PATIENCE: Duration = Duration::from_secs(10);

@@ -9,14 +9,18 @@ use std::{
 use anyhow::{Context, Result};
 
 use router_common::{
-    maps::Queue,
+    admission::{AnswerFrame, Limited, Scratch},
+    connection_id::ConnectionId,
+    frame,
+    maps::{Origin, Queue, Settings},
     reason::{Fate, Reason},
     steer::{self, Verdict},
 };
 use router_tests::{
     lab::{Lab, Running, Snapshot, run, wire::Sender},
     packets::{
-        self, HOP_BY_HOP, LISTENERS, NODE_ID, Packet, World, cases, cid,
+        self, CID_LENGTH, HOP_BY_HOP, Kernel, LISTENERS, NODE_ID, PLANTED_FLOWS, Packet, SLOTS, Tally, World, cases,
+        cid,
         quic::{Quic, V1},
     },
 };
@@ -31,6 +35,7 @@ fn as_a_function() {
             Verdict::Pass(reason) => (reason.fate() == Fate::Passed).then_some(None),
             Verdict::Drop(reason) => (reason.fate() == Fate::Dropped).then_some(None),
             Verdict::Deliver(delivery) => (delivery.reason.fate() == Fate::Delivered).then_some(Some(delivery.number)),
+            Verdict::Answer(answer) => (answer.reason().fate() == Fate::Answered).then_some(None),
         };
         let slot = slot.unwrap_or_else(|| panic!("{}: {verdict:?} has the wrong fate", case.name));
         assert!(case.slot.is_none() || case.slot == slot, "{}: delivered to {slot:?}", case.name);
@@ -48,6 +53,7 @@ fn as_the_loaded_program() -> Result<()> {
             Fate::Dropped => &[XDP_DROP],
             // On its worker's CPU already, or on the way there.
             Fate::Delivered => &[XDP_PASS, XDP_REDIRECT],
+            Fate::Answered => &[XDP_TX],
         };
         assert!(expected.contains(&action.returned), "{}: XDP action {}", case.name, action.returned);
         action.before.expect("xdp", &[(case.reason.name(), 1)]).with_context(|| case.name.to_owned())?;
@@ -69,7 +75,7 @@ fn on_the_wire() -> Result<()> {
             .filter(|&(_, n)| n > 0)
             .collect();
         match (case.reason.fate(), case.slot) {
-            (Fate::Passed | Fate::Dropped, _) => assert!(moved.is_empty(), "{}: {moved:?}", case.name),
+            (Fate::Passed | Fate::Dropped | Fate::Answered, _) => assert!(moved.is_empty(), "{}: {moved:?}", case.name),
             (Fate::Delivered, Some(slot)) => assert_eq!(moved, [(slot, 1)].into(), "{}", case.name),
             (Fate::Delivered, None) => assert_eq!(moved.values().sum::<u64>(), 1, "{}: {moved:?}", case.name),
         }
@@ -88,6 +94,7 @@ fn as_explained_to_people() -> Result<()> {
             (Fate::Dropped, _) => "drop".to_owned(),
             (Fate::Delivered, Some(slot)) => format!("deliver to slot {slot}"),
             (Fate::Delivered, None) => "deliver to slot ".to_owned(),
+            (Fate::Answered, _) => "answer".to_owned(),
         };
         assert!(explanation.verdict.starts_with(&verdict), "{}: {explanation:?}", case.name);
     }
@@ -97,9 +104,10 @@ fn as_explained_to_people() -> Result<()> {
 #[test]
 fn the_table_knows_every_reason() {
     let known: BTreeSet<_> = cases().iter().map(|case| case.reason.name()).collect();
-    // Those hang on more than the packet: a node without any active slot, a queue that a worker has, and how many
-    // came before.
-    let others = [Reason::NoSlot, Reason::Queue, Reason::UnknownLimited];
+    // Those hang on more than the packet: a node without any active slot, a queue that a worker has, how many came
+    // before, and whether XDP answers.
+    let others =
+        [Reason::NoSlot, Reason::Queue, Reason::UnknownLimited, Reason::NegotiationLimited, Reason::Negotiated];
     let all = Reason::ALL.iter().filter(|&reason| !others.contains(reason));
     let unknown: Vec<_> = all.map(|reason| reason.name()).filter(|name| !known.contains(name)).collect();
     assert!(unknown.is_empty(), "no case for {unknown:?}");
@@ -108,7 +116,7 @@ fn the_table_knows_every_reason() {
 /// Then those are turned away, and no other.
 #[test]
 fn where_there_is_no_room_for_unknown_ones() {
-    let world = World::new().without_room_for_unknown();
+    let world = World::new().without_room_for(Limited::Unknown);
     let mut turned_away = 0;
     for case in cases() {
         let expected = if case.reason == Reason::Unknown { Reason::UnknownLimited } else { case.reason };
@@ -117,6 +125,58 @@ fn where_there_is_no_room_for_unknown_ones() {
         turned_away += u32::from(expected == Reason::UnknownLimited);
     }
     assert!(turned_away >= 5, "{turned_away} cases only");
+}
+
+/// Where XDP answers, unknown versions get Version Negotiation from it, and nothing else changes: not even what it
+/// cannot answer in place.
+#[test]
+fn where_unknown_versions_are_answered() -> Result<()> {
+    let full = World::new().answering().without_room_for(Limited::VersionNegotiation);
+    let world = World::new().answering();
+    let mut kernel = Kernel::load("answers", Settings::new(NODE_ID, CID_LENGTH, 1), SLOTS.into(), world.configs())?;
+    kernel.answering()?;
+    let mut flows = kernel.flow_writer()?;
+    for (cid, slot) in PLANTED_FLOWS {
+        assert!(flows.insert(&ConnectionId::new(cid).context("at most 20 octets")?, slot, Origin::Chosen));
+    }
+    let mut answered = 0;
+    for case in cases() {
+        let is_answered = case.name.starts_with("unknown version") && case.name.ends_with("is answered");
+        let expected = if is_answered { Reason::Negotiated } else { case.reason };
+        let (verdict, _) = steer::frame(&case.frame[..], &world);
+        assert_eq!(verdict.reason(), expected, "{}", case.name);
+        let limited = steer::frame(&case.frame[..], &full).0.reason();
+        let is_unknown = case.name.starts_with("unknown version") && case.reason == Reason::Assigned;
+        assert_eq!(limited, if is_unknown { Reason::NegotiationLimited } else { case.reason }, "{}", case.name);
+        kernel.agree(&[case.frame.clone()], |frame| Tally::decided(frame, &world)).context(case.name)?;
+        answered += u32::from(is_answered);
+    }
+    assert!(answered >= 6, "{answered} cases only");
+    Ok(())
+}
+
+/// The kernel's answer is the function's, octet for octet, but for the bits that are random; its checksums hold.
+#[test]
+fn answers_of_the_loaded_program() -> Result<()> {
+    let world = World::new();
+    let mut kernel = Kernel::load("frames", Settings::new(NODE_ID, CID_LENGTH, 1), SLOTS.into(), world.configs())?;
+    kernel.answering()?;
+    for case in cases().iter().filter(|case| case.name.ends_with("is answered")) {
+        let trial = kernel.answer(&case.frame)?;
+        assert_eq!(trial.action, XDP_TX, "{}", case.name);
+        let datagram = frame::parse(&trial.frame[..]).map_err(|e| anyhow::anyhow!("{e:?}"))?;
+        let random = trial.frame[datagram.payload.at];
+        let mut scratch = Scratch::EMPTY;
+        let expected = AnswerFrame::negotiate(&case.frame[..], random, &mut scratch).context(case.name)?;
+        let headers = &scratch.headers().0[..expected.headers_length()];
+        let expected = [headers, &scratch.answer().0[..expected.payload_length()]].concat();
+        assert_eq!(trial.frame, expected, "{}", case.name);
+        let asked = frame::parse(&case.frame[..]).map_err(|e| anyhow::anyhow!("{e:?}"))?;
+        assert_eq!((datagram.source, datagram.destination), (asked.destination, asked.source), "{}", case.name);
+        assert_eq!(datagram.payload.at + datagram.payload.length, trial.frame.len(), "{}", case.name);
+        assert!(trial.frame.len() < case.frame.len(), "{}", case.name);
+    }
+    Ok(())
 }
 
 /// What goes to the AF_XDP socket of the queue's worker, and what takes the kernel's stack.
@@ -200,4 +260,5 @@ fn by_slot(lab: &Running) -> Result<BTreeMap<u8, u64>> {
 /// `linux/bpf.h`, `enum xdp_action`
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
+const XDP_TX: u32 = 3;
 const XDP_REDIRECT: u32 = 4;

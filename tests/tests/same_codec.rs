@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result};
 use router_common::{
+    admission::Limited,
     connection_id::{CidConfig, CidKeys, ConnectionId, Identity, Nonce},
     frame::{Address, Endpoint},
     maps::{Queue, Settings, Slot},
@@ -153,8 +154,12 @@ impl Tables for Node<'_> {
         self.world.refuses_port(port)
     }
 
-    fn admits_unknown(&self) -> bool {
+    fn admits(&self, _: Limited) -> bool {
         true
+    }
+
+    fn answers(&self) -> bool {
+        false
     }
 }
 

@@ -14,6 +14,9 @@ use crate::{
 /// Room for an answer, in octets: the longest is a Retry to an IPv6 address, of 132.
 pub const ANSWER_MAX: usize = 136;
 
+/// Room for its headers, in octets: 62 at most, and two so that it is whole words.
+pub const HEADERS_MAX: usize = 64;
+
 /// Words that fields are built in: a power of two.
 pub(super) const WORDS: usize = 32;
 
@@ -24,18 +27,31 @@ pub(super) const WORDS: usize = 32;
 pub struct Scratch {
     words: [u64; WORDS],
     answer: Octets<ANSWER_MAX>,
+    headers: Octets<HEADERS_MAX>,
 }
 
-const _: () = assert!(size_of::<Scratch>() == 392);
+const _: () = assert!(size_of::<Scratch>() == 456);
 
 impl Scratch {
     /// With nothing in it.
-    pub const EMPTY: Self = Self { words: [0; WORDS], answer: Octets([0; ANSWER_MAX]) };
+    pub const EMPTY: Self =
+        Self { words: [0; WORDS], answer: Octets([0; ANSWER_MAX]), headers: Octets([0; HEADERS_MAX]) };
 
     /// The answer, and zeros behind it. What built it tells its length.
     #[inline(always)]
     pub fn answer(&self) -> &Octets<ANSWER_MAX> {
         &self.answer
+    }
+
+    /// The headers before it: Ethernet, IP and UDP.
+    #[inline(always)]
+    pub fn headers(&self) -> &Octets<HEADERS_MAX> {
+        &self.headers
+    }
+
+    #[inline(always)]
+    pub(super) fn headers_mut(&mut self) -> &mut Octets<HEADERS_MAX> {
+        &mut self.headers
     }
 
     /// Fields that begin anew.
@@ -128,7 +144,7 @@ impl Fields<'_> {
     /// Makes what comes behind the first `start` octets the answer; how long that is.
     #[inline(always)]
     pub(super) fn answer_from(self, start: usize) -> usize {
-        let Scratch { words, answer } = self.scratch;
+        let Scratch { words, answer, .. } = self.scratch;
         let (from, shift) = (start / 8, 8 * (start % 8));
         for (i, octets) in answer.0.as_chunks_mut::<8>().0.iter_mut().enumerate() {
             let (word, next) = (words[(from + i) % WORDS], words[(from + i + 1) % WORDS]);
@@ -164,7 +180,7 @@ mod tests {
             numbers: (u8, u16, u32, u64),
         ) {
             let address = if ipv4 { Address::ipv4(*address.first_chunk().unwrap()) } else { Address::new(address) };
-            let mut scratch = Scratch { words: before, answer: Octets([7; ANSWER_MAX]) };
+            let mut scratch = Scratch { words: before, answer: Octets([7; ANSWER_MAX]), ..Scratch::EMPTY };
             let mut fields = scratch.fields();
             let mut expected = Vec::new();
             for id in &ids {

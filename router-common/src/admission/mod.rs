@@ -7,27 +7,49 @@
 mod answer;
 mod bucket;
 mod destination;
+mod frame;
 mod ghash;
 mod retry;
 mod token;
 mod version_negotiation;
 
 pub use self::{
-    answer::{ANSWER_MAX, Scratch},
+    answer::{ANSWER_MAX, HEADERS_MAX, Scratch},
     bucket::Rate,
     destination::{Destination, destination},
+    frame::{Answer, AnswerFrame},
     retry::{Request, retry},
     token::{EPOCH_LENGTH, Presented, TOKEN_LIFETIME, TokenFault, TokenKey, TokenKeys, epoch_of_nonce, open, verify},
-    version_negotiation::{SPOKEN, version_negotiation},
+    version_negotiation::version_negotiation,
 };
 use crate::{quic::Kind, reason::Reason, steer::Tables};
+
+/// What is let through at a rate, for the whole node: the keys of the map `buckets`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Limited {
+    /// Packets whose connection ID nothing knows, and that begin no connection.
+    Unknown = 0,
+    /// Packets of unknown versions.
+    VersionNegotiation = 1,
+}
+
+impl Limited {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Unknown, Self::VersionNegotiation];
+}
 
 /// Why a packet is turned away that neither the flow table nor its connection ID places; `None` if it is not.
 #[inline(always)]
 pub fn refusal<T: Tables>(kind: Kind, source_port: u16, tables: &T) -> Option<Reason> {
-    match kind.may_be_first_flight() {
-        true if tables.refuses_port(source_port) => Some(Reason::SourcePort),
-        false if !tables.admits_unknown() => Some(Reason::UnknownLimited),
-        true | false => None,
+    if kind.may_be_first_flight() && tables.refuses_port(source_port) {
+        return Some(Reason::SourcePort);
+    }
+    match kind {
+        Kind::Initial | Kind::ZeroRtt => None,
+        Kind::UnknownVersion if tables.admits(Limited::VersionNegotiation) => None,
+        Kind::UnknownVersion => Some(Reason::NegotiationLimited),
+        Kind::Handshake | Kind::OneRtt if tables.admits(Limited::Unknown) => None,
+        Kind::Handshake | Kind::OneRtt => Some(Reason::UnknownLimited),
     }
 }

@@ -4,18 +4,15 @@
 //! It is that of quinn, octet for octet, but for six bits of the first octet, which mean nothing and are random.
 
 use super::answer::Scratch;
-use crate::quic::LongHeader;
-
-/// The versions that quinn speaks, in its order: 1, and the drafts 29 to 34.
-pub const SPOKEN: [u32; 7] = [1, 0xff00_001d, 0xff00_001e, 0xff00_001f, 0xff00_0020, 0xff00_0021, 0xff00_0022];
+use crate::quic::{LongHeader, NEGOTIATION, SUPPORTED_VERSIONS};
 
 /// Writes the answer to a packet with this `header`, which came in a datagram of 1,200 octets or more, to `scratch`;
-/// how long it is: 39 to 79 octets.
+/// how long it is: 15 to 55 octets.
 ///
-/// `None` where there is none to give: quinn speaks the version, or the packet is itself a Version Negotiation.
+/// `None` where there is none to give: the version is supported, or the packet is itself a Version Negotiation.
 #[inline(always)]
 pub fn version_negotiation(header: &LongHeader, random: u8, scratch: &mut Scratch) -> Option<usize> {
-    if header.version == NEGOTIATION || SPOKEN.contains(&header.version) {
+    if header.version == NEGOTIATION || SUPPORTED_VERSIONS.contains(&header.version) {
         return None;
     }
     let mut fields = scratch.fields();
@@ -26,13 +23,12 @@ pub fn version_negotiation(header: &LongHeader, random: u8, scratch: &mut Scratc
     fields.connection_id(&header.destination);
     // One that no server speaks, so that clients learn to ignore those (RFC 9000 section 15).
     fields.u32(if header.version == RESERVED { OTHER_RESERVED } else { RESERVED });
-    for version in SPOKEN {
+    for version in SUPPORTED_VERSIONS {
         fields.u32(version);
     }
     Some(fields.answer_from(0))
 }
 
-const NEGOTIATION: u32 = 0;
 const RESERVED: u32 = 0x0a1a_2a3a;
 const OTHER_RESERVED: u32 = 0x0a1a_2a4a;
 
@@ -53,13 +49,13 @@ mod tests {
         let answer = &scratch.answer().0[..length];
         assert_eq!(answer[..12], [0xd5, 0, 0, 0, 0, 2, 4, 5, 3, 1, 2, 3]);
         assert_eq!(answer[12..20], [0x0a, 0x1a, 0x2a, 0x3a, 0, 0, 0, 1]);
-        assert_eq!(answer.len(), 12 + 4 + 4 * SPOKEN.len());
+        assert_eq!(answer.len(), 12 + 4 + 4 * SUPPORTED_VERSIONS.len());
     }
 
     #[test]
     fn what_needs_no_answer() {
         let mut scratch = Scratch::EMPTY;
-        for version in SPOKEN.into_iter().chain([NEGOTIATION]) {
+        for version in SUPPORTED_VERSIONS.into_iter().chain([NEGOTIATION]) {
             assert_eq!(version_negotiation(&header(version), 0, &mut scratch), None, "{version:#x}");
         }
     }

@@ -3,59 +3,99 @@
 
 use core::ops::RangeInclusive;
 
-use crate::admission::Rate;
+use crate::admission::{Limited, Rate};
 
 /// Value of `admission` (one entry): how many packets of a kind are let through, for the whole node.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Admission {
-    unknown_interval: u64,
-    unknown_tolerance: u64,
+    unknown: Limit,
+    version_negotiation: Limit,
     unknown_from: u64,
+    answers: u64,
     generation: u64,
 }
 
-const _: () = assert!(size_of::<Admission>() == 32);
+const _: () = assert!(size_of::<Admission>() == 56);
+
+/// Who answers what takes no connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AnsweredBy {
+    /// The XDP program, by the way the packet came.
+    Xdp,
+    /// A worker.
+    Worker,
+}
+
+/// A part of [`Admission`]: the rate of a kind. All zero where it is not limited.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Limit {
+    interval: u64,
+    tolerance: u64,
+}
+
+impl From<Option<Rate>> for Limit {
+    fn from(rate: Option<Rate>) -> Self {
+        rate.map_or_else(Self::default, |rate| Self { interval: rate.interval(), tolerance: rate.tolerance() })
+    }
+}
 
 impl Admission {
-    /// The same with this rate for packets whose connection ID nothing knows, or none; as a generation of its
-    /// own, so that all buckets begin anew.
-    pub fn limiting_unknown(self, rate: Option<Rate>) -> Self {
+    /// The same with these rates, each of a kind; as a generation of its own, so that all buckets begin anew.
+    pub fn limiting(self, rates: impl Fn(Limited) -> Option<Rate>) -> Self {
         Self {
-            unknown_interval: rate.map_or(0, |rate| rate.interval()),
-            unknown_tolerance: rate.map_or(0, |rate| rate.tolerance()),
+            unknown: rates(Limited::Unknown).into(),
+            version_negotiation: rates(Limited::VersionNegotiation).into(),
             generation: self.generation.wrapping_add(1),
             ..self
         }
     }
 
-    /// The same with nothing limited before `from`, in nanoseconds of CLOCK_MONOTONIC.
-    pub fn limiting_from(self, from: u64) -> Self {
+    /// The same with [`Limited::Unknown`] not limited before `from`, in nanoseconds of CLOCK_MONOTONIC.
+    pub fn limiting_unknown_from(self, from: u64) -> Self {
         Self { unknown_from: from, ..self }
     }
 
-    /// Until when nothing is limited.
+    /// The same where the XDP program answers what it can itself, or leaves that to workers.
+    pub fn answering(self, by: AnsweredBy) -> Self {
+        Self { answers: (by == AnsweredBy::Xdp).into(), ..self }
+    }
+
+    /// Whether the XDP program answers what it can itself.
+    #[inline(always)]
+    pub fn answers(&self) -> bool {
+        self.answers != 0
+    }
+
+    /// Until when [`Limited::Unknown`] is not limited.
     pub fn unknown_from(&self) -> u64 {
         self.unknown_from
     }
 
-    /// The rate of packets whose connection ID nothing knows; none if they are not limited.
+    /// The rate of a kind; none if it is not limited.
     #[inline(always)]
-    pub fn unknown(&self) -> Option<Rate> {
-        Rate::of(self.unknown_interval, self.unknown_tolerance, self.generation)
+    pub fn rate(&self, of: Limited) -> Option<Rate> {
+        let limit = match of {
+            Limited::Unknown => &self.unknown,
+            Limited::VersionNegotiation => &self.version_negotiation,
+        };
+        Rate::of(limit.interval, limit.tolerance, self.generation)
     }
 
     /// The same as of `now`.
     #[inline(always)]
-    pub fn unknown_at(&self, now: u64) -> Option<Rate> {
-        self.unknown().filter(|_| now >= self.unknown_from)
+    pub fn rate_at(&self, of: Limited, now: u64) -> Option<Rate> {
+        self.rate(of).filter(|_| of != Limited::Unknown || now >= self.unknown_from)
     }
 }
 
 /// Entries of `buckets`.
 pub const BUCKETS: u32 = 4;
 
-/// Value of `buckets`: what was let through of a kind, for the whole node. A cache line each.
+const _: () = assert!(Limited::ALL.len() <= BUCKETS as usize);
+
+/// Value of `buckets`, by the number of a [`Limited`]: what was let through of a kind, for the whole node. A cache line each.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Bucket {
@@ -66,27 +106,10 @@ pub struct Bucket {
 const _: () = assert!(size_of::<Bucket>() == 64);
 
 impl Bucket {
-    /// The index of that of packets whose connection ID nothing knows.
-    pub const UNKNOWN: u32 = 0;
-
     /// What [`Rate`] reckons with.
     #[inline(always)]
     pub fn word(&self) -> u64 {
         self.word
-    }
-
-    /// Lets a packet through, if there is room for it; whether there was.
-    ///
-    /// Plain loads and stores: [`bucket`](crate::admission) says what CPUs may lose to each other.
-    #[inline(always)]
-    pub fn take(&mut self, rate: &Rate, now: u64) -> bool {
-        match rate.take(self.word, now) {
-            Some(word) => {
-                self.word = word;
-                true
-            }
-            None => false,
-        }
     }
 }
 
@@ -133,17 +156,33 @@ mod tests {
 
     #[test]
     fn a_limit_holds_from_its_time_on_and_begins_anew_when_it_is_set() {
-        let rate = Rate::per_second(10);
-        let (none, limited) = (Admission::default(), Admission::default().limiting_from(500).limiting_unknown(rate));
-        assert_eq!(none.unknown_at(1_000), None);
-        assert_eq!((limited.unknown_at(499), limited.unknown_at(500)), (None, limited.unknown()));
-        let rate = limited.unknown().unwrap();
-        let mut bucket = Bucket::default();
-        assert!(bucket.take(&rate, 1_000) && !bucket.take(&rate, 1_001));
-        // The same rate, set again.
-        let again = limited.limiting_unknown(Some(rate)).unknown().unwrap();
-        assert!(bucket.take(&again, 1_002) && !bucket.take(&again, 1_003));
-        assert_eq!(limited.limiting_unknown(None).unknown(), None);
+        let ten = |_| Rate::per_second(10);
+        let (none, limited) = (Admission::default(), Admission::default().limiting_unknown_from(500).limiting(ten));
+        for kind in Limited::ALL {
+            assert_eq!(none.rate_at(kind, 1_000), None);
+            assert_eq!(limited.rate_at(kind, 500), limited.rate(kind));
+            let rate = limited.rate(kind).unwrap();
+            let word = rate.take(0, 1_000).unwrap();
+            assert_eq!(rate.take(word, 1_001), None);
+            // The same rate, set again.
+            let again = limited.limiting(ten).rate(kind).unwrap();
+            let word = again.take(word, 1_002).unwrap();
+            assert_eq!(again.take(word, 1_003), None);
+            assert_eq!(limited.limiting(|_| None).rate(kind), None);
+        }
+        // Only of those whose connection ID nothing knows does a start bring more.
+        assert_eq!(limited.rate_at(Limited::Unknown, 499), None);
+        assert!(limited.rate_at(Limited::VersionNegotiation, 499).is_some());
+    }
+
+    /// Each kind has a rate of its own.
+    #[test]
+    fn a_rate_is_that_of_its_kind() {
+        let rates = |of: Limited| Rate::per_second(10 + of as u32);
+        let limited = Admission::default().limiting(rates);
+        for kind in Limited::ALL {
+            assert_eq!(limited.rate(kind).unwrap().interval(), rates(kind).unwrap().interval());
+        }
     }
 
     #[test]

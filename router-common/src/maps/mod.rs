@@ -12,7 +12,7 @@ mod queue;
 mod slot;
 
 pub use self::{
-    admission::{Admission, BUCKETS, Bucket, SOURCE_PORT_WORDS, SourcePorts},
+    admission::{Admission, AnsweredBy, BUCKETS, Bucket, Limit, SOURCE_PORT_WORDS, SourcePorts},
     flow::{Flow, Origin},
     listener::{Listener, ListenerKey, Listens, Port},
     queue::{Local, LocalKey, LocalKind, Queue, SocketPlace},
@@ -27,7 +27,7 @@ pub use crate::{
 /// Version of this contract; stands in the map `settings`.
 pub const SCHEMA: u32 = 5;
 // One more reason is one more field of `counters`: another layout, and so another schema (here and in docs/maps.md).
-const _: () = assert!(SCHEMA == 5 && crate::reason::Reason::ALL.len() == 20);
+const _: () = assert!(SCHEMA == 5 && crate::reason::Reason::ALL.len() == 22);
 
 /// The maps' names, as they are pinned and as `bpftool` shows them.
 pub mod names {
@@ -73,8 +73,11 @@ pub mod names {
     /// [`LocalKey`](super::LocalKey) to [`Local`](super::Local)
     pub const BROADCAST_ADDRESSES: &str = "broadcast_addresses";
 
+    /// [`Program`](super::Program) to a program that `steer` goes on with
+    pub const PROGRAMS: &str = "programs";
+
     /// All of them.
-    pub const ALL: [&str; 20] = [
+    pub const ALL: [&str; 21] = [
         SETTINGS,
         LISTENERS,
         PORTS,
@@ -95,6 +98,7 @@ pub mod names {
         ADMISSION,
         BUCKETS,
         BROADCAST_ADDRESSES,
+        PROGRAMS,
     ];
 }
 
@@ -139,6 +143,19 @@ pub enum Stage {
 impl Stage {
     /// Both, in the order a packet meets them.
     pub const ALL: [Self; 2] = [Self::Xdp, Self::Select];
+}
+
+/// Keys of the map `programs`: what `steer` hands a packet over to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Program {
+    /// Answers with Version Negotiation.
+    Negotiate = 0,
+}
+
+impl Program {
+    /// All of them.
+    pub const ALL: [Self; 1] = [Self::Negotiate];
 }
 
 /// Value of `settings` (one entry): what holds for the whole node.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use router_common::{
-    admission::{self, Destination},
+    admission::{self, Answer, Destination, Limited},
     connection_id::ConnectionId,
     frame::{self, Address, Datagram, Endpoint},
     maps::{CidConfig, LocalKind, Queue, Settings, Slot},
@@ -14,7 +14,7 @@ use router_common::{
 
 use super::{
     addresses::socket_address,
-    admission::unknown_in_words,
+    admission::{Level, per_second},
     api::{Explanation, SCHEMA, Step},
     connection_ids::encoding_name,
     hex,
@@ -42,6 +42,7 @@ pub(super) fn explain(node: &Node, bytes: &[u8]) -> Explanation {
             Verdict::Pass(_) => "pass".to_owned(),
             Verdict::Drop(_) => "drop".to_owned(),
             Verdict::Deliver(delivery) => format!("deliver to slot {}", delivery.number),
+            Verdict::Answer(_) => "answer".to_owned(),
         },
         reason: reason.name().to_owned(),
     }
@@ -89,21 +90,27 @@ fn steps(bytes: &[u8], tables: &LiveTables<'_>) -> Vec<Step> {
         }
     };
     step("classify", describe_header(&header));
-    for (name, finding) in route(&header, datagram.source.port, tables) {
+    let answer = Answer::to(bytes, datagram.payload, header.kind).filter(|_| datagram.is_plain() && tables.answers());
+    for (name, finding) in route(&header, datagram.source.port, answer, tables) {
         step(name, finding);
     }
     steps
 }
 
 /// Findings, each with the name of its step.
-fn route(header: &Header, source_port: u16, tables: &LiveTables<'_>) -> Vec<(&'static str, String)> {
+fn route(
+    header: &Header,
+    source_port: u16,
+    answer: Option<Answer>,
+    tables: &LiveTables<'_>,
+) -> Vec<(&'static str, String)> {
     let cid = &header.destination;
     let flow = match tables.flow(cid) {
         Some(((), slot)) => format!("the flow table has it: slot {slot}"),
         None => "the flow table does not have it".to_owned(),
     };
     let mut findings = vec![("route", flow)];
-    let verdict = steer::route(header, source_port, tables);
+    let verdict = steer::route(header, source_port, || answer, tables);
     if verdict.reason() != Reason::Flow {
         let rotation = cid.rotation();
         let by = tables
@@ -126,18 +133,24 @@ fn route(header: &Header, source_port: u16, tables: &LiveTables<'_>) -> Vec<(&'s
 
 /// What is asked of a packet that no connection is known to send.
 fn admitted(kind: Kind, source_port: u16, tables: &LiveTables<'_>) -> String {
-    match (kind.may_be_first_flight(), tables.refuses_port(source_port)) {
-        (true, true) => format!("a first flight from port {source_port}, which admission.reject_source_ports has"),
+    let port = match (kind.may_be_first_flight(), tables.refuses_port(source_port)) {
+        (true, true) => {
+            return format!("a first flight from port {source_port}, which admission.reject_source_ports has");
+        }
         (true, false) => format!("a first flight from port {source_port}: admission.reject_source_ports lacks it"),
-        (false, _) => match tables.node.steering.admission() {
-            Ok((admission, word)) => {
-                unknown_in_words((&admission, word), tables.node.serving.config().admission.unknown)
-            }
-            Err(e) => {
-                format!("whether there is room for packets whose connection ID nothing knows cannot be read: {e}")
-            }
-        },
-    }
+        (false, _) => String::new(),
+    };
+    let of = match kind {
+        Kind::Initial | Kind::ZeroRtt => return port,
+        Kind::UnknownVersion => Limited::VersionNegotiation,
+        Kind::Handshake | Kind::OneRtt => Limited::Unknown,
+    };
+    let per_second = per_second(&tables.node.serving.config().admission, of);
+    let room = match tables.node.steering.admission(of) {
+        Ok((admission, word)) => Level { of, per_second, admission, word }.in_words(),
+        Err(e) => format!("whether there is room for one more such packet cannot be read: {e}"),
+    };
+    if port.is_empty() { room } else { format!("{port}; {room}") }
 }
 
 /// By which socket, where workers have receive queues: it depends on the queue that the frame comes in on,
@@ -187,6 +200,7 @@ fn because(reason: Reason) -> String {
         Fate::Passed => "passed",
         Fate::Dropped => "dropped",
         Fate::Delivered => "delivered",
+        Fate::Answered => "answered",
     };
     format!("{fate}, {}: {}", reason.name(), reason.explanation())
 }
@@ -259,10 +273,16 @@ impl Tables for LiveTables<'_> {
     }
 
     /// It only looks.
-    fn admits_unknown(&self) -> bool {
+    fn admits(&self, kind: Limited) -> bool {
         let now = monotonic_now();
-        let limit = self.node.steering.admission().ok();
-        let limit = limit.and_then(|(admission, word)| Some((admission.unknown_at(now)?, word)));
+        let limit = self.node.steering.admission(kind).ok();
+        let limit = limit.and_then(|(admission, word)| Some((admission.rate_at(kind, now)?, word)));
         limit.is_none_or(|(rate, word)| rate.room(word, now) > 0)
+    }
+
+    fn answers(&self) -> bool {
+        let steering = &self.node.steering;
+        steering.kernel().is_some()
+            && steering.admission(Limited::VersionNegotiation).is_ok_and(|(admission, _)| admission.answers())
     }
 }

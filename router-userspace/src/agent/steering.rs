@@ -4,9 +4,9 @@
 use std::{cell::RefCell, collections::BTreeMap, os::fd::AsFd as _, rc::Rc, sync::Arc, time::Duration};
 
 use router_common::{
-    admission::Rate,
+    admission::{Limited, Rate},
     frame::Address,
-    maps::{Admission, Bucket, Listener, ListenerKey, LocalKind, SOURCE_PORT_WORDS, Slot, SlotState, SourcePorts},
+    maps::{Admission, AnsweredBy, Listener, ListenerKey, LocalKind, SOURCE_PORT_WORDS, Slot, SlotState, SourcePorts},
 };
 
 use super::{assignment::maglev, engine, error::AgentError, kernel::Kernel, place::Place, sockets::SocketsBySlot};
@@ -178,27 +178,31 @@ impl Steering {
         }
     }
 
-    /// Says how many packets a second come to workers although nothing knows their connection ID: all buckets
+    /// Says how many packets of each kind are let through, and who answers what takes no connection: all buckets
     /// begin anew.
-    pub(super) fn limit_unknown(&self, rate: Option<Rate>) -> Result<(), AgentError> {
-        self.change_admission(|admission| admission.limiting_unknown(rate))
+    pub(super) fn limit(
+        &self,
+        rates: impl Fn(Limited) -> Option<Rate>,
+        answered_by: AnsweredBy,
+    ) -> Result<(), AgentError> {
+        self.change_admission(|admission| admission.limiting(rates).answering(answered_by))
     }
 
-    /// Has nothing be limited for `time`: connections may have ended without notice, and their clients are told
+    /// Has packets whose connection ID nothing knows not be limited for `time`: connections may have ended without notice, and their clients are told
     /// by a stateless reset, as soon as they ask.
     pub(super) fn lift_limits_for(&self, time: Duration) -> Result<(), AgentError> {
         let from = monotonic_now().saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
-        self.change_admission(|admission| admission.limiting_from(from))
+        self.change_admission(|admission| admission.limiting_unknown_from(from))
     }
 
-    /// What is limited, and the bucket of packets whose connection ID nothing knows.
-    pub(super) fn admission(&self) -> Result<(Admission, u64), AgentError> {
+    /// What is limited, and what was let through of a kind.
+    pub(super) fn admission(&self, of: Limited) -> Result<(Admission, u64), AgentError> {
         match &self.kernel {
             Some(kernel) => {
                 let mut datapath = kernel.datapath.borrow_mut();
-                Ok((datapath.admission()?, datapath.bucket(Bucket::UNKNOWN)?.word()))
+                Ok((datapath.admission()?, datapath.bucket(of as u32)?.word()))
             }
-            None => Ok((self.tables.admission(), self.tables.unknown_bucket())),
+            None => Ok((self.tables.admission(), self.tables.bucket(of))),
         }
     }
 

@@ -48,7 +48,13 @@ fn text(counters: &api::Counters, all: bool) -> String {
 fn stage(stage: &api::Stage, all: bool) -> String {
     let mut table = Table::new(2, &[Left, Left, Right]);
     table.row(["received".to_owned(), String::new(), count(stage.received)]);
-    for (fate, reasons) in [("passed", &stage.passed), ("dropped", &stage.dropped), ("delivered", &stage.delivered)] {
+    let fates = [
+        ("passed", &stage.passed),
+        ("dropped", &stage.dropped),
+        ("delivered", &stage.delivered),
+        ("answered", &stage.answered),
+    ];
+    for (fate, reasons) in fates {
         add_reasons(&mut table, fate, reasons, all);
     }
     let closes = if stage.closes { "yes" } else { "no" };
@@ -93,6 +99,7 @@ mod tests {
             passed: reasons(&[("not_ip", 3), ("not_udp", 9), ("fragment", 0)]),
             dropped: reasons(&[("truncated", 0)]),
             delivered: reasons(&[("flow", 1_200), ("cid", 0)]),
+            answered: reasons(&[("negotiated", 0)]),
             closes: true,
         };
         let worker = api::Stage {
@@ -101,6 +108,7 @@ mod tests {
             passed: reasons(&[]),
             dropped: reasons(&[]),
             delivered: reasons(&[("own", 1_200)]),
+            answered: BTreeMap::new(),
             closes: false,
         };
         let slot = api::SlotCounters {

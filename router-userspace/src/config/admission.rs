@@ -9,6 +9,21 @@ pub struct Admission {
     pub reject_source_ports: Vec<RangeInclusive<u16>>,
     /// Packets a second, of the whole node, that workers get although nothing knows their connection ID; none: all.
     pub unknown: Option<NonZeroU32>,
+    /// Packets of unknown versions a second, of the whole node, that are answered with Version Negotiation; none: all.
+    pub version_negotiation: Option<NonZeroU32>,
+    /// Who answers what takes no connection.
+    pub answer_in_xdp: AnswerInXdp,
+}
+
+/// Whether the XDP program answers by itself what takes no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AnswerInXdp {
+    /// Where none of the interfaces is an end of a veth.
+    Auto,
+    /// Always.
+    Always,
+    /// Workers answer.
+    Never,
 }
 
 impl Default for Admission {
@@ -16,6 +31,11 @@ impl Default for Admission {
     /// reflected by.
     fn default() -> Self {
         let ports = [0..=0, 1..=1_023, 1_900..=1_900, 5_353..=5_353, 11_211..=11_211, 20_800..=20_800, 27_015..=27_015];
-        Self { reject_source_ports: ports.into(), unknown: NonZeroU32::new(1_000) }
+        Self {
+            reject_source_ports: ports.into(),
+            unknown: NonZeroU32::new(1_000),
+            version_negotiation: NonZeroU32::new(10_000),
+            answer_in_xdp: AnswerInXdp::Auto,
+        }
     }
 }

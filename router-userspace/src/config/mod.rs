@@ -44,7 +44,7 @@ mod upstream;
 mod values;
 
 pub use self::{
-    admission::Admission,
+    admission::{Admission, AnswerInXdp},
     af_xdp::{AfXdp, SendBy},
     changes::{Changed, changes},
     connection_id::{ConnectionIdPlan, Encryption},

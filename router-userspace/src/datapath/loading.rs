@@ -40,6 +40,7 @@ impl Datapath {
             pins.pin_map(&ebpf, name)?;
         }
         object::load_programs(&mut ebpf)?;
+        object::link_programs(&mut ebpf)?;
         let mut datapath = Self::new(ebpf, kernel_log, pins, initial.settings);
         datapath.fill_in(initial)?;
         datapath.pins.settle()?;
@@ -69,6 +70,7 @@ impl Datapath {
         for (rotation, config, keys) in &initial.cid_configs {
             datapath.set_cid_config(*rotation, *config, keys)?;
         }
+        object::link_programs(&mut datapath.ebpf)?;
         Ok(datapath)
     }
 
@@ -77,6 +79,7 @@ impl Datapath {
     pub fn resume(&mut self, interfaces: &[String]) -> Result<()> {
         let running: Plain<Settings> = self.array(names::SETTINGS)?.get(&0, 0)?;
         self.settings = self.settings.after(running.0);
+        object::link_programs(&mut self.ebpf)?;
         let had = std::mem::take(&mut self.attachments);
         let wanted = interfaces.iter().filter(|interface| had.contains_key(*interface));
         for interface in wanted {

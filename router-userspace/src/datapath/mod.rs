@@ -42,7 +42,7 @@ pub use self::{
     rings::CHUNK,
     routes::{Hop, Routes},
     size::{Size, flow_table_bytes, possible_cpus},
-    trial::try_programs,
+    trial::{Trial, try_programs},
     xdp_links::{Neighbours, attached_program, link, neighbours, program_id},
     xsk::{Copying, QueueSocket, QueueSocketPlan},
 };

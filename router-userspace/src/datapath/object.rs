@@ -1,11 +1,12 @@
-//! The eBPF object that the build embedded, and its two programs.
+//! The eBPF object that the build embedded, and its programs.
 
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
-    programs::{SkReuseport, Xdp},
+    maps::ProgramArray,
+    programs::{ProgramError, SkReuseport, Xdp},
 };
 use aya_log::EbpfLogger;
-use router_common::maps::names;
+use router_common::maps::{Program, names};
 use tokio::{io::unix::AsyncFd, task::JoinHandle};
 
 use super::{
@@ -41,15 +42,41 @@ pub(super) fn load(size: &Size, kernel_log: Option<&str>, pins: Option<&Pins>) -
     Ok((ebpf, log))
 }
 
-/// Puts both programs into the kernel: here the verifier has its say.
+/// Puts the programs into the kernel: here the verifier has its say.
 pub(super) fn load_programs(ebpf: &mut Ebpf) -> Result<()> {
     xdp(ebpf)?.load().map_err(|e| DatapathError::from(e).or_not_permitted())?;
-    select(ebpf)?.load().map_err(|e| DatapathError::from(e).or_not_permitted())
+    select(ebpf)?.load().map_err(|e| DatapathError::from(e).or_not_permitted())?;
+    for program in Program::ALL {
+        xdp_program(ebpf, name(program))?.load().map_err(|e| DatapathError::from(e).or_not_permitted())?;
+    }
+    Ok(())
+}
+
+/// Says where `steer` goes on. A generation that comes after another, whose map this is too, has programs of the
+/// same meaning: the schema is the same.
+pub(super) fn link_programs(ebpf: &mut Ebpf) -> Result<()> {
+    for program in Program::ALL {
+        let fd = xdp_program(ebpf, name(program))?.fd()?.try_clone().map_err(ProgramError::from)?;
+        let map = ebpf.map_mut(names::PROGRAMS).ok_or(DatapathError::MissingMap(names::PROGRAMS))?;
+        ProgramArray::try_from(map)?.set(program as u32, &fd, 0)?;
+    }
+    Ok(())
+}
+
+/// The name of a program that `steer` goes on with.
+fn name(program: Program) -> &'static str {
+    match program {
+        Program::Negotiate => "negotiate",
+    }
 }
 
 /// The XDP program.
 pub(super) fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
-    Ok(ebpf.program_mut(STEER).ok_or(DatapathError::MissingProgram(STEER))?.try_into()?)
+    xdp_program(ebpf, STEER)
+}
+
+fn xdp_program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp> {
+    Ok(ebpf.program_mut(name).ok_or(DatapathError::MissingProgram(name))?.try_into()?)
 }
 
 /// The `sk_reuseport` program.
@@ -59,7 +86,7 @@ pub(super) fn select(ebpf: &mut Ebpf) -> Result<&mut SkReuseport> {
 
 /// The benchmarks' program, loaded when first asked for.
 pub(super) fn floor(ebpf: &mut Ebpf) -> Result<&mut Xdp> {
-    let program: &mut Xdp = ebpf.program_mut(FLOOR).ok_or(DatapathError::MissingProgram(FLOOR))?.try_into()?;
+    let program = xdp_program(ebpf, FLOOR)?;
     if program.fd().is_err() {
         program.load()?;
     }

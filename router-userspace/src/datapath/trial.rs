@@ -21,6 +21,16 @@ impl Datapath {
         try_run(self.xdp()?, frame, repeat)
     }
 
+    /// Runs it over `frame` once: what it returns, and the frame as it left it.
+    pub fn try_answer(&mut self, frame: &[u8]) -> Result<Trial> {
+        let mut left = vec![0; frame.len()];
+        let options =
+            TestRunOptions { data_in: Some(frame), data_out: Some(&mut left), repeat: 1, ..TestRunOptions::new() };
+        let result = self.xdp()?.test_run(options)?;
+        left.truncate(result.data_size_out as usize);
+        Ok(Trial { action: result.return_value, frame: left })
+    }
+
     /// The same with `floor`, which only parses: what to measure `steer` by.
     pub fn try_floor(&mut self, frame: &[u8], repeat: u32) -> Result<(u32, Duration)> {
         try_run(object::floor(&mut self.ebpf)?, frame, repeat)
@@ -34,6 +44,14 @@ impl Datapath {
 pub fn try_programs() -> Result<()> {
     let (mut ebpf, _) = object::load(&Size { flows: 1, cpus: possible_cpus() }, None, None)?;
     object::load_programs(&mut ebpf)
+}
+
+/// What became of a frame in a trial.
+pub struct Trial {
+    /// What the program returned.
+    pub action: u32,
+    /// The frame as it left it.
+    pub frame: Vec<u8>,
 }
 
 fn try_run(program: &Xdp, frame: &[u8], repeat: u32) -> Result<(u32, Duration)> {

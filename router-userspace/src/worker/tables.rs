@@ -16,6 +16,7 @@ use std::{
 
 use arc_swap::{ArcSwap, Guard};
 use router_common::{
+    admission::Limited,
     connection_id::ConnectionId,
     frame::{Address, Endpoint, Payload},
     maps::{Admission, Assigned, CidConfig, Listener, ListenerKey, Queue, Settings, Slot, SlotState, SourcePorts},
@@ -39,8 +40,8 @@ pub struct NodeTables {
     /// Empty, or all words.
     source_ports: ArcSwap<Vec<SourcePorts>>,
     admission: ArcSwap<Admission>,
-    /// The bucket of packets whose connection ID nothing knows, where no kernel program has it.
-    unknown: AtomicU64,
+    /// What was let through, of each kind that is limited, where no kernel program has it.
+    buckets: [AtomicU64; Limited::ALL.len()],
     slots: [AtomicU8; 256],
     assignment: RwLock<Arc<[Assigned]>>,
     first_flights: FirstFlights,
@@ -67,7 +68,7 @@ impl NodeTables {
             broadcast: ArcSwap::default(),
             source_ports: ArcSwap::default(),
             admission: ArcSwap::default(),
-            unknown: AtomicU64::new(0),
+            buckets: array::from_fn(|_| AtomicU64::new(0)),
             slots: array::from_fn(|_| AtomicU8::new(0)),
             assignment: RwLock::new(Arc::from([])),
             first_flights: FirstFlights::default(),
@@ -113,9 +114,9 @@ impl NodeTables {
         self.admission.store(Arc::new(admission));
     }
 
-    /// The bucket of packets whose connection ID nothing knows, as [`Rate`](router_common::admission::Rate) reads it.
-    pub fn unknown_bucket(&self) -> u64 {
-        self.unknown.load(Ordering::Relaxed)
+    /// What was let through of a kind, as [`Rate`](router_common::admission::Rate) reads it.
+    pub fn bucket(&self, of: Limited) -> u64 {
+        self.buckets[of as usize].load(Ordering::Relaxed)
     }
 
     /// For the whole node.
@@ -182,7 +183,7 @@ impl NodeTables {
             Ok(header) => header,
             Err(reason) => return (Verdict::Drop(reason), None),
         };
-        let verdict = steer::route(&header, source_port, &self.view(placement));
+        let verdict = steer::route(&header, source_port, || None, &self.view(placement));
         let rotation = (verdict.reason() == Reason::Cid).then(|| header.destination.rotation());
         (verdict, rotation)
     }
@@ -275,13 +276,19 @@ impl Tables for View<'_> {
     }
 
     /// Where the kernel placed the packet, it was asked there.
-    fn admits_unknown(&self) -> bool {
+    fn admits(&self, kind: Limited) -> bool {
         if matches!(self.placement, Placement::Kernel(_)) {
             return true;
         }
         let now = monotonic_now();
-        let Some(rate) = self.tables.admission.load().unknown_at(now) else { return true };
-        self.tables.unknown.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| rate.take(word, now)).is_ok()
+        let Some(rate) = self.tables.admission.load().rate_at(kind, now) else { return true };
+        let bucket = &self.tables.buckets[kind as usize];
+        bucket.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| rate.take(word, now)).is_ok()
+    }
+
+    /// quinn does, on the worker that gets the packet.
+    fn answers(&self) -> bool {
+        false
     }
 }
 
@@ -416,7 +423,8 @@ mod tests {
         let tables = tables();
         tables.assign(&vec![Assigned::to(3); router_common::maps::ASSIGNMENT_SIZE as usize]);
         // One a second, and one at once.
-        let limited = Admission::default().limiting_unknown(Rate::per_second(1));
+        let one = |of| Rate::per_second(1).filter(|_| of == Limited::Unknown);
+        let limited = Admission::default().limiting(one);
         tables.set_admission(limited);
         let garbage = one_rtt(&ConnectionId::new(&[0xff; 17]).unwrap());
         let come = |placement| tables.steer(&garbage, PORT, placement);
@@ -429,10 +437,29 @@ mod tests {
         let chosen = ConnectionId::new(&[0xe7; 8]).unwrap();
         assert_eq!(delivery(tables.steer(&initial(&chosen), PORT, Placement::Assignment)), (3, Reason::Assigned));
         // Set again, it begins anew; and for a while after a start nothing is limited.
-        tables.set_admission(limited.limiting_unknown(Rate::per_second(1)));
+        tables.set_admission(limited.limiting(one));
         assert_eq!(delivery(come(Placement::Assignment)), (3, Reason::Unknown));
-        tables.set_admission(limited.limiting_from(u64::MAX));
+        tables.set_admission(limited.limiting_unknown_from(u64::MAX));
         assert_eq!(delivery(come(Placement::Assignment)), (3, Reason::Unknown));
+    }
+
+    #[test]
+    fn so_are_unknown_versions() {
+        let tables = tables();
+        tables.assign(&vec![Assigned::to(3); router_common::maps::ASSIGNMENT_SIZE as usize]);
+        tables.set_admission(
+            Admission::default().limiting(|of| Rate::per_second(1).filter(|_| of == Limited::VersionNegotiation)),
+        );
+        let chosen = ConnectionId::new(&[0xe7; 8]).unwrap();
+        let mut unknown = initial(&chosen);
+        unknown[1] = 0xfa;
+        let come = |payload: &[u8]| tables.steer(payload, PORT, Placement::Assignment);
+        assert_eq!(delivery(come(&unknown)), (3, Reason::Assigned));
+        assert_eq!(come(&unknown).0, Verdict::Drop(Reason::NegotiationLimited));
+        assert_eq!(delivery(come(&initial(&chosen))), (3, Reason::Assigned));
+        // Of a connection that is there.
+        tables.first_flights().insert(chosen, 3);
+        assert_eq!(delivery(come(&unknown)), (3, Reason::Flow));
     }
 
     #[test]

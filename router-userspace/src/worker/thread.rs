@@ -290,6 +290,8 @@ impl Service {
         let (flows, issuing) = (self.acceptor.flows.clone(), self.acceptor.issuing.clone());
         let mut endpoint_config = EndpointConfig::new(Arc::new(reset_keys));
         endpoint_config.min_reset_interval(BETWEEN_RESETS);
+        // What the kernel's program answers with, too.
+        endpoint_config.supported_versions(router_common::quic::SUPPORTED_VERSIONS.to_vec());
         endpoint_config.cid_generator(move || {
             Box::new(SteeredGenerator::new(Arc::clone(&tables), slot, (flows.clone(), issuing.clone()), lifetime))
         });

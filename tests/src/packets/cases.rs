@@ -316,7 +316,34 @@ fn by_assignment() -> Vec<Case> {
         to_any("Initial without a connection ID", Reason::Assigned, first(V1, &[])),
         to_any("small 0-RTT", Reason::Assigned, udp4(Quic::long(Kind::ZeroRtt, V1, b"whatever"))),
         to_any("0-RTT of version 2", Reason::Assigned, udp4(Quic::long(Kind::ZeroRtt, V2, b"whatever"))),
-        to_any("unknown version", Reason::Assigned, udp4(Quic::unknown_version(b"whatever", 1200))),
+        to_any("unknown version, is answered", Reason::Assigned, udp4(Quic::unknown_version(b"whatever", 1200))),
+        to_any(
+            "unknown version over IPv6, is answered",
+            Reason::Assigned,
+            udp6(Quic::unknown_version(b"whatever", 1200)),
+        ),
+        to_any("unknown version without an ID, is answered", Reason::Assigned, udp4(Quic::unknown_version(&[], 1200))),
+        to_any(
+            "unknown version, connection ID of 20 octets, is answered",
+            Reason::Assigned,
+            udp6(Quic::unknown_version(&[5; 20], 1201)),
+        ),
+        to_any(
+            "unknown version that Version Negotiation names, is answered",
+            Reason::Assigned,
+            udp4(Quic::long(Kind::Initial, 0x0a1a_2a3a, b"whatever").padded_to(1_452)),
+        ),
+        to_any(
+            "unknown version before padding, is answered",
+            Reason::Assigned,
+            udp4(Quic::unknown_version(b"odd", 1_201)).pad(3),
+        ),
+        to_any("unknown version in a VLAN", Reason::Assigned, udp4(Quic::unknown_version(b"whatever", 1200)).vlan(7)),
+        to_any(
+            "unknown version behind options",
+            Reason::Assigned,
+            udp4(Quic::unknown_version(b"whatever", 1200)).options(&[1; 4]),
+        ),
         to_any(
             "unknown version, connection ID of 255 octets",
             Reason::Assigned,

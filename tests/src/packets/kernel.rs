@@ -8,11 +8,11 @@ use std::{
 use anyhow::{Result, bail, ensure};
 use router_common::{
     connection_id::CidKeys,
-    maps::{CidConfig, Hop, Listener, Queue, Secrets, Settings, Slot, SlotState, SourcePorts, Stage},
+    maps::{AnsweredBy, CidConfig, Hop, Listener, Queue, Secrets, Settings, Slot, SlotState, SourcePorts, Stage},
     reason::{Counters, Reason},
     steer::{self, Verdict},
 };
-use router_userspace::datapath::{Datapath, FlowWriter, Initial, Pins, Size, possible_cpus};
+use router_userspace::datapath::{Datapath, FlowWriter, Initial, Pins, Size, Trial, possible_cpus};
 
 use super::{REFUSED_PORTS, World};
 
@@ -29,6 +29,7 @@ pub struct Kernel {
 struct Actions {
     pass: u64,
     drop: u64,
+    send: u64,
 }
 
 /// How many packets went which way.
@@ -38,6 +39,8 @@ pub struct Tally {
     pub passed: u64,
     /// Thrown away.
     pub dropped: u64,
+    /// Answered.
+    pub answered: u64,
     /// Delivered, by slot.
     pub slots: [u64; 256],
     /// By reason.
@@ -77,6 +80,17 @@ impl Kernel {
         Ok(self.datapath.set_queue(&queue)?)
     }
 
+    /// From now on the program answers what it can itself.
+    pub fn answering(&mut self) -> Result<()> {
+        let admission = self.datapath.admission()?.answering(AnsweredBy::Xdp);
+        Ok(self.datapath.set_admission(admission)?)
+    }
+
+    /// What it made of a frame: what it returned, and the octets it left.
+    pub fn answer(&mut self, frame: &[u8]) -> Result<Trial> {
+        Ok(self.datapath.try_answer(frame)?)
+    }
+
     /// A handle to plant flows with.
     pub fn flow_writer(&self) -> Result<FlowWriter> {
         Ok(self.datapath.flow_writer()?)
@@ -88,6 +102,7 @@ impl Kernel {
             match self.datapath.try_steer(frame, 1)?.0 {
                 XDP_PASS => self.actions.pass += 1,
                 XDP_DROP => self.actions.drop += 1,
+                XDP_TX => self.actions.send += 1,
                 XDP_REDIRECT => {}
                 other => bail!("XDP action {other} for {frame:02x?}"),
             }
@@ -113,7 +128,8 @@ impl Kernel {
     fn count(&mut self) -> Result<Tally> {
         let counters: Counters = self.datapath.counters(Stage::Xdp)?;
         ensure!(counters.closes(), "the sum is open");
-        let mut total = Tally { passed: self.actions.pass, dropped: self.actions.drop, ..Tally::default() };
+        let Actions { pass, drop, send } = self.actions;
+        let mut total = Tally { passed: pass, dropped: drop, answered: send, ..Tally::default() };
         for &reason in Reason::ALL {
             total.reasons[reason as usize] = counters.get(reason);
         }
@@ -136,7 +152,7 @@ impl Drop for Kernel {
 
 impl Default for Tally {
     fn default() -> Self {
-        Self { passed: 0, dropped: 0, slots: [0; 256], reasons: [0; Reason::ALL.len()] }
+        Self { passed: 0, dropped: 0, answered: 0, slots: [0; 256], reasons: [0; Reason::ALL.len()] }
     }
 }
 
@@ -150,6 +166,7 @@ impl Tally {
             Verdict::Pass(_) => tally.passed = 1,
             Verdict::Drop(_) => tally.dropped = 1,
             Verdict::Deliver(delivery) => tally.slots[usize::from(delivery.number)] = 1,
+            Verdict::Answer(_) => tally.answered = 1,
         }
         tally
     }
@@ -163,6 +180,7 @@ impl Tally {
         Self {
             passed: with(self.passed, other.passed),
             dropped: with(self.dropped, other.dropped),
+            answered: with(self.answered, other.answered),
             slots: std::array::from_fn(|i| with(self.slots[i], other.slots[i])),
             reasons: std::array::from_fn(|i| with(self.reasons[i], other.reasons[i])),
         }
@@ -188,4 +206,5 @@ impl Sub for Tally {
 /// `linux/bpf.h`, `enum xdp_action`
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
+const XDP_TX: u32 = 3;
 const XDP_REDIRECT: u32 = 4;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use router_common::{
+    admission::Limited,
     connection_id::{CidKeys, ConnectionId, Identity},
     frame::{Address, Endpoint},
     maps::{ASSIGNMENT_SIZE, Assigned, CidConfig, ListenerKey, LocalKind, Queue, Settings, Slot, SlotState},
@@ -21,14 +22,16 @@ pub struct World {
     flows: HashMap<ConnectionId, u8>,
     configs: Vec<(u8, CidConfig, CidKeys)>,
     queue: Option<Queue>,
-    admits_unknown: bool,
+    full: Option<Limited>,
+    answers: bool,
 }
 
 impl World {
     /// With the planted flows, and one configuration of connection IDs: in clear.
     pub fn new() -> Self {
         let flows = PLANTED_FLOWS.map(|(cid, slot)| (ConnectionId::new(cid).expect("at most 20 octets"), slot));
-        Self { flows: flows.into(), configs: vec![(0, in_clear(NODE_ID), keys())], queue: None, admits_unknown: true }
+        let configs = vec![(0, in_clear(NODE_ID), keys())];
+        Self { flows: flows.into(), configs, queue: None, full: None, answers: false }
     }
 
     /// The same with an encrypted configuration under rotation 1, and under rotation 2 one whose
@@ -48,9 +51,14 @@ impl World {
         Self { queue: Some(queue), ..self }
     }
 
-    /// The same where no more packets are let through whose connection ID nothing knows.
-    pub fn without_room_for_unknown(self) -> Self {
-        Self { admits_unknown: false, ..self }
+    /// The same where no more packets of a kind are let through.
+    pub fn without_room_for(self, kind: Limited) -> Self {
+        Self { full: Some(kind), ..self }
+    }
+
+    /// The same where XDP answers what it can itself.
+    pub fn answering(self) -> Self {
+        Self { answers: true, ..self }
     }
 
     /// Its configurations of connection IDs, by rotation.
@@ -139,8 +147,12 @@ impl Tables for World {
         REFUSED_PORTS.iter().any(|range| range.contains(&port))
     }
 
-    fn admits_unknown(&self) -> bool {
-        self.admits_unknown
+    fn admits(&self, kind: Limited) -> bool {
+        self.full != Some(kind)
+    }
+
+    fn answers(&self) -> bool {
+        self.answers
     }
 }
 

@@ -51,7 +51,7 @@ pub struct Counters {
     pub slots: Vec<SlotCounters>,
 }
 
-/// One stage's sum: `received` = all of `passed` + `dropped` + `delivered`.
+/// One stage's sum: `received` = all of `passed` + `dropped` + `delivered` + `answered`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stage {
     /// `xdp`, `select` or `worker`
@@ -64,6 +64,9 @@ pub struct Stage {
     pub dropped: BTreeMap<String, u64>,
     /// By reason: given to a slot.
     pub delivered: BTreeMap<String, u64>,
+    /// By reason: answered by the stage itself.
+    #[serde(default)]
+    pub answered: BTreeMap<String, u64>,
     /// Whether the sum closes. While traffic flows a snapshot may be a few packets off.
     pub closes: bool,
 }

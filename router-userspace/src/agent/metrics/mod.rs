@@ -182,7 +182,12 @@ impl Snapshot {
         let received = self.stages.iter().map(|stage| ([("stage", Text(&stage.name))], stage.received));
         page.counter("kernel_packets_received", "Packets that entered a stage of the kernel's programs", received)?;
         let reasons = self.stages.iter().flat_map(|stage| {
-            let fates = [("passed", &stage.passed), ("dropped", &stage.dropped), ("delivered", &stage.delivered)];
+            let fates = [
+                ("passed", &stage.passed),
+                ("dropped", &stage.dropped),
+                ("delivered", &stage.delivered),
+                ("answered", &stage.answered),
+            ];
             fates.into_iter().flat_map(move |(fate, reasons)| {
                 let labels =
                     move |reason| [("stage", Text(&stage.name)), ("fate", Text(fate)), ("reason", Text(reason))];

@@ -74,6 +74,7 @@ fn sample() -> Snapshot {
             passed: reasons(&[("not_ip", 1)]),
             dropped: reasons(&[("truncated", 2)]),
             delivered: reasons(&[("flow", 7)]),
+            answered: reasons(&[("negotiated", 3)]),
             closes: true,
         }],
         slots: vec![api::SlotCounters {
@@ -126,6 +127,7 @@ fn each_number_stands_where_it_is_looked_for() {
         r#"kernel_packets_total{stage="xdp",fate="passed",reason="not_ip"} 1"#,
         r#"kernel_packets_total{stage="xdp",fate="dropped",reason="truncated"} 2"#,
         r#"kernel_packets_total{stage="xdp",fate="delivered",reason="flow"} 7"#,
+        r#"kernel_packets_total{stage="xdp",fate="answered",reason="negotiated"} 3"#,
         r#"slot_packets_total{slot="3",hop="unselected"} 5"#,
         r#"slot_packets_total{slot="3",hop="xdp_socket"} 6"#,
         "flow_table_entries 10",

@@ -59,6 +59,7 @@ fn stage(name: &str, counters: &maps::Counters) -> api::Stage {
         passed: of(Fate::Passed),
         dropped: of(Fate::Dropped),
         delivered: of(Fate::Delivered),
+        answered: of(Fate::Answered),
         closes: counters.closes(),
     }
 }
@@ -83,6 +84,7 @@ fn socket_stage(observed: &Observed) -> Option<api::Stage> {
         passed: named(&[]),
         dropped: named(&dropped),
         delivered: named(&[("listener", sum.frames_delivered)]),
+        answered: BTreeMap::new(),
         closes: sum.frames_received == reasons,
     })
 }
@@ -96,6 +98,7 @@ fn worker_stage(observed: &Observed) -> api::Stage {
         passed: named(&[]),
         dropped: named(&[("bad", sum.datagrams_dropped), ("inbox_full", sum.hand_over_dropped)]),
         delivered: named(&[("own", sum.datagrams_own), ("handed_over", sum.handed_over)]),
+        answered: BTreeMap::new(),
         closes: sum.datagrams_received == reasons,
     }
 }

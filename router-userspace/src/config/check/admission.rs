@@ -16,6 +16,11 @@ pub(super) fn check(raw: &RawAdmission, findings: &mut Findings<'_>) -> Admissio
             Some(all) => all.value.iter().filter_map(|at| ports(at, findings)).collect(),
         },
         unknown: ADMISSION.unknown.read(&raw.unknown, findings).and_then(NonZeroU32::new),
+        version_negotiation: ADMISSION
+            .version_negotiation
+            .read(&raw.version_negotiation, findings)
+            .and_then(NonZeroU32::new),
+        answer_in_xdp: ADMISSION.answer_in_xdp.read(&raw.answer_in_xdp, findings),
     }
 }
 

@@ -1,10 +1,16 @@
 //! `[admission]`
 
 use super::{
-    kinds::{NumberOrOff, Other, prose},
+    kinds::{NumberOrOff, Other, Word, prose},
     table::table,
 };
-use crate::config::raw::{At, RawPorts};
+use crate::config::{
+    AnswerInXdp,
+    raw::{At, RawPorts},
+};
+
+const ANSWERS: [(&str, AnswerInXdp); 3] =
+    [("auto", AnswerInXdp::Auto), ("always", AnswerInXdp::Always), ("never", AnswerInXdp::Never)];
 
 table! {
     "admission", "a table, [admission]"; ADMISSION: AdmissionKeys, RawAdmission;
@@ -20,4 +26,14 @@ table! {
     /// stateless reset at best. What comes beyond is dropped. A tenth of them may come at once. For an idle timeout after
     /// a start, and after a worker or an earlier generation has ended, nothing is limited. `false`: all come to workers.
     unknown: NumberOrOff<u32> { range: 1..=10_000_000, unit: "packets a second" } = 1_000, Reload;
+
+    /// How many packets of unknown versions are answered with Version Negotiation, of the whole node. What comes beyond
+    /// is dropped. A tenth of them may come at once. `false`: all are answered.
+    version_negotiation: NumberOrOff<u32> { range: 1..=10_000_000, unit: "packets a second" } = 10_000, Reload;
+
+    /// Whether the XDP program answers by itself what takes no connection (Version Negotiation), by the way the packet
+    /// came: a tenth of what a worker takes for that. `"auto"`: where none of the interfaces is an end of a veth; what
+    /// XDP sends back is lost there unless the other end has an XDP program, or GRO on. `"never"`: workers answer; for
+    /// hosts whose way to the clients is not the way they come by. `"always"`: whatever the interfaces.
+    answer_in_xdp: Word<AnswerInXdp> { words: &ANSWERS } = AnswerInXdp::Auto, Reload;
 }

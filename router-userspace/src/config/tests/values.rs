@@ -71,6 +71,8 @@ fn defaults_are_those_promised() {
             ]
             .into(),
             unknown: std::num::NonZeroU32::new(1_000),
+            version_negotiation: std::num::NonZeroU32::new(10_000),
+            answer_in_xdp: AnswerInXdp::Auto,
         },
         admin: None,
         access_log: None,

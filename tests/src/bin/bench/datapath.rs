@@ -13,7 +13,7 @@ use router_common::{
     connection_id::{CidKeys, ConnectionId, Identity, Nonce},
     frame::{Address, Endpoint},
     maps::{
-        Admission, CidConfig, Listener, ListenerKey, LocalKind, Origin, Secrets, Settings, Slot, SlotState,
+        Admission, AnsweredBy, CidConfig, Listener, ListenerKey, LocalKind, Origin, Secrets, Settings, Slot, SlotState,
         SourcePorts, Stage,
     },
     reason::Reason,
@@ -41,7 +41,7 @@ pub(super) fn run() -> anyhow::Result<()> {
                 hit_above_floor.insert(flows, above);
             }
         }
-        for (name, Timing { steer, floor, above }) in bench.limited()? {
+        for (name, Timing { steer, floor, above }) in bench.limited()?.into_iter().chain([bench.answered()?]) {
             println!("{name:<44} {flows:>9} {steer:>7.1} {floor:>7.1} {above:>7.1}");
         }
         if flows == 1_000_000 {
@@ -204,15 +204,35 @@ impl Bench {
         let unknown = || to(PORT, Quic::short(&[0xff; 17]));
         let within = Row::new("unknown, within its limit", Reason::Unknown, [unknown()]);
         let beyond = Row::new("unknown, beyond its limit", Reason::UnknownLimited, [unknown()]);
-        let limit = |rate| Admission::default().limiting_unknown(Rate::per_second(rate));
+        let limit = |rate| Admission::default().limiting(|_| Rate::per_second(rate));
         self.datapath.set_admission(limit(u32::MAX))?;
         let timed = self.time(&within)?;
         // One a second: it has gone before the row begins.
-        self.datapath.set_admission(limit(1).limiting_unknown(Rate::per_second(1)))?;
+        self.datapath.set_admission(limit(1).limiting(|_| Rate::per_second(1)))?;
         self.datapath.try_steer(&unknown(), 1)?;
         let limited = [(within.name, timed), (beyond.name, self.time(&beyond)?)];
         self.datapath.set_admission(Admission::default())?;
         Ok(limited)
+    }
+
+    /// A packet of an unknown version, answered in place: each run needs the frame as it came, so each is one of its
+    /// own, beside one of `floor`.
+    fn answered(&mut self) -> anyhow::Result<(&'static str, Timing)> {
+        let (name, frame) = ("unknown version, answered by XDP", to(PORT, Quic::unknown_version(b"whatever", 1_200)));
+        self.datapath.set_admission(Admission::default().answering(AnsweredBy::Xdp))?;
+        let before = self.datapath.counters(Stage::Xdp)?;
+        let (mut steer, mut floor, mut above) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..ANSWERS {
+            let with = self.datapath.try_steer(&frame, 1)?.1.as_nanos() as f64;
+            let without = self.datapath.try_floor(&frame, 1)?.1.as_nanos() as f64;
+            steer.push(with);
+            floor.push(without);
+            above.push(with - without);
+        }
+        let counted = self.datapath.counters(Stage::Xdp)?.get(Reason::Negotiated) - before.get(Reason::Negotiated);
+        ensure!(counted == ANSWERS, "{name}: {counted} of {ANSWERS} were");
+        self.datapath.set_admission(Admission::default())?;
+        Ok((name, Timing { steer: median(&mut steer), floor: median(&mut floor), above: median(&mut above) }))
     }
 
     /// Runs the row, after making sure that it takes the path it claims to take.
@@ -307,6 +327,8 @@ fn median(values: &mut [f64]) -> f64 {
     values[values.len() / 2]
 }
 
+/// How often a packet is answered.
+const ANSWERS: u64 = 20_000;
 const HIT: &str = "flow hit";
 const SINGLE_PASS: &str = "single pass";
 const TABLES: [u32; 3] = [1, 1_000, 1_000_000];

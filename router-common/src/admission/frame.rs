@@ -1,0 +1,142 @@
+//! The frame of an answer that takes no connection: made of the packet itself, in the place where it is looked at.
+//!
+//! An answer goes back by the way the packet came: its link addresses, addresses and ports change places. It is
+//! never longer than the packet, and nothing is remembered of it.
+
+use super::{ANSWER_MAX, Scratch, answer::HEADERS_MAX, version_negotiation};
+use crate::{
+    bytes::{Bytes, Octets},
+    frame::{self, Datagram, ETHERNET_LENGTH, IPV4_LENGTH, IPV6_LENGTH, Payload, UDP, UDP_LENGTH},
+    quic::{self, Kind},
+    reason::Reason,
+};
+
+/// What a packet is answered with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// A Version Negotiation packet (RFC 9000 section 6.1).
+    VersionNegotiation,
+}
+
+impl Answer {
+    /// What the packet at the beginning of `payload` can be answered with, without a worker. What has longer
+    /// connection IDs than version 1 allows is left to the worker.
+    #[inline(always)]
+    pub fn to<B: Bytes + ?Sized>(packet: &B, payload: Payload, kind: Kind) -> Option<Self> {
+        let is_unknown = kind == Kind::UnknownVersion;
+        (is_unknown && quic::long_header(packet, payload).is_some()).then_some(Self::VersionNegotiation)
+    }
+
+    /// Why.
+    #[inline(always)]
+    pub fn reason(self) -> Reason {
+        match self {
+            Self::VersionNegotiation => Reason::Negotiated,
+        }
+    }
+}
+
+/// How long an answer is, whose octets are in the [`Scratch`] that it was made with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AnswerFrame {
+    headers: usize,
+    payload: usize,
+}
+
+impl AnswerFrame {
+    /// The answer to `frame`, whose datagram has no VLAN tag, IP options or extension headers before it: Version
+    /// Negotiation, whose unused bits are `random`. `None` if it has, or if its connection IDs are too long.
+    #[inline(always)]
+    pub fn negotiate<B: Bytes + ?Sized>(frame: &B, random: u8, scratch: &mut Scratch) -> Option<Self> {
+        let datagram = frame::parse(frame).ok().filter(Datagram::is_plain)?;
+        let header = quic::long_header(frame, datagram.payload)?;
+        let payload = version_negotiation(&header, random, scratch)?;
+        let headers = put_headers(frame, &datagram, (UDP_LENGTH + payload) as u16, scratch)?;
+        Some(Self { headers, payload })
+    }
+
+    /// Octets of the whole frame.
+    #[inline(always)]
+    pub fn length(&self) -> usize {
+        self.headers + self.payload
+    }
+
+    /// Octets of its headers: [`Scratch::headers`].
+    #[inline(always)]
+    pub fn headers_length(&self) -> usize {
+        self.headers
+    }
+
+    /// Octets of its payload: [`Scratch::answer`].
+    #[inline(always)]
+    pub fn payload_length(&self) -> usize {
+        self.payload
+    }
+}
+
+/// Writes the headers for the way back of `frame`, with the answer that is in `scratch` as their payload; how long
+/// they are. `length` is that of the UDP datagram.
+#[inline(always)]
+fn put_headers<B: Bytes + ?Sized>(frame: &B, asked: &Datagram, length: u16, scratch: &mut Scratch) -> Option<usize> {
+    let (to, from) = (asked.source, asked.destination);
+    // What the UDP checksum is of: addresses, protocol and length as well (RFC 768, RFC 8200 section 8.1).
+    let covered = to.address.sum() + from.address.sum() + u32::from(UDP) + 2 * u32::from(length);
+    let covered = covered + u32::from(from.port) + u32::from(to.port) + sum(scratch.answer());
+    let [c0, c1] = match checksum(covered) {
+        // 0 would say that there is none.
+        0 => u16::MAX,
+        sum => sum,
+    }
+    .to_be_bytes();
+    let ([f0, f1], [t0, t1], [l0, l1]) = (from.port.to_be_bytes(), to.port.to_be_bytes(), length.to_be_bytes());
+    let udp = Octets([f0, f1, t0, t1, l0, l1, c0, c1]);
+    let headers = scratch.headers_mut();
+    put::<0, 6>(headers, &frame.read(6)?);
+    put::<6, 6>(headers, &frame.read(0)?);
+    put::<12, 2>(headers, &frame.read(12)?);
+    if from.address.is_ipv4() {
+        let length = IPV4_LENGTH as u16 + length;
+        // Never in fragments, so without an identification (RFC 6864 section 4.1).
+        let fixed = 0x4500 + 0x4000 + u32::from(u16::from_be_bytes([HOPS, UDP])) + u32::from(length);
+        let [c0, c1] = checksum(fixed + from.address.sum() + to.address.sum()).to_be_bytes();
+        let [l0, l1] = length.to_be_bytes();
+        put::<14, 12>(headers, &Octets([0x45, 0, l0, l1, 0, 0, 0x40, 0, HOPS, UDP, c0, c1]));
+        put::<26, 4>(headers, &frame.read(30)?);
+        put::<30, 4>(headers, &frame.read(26)?);
+        put::<34, UDP_LENGTH>(headers, &udp);
+        Some(ETHERNET_LENGTH + IPV4_LENGTH + UDP_LENGTH)
+    } else {
+        put::<14, 8>(headers, &Octets([0x60, 0, 0, 0, l0, l1, UDP, HOPS]));
+        put::<22, 16>(headers, &frame.read(38)?);
+        put::<38, 16>(headers, &frame.read(22)?);
+        put::<54, UDP_LENGTH>(headers, &udp);
+        Some(ETHERNET_LENGTH + IPV6_LENGTH + UDP_LENGTH)
+    }
+}
+
+/// Writes octets to the headers, from `AT` on.
+#[inline(always)]
+fn put<const AT: usize, const N: usize>(headers: &mut Octets<HEADERS_MAX>, octets: &Octets<N>) {
+    const { assert!(AT + N <= HEADERS_MAX) };
+    let mut i = 0;
+    while i < N {
+        headers.0[AT + i] = octets.0[i];
+        i += 1;
+    }
+}
+
+/// The sum of the 16-bit words of an answer.
+#[inline(always)]
+fn sum(octets: &Octets<ANSWER_MAX>) -> u32 {
+    octets.0.as_chunks::<2>().0.iter().map(|word| u32::from(u16::from_be_bytes(*word))).sum()
+}
+
+/// The Internet checksum (RFC 1071) of words with this sum.
+#[inline(always)]
+fn checksum(sum: u32) -> u16 {
+    let sum = (sum & 0xffff) + (sum >> 16);
+    !((sum & 0xffff) + (sum >> 16)) as u16
+}
+
+/// Time to live, hop limit: what Linux sends with.
+const HOPS: u8 = 64;
