@@ -30,6 +30,8 @@ mod health;
 mod hex;
 mod interfaces;
 mod kernel;
+#[cfg(test)]
+mod kernel_answers;
 mod listeners;
 mod local_addresses;
 mod maintenance;
@@ -64,6 +66,7 @@ mod takeover;
 mod transport_config;
 mod turns;
 mod upstream_watch;
+mod validation_key;
 mod views;
 mod worker_totals;
 

@@ -6,6 +6,7 @@ use std::{fmt, sync::Arc};
 use aws_lc_rs::{hkdf, hmac};
 use zeroize::Zeroizing;
 
+use super::validation_key::{KernelTokenKeys, ValidationKey};
 use crate::address::tokens::UsedTokens;
 
 /// The keys derived from a master secret by HKDF-SHA256, one label each.
@@ -31,9 +32,15 @@ impl Secrets {
         words(&self.derive_for(b"slot mask", salt))
     }
 
-    /// Seals Retry and NEW_TOKEN tokens (RFC 9000 section 8.1).
-    pub(super) fn token_key(&self) -> Arc<hkdf::Prk> {
-        Arc::new(hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, &*self.derive(b"address validation tokens")))
+    /// Seals Retry and NEW_TOKEN tokens (RFC 9000 section 8.1), and knows those that a kernel program issued.
+    pub(super) fn token_key(&self) -> Arc<ValidationKey> {
+        let sealing = hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, &*self.derive(b"address validation tokens"));
+        Arc::new(ValidationKey::new(sealing, self.kernel_token_keys()))
+    }
+
+    /// Vouch for the tokens of Retries that a kernel program sends.
+    pub(super) fn kernel_token_keys(&self) -> KernelTokenKeys {
+        KernelTokenKeys::new(hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, &*self.derive(b"kernel tokens")))
     }
 
     /// The NEW_TOKEN tokens that were used in this run.
@@ -83,8 +90,14 @@ mod tests {
     #[test]
     fn each_purpose_has_its_own_key() {
         let secrets = Secrets::new(&[7; 32]);
-        let labels: [&[u8]; 5] =
-            [b"stateless reset", b"slot mask", b"address validation tokens", b"session tickets", b"assignment hash"];
+        let labels: [&[u8]; 6] = [
+            b"stateless reset",
+            b"slot mask",
+            b"address validation tokens",
+            b"kernel tokens",
+            b"session tickets",
+            b"assignment hash",
+        ];
         let salts: [&[u8]; 3] = [b"", b"one", b"other"];
         let keys: std::collections::HashSet<_> =
             labels.iter().flat_map(|label| salts.map(|salt| *secrets.derive_for(label, salt))).collect();
