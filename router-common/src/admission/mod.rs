@@ -19,7 +19,9 @@ pub use self::{
     destination::{Destination, destination},
     frame::{Answer, AnswerFrame},
     retry::{Request, retry},
-    token::{EPOCH_LENGTH, Presented, TOKEN_LIFETIME, TokenFault, TokenKey, TokenKeys, epoch_of_nonce, open, verify},
+    token::{
+        EPOCH_LENGTH, Presented, TOKEN_LIFETIME, TokenFault, TokenKey, TokenKeys, epoch_of_nonce, open_token, verify,
+    },
     version_negotiation::version_negotiation,
 };
 use crate::{quic::Kind, reason::Reason, steer::Tables};

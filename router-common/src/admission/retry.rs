@@ -207,8 +207,8 @@ mod tests {
             prop_assert!(packet(&request, &keys()).len() <= ANSWER_MAX);
             let nonce = token.last_chunk().unwrap();
             prop_assert_eq!(token::epoch_of_nonce(nonce), Some(EPOCH));
-            prop_assert_eq!(token::open(&token, keys().issuing().unwrap()), Some(&token[..token.len() - 32]));
-            prop_assert_eq!(token::open(&token, keys().of(EPOCH - 1).unwrap()), None);
+            prop_assert_eq!(token::open_token(&token, keys().issuing().unwrap()), Some(&token[..token.len() - 32]));
+            prop_assert_eq!(token::open_token(&token, keys().of(EPOCH - 1).unwrap()), None);
         }
 
         /// No octet of it can be changed, no one is missed, and none can be added.
@@ -218,7 +218,7 @@ mod tests {
             let mut changed = token.clone();
             changed[at % token.len()] ^= change;
             prop_assert!(verified(&changed, &presented).is_err());
-            prop_assert_eq!(token::open(&changed, keys().issuing().unwrap()), None);
+            prop_assert_eq!(token::open_token(&changed, keys().issuing().unwrap()), None);
             prop_assert_eq!(verified(&token[..at % token.len()], &presented), Err(TokenFault::NotOurs));
             prop_assert!(verified(&[&token[..], &[change]].concat(), &presented).is_err());
         }
@@ -245,7 +245,7 @@ mod tests {
                 octets[..2].fill(0);
             }
             prop_assert!(verified(&octets, &presented(&request)).is_err());
-            prop_assert_eq!(token::open(&octets, keys().issuing().unwrap()), None);
+            prop_assert_eq!(token::open_token(&octets, keys().issuing().unwrap()), None);
         }
     }
 }

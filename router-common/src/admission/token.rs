@@ -249,7 +249,7 @@ pub fn epoch_of_nonce(nonce: &[u8; 16]) -> Option<u32> {
 
 /// What of `token` quinn reads, if it was issued under `key` for version 1: all but the code and the nonce. Whether it is
 /// still good, and to whom, quinn asks itself.
-pub fn open<'a>(token: &'a [u8], key: &TokenKey) -> Option<&'a [u8]> {
+pub fn open_token<'a>(token: &'a [u8], key: &TokenKey) -> Option<&'a [u8]> {
     let received = Received::read(token, Payload { at: 0, length: token.len() })?;
     let is_genuine = received.epoch == key.epoch && received.is_genuine(key, crate::quic::VERSION_1);
     token.get(..token.len() - CODE_LENGTH - NONCE_LENGTH).filter(|_| is_genuine)
