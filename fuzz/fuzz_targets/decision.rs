@@ -6,6 +6,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use router_common::{
+    admission::Listed,
     connection_id::{CidKeys, ConnectionId, Identity},
     frame::{Address, Endpoint},
     maps::{CidConfig, Queue, Settings, Slot, SlotState},
@@ -28,7 +29,7 @@ impl Tables for Chosen {
     type Keys = CidKeys;
 
     fn settings(&self) -> Option<Settings> {
-        Some(Settings::new(0x0102, self.length, 1))
+        Some(Settings::new(0x0102, self.length, 1).with_blocks(u32::from(self.hits & 32)))
     }
 
     fn listens(&self, _: &Endpoint) -> bool {
@@ -70,6 +71,15 @@ impl Tables for Chosen {
 
     fn is_broadcast(&self, address: &Address) -> bool {
         address.octets().0[15] == 0xff
+    }
+
+    fn listed(&self, source: &Address) -> Listed {
+        match source.octets().0[14] % 4 {
+            0 => Listed::Drop,
+            1 => Listed::Challenge,
+            2 => Listed::Allow,
+            _ => Listed::No,
+        }
     }
 
     fn refuses_port(&self, port: u16) -> bool {

@@ -129,6 +129,8 @@ reasons! {
         Unanswerable = unanswerable,
         /// To a broadcast or multicast address, on the port of a listener on every address: each of its sockets would get it, and QUIC is between two hosts.
         Broadcast = broadcast,
+        /// From a prefix that a block list has, by `quic-router block add` or a file of `admission.block_files`, and of no connection that exists: `quic-router explain` names the entry. `quic-router allow add` excepts addresses within it.
+        Blocked = blocked,
         /// A first flight from a privileged port, or one whose services are misused to reflect floods: `admission.reject_source_ports` has it, and `[]` there turns this off. It hits clients that bind such a port on purpose, and those behind a NAT that uses it; connections that exist are never asked.
         SourcePort = source_port,
         /// Nothing knows the connection ID, and more such packets came than `admission.unknown` lets through in a second, for the whole node: each wakes a worker, for a stateless reset at best. `false` there turns this off.

@@ -6,7 +6,7 @@
 //! that a frame came in on (AF_XDP), a new connection may be placed by that instead.
 
 use crate::{
-    admission::{self, Answer, Destination, Limited},
+    admission::{self, Answer, Destination, Late, Limited, Listed, Source},
     bytes::Bytes,
     connection_id::{ConnectionId, Keys},
     frame::{self, Address, Datagram, Endpoint, Payload},
@@ -56,6 +56,10 @@ pub trait Tables {
 
     /// Whether an address is the broadcast address of a subnet that this host is in.
     fn is_broadcast(&self, address: &Address) -> bool;
+
+    /// What the block list says of a source: asked only where the list has entries. The packet is counted there; a view
+    /// that is there to explain only looks.
+    fn listed(&self, source: &Address) -> Listed;
 
     /// Whether first flights from a port are refused.
     fn refuses_port(&self, port: u16) -> bool;
@@ -131,8 +135,9 @@ pub fn frame<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> (Verdict<T:
     // Looked at here, where the headers' lengths are known: behind the decision the verifier would have
     // to tell apart every way that led there.
     let queue = tables.queue().filter(|queue| suits_a_socket(frame, &datagram, queue, tables));
-    let sender = Sender { port: datagram.source.port, is_plain: datagram.is_plain() };
-    let verdict = match (payload(frame, datagram.payload, sender, tables), queue) {
+    let source = &Late { port: datagram.source.port, read: || frame::source_address(frame) };
+    let sender = Sender { source, is_plain: datagram.is_plain() };
+    let verdict = match (payload(frame, datagram.payload, &sender, tables), queue) {
         (Verdict::Deliver(delivery), Some(queue)) => Verdict::Deliver(by_queue(delivery, queue, tables)),
         (verdict, _) => verdict,
     };
@@ -140,27 +145,39 @@ pub fn frame<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> (Verdict<T:
 }
 
 /// Decides about a UDP segment, from its UDP header on, that is known to be for a listener. The kernel's
-/// stack has judged the source's address by then, not its port.
+/// stack has judged the source's address by then, not its port; `address` reads it where it is asked for.
 #[inline(always)]
-pub fn segment<B: Bytes + ?Sized, T: Tables>(segment: &B, payload: Payload, tables: &T) -> Verdict<T::Flow> {
+pub fn segment<B: Bytes + ?Sized, T: Tables>(
+    segment: &B,
+    payload: Payload,
+    address: impl Fn() -> Option<Address>,
+    tables: &T,
+) -> Verdict<T::Flow> {
     match segment.read::<2>(0).map(|port| u16::from_be_bytes(port.0)) {
         None => Verdict::Drop(Reason::Truncated),
         Some(0) => Verdict::Drop(Reason::Unanswerable),
-        Some(port) => self::payload(segment, payload, Sender { port, is_plain: false }, tables),
+        Some(port) => {
+            let source = &Late { port, read: address };
+            self::payload(segment, payload, &Sender { source, is_plain: false }, tables)
+        }
     }
 }
 
 /// Who sent a packet, as far as the decision asks.
-#[derive(Clone, Copy, Debug)]
-struct Sender {
-    port: u16,
+struct Sender<'a, S> {
+    source: &'a S,
     /// Whether nothing stands before the payload but plain headers, so that it can be answered in place.
     is_plain: bool,
 }
 
 /// Decides about a UDP payload that is known to be for a listener.
 #[inline(always)]
-fn payload<B: Bytes + ?Sized, T: Tables>(packet: &B, payload: Payload, sender: Sender, tables: &T) -> Verdict<T::Flow> {
+fn payload<B: Bytes + ?Sized, S: Source, T: Tables>(
+    packet: &B,
+    payload: Payload,
+    sender: &Sender<'_, S>,
+    tables: &T,
+) -> Verdict<T::Flow> {
     let Some(settings) = tables.settings() else {
         return Verdict::Pass(Reason::NoSlot);
     };
@@ -168,7 +185,7 @@ fn payload<B: Bytes + ?Sized, T: Tables>(packet: &B, payload: Payload, sender: S
         Ok(header) => {
             let in_place = || sender.is_plain && tables.answers();
             let answer = || Answer::to(packet, payload, header.kind).filter(|_| in_place());
-            route(&header, sender.port, answer, tables)
+            route(&header, sender.source, answer, tables)
         }
         Err(reason) => Verdict::Drop(reason),
     }
@@ -176,9 +193,9 @@ fn payload<B: Bytes + ?Sized, T: Tables>(packet: &B, payload: Payload, sender: S
 
 /// Finds the slot of a classified packet, unless it is turned away, or has an `answer` that needs none.
 #[inline(always)]
-pub fn route<T: Tables>(
+pub fn route<S: Source, T: Tables>(
     header: &Header,
-    source_port: u16,
+    source: &S,
     answer: impl FnOnce() -> Option<Answer>,
     tables: &T,
 ) -> Verdict<T::Flow> {
@@ -199,7 +216,7 @@ pub fn route<T: Tables>(
     {
         return Verdict::Deliver(Delivery { number, slot, flow: None, reason: Reason::Cid, socket: SocketPlace::NONE });
     }
-    if let Some(reason) = admission::refusal(header.kind, source_port, tables) {
+    if let Some(reason) = admission::refusal(header.kind, source, tables) {
         return Verdict::Drop(reason);
     }
     if let Some(answer) = answer() {

@@ -8,20 +8,23 @@ use core::ptr::NonNull;
 
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
-    btf_maps::{Array, CpuMap, HashMap, PerCpuArray, ProgramArray, ReusePortSockArray, XskMap},
+    btf_maps::{
+        Array, CpuMap, HashMap, LpmTrie, PerCpuArray, PerCpuHashMap, ProgramArray, ReusePortSockArray, XskMap,
+        lpm_trie::Key,
+    },
     helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_coarse_ns},
     macros::btf_map,
     programs::{SkReuseportContext, XdpContext},
 };
 use router_common::{
-    admission::{Limited, Scratch},
+    admission::{Limited, Listed, Scratch},
     connection_id::ConnectionId,
     frame::{Address, Endpoint},
     maps::{
-        ASSIGNMENT_SIZE, Admission, Assigned, BUCKETS, Bucket, CID_CONFIGS, CidConfig, CidKeys, Counters, Flow,
-        FlowKey, Hop, LISTENERS_MAX, LOCAL_ADDRESSES_MAX, Listener, ListenerKey, Listens, Local, LocalKey, Port,
-        Program, QUEUES_MAX, Queue, SLOTS, SOURCE_PORT_WORDS, Secrets, Settings, Slot, SlotCounters, SourcePorts,
-        Stage,
+        ASSIGNMENT_SIZE, Admission, Assigned, BLOCK_TOTALS, BLOCKS_CAPACITY, BUCKETS, Block, BlockHits, BlockKey,
+        Bucket, CID_CONFIGS, CidConfig, CidKeys, Counters, Flow, FlowKey, Hop, LISTENERS_MAX, LOCAL_ADDRESSES_MAX,
+        Listener, ListenerKey, Listens, Local, LocalKey, Port, Program, QUEUES_MAX, Queue, SLOTS, SOURCE_PORT_WORDS,
+        Secrets, Settings, Slot, SlotCounters, SourcePorts, Stage,
     },
     reason::Reason,
     steer::Tables,
@@ -76,6 +79,15 @@ static BUCKET: Array<Bucket, { BUCKETS as usize }> = Array::new();
 static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
 #[btf_map(name = "programs")]
 static PROGRAMS: ProgramArray<{ Program::ALL.len() }> = ProgramArray::new();
+/// Entries are allocated as they come.
+#[btf_map(name = "blocks")]
+static BLOCK: LpmTrie<BlockKey, Block, { BLOCKS_CAPACITY as usize }> = LpmTrie::new();
+/// The agent adds and removes the entries, each beside that of `blocks` which has the id.
+#[btf_map(name = "block_hits")]
+static BLOCK_HITS: PerCpuHashMap<u32, BlockHits, { BLOCKS_CAPACITY as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    PerCpuHashMap::new();
+#[btf_map(name = "block_totals")]
+static BLOCK_TOTAL: PerCpuArray<BlockHits, { BLOCK_TOTALS as usize }> = PerCpuArray::new();
 
 /// The decision's view of the maps.
 pub(crate) struct Maps {
@@ -95,6 +107,13 @@ impl Maps {
     #[inline(always)]
     pub(crate) fn for_datagram() -> Self {
         Self { arrival: None }
+    }
+
+    /// Whether an XDP program was asked before. Where one interface has such a program and another has none, what came
+    /// by the other counts as if it had been.
+    #[inline(always)]
+    fn has_passed_xdp(&self) -> bool {
+        self.arrival.is_none() && !select_accounts()
     }
 }
 
@@ -173,9 +192,20 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn listed(&self, source: &Address) -> Listed {
+        let Some(block) = BLOCK.get(&Key::new(BlockKey::BITS, BlockKey::new(*source))) else { return Listed::No };
+        // SAFETY: the helper only reads a clock.
+        let listed = block.listed(|| unsafe { bpf_ktime_get_coarse_ns() });
+        // Counted by the first that sees it: what is dropped was seen by none before.
+        if listed == Listed::Drop || listed != Listed::No && !self.has_passed_xdp() {
+            count_listed(block);
+        }
+        listed
+    }
+
+    #[inline(always)]
     fn admits(&self, kind: Limited) -> bool {
-        // What has passed an XDP program was asked there.
-        if self.arrival.is_none() && !select_accounts() {
+        if self.has_passed_xdp() {
             return true;
         }
         // SAFETY: the helper only reads a clock.
@@ -250,6 +280,20 @@ pub(crate) fn count(stage: Stage, reason: Reason) {
         let counters = unsafe { &mut *counters };
         counters.receive();
         counters.count(reason);
+    }
+}
+
+/// Counts a packet for which an entry of the block list decided.
+#[inline(always)]
+fn count_listed(block: &Block) {
+    if let Some(hits) = BLOCK_HITS.get_ptr_mut(block.id()) {
+        // SAFETY: this CPU's own value; nothing else on this CPU holds a reference to it.
+        unsafe { &mut *hits }.count();
+    }
+    // By the number as it is: told apart into actions, each would be a way of its own to the verifier.
+    if let Some(hits) = BLOCK_TOTAL.get_ptr_mut(block.action_number()) {
+        // SAFETY: likewise.
+        unsafe { &mut *hits }.count();
     }
 }
 

@@ -101,9 +101,13 @@ impl Segment<'_> {
     #[inline(always)]
     pub(crate) fn source(&self) -> Option<Endpoint> {
         let Octets(port) = self.read(0)?;
-        let address =
-            if self.is_ipv6() { Address::new(self.network(8)?.0) } else { Address::ipv4(self.network(12)?.0) };
-        Some(Endpoint { address, port: u16::from_be_bytes(port) })
+        Some(Endpoint { address: self.source_address()?, port: u16::from_be_bytes(port) })
+    }
+
+    /// The address of that.
+    #[inline(always)]
+    pub(crate) fn source_address(&self) -> Option<Address> {
+        Some(if self.is_ipv6() { Address::new(self.network(8)?.0) } else { Address::ipv4(self.network(12)?.0) })
     }
 
     /// The address and port that the sockets of its group are bound to: its destination,

@@ -23,7 +23,7 @@ use crate::{
 pub(crate) fn run(ctx: &SkReuseportContext) -> u32 {
     let segment = Segment(ctx);
     let payload = segment.payload();
-    let verdict = steer::segment(&segment, payload, &Maps::for_datagram());
+    let verdict = steer::segment(&segment, payload, || segment.source_address(), &Maps::for_datagram());
     maps::count(Stage::Select, verdict.reason());
     log::selected(ctx, &verdict);
     match verdict {

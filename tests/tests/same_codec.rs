@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result};
 use router_common::{
-    admission::Limited,
+    admission::{Limited, Listed},
     connection_id::{CidConfig, CidKeys, ConnectionId, Identity, Nonce},
     frame::{Address, Endpoint},
     maps::{Queue, Settings, Slot},
@@ -144,6 +144,10 @@ impl Tables for Node<'_> {
 
     fn is_local(&self, address: &Address) -> bool {
         self.world.is_local(address)
+    }
+
+    fn listed(&self, source: &Address) -> Listed {
+        self.world.listed(source)
     }
 
     fn is_broadcast(&self, address: &Address) -> bool {

@@ -5,19 +5,24 @@
 //! says, by the look-up of the destination that is made for every packet anyway.
 
 mod answer;
+mod blocks;
 mod bucket;
 mod destination;
 mod frame;
 mod ghash;
+mod prefix;
 mod retry;
 mod token;
 mod version_negotiation;
 
+pub(crate) use self::blocks::Late;
 pub use self::{
     answer::{ANSWER_MAX, HEADERS_MAX, Scratch},
+    blocks::{Listed, Source, listed},
     bucket::Rate,
     destination::{Destination, destination},
     frame::{Answer, AnswerFrame},
+    prefix::{Prefix, PrefixError},
     retry::{Request, retry},
     token::{
         EPOCH_LENGTH, Presented, TOKEN_LIFETIME, TokenFault, TokenKey, TokenKeys, epoch_of_nonce, open_token, verify,
@@ -43,8 +48,14 @@ impl Limited {
 
 /// Why a packet is turned away that neither the flow table nor its connection ID places; `None` if it is not.
 #[inline(always)]
-pub fn refusal<T: Tables>(kind: Kind, source_port: u16, tables: &T) -> Option<Reason> {
-    if kind.may_be_first_flight() && tables.refuses_port(source_port) {
+pub fn refusal<S: Source, T: Tables>(kind: Kind, source: &S, tables: &T) -> Option<Reason> {
+    match listed(source, tables) {
+        Listed::Drop => return Some(Reason::Blocked),
+        Listed::Allow => return None,
+        // The worker that gets it answers with a Retry.
+        Listed::Challenge | Listed::No => {}
+    }
+    if kind.may_be_first_flight() && tables.refuses_port(source.port()) {
         return Some(Reason::SourcePort);
     }
     match kind {

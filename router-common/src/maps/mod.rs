@@ -6,6 +6,7 @@
 //! A change of any layout or meaning raises [`SCHEMA`].
 
 mod admission;
+mod blocks;
 mod flow;
 mod listener;
 mod queue;
@@ -13,6 +14,7 @@ mod slot;
 
 pub use self::{
     admission::{Admission, AnsweredBy, BUCKETS, Bucket, Limit, SOURCE_PORT_WORDS, SourcePorts},
+    blocks::{BLOCK_TOTALS, BLOCKS_CAPACITY, BLOCKS_MAX, Block, BlockAction, BlockHits, BlockKey},
     flow::{Flow, Origin},
     listener::{Listener, ListenerKey, Listens, Port},
     queue::{Local, LocalKey, LocalKind, Queue, SocketPlace},
@@ -27,7 +29,7 @@ pub use crate::{
 /// Version of this contract; stands in the map `settings`.
 pub const SCHEMA: u32 = 5;
 // One more reason is one more field of `counters`: another layout, and so another schema (here and in docs/maps.md).
-const _: () = assert!(SCHEMA == 5 && crate::reason::Reason::ALL.len() == 22);
+const _: () = assert!(SCHEMA == 5 && crate::reason::Reason::ALL.len() == 23);
 
 /// The maps' names, as they are pinned and as `bpftool` shows them.
 pub mod names {
@@ -75,9 +77,15 @@ pub mod names {
 
     /// [`Program`](super::Program) to a program that `steer` goes on with
     pub const PROGRAMS: &str = "programs";
+    /// [`BlockKey`](super::BlockKey) behind its length to [`Block`](super::Block)
+    pub const BLOCKS: &str = "blocks";
+    /// [`Block::id`](super::Block::id) to [`BlockHits`](super::BlockHits), per CPU
+    pub const BLOCK_HITS: &str = "block_hits";
+    /// [`BlockAction`](super::BlockAction) to [`BlockHits`](super::BlockHits), per CPU
+    pub const BLOCK_TOTALS: &str = "block_totals";
 
     /// All of them.
-    pub const ALL: [&str; 21] = [
+    pub const ALL: [&str; 24] = [
         SETTINGS,
         LISTENERS,
         PORTS,
@@ -99,6 +107,9 @@ pub mod names {
         BUCKETS,
         BROADCAST_ADDRESSES,
         PROGRAMS,
+        BLOCKS,
+        BLOCK_HITS,
+        BLOCK_TOTALS,
     ];
 }
 
@@ -167,7 +178,7 @@ pub struct Settings {
     cid_length: u32,
     assignment_half: u32,
     select_accounts: u32,
-    reserved: u32,
+    blocks: u32,
     generation: u64,
 }
 
@@ -199,8 +210,8 @@ impl Settings {
     /// The same, of a generation that comes after the one which has `running` in force: until it
     /// flips, the same half of the assignment is.
     pub fn after(self, running: Self) -> Self {
-        let Self { assignment_half, select_accounts, .. } = running;
-        Self { assignment_half, select_accounts, ..self }
+        let Self { assignment_half, select_accounts, blocks, .. } = running;
+        Self { assignment_half, select_accounts, blocks, ..self }
     }
 
     /// Which half of the assignment is in force, 0 or 1.
@@ -223,6 +234,17 @@ impl Settings {
     /// The same with [`select_accounts`](Self::select_accounts) as given.
     pub fn with_select_accounts(self, yes: bool) -> Self {
         Self { select_accounts: yes.into(), ..self }
+    }
+
+    /// Entries of the block list; 0: nothing is looked up there.
+    #[inline(always)]
+    pub fn blocks(&self) -> u32 {
+        self.blocks
+    }
+
+    /// The same with so many entries in the block list.
+    pub fn with_blocks(self, blocks: u32) -> Self {
+        Self { blocks, ..self }
     }
 
     /// The run of the agent that wrote this.

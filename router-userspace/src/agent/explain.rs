@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use router_common::{
-    admission::{self, Answer, Destination, Limited},
+    admission::{self, Answer, Destination, Limited, Listed},
     connection_id::ConnectionId,
     frame::{self, Address, Datagram, Endpoint},
     maps::{CidConfig, LocalKind, Queue, Settings, Slot},
@@ -16,6 +16,7 @@ use super::{
     addresses::socket_address,
     admission::{Level, per_second},
     api::{Explanation, SCHEMA, Step},
+    blocks::{By, InForce},
     connection_ids::encoding_name,
     hex,
     node::Node,
@@ -91,7 +92,7 @@ fn steps(bytes: &[u8], tables: &LiveTables<'_>) -> Vec<Step> {
     };
     step("classify", describe_header(&header));
     let answer = Answer::to(bytes, datagram.payload, header.kind).filter(|_| datagram.is_plain() && tables.answers());
-    for (name, finding) in route(&header, datagram.source.port, answer, tables) {
+    for (name, finding) in route(&header, &datagram.source, answer, tables) {
         step(name, finding);
     }
     steps
@@ -100,7 +101,7 @@ fn steps(bytes: &[u8], tables: &LiveTables<'_>) -> Vec<Step> {
 /// Findings, each with the name of its step.
 fn route(
     header: &Header,
-    source_port: u16,
+    source: &Endpoint,
     answer: Option<Answer>,
     tables: &LiveTables<'_>,
 ) -> Vec<(&'static str, String)> {
@@ -110,7 +111,7 @@ fn route(
         None => "the flow table does not have it".to_owned(),
     };
     let mut findings = vec![("route", flow)];
-    let verdict = steer::route(header, source_port, || answer, tables);
+    let verdict = steer::route(header, source, || answer, tables);
     if verdict.reason() != Reason::Flow {
         let rotation = cid.rotation();
         let by = tables
@@ -124,11 +125,31 @@ fn route(
         findings.push(("route", decoded));
     }
     if !matches!(verdict.reason(), Reason::Flow | Reason::Cid) {
-        findings.push(("admission", admitted(header.kind, source_port, tables)));
+        findings.extend(listed(source, tables).map(|finding| ("admission", finding)));
+        if matches!(admission::listed(source, tables), Listed::No | Listed::Challenge) {
+            findings.push(("admission", admitted(header.kind, source.port, tables)));
+        }
     }
-    let last = if admission::refusal(header.kind, source_port, tables).is_some() { "admission" } else { "route" };
+    let last = if admission::refusal(header.kind, source, tables).is_some() { "admission" } else { "route" };
     findings.push((last, because(verdict.reason())));
     findings
+}
+
+/// What the block list says of a packet's source, if it has an entry for it.
+fn listed(source: &Endpoint, tables: &LiveTables<'_>) -> Option<String> {
+    let InForce { prefix, id, entry, .. } = tables.node.blocks.find(&source.address)?;
+    let why = entry.why.map(|why| format!(": {why}")).unwrap_or_default();
+    let by = match entry.by {
+        By::Verb => "a verb".to_owned(),
+        By::File(place) => place,
+    };
+    let does = match admission::listed(source, tables) {
+        Listed::No => "has ended",
+        Listed::Allow => "lets it pass what else is asked",
+        Listed::Challenge => "has its worker answer with a Retry, unless it comes with the token of one",
+        Listed::Drop => "drops it",
+    };
+    Some(format!("entry {id} of the block list, {} of {prefix} by {by}{why}, {does}", entry.action.name()))
 }
 
 /// What is asked of a packet that no connection is known to send.
@@ -266,6 +287,11 @@ impl Tables for LiveTables<'_> {
 
     fn is_broadcast(&self, address: &Address) -> bool {
         self.node.local_addresses.kind(address) == Some(LocalKind::Broadcast)
+    }
+
+    /// It only looks.
+    fn listed(&self, source: &Address) -> Listed {
+        self.node.steering.tables().listed(*source)
     }
 
     fn refuses_port(&self, port: u16) -> bool {

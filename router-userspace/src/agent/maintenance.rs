@@ -58,6 +58,7 @@ fn look(node: &Rc<Node>, trigger: Trigger) {
         Trigger::Tick => {
             node.service_manager.alive();
             maintain_keys(node);
+            node.blocks.end_what_is_over(&node.steering);
             respawn::reconcile_workers(node);
             reconcile_queues(node);
             renew_certificates(node);

@@ -14,6 +14,7 @@ mod admin;
 mod admission;
 pub mod api;
 mod assignment;
+mod blocks;
 mod certificates;
 mod connection_ids;
 pub(crate) mod control;

@@ -11,6 +11,7 @@
 use std::{sync::Arc, time::Instant};
 
 use super::{
+    blocks::Blocks,
     connection_ids::CidRotation,
     interfaces::Interfaces,
     local_addresses::LocalAddresses,
@@ -38,6 +39,7 @@ pub(super) struct Node {
     /// The limits of new connections, which all workers share.
     pub(super) admission: Arc<Admission>,
     pub(super) steering: Steering,
+    pub(super) blocks: Blocks,
     pub(super) roster: Roster,
     pub(super) serving: Serving,
     pub(super) interfaces: Interfaces,

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use router_common::maps::{Counters, SlotCounters, SlotState, Stage};
+use router_common::maps::{BlockAction, Counters, SlotCounters, SlotState, Stage};
 use tokio::task::spawn_blocking;
 
 use super::{
@@ -43,6 +43,8 @@ pub(super) struct Observed {
     pub(super) listeners: Vec<api::Listener>,
     /// None: the engine uses no BPF.
     pub(super) kernel: Option<ObservedKernel>,
+    /// Entries of the block list, by action.
+    pub(super) blocks: Vec<ObservedBlocks>,
     pub(super) memory: api::Memory,
     pub(super) connection_ids: Vec<api::CidConfiguration>,
     pub(super) upstreams: Vec<api::UpstreamServer>,
@@ -65,6 +67,15 @@ pub(super) struct ObservedWorker {
     pub(super) seconds_left: Option<u64>,
     /// With the drops that the kernel counted for its sockets.
     pub(super) totals: Totals,
+}
+
+/// Entries of the block list that have an action.
+#[derive(Clone, Debug)]
+pub(super) struct ObservedBlocks {
+    pub(super) action: BlockAction,
+    pub(super) entries: u64,
+    /// Packets for which they decided, and those that are gone; none where the kernel does not say.
+    pub(super) hits: Option<u64>,
 }
 
 /// What the kernel's half says.
@@ -103,6 +114,7 @@ pub(super) async fn observe(node: &Node) -> Observed {
         interfaces: interfaces(node, &config.router),
         listeners: serving_report::listeners(&node.serving),
         kernel: node.steering.kernel().map(|kernel| observe_kernel(kernel, &node.steering.slots())),
+        blocks: node.blocks.counts().map(|count| blocks(node, count)).into(),
         memory: serving_report::memory(&provision),
         connection_ids: node.keys.describe(),
         upstreams: serving_report::upstream_servers(&provision),
@@ -128,6 +140,11 @@ fn workers(node: &Node, sockets: &[SocketInfo], drops: &HashMap<u64, u64>) -> Ve
         }
     };
     node.roster.read(|workers| workers.iter().map(observe).collect())
+}
+
+fn blocks(node: &Node, (action, entries): (BlockAction, u64)) -> ObservedBlocks {
+    let hits = node.steering.block_total(action).inspect_err(|e| tracing::warn!("block list: {e}")).ok();
+    ObservedBlocks { action, entries, hits }
 }
 
 fn observe_kernel(kernel: &Kernel, slots: &[u8]) -> ObservedKernel {

@@ -48,6 +48,7 @@ fn reload_now(node: &Rc<Node>) -> Result<Vec<String>, AgentError> {
     let before = node.serving.config();
     let changes = config::changes(&before, &config);
     refuse_immovable(&changes)?;
+    node.blocks.require_room_for(&config)?;
     let provision = Rc::new(Provision::new(&config, &node.secrets, Some(&node.serving.provision()))?);
     let observability = node.observability.prepare(&config)?;
     let steps = plan::plan(&desired(node, &config), &present(node)?)?;
@@ -80,6 +81,7 @@ fn settings_in_force(node: &Node, next: &Next) {
     node.log.change(&config.router.log);
     node.admission.set_limits(config.limits);
     admission::bring_into_force(&node.steering, config);
+    node.blocks.reload(&node.steering, config);
     node.keys.silence_lasts(config.limits.idle_timeout);
     if let Some(kernel) = node.steering.kernel() {
         kernel.keep_flows_for(config.limits.idle_timeout);

@@ -2,7 +2,11 @@
 
 use std::{cell::RefCell, convert::Infallible, sync::Arc, time::Duration};
 
-use tokio::sync::{Mutex, Notify, mpsc};
+use router_common::admission::Prefix;
+use tokio::{
+    sync::{Mutex, Notify, mpsc},
+    time::timeout,
+};
 
 use super::{api::Totals, crashed::Crashed, error::AgentError, place::Place, retired_workers::Departed};
 use crate::worker::{Plan, Shared, Worker};
@@ -94,6 +98,17 @@ impl Roster {
         self.departed.borrow().totals()
     }
 
+    /// Closes the connections of clients in `prefix` that the block list drops; how many.
+    pub(super) async fn close_blocked(&self, prefix: Prefix) -> u64 {
+        let asked: Vec<_> = self.read(|workers| workers.iter().map(|worker| worker.close_blocked(prefix)).collect());
+        let mut closed = 0;
+        for answer in asked {
+            // None of a worker that has ended, and its connections with it, or that hangs.
+            closed += timeout(CLOSING, answer).await.ok().and_then(Result::ok).unwrap_or(0);
+        }
+        closed
+    }
+
     /// Datagrams that were decoded by the configurations of `rotation`, also by those who are gone.
     pub(super) fn datagrams_of(&self, rotation: u8) -> u64 {
         let now: u64 = self.read(|workers| workers.iter().map(|worker| worker.stats().of_rotation(rotation)).sum());
@@ -125,3 +140,6 @@ impl Roster {
         while self.alive.lock().await.recv().await.is_some() {}
     }
 }
+
+/// For a worker to close connections.
+const CLOSING: Duration = Duration::from_secs(5);

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use super::{
     admission,
+    blocks::Blocks,
     connection_ids::CidRotation,
     control::ControlSocket,
     engine::{self, Loaded},
@@ -102,6 +103,10 @@ fn start(
 
     // Before the programs: they judge only what is for this host.
     node.local_addresses.reconcile(&node.steering);
+    // Before them too: the first packet may come from a blocked prefix.
+    if is_first {
+        node.blocks.take_charge(&node.steering, &next.config);
+    }
     // Ports are opened by the generation in charge.
     let for_workers = if is_first { Rc::clone(&next.provision) } else { Rc::new(next.provision.without_ports()) };
     let for_workers = Next { config: Rc::clone(&next.config), provision: for_workers };
@@ -147,6 +152,8 @@ fn assemble(first: &Next, source: ConfigSource, parts: Parts<'_>) -> Result<Node
     let Parts { options, before, state, secrets, observability } = parts;
     let (config, is_first) = (&*first.config, before.is_empty());
     let keys = CidRotation::start(config, &state, Arc::clone(&secrets))?;
+    let blocks = Blocks::open(&state)?;
+    blocks.require_room_for(config)?;
     let generation = state.next_generation()?;
     let settings = Settings::new(config.router.node_id, config.connection_id.length, generation);
     let initial = Initial {
@@ -179,6 +186,7 @@ fn assemble(first: &Next, source: ConfigSource, parts: Parts<'_>) -> Result<Node
         secrets,
         admission,
         steering,
+        blocks,
         roster: Roster::new(shared, alive),
         serving: Serving::new(first, UpstreamWatch::start()?),
         interfaces: Interfaces::default(),

@@ -4,16 +4,21 @@
 use std::{cell::RefCell, collections::BTreeMap, os::fd::AsFd as _, rc::Rc, sync::Arc, time::Duration};
 
 use router_common::{
-    admission::{Limited, Rate},
+    admission::{Limited, Prefix, Rate},
     frame::Address,
-    maps::{Admission, AnsweredBy, Listener, ListenerKey, LocalKind, SOURCE_PORT_WORDS, Slot, SlotState, SourcePorts},
+    maps::{
+        Admission, AnsweredBy, Block, BlockAction, Listener, ListenerKey, LocalKind, SOURCE_PORT_WORDS, Slot,
+        SlotState, SourcePorts,
+    },
 };
 
-use super::{assignment::maglev, engine, error::AgentError, kernel::Kernel, place::Place, sockets::SocketsBySlot};
+use super::{
+    assignment::maglev, blocks, engine, error::AgentError, kernel::Kernel, place::Place, sockets::SocketsBySlot,
+};
 use crate::{
     clock::monotonic_now,
     config::Config,
-    worker::{NodeTables, udp},
+    worker::{BlockTable, NodeTables, udp},
 };
 
 /// The kernel's view of slots, listeners and the assignment, and the workers'.
@@ -176,6 +181,49 @@ impl Steering {
             Some(kernel) => Ok(kernel.datapath.borrow_mut().set_source_ports(ports)?),
             None => Ok(()),
         }
+    }
+
+    /// The entries of the block list that are in the kernel, whichever generation wrote them.
+    pub(super) fn blocks(&self) -> Result<Vec<(Prefix, Block)>, AgentError> {
+        match &self.kernel {
+            Some(kernel) => Ok(kernel.datapath.borrow_mut().blocks()?),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Tells the kernel how many entries the block list has.
+    pub(super) fn set_block_count(&self, count: u32) -> Result<(), AgentError> {
+        match &self.kernel {
+            Some(kernel) => Ok(kernel.datapath.borrow_mut().set_block_count(count)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes one of them there.
+    pub(super) fn write_block(&self, write: &blocks::Write) -> Result<(), AgentError> {
+        let Some(kernel) = &self.kernel else { return Ok(()) };
+        let mut datapath = kernel.datapath.borrow_mut();
+        match write {
+            blocks::Write::Set { prefix, block, instead_of } => {
+                datapath.set_block(prefix, *block)?;
+                Ok(instead_of.map_or(Ok(()), |id| datapath.forget_block_hits(id))?)
+            }
+            blocks::Write::Remove { prefix, id } => Ok(datapath.remove_block(prefix, *id)?),
+        }
+    }
+
+    /// Makes this the block list that workers see.
+    pub(super) fn set_block_table(&self, table: BlockTable) {
+        self.tables.set_blocks(table);
+    }
+
+    /// Packets for which entries of the block list with an action have decided, in the kernel and here.
+    pub(super) fn block_total(&self, action: BlockAction) -> Result<u64, AgentError> {
+        let in_kernel = match &self.kernel {
+            Some(kernel) => kernel.datapath.borrow().block_total(action)?,
+            None => 0,
+        };
+        Ok(in_kernel + self.tables.block_total(action))
     }
 
     /// Says how many packets of each kind are let through, and who answers what takes no connection: all buckets

@@ -2,11 +2,15 @@
 
 use std::{num::NonZeroU32, ops::RangeInclusive};
 
+use super::FileBlock;
+
 /// `[admission]`: which packets are turned away before a worker does anything for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admission {
     /// UDP ports that no first flight may come from; empty: any.
     pub reject_source_ports: Vec<RangeInclusive<u16>>,
+    /// Prefixes that the files of `block_files` have.
+    pub blocks: Vec<FileBlock>,
     /// Packets a second, of the whole node, that workers get although nothing knows their connection ID; none: all.
     pub unknown: Option<NonZeroU32>,
     /// Packets of unknown versions a second, of the whole node, that are answered with Version Negotiation; none: all.
@@ -33,6 +37,7 @@ impl Default for Admission {
         let ports = [0..=0, 1..=1_023, 1_900..=1_900, 5_353..=5_353, 11_211..=11_211, 20_800..=20_800, 27_015..=27_015];
         Self {
             reject_source_ports: ports.into(),
+            blocks: Vec::new(),
             unknown: NonZeroU32::new(1_000),
             version_negotiation: NonZeroU32::new(10_000),
             answer_in_xdp: AnswerInXdp::Auto,

@@ -14,6 +14,7 @@
 
 mod admission;
 mod af_xdp;
+mod block_file;
 pub mod certificates;
 mod changes;
 mod check;
@@ -46,6 +47,7 @@ mod values;
 pub use self::{
     admission::{Admission, AnswerInXdp},
     af_xdp::{AfXdp, SendBy},
+    block_file::FileBlock,
     changes::{Changed, changes},
     connection_id::{ConnectionIdPlan, Encryption},
     defaults::{DEFAULT_BPF_DIR, DEFAULT_CONTROL, DEFAULT_PATH},

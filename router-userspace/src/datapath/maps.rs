@@ -92,7 +92,7 @@ impl Datapath {
         self.put_settings(self.settings.with_select_accounts(yes))
     }
 
-    fn put_settings(&mut self, settings: Settings) -> Result<()> {
+    pub(super) fn put_settings(&mut self, settings: Settings) -> Result<()> {
         self.array(names::SETTINGS)?.set(0, Plain(settings), 0)?;
         self.settings = settings;
         Ok(())

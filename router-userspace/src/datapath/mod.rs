@@ -6,6 +6,7 @@
 mod admission;
 mod af_xdp;
 mod attach;
+mod blocks;
 pub(crate) mod capabilities;
 mod changes;
 mod error;
@@ -31,6 +32,7 @@ mod xsk;
 
 pub use self::{
     attach::{Attachment, Mode},
+    blocks::BlockReader,
     changes::Changes,
     error::{DatapathError, Result},
     flows::{FlowCount, FlowReader, FlowWriter},

@@ -3,8 +3,8 @@
 #![expect(unsafe_code, reason = "aya asks for a promise that a type may be copied as bytes")]
 
 use router_common::maps::{
-    Admission, Assigned, Bucket, CidConfig, CidKeys, Counters, Flow, FlowKey, Listener, ListenerKey, Local, LocalKey,
-    Port, Queue, Secrets, Settings, Slot, SlotCounters, SourcePorts,
+    Admission, Assigned, Block, BlockHits, BlockKey, Bucket, CidConfig, CidKeys, Counters, Flow, FlowKey, Listener,
+    ListenerKey, Local, LocalKey, Port, Queue, Secrets, Settings, Slot, SlotCounters, SourcePorts,
 };
 
 /// A key or value of the contract, as aya wants it.
@@ -23,6 +23,9 @@ macro_rules! contract {
 contract!(
     Admission,
     Assigned,
+    Block,
+    BlockHits,
+    BlockKey,
     Bucket,
     CidConfig,
     CidKeys,

@@ -2,7 +2,8 @@
 
 use std::{convert::Infallible, io, sync::mpsc as std_mpsc, time::Duration};
 
-use tokio::sync::mpsc;
+use router_common::admission::Prefix;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
     af_xdp::{QueueId, ReceiveQueue},
@@ -21,6 +22,11 @@ pub(super) enum Command {
     },
     Stop {
         grace: Duration,
+    },
+    /// Close the connections of clients in a prefix that the block list drops; answered with how many.
+    CloseBlocked {
+        prefix: Prefix,
+        closed: oneshot::Sender<u64>,
     },
     #[cfg(debug_assertions)]
     Panic,

@@ -12,7 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Notify, mpsc};
+use router_common::admission::Prefix;
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
     af_xdp::{QueueId, ReceiveQueue},
@@ -131,6 +132,14 @@ impl Worker {
     pub fn stop(&self, grace: Duration) {
         self.go(grace);
         self.tell(Command::Stop { grace });
+    }
+
+    /// Has it close the connections of clients in `prefix` that the block list drops; how many, by the result. That is
+    /// dropped if the worker ends.
+    pub fn close_blocked(&self, prefix: Prefix) -> oneshot::Receiver<u64> {
+        let (closed, are_closed) = oneshot::channel();
+        self.tell(Command::CloseBlocked { prefix, closed });
+        are_closed
     }
 
     /// Has its thread panic, for tests of what comes then.

@@ -5,6 +5,7 @@
 //! through [`FlowTable`].
 
 mod af_xdp;
+mod blocks;
 mod command;
 mod connection;
 mod connection_ids;
@@ -20,6 +21,7 @@ mod thread;
 
 pub use self::{
     af_xdp::{NextHop, NextHopResolver, QueueId, ReceiveQueue, Routes},
+    blocks::{BlockCount, BlockTable},
     connection::{Admission, HandshakeWindow, Tracing, strip_padding},
     connection_ids::{Configuration, ConnectionIds, HostKeys, Ledger, Nonces, Secrets, Set},
     flows::{FlowTable, NoFlows},

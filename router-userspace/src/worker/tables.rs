@@ -16,16 +16,22 @@ use std::{
 
 use arc_swap::{ArcSwap, Guard};
 use router_common::{
-    admission::Limited,
+    admission::{Limited, Listed},
     connection_id::ConnectionId,
     frame::{Address, Endpoint, Payload},
-    maps::{Admission, Assigned, CidConfig, Listener, ListenerKey, Queue, Settings, Slot, SlotState, SourcePorts},
+    maps::{
+        Admission, Assigned, BlockAction, CidConfig, Listener, ListenerKey, Queue, Settings, Slot, SlotState,
+        SourcePorts,
+    },
     quic,
     reason::Reason,
     steer::{self, Tables, Verdict},
 };
 
-use super::connection_ids::{ConnectionIds, HostKeys, Set};
+use super::{
+    blocks::{BlockCount, BlockTable},
+    connection_ids::{ConnectionIds, HostKeys, Set},
+};
 use crate::clock::monotonic_now;
 
 /// What all workers of a node share.
@@ -39,6 +45,9 @@ pub struct NodeTables {
     broadcast: ArcSwap<Vec<Address>>,
     /// Empty, or all words.
     source_ports: ArcSwap<Vec<SourcePorts>>,
+    blocks: ArcSwap<BlockTable>,
+    /// Packets for which its entries have decided here, by action.
+    block_totals: [BlockCount; BlockAction::ALL.len()],
     admission: ArcSwap<Admission>,
     /// What was let through, of each kind that is limited, where no kernel program has it.
     buckets: [AtomicU64; Limited::ALL.len()],
@@ -67,6 +76,8 @@ impl NodeTables {
             listeners: ArcSwap::default(),
             broadcast: ArcSwap::default(),
             source_ports: ArcSwap::default(),
+            blocks: ArcSwap::default(),
+            block_totals: array::from_fn(|_| BlockCount::default()),
             admission: ArcSwap::default(),
             buckets: array::from_fn(|_| AtomicU64::new(0)),
             slots: array::from_fn(|_| AtomicU8::new(0)),
@@ -102,6 +113,43 @@ impl NodeTables {
     /// Says from which ports first flights are refused: all words, by index.
     pub fn set_source_ports(&self, words: Vec<SourcePorts>) {
         self.source_ports.store(Arc::new(words));
+    }
+
+    /// Makes this the block list.
+    pub fn set_blocks(&self, blocks: BlockTable) {
+        self.blocks.store(Arc::new(blocks));
+    }
+
+    /// What the block list says of an address; no packet is counted.
+    pub fn listed(&self, address: impl Into<Address>) -> Listed {
+        let found = self.blocks.load().find(&address.into()).map(|(block, _)| block.listed(monotonic_now));
+        found.unwrap_or(Listed::No)
+    }
+
+    /// The same of a packet, which is counted if it is of those that `counted` means.
+    pub(super) fn listed_packet(&self, source: impl Into<Address>, counted: impl FnOnce(Listed) -> bool) -> Listed {
+        let blocks = self.blocks.load();
+        let Some((block, count)) = blocks.find(&source.into()) else { return Listed::No };
+        let listed = block.listed(monotonic_now);
+        if let Some(action) = block.action().filter(|_| listed != Listed::No && counted(listed)) {
+            count.add();
+            self.block_total_of(action).add();
+        }
+        listed
+    }
+
+    /// Packets for which entries with `action` decided here, also such as are gone.
+    pub fn block_total(&self, action: BlockAction) -> u64 {
+        self.block_total_of(action).get()
+    }
+
+    fn block_total_of(&self, action: BlockAction) -> &BlockCount {
+        let [allow, challenge, drop] = &self.block_totals;
+        match action {
+            BlockAction::Allow => allow,
+            BlockAction::Challenge => challenge,
+            BlockAction::Drop => drop,
+        }
     }
 
     /// How many packets of a kind are let through.
@@ -175,15 +223,15 @@ impl NodeTables {
         self.probes.lock().unwrap_or_else(PoisonError::into_inner).contains(cid)
     }
 
-    /// Decides about a UDP payload from `source_port`. With the verdict comes the rotation of the configuration
+    /// Decides about a UDP payload from `source`. With the verdict comes the rotation of the configuration
     /// that decoded its connection ID, if that is what decided.
-    pub fn steer(&self, payload: &[u8], source_port: u16, placement: Placement) -> (Verdict<()>, Option<u8>) {
+    pub fn steer(&self, payload: &[u8], source: &Endpoint, placement: Placement) -> (Verdict<()>, Option<u8>) {
         let whole = Payload { at: 0, length: payload.len() };
         let header = match quic::classify(payload, whole, self.settings.cid_length()) {
             Ok(header) => header,
             Err(reason) => return (Verdict::Drop(reason), None),
         };
-        let verdict = steer::route(&header, source_port, || None, &self.view(placement));
+        let verdict = steer::route(&header, source, || None, &self.view(placement));
         let rotation = (verdict.reason() == Reason::Cid).then(|| header.destination.rotation());
         (verdict, rotation)
     }
@@ -220,7 +268,7 @@ impl Tables for View<'_> {
     type Keys = HostKeys;
 
     fn settings(&self) -> Option<Settings> {
-        Some(self.tables.settings)
+        Some(self.tables.settings.with_blocks(self.tables.blocks.load().len()))
     }
 
     fn listens(&self, destination: &Endpoint) -> bool {
@@ -273,6 +321,14 @@ impl Tables for View<'_> {
     fn refuses_port(&self, port: u16) -> bool {
         let words = self.tables.source_ports.load();
         words.get(SourcePorts::index(port) as usize).is_some_and(|word| word.refuses(port))
+    }
+
+    /// Where the kernel placed the packet, it was asked there.
+    fn listed(&self, source: &Address) -> Listed {
+        match self.placement {
+            Placement::Kernel(_) => Listed::No,
+            Placement::Assignment => self.tables.listed_packet(*source, |_| true),
+        }
     }
 
     /// Where the kernel placed the packet, it was asked there.
@@ -329,7 +385,7 @@ impl FirstFlights {
 
 #[cfg(test)]
 mod tests {
-    use router_common::{admission::Rate, reason::Reason};
+    use router_common::{admission::Rate, maps::Block, reason::Reason};
 
     use super::{super::connection_ids::configuration::tests::configuration, *};
 
@@ -342,8 +398,12 @@ mod tests {
         }
     }
 
-    /// That no one refuses.
+    /// That the default refuses from no client.
     const PORT: u16 = 4000;
+
+    fn from(port: u16) -> Endpoint {
+        Endpoint { address: Address::ipv4([192, 0, 2, 1]), port }
+    }
 
     fn tables() -> NodeTables {
         let tables = NodeTables::for_tests();
@@ -378,7 +438,7 @@ mod tests {
         let tables = tables();
         let cid = tables.connection_ids().issue(3);
         for placement in [Placement::Kernel(5), Placement::Assignment] {
-            assert_eq!(delivery(tables.steer(&one_rtt(&cid), PORT, placement)), (3, Reason::Cid));
+            assert_eq!(delivery(tables.steer(&one_rtt(&cid), &from(PORT), placement)), (3, Reason::Cid));
         }
     }
 
@@ -387,7 +447,7 @@ mod tests {
         let tables = tables();
         tables.set_slot_state(5, SlotState::Active);
         let chosen = ConnectionId::new(&[0xe7; 8]).unwrap();
-        assert_eq!(delivery(tables.steer(&initial(&chosen), PORT, Placement::Kernel(5))), (5, Reason::Assigned));
+        assert_eq!(delivery(tables.steer(&initial(&chosen), &from(PORT), Placement::Kernel(5))), (5, Reason::Assigned));
     }
 
     #[test]
@@ -397,9 +457,9 @@ mod tests {
         let chosen = tables.connection_ids().issue(3);
         tables.set_slot_state(5, SlotState::Active);
         tables.first_flights().insert(chosen, 5);
-        assert_eq!(delivery(tables.steer(&initial(&chosen), PORT, Placement::Kernel(5))), (5, Reason::Flow));
+        assert_eq!(delivery(tables.steer(&initial(&chosen), &from(PORT), Placement::Kernel(5))), (5, Reason::Flow));
         tables.first_flights().remove(&chosen);
-        assert_eq!(delivery(tables.steer(&initial(&chosen), PORT, Placement::Kernel(5))), (3, Reason::Cid));
+        assert_eq!(delivery(tables.steer(&initial(&chosen), &from(PORT), Placement::Kernel(5))), (3, Reason::Cid));
     }
 
     #[test]
@@ -408,14 +468,14 @@ mod tests {
         tables.assign(&vec![Assigned::to(3); router_common::maps::ASSIGNMENT_SIZE as usize]);
         tables.set_source_ports(SourcePorts::refusing(&[53..=53]).to_vec());
         let chosen = ConnectionId::new(&[0xe7; 8]).unwrap();
-        let from = |port, payload: &[u8]| tables.steer(payload, port, Placement::Assignment);
-        assert_eq!(from(53, &initial(&chosen)).0, Verdict::Drop(Reason::SourcePort));
-        assert_eq!(delivery(from(54, &initial(&chosen))), (3, Reason::Assigned));
+        let come = |port, payload: &[u8]| tables.steer(payload, &from(port), Placement::Assignment);
+        assert_eq!(come(53, &initial(&chosen)).0, Verdict::Drop(Reason::SourcePort));
+        assert_eq!(delivery(come(54, &initial(&chosen))), (3, Reason::Assigned));
         // Of a connection that is there.
         let own = tables.connection_ids().issue(3);
-        assert_eq!(delivery(from(53, &one_rtt(&own))), (3, Reason::Cid));
+        assert_eq!(delivery(come(53, &one_rtt(&own))), (3, Reason::Cid));
         tables.first_flights().insert(chosen, 3);
-        assert_eq!(delivery(from(53, &initial(&chosen))), (3, Reason::Flow));
+        assert_eq!(delivery(come(53, &initial(&chosen))), (3, Reason::Flow));
     }
 
     #[test]
@@ -427,15 +487,18 @@ mod tests {
         let limited = Admission::default().limiting(one);
         tables.set_admission(limited);
         let garbage = one_rtt(&ConnectionId::new(&[0xff; 17]).unwrap());
-        let come = |placement| tables.steer(&garbage, PORT, placement);
+        let come = |placement| tables.steer(&garbage, &from(PORT), placement);
         assert_eq!(delivery(come(Placement::Assignment)), (3, Reason::Unknown));
         assert_eq!(come(Placement::Assignment).0, Verdict::Drop(Reason::UnknownLimited));
         assert_eq!(delivery(come(Placement::Kernel(3))), (3, Reason::Unknown));
         // What is known, or may begin a connection, is not asked.
         let own = tables.connection_ids().issue(3);
-        assert_eq!(delivery(tables.steer(&one_rtt(&own), PORT, Placement::Assignment)), (3, Reason::Cid));
+        assert_eq!(delivery(tables.steer(&one_rtt(&own), &from(PORT), Placement::Assignment)), (3, Reason::Cid));
         let chosen = ConnectionId::new(&[0xe7; 8]).unwrap();
-        assert_eq!(delivery(tables.steer(&initial(&chosen), PORT, Placement::Assignment)), (3, Reason::Assigned));
+        assert_eq!(
+            delivery(tables.steer(&initial(&chosen), &from(PORT), Placement::Assignment)),
+            (3, Reason::Assigned)
+        );
         // Set again, it begins anew; and for a while after a start nothing is limited.
         tables.set_admission(limited.limiting(one));
         assert_eq!(delivery(come(Placement::Assignment)), (3, Reason::Unknown));
@@ -453,7 +516,7 @@ mod tests {
         let chosen = ConnectionId::new(&[0xe7; 8]).unwrap();
         let mut unknown = initial(&chosen);
         unknown[1] = 0xfa;
-        let come = |payload: &[u8]| tables.steer(payload, PORT, Placement::Assignment);
+        let come = |payload: &[u8]| tables.steer(payload, &from(PORT), Placement::Assignment);
         assert_eq!(delivery(come(&unknown)), (3, Reason::Assigned));
         assert_eq!(come(&unknown).0, Verdict::Drop(Reason::NegotiationLimited));
         assert_eq!(delivery(come(&initial(&chosen))), (3, Reason::Assigned));
@@ -463,11 +526,52 @@ mod tests {
     }
 
     #[test]
+    fn blocked_sources_are_dropped_where_no_kernel_has_done_so() {
+        let tables = tables();
+        tables.assign(&vec![Assigned::to(3); router_common::maps::ASSIGNMENT_SIZE as usize]);
+        tables.set_source_ports(SourcePorts::refusing(&[53..=53]).to_vec());
+        let counts = [BlockCount::default(), BlockCount::default()];
+        let entry = |prefix: &str, block, n: usize| (prefix.parse().unwrap(), block, counts[n].clone());
+        tables.set_blocks(BlockTable::new([
+            entry("192.0.2.0/24", Block::new(BlockAction::Drop, 1, 0), 0),
+            entry("192.0.2.7", Block::new(BlockAction::Allow, 2, 0), 1),
+            entry("192.0.2.8", Block::new(BlockAction::Drop, 3, 1), 1),
+        ]));
+        let chosen = ConnectionId::new(&[0xe7; 8]).unwrap();
+        let garbage = one_rtt(&ConnectionId::new(&[0xff; 17]).unwrap());
+        let own = tables.connection_ids().issue(3);
+        let come = |last, port, payload: &[u8]| {
+            let source = Endpoint { address: Address::ipv4([192, 0, 2, last]), port };
+            tables.steer(payload, &source, Placement::Assignment)
+        };
+        assert_eq!(come(1, PORT, &initial(&chosen)).0, Verdict::Drop(Reason::Blocked));
+        assert_eq!(come(1, PORT, &garbage).0, Verdict::Drop(Reason::Blocked));
+        // Of a connection that is there.
+        assert_eq!(delivery(come(1, PORT, &one_rtt(&own))), (3, Reason::Cid));
+        // Whom an entry allows in, no port keeps out.
+        assert_eq!(delivery(come(7, 53, &initial(&chosen))), (3, Reason::Assigned));
+        assert_eq!((counts[0].get(), counts[1].get()), (2, 1));
+        // What has ended is none, and the shorter one does not stand in for it until it is removed.
+        assert_eq!(delivery(come(8, PORT, &initial(&chosen))), (3, Reason::Assigned));
+        // A look counts nothing.
+        assert_eq!(tables.listed(Address::ipv4([192, 0, 2, 1])), Listed::Drop);
+        assert_eq!((tables.block_total(BlockAction::Drop), tables.block_total(BlockAction::Allow)), (2, 1));
+        tables.set_blocks(BlockTable::default());
+        assert_eq!(delivery(come(1, PORT, &initial(&chosen))), (3, Reason::Assigned));
+    }
+
+    #[test]
     fn without_a_kernel_the_assignment_places() {
         let tables = tables();
         let chosen = ConnectionId::new(&[0xe7; 8]).unwrap();
-        assert_eq!(tables.steer(&initial(&chosen), PORT, Placement::Assignment).0, Verdict::Pass(Reason::NoSlot));
+        assert_eq!(
+            tables.steer(&initial(&chosen), &from(PORT), Placement::Assignment).0,
+            Verdict::Pass(Reason::NoSlot)
+        );
         tables.assign(&vec![Assigned::to(3); router_common::maps::ASSIGNMENT_SIZE as usize]);
-        assert_eq!(delivery(tables.steer(&initial(&chosen), PORT, Placement::Assignment)), (3, Reason::Assigned));
+        assert_eq!(
+            delivery(tables.steer(&initial(&chosen), &from(PORT), Placement::Assignment)),
+            (3, Reason::Assigned)
+        );
     }
 }

@@ -7,6 +7,7 @@ use nix::{
     unistd::Pid,
 };
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
+use router_common::admission::{Listed, Prefix};
 use rustix::thread::{MembarrierCommand, membarrier};
 use tokio::{
     sync::{Notify, mpsc},
@@ -215,6 +216,10 @@ impl Service {
                 self.drains_until = Some(Instant::now() + grace);
                 self.each_drain(Drain::begin);
             }
+            Command::CloseBlocked { prefix, closed } => {
+                // The agent may have waited long enough.
+                let _ = closed.send(self.close_blocked(&prefix));
+            }
             Command::Undrain => {
                 self.drains_until = None;
                 self.each_drain(Drain::cancel);
@@ -224,6 +229,13 @@ impl Service {
             // They end the loop that this is called from.
             Command::Leave { .. } | Command::Stop { .. } => {}
         }
+    }
+
+    fn close_blocked(&self, prefix: &Prefix) -> u64 {
+        let tables = &self.shared.tables;
+        self.acceptor.retirements.close_those(|peer| {
+            prefix.holds(&peer.to_canonical().into()) && tables.listed(peer.to_canonical()) == Listed::Drop
+        })
     }
 
     fn listen(&mut self, listening: ListenerSocket) -> io::Result<()> {

@@ -11,6 +11,7 @@ use std::{
 
 use router_common::{
     connection_id::{CidConfig, CidKeys, ConnectionId, Identity, Nonce},
+    maps::BlockAction,
     reason::Reason,
 };
 
@@ -58,6 +59,15 @@ pub const BROADCAST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 255);
 pub const REFUSED_PORTS: [RangeInclusive<u16>; 7] =
     [0..=0, 1..=1_023, 1_900..=1_900, 5_353..=5_353, 11_211..=11_211, 20_800..=20_800, 27_015..=27_015];
 
+/// Prefixes of the block list, one within the other.
+pub const BLOCKS: [(&str, BlockAction); 5] = [
+    ("198.51.100.0/24", BlockAction::Drop),
+    ("198.51.100.128/25", BlockAction::Allow),
+    ("198.51.100.200/32", BlockAction::Drop),
+    ("2001:db8:bad::/48", BlockAction::Drop),
+    ("203.0.113.0/24", BlockAction::Challenge),
+];
+
 /// Flow-table entries beside those of live connections: connection ID and slot.
 pub const PLANTED_FLOWS: [(&[u8], u8); 2] = [(b"chosen-1", 2), (b"0123456789abcdefg", 3)];
 
@@ -78,6 +88,7 @@ pub fn cases() -> Vec<Case> {
         not_ours(),
         passing_through(),
         to_many(),
+        from_listed(),
         malformed(),
         unanswerable(),
         bad_quic(),
@@ -145,6 +156,47 @@ fn passing_through() -> Vec<Case> {
         ("from port 0 for another host", Packet::udp((CLIENT6, 0), (CLIENT6, PORT), Quic::initial(V1, b"whatever"))),
     ];
     cases.map(|(name, packet)| passed(name, Reason::NotListener, packet.frame())).into()
+}
+
+/// From prefixes that the block list has: what no connection is known to send ends where the longest prefix drops.
+fn from_listed() -> Vec<Case> {
+    let ours = cid(0, NODE_ID, 1);
+    let [(chosen, chosen_slot), _] = PLANTED_FLOWS;
+    let initial = || Quic::initial(V1, b"whatever");
+    let unknown = || Quic::short(&[0xff; CID_LENGTH as usize]);
+    let from4 = |last, port, quic: Quic| Packet::udp(([198, 51, 100, last], port), router4(), quic);
+    let from6 = |quic: Quic| Packet::udp(([0x2001, 0xdb8, 0xbad, 7, 0, 0, 0, 1], 4000), router6(), quic);
+    let challenged = |quic: Quic| Packet::udp(([203, 0, 113, 5], 4000), router4(), quic);
+    let dropped = [
+        ("an Initial from a blocked prefix", from4(1, 4000, initial())),
+        ("an Initial from the last address before those that are allowed", from4(127, 4000, initial())),
+        ("0-RTT from a blocked prefix", from4(1, 4000, Quic::long(Kind::ZeroRtt, V1, b"whatever").padded_to(1200))),
+        ("an unknown version from a blocked prefix", from4(1, 4000, Quic::unknown_version(b"whatever", 1200))),
+        ("a short one from there that nothing knows", from4(1, 4000, unknown())),
+        ("an Initial from a blocked address within an allowed prefix", from4(200, 4000, initial())),
+        ("an Initial from a blocked prefix of IPv6", from6(initial())),
+        ("an Initial from a blocked prefix and a refused port", from4(1, 53, initial())),
+    ];
+    let dropped = dropped.into_iter().map(|(name, packet)| passed(name, Reason::Blocked, packet.frame()));
+    let others = [
+        delivered(
+            "a known flow's from a blocked prefix",
+            Reason::Flow,
+            chosen_slot,
+            from4(1, 4000, Quic::initial(V1, chosen)),
+        ),
+        delivered("ours from a blocked prefix", Reason::Cid, 1, from4(1, 4000, Quic::short(ours.as_slice()))),
+        delivered("ours from a blocked prefix of IPv6", Reason::Cid, 1, from6(Quic::short(ours.as_slice()))),
+        to_any("an Initial from an allowed prefix within", Reason::Assigned, from4(128, 4000, initial())),
+        to_any("an Initial from there and a refused port", Reason::Assigned, from4(255, 53, initial())),
+        to_any("an Initial that is to be challenged", Reason::Assigned, challenged(initial())),
+        to_any(
+            "an Initial from the prefix beside",
+            Reason::Assigned,
+            Packet::udp(([198, 51, 101, 1], 4000), router4(), initial()),
+        ),
+    ];
+    dropped.chain(others).collect()
 }
 
 /// To a broadcast or multicast address: ours would be what is for a listener on every address, and each of its

@@ -68,6 +68,9 @@ impl Kernel {
         }
         datapath.assign(&World::assignment())?;
         datapath.set_local_addresses(&World::local_addresses())?;
+        let blocks = World::blocks();
+        blocks.iter().try_for_each(|(prefix, block)| datapath.set_block(prefix, *block))?;
+        datapath.set_block_count(blocks.len() as u32)?;
         datapath.set_source_ports(&SourcePorts::refusing(&REFUSED_PORTS))?;
         let mut kernel = Self { datapath, slots, actions: Actions::default(), total: Tally::default() };
         kernel.total = kernel.count()?;

@@ -12,7 +12,9 @@ mod world;
 
 use self::cases::in_clear;
 pub use self::{
-    cases::{BROADCAST, CID_LENGTH, Case, LISTENERS, LOCAL, NODE_ID, PLANTED_FLOWS, REFUSED_PORTS, SLOTS, cases, cid},
+    cases::{
+        BLOCKS, BROADCAST, CID_LENGTH, Case, LISTENERS, LOCAL, NODE_ID, PLANTED_FLOWS, REFUSED_PORTS, SLOTS, cases, cid,
+    },
     kernel::{Kernel, Tally},
     random::Random,
     running::{plant_flows, start},

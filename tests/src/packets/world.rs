@@ -7,14 +7,17 @@ use std::{
 };
 
 use router_common::{
-    admission::Limited,
+    admission::{Limited, Listed, Prefix},
     connection_id::{CidKeys, ConnectionId, Identity},
     frame::{Address, Endpoint},
-    maps::{ASSIGNMENT_SIZE, Assigned, CidConfig, ListenerKey, LocalKind, Queue, Settings, Slot, SlotState},
+    maps::{
+        ASSIGNMENT_SIZE, Assigned, Block, BlockAction, CidConfig, ListenerKey, LocalKind, Queue, Settings, Slot,
+        SlotState,
+    },
     steer::Tables,
 };
 
-use super::{BROADCAST, CID_LENGTH, LISTENERS, LOCAL, NODE_ID, PLANTED_FLOWS, REFUSED_PORTS, SLOTS, in_clear};
+use super::{BLOCKS, BROADCAST, CID_LENGTH, LISTENERS, LOCAL, NODE_ID, PLANTED_FLOWS, REFUSED_PORTS, SLOTS, in_clear};
 
 /// The same settings, listeners, slots and flows as [`cases`](super::cases) speaks of.
 #[derive(Clone)]
@@ -78,6 +81,12 @@ impl World {
         all.map(|(address, kind)| (mapped(address).octets().0, kind)).collect()
     }
 
+    /// The block list, as the maps have it; none of it ends.
+    pub fn blocks() -> Vec<(Prefix, Block)> {
+        let block = |(id, (prefix, action)): (u32, (Prefix, BlockAction))| (prefix, Block::new(action, id, 0));
+        (1..).zip(blocks()).map(block).collect()
+    }
+
     /// Whom each entry of the assignment names: the slots in turn.
     pub fn assignment() -> Vec<Assigned> {
         (0..ASSIGNMENT_SIZE).map(|index| Assigned::to(slot_of(index))).collect()
@@ -98,7 +107,7 @@ impl Tables for World {
     type Keys = CidKeys;
 
     fn settings(&self) -> Option<Settings> {
-        Some(Settings::new(NODE_ID, CID_LENGTH, 1))
+        Some(Settings::new(NODE_ID, CID_LENGTH, 1).with_blocks(BLOCKS.len() as u32))
     }
 
     fn listens(&self, destination: &Endpoint) -> bool {
@@ -143,6 +152,11 @@ impl Tables for World {
         Self::local_addresses().get(&address.octets().0) == Some(&LocalKind::Broadcast)
     }
 
+    fn listed(&self, source: &Address) -> Listed {
+        let holding = blocks().into_iter().filter(|(prefix, _)| prefix.holds(source));
+        holding.max_by_key(|(prefix, _)| prefix.length()).map_or(Listed::No, |(_, action)| action.into())
+    }
+
     fn refuses_port(&self, port: u16) -> bool {
         REFUSED_PORTS.iter().any(|range| range.contains(&port))
     }
@@ -154,6 +168,10 @@ impl Tables for World {
     fn answers(&self) -> bool {
         self.answers
     }
+}
+
+fn blocks() -> Vec<(Prefix, BlockAction)> {
+    BLOCKS.iter().map(|(prefix, action)| (prefix.parse().expect("a prefix"), *action)).collect()
 }
 
 fn keys() -> CidKeys {

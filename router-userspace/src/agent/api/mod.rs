@@ -10,6 +10,9 @@
 //! | `GET /v1/flows?slot=N&peer=IP&limit=N` | [`Flows`] |
 //! | `GET /v1/flows/CID` | [`Flows`] with one entry, or 404 |
 //! | `GET /v1/counters` | [`Counters`] |
+//! | `GET /v1/blocks` | [`Blocks`] |
+//! | `POST /v1/blocks` with [`BlockRequest`] | [`BlockAdded`] |
+//! | `POST /v1/blocks/remove` with [`UnblockRequest`] | [`Blocks`] after the change |
 //! | `GET /v1/log` | [`Log`] |
 //! | `PUT /v1/log` with [`LogRequest`] | [`Log`] after the change |
 //! | `POST /v1/explain` with [`ExplainRequest`] | [`Explanation`] |
@@ -23,6 +26,7 @@
 //! Anything that fails answers with a status of 400 or above and a [`Failure`]. Fields are
 //! added, never renamed or removed, while [`SCHEMA`] stays.
 
+mod blocks;
 mod changes;
 mod explanation;
 mod status;
@@ -33,13 +37,14 @@ mod workers;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    blocks::{Block, BlockAdded, BlockRequest, Blocks, UnblockRequest},
     changes::{CidConfiguration, CidConfigurations, Log, LogRequest, Reloaded, UpgradeRequest, Upgraded},
     explanation::{DecodedCid, ExplainRequest, Explanation, Step},
     status::{Certificate, FlowTable, Generation, Interface, Listener, Memory, Queue, Status, UpstreamServer},
     traffic::{Counters, Flow, Flows, SlotCounters, Stage},
     words::{
-        CertificateSource, CidState, FlowOrigin, GenerationState, Health, ListenerState, QueueMode, RunningEngine,
-        WorkerState, XdpMode,
+        BlockAction, CertificateSource, CidState, FlowOrigin, GenerationState, Health, ListenerState, QueueMode,
+        RunningEngine, WorkerState, XdpMode,
     },
     workers::{Totals, Worker, Workers},
 };

@@ -48,6 +48,13 @@ macro_rules! words {
 }
 
 words! {
+    /// What becomes of packets from a prefix in the block list.
+    BlockAction {
+        Allow = "allow",
+        Challenge = "challenge",
+        Drop = "drop",
+    }
+
     /// What a generation does.
     GenerationState {
         /// It gets ready.

@@ -8,7 +8,7 @@ use http::{Method, Uri, header};
 use serde::de::DeserializeOwned;
 
 use crate::agent::{
-    api::{ExplainRequest, LogRequest, UpgradeRequest},
+    api::{BlockRequest, ExplainRequest, LogRequest, UnblockRequest, UpgradeRequest},
     hex,
     takeover::Neighbour,
 };
@@ -48,6 +48,9 @@ pub(crate) enum Request {
     },
     CidConfigurations,
     RotateCids,
+    Blocks,
+    Block(BlockRequest),
+    Unblock(UnblockRequest),
     Log,
     SetLog(LogRequest),
 }
@@ -82,6 +85,8 @@ impl Request {
             Self::Upgrade(upgrade) => serde_json::to_vec(upgrade)?,
             Self::Report(neighbour) => serde_json::to_vec(neighbour)?,
             Self::Explain(explain) => serde_json::to_vec(explain)?,
+            Self::Block(block) => serde_json::to_vec(block)?,
+            Self::Unblock(unblock) => serde_json::to_vec(unblock)?,
             Self::SetLog(log) => serde_json::to_vec(log)?,
             _ => Vec::new(),
         };
@@ -122,6 +127,9 @@ impl Request {
             Self::IssueCid { slot } => post(&format!("connection-id?slot={slot}")),
             Self::CidConfigurations => get("connection-id-configurations"),
             Self::RotateCids => post("connection-id-configurations"),
+            Self::Blocks => get("blocks"),
+            Self::Block(_) => post("blocks"),
+            Self::Unblock(_) => post("blocks/remove"),
             Self::Log => get("log"),
             Self::SetLog(_) => (Method::PUT, "/v1/log".to_owned()),
         }
@@ -156,6 +164,9 @@ impl Request {
             ("POST", ["v1", "connection-id"]) => Self::IssueCid { slot: query.get("slot", SLOT)?.unwrap_or(0) },
             ("GET", ["v1", "connection-id-configurations"]) => Self::CidConfigurations,
             ("POST", ["v1", "connection-id-configurations"]) => Self::RotateCids,
+            ("GET", ["v1", "blocks"]) => Self::Blocks,
+            ("POST", ["v1", "blocks"]) => Self::Block(json(body)?),
+            ("POST", ["v1", "blocks", "remove"]) => Self::Unblock(json(body)?),
             ("GET", ["v1", "log"]) => Self::Log,
             ("PUT", ["v1", "log"]) => Self::SetLog(json(body)?),
             (method, _) => {
@@ -195,6 +206,7 @@ const FLOWS: usize = 1_000;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::api::BlockAction;
 
     fn neighbour() -> Neighbour {
         Neighbour {
@@ -233,6 +245,14 @@ mod tests {
             Request::IssueCid { slot: 9 },
             Request::CidConfigurations,
             Request::RotateCids,
+            Request::Blocks,
+            Request::Block(BlockRequest {
+                prefix: "2001:db8::/32".to_owned(),
+                action: BlockAction::Challenge,
+                for_ms: Some(5),
+                why: Some("a \"scan\"".to_owned()),
+            }),
+            Request::Unblock(UnblockRequest { prefix: "192.0.2.0/24".to_owned(), allowed: true }),
             Request::Log,
             Request::SetLog(LogRequest { filter: "info,quinn=debug".to_owned() }),
         ];

@@ -23,7 +23,7 @@ use prometheus_client::{
 use self::page::{Page, Text};
 use super::{
     api::{self, Health, Totals, WorkerState},
-    observe::Observed,
+    observe::{Observed, ObservedBlocks},
     views,
 };
 use crate::{
@@ -54,6 +54,7 @@ struct Snapshot {
     stages: Vec<api::Stage>,
     slots: Vec<api::SlotCounters>,
     flow_table: Option<api::FlowTable>,
+    blocks: Vec<ObservedBlocks>,
     memory: Option<api::Memory>,
     sums: Sums,
     upstreams: Vec<api::UpstreamServer>,
@@ -80,6 +81,7 @@ impl Snapshot {
             stages,
             slots,
             flow_table: observed.kernel.map(|kernel| kernel.flow_table),
+            blocks: observed.blocks,
             memory: Some(observed.memory),
             sums,
             upstreams: observed.upstreams,
@@ -216,6 +218,14 @@ impl Snapshot {
         page.counter("flow_table_swept", "Flows swept after long disuse", table.map(|table| ([], table.swept)))
     }
 
+    fn blocks(&self, page: &mut Page<'_>) -> fmt::Result {
+        let label = |blocks: &ObservedBlocks| [("action", Text(blocks.action.name()))];
+        let entries = self.blocks.iter().map(|blocks| (label(blocks), shown(blocks.entries)));
+        page.gauge("blocks", "Prefixes in the block list, by action", entries)?;
+        let hits = self.blocks.iter().filter_map(|blocks| Some((label(blocks), blocks.hits?)));
+        page.counter("block_hits", "Packets about which the block list has decided, by action", hits)
+    }
+
     fn routes(&self, page: &mut Page<'_>) -> fmt::Result {
         let routes = || self.sums.routes.iter().map(|(name, sums)| (("route", Text(name)), sums));
         let requests: Vec<_> = routes()
@@ -300,6 +310,7 @@ impl Collector for Snapshot {
         self.connections(page)?;
         self.datagrams(page)?;
         self.kernel(page)?;
+        self.blocks(page)?;
         self.routes(page)?;
         self.upstreams(page)?;
         self.rest(page)

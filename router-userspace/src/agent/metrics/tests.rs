@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use router_common::maps::BlockAction;
+
 use super::*;
 use crate::{
     address::Validated,
@@ -88,6 +90,7 @@ fn sample() -> Snapshot {
             xdp_socket: 6,
         }],
         flow_table: Some(api::FlowTable { entries: 10, capacity: 100, full: 1, swept: 2 }),
+        blocks: vec![ObservedBlocks { action: BlockAction::Drop, entries: 3, hits: Some(14) }],
         memory: Some(api::Memory { held: 7, budget: 8, refused: 9 }),
         sums: meters.sums(),
         upstreams: vec![server("http://127.0.0.1:1", Health::Up), server("http://127.0.0.1:1", Health::Up)],
@@ -130,6 +133,8 @@ fn each_number_stands_where_it_is_looked_for() {
         r#"kernel_packets_total{stage="xdp",fate="answered",reason="negotiated"} 3"#,
         r#"slot_packets_total{slot="3",hop="unselected"} 5"#,
         r#"slot_packets_total{slot="3",hop="xdp_socket"} 6"#,
+        r#"blocks{action="drop"} 3"#,
+        r#"block_hits_total{action="drop"} 14"#,
         "flow_table_entries 10",
         "flow_table_swept_total 2",
         r#"requests_total{route="a \"b\"\\\n",protocol="HTTP/3",status="200"} 1"#,

@@ -201,6 +201,7 @@ fn resume(node: &Rc<Node>) {
         tracing::error!("serving again: {e}");
     }
     admission::bring_into_force(&node.steering, &config);
+    node.blocks.take_charge(&node.steering, &config);
     rescan::rescan(node);
     node.roster.read(|workers| {
         workers.iter().filter(|worker| !worker.is_stopping()).for_each(|worker| worker.undrain());

@@ -43,6 +43,7 @@ fn sound() -> Observed {
         listeners: Vec::new(),
         kernel: None,
         memory: api::Memory { held: 0, budget: 1, refused: 0 },
+        blocks: Vec::new(),
         connection_ids: Vec::new(),
         upstreams: Vec::new(),
         certificates: Vec::new(),

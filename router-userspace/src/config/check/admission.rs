@@ -2,11 +2,13 @@
 
 use std::{num::NonZeroU32, ops::RangeInclusive};
 
+use super::places::base;
 use crate::config::{
-    Admission,
+    Admission, FileBlock,
+    block_file::BlockFiles,
     error::Findings,
     keys::{ADMISSION, RawAdmission},
-    raw::{At, RawPorts},
+    raw::{At, RawPorts, each},
 };
 
 pub(super) fn check(raw: &RawAdmission, findings: &mut Findings<'_>) -> Admission {
@@ -15,6 +17,7 @@ pub(super) fn check(raw: &RawAdmission, findings: &mut Findings<'_>) -> Admissio
             None => Admission::default().reject_source_ports,
             Some(all) => all.value.iter().filter_map(|at| ports(at, findings)).collect(),
         },
+        blocks: blocks(each(&raw.block_files), findings),
         unknown: ADMISSION.unknown.read(&raw.unknown, findings).and_then(NonZeroU32::new),
         version_negotiation: ADMISSION
             .version_negotiation
@@ -22,6 +25,18 @@ pub(super) fn check(raw: &RawAdmission, findings: &mut Findings<'_>) -> Admissio
             .and_then(NonZeroU32::new),
         answer_in_xdp: ADMISSION.answer_in_xdp.read(&raw.answer_in_xdp, findings),
     }
+}
+
+/// What the files say, one after the other.
+fn blocks(paths: &[At<String>], findings: &mut Findings<'_>) -> Vec<FileBlock> {
+    let mut files = BlockFiles::default();
+    for At { place, value } in paths {
+        for problem in files.read(&base(*place, findings.name()).join(value)) {
+            findings.problem(*place, ADMISSION.block_files.name(), problem.what);
+            findings.hint(problem.hint);
+        }
+    }
+    files.blocks
 }
 
 /// A port, or `FIRST-LAST`.

@@ -22,6 +22,13 @@ table! {
     reject_source_ports: Other<Vec<At<RawPorts>>> { takes: prose("ports, and ranges of them in quotes") }
         = "[0, \"1-1023\", 1900, 5353, 11211, 20800, 27015]", Reload;
 
+    /// Files of prefixes whose first flights, and packets that nothing knows, are dropped, challenged or allowed: a line
+    /// each, of the prefix, `drop`, `challenge` or `allow` (without a word: `drop`), and why, behind a `#`. `challenge`:
+    /// the client is sent a Retry; `allow`: it passes the other measures. The longest prefix counts, and what `quic-router block add` has named
+    /// comes before what a file has. Read at the start and at each reload. Relative paths start from the folder of the
+    /// configuration. At most 100,000 prefixes.
+    block_files: Other<Vec<At<String>>> { takes: prose("paths") } = "[]", Reload;
+
     /// How many come to workers although nothing knows their connection ID, of the whole node: each is answered by a
     /// stateless reset at best. What comes beyond is dropped. A tenth of them may come at once. For an idle timeout after
     /// a start, and after a worker or an earlier generation has ended, nothing is limited. `false`: all come to workers.

@@ -70,6 +70,7 @@ fn defaults_are_those_promised() {
                 27_015..=27_015,
             ]
             .into(),
+            blocks: Vec::new(),
             unknown: std::num::NonZeroU32::new(1_000),
             version_negotiation: std::num::NonZeroU32::new(10_000),
             answer_in_xdp: AnswerInXdp::Auto,

@@ -6,7 +6,7 @@
 use std::{net::SocketAddr, rc::Rc, sync::Arc};
 
 use quinn::{Connecting, Connection, Endpoint, Incoming, VarInt, ZeroRttAccepted};
-use router_common::connection_id::ConnectionId;
+use router_common::{admission::Listed, connection_id::ConnectionId};
 use tokio::{
     task::spawn_local,
     time::{Instant, sleep_until},
@@ -17,7 +17,7 @@ use super::{
     half_open::{Entered, HalfOpen},
     issuing::{Issuing, OfAccept},
     listener_state::ListenerState,
-    retirement::Retirements,
+    retirement::{BLOCKED, BLOCKED_WHY, Retirements},
 };
 use crate::{
     address::{Address, Validated},
@@ -49,14 +49,18 @@ impl Acceptor {
     pub(in crate::worker) async fn accept(self: Rc<Self>, endpoint: Endpoint, listener_state: Rc<ListenerState>) {
         while let Some(incoming) = endpoint.accept().await {
             let address = Address::of(&incoming);
-            let standing = match listener_state.has_stopped() {
-                true => Err(Away::Refuse(Refusal::Handshakes)),
-                false if self.aims_at_a_slot(&incoming) => Err(Away::Retry),
-                false => self.standing(address),
+            let standing = match self.listed(&incoming) {
+                Listed::Drop => Err(Away::Ignore),
+                _ if listener_state.has_stopped() => Err(Away::Refuse(Refusal::Handshakes)),
+                Listed::Challenge if incoming.may_retry() => Err(Away::Retry),
+                _ if self.aims_at_a_slot(&incoming) => Err(Away::Retry),
+                Listed::No | Listed::Allow | Listed::Challenge => self.standing(address),
             };
             #[cfg(feature = "interop")]
             let standing = match address {
-                Address::Known(..) | Address::Unvalidated(_) if listener_state.terms.borrow().always_retry => {
+                Address::Known(..) | Address::Unvalidated(_)
+                    if !matches!(standing, Err(Away::Ignore)) && listener_state.terms.borrow().always_retry =>
+                {
                     Err(Away::Retry)
                 }
                 _ => standing,
@@ -66,6 +70,12 @@ impl Acceptor {
                 Err(away) => self.turn_away(incoming, away),
             }
         }
+    }
+
+    /// What the block list says of a client. One that is dropped came here all the same: behind a datagram of a
+    /// connection that exists, in one train, or by a connection ID that names this slot.
+    fn listed(&self, incoming: &Incoming) -> Listed {
+        self.tables.listed_packet(incoming.remote_address().ip(), |listed| listed == Listed::Drop)
     }
 
     /// The place within the limits of a client that begins at `address`. What would meet a limit has
@@ -111,6 +121,10 @@ impl Acceptor {
                 // Only a client that has been sent one may not be: and its address is validated.
                 Err(e) => self.issuing.passing(|| e.into_incoming().refuse()),
             },
+            Away::Ignore => {
+                tracing::debug!(%peer, "first flight from a blocked prefix ignored");
+                incoming.ignore();
+            }
             Away::Refuse(refusal) => {
                 self.stats.refused(refusal).add(1);
                 tracing::debug!(%peer, ?refusal, "connection refused");
@@ -238,9 +252,13 @@ impl Acceptor {
         drop(admitted);
     }
 
-    /// Counts a connection, or closes it: others have taken the room since it began.
+    /// Counts a connection, or closes it: others have taken the room since it began, or its address was blocked.
     fn let_in(&self, standing: Standing, located: &Located) -> Option<Admitted> {
         let Located { connection, address } = located;
+        if self.tables.listed(address.ip()) == Listed::Drop {
+            connection.close(BLOCKED, BLOCKED_WHY);
+            return None;
+        }
         let admitted = match standing {
             Standing::Admitted(admitted) => Ok(admitted),
             Standing::Opening(opening) => opening.validate(*address),
@@ -278,6 +296,8 @@ const TOO_MANY: VarInt = VarInt::from_u32(0x107);
 
 /// What becomes of a first Initial that begins no connection.
 enum Away {
+    /// The client is not answered.
+    Ignore,
     Retry,
     Refuse(Refusal),
 }

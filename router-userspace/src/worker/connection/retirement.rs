@@ -7,6 +7,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
+    net::IpAddr,
     rc::Rc,
     time::Duration,
 };
@@ -45,6 +46,14 @@ impl Retirements {
             self.look(Instant::now());
             sleep(BETWEEN_LOOKS).await;
         }
+    }
+
+    /// Closes those whose client is one that `is_meant`; how many.
+    pub(in crate::worker) fn close_those(&self, is_meant: impl Fn(IpAddr) -> bool) -> u64 {
+        let watched = self.watched.borrow();
+        let open = watched.values().map(|watched| &watched.connection).filter(|open| open.close_reason().is_none());
+        let meant = open.filter(|open| is_meant(open.remote_address().ip()));
+        meant.inspect(|connection| connection.close(BLOCKED, BLOCKED_WHY)).count() as u64
     }
 
     fn look(&self, now: Instant) {
@@ -93,6 +102,11 @@ impl Budget {
 const EACH_SECOND: u64 = 10;
 const AT_ONCE: u64 = 100;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
+
+/// What a connection is closed with whose client's address was blocked: H3_NO_ERROR, for nothing that the client did is
+/// wrong (RFC 9114 section 8.1).
+pub(super) const BLOCKED: VarInt = VarInt::from_u32(0x100);
+pub(super) const BLOCKED_WHY: &[u8] = b"the address is blocked";
 
 /// H3_EXCESSIVE_LOAD (RFC 9114 section 8.1).
 const TOO_MANY: VarInt = VarInt::from_u32(0x107);

@@ -306,13 +306,13 @@ impl Ownership {
     /// How many octets at the front of `train` have one owner, and who that is. Each datagram is judged once: the
     /// owner of the one behind them is left in `next`, for the next call.
     fn run(&self, train: &[u8], meta: &RecvMeta, next: &mut Option<Owner>) -> (usize, Owner) {
-        let port = meta.addr.port();
+        let source = Endpoint::from(meta.addr);
         let mut datagrams = train.chunks(meta.stride.max(1));
         let Some(first) = datagrams.next() else { return (train.len(), Owner::None) };
-        let owner = next.take().unwrap_or_else(|| self.owner(first, port));
+        let owner = next.take().unwrap_or_else(|| self.owner(first, &source));
         let mut octets = first.len();
         for datagram in datagrams {
-            let behind = self.owner(datagram, port);
+            let behind = self.owner(datagram, &source);
             if behind != owner {
                 *next = Some(behind);
                 break;
@@ -333,11 +333,11 @@ impl Ownership {
                 .is_some_and(|cid| ids.slot(&cid) == Some(self.slot))
     }
 
-    fn owner(&self, datagram: &[u8], source_port: u16) -> Owner {
+    fn owner(&self, datagram: &[u8], source: &Endpoint) -> Owner {
         if begins_nothing(datagram, self.tables.settings().cid_length()) {
             return Owner::None;
         }
-        let (verdict, rotation) = self.tables.steer(datagram, source_port, self.placement);
+        let (verdict, rotation) = self.tables.steer(datagram, source, self.placement);
         match verdict {
             Verdict::Deliver(delivery) if delivery.number == self.slot => {
                 if let Some(rotation) = rotation {

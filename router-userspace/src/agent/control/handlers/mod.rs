@@ -1,5 +1,6 @@
 //! What each request on the control socket is answered: state is read from below, here and now.
 
+mod blocks;
 mod decoded;
 mod error;
 mod flows;
@@ -11,6 +12,7 @@ use serde::Serialize;
 
 pub(super) use self::error::ApiError;
 use self::{
+    blocks::{block, unblock},
     decoded::{configurations, decode},
     flows::{flow, flows},
 };
@@ -20,6 +22,7 @@ use crate::agent::respawn;
 use crate::{
     agent::{
         api::{self, SCHEMA},
+        blocks::list,
         drain, explain, hex,
         node::Node,
         observe::observe,
@@ -78,6 +81,9 @@ pub(in crate::agent) async fn handle(node: &Rc<Node>, request: Request) -> Resul
             rotate(node)?;
             json(&configurations(node))
         }
+        Request::Blocks => json(&list(node).await?),
+        Request::Block(wanted) => json(&block(node, wanted).await?),
+        Request::Unblock(unwanted) => json(&unblock(node, unwanted).await?),
         Request::Log => json(&log(node)),
         Request::SetLog(api::LogRequest { filter }) => {
             let filter = LogFilter::parse(&filter).map_err(|e| ApiError::bad_request(format!("filter: {e}")))?;
