@@ -18,6 +18,7 @@ fn every_public_map_prints_the_documented_names() -> Result<()> {
     let clients =
         lab.quic_go().get("/bytes/1000").connections(3).holding(std::time::Duration::from_secs(20)).start()?;
     lab.await_accepted(&clients, 3)?;
+    lab.cli(&["block", "add", "192.0.2.0/24"])?.succeeded()?;
     for (name, expected) in &documented {
         let entries = bpftool::dump(&lab.home().pins().join(name))?;
         let entry = entries.first().with_context(|| format!("{name} is empty"))?;

@@ -8,7 +8,7 @@ use std::{
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
 
 use super::{
-    check, cid, completions, counters, detach, doctor, explain,
+    block, check, cid, completions, counters, detach, doctor, explain,
     fail::{Exit, Fail},
     flows, log, man,
     options::Global,
@@ -48,6 +48,10 @@ enum Verb {
     #[command(subcommand)]
     Flows(flows::Flows),
     Counters(counters::Counters),
+    #[command(subcommand)]
+    Block(block::Block),
+    #[command(subcommand)]
+    Allow(block::Allow),
     Log(log::Log),
     Explain(explain::Explain),
     Doctor(doctor::Doctor),
@@ -70,6 +74,8 @@ impl Verb {
             Self::Workers(verb) => verb.execute(&global.client()?),
             Self::Flows(verb) => verb.execute(&global.client()?),
             Self::Counters(verb) => verb.execute(&global.client()?),
+            Self::Block(verb) => verb.execute(&global.client()?),
+            Self::Allow(verb) => verb.execute(&global.client()?),
             Self::Log(verb) => verb.execute(&global.client()?),
             Self::Explain(verb) => verb.execute(&global.client()?),
             Self::Doctor(verb) => verb.execute(global),

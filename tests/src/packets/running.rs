@@ -3,9 +3,9 @@
 use std::process::Command;
 
 use anyhow::Result;
-use router_common::maps::Flow;
+use router_common::maps::{BlockAction, Flow};
 
-use super::{LISTENERS, NODE_ID, PLANTED_FLOWS, SLOTS};
+use super::{BLOCKS, LISTENERS, NODE_ID, PLANTED_FLOWS, SLOTS};
 use crate::lab::{Lab, Running, run};
 
 /// Starts it in `lab`, without the planted flows: its connection IDs are in clear.
@@ -15,6 +15,14 @@ pub fn start(lab: Lab) -> Result<Running> {
     let lab = lab.config(|config| config.listeners = listeners.into()).start()?;
     let slots: Vec<_> = lab.control().workers()?.workers.iter().map(|worker| worker.slot).collect();
     assert_eq!(slots, (0..SLOTS).collect::<Vec<_>>());
+    for (prefix, action) in BLOCKS {
+        let words: &[&str] = match action {
+            BlockAction::Allow => &["allow", "add", prefix],
+            BlockAction::Challenge => &["block", "add", prefix, "--challenge"],
+            BlockAction::Drop => &["block", "add", prefix],
+        };
+        lab.cli(words)?.succeeded()?;
+    }
     Ok(lab)
 }
 
