@@ -6,7 +6,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use router_common::{
-    admission::Listed,
+    admission::{Limited, Listed},
     connection_id::{CidKeys, ConnectionId, Identity},
     frame::{Address, Endpoint},
     maps::{CidConfig, Queue, Settings, Slot, SlotState},
@@ -86,8 +86,12 @@ impl Tables for Chosen {
         port < 1024
     }
 
-    fn admits_unknown(&self) -> bool {
-        self.hits & 128 == 0
+    fn admits(&self, kind: Limited) -> bool {
+        kind != Limited::Unknown || self.hits & 128 == 0
+    }
+
+    fn answers(&self) -> bool {
+        self.hits & 64 != 0
     }
 }
 
@@ -104,6 +108,7 @@ fuzz_target!(|input: &[u8]| {
     let fate = match verdict {
         Verdict::Pass(_) => Fate::Passed,
         Verdict::Drop(_) => Fate::Dropped,
+        Verdict::Answer(_) => Fate::Answered,
         Verdict::Deliver(delivery) => {
             assert!(delivery.slot.is_taken(), "delivered to a free slot");
             assert!(datagram.is_some(), "delivered without a datagram");

@@ -5,16 +5,20 @@
 //! `above` is the median of the differences within each turn, so that a machine that
 //! drifts drifts under both.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::Instant,
+};
 
 use anyhow::{Context as _, bail, ensure};
 use router_common::{
-    admission::Rate,
+    admission::{Prefix, Rate},
     connection_id::{CidKeys, ConnectionId, Identity, Nonce},
     frame::{Address, Endpoint},
     maps::{
-        Admission, AnsweredBy, CidConfig, Listener, ListenerKey, LocalKind, Origin, Secrets, Settings, Slot, SlotState,
-        SourcePorts, Stage,
+        Admission, AnsweredBy, Block, BlockAction, CidConfig, Listener, ListenerKey, LocalKind, Origin, Secrets,
+        Settings, Slot, SlotState, SourcePorts, Stage,
     },
     reason::Reason,
 };
@@ -43,6 +47,11 @@ pub(super) fn run() -> anyhow::Result<()> {
         }
         for (name, Timing { steer, floor, above }) in bench.limited()?.into_iter().chain([bench.answered()?]) {
             println!("{name:<44} {flows:>9} {steer:>7.1} {floor:>7.1} {above:>7.1}");
+        }
+        if flows == 1_000 {
+            for (name, Timing { steer, floor, above }) in bench.listed()? {
+                println!("{name:<44} {flows:>9} {steer:>7.1} {floor:>7.1} {above:>7.1}");
+            }
         }
         if flows == 1_000_000 {
             bench.print_costs()?;
@@ -235,6 +244,35 @@ impl Bench {
         Ok((name, Timing { steer: median(&mut steer), floor: median(&mut floor), above: median(&mut above) }))
     }
 
+    /// A new connection's first flight, where the block list has prefixes of others, and where it has its own.
+    fn listed(&mut self) -> anyhow::Result<[(&'static str, Timing); 4]> {
+        let first_flight = || to(PORT, Quic::initial(1, b"whatever"));
+        let mut ids = 1..;
+        let mut add = |bench: &mut Self, prefix: &Prefix| -> anyhow::Result<()> {
+            let id = ids.next().context("an id")?;
+            bench.datapath.set_block(prefix, Block::new(BlockAction::Drop, id, 0))?;
+            // How many more there are, no packet asks.
+            if id == 1 { Ok(bench.datapath.set_block_count(1)?) } else { Ok(()) }
+        };
+        let row = |name, reason| Row::new(name, reason, [first_flight()]);
+        let none = row("new connection, no prefix in the block list", Reason::Assigned);
+        let none = (none.name, self.time(&none)?);
+        let mut others = others();
+        add(self, &others.next().context("a prefix")?)?;
+        let one = row("new connection, 1 prefix in the block list", Reason::Assigned);
+        let one = (one.name, self.time(&one)?);
+        let begun = Instant::now();
+        others.take(MANY_BLOCKS - 1).try_for_each(|prefix| add(self, &prefix))?;
+        let took = begun.elapsed();
+        let many = row("new connection, 50,000 prefixes in the list", Reason::Assigned);
+        let many = (many.name, self.time(&many)?);
+        add(self, &Prefix::host(Address::ipv4([10, 0, 0, 2])))?;
+        let own = row("dropped: one of 50,000 prefixes", Reason::Blocked);
+        let own = (own.name, self.time(&own)?);
+        println!("({MANY_BLOCKS} prefixes were written in {took:.0?})");
+        Ok([none, one, many, own])
+    }
+
     /// Runs the row, after making sure that it takes the path it claims to take.
     fn time(&mut self, row: &Row) -> anyhow::Result<Timing> {
         let before = self.datapath.counters(Stage::Xdp)?;
@@ -285,6 +323,21 @@ fn fill(writer: &mut FlowWriter, flows: u32) -> anyhow::Result<Vec<ConnectionId>
         }
     }
     Ok(known)
+}
+
+/// Prefixes as lists have them, 16 to 32 bits long, each once, in no order; none holds what the rows come from.
+fn others() -> impl Iterator<Item = Prefix> {
+    let mut seen = BTreeSet::new();
+    let each = (0_u64..).map(|n| {
+        // SplitMix64.
+        let mixed = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let [a, b, c, d, of_length, ..] = mixed.to_be_bytes();
+        Prefix::around(&Address::ipv4([a, b, c, d]), 112 + of_length % 17)
+    });
+    let of_rows = Address::ipv4([10, 0, 0, 2]);
+    each.filter(move |prefix| !prefix.holds(&of_rows) && seen.insert(*prefix))
 }
 
 fn in_clear() -> CidConfig {
@@ -342,5 +395,7 @@ const REMOTE: u8 = 2;
 const FRAMES: u32 = 64;
 /// Nonces from here on are in no flow table that was filled.
 const UNWRITTEN: u32 = 0xffff_0000;
+/// Prefixes in the block list of a careful operator.
+const MANY_BLOCKS: usize = 50_000;
 const TURNS: usize = 64;
 const REPEAT: u32 = 20_000;
