@@ -144,6 +144,13 @@ impl Address {
         }
     }
 
+    /// Whether it holds on one link only: fe80::/10 (RFC 4291 section 2.5.6).
+    #[inline(always)]
+    pub fn is_link_local(self) -> bool {
+        let Octets([first, second, ..]) = self.octets();
+        first == 0xfe && second & 0xc0 == 0x80
+    }
+
     /// The sum of its 16-bit words, for the Internet checksum (RFC 1071): of an IPv4 address, its own two.
     #[inline(always)]
     pub(crate) fn sum(self) -> u32 {

@@ -14,14 +14,14 @@ use aya_ebpf::{
     programs::{SkReuseportContext, XdpContext},
 };
 use router_common::{
-    admission::{Limited, Scratch},
+    admission::{Challenge, Limited, Scratch},
     connection_id::ConnectionId,
     frame::{Address, Endpoint},
     maps::{
         ASSIGNMENT_SIZE, Admission, Assigned, BUCKETS, Bucket, CID_CONFIGS, CidConfig, CidKeys, Counters, Flow,
         FlowKey, Hop, LISTENERS_MAX, LOCAL_ADDRESSES_MAX, Listener, ListenerKey, Listens, Local, LocalKey, Port,
         Program, QUEUES_MAX, Queue, SLOTS, SOURCE_PORT_WORDS, Secrets, Settings, Slot, SlotCounters, SourcePorts,
-        Stage,
+        Stage, TokenKeys,
     },
     reason::Reason,
     steer::Tables,
@@ -74,6 +74,8 @@ static BUCKET: Array<Bucket, { BUCKETS as usize }> = Array::new();
 /// Of the program that runs, for what its stack has no room for; no part of the contract.
 #[btf_map(name = "scratch")]
 static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+#[btf_map(name = "token_keys")]
+static TOKEN_KEYS: Array<TokenKeys, 1> = Array::new();
 #[btf_map(name = "programs")]
 static PROGRAMS: ProgramArray<{ Program::ALL.len() }> = ProgramArray::new();
 
@@ -200,6 +202,21 @@ impl Tables for Maps {
     fn answers(&self) -> bool {
         self.arrival.is_some() && ADMISSION.get(0).is_some_and(Admission::answers)
     }
+
+    #[inline(always)]
+    fn challenge(&self) -> Challenge {
+        ADMISSION.get(0).map_or(Challenge::Never, Admission::challenge)
+    }
+
+    #[inline(always)]
+    fn token_keys(&self) -> Option<&TokenKeys> {
+        token_keys()
+    }
+
+    #[inline(always)]
+    fn unix_seconds(&self) -> u64 {
+        unix_seconds()
+    }
 }
 
 /// An entry of the flow table, in place.
@@ -279,6 +296,20 @@ pub(crate) fn redirect(cpu: u32) -> Option<u32> {
 #[inline(always)]
 pub(crate) fn redirect_to_socket(index: u32) -> Option<u32> {
     XSKS.redirect(index, 0).ok()
+}
+
+/// What vouches for tokens.
+#[inline(always)]
+pub(crate) fn token_keys() -> Option<&'static TokenKeys> {
+    TOKEN_KEYS.get(0)
+}
+
+/// The seconds from 1970 on.
+#[inline(always)]
+pub(crate) fn unix_seconds() -> u64 {
+    // SAFETY: the helper only reads a clock.
+    let now = unsafe { bpf_ktime_get_coarse_ns() };
+    ADMISSION.get(0).map_or(0, |admission| admission.unix_seconds(now))
 }
 
 /// Memory of this CPU's, to build an answer in.

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result};
 use router_common::{
-    admission::Limited,
+    admission::{Challenge, Limited, TokenKeys},
     connection_id::{CidConfig, CidKeys, ConnectionId, Identity, Nonce},
     frame::{Address, Endpoint},
     maps::{Queue, Settings, Slot},
@@ -160,6 +160,18 @@ impl Tables for Node<'_> {
 
     fn answers(&self) -> bool {
         false
+    }
+
+    fn challenge(&self) -> Challenge {
+        Challenge::Never
+    }
+
+    fn token_keys(&self) -> Option<&TokenKeys> {
+        None
+    }
+
+    fn unix_seconds(&self) -> u64 {
+        World::NOW
     }
 }
 

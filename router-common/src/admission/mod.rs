@@ -9,6 +9,7 @@ mod bucket;
 mod destination;
 mod frame;
 mod ghash;
+mod in_place;
 mod retry;
 mod token;
 mod version_negotiation;
@@ -17,7 +18,8 @@ pub use self::{
     answer::{ANSWER_MAX, HEADERS_MAX, Scratch},
     bucket::Rate,
     destination::{Destination, destination},
-    frame::{Answer, AnswerFrame},
+    frame::{Answer, AnswerFrame, Issue},
+    in_place::{InPlace, Validation},
     retry::{Request, retry},
     token::{
         EPOCH_LENGTH, Presented, TOKEN_LIFETIME, TokenFault, TokenKey, TokenKeys, epoch_of_nonce, open_token, verify,
@@ -34,24 +36,86 @@ pub enum Limited {
     Unknown = 0,
     /// Packets of unknown versions.
     VersionNegotiation = 1,
+    /// First flights of clients that have not shown that they receive at their address.
+    New = 2,
 }
 
 impl Limited {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Unknown, Self::VersionNegotiation];
+    pub const ALL: [Self; 3] = [Self::Unknown, Self::VersionNegotiation, Self::New];
 }
 
-/// Why a packet is turned away that neither the flow table nor its connection ID places; `None` if it is not.
+/// Whether clients are asked to show that they receive at their address, by a Retry (RFC 9000 section 8.1.2), before
+/// anything is kept about them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Challenge {
+    /// While more of them come than [`Limited::New`] has room for.
+    Auto,
+    /// All of them.
+    Always,
+    /// Not by the kernel's programs. Workers do so near their limits.
+    Never,
+}
+
+/// What becomes of a packet that neither the flow table nor its connection ID places.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// A worker gets it.
+    Deliver,
+    /// It is thrown away.
+    Drop(Reason),
+    /// It is answered.
+    Answer(Answer),
+}
+
+/// Judges a packet that neither the flow table nor its connection ID places. What can be seen of it in its place is
+/// looked at only where that decides.
 #[inline(always)]
-pub fn refusal<T: Tables>(kind: Kind, source_port: u16, tables: &T) -> Option<Reason> {
+pub fn judge<T: Tables>(kind: Kind, source_port: u16, in_place: impl FnOnce() -> InPlace, tables: &T) -> Outcome {
     if kind.may_be_first_flight() && tables.refuses_port(source_port) {
-        return Some(Reason::SourcePort);
+        return Outcome::Drop(Reason::SourcePort);
     }
     match kind {
-        Kind::Initial | Kind::ZeroRtt => None,
-        Kind::UnknownVersion if tables.admits(Limited::VersionNegotiation) => None,
-        Kind::UnknownVersion => Some(Reason::NegotiationLimited),
-        Kind::Handshake | Kind::OneRtt if tables.admits(Limited::Unknown) => None,
-        Kind::Handshake | Kind::OneRtt => Some(Reason::UnknownLimited),
+        Kind::UnknownVersion if !tables.admits(Limited::VersionNegotiation) => {
+            Outcome::Drop(Reason::NegotiationLimited)
+        }
+        Kind::UnknownVersion => match tables.answers() && in_place() == InPlace::UnknownVersion {
+            true => Outcome::Answer(Answer::VersionNegotiation),
+            false => Outcome::Deliver,
+        },
+        Kind::Handshake | Kind::OneRtt if !tables.admits(Limited::Unknown) => Outcome::Drop(Reason::UnknownLimited),
+        Kind::Handshake | Kind::OneRtt => Outcome::Deliver,
+        Kind::Initial | Kind::ZeroRtt if tables.answers() => first_flight(kind, in_place, tables),
+        Kind::Initial | Kind::ZeroRtt => Outcome::Deliver,
+    }
+}
+
+/// Judges a first flight, where it can be answered with a Retry.
+#[inline(always)]
+fn first_flight<T: Tables>(kind: Kind, in_place: impl FnOnce() -> InPlace, tables: &T) -> Outcome {
+    let challenge = tables.challenge();
+    match challenge {
+        Challenge::Never => return Outcome::Deliver,
+        Challenge::Auto if tables.admits(Limited::New) => return Outcome::Deliver,
+        Challenge::Auto | Challenge::Always => {}
+    }
+    // Its client has to begin anew, and sends it again then.
+    if kind == Kind::ZeroRtt {
+        return Outcome::Drop(Reason::ChallengeLimited);
+    }
+    challenged(in_place(), challenge, tables)
+}
+
+/// Judges an Initial whose client is to show that it receives at its address.
+#[inline(always)]
+pub fn challenged<T: Tables>(in_place: InPlace, challenge: Challenge, tables: &T) -> Outcome {
+    match in_place {
+        InPlace::Initial(Validation::None) => Outcome::Answer(Answer::Retry),
+        // A worker's, perhaps, and a client takes no second Retry.
+        InPlace::Initial(Validation::Doubtful) if challenge == Challenge::Auto || !tables.admits(Limited::New) => {
+            Outcome::Drop(Reason::ChallengeLimited)
+        }
+        // A worker asks what is not plain.
+        InPlace::Initial(_) | InPlace::UnknownVersion | InPlace::Nothing => Outcome::Deliver,
     }
 }

@@ -20,6 +20,7 @@ pub use self::{
 };
 use crate::connection_id::ROTATIONS;
 pub use crate::{
+    admission::TokenKeys,
     connection_id::{CidConfig, CidKeys, ConnectionId as FlowKey},
     reason::Counters,
 };
@@ -27,7 +28,7 @@ pub use crate::{
 /// Version of this contract; stands in the map `settings`.
 pub const SCHEMA: u32 = 5;
 // One more reason is one more field of `counters`: another layout, and so another schema (here and in docs/maps.md).
-const _: () = assert!(SCHEMA == 5 && crate::reason::Reason::ALL.len() == 22);
+const _: () = assert!(SCHEMA == 5 && crate::reason::Reason::ALL.len() == 24);
 
 /// The maps' names, as they are pinned and as `bpftool` shows them.
 pub mod names {
@@ -76,8 +77,11 @@ pub mod names {
     /// [`Program`](super::Program) to a program that `steer` goes on with
     pub const PROGRAMS: &str = "programs";
 
+    /// [`TokenKeys`](super::TokenKeys)
+    pub const TOKEN_KEYS: &str = "token_keys";
+
     /// All of them.
-    pub const ALL: [&str; 21] = [
+    pub const ALL: [&str; 22] = [
         SETTINGS,
         LISTENERS,
         PORTS,
@@ -99,6 +103,7 @@ pub mod names {
         BUCKETS,
         BROADCAST_ADDRESSES,
         PROGRAMS,
+        TOKEN_KEYS,
     ];
 }
 
@@ -149,13 +154,17 @@ impl Stage {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
 pub enum Program {
+    /// Decides about what neither the flow table nor its connection ID places.
+    FirstFlight = 0,
     /// Answers with Version Negotiation.
-    Negotiate = 0,
+    Negotiate = 1,
+    /// Answers with a Retry what has no token.
+    Challenge = 2,
 }
 
 impl Program {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Negotiate];
+    pub const ALL: [Self; 3] = [Self::FirstFlight, Self::Negotiate, Self::Challenge];
 }
 
 /// Value of `settings` (one entry): what holds for the whole node.

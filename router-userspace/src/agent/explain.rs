@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use router_common::{
-    admission::{self, Answer, Destination, Limited},
+    admission::{self, Challenge, Destination, InPlace, Limited, Outcome, TokenKeys},
     connection_id::ConnectionId,
     frame::{self, Address, Datagram, Endpoint},
     maps::{CidConfig, LocalKind, Queue, Settings, Slot},
@@ -90,27 +90,22 @@ fn steps(bytes: &[u8], tables: &LiveTables<'_>) -> Vec<Step> {
         }
     };
     step("classify", describe_header(&header));
-    let answer = Answer::to(bytes, datagram.payload, header.kind).filter(|_| datagram.is_plain() && tables.answers());
-    for (name, finding) in route(&header, datagram.source.port, answer, tables) {
+    let in_place = InPlace::of(bytes, &datagram, header.kind, tables);
+    for (name, finding) in route(&header, datagram.source.port, in_place, tables) {
         step(name, finding);
     }
     steps
 }
 
 /// Findings, each with the name of its step.
-fn route(
-    header: &Header,
-    source_port: u16,
-    answer: Option<Answer>,
-    tables: &LiveTables<'_>,
-) -> Vec<(&'static str, String)> {
+fn route(header: &Header, source_port: u16, in_place: InPlace, tables: &LiveTables<'_>) -> Vec<(&'static str, String)> {
     let cid = &header.destination;
     let flow = match tables.flow(cid) {
         Some(((), slot)) => format!("the flow table has it: slot {slot}"),
         None => "the flow table does not have it".to_owned(),
     };
     let mut findings = vec![("route", flow)];
-    let verdict = steer::route(header, source_port, || answer, tables);
+    let verdict = steer::route(header, source_port, in_place, tables);
     if verdict.reason() != Reason::Flow {
         let rotation = cid.rotation();
         let by = tables
@@ -126,8 +121,9 @@ fn route(
     if !matches!(verdict.reason(), Reason::Flow | Reason::Cid) {
         findings.push(("admission", admitted(header.kind, source_port, tables)));
     }
-    let last = if admission::refusal(header.kind, source_port, tables).is_some() { "admission" } else { "route" };
-    findings.push((last, because(verdict.reason())));
+    let is_placed = matches!(verdict.reason(), Reason::Flow | Reason::Cid)
+        || admission::judge(header.kind, source_port, || in_place, tables) == Outcome::Deliver;
+    findings.push((if is_placed { "route" } else { "admission" }, because(verdict.reason())));
     findings
 }
 
@@ -141,7 +137,14 @@ fn admitted(kind: Kind, source_port: u16, tables: &LiveTables<'_>) -> String {
         (false, _) => String::new(),
     };
     let of = match kind {
-        Kind::Initial | Kind::ZeroRtt => return port,
+        Kind::Initial | Kind::ZeroRtt if !tables.answers() => {
+            return format!("{port}; no client is sent a Retry by XDP: admission.answer_in_xdp");
+        }
+        Kind::Initial | Kind::ZeroRtt => match tables.challenge() {
+            Challenge::Never => return format!("{port}; no client is sent a Retry by XDP: admission.challenge"),
+            Challenge::Always => return format!("{port}; each client is sent a Retry: admission.challenge"),
+            Challenge::Auto => Limited::New,
+        },
         Kind::UnknownVersion => Limited::VersionNegotiation,
         Kind::Handshake | Kind::OneRtt => Limited::Unknown,
     };
@@ -210,12 +213,14 @@ struct LiveTables<'a> {
     node: &'a Node,
     view: View<'a>,
     arrival: Option<Queue>,
+    token_keys: Option<TokenKeys>,
 }
 
 impl<'a> LiveTables<'a> {
     /// For a frame that comes in on a queue which a worker has, or on any other.
     fn new(node: &'a Node, arrival: Option<Queue>) -> Self {
-        Self { node, view: node.steering.tables().view(Placement::Assignment), arrival }
+        let view = node.steering.tables().view(Placement::Assignment);
+        Self { node, view, arrival, token_keys: node.steering.token_keys() }
     }
 }
 
@@ -278,6 +283,18 @@ impl Tables for LiveTables<'_> {
         let limit = self.node.steering.admission(kind).ok();
         let limit = limit.and_then(|(admission, word)| Some((admission.rate_at(kind, now)?, word)));
         limit.is_none_or(|(rate, word)| rate.room(word, now) > 0)
+    }
+
+    fn challenge(&self) -> Challenge {
+        self.view.challenge()
+    }
+
+    fn token_keys(&self) -> Option<&TokenKeys> {
+        self.token_keys.as_ref()
+    }
+
+    fn unix_seconds(&self) -> u64 {
+        self.view.unix_seconds()
     }
 
     fn answers(&self) -> bool {

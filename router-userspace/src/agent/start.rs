@@ -119,6 +119,7 @@ fn start(
     }
     // Last: its time begins when packets come.
     admission::lift_after_start(&node.steering, &next.config)?;
+    admission::keep_token_keys(&node.steering, &node.secrets);
     admission::bring_into_force(&node.steering, &next.config);
     Ok(node)
 }

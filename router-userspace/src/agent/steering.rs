@@ -4,9 +4,9 @@
 use std::{cell::RefCell, collections::BTreeMap, os::fd::AsFd as _, rc::Rc, sync::Arc, time::Duration};
 
 use router_common::{
-    admission::{Limited, Rate},
+    admission::{Limited, Rate, TokenKeys},
     frame::Address,
-    maps::{Admission, AnsweredBy, Listener, ListenerKey, LocalKind, SOURCE_PORT_WORDS, Slot, SlotState, SourcePorts},
+    maps::{Admission, Listener, ListenerKey, LocalKind, SOURCE_PORT_WORDS, Slot, SlotState, SourcePorts},
 };
 
 use super::{assignment::maglev, engine, error::AgentError, kernel::Kernel, place::Place, sockets::SocketsBySlot};
@@ -178,14 +178,27 @@ impl Steering {
         }
     }
 
-    /// Says how many packets of each kind are let through, and who answers what takes no connection: all buckets
-    /// begin anew.
+    /// Says how many packets of each kind are let through, and as `change` says: all buckets begin anew.
     pub(super) fn limit(
         &self,
         rates: impl Fn(Limited) -> Option<Rate>,
-        answered_by: AnsweredBy,
+        change: impl FnOnce(Admission) -> Admission,
     ) -> Result<(), AgentError> {
-        self.change_admission(|admission| admission.limiting(rates).answering(answered_by))
+        self.change_admission(|admission| change(admission.limiting(rates)))
+    }
+
+    /// Tells the kernel by which keys tokens are issued and honoured, and what time it is: CLOCK_MONOTONIC was at 0
+    /// so many nanoseconds after 1970 began.
+    pub(super) fn set_token_keys(&self, keys: &TokenKeys, unix_offset: u64) -> Result<(), AgentError> {
+        if let Some(kernel) = &self.kernel {
+            kernel.datapath.borrow_mut().set_token_keys(keys)?;
+        }
+        self.change_admission(|admission| admission.with_unix_offset(unix_offset))
+    }
+
+    /// By which keys the kernel issues tokens and honours them.
+    pub(super) fn token_keys(&self) -> Option<TokenKeys> {
+        self.kernel.as_ref().and_then(|kernel| kernel.datapath.borrow_mut().token_keys().ok())
     }
 
     /// Has packets whose connection ID nothing knows not be limited for `time`: connections may have ended without notice, and their clients are told
@@ -211,8 +224,9 @@ impl Steering {
         match &self.kernel {
             Some(kernel) => {
                 let mut datapath = kernel.datapath.borrow_mut();
-                let now = datapath.admission()?;
-                Ok(datapath.set_admission(change(now))?)
+                let changed = change(datapath.admission()?);
+                self.tables.set_admission(changed);
+                Ok(datapath.set_admission(changed)?)
             }
             None => {
                 self.tables.set_admission(change(self.tables.admission()));

@@ -2,6 +2,8 @@
 
 use std::{num::NonZeroU32, ops::RangeInclusive};
 
+use router_common::admission::Challenge;
+
 /// `[admission]`: which packets are turned away before a worker does anything for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admission {
@@ -13,6 +15,10 @@ pub struct Admission {
     pub version_negotiation: Option<NonZeroU32>,
     /// Who answers what takes no connection.
     pub answer_in_xdp: AnswerInXdp,
+    /// Whether clients have to show that they receive at their address before a worker does anything for them.
+    pub challenge: Challenge,
+    /// First flights a second, of the whole node, beyond which they have to; none: never.
+    pub new_total: Option<NonZeroU32>,
 }
 
 /// Whether the XDP program answers by itself what takes no connection.
@@ -36,6 +42,8 @@ impl Default for Admission {
             unknown: NonZeroU32::new(1_000),
             version_negotiation: NonZeroU32::new(10_000),
             answer_in_xdp: AnswerInXdp::Auto,
+            challenge: Challenge::Auto,
+            new_total: NonZeroU32::new(20_000),
         }
     }
 }

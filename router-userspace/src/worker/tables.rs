@@ -16,7 +16,7 @@ use std::{
 
 use arc_swap::{ArcSwap, Guard};
 use router_common::{
-    admission::Limited,
+    admission::{Challenge, InPlace, Limited, TokenKeys},
     connection_id::ConnectionId,
     frame::{Address, Endpoint, Payload},
     maps::{Admission, Assigned, CidConfig, Listener, ListenerKey, Queue, Settings, Slot, SlotState, SourcePorts},
@@ -183,7 +183,7 @@ impl NodeTables {
             Ok(header) => header,
             Err(reason) => return (Verdict::Drop(reason), None),
         };
-        let verdict = steer::route(&header, source_port, || None, &self.view(placement));
+        let verdict = steer::route(&header, source_port, InPlace::Nothing, &self.view(placement));
         let rotation = (verdict.reason() == Reason::Cid).then(|| header.destination.rotation());
         (verdict, rotation)
     }
@@ -289,6 +289,19 @@ impl Tables for View<'_> {
     /// quinn does, on the worker that gets the packet.
     fn answers(&self) -> bool {
         false
+    }
+
+    fn challenge(&self) -> Challenge {
+        self.tables.admission.load().challenge()
+    }
+
+    /// The worker that gets the packet has them.
+    fn token_keys(&self) -> Option<&TokenKeys> {
+        None
+    }
+
+    fn unix_seconds(&self) -> u64 {
+        self.tables.admission.load().unix_seconds(monotonic_now())
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Result, bail, ensure};
 use router_common::{
+    admission::Challenge,
     connection_id::CidKeys,
     maps::{AnsweredBy, CidConfig, Hop, Listener, Queue, Secrets, Settings, Slot, SlotState, SourcePorts, Stage},
     reason::{Counters, Reason},
@@ -80,15 +81,21 @@ impl Kernel {
         Ok(self.datapath.set_queue(&queue)?)
     }
 
-    /// From now on the program answers what it can itself.
-    pub fn answering(&mut self) -> Result<()> {
-        let admission = self.datapath.admission()?.answering(AnsweredBy::Xdp);
-        Ok(self.datapath.set_admission(admission)?)
+    /// From now on the program answers what it can itself, and asks clients for their address so; it has the keys
+    /// and the time of [`World`].
+    pub fn answering(&mut self, challenge: Challenge) -> Result<()> {
+        let offset = (World::NOW * 1_000_000_000).wrapping_sub(monotonic_now()?);
+        let admission = self.datapath.admission()?.answering(AnsweredBy::Xdp).challenging(challenge);
+        self.datapath.set_admission(admission.with_unix_offset(offset))?;
+        Ok(self.datapath.set_token_keys(&World::token_keys_now())?)
     }
 
     /// What it made of a frame: what it returned, and the octets it left.
     pub fn answer(&mut self, frame: &[u8]) -> Result<Trial> {
-        Ok(self.datapath.try_answer(frame)?)
+        let trial = self.datapath.try_answer(frame)?;
+        self.actions.send += u64::from(trial.action == XDP_TX);
+        self.total = self.count()?;
+        Ok(trial)
     }
 
     /// A handle to plant flows with.
@@ -142,6 +149,12 @@ impl Kernel {
         }
         Ok(total)
     }
+}
+
+/// Nanoseconds of CLOCK_MONOTONIC.
+fn monotonic_now() -> Result<u64> {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)?;
+    Ok(now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
 }
 
 impl Drop for Kernel {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use router_common::{
-    admission::Limited,
+    admission::{Challenge, Limited, TokenKey, TokenKeys},
     connection_id::{CidKeys, ConnectionId, Identity},
     frame::{Address, Endpoint},
     maps::{ASSIGNMENT_SIZE, Assigned, CidConfig, ListenerKey, LocalKind, Queue, Settings, Slot, SlotState},
@@ -24,6 +24,8 @@ pub struct World {
     queue: Option<Queue>,
     full: Option<Limited>,
     answers: bool,
+    challenge: Challenge,
+    token_keys: TokenKeys,
 }
 
 impl World {
@@ -31,7 +33,8 @@ impl World {
     pub fn new() -> Self {
         let flows = PLANTED_FLOWS.map(|(cid, slot)| (ConnectionId::new(cid).expect("at most 20 octets"), slot));
         let configs = vec![(0, in_clear(NODE_ID), keys())];
-        Self { flows: flows.into(), configs, queue: None, full: None, answers: false }
+        let (challenge, token_keys) = (Challenge::Never, Self::token_keys_now());
+        Self { flows: flows.into(), configs, queue: None, full: None, answers: false, challenge, token_keys }
     }
 
     /// The same with an encrypted configuration under rotation 1, and under rotation 2 one whose
@@ -60,6 +63,20 @@ impl World {
     pub fn answering(self) -> Self {
         Self { answers: true, ..self }
     }
+
+    /// The same where XDP asks clients to show that they receive at their address.
+    pub fn challenging(self, challenge: Challenge) -> Self {
+        Self { challenge, answers: true, ..self }
+    }
+
+    /// What vouches for tokens there.
+    pub fn token_keys_now() -> TokenKeys {
+        let epoch = TokenKey::epoch_at(Self::NOW);
+        TokenKeys::new(TokenKey::new(epoch, [5, 6]), TokenKey::new(epoch - 1, [7, 8]))
+    }
+
+    /// What time it is there, in seconds from 1970 on.
+    pub const NOW: u64 = 1_800_000_000;
 
     /// Its configurations of connection IDs, by rotation.
     pub fn configs(&self) -> &[(u8, CidConfig, CidKeys)] {
@@ -153,6 +170,18 @@ impl Tables for World {
 
     fn answers(&self) -> bool {
         self.answers
+    }
+
+    fn challenge(&self) -> Challenge {
+        self.challenge
+    }
+
+    fn token_keys(&self) -> Option<&TokenKeys> {
+        Some(&self.token_keys)
+    }
+
+    fn unix_seconds(&self) -> u64 {
+        Self::NOW
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) fn check(raw: &RawAdmission, findings: &mut Findings<'_>) -> Admissio
             .read(&raw.version_negotiation, findings)
             .and_then(NonZeroU32::new),
         answer_in_xdp: ADMISSION.answer_in_xdp.read(&raw.answer_in_xdp, findings),
+        challenge: ADMISSION.challenge.read(&raw.challenge, findings),
+        new_total: ADMISSION.new_total.read(&raw.new_total, findings).and_then(NonZeroU32::new),
     }
 }
 

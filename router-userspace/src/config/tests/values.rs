@@ -73,6 +73,8 @@ fn defaults_are_those_promised() {
             unknown: std::num::NonZeroU32::new(1_000),
             version_negotiation: std::num::NonZeroU32::new(10_000),
             answer_in_xdp: AnswerInXdp::Auto,
+            challenge: router_common::admission::Challenge::Auto,
+            new_total: std::num::NonZeroU32::new(20_000),
         },
         admin: None,
         access_log: None,

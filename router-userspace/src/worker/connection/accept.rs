@@ -6,7 +6,7 @@
 use std::{net::SocketAddr, rc::Rc, sync::Arc};
 
 use quinn::{Connecting, Connection, Endpoint, Incoming, VarInt, ZeroRttAccepted};
-use router_common::connection_id::ConnectionId;
+use router_common::{admission::Challenge, connection_id::ConnectionId};
 use tokio::{
     task::spawn_local,
     time::{Instant, sleep_until},
@@ -52,6 +52,7 @@ impl Acceptor {
             let standing = match listener_state.has_stopped() {
                 true => Err(Away::Refuse(Refusal::Handshakes)),
                 false if self.aims_at_a_slot(&incoming) => Err(Away::Retry),
+                false if self.asks_all() && !matches!(address, Address::Validated(_)) => Err(Away::Retry),
                 false => self.standing(address),
             };
             #[cfg(feature = "interop")]
@@ -89,6 +90,12 @@ impl Acceptor {
             return Err(Away::Retry);
         }
         self.admission.begin(claimed).map(Standing::Opening).ok_or(Away::Retry)
+    }
+
+    /// Whether each client has to show that it receives at its address (`admission.challenge`). Where the XDP program
+    /// asks, only those come here that have, and those that it cannot ask.
+    fn asks_all(&self) -> bool {
+        self.tables.admission().challenge() == Challenge::Always
     }
 
     /// Whether a client has chosen a connection ID that names a slot, which is how it got here. Clients
