@@ -37,7 +37,7 @@ use super::{
 use crate::{
     config::Config,
     datapath::Initial,
-    worker::{Admission, NodeTables, Shared},
+    worker::{Admission, NodeTables, Shared, tcp::PortUse},
 };
 
 /// Starts a node, in place of the agent that runs if that is asked for.
@@ -94,7 +94,8 @@ fn start(
     let secrets = Arc::new(state.secrets()?);
     let steps = first_steps(&config, before)?;
     let provision = Provision::new(&config, &secrets, None)?;
-    let observability = Observability::start(&config, !is_first)?;
+    let port_use = if is_first { PortUse::Alone } else { PortUse::Shared };
+    let observability = Observability::start(&config, port_use)?;
     let known: Vec<_> = before.iter().flat_map(|other| other.sockets.clone()).collect();
     let sockets = sockets::open(&steps, &known)?;
     let next = Next { config: Rc::new(config), provision: Rc::new(provision) };

@@ -175,23 +175,31 @@ impl NodeTables {
         self.probes.lock().unwrap_or_else(PoisonError::into_inner).contains(cid)
     }
 
-    /// Decides about a UDP payload from `source_port`. With the verdict comes the rotation of the configuration
-    /// that decoded its connection ID, if that is what decided.
-    pub fn steer(&self, payload: &[u8], source_port: u16, placement: Placement) -> (Verdict<()>, Option<u8>) {
+    /// Decides about a UDP payload from `source_port`.
+    pub fn steer(&self, payload: &[u8], source_port: u16, placement: Placement) -> Steered {
         let whole = Payload { at: 0, length: payload.len() };
         let header = match quic::classify(payload, whole, self.settings.cid_length()) {
             Ok(header) => header,
-            Err(reason) => return (Verdict::Drop(reason), None),
+            Err(reason) => return Steered { verdict: Verdict::Drop(reason), rotation: None },
         };
         let verdict = steer::route(&header, source_port, InPlace::Nothing, &self.view(placement));
         let rotation = (verdict.reason() == Reason::Cid).then(|| header.destination.rotation());
-        (verdict, rotation)
+        Steered { verdict, rotation }
     }
 
     /// The decision's view of these tables.
     pub fn view(&self, placement: Placement) -> View<'_> {
         View { tables: self, connection_ids: self.connection_ids.now(), placement }
     }
+}
+
+/// What was decided about a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Steered {
+    /// What to do with it.
+    pub verdict: Verdict<()>,
+    /// The rotation (0 to 6) of the configuration that decoded its connection ID, if that is what decided.
+    pub rotation: Option<u8>,
 }
 
 /// A connection of our own that is about to begin.
@@ -355,7 +363,7 @@ mod tests {
         }
     }
 
-    /// That no one refuses.
+    /// A source port that is not refused.
     const PORT: u16 = 4000;
 
     fn tables() -> NodeTables {
@@ -378,7 +386,7 @@ mod tests {
         payload
     }
 
-    fn delivery((verdict, rotation): (Verdict<()>, Option<u8>)) -> (u8, Reason) {
+    fn delivery(Steered { verdict, rotation }: Steered) -> (u8, Reason) {
         assert_eq!(rotation.is_some(), verdict.reason() == Reason::Cid);
         match verdict {
             Verdict::Deliver(delivery) => (delivery.number, delivery.reason),
@@ -387,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cid_of_ours_names_its_slot_whoever_got_the_packet() {
+    fn a_cid_of_ours_names_its_slot_whichever_worker_got_the_packet() {
         let tables = tables();
         let cid = tables.connection_ids().issue(3);
         for placement in [Placement::Kernel(5), Placement::Assignment] {
@@ -422,7 +430,7 @@ mod tests {
         tables.set_source_ports(SourcePorts::refusing(&[53..=53]).to_vec());
         let chosen = ConnectionId::new(&[0xe7; 8]).unwrap();
         let from = |port, payload: &[u8]| tables.steer(payload, port, Placement::Assignment);
-        assert_eq!(from(53, &initial(&chosen)).0, Verdict::Drop(Reason::SourcePort));
+        assert_eq!(from(53, &initial(&chosen)).verdict, Verdict::Drop(Reason::SourcePort));
         assert_eq!(delivery(from(54, &initial(&chosen))), (3, Reason::Assigned));
         // Of a connection that is there.
         let own = tables.connection_ids().issue(3);
@@ -442,7 +450,7 @@ mod tests {
         let garbage = one_rtt(&ConnectionId::new(&[0xff; 17]).unwrap());
         let come = |placement| tables.steer(&garbage, PORT, placement);
         assert_eq!(delivery(come(Placement::Assignment)), (3, Reason::Unknown));
-        assert_eq!(come(Placement::Assignment).0, Verdict::Drop(Reason::UnknownLimited));
+        assert_eq!(come(Placement::Assignment).verdict, Verdict::Drop(Reason::UnknownLimited));
         assert_eq!(delivery(come(Placement::Kernel(3))), (3, Reason::Unknown));
         // What is known, or may begin a connection, is not asked.
         let own = tables.connection_ids().issue(3);
@@ -468,7 +476,7 @@ mod tests {
         unknown[1] = 0xfa;
         let come = |payload: &[u8]| tables.steer(payload, PORT, Placement::Assignment);
         assert_eq!(delivery(come(&unknown)), (3, Reason::Assigned));
-        assert_eq!(come(&unknown).0, Verdict::Drop(Reason::NegotiationLimited));
+        assert_eq!(come(&unknown).verdict, Verdict::Drop(Reason::NegotiationLimited));
         assert_eq!(delivery(come(&initial(&chosen))), (3, Reason::Assigned));
         // Of a connection that is there.
         tables.first_flights().insert(chosen, 3);
@@ -479,7 +487,7 @@ mod tests {
     fn without_a_kernel_the_assignment_places() {
         let tables = tables();
         let chosen = ConnectionId::new(&[0xe7; 8]).unwrap();
-        assert_eq!(tables.steer(&initial(&chosen), PORT, Placement::Assignment).0, Verdict::Pass(Reason::NoSlot));
+        assert_eq!(tables.steer(&initial(&chosen), PORT, Placement::Assignment).verdict, Verdict::Pass(Reason::NoSlot));
         tables.assign(&vec![Assigned::to(3); router_common::maps::ASSIGNMENT_SIZE as usize]);
         assert_eq!(delivery(tables.steer(&initial(&chosen), PORT, Placement::Assignment)), (3, Reason::Assigned));
     }

@@ -22,7 +22,7 @@ use super::{
     flows::Flows,
     plan::{ListenerSocket, Plan},
     shared::Shared,
-    socket::{Ownership, SteeredSocket},
+    socket::{Intake, Ownership, SteeredSocket},
     stats::WorkerStats,
     tables::Placement,
     tcp::Port,
@@ -279,13 +279,11 @@ impl Service {
             stats: Arc::clone(&self.acceptor.stats),
         };
         let reset_keys = ResetKeys::new(Arc::clone(shared.tables.connection_ids()), socket.local_addr()?);
-        let socket = Arc::new(SteeredSocket::new(
-            socket,
-            shared.forward_queues.open(listener, slot),
-            Arc::clone(&self.frames),
-            (ownership, Arc::clone(&listener_state.source_override)),
-        )?);
-        listener_state.source_override.prefer(terms.preferred);
+        let (forwarded, frames) = (shared.forward_queues.open(listener, slot), Arc::clone(&self.frames));
+        let source_override = &listener_state.source_override;
+        let intake = Intake { udp: socket, forwarded, frames };
+        let socket = Arc::new(SteeredSocket::new(intake, ownership, Arc::clone(source_override))?);
+        source_override.prefer(terms.preferred);
         let (tables, lifetime) = (Arc::clone(&shared.tables), shared.cid_lifetime);
         let (flows, issuing) = (self.acceptor.flows.clone(), self.acceptor.issuing.clone());
         let mut endpoint_config = EndpointConfig::new(Arc::new(reset_keys));
@@ -293,7 +291,8 @@ impl Service {
         // What the kernel's program answers with, too.
         endpoint_config.supported_versions(router_common::quic::SUPPORTED_VERSIONS.to_vec());
         endpoint_config.cid_generator(move || {
-            Box::new(SteeredGenerator::new(Arc::clone(&tables), slot, (flows.clone(), issuing.clone()), lifetime))
+            let (tables, flows, issuing) = (Arc::clone(&tables), flows.clone(), issuing.clone());
+            Box::new(SteeredGenerator { tables, slot, flows, issuing, lifetime })
         });
         // Among quinn's own tasks: in the LocalSet it would have its turn too late.
         tokio::spawn(SteeredSocket::flush(Arc::downgrade(&socket)));
@@ -315,7 +314,7 @@ impl Service {
         close(&all, idle(&all), out_of_patience).await;
     }
 
-    /// Ends when nothing is left. Others get the new connections; those that were on their way
+    /// Ends when nothing is left. Other workers get the new connections; those that were on their way
     /// here are taken in.
     async fn leave(&self, out_of_patience: impl Future<Output = ()>) {
         self.each_drain(Drain::begin);
@@ -384,7 +383,7 @@ async fn close(all: &[&Open], done: impl Future<Output = ()>, out_of_patience: i
     }
 }
 
-/// Threads that read files for a worker, at most: beyond it, who asks for one waits.
+/// Threads that read files for a worker, at most: beyond it, a request for one waits.
 const READERS_MAX: usize = 16;
 
 fn pin_to(cpu: u32) -> io::Result<()> {
@@ -394,7 +393,7 @@ fn pin_to(cpu: u32) -> io::Result<()> {
 }
 
 /// No wait between stateless resets. After a restart each client of the last run has to learn
-/// at once that its connection is gone, and many ask in one batch. Who would flood us gains
+/// at once that its connection is gone, and many ask in one batch. An attacker that floods us gains
 /// nothing: only a connection ID of this very slot is answered, with less than what asked.
 const BETWEEN_RESETS: Duration = Duration::ZERO;
 /// How long packets may be on their way to a worker that the assignment no longer names: in

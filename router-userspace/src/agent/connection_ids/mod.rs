@@ -366,7 +366,7 @@ fn configuration(
     let salt = page.salt();
     let keys = HostKeys::new(&page.key(), secrets.slot_mask(&salt));
     let secrets = worker::Secrets { keys, reset_key: secrets.reset_key(&salt) };
-    Ok(Arc::new(Configuration::new(page.rotation, page.era, config, secrets, nonces)))
+    Ok(Arc::new(Configuration::new(page.rotation, config, secrets, nonces)))
 }
 
 /// How a configuration writes connection IDs, for people.

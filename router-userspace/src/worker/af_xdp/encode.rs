@@ -21,8 +21,8 @@ pub(super) struct Heads {
 }
 
 impl Heads {
-    /// From the first address to the second; nothing if one is of IPv4 and the other of IPv6.
-    pub(super) fn new(hop: &NextHop, (from, to): (SocketAddr, SocketAddr), ecn: Option<EcnCodepoint>) -> Option<Self> {
+    /// Nothing if one address is of IPv4 and the other of IPv6.
+    pub(super) fn new(hop: &NextHop, from: SocketAddr, to: SocketAddr, ecn: Option<EcnCodepoint>) -> Option<Self> {
         let ecn = ecn.map_or(0, |ecn| ecn as u8);
         let mut octets = [0; LENGTH_MAX];
         octets[..6].copy_from_slice(&hop.neighbour);
@@ -105,7 +105,7 @@ mod tests {
     ];
 
     fn heads(from: &str, to: &str, ecn: Option<EcnCodepoint>) -> Option<Heads> {
-        Heads::new(&HOP, (from.parse().unwrap(), to.parse().unwrap()), ecn)
+        Heads::new(&HOP, from.parse().unwrap(), to.parse().unwrap(), ecn)
     }
 
     #[test]

@@ -123,6 +123,13 @@ struct ListenerQueue {
     waker: Option<Waker>,
 }
 
+/// The lane of the listener that polls, and the buffers that it wants filled.
+struct PollingLane<'a, 'b> {
+    /// Its place among the lanes.
+    lane: usize,
+    batch: RecvBatch<'a, 'b>,
+}
+
 /// A frame of another listener than the one that polled.
 struct Held {
     queue: QueueId,
@@ -226,27 +233,28 @@ impl Frames {
         &self,
         listener: u16,
         cx: &mut Context<'_>,
-        (bufs, metas): (&mut [IoSliceMut<'_>], &mut [RecvMeta]),
+        bufs: &mut [IoSliceMut<'_>],
+        metas: &mut [RecvMeta],
     ) -> usize {
         let mut inner = self.lock();
         let inner = &mut *inner;
-        let Some(at) = inner.lanes.iter().position(|lane| lane.listener == listener) else { return 0 };
-        inner.lanes[at].note(cx.waker());
+        let Some(lane) = inner.lanes.iter().position(|lane| lane.listener == listener) else { return 0 };
+        inner.lanes[lane].note(cx.waker());
         if inner.queues.is_empty() {
             return 0;
         }
-        let mut batch = RecvBatch::new(bufs, metas);
-        inner.take_held(at, &mut batch);
+        let mut polling = PollingLane { lane, batch: RecvBatch::new(bufs, metas) };
+        inner.take_held(&mut polling);
         inner.turn = inner.turn.wrapping_add(1);
         for step in 0..inner.queues.len() {
             let queue = (inner.turn + step) % inner.queues.len();
-            inner.empty(queue, at, &mut batch, (self, cx));
+            inner.empty(queue, &mut polling, self, cx);
         }
         inner.queues.iter_mut().for_each(|open| open.ring.get_mut().0.settle());
-        batch.filled()
+        polling.batch.filled()
     }
 
-    /// Whom the frame in a chunk is for, if it is sound: each frame is counted here, once.
+    /// The listener that the frame in a chunk is for, if it is sound: each frame is counted here, once.
     fn sort(&self, frame: &[u8], checksums: Checksums) -> Option<(u16, Datagram)> {
         self.stats.frames_received.add(1);
         let stat = match decode::read(frame, checksums) {
@@ -268,40 +276,36 @@ impl Frames {
 }
 
 impl Inner {
-    /// What others have sorted for this lane.
-    fn take_held(&mut self, lane: usize, trains: &mut RecvBatch<'_, '_>) {
-        while trains.has_room()
-            && let Some(Held { queue, chunk, datagram }) = self.lanes[lane].held.pop_front()
+    /// What other listeners have sorted for this lane.
+    fn take_held(&mut self, polling: &mut PollingLane<'_, '_>) {
+        let PollingLane { lane, batch } = polling;
+        while batch.has_room()
+            && let Some(Held { queue, chunk, datagram }) = self.lanes[*lane].held.pop_front()
         {
             if let Some(open) = self.queues.iter().find(|open| open.id == queue) {
-                trains.put(&datagram, &open.ring.get_ref().0.frame(chunk)[datagram.payload.clone()]);
+                batch.put(&datagram, &open.ring.get_ref().0.frame(chunk)[datagram.payload.clone()]);
             }
             give_back(&mut self.queues, queue, chunk);
         }
     }
 
     /// Sorts what is in a queue's ring, until that is empty or the lane has enough.
-    fn empty(
-        &mut self,
-        queue: usize,
-        lane: usize,
-        trains: &mut RecvBatch<'_, '_>,
-        (frames, cx): (&Frames, &mut Context<'_>),
-    ) {
+    fn empty(&mut self, queue: usize, polling: &mut PollingLane<'_, '_>, frames: &Frames, cx: &mut Context<'_>) {
         let Self { queues, lanes, .. } = self;
+        let PollingLane { lane, batch } = polling;
         let Open { id, ring, .. } = &mut queues[queue];
         let checksums = match ring.get_ref().0.leaves_checksums_out() {
             true => Checksums::MayBeLeftOut,
             false => Checksums::Computed,
         };
         for _ in 0..ROUNDS {
-            while trains.has_room() {
+            while batch.has_room() {
                 let source = &mut ring.get_mut().0;
                 let Some(chunk) = source.take_in() else { break };
                 match frames.sort(source.frame(chunk), checksums) {
-                    Some((listener, datagram)) if listener == lanes[lane].listener => {
+                    Some((listener, datagram)) if listener == lanes[*lane].listener => {
                         frames.stats.frames_delivered.add(1);
-                        trains.put(&datagram, &source.frame(chunk)[datagram.payload.clone()]);
+                        batch.put(&datagram, &source.frame(chunk)[datagram.payload.clone()]);
                         source.give_back(chunk);
                     }
                     Some((listener, datagram)) => {
@@ -314,8 +318,8 @@ impl Inner {
                     None => source.give_back(chunk),
                 }
             }
-            if !trains.is_empty() {
-                // There is something to do; who has done it asks again.
+            if !batch.is_empty() {
+                // There is something to do; the listener that has done it asks again.
                 return;
             }
             match ring.poll_read_ready_mut(cx) {
@@ -332,7 +336,7 @@ impl Inner {
 }
 
 impl ListenerQueue {
-    /// Whom to wake. Most often it is the same task again.
+    /// Notes the task to wake. Most often it is the same again.
     fn note(&mut self, waker: &Waker) {
         match &mut self.waker {
             Some(known) => known.clone_from(waker),

@@ -27,7 +27,7 @@ impl Frames {
         let Transmit { destination, ecn, contents, segment_size, src_ip: Some(from) } = *transmit else { return false };
         let segment = segment_size.unwrap_or(contents.len());
         let Some(hop) = next_hops.find(from, destination.ip()).filter(|_| segment > 0) else { return false };
-        let Some(mut heads) = Heads::new(&hop, (SocketAddr::new(from, port), destination), ecn) else { return false };
+        let Some(mut heads) = Heads::new(&hop, SocketAddr::new(from, port), destination, ecn) else { return false };
         if heads.packet_length(segment) > hop.mtu as usize {
             return false;
         }
@@ -223,7 +223,7 @@ mod tests {
         Transmit { destination: client(to), ecn: None, contents, segment_size: Some(segment), src_ip }
     }
 
-    /// Frames with a queue on interface 3, on which is room for so many, that know where everybody is.
+    /// Frames with a queue on interface 3, on which is room for so many, that know where both clients are.
     fn frames(room: usize) -> (Frames, Arc<Mutex<Ring>>) {
         let without = Arc::new(aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &[9; 32]));
         let ids = Arc::new(ConnectionIds::new(configuration(0, true), without));

@@ -139,10 +139,7 @@ impl Acceptor {
             entered: self.half_open.enter(address.prefix(&self.admission.limits())),
             _gauge: Gauge::raise(&self.stats, |stats| &stats.handshakes_now),
         };
-        let traced = {
-            let terms = listener_state.terms.borrow();
-            terms.tracing.as_ref().and_then(|tracing| tracing.accept(&incoming, &terms.quic))
-        };
+        let traced = listener_state.traced(&incoming);
         let (accepted, issued) = self.issuing.noting(|| match traced {
             Some(config) => incoming.accept_with(config),
             None => incoming.accept(),
@@ -155,12 +152,7 @@ impl Acceptor {
         };
         match accepted {
             Ok(connecting) => {
-                let context = ConnectionContext {
-                    draining: listener_state.drain.hear(),
-                    listener: listener_state.listener,
-                    early_data: listener_state.terms.borrow().early_data,
-                    source_override: Arc::clone(&listener_state.source_override),
-                };
+                let context = ConnectionContext::of(listener_state);
                 let until = Instant::now() + self.admission.limits().request_timeout;
                 let begun = Begun { address, standing, handshake, until, context };
                 let acceptor = Rc::clone(self);
@@ -230,7 +222,7 @@ impl Acceptor {
                 connection.close(CLOSED, why.as_bytes());
             }
             drop(handshake);
-            // Said also when the handshake has failed, and the connection with it. Whose handshake is
+            // Said also when the handshake has failed, and the connection with it. A connection whose handshake is
             // confirmed may be closed again by now.
             let confirmed = connection.stats().frame_tx.handshake_done > 0;
             let is_complete = confirmed || connection.close_reason().is_none();
@@ -245,7 +237,7 @@ impl Acceptor {
         drop(admitted);
     }
 
-    /// Counts a connection, or closes it: others have taken the room since it began.
+    /// Counts a connection, or closes it: other connections have taken the room since it began.
     fn let_in(&self, standing: Standing, located: &Located) -> Option<Admitted> {
         let Located { connection, address } = located;
         let admitted = match standing {
@@ -344,6 +336,17 @@ struct ConnectionContext {
     source_override: Arc<SourceOverride>,
 }
 
+impl ConnectionContext {
+    fn of(listener_state: &ListenerState) -> Self {
+        Self {
+            draining: listener_state.drain.hear(),
+            listener: listener_state.listener,
+            early_data: listener_state.terms.borrow().early_data,
+            source_override: Arc::clone(&listener_state.source_override),
+        }
+    }
+}
+
 /// RAII guard of one connection: its entries in the flow table, its configuration of connection IDs, its gauge.
 struct ConnectionGuard {
     _first_flight: FirstFlightGuard,
@@ -353,7 +356,7 @@ struct ConnectionGuard {
 }
 
 /// A client-chosen connection ID's entry in the flow table, for as long as its connection
-/// lives: late copies of its first flight must find nobody else.
+/// lives: late copies of its first flight must find no other worker.
 ///
 /// None where the client answers a Retry: it sends to the connection ID of that, and what its token
 /// says of the one before may be another connection's.

@@ -22,7 +22,6 @@ use super::Nonces;
 /// A configuration of connection IDs.
 pub struct Configuration {
     rotation: u8,
-    era: u64,
     config: CidConfig,
     keys: HostKeys,
     reset_key: Arc<dyn HmacKey>,
@@ -39,10 +38,10 @@ pub struct Secrets {
 }
 
 impl Configuration {
-    /// The configuration of `rotation` (0 to 6), the `era`th that this node has had.
-    pub fn new(rotation: u8, era: u64, config: CidConfig, secrets: Secrets, nonces: Nonces) -> Self {
+    /// The configuration of `rotation` (0 to 6), of the era that its `nonces` are of.
+    pub fn new(rotation: u8, config: CidConfig, secrets: Secrets, nonces: Nonces) -> Self {
         let Secrets { keys, reset_key } = secrets;
-        Self { rotation, era, config, keys, reset_key, nonces, issued: AtomicU64::new(0) }
+        Self { rotation, config, keys, reset_key, nonces, issued: AtomicU64::new(0) }
     }
 
     /// The top three bits of its connection IDs.
@@ -52,7 +51,7 @@ impl Configuration {
 
     /// Which one of all that this node has had.
     pub fn era(&self) -> u64 {
-        self.era
+        self.nonces.era()
     }
 
     /// What its connection IDs look like.
@@ -116,7 +115,7 @@ impl fmt::Debug for Configuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Configuration")
             .field("rotation", &self.rotation)
-            .field("era", &self.era)
+            .field("era", &self.era())
             .finish_non_exhaustive()
     }
 }
@@ -193,7 +192,7 @@ pub(in crate::worker) mod tests {
     fn with(rotation: u8, config: CidConfig, nonces: Nonces) -> Arc<Configuration> {
         let keys = HostKeys::new(&[rotation; 16], [1, 2]);
         let reset_key = Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &[rotation; 32]));
-        Arc::new(Configuration::new(rotation, rotation.into(), config, Secrets { keys, reset_key }, nonces))
+        Arc::new(Configuration::new(rotation, config, Secrets { keys, reset_key }, nonces))
     }
 
     #[test]

@@ -46,6 +46,11 @@ impl Nonces {
         Self { era, start, octets, slots, ledger, renewing: Mutex::default() }
     }
 
+    /// Which one of all configurations that this node has had they are of.
+    pub fn era(&self) -> u64 {
+        self.era
+    }
+
     /// The same, after runs that may have used those before number `up_to` for `slot`.
     pub fn leased(mut self, slot: u8, up_to: u64) -> Self {
         let up_to = up_to.min(self.space());
