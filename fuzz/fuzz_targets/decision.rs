@@ -86,7 +86,8 @@ fuzz_target!(|input: &[u8]| {
     // An identity of one octet, so that noise hits it.
     let server_id = Identity::server_id(&[*slot]).expect("one octet");
     let identity = if hits & 16 == 0 { Identity::node(0x0102) } else { server_id };
-    let config = CidConfig::new(identity, (*length).into(), hits & 32 != 0).unwrap_or_default();
+    let config = if hits & 32 != 0 { CidConfig::encrypted } else { CidConfig::in_clear };
+    let config = config(identity, (*length).into()).unwrap_or_default();
     let queue = Queue::new(1, 0, [*hits; 6], *slot).with_places(*hits & 128 != 0);
     let keys = CidKeys::new(&[*hits; 16], [1, 2]);
     let tables = Chosen { length: *length, hits: *hits, slot: *slot, config, keys, queue };

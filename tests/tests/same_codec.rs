@@ -50,7 +50,8 @@ fn agree(ids: usize, length: u8, shapes: &[(Identity, bool)]) -> Result<()> {
     let mut random = Random::of_now();
     let seed = random.0;
     let configs = shapes.iter().zip(0..).map(|(&(identity, encrypted), rotation)| {
-        let config = CidConfig::new(identity, length.into(), encrypted).context("not a legal length")?;
+        let config = if encrypted { CidConfig::encrypted } else { CidConfig::in_clear };
+        let config = config(identity, length.into()).context("not a legal length")?;
         let mut key = [0; 16];
         key.copy_from_slice(&random.octets(16));
         Ok((rotation, config, CidKeys::new(&key, [random.word(), random.word()])))

@@ -133,19 +133,26 @@ impl Identity {
 }
 
 impl CidConfig {
-    /// Connection IDs of `length` octets in all. `None` if that leaves fewer than 4 octets for
-    /// the nonce, or is over 20.
-    pub fn new(identity: Identity, length: usize, encrypted: bool) -> Option<Self> {
+    /// Connection IDs of `length` octets in all, in clear. `None` if that leaves fewer than 4 octets for the nonce, or
+    /// is over 20.
+    pub fn in_clear(identity: Identity, length: usize) -> Option<Self> {
+        let encoding = if identity.is_server_id { ENCODING_CLEAR_MASKED_SLOT } else { ENCODING_CLEAR };
+        Self::new(identity, length, |_| encoding)
+    }
+
+    /// The same, encrypted: by the one pass or the four that their length asks for (QUIC-LB, encryption).
+    pub fn encrypted(identity: Identity, length: usize) -> Option<Self> {
+        Self::new(identity, length, |lengths| match Algorithm::encrypting(lengths.sum()) {
+            Algorithm::SinglePass => ENCODING_SINGLE_PASS,
+            Algorithm::Clear | Algorithm::FourPass => ENCODING_FOUR_PASS,
+        })
+    }
+
+    fn new(identity: Identity, length: usize, encoding: impl FnOnce(Lengths) -> u32) -> Option<Self> {
         let server_id_length = identity.server_id_length();
         let lengths = Lengths::new(server_id_length, length.checked_sub(1 + server_id_length)?)?;
-        let encoding = match (encrypted, Algorithm::encrypting(lengths.sum())) {
-            (true, Algorithm::SinglePass) => ENCODING_SINGLE_PASS,
-            (true, Algorithm::Clear | Algorithm::FourPass) => ENCODING_FOUR_PASS,
-            (false, _) if identity.is_server_id => ENCODING_CLEAR_MASKED_SLOT,
-            (false, _) => ENCODING_CLEAR,
-        };
         Some(Self {
-            encoding,
+            encoding: encoding(lengths),
             length: length as u32,
             server_id_length: server_id_length as u32,
             issuing: 0,

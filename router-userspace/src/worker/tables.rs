@@ -48,7 +48,7 @@ pub struct NodeTables {
     probes: Mutex<Vec<ConnectionId>>,
 }
 
-/// Who places a connection ID that neither the flow table nor its own octets place.
+/// What places a connection ID that neither the flow table nor its own octets place.
 #[derive(Clone, Copy, Debug)]
 pub enum Placement {
     /// The kernel did, and gave the packet to this slot.
@@ -358,7 +358,7 @@ mod tests {
         /// Of node 7; all slots are free, and there is no listener.
         pub(crate) fn for_tests() -> Self {
             let without = Arc::new(aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &[9; 32]));
-            let ids = Arc::new(ConnectionIds::new(configuration(0, true), without));
+            let ids = Arc::new(ConnectionIds::new(configuration(0), without));
             Self::new(Settings::new(7, 17, 1), ids, [1, 2])
         }
     }

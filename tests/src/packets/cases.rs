@@ -15,7 +15,7 @@ use router_common::{
 };
 
 use super::{
-    DESTINATION_OPTIONS, HOP_BY_HOP, Packet, ROUTING, SYN, arp,
+    DESTINATION_OPTIONS, HOP_BY_HOP, MoreFragments, Packet, ROUTING, SYN, arp,
     quic::{Kind, Quic, V1, V2},
 };
 
@@ -69,7 +69,7 @@ pub fn cid(rotation: u8, node: u16, slot: u8) -> ConnectionId {
 
 /// How `node` writes connection IDs in clear.
 pub(super) fn in_clear(node: u16) -> CidConfig {
-    CidConfig::new(Identity::node(node), CID_LENGTH.into(), false).expect("a legal length")
+    CidConfig::in_clear(Identity::node(node), CID_LENGTH.into()).expect("a legal length")
 }
 
 /// The whole table.
@@ -106,12 +106,12 @@ fn not_ours() -> Vec<Case> {
         passed("UDP-Lite", Reason::NotUdp, other_protocol(136)),
         passed("ESP over IPv6", Reason::NotUdp, Packet::ip(CLIENT6, ROUTER6, 50).frame()),
         passed("no next header", Reason::NotUdp, Packet::ip(CLIENT6, ROUTER6, 59).frame()),
-        passed("first fragment", Reason::Fragment, v4().fragment(0, true).frame()),
-        passed("middle fragment", Reason::Fragment, v4().fragment(64, true).frame()),
-        passed("last fragment", Reason::Fragment, v4().fragment(64, false).frame()),
-        passed("first fragment over IPv6", Reason::Fragment, v6().fragment(0, true).frame()),
-        passed("last fragment over IPv6", Reason::Fragment, v6().fragment(64, false).frame()),
-        passed("atomic fragment over IPv6", Reason::Fragment, v6().fragment(0, false).frame()),
+        passed("first fragment", Reason::Fragment, v4().fragment(0, MoreFragments::Set).frame()),
+        passed("middle fragment", Reason::Fragment, v4().fragment(64, MoreFragments::Set).frame()),
+        passed("last fragment", Reason::Fragment, v4().fragment(64, MoreFragments::Clear).frame()),
+        passed("first fragment over IPv6", Reason::Fragment, v6().fragment(0, MoreFragments::Set).frame()),
+        passed("last fragment over IPv6", Reason::Fragment, v6().fragment(64, MoreFragments::Clear).frame()),
+        passed("atomic fragment over IPv6", Reason::Fragment, v6().fragment(0, MoreFragments::Clear).frame()),
         passed("another port", Reason::NotListener, Packet::udp(client4(), (ROUTER4, 53), first_flight()).frame()),
         passed(
             "another port, IPv6",

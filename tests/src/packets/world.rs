@@ -40,12 +40,12 @@ impl World {
     /// The same with an encrypted configuration under rotation 1, and under rotation 2 one whose
     /// server ID comes from outside.
     pub fn with_all_encodings() -> Self {
-        let config =
-            |identity, encrypted| CidConfig::new(identity, CID_LENGTH.into(), encrypted).expect("a legal length");
+        let encrypted = CidConfig::encrypted(Identity::node(NODE_ID), CID_LENGTH.into());
         let server_id = Identity::server_id(b"outside").expect("7 octets");
         let mut world = Self::new();
-        world.configs.push((1, config(Identity::node(NODE_ID), true), keys()));
-        world.configs.push((2, config(server_id, false), keys()));
+        let outside = CidConfig::in_clear(server_id, CID_LENGTH.into());
+        world.configs.push((1, encrypted.expect("a legal length"), keys()));
+        world.configs.push((2, outside.expect("a legal length"), keys()));
         world
     }
 

@@ -19,16 +19,15 @@ fn each_config(mut check: impl FnMut(Identity, CidConfig)) {
     let server_ids = (1..=MAX_SERVER_ID_LENGTH).filter_map(|n| Identity::server_id(&[0xa5; 15][..n]));
     for identity in server_ids.chain([Identity::node(0x1234)]) {
         for length in identity.server_id_length() + 5..=MAX_LENGTH {
-            for encrypted in [false, true] {
-                check(identity, CidConfig::new(identity, length, encrypted).expect("legal"));
-            }
+            check(identity, CidConfig::in_clear(identity, length).expect("legal"));
+            check(identity, CidConfig::encrypted(identity, length).expect("legal"));
         }
     }
 }
 
 #[test]
 fn in_clear_node_and_slot_can_be_read() {
-    let config = CidConfig::new(Identity::node(0x1234), 17, false).expect("legal");
+    let config = CidConfig::in_clear(Identity::node(0x1234), 17).expect("legal");
     let cid = config.encode(2, 0x56, &nonce([0xaa; 20]), &keys()).expect("a rotation");
     assert_eq!(cid.as_slice()[..4], [2 << 5 | 16, 0x12, 0x34, 0x56]);
     assert_eq!(cid.as_slice()[4..], [0xaa; 13]);
@@ -39,7 +38,7 @@ fn in_clear_node_and_slot_can_be_read() {
 #[test]
 fn a_server_id_from_outside_stands_in_clear_and_the_slot_does_not() {
     let identity = Identity::server_id(b"8 octets").expect("8 octets");
-    let config = CidConfig::new(identity, 16, false).expect("legal");
+    let config = CidConfig::in_clear(identity, 16).expect("legal");
     assert_eq!((config.encoding(), config.free_octets()), (Some(Encoding::ClearMaskedSlot), 6));
     let seen: HashSet<u8> = (0..=255_u8)
         .map(|n| {
@@ -59,16 +58,16 @@ fn what_cannot_be() {
     assert_eq!(Identity::server_id(&[]), None);
     assert_eq!(Identity::server_id(&[0; 16]), None);
     for length in [0, 1, 7, 21] {
-        assert_eq!(CidConfig::new(Identity::node(1), length, true), None, "{length}");
+        assert_eq!(CidConfig::encrypted(Identity::node(1), length), None, "{length}");
     }
-    let config = CidConfig::new(Identity::node(1), 17, true).expect("legal");
+    let config = CidConfig::encrypted(Identity::node(1), 17).expect("legal");
     assert_eq!(config.encode(UNROUTABLE, 0, &nonce([0; 20]), &keys()), None);
     assert_eq!(CidConfig::default().slot(&ConnectionId::new(&[0; 17]).expect("17 octets"), &keys()), None);
 }
 
 #[test]
 fn the_low_bits_tell_the_length_or_nothing() {
-    let config = CidConfig::new(Identity::node(1), 17, true).expect("legal");
+    let config = CidConfig::encrypted(Identity::node(1), 17).expect("legal");
     let first = |config: CidConfig| {
         let cid = config.encode(5, 0, &nonce([0xff; 20]), &keys()).expect("a rotation");
         (cid.rotation(), cid.length_bits())

@@ -248,7 +248,8 @@ impl StoredConfig {
 
     /// What its connection IDs look like.
     pub(super) fn config(&self) -> Option<CidConfig> {
-        let config = CidConfig::new(self.shape.identity.identity()?, self.shape.length.into(), self.key.is_some())?;
+        let config = if self.key.is_some() { CidConfig::encrypted } else { CidConfig::in_clear };
+        let config = config(self.shape.identity.identity()?, self.shape.length.into())?;
         Some(config.describing_length(self.shape.describes_length))
     }
 

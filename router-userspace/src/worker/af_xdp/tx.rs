@@ -226,7 +226,7 @@ mod tests {
     /// Frames with a queue on interface 3, on which is room for so many, that know where both clients are.
     fn frames(room: usize) -> (Frames, Arc<Mutex<Ring>>) {
         let without = Arc::new(aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &[9; 32]));
-        let ids = Arc::new(ConnectionIds::new(configuration(0, true), without));
+        let ids = Arc::new(ConnectionIds::new(configuration(0), without));
         let tables = Arc::new(NodeTables::new(Settings::new(7, 17, 1), ids, [1, 2]));
         let frames =
             Frames::new(tables, Arc::default(), Some(NextHopCache::new(NextHopResolver::begin(Known).unwrap())));

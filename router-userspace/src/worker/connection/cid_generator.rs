@@ -70,13 +70,17 @@ mod tests {
 
     use super::*;
     use crate::worker::{
-        connection_ids::{ConnectionIds, configuration::tests::configuration},
+        connection_ids::{
+            Configuration, ConnectionIds,
+            configuration::tests::{configuration, configuration_in_clear},
+        },
         flows::FlowTable,
     };
 
-    fn tables(encrypted: bool) -> Arc<NodeTables> {
+    /// Of two workers, whose connection IDs follow `configuration`.
+    fn tables(configuration: Arc<Configuration>) -> Arc<NodeTables> {
         let without = Arc::new(aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &[9; 32]));
-        let ids = Arc::new(ConnectionIds::new(configuration(0, encrypted), without));
+        let ids = Arc::new(ConnectionIds::new(configuration, without));
         let tables = NodeTables::new(Settings::new(7, 17, 1), ids, [1, 2]);
         tables.set_slot_state(3, SlotState::Active);
         tables.set_slot_state(4, SlotState::Draining);
@@ -92,7 +96,7 @@ mod tests {
     /// 2,000 first packets that were refused had made 2,000 entries, and used as many nonces.
     #[test]
     fn what_is_sent_and_forgotten_takes_nothing() {
-        let tables = tables(true);
+        let tables = tables(configuration(0));
         let written = Arc::new(Written::default());
         let issuing = Issuing::default();
         let flows = Flows::new(Box::new(Arc::clone(&written)));
@@ -123,7 +127,7 @@ mod tests {
     /// A packet now and then had kept entries of connections that have ended.
     #[test]
     fn what_no_connection_has_leaves_the_flow_table() {
-        let (tables, written) = (tables(true), Arc::new(Written::default()));
+        let (tables, written) = (tables(configuration(0)), Arc::new(Written::default()));
         let of = |slot| {
             let flows = Flows::new(Box::new(Arc::clone(&written)));
             SteeredGenerator { flows, ..generator(&tables, slot) }
@@ -138,8 +142,8 @@ mod tests {
 
     #[test]
     fn answers_for_its_own_slot_and_for_those_that_are_free() {
-        for encrypted in [false, true] {
-            let tables = tables(encrypted);
+        for configuration in [configuration(0), configuration_in_clear(0)] {
+            let tables = tables(configuration);
             let [mut own, mut other, mut gone] = [3, 4, 5].map(|slot| generator(&tables, slot));
             let cid = own.generate_cid();
             assert_eq!(cid.len(), 17);

@@ -176,15 +176,23 @@ pub(in crate::worker) mod tests {
         }
     }
 
-    /// Connection IDs of 17 octets and node 7; eras go with the rotations.
-    pub(in crate::worker) fn configuration(rotation: u8, encrypted: bool) -> Arc<Configuration> {
-        let config = CidConfig::new(Identity::node(7), 17, encrypted).unwrap();
+    /// Encrypted connection IDs of 17 octets and node 7; eras go with the rotations.
+    pub(in crate::worker) fn configuration(rotation: u8) -> Arc<Configuration> {
+        configuration_of(rotation, CidConfig::encrypted(Identity::node(7), 17).unwrap())
+    }
+
+    /// The same in clear.
+    pub(in crate::worker) fn configuration_in_clear(rotation: u8) -> Arc<Configuration> {
+        configuration_of(rotation, CidConfig::in_clear(Identity::node(7), 17).unwrap())
+    }
+
+    fn configuration_of(rotation: u8, config: CidConfig) -> Arc<Configuration> {
         with(rotation, config, Nonces::new(rotation.into(), [5; MAX_LENGTH], config.free_octets(), Arc::new(Unwritten)))
     }
 
     /// The same without a single nonce left.
     pub(in crate::worker) fn used_up() -> Arc<Configuration> {
-        let config = CidConfig::new(Identity::node(7), 17, true).unwrap();
+        let config = CidConfig::encrypted(Identity::node(7), 17).unwrap();
         let nonces = Nonces::new(0, [5; MAX_LENGTH], config.free_octets(), Arc::new(Unwritten));
         with(0, config, (0..=255).fold(nonces, |nonces, slot| nonces.leased(slot, u64::MAX)))
     }
@@ -197,8 +205,7 @@ pub(in crate::worker) mod tests {
 
     #[test]
     fn never_the_same_twice() {
-        for encrypted in [false, true] {
-            let configuration = configuration(2, encrypted);
+        for configuration in [configuration(2), configuration_in_clear(2)] {
             let mut seen = HashSet::new();
             for slot in [0, 255] {
                 for _ in 0..10_000 {
@@ -215,8 +222,8 @@ pub(in crate::worker) mod tests {
     fn both_ciphers_agree() {
         let (host, tables) = (HostKeys::new(&[3; 16], [1, 2]), CidKeys::new(&[3; 16], [1, 2]));
         for length in 8..=20 {
-            for encrypted in [false, true] {
-                let config = CidConfig::new(Identity::node(7), length, encrypted).unwrap();
+            for config in [CidConfig::in_clear, CidConfig::encrypted] {
+                let config = config(Identity::node(7), length).unwrap();
                 let nonce = Nonce { octets: [length as u8; MAX_LENGTH], low_bits: 0 };
                 let cid = config.encode(1, 9, &nonce, &host).unwrap();
                 assert_eq!(Some(cid), config.encode(1, 9, &nonce, &tables));

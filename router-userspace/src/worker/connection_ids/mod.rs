@@ -2,7 +2,7 @@
 //! follow, and what each is still used for.
 //!
 //! All workers and the agent share one [`ConnectionIds`]. A rotation adds a configuration,
-//! so that everybody can decode it, then makes it the one that is issued; what is issued no
+//! so that every worker can decode it, then makes it the one that is issued; what is issued no
 //! longer stays decodable until no connection uses it.
 
 pub(in crate::worker) mod configuration;
@@ -201,7 +201,7 @@ impl Drop for Era {
 /// configuration that its connection ID names, and for one listener only.
 ///
 /// A worker has an endpoint for each listener, and none knows the others' connections. If their
-/// tokens were the same, anybody who sees a connection ID could ask another listener about it,
+/// tokens were the same, an attacker that sees a connection ID could ask another listener about it,
 /// and would be told the token that ends the connection (section 21.11).
 #[derive(Debug)]
 pub(in crate::worker) struct ResetKeys {
@@ -258,14 +258,14 @@ mod tests {
     }
 
     fn ids() -> Arc<ConnectionIds> {
-        Arc::new(ConnectionIds::new(configuration(0, true), without()))
+        Arc::new(ConnectionIds::new(configuration(0), without()))
     }
 
     #[test]
     fn a_rotation_is_decodable_before_and_after_it_is_issued() {
         let ids = ids();
         let old = ids.issue(3);
-        ids.add(configuration(1, true));
+        ids.add(configuration(1));
         assert_eq!((ids.issue(3).rotation(), ids.now().free_rotation()), (0, Some(2)));
         let next = ids.now().get(1).cloned().unwrap();
         ids.issue_under(next);
@@ -283,7 +283,7 @@ mod tests {
         let ids = ids();
         for rotation in 1..ROTATIONS {
             assert_eq!(ids.now().free_rotation(), Some(rotation));
-            ids.add(configuration(rotation, true));
+            ids.add(configuration(rotation));
         }
         assert_eq!(ids.now().free_rotation(), None);
     }
@@ -292,7 +292,7 @@ mod tests {
     fn connections_hold_their_era_and_those_before() {
         let ids = ids();
         let (one, two) = (ids.begin(), ids.begin());
-        let next = configuration(1, true);
+        let next = configuration(1);
         ids.add(Arc::clone(&next));
         ids.issue_under(Arc::clone(&next));
         let three = ids.begin();
@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn each_configuration_signs_with_its_own_key() {
         let ids = ids();
-        ids.add(configuration(1, true));
+        ids.add(configuration(1));
         let keys = ResetKeys::new(Arc::clone(&ids), ([192, 0, 2, 1], 443).into());
         let token = |first: u8| {
             let mut token = vec![0; keys.signature_len()];

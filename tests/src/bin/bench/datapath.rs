@@ -102,7 +102,10 @@ fn encodings(cpu: u32) -> anyhow::Result<Vec<(&'static str, f64)>> {
 }
 
 fn shapes_of(length: usize, shapes: &[(&str, Identity, bool)]) -> anyhow::Result<Vec<CidConfig>> {
-    let shape = |&(_, identity, encrypted): &(&str, Identity, bool)| CidConfig::new(identity, length, encrypted);
+    let shape = |&(_, identity, encrypted): &(&str, Identity, bool)| match encrypted {
+        true => CidConfig::encrypted(identity, length),
+        false => CidConfig::in_clear(identity, length),
+    };
     shapes.iter().map(shape).collect::<Option<_>>().context("a length that is not legal")
 }
 
@@ -288,7 +291,7 @@ fn fill(writer: &mut FlowWriter, flows: u32) -> anyhow::Result<Vec<ConnectionId>
 }
 
 fn in_clear() -> CidConfig {
-    CidConfig::new(Identity::node(NODE), 17, false).expect("17 octets are a legal length")
+    CidConfig::in_clear(Identity::node(NODE), 17).expect("17 octets are a legal length")
 }
 
 /// The `n`th connection ID of a slot, in clear.
