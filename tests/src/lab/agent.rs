@@ -37,7 +37,7 @@ pub struct Agent {
 impl Agent {
     /// Starts the agent in `namespace` with the configuration `config`, and waits until it answers on its control socket.
     pub(super) fn start(namespace: &Namespace, home: &Home, config: &AgentConfig) -> Result<Self> {
-        let mut command = command(namespace, home, &config.text(home), &config.under, config.binary()?)?;
+        let mut command = command(namespace, home, &config.text(home), &words(&config.under, config.binary()?))?;
         command.envs(config.environment.iter().map(|(name, value)| (name, value)));
         let program = Program::start_logged("quic-router", &mut command, &home.log_path())?;
         let control = Control::at(&home.control());
@@ -128,7 +128,7 @@ impl Drop for Agent {
 /// Runs the agent with a configuration that it should refuse, until it ends; by way of the
 /// program and arguments `under`, if there are any.
 pub(super) fn run_to_end(namespace: &Namespace, home: &Home, config: &str, under: &[&str]) -> Result<Finished> {
-    Program::start("quic-router run", &mut command(namespace, home, config, under, binary()?)?)?.finish(START)
+    Program::start("quic-router run", &mut command(namespace, home, config, &words(under, binary()?))?)?.finish(START)
 }
 
 /// A command of the agent's binary in `namespace`, such as `["status", "--json"]`.
@@ -153,16 +153,14 @@ pub fn debug_binary() -> Result<PathBuf> {
     path.context("QUIC_ROUTER_DEV_BIN does not say where the debug build is; try: cargo xtask test")
 }
 
-fn command<S: AsRef<OsStr>>(
-    namespace: &Namespace,
-    home: &Home,
-    config: &str,
-    under: &[S],
-    binary: PathBuf,
-) -> Result<Command> {
+/// A binary, by way of the program and arguments `under`, if there are any.
+fn words<S: AsRef<OsStr>>(under: &[S], binary: PathBuf) -> Vec<OsString> {
+    under.iter().map(OsString::from).chain([binary.into()]).collect()
+}
+
+/// An agent with a configuration, by these words: its binary, and what it runs under.
+fn command(namespace: &Namespace, home: &Home, config: &str, words: &[OsString]) -> Result<Command> {
     let file = home.write(CONFIG, config)?;
-    let mut words: Vec<OsString> = under.iter().map(OsString::from).collect();
-    words.push(binary.into());
     let mut command = namespace.command(&words[0]);
     // A debug build listens only where it was allowed to, and here it may.
     command.args(&words[1..]).args(["run", "--allow-test-build", "--config"]).arg(file);
