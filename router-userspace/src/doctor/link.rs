@@ -66,7 +66,7 @@ pub(super) struct Program {
     pub(super) whose: Whose,
 }
 
-/// Who attached a program.
+/// Whose a program is that is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Whose {
     /// The agent that runs.

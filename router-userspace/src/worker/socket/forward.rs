@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn of_nobody_takes_nothing() {
+    fn a_queue_without_a_worker_takes_nothing() {
         let forward_queues = ForwardQueues::default();
         assert!(!forward_queues.send(0, 1, Forwarded::new(&[7], meta())));
         drop(forward_queues.open(0, 1));
