@@ -188,7 +188,7 @@ fn assemble(first: &Next, source: ConfigSource, parts: Parts<'_>) -> Result<Node
         queues: Queues::default(),
         keys,
         generations: Generations::after(before),
-        service_manager: ServiceManager::of_environment(!is_first),
+        service_manager: if is_first { ServiceManager::of_environment() } else { ServiceManager::inherited() },
         observability,
         why_userspace: why_not,
         _state: state,

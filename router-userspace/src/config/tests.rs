@@ -181,7 +181,7 @@ fn a_missing_file_is_named() {
     assert!(error.hint().unwrap().contains("--config"));
 
     // The default file may be absent where flags say enough.
-    let load = |start: &[&str]| Config::load_unless_absent(&absent, true, &flags(start), None);
+    let load = |start: &[&str]| Config::load_unless_absent(&absent, &flags(start), None);
     assert_eq!(load(&["--listen", "127.0.0.1:4433"]).unwrap().listeners.len(), 1);
     let error = load(&["--workers", "1"]).unwrap_err().to_string();
     assert!(error.contains("absent.toml: cannot be read: No such file"), "{error}");

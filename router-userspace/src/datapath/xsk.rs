@@ -68,22 +68,22 @@ impl QueueSocket {
     pub fn new(plan: QueueSocketPlan) -> io::Result<Self> {
         let socket = rings::socket()?;
         let memory = Memory::new(plan.frames + plan.sending)?;
-        set(&socket, (libc::SOL_XDP, libc::XDP_UMEM_REG), &memory.registration())?;
+        set(&socket, libc::SOL_XDP, libc::XDP_UMEM_REG, &memory.registration())?;
         // The kernel wants a ring of what was sent even where nothing is.
         let completions = plan.sending.max(COMPLETIONS_MIN);
-        set(&socket, (libc::SOL_XDP, libc::XDP_UMEM_FILL_RING), &plan.frames)?;
-        set(&socket, (libc::SOL_XDP, libc::XDP_UMEM_COMPLETION_RING), &completions)?;
-        set(&socket, (libc::SOL_XDP, libc::XDP_RX_RING), &plan.frames)?;
+        set(&socket, libc::SOL_XDP, libc::XDP_UMEM_FILL_RING, &plan.frames)?;
+        set(&socket, libc::SOL_XDP, libc::XDP_UMEM_COMPLETION_RING, &completions)?;
+        set(&socket, libc::SOL_XDP, libc::XDP_RX_RING, &plan.frames)?;
         if plan.busy_poll {
-            set(&socket, (libc::SOL_SOCKET, SO_PREFER_BUSY_POLL), &1)?;
-            set(&socket, (libc::SOL_SOCKET, libc::SO_BUSY_POLL), &BUSY_POLL_MICROSECONDS)?;
-            set(&socket, (libc::SOL_SOCKET, SO_BUSY_POLL_BUDGET), &BUSY_POLL_BUDGET)?;
+            set(&socket, libc::SOL_SOCKET, SO_PREFER_BUSY_POLL, &1)?;
+            set(&socket, libc::SOL_SOCKET, libc::SO_BUSY_POLL, &BUSY_POLL_MICROSECONDS)?;
+            set(&socket, libc::SOL_SOCKET, SO_BUSY_POLL_BUDGET, &BUSY_POLL_BUDGET)?;
         }
         let outgoing = Outgoing::of(&socket, &plan)?;
         let offsets = rings::mmap_offsets(&socket)?;
-        let fill = Ring::map(&socket, (&offsets.fr, libc::XDP_UMEM_PGOFF_FILL_RING), plan.frames)?;
-        let completed = Ring::map(&socket, (&offsets.cr, libc::XDP_UMEM_PGOFF_COMPLETION_RING), completions)?;
-        let received = Ring::map(&socket, (&offsets.rx, libc::XDP_PGOFF_RX_RING as u64), plan.frames)?;
+        let fill = Ring::map(&socket, &offsets.fr, libc::XDP_UMEM_PGOFF_FILL_RING, plan.frames)?;
+        let completed = Ring::map(&socket, &offsets.cr, libc::XDP_UMEM_PGOFF_COMPLETION_RING, completions)?;
+        let received = Ring::map(&socket, &offsets.rx, libc::XDP_PGOFF_RX_RING as u64, plan.frames)?;
         let mut made = Self { socket, fill, received, completed, outgoing, memory, plan, copying: Copying::Once };
         (0..plan.frames).for_each(|chunk| made.give_back(chunk));
         made.fill.publish();
@@ -244,14 +244,14 @@ impl Outgoing {
         if plan.sending == 0 {
             return Ok(None);
         }
-        set(socket, (libc::SOL_XDP, libc::XDP_TX_RING), &plan.sending)?;
+        set(socket, libc::SOL_XDP, libc::XDP_TX_RING, &plan.sending)?;
         // Copies that are on their way count against it: beyond the system's limit where we may.
         let buffer = (plan.sending as usize * 2 * CHUNK) as libc::c_int;
-        if set(socket, (libc::SOL_SOCKET, libc::SO_SNDBUFFORCE), &buffer).is_err() {
-            set(socket, (libc::SOL_SOCKET, libc::SO_SNDBUF), &buffer)?;
+        if set(socket, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &buffer).is_err() {
+            set(socket, libc::SOL_SOCKET, libc::SO_SNDBUF, &buffer)?;
         }
         let offsets = rings::mmap_offsets(socket)?;
-        let ring = Ring::map(socket, (&offsets.tx, libc::XDP_PGOFF_TX_RING as u64), plan.sending)?;
+        let ring = Ring::map(socket, &offsets.tx, libc::XDP_PGOFF_TX_RING as u64, plan.sending)?;
         let free: Vec<_> = (plan.frames..plan.frames + plan.sending).rev().collect();
         Ok(Some(Self { ring, all: free.len(), free }))
     }

@@ -198,8 +198,8 @@ impl Interfaces {
     fn change(&self, name: &str, seen: Seen, ours: Option<u32>) -> Option<Change> {
         let mut known = self.known.borrow_mut();
         let known = known.entry(name.to_owned()).or_insert(Known { seen, tried: Instant::now() });
-        let patience = known.tried.elapsed() >= BETWEEN_TRIES;
-        change(known.seen, seen, ours, patience)
+        let tried = if known.tried.elapsed() >= BETWEEN_TRIES { Tried::LongAgo } else { Tried::Lately };
+        change(known.seen, seen, ours, tried)
     }
 
     fn note(&self, name: &str, seen: Seen) {
@@ -222,13 +222,21 @@ fn wants_xdp_by_name(engine: Engine) -> bool {
     }
 }
 
-fn change(before: Seen, now: Seen, ours: Option<u32>, long_ago: bool) -> Option<Change> {
+/// When an interface was last asked to take the program.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tried {
+    Lately,
+    /// More than [`BETWEEN_TRIES`] ago.
+    LongAgo,
+}
+
+fn change(before: Seen, now: Seen, ours: Option<u32>, tried: Tried) -> Option<Change> {
     match (now.index, ours) {
         (None, _) => (before.index.is_some()).then_some(Change::Gone),
         (Some(_), _) if before.index != now.index => Some(Change::Back),
         (Some(_), Some(_)) => (now.program != ours).then_some(Change::Severed),
         // Whatever the reason was, it may be over; a driver that refuses is not asked all the time.
-        (Some(_), None) => (before.program != now.program || long_ago).then_some(Change::MayBeFree),
+        (Some(_), None) => (before.program != now.program || tried == Tried::LongAgo).then_some(Change::MayBeFree),
     }
 }
 
@@ -262,9 +270,9 @@ mod tests {
             (here, here, None, None),
             (here, seen(Some(3), None), None, Some(Change::MayBeFree)),
         ] {
-            assert_eq!(change(before, now, ours, false), expected, "{before:?}, {now:?}, {ours:?}");
+            assert_eq!(change(before, now, ours, Tried::Lately), expected, "{before:?}, {now:?}, {ours:?}");
         }
-        assert_eq!(change(here, here, None, true), Some(Change::MayBeFree));
-        assert_eq!(change(here, here, Some(7), true), None);
+        assert_eq!(change(here, here, None, Tried::LongAgo), Some(Change::MayBeFree));
+        assert_eq!(change(here, here, Some(7), Tried::LongAgo), None);
     }
 }

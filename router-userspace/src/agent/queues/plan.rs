@@ -31,8 +31,9 @@ pub(super) fn plan(
     // With fewer queues than workers, who has none would get no connection from them.
     let enough = queues.len() >= workers.len();
     let share = |(&queue, &slot): (&QueueId, &u8)| {
-        let places_now = before.get(&queue).is_none_or(|share| share.slot != slot || share.places);
-        (queue, Share { slot, places: enough && is_no_busier(slot, workers, places_now) })
+        let was_busy = before.get(&queue).is_some_and(|share| share.slot == slot && !share.places);
+        let last = if was_busy { LastLook::Busy } else { LastLook::NoBusier };
+        (queue, Share { slot, places: enough && is_no_busier(slot, workers, last) })
     };
     owners.iter().map(share).collect()
 }
@@ -64,13 +65,23 @@ fn owners(queues: &[QueueId], before: &BTreeMap<QueueId, Share>, workers: &[Load
     owners
 }
 
-/// Whether a worker has about as many connections as the others. Who was found busy has to come
+/// What a worker was found to be at the last look.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LastLook {
+    Busy,
+    NoBusier,
+}
+
+/// Whether a worker has about as many connections as the others. One that was found busy has to come
 /// down further than what made it so: else it would change at every look.
-fn is_no_busier(slot: u8, workers: &[Load], places_now: bool) -> bool {
+fn is_no_busier(slot: u8, workers: &[Load], last: LastLook) -> bool {
     let total: u64 = workers.iter().map(|worker| worker.connections).sum();
     let mean = total / workers.len().max(1) as u64;
     let own = workers.iter().find(|worker| worker.slot == slot).map_or(0, |worker| worker.connections);
-    own <= if places_now { mean + mean / 4 + SOME } else { mean + mean / 10 + SOME / 2 }
+    own <= match last {
+        LastLook::NoBusier => mean + mean / 4 + SOME,
+        LastLook::Busy => mean + mean / 10 + SOME / 2,
+    }
 }
 
 /// So few connections are no load to speak of.
