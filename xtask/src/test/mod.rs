@@ -101,8 +101,8 @@ const WITH_EVERY_ENGINE: &[&str] = &[
     "rebinding",
     "migration",
     "steering_pitfalls",
-    "drain",
-    "crash",
+    "graceful_drain",
+    "stop_and_restart",
     "worker_panic",
     "stateless_reset",
     "reload",
@@ -110,7 +110,7 @@ const WITH_EVERY_ENGINE: &[&str] = &[
 
 /// Test programs that measure time, memory or the machine as a whole: each of their tests runs while no
 /// other does.
-const ALONE: &[&str] = &["flood", "memory_bounds", "accept_under_load"];
+const ALONE: &[&str] = &["flood", "memory_bounds", "handshake_latency"];
 
 /// Tests that keep the CPUs busy for their whole time, and count what clients lose meanwhile.
 const FULL_LOAD: &[(&str, &str)] = &[
@@ -119,8 +119,8 @@ const FULL_LOAD: &[(&str, &str)] = &[
     ("upgrade", "twenty_in_a_row"),
     ("upgrade", "handshakes_in_the_air"),
     ("worker_panic", "under_load"),
-    ("rotation", "every_two_seconds_for_a_minute"),
-    ("same_verdict", "a_million_packets"),
+    ("connection_id_rotation", "every_two_seconds_for_a_minute"),
+    ("kernel_vs_userspace_verdicts", "a_million_packets"),
 ];
 
 fn load(program: &str, test: &str) -> Load {
@@ -141,5 +141,26 @@ impl Case {
             return true;
         }
         self.name().contains(filter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// A list that names a test which is not there puts it nowhere, and says nothing.
+    #[test]
+    fn lists_name_tests_that_are_there() {
+        let source = |program: &str| {
+            let file = workspace::root().join(format!("tests/tests/{program}.rs"));
+            fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+        };
+        let of_engines = OTHER_ENGINES.iter().flat_map(|(_, more)| *more).chain(WITH_EVERY_ENGINE);
+        of_engines.chain(ALONE).for_each(|program| drop(source(program)));
+        for (program, test) in FULL_LOAD {
+            assert!(source(program).contains(&format!("\nfn {test}() ")), "{program} has no test {test}");
+        }
     }
 }
