@@ -47,14 +47,6 @@ fn a_client_hello_in_one_initial() -> Result<()> {
     lab.expect_no_packet_lost()
 }
 
-/// The server has no fresh connection ID to use towards the client's new address.
-#[test]
-fn rebinding_without_spare_connection_ids() -> Result<()> {
-    let lab = Lab::new().start()?;
-    lab.aioquic("/bytes/300000").option("--no-spare").connections(20).rebinding_at(100_000).succeed()?;
-    lab.expect_no_packet_astray()
-}
-
 /// The server's first answers are lost, so the clients send their Initials again, with the
 /// connection ID they chose, to a connection that exists already.
 #[test]

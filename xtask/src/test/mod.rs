@@ -98,8 +98,7 @@ const OTHER_ENGINES: [(&str, &[&str]); 3] = [("af_xdp", &["upgrade"]), ("reusepo
 /// configurations and generations come and go.
 const WITH_EVERY_ENGINE: &[&str] = &[
     "many_clients",
-    "rebinding",
-    "migration",
+    "connection_migration",
     "steering_pitfalls",
     "graceful_drain",
     "stop_and_restart",
