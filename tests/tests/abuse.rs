@@ -20,7 +20,7 @@ use router_tests::lab::{
 fn ordinary_clients_are_served_beside_hostile_ones() -> Result<()> {
     let seconds: u32 = env::var("QUIC_ROUTER_ABUSE_SECONDS").map_or(Ok(10), |text| text.parse())?;
     let lab = Lab::new().clients(2).workers(2).limit("memory", "\"64 MiB\"").limit("max_handshakes", "64");
-    let lab = lab.config(|config| config.listener_keys = "tcp = true\n".into()).start()?;
+    let lab = lab.tcp().start()?;
     let is_long = seconds >= 60;
     let quiet = ordinary(&lab, if is_long { 300 } else { 20 })?.succeed()?;
     // At idle priority: the test asks what they cost the router, not what they cost the machine that all share.

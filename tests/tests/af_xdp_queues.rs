@@ -4,14 +4,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
-use router_tests::{
-    bpftool,
-    lab::{Lab, Running, peers::QuicGo, until},
-};
+use nix::sys::signal::Signal;
+use router_tests::lab::{Lab, Running, peers::QuicGo, signal, until};
 use router_userspace::agent::api::Queue;
 
 #[test]
@@ -68,7 +62,7 @@ fn a_reload_that_changes_the_number_of_workers() -> Result<()> {
         lab.reload(|config| config.set_router("workers", workers))?;
         await_queues(&lab, |queues| slots(queues) == owners)?;
     }
-    let leaving = lab.control().workers()?.workers.into_iter().filter(|worker| [2, 3].contains(&worker.slot));
+    let leaving = lab.workers()?.into_iter().filter(|worker| [2, 3].contains(&worker.slot));
     ensure!(leaving.map(|worker| worker.totals.connections_now).sum::<u64>() > 0, "they had left before");
     clients.succeed()?;
     lab.expect_no_packet_lost()
@@ -101,8 +95,8 @@ fn no_packet_is_lost_when_the_last_generation_serves_again() -> Result<()> {
     lab.await_busy(&clients, 40)?;
     let next = lab.control().upgrade(None)?;
     await_queues(&lab, |queues| slots(queues) == [4, 5, 6, 7])?;
-    kill(Pid::from_raw(i32::try_from(next.pid)?), Signal::SIGKILL)?;
-    until(|| Ok(lab.control().status().is_ok_and(|status| status.pid == first)), |is_back| *is_back)?;
+    signal(next.pid, Signal::SIGKILL)?;
+    lab.await_service_by(first)?;
     await_queues(&lab, |queues| slots(queues) == [0, 1, 2, 3])?;
     clients.succeed()?;
     lab.expect_all_read(&[lab.control()], 0)
@@ -189,7 +183,7 @@ fn connections_outlive_their_interface() -> Result<()> {
 fn addresses_that_come_and_go_are_announced() -> Result<()> {
     let lab = Lab::new().engine("af_xdp").start()?;
     let interface = lab.wire().router_interface();
-    let known = || Ok(bpftool::dump(&lab.home().pins().join("local_addresses"))?.len());
+    let known = || Ok(lab.dump("local_addresses")?.len());
     let before = known()?;
     let mut latencies = Vec::new();
     for _ in 0..3 {
@@ -212,7 +206,7 @@ fn addresses_that_come_and_go_are_announced() -> Result<()> {
 fn with_fewer_queues_than_workers_everybody_gets_connections() -> Result<()> {
     let lab = Lab::new().engine("af_xdp").queues(2).start()?;
     lab.quic_go().get("/bytes/20000").connections(100).succeed()?;
-    let accepted: Vec<_> = lab.control().workers()?.workers.iter().map(|worker| worker.totals.accepted).collect();
+    let accepted: Vec<_> = lab.workers()?.iter().map(|worker| worker.totals.accepted).collect();
     assert!(accepted.iter().all(|&accepted| accepted > 8), "{accepted:?}");
     assert!(sockets(&lab)? > 100);
     lab.expect_no_packet_lost()
@@ -229,8 +223,7 @@ fn who_has_many_more_connections_than_the_others_gets_no_more() -> Result<()> {
     let owner = busy.iter().find(|queue| !queue.places).context("the busy one")?.slot;
     let second = lab.quic_go().get("/bytes/1000").one_socket().holding(SHORT).connections(60).start()?;
     second.succeed()?;
-    let workers = lab.control().workers()?.workers;
-    let of_owner = workers.iter().find(|worker| worker.slot == owner).map_or(0, |worker| worker.totals.accepted);
+    let of_owner = lab.worker(owner)?.totals.accepted;
     // Another socket, so most often another queue; if it is the same, the assignment placed them.
     assert!((60..=90).contains(&of_owner), "{of_owner} of 120 at slot {owner}");
     first.succeed()?;
@@ -248,8 +241,7 @@ fn talkative(lab: &Running) -> QuicGo<'_> {
 fn who_takes_in_many_more_than_the_others_gets_no_more() -> Result<()> {
     let lab = Lab::new().engine("af_xdp").start()?;
     lab.quic_go().get("/bytes/1000").one_socket().connections(3_000).at_once(10).succeed()?;
-    let workers = lab.control().workers()?.workers;
-    let accepted: Vec<_> = workers.iter().map(|worker| worker.totals.accepted).collect();
+    let accepted: Vec<_> = lab.workers()?.iter().map(|worker| worker.totals.accepted).collect();
     // All of them come in on the queue of one worker.
     assert!(accepted.iter().all(|&accepted| accepted > 150), "{accepted:?}");
     await_queues(&lab, |queues| queues.iter().all(|queue| queue.places))?;

@@ -13,7 +13,7 @@ use router_common::frame;
 use router_tests::{
     content::{pattern, sha256},
     lab::{
-        Lab, PORT, Running,
+        Lab, PORT, Running, mac,
         peers::{Aioquic, Clients, Curl},
         run, until,
         wire::{Capture, Direction},
@@ -133,7 +133,7 @@ fn a_neighbour_that_is_known_no_longer() -> Result<()> {
     let before = Way::of(&lab)?;
     streams.run_until(|| Ok(Way::of(&lab)?.by_udp() > before.by_udp()))?;
     ensure!(told.elapsed() < KNOWN_AT_MOST, "{:?}", told.elapsed());
-    let mac = lab.wire().macs()[1].map(|octet| format!("{octet:02x}")).join(":");
+    let mac = mac(lab.wire().macs()[1]);
     let back = format!("neigh replace {} lladdr {mac} dev clients0 nud permanent\n", lab.wire().client4()[0]);
     lab.network().router().ip(&back)?;
     let before = Way::of(&lab)?;

@@ -19,7 +19,7 @@ fn a_link_that_was_severed() -> Result<()> {
     run(Command::new("bpftool").args(["link", "detach", "pinned"]).arg(lab.home().pins().join("link-clients0")))?;
     ensure!(!router.has_xdp("clients0")?, "it was not severed");
     until(|| router.xdp_program("clients0"), |there| *there == ours)?;
-    ensure!(lab.home().log().contains("its XDP program was detached by another program"), "nobody says so");
+    lab.await_log("its XDP program was detached by another program")?;
     serve(&lab)?;
     lab.agent()?.upgrade(None)?;
     ensure!(router.xdp_program("clients0")?.is_some_and(|there| Some(there) != ours), "the new one's");
@@ -62,13 +62,12 @@ fn pins_that_were_removed() -> Result<()> {
         ensure!(lab.network().router().xdp_program("clients0")? == program(&lab)?, "{round}: still attached");
         serve(&lab)?;
     }
-    ensure!(lab.home().log().contains("pins were removed, and are there again"), "nobody says so");
+    lab.await_log("pins were removed, and are there again")?;
     // Also at once: the new generation looks for them before the agent has looked around.
     for name in lab.home().pinned() {
         fs::remove_file(pins.join(name))?;
     }
-    let broken = lab.home().write("broken", "#!/bin/sh\nexit 7\n")?;
-    run(Command::new("chmod").arg("755").arg(&broken))?;
+    let broken = lab.home().write_with_mode("broken", "#!/bin/sh\nexit 7\n", 0o755)?;
     ensure!(lab.control().upgrade(Some(&broken)).is_err());
     lab.agent()?.upgrade(None)?;
     serve(&lab)

@@ -42,7 +42,7 @@ fn browse(lab: Lab) -> Result<u64> {
     lab.home().write("www/index.html", PAGE)?;
     lab.home().write("www/part.txt", "a part of it")?;
     lab.reconfigure(|config| {
-        config.listener_keys = "tcp = true\n".into();
+        config.listen_on_tcp();
         config.rest = format!(
             "[access_log]\nfile = \"{}\"\n[[route]]\nupstream = \"site\"\n[upstream.site]\nservers = [\"files:{}\"]\n",
             log.display(),

@@ -47,7 +47,7 @@ fn of_clients(speaks: Speaks, scripts: &[Script], ended: &str) -> Result<()> {
     lab.reload(|config| config.set_limit("request_timeout", "\"1s\""))?;
     let body = format!("@{}", lab.home().write("body", &"x".repeat(1_000_000))?.display());
     let mut times = 0;
-    for version in ["--http1.1", "--http2", "--http3-only"] {
+    for version in Curl::VERSIONS {
         times += 1;
         for (name, options) in [
             ("pours", &["--limit-rate", "200k"][..]),
@@ -127,13 +127,10 @@ fn expect_little(exchange: &Exchange) -> Result<()> {
 
 /// So many requests are written down as cancelled by the client.
 fn expect_cancelled(lab: &Running, count: usize) -> Result<()> {
-    let read = || {
-        let text = std::fs::read_to_string(lab.home().path("access.log")).unwrap_or_default();
-        let lines = text.lines().map(serde_json::from_str::<Value>).filter_map(Result::ok);
-        Ok(lines.filter(|line| line["path"] != "/over").map(|line| line["outcome"].to_string()).collect::<Vec<_>>())
-    };
-    let outcomes = until(read, |outcomes: &Vec<_>| outcomes.len() >= count)?;
-    ensure!(outcomes == vec!["\"client_cancelled\""; count], "{outcomes:?}");
+    let is_cancelled = |line: &&Value| line["path"] != "/over";
+    let lines = lab.await_access_log(|lines| lines.iter().filter(is_cancelled).count() >= count)?;
+    let outcomes: Vec<_> = lines.iter().filter(is_cancelled).map(|line| &line["outcome"]).collect();
+    ensure!(outcomes == vec!["client_cancelled"; count], "{outcomes:?}");
     Ok(())
 }
 

@@ -12,8 +12,6 @@ use router_tests::lab::{
     until,
 };
 
-const VERSIONS: [&str; 3] = ["--http1.1", "--http2", "--http3-only"];
-
 fn lab(required: bool) -> Result<Running> {
     lab_of(|lab| {
         let ca = lab.home().path("member.pem");
@@ -45,7 +43,7 @@ fn told<'lab>(lab: &'lab Running, version: &str, certificate: Option<&str>) -> C
 #[test]
 fn where_one_is_required() -> Result<()> {
     let lab = lab(true)?;
-    for version in VERSIONS {
+    for version in Curl::VERSIONS {
         let subject = told(&lab, version, Some("member")).succeed()?;
         assert_eq!(subject.trim_end(), "CN=rcgen self signed cert", "{version}");
         ensure!(told(&lab, version, None).succeed().is_err(), "{version}: without one");
@@ -57,7 +55,7 @@ fn where_one_is_required() -> Result<()> {
 #[test]
 fn where_none_is_required() -> Result<()> {
     let lab = lab(false)?;
-    for version in VERSIONS {
+    for version in Curl::VERSIONS {
         let subject = told(&lab, version, Some("member")).succeed()?;
         assert_eq!(subject.trim_end(), "CN=rcgen self signed cert", "{version}");
         assert_eq!(told(&lab, version, None).succeed()?.trim_end(), "none", "{version}: nobody makes one up");

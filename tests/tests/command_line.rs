@@ -156,7 +156,7 @@ fn check_changes_nothing() -> Result<()> {
     let file = file.to_str().context("UTF-8")?;
     let said = lab.cli(&["check", "--config", file])?.succeeded()?;
     assert!(!lab.home().pins().exists() && !lab.home().control().exists(), "{said:?}");
-    assert!(!lab.network().router().has_xdp(&lab.wire().router_interface())?);
+    assert!(!lab.is_xdp_attached()?);
     lab.home().write("config.toml", "[router]\nworkers = \"many\"\n")?;
     assert_eq!(lab.cli(&["check", "--config", file])?.status.code(), Some(1));
     Ok(())

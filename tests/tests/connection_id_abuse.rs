@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::{Result, ensure};
 use router_tests::{
     content::unhex,
-    lab::{Lab, PORT, Running, until, wire::Sender},
+    lab::{Lab, PORT, until, wire::Sender},
     packets::{Packet, quic::Quic},
 };
 
@@ -34,13 +34,13 @@ fn a_new_connection_is_not_placed_by_one_that_it_has_seen() -> Result<()> {
         let lab = Lab::new().engine(engine).start()?;
         lab.control().drain(1)?;
         for slot in [1, 2] {
-            let (before, retried) = (accepted_by(&lab, slot)?, lab.control().status()?.totals.retried);
+            let (before, retried) = (lab.worker(slot)?.totals.accepted, lab.control().status()?.totals.retried);
             for _ in 0..AIMED {
                 let seen = unhex(&lab.control().generate(slot)?.cid);
                 lab.aioquic("/bytes/1000").requests(1).beginning_with(&seen).succeed()?;
             }
             ensure!(lab.control().status()?.totals.retried - retried == AIMED, "each is sent a Retry");
-            let there = accepted_by(&lab, slot)? - before;
+            let there = lab.worker(slot)?.totals.accepted - before;
             let is_right = if slot == 1 { there == 0 } else { there < AIMED };
             ensure!(is_right, "{engine}: {there} of {AIMED} on slot {slot}");
         }
@@ -69,11 +69,6 @@ fn junk_keeps_no_entry_of_what_has_ended() -> Result<()> {
         anyhow::Ok(left)
     };
     until(sending, Vec::is_empty).map(drop)
-}
-
-fn accepted_by(lab: &Running, slot: u8) -> Result<u64> {
-    let workers = lab.control().workers()?.workers;
-    Ok(workers.iter().filter(|worker| worker.slot == slot).map(|worker| worker.totals.accepted).sum())
 }
 
 const AIMED: u64 = 7;

@@ -8,10 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use router_tests::{
-    bpftool,
-    lab::{Lab, Running, until},
-};
+use router_tests::lab::{Lab, Running, until};
 use router_userspace::agent::api::CidConfiguration;
 
 /// Every two seconds for a minute, under short connections, long ones, idle ones and ones that move.
@@ -57,10 +54,10 @@ fn every_two_seconds_for_a_minute() -> Result<()> {
     let last = await_one(&lab)?;
     assert_eq!((last.state.as_str(), last.rotation), ("issuing", 30 % 7));
     // In the kernel too: one is in use, and nothing is left of the others' keys.
-    let configs = bpftool::dump(&lab.home().pins().join("cid_configs"))?;
+    let configs = lab.dump("cid_configs")?;
     let in_use: Vec<_> = configs.iter().filter(|entry| entry["value"]["encoding"] != 0).collect();
     assert_eq!(in_use.len(), 1, "{in_use:?}");
-    let keys = bpftool::dump(&lab.home().pins().join("cid_keys"))?;
+    let keys = lab.dump("cid_keys")?;
     let empty = keys.iter().filter(|entry| entry["value"]["slot_mask"] == serde_json::json!([0, 0])).count();
     assert_eq!(empty, 6, "keys of configurations that are gone");
     Ok(())
@@ -116,7 +113,7 @@ fn an_eighth_is_refused() -> Result<()> {
 fn a_key_from_a_file() -> Result<()> {
     let mut lab = Lab::new().limit("idle_timeout", "\"1s\"").build()?;
     let file = lab.home().path("cid.key");
-    write_key(&lab, "00112233445566778899aabbccddeeff", 0o600)?;
+    lab.home().write_with_mode("cid.key", "00112233445566778899aabbccddeeff", 0o600)?;
     lab.reconfigure(|config| config.set_connection_id("encryption", &format!("\"file:{}\"", file.display())));
     lab.start_agent()?;
     lab.quic_go().get("/bytes/10000").connections(20).rebinding_at(5_000).succeed()?;
@@ -126,7 +123,7 @@ fn a_key_from_a_file() -> Result<()> {
         ("0f1e2d3c4b5a69788796a5b4c3d2e1f0", 0o644, "open to others"),
         ("no key at all", 0o600, "neither hex nor base64"),
     ] {
-        write_key(&lab, key, mode)?;
+        lab.home().write_with_mode("cid.key", key, mode)?;
         let refused = lab.cli(&["cid", "rotate"])?;
         assert_eq!(refused.status.code(), Some(1), "{refused:?}");
         assert!(refused.stderr.contains(says) && refused.stderr.contains("cid.key"), "{refused:?}");
@@ -134,12 +131,12 @@ fn a_key_from_a_file() -> Result<()> {
         assert_eq!(lab.control().cid_configurations()?.len(), 1);
     }
     lab.quic_go().get("/bytes/10000").connections(20).succeed()?;
-    write_key(&lab, "Dx4tPEtaaXiHlqW0w9Lh8A==", 0o400)?;
+    lab.home().write_with_mode("cid.key", "Dx4tPEtaaXiHlqW0w9Lh8A==", 0o400)?;
     assert_eq!(lab.control().rotate()?.rotation, 1);
     lab.quic_go().get("/bytes/10000").connections(20).rebinding_at(5_000).succeed()?;
     await_one(&lab)?;
     // Not even when its configuration is gone.
-    write_key(&lab, "00112233445566778899aabbccddeeff", 0o600)?;
+    lab.home().write_with_mode("cid.key", "00112233445566778899aabbccddeeff", 0o600)?;
     let refused = lab.cli(&["cid", "rotate"])?;
     assert!(refused.stderr.contains("its key has been used"), "{refused:?}");
     lab.expect_no_packet_astray()
@@ -165,7 +162,7 @@ fn by_itself_before_the_nonces_run_out() -> Result<()> {
 fn an_operator_is_asked_for_a_key_before_the_nonces_run_out() -> Result<()> {
     let mut lab = Lab::new().limit("idle_timeout", "\"1s\"").build()?;
     let file = lab.home().path("cid.key");
-    write_key(&lab, "00112233445566778899aabbccddeeff", 0o600)?;
+    lab.home().write_with_mode("cid.key", "00112233445566778899aabbccddeeff", 0o600)?;
     lab.reconfigure(|config| config.set_connection_id("encryption", &format!("\"file:{}\"", file.display())));
     lab.start_agent()?;
     lab.take_agent()?.terminate()?;
@@ -176,7 +173,7 @@ fn an_operator_is_asked_for_a_key_before_the_nonces_run_out() -> Result<()> {
     let problem = problem.with_context(|| format!("{:?}", status.problems))?;
     assert!(problem.contains("cid.key") && problem.contains("try: a new key in the file"), "{problem}");
     lab.quic_go().get("/bytes/10000").connections(20).succeed()?;
-    write_key(&lab, "0f1e2d3c4b5a69788796a5b4c3d2e1f0", 0o600)?;
+    lab.home().write_with_mode("cid.key", "0f1e2d3c4b5a69788796a5b4c3d2e1f0", 0o600)?;
     lab.await_status(|status| status.healthy)?;
     assert_eq!(lab.control().cid_configurations()?[0].rotation, 1);
     Ok(())
@@ -218,12 +215,6 @@ fn configurations_on_file(lab: &Running) -> Result<serde_json::Value> {
 fn await_one(lab: &Running) -> Result<CidConfiguration> {
     let mut all = until(|| lab.control().cid_configurations(), |all| all.len() == 1)?;
     Ok(all.remove(0))
-}
-
-fn write_key(lab: &Running, key: &str, mode: u32) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let path = lab.home().write("cid.key", key)?;
-    Ok(fs::set_permissions(path, fs::Permissions::from_mode(mode))?)
 }
 
 /// As if runs before had used 90 % of a slot's nonces.

@@ -2,10 +2,7 @@
 //! should, and reach its worker all the same?
 
 use anyhow::{Context, Result, ensure};
-use router_tests::{
-    bpftool,
-    lab::{Lab, Running, run},
-};
+use router_tests::lab::{Lab, Running, run};
 use router_userspace::agent::api::{SlotCounters, XdpMode};
 
 /// As many queues as CPUs with workers: nothing is moved, also of connections whose clients go to
@@ -81,9 +78,8 @@ fn served(lab: &Running, expected: u64) -> Result<SlotCounters> {
 
 /// What the map says of the taken slots.
 fn redirects(lab: &Running) -> Result<Vec<u64>> {
-    let slots = bpftool::dump(&lab.home().pins().join("slots"))?;
-    let taken = slots.iter().map(|entry| &entry["value"]).filter(|slot| slot["state"] != 0);
-    taken.map(|slot| slot["redirects"].as_u64().context("no field `redirects`")).collect()
+    let taken = lab.taken_slots()?;
+    taken.iter().map(|slot| slot["redirects"].as_u64().context("no field `redirects`")).collect()
 }
 
 /// Of all slots together.

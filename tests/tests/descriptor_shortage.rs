@@ -10,7 +10,7 @@ use router_tests::lab::{Lab, PORT, Running, until};
 #[test]
 fn of_descriptors() -> Result<()> {
     let lab = Lab::new().workers(2).limit("max_connections_per_ip", "10_000").config(|config| {
-        config.listener_keys = "tcp = true\n".into();
+        config.listen_on_tcp();
         config.under = ["prlimit", &format!("--nofile={DESCRIPTORS}"), "--"].map(Into::into).into();
     });
     let lab = lab.start()?;

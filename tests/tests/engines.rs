@@ -43,6 +43,18 @@ fn packet_by_packet() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn with_each_engine() -> Result<()> {
+    for engine in ENGINES {
+        let lab = Lab::new().engine(engine).start()?;
+        let interfaces = lab.control().status()?.interfaces;
+        assert!(interfaces.iter().all(|interface| interface.engine == engine), "{interfaces:?}");
+        lab.quic_go().get("/bytes/50000").connections(50).requests(2).succeed()?;
+        lab.quic_go().echo(50_000).connections(20).rebinding_at(25_000).succeed()?;
+    }
+    Ok(())
+}
+
 /// Without the flow table, which only kernels have, its cases are others.
 fn known_to_all() -> impl Iterator<Item = Case> {
     cases().into_iter().filter(|case| case.reason != Reason::Flow)
@@ -119,7 +131,7 @@ struct Totals {
 
 impl Totals {
     fn of(lab: &Running) -> Result<Self> {
-        let workers = lab.control().workers()?.workers;
+        let workers = lab.workers()?;
         let sum = |count: fn(&api::Totals) -> u64| workers.iter().map(|worker| count(&worker.totals)).sum();
         Ok(Self {
             got: workers.iter().map(|one| (one.slot, one.totals.datagrams_own + one.totals.taken_over)).collect(),

@@ -46,8 +46,7 @@ fn of_aws() -> Result<()> {
 #[test]
 fn that_shares_a_key() -> Result<()> {
     let mut lab = Lab::new().build()?;
-    let file = lab.home().write("cid.key", "8f95f09245765f80256934e50c66207f")?;
-    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    let file = lab.home().write_with_mode("cid.key", "8f95f09245765f80256934e50c66207f", 0o600)?;
     lab.reconfigure(|config| {
         config.set_connection_id("encryption", &format!("\"file:{}\"", file.display()));
         config.set_connection_id("server_id", "\"ed793a51d49b8f5f\"");

@@ -1,18 +1,12 @@
 //! Does a new client come in at once, however many others are there and do nothing?
 
-use std::{
-    collections::BTreeSet,
-    io::Read,
-    net::TcpStream,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{io::Read, net::TcpStream, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use router_common::frame;
 use router_tests::lab::{
-    Lab, PORT, Towards,
+    Lab, PORT,
     peers::{Curl, QuicGo, Summary},
+    unanswered,
 };
 
 /// After that a client sends its first flight again (RFC 9002 section 6.2.2): who has waited for so
@@ -36,27 +30,11 @@ fn a_thousand_idle_connections() -> Result<()> {
 /// anything.
 #[test]
 fn handshakes_that_never_end() -> Result<()> {
-    const DEAF: usize = 600;
-    let lab = Lab::new()
-        .limit("max_handshakes", "100")
-        .limit("max_connections_per_ip", "5_000")
-        .config(|config| config.listener_keys = "tcp = true\n".into())
-        .start()?;
-    let ports = Arc::new(Mutex::new(BTreeSet::new()));
-    let deaf = Arc::clone(&ports);
-    let relay = lab.relay(move |towards, frame| {
-        let mut deaf = deaf.lock().unwrap_or_else(PoisonError::into_inner);
-        match (towards, frame::parse(frame).ok()) {
-            (Towards::Router, Some(datagram)) if deaf.len() < DEAF => {
-                deaf.insert(datagram.source.port);
-            }
-            (Towards::Clients, Some(datagram)) if deaf.contains(&datagram.destination.port) => return Vec::new(),
-            (Towards::Router | Towards::Clients, _) => {}
-        }
-        vec![frame.to_vec()]
-    })?;
+    const UNANSWERED: usize = 600;
+    let lab = Lab::new().limit("max_handshakes", "100").limit("max_connections_per_ip", "5_000").tcp().start()?;
+    let relay = lab.relay(unanswered(UNANSWERED))?;
     let clients = QuicGo::new(relay.clients(), lab.wire().router(PORT)).get("/bytes/1000");
-    let _deaf = clients.clone().connections(DEAF as u64).start()?;
+    let _unanswered = clients.clone().connections(UNANSWERED as u64).start()?;
     // Half of each worker's room, then clients have to show that they hear.
     lab.await_status(|status| status.totals.handshakes_now == 200 && status.totals.retried >= 400)?;
     let router = lab.wire().router(PORT);
@@ -68,8 +46,8 @@ fn handshakes_that_never_end() -> Result<()> {
 
     in_time(&clients.connections(100).at_once(2).succeed()?)?;
     for _ in 0..20 {
-        let curl = Curl::over("--http2", relay.clients(), &lab.url("/bytes/1000")).option("--output");
-        let took = curl.option("/dev/null").option("--write-out").option("%{time_appconnect}").succeed()?;
+        let curl = Curl::over("--http2", relay.clients(), &lab.url("/bytes/1000"));
+        let took = curl.writing("%{time_appconnect}").succeed()?;
         let took: f64 = took.trim().parse().with_context(|| format!("{took:?}"))?;
         ensure!(Duration::from_secs_f64(took) < FIRST_TIMEOUT, "TLS over TCP after {took} s");
     }

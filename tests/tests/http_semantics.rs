@@ -315,7 +315,7 @@ fn lab() -> Result<(Running, Recorder)> {
     let mut lab = Lab::new().build()?;
     let recorder = Recorder::start(lab.network().upstream(), PORT)?;
     lab.reconfigure(|config| {
-        config.listener_keys = "tcp = true\n".into();
+        config.listen_on_tcp();
         config.rest = format!(
             "[[route]]\nupstream = \"recorder\"\n[upstream.recorder]\nservers = [\"http://{UPSTREAM4}:{PORT}\"]\n"
         );

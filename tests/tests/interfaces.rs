@@ -128,7 +128,7 @@ fn an_upgrade_where_a_listener_is_not_reached_from_here() -> Result<()> {
     lab.start_agent()?;
     let upgraded = lab.agent()?.upgrade(None)?;
     ensure!(upgraded.unprobed.iter().any(|one| one.starts_with("10.9.9.9:443 is not reached")), "{upgraded:?}");
-    ensure!(lab.home().log().contains("10.9.9.9:443 is not reached from this host"), "nobody says so");
+    lab.await_log("10.9.9.9:443 is not reached from this host")?;
     lab.quic_go().get("/bytes/1000").connections(5).succeed().map(drop)
 }
 

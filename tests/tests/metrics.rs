@@ -16,7 +16,7 @@ fn lab(section: &str) -> Result<Running> {
     let section = section.to_owned();
     Lab::new()
         .config(|config| {
-            config.listener_keys = "tcp = true\n".into();
+            config.listen_on_tcp();
             config.rest = section + &config.rest;
         })
         .start()

@@ -7,11 +7,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use router_tests::{
-    bpftool,
-    lab::{AgentConfig, Lab, PORT, Running, UPSTREAM4, UPSTREAM6, peers::QuicGo, run, until},
+use router_tests::lab::{
+    AgentConfig, Lab, Mix, MixSize, PORT, Running, UPSTREAM4, UPSTREAM6, peers::QuicGo, run, until,
 };
-use router_userspace::agent::api::{ListenerState, Status, Worker, WorkerState};
+use router_userspace::agent::api::{ListenerState, Status, WorkerState};
 
 /// What has begun is finished by the old routes, also on a connection whose next request goes by
 /// the new ones.
@@ -60,21 +59,7 @@ fn fifty_under_load() -> Result<()> {
         .build()?;
     lab.home().write_certificate("other", &["other.test"])?;
     lab.start_agent()?;
-    // Raw streams are not asked to leave: drains last as long as their clients, however slow the machine.
-    let long_enough = Duration::from_secs(240);
-    let get = |path| lab.quic_go().get(path).within(long_enough).following();
-    let new = get("/bytes/20000").connections(4_000).at_once(10).pausing(SHORT).start()?;
-    let long = get("/bytes/1000").connections(20).requests(100).pausing(SHORT * 20).start()?;
-    let idle = get("/bytes/1000").connections(20).requests(3).pausing(Duration::from_secs(12)).start()?;
-    let downloads = get("/bytes/3000000").connections(300).at_once(4).start()?;
-    let uploads = lab.quic_go().post("/sink", 1_000_000).connections(300).at_once(4).within(long_enough).following();
-    let uploads = uploads.start()?;
-    let streams = lab.quic_go().echo(20_000).connections(20).requests(100).pausing(SHORT * 20).within(long_enough);
-    let streams = streams.start()?;
-    let moving = lab.quic_go().echo(20_000).connections(20).requests(100).pausing(SHORT * 20).within(long_enough);
-    let moving = moving.rebinding_at(200_000).start()?;
-    let other = lab.aioquic("/bytes/1000").connections(10).requests(1).start()?;
-
+    let clients = Mix::start(&lab, MixSize { connections: 4_000, transfers: 300, requests: 100 })?;
     let begun = Instant::now();
     let (mut good, mut bad) = (0, 0);
     for round in 0..50_u32 {
@@ -90,18 +75,7 @@ fn fifty_under_load() -> Result<()> {
         }
     }
     assert_eq!((good, bad), (25, 25));
-    for (name, clients) in [
-        ("a new connection every few milliseconds", new),
-        ("long connections", long),
-        ("idle connections", idle),
-        ("downloads", downloads),
-        ("uploads", uploads),
-        ("raw streams", streams),
-        ("raw streams that move", moving),
-        ("aioquic", other),
-    ] {
-        clients.succeed().context(name)?;
-    }
+    clients.succeed()?;
     let totals = lab.control().status()?.totals;
     assert_eq!(
         (totals.refused_connections, totals.refused_per_ip, totals.refused_handshakes, totals.retried),
@@ -142,7 +116,8 @@ fn listeners() -> Result<()> {
     leaving.succeed()?;
     lab.await_status(|status| state(status).is_none())?;
     untouched.succeed()?;
-    if let Some(listeners) = dump(&lab, "listeners")? {
+    if lab.has_maps()? {
+        let listeners = lab.dump("listeners")?;
         assert_eq!(listeners.len(), 2, "{listeners:?}");
     }
     // And back again, under the number it had.
@@ -194,26 +169,26 @@ fn workers() -> Result<()> {
     let changed = lab.reload(|config| config.set_router("workers", "5"))?;
     assert_eq!(changed, ["workers started in slots 2, 3, 4"]);
     lab.quic_go().get("/bytes/1000").connections(200).succeed()?;
-    let accepted: Vec<_> = workers_of(&lab)?.iter().map(|worker| worker.totals.accepted).collect();
+    let accepted: Vec<_> = lab.workers()?.iter().map(|worker| worker.totals.accepted).collect();
     assert!(accepted.len() == 5 && accepted[2..].iter().all(|&count| count > 15), "{accepted:?}");
 
     let changed = lab.reload(|config| config.set_router("workers", "1"))?;
     assert_eq!(changed, ["workers of slots 1, 2, 3, 4 end when their connections have"]);
     let states = |lab: &Running| -> Result<Vec<_>> {
-        Ok(workers_of(lab)?.into_iter().map(|worker| (worker.slot, worker.state)).collect())
+        Ok(lab.workers()?.into_iter().map(|worker| (worker.slot, worker.state)).collect())
     };
     assert!(states(&lab)?.contains(&(1, WorkerState::Leaving)), "{:?}", states(&lab)?);
-    let before = workers_of(&lab)?;
+    let before = lab.workers()?;
     lab.quic_go().get("/bytes/1000").connections(100).succeed()?;
-    assert_eq!(workers_of(&lab)?[0].totals.accepted, before[0].totals.accepted + 100);
+    assert_eq!(lab.workers()?[0].totals.accepted, before[0].totals.accepted + 100);
     streams.succeed()?;
-    until(|| workers_of(&lab), |workers| workers.len() == 1)?;
+    until(|| lab.workers(), |workers| workers.len() == 1)?;
     assert_eq!(states(&lab)?, [(0, WorkerState::Active)]);
     // What those who are gone have counted stays counted.
     assert_eq!(lab.control().status()?.totals.accepted, 360);
-    if let Some(slots) = dump(&lab, "slots")? {
-        let taken = slots.iter().filter(|entry| entry["value"]["state"] != 0).count();
-        assert_eq!(taken, 1, "{slots:?}");
+    if lab.has_maps()? {
+        let taken = lab.taken_slots()?;
+        assert_eq!(taken.len(), 1, "{taken:?}");
     }
     lab.expect_no_packet_lost()
 }
@@ -231,10 +206,10 @@ fn a_certificate_that_is_replaced() -> Result<()> {
 
     home.write_certificate("next", &["localhost", "router.test"])?;
     fs::copy(home.path("next.pem"), home.path("certificate.pem"))?;
-    await_log(&lab, "certificates have changed, but stay as they were in memory")?;
+    lab.await_log("certificates have changed, but stay as they were in memory")?;
     assert_eq!(ask(&trusted)?.requests_ok, 5);
     fs::copy(home.path("next.key"), home.path("certificate.key"))?;
-    await_log(&lab, "new connections get the new ones")?;
+    lab.await_log("new connections get the new ones")?;
     assert_eq!(ask(&home.path("next.pem"))?.requests_ok, 5);
     assert_eq!(ask(&trusted)?.connections_failed, 5);
     streams.succeed()?;
@@ -254,7 +229,7 @@ fn by_signal() -> Result<()> {
     until(served, |log: &String| log.contains("DEBUG router_userspace::edge::dispatch: serving"))?;
     lab.rewrite(|config| config.set_router("workers", "\"many\""))?;
     lab.agent()?.hang_up()?;
-    await_log(&lab, "router.workers: \"many\" is not \"auto\" or a number from 1 to 255; nothing has changed")?;
+    lab.await_log("router.workers: \"many\" is not \"auto\" or a number from 1 to 255; nothing has changed")?;
     lab.quic_go().get("/bytes/1000").connections(5).succeed()?;
     Ok(())
 }
@@ -268,8 +243,8 @@ fn what_is_refused() -> Result<()> {
     lab.await_accepted(&streams, 20)?;
     let whole = |lab: &Running| -> Result<_> {
         let Status { interfaces, listeners, generation, .. } = lab.control().status()?;
-        let workers: Vec<_> = workers_of(lab)?.into_iter().map(|one| (one.slot, one.cpu, one.state)).collect();
-        let maps = ["listeners", "slots", "cid_configs"].map(|map| bpftool::dump(&lab.home().pins().join(map)));
+        let workers: Vec<_> = lab.workers()?.into_iter().map(|one| (one.slot, one.cpu, one.state)).collect();
+        let maps = ["listeners", "slots", "cid_configs"].map(|map| lab.dump(map));
         let maps = maps.into_iter().collect::<Result<Vec<_>>>()?;
         let said = format!("{interfaces:?} {listeners:?} {generation} {workers:?} {:?}", lab.home().pinned());
         Ok((said, maps, sockets(lab)?))
@@ -383,15 +358,6 @@ fn echo_on(lab: &Running, port: u16) -> QuicGo<'_> {
     lab.quic_go().echo(20_000).option("addr", lab.wire().router(port))
 }
 
-/// What a map says; nothing with the engine `userspace`, which has none.
-fn dump(lab: &Running, map: &str) -> Result<Option<Vec<serde_json::Value>>> {
-    lab.has_maps()?.then(|| bpftool::dump(&lab.home().pins().join(map))).transpose()
-}
-
-fn workers_of(lab: &Running) -> Result<Vec<Worker>> {
-    Ok(lab.control().workers()?.workers)
-}
-
 /// UDP sockets in the router's namespace, by address.
 fn sockets(lab: &Running) -> Result<Vec<String>> {
     let listed = run(lab.network().router().command("ss").args(["-Huna"]))?;
@@ -407,12 +373,6 @@ fn upstream_connections(lab: &Running, port: u16) -> Result<usize> {
     let mut command = lab.network().upstream().command("ss");
     let listed = run(command.args(["-Htn", "state", "established", &format!("( sport = :{port} )")]))?;
     Ok(String::from_utf8_lossy(&listed.stdout).lines().count())
-}
-
-fn await_log(lab: &Running, words: &str) -> Result<()> {
-    until(|| Ok(lab.home().log()), |log| log.contains(words))
-        .with_context(|| format!("no {words:?} in the log"))
-        .map(drop)
 }
 
 const SHORT: Duration = Duration::from_millis(20);

@@ -9,7 +9,7 @@ use router_tests::lab::{Lab, PORT, peers::Curl};
 fn over_every_version() -> Result<()> {
     let lab = Lab::new().workers(2).config(|config| {
         config.listeners = vec!["0.0.0.0:443".into(), "0.0.0.0:8443".into()];
-        config.listener_keys = "tcp = true\n".into();
+        config.listen_on_tcp();
         config.rest = "[[route]]\nlisteners = [\"0.0.0.0:8443\"]\npath = \"/inner\"\nupstream = \"inner\"\n\
                        [[route]]\nupstream = \"outer\"\n\
                        [upstream.inner]\nservers = [\"respond:200\"]\n[upstream.outer]\nservers = [\"respond:404\"]\n"
@@ -19,9 +19,9 @@ fn over_every_version() -> Result<()> {
     let status = |version: &str, port: u16| -> Result<String> {
         let url = format!("https://{}/inner", lab.wire().router(port));
         let curl = Curl::over(version, lab.wire().namespace(), &url).option("--header").option("host: localhost:8443");
-        curl.option("--output").option("/dev/null").option("--write-out").option("%{http_code}").succeed()
+        curl.writing("%{http_code}").succeed()
     };
-    for version in ["--http1.1", "--http2", "--http3-only"] {
+    for version in Curl::VERSIONS {
         assert_eq!(status(version, 8443)?.trim(), "200", "{version}");
         assert_eq!(status(version, PORT)?.trim(), "404", "{version}");
     }

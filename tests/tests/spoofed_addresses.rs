@@ -1,10 +1,10 @@
 //! What does a sender gain by writing another's address into a datagram, and what does the other lose?
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
@@ -15,6 +15,7 @@ use router_tests::{
     lab::{
         Lab, PORT, Towards,
         peers::{Curl, QuicGo},
+        unanswered,
         wire::Sender,
     },
     packets::{Packet, quic::Quic},
@@ -24,28 +25,11 @@ use router_tests::{
 /// over QUIC and TCP.
 #[test]
 fn first_datagrams_in_its_name_lock_no_client_out() -> Result<()> {
-    let lab = Lab::new()
-        .workers(1)
-        .limit("max_connections_per_ip", "20")
-        .config(|config| config.listener_keys = "tcp = true\n".into())
-        .start()?;
+    let lab = Lab::new().workers(1).limit("max_connections_per_ip", "20").tcp().start()?;
     // A client that begins and hears nothing is the same to the router as a forged source.
-    let deaf = Arc::new(Mutex::new(BTreeSet::new()));
-    let listeners = deaf.clone();
-    let relay = lab.relay(move |towards, frame| {
-        let datagram = frame::parse(frame).ok();
-        let mut deaf = listeners.lock().unwrap_or_else(PoisonError::into_inner);
-        match (towards, datagram) {
-            (Towards::Router, Some(datagram)) if deaf.len() < 22 => {
-                deaf.insert(datagram.source.port);
-            }
-            (Towards::Clients, Some(datagram)) if deaf.contains(&datagram.destination.port) => return Vec::new(),
-            (Towards::Router | Towards::Clients, _) => {}
-        }
-        vec![frame.to_vec()]
-    })?;
+    let relay = lab.relay(unanswered(22))?;
     let clients = QuicGo::new(relay.clients(), lab.wire().router(PORT)).get("/bytes/1000");
-    let _deaf = clients.clone().connections(22).start()?;
+    let _unanswered = clients.clone().connections(22).start()?;
     lab.await_status(|status| status.totals.handshakes_now == 20 && status.totals.retried >= 2)?;
     clients.connections(5).succeed()?;
     let by_tcp =

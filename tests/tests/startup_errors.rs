@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt::ReusePort};
-use router_tests::lab::{AgentConfig, Finished, Home, Lab, Running};
+use router_tests::lab::{AgentConfig, Finished, Home, Lab};
 
 /// The answer is no: the configuration is invalid.
 const INVALID: i32 = 1;
@@ -51,7 +51,7 @@ fn configurations_that_are_wrong() -> Result<()> {
     for (name, spoil, says) in cases {
         let refused = lab.refuse(spoil)?;
         expect_refusal(&refused, INVALID, says).with_context(|| name.to_owned())?;
-        expect_nothing_started(&lab).with_context(|| name.to_owned())?;
+        lab.expect_nothing_left().with_context(|| name.to_owned())?;
     }
     Ok(())
 }
@@ -67,8 +67,7 @@ fn connection_ids_that_cannot_be() -> Result<()> {
         ("open.key", secret, 0o640),
         ("closed.key", secret, 0o600),
     ] {
-        let path = lab.home().write(name, content)?;
-        fs::set_permissions(path, Permissions::from_mode(mode))?;
+        lab.home().write_with_mode(name, content, mode)?;
     }
     let file = |name: &str| format!("\"file:{}\"", lab.home().path(name).display());
     let key = |c: &mut AgentConfig, name: &str| c.set_connection_id("encryption", &file(name));
@@ -100,7 +99,7 @@ fn connection_ids_that_cannot_be() -> Result<()> {
     for (name, spoil, says) in cases {
         let refused = lab.refuse(spoil)?;
         expect_refusal(&refused, INVALID, says).with_context(|| name.to_owned())?;
-        expect_nothing_started(&lab).with_context(|| name.to_owned())?;
+        lab.expect_nothing_left().with_context(|| name.to_owned())?;
         anyhow::ensure!(!refused.stderr.contains(secret), "{name}: the key is shown: {refused:?}");
         anyhow::ensure!(!lab.home().path("state").exists(), "{name}: a state folder was made");
     }
@@ -123,7 +122,7 @@ fn a_book_of_connection_ids_that_is_no_use() -> Result<()> {
         fs::write(&path, &bad)?;
         fs::set_permissions(&path, Permissions::from_mode(mode))?;
         expect_refusal(&lab.refuse(|_| ())?, INVALID, &["connection-ids.json", says, "try: "])?;
-        expect_nothing_started(&lab)?;
+        lab.expect_nothing_left()?;
         assert_eq!(fs::read_to_string(&path)?, bad);
     }
     Ok(())
@@ -134,7 +133,7 @@ fn no_toml_at_all() -> Result<()> {
     let lab = Lab::new().build()?;
     let refused = lab.refuse_text("[router]\nworkers = = 4\n")?;
     expect_refusal(&refused, INVALID, &["config.toml:2"])?;
-    expect_nothing_started(&lab)
+    lab.expect_nothing_left()
 }
 
 #[test]
@@ -142,7 +141,7 @@ fn no_such_interface() -> Result<()> {
     let lab = Lab::new().build()?;
     let refused = lab.refuse(|config| config.set_router("interfaces", "[\"clients0\", \"eth7\"]"))?;
     expect_refusal(&refused, KERNEL, &["eth7"])?;
-    expect_nothing_started(&lab)
+    lab.expect_nothing_left()
 }
 
 #[test]
@@ -150,7 +149,7 @@ fn port_in_use() -> Result<()> {
     let lab = Lab::new().build()?;
     let _taken = lab.network().router().enter(|| Ok(UdpSocket::bind("0.0.0.0:443")?))?;
     expect_refusal(&lab.refuse(|_| ())?, KERNEL, &["0.0.0.0:443", "in use"])?;
-    expect_nothing_started(&lab)
+    lab.expect_nothing_left()
 }
 
 #[test]
@@ -159,7 +158,7 @@ fn somebody_else_in_the_reuseport_group() -> Result<()> {
     let _foreign = lab.network().router().enter(|| reuseport_socket("0.0.0.0:443".parse()?))?;
     let ourselves = std::process::id().to_string();
     expect_refusal(&lab.refuse(|_| ())?, KERNEL, &["0.0.0.0:443", "foreign", &ourselves])?;
-    expect_nothing_started(&lab)
+    lab.expect_nothing_left()
 }
 
 #[test]
@@ -195,7 +194,7 @@ fn no_bpffs() -> Result<()> {
     let refused = lab.refuse(|config| config.set_router("bpf_dir", &format!("\"{folder}\"")))?;
     expect_refusal(&refused, KERNEL, &[&folder, "bpffs", "mount -t bpf"])?;
     assert!(!lab.home().path("pins").exists());
-    expect_nothing_started(&lab)
+    lab.expect_nothing_left()
 }
 
 /// honk#136: what others have pinned is not ours to remove, nor is their folder ours to close.
@@ -222,7 +221,7 @@ fn no_privileges() -> Result<()> {
     let without = ["setpriv", "--inh-caps=-all", "--bounding-set=-all", "--"];
     let refused = lab.refuse_text_under(&without, &lab.config_text())?;
     expect_refusal(&refused, KERNEL, &["BPF", "CAP_BPF"])?;
-    expect_nothing_started(&lab)
+    lab.expect_nothing_left()
 }
 
 type Spoil<'a> = &'a dyn Fn(&mut AgentConfig);
@@ -233,14 +232,6 @@ fn expect_refusal(refused: &Finished, exit: i32, says: &[&str]) -> Result<()> {
     anyhow::ensure!(refused.status.code() == Some(exit), "{}: {errors:?}", refused.status);
     let missing: Vec<_> = says.iter().filter(|word| !refused.stderr.contains(**word)).collect();
     anyhow::ensure!(missing.is_empty(), "does not say {missing:?}: {}", refused.stderr);
-    Ok(())
-}
-
-fn expect_nothing_started(lab: &Running) -> Result<()> {
-    anyhow::ensure!(!lab.home().pins().exists(), "pins are left: {:?}", lab.home().pinned());
-    anyhow::ensure!(!lab.home().control().exists(), "the control socket is left");
-    let attached = lab.network().router().has_xdp(&lab.wire().router_interface())?;
-    anyhow::ensure!(!attached, "an XDP program is left");
     Ok(())
 }
 

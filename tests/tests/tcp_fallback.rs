@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use router_tests::lab::{Lab, Running, peers::Curl};
 
 fn lab() -> Result<Running> {
-    Lab::new().config(|config| config.listener_keys = "tcp = true\n".into()).start()
+    Lab::new().tcp().start()
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn over_reloads_and_upgrades() -> Result<()> {
     lab.reload(|config| config.listener_keys.clear())?;
     ensure!(ask(&lab, "--http2").is_err(), "the port is closed");
     assert_eq!(ask(&lab, "--http3-only")?, ["200", "1000"]);
-    lab.reload(|config| config.listener_keys = "tcp = true\n".into())?;
+    lab.reload(|config| config.listen_on_tcp())?;
     for round in 0..3 {
         assert_eq!(ask(&lab, "--http2")?, ["200", "1000"], "{round}");
         lab.agent()?.upgrade(None)?;
@@ -106,8 +106,7 @@ fn no_connection_is_lost_over_upgrades() -> Result<()> {
 
 /// What curl writes out at the end, in words.
 fn written(curl: &Curl<'_>, format: &str) -> Result<Vec<String>> {
-    let curl = curl.clone().option("--output").option("/dev/null").option("--write-out").option(format);
-    Ok(curl.succeed()?.split_whitespace().map(str::to_owned).collect())
+    Ok(curl.clone().writing(format).succeed()?.split_whitespace().map(str::to_owned).collect())
 }
 
 /// Connections over upgrades.

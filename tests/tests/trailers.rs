@@ -52,7 +52,7 @@ fn behind_bodies_both_ways() -> Result<()> {
 fn a_head_alone() -> Result<()> {
     for (speaks, scripts) in SERVERS {
         let (lab, server) = Faulty::lab(speaks, "5s", scripts.to_vec())?;
-        for version in VERSIONS {
+        for version in Curl::VERSIONS {
             let curl = Curl::over(version, lab.wire().namespace(), &lab.url("/head"));
             let said = curl.option("--head").succeed()?.to_ascii_lowercase();
             assert!(said.contains(" 200") && said.lines().any(|line| line.trim() == "content-length: 2"), "{said}");
@@ -69,7 +69,7 @@ fn a_word_before_the_body() -> Result<()> {
     for (speaks, scripts) in SERVERS {
         let (lab, server) = Faulty::lab(speaks, "20s", scripts.to_vec())?;
         let body = format!("@{}", lab.home().write("body", &"x".repeat(100_000))?.display());
-        for version in VERSIONS {
+        for version in Curl::VERSIONS {
             let curl = Curl::over(version, lab.wire().namespace(), &lab.url("/takes"));
             // hyper has no such word for HTTP/2 clients, and they do not wait for ever.
             let patience = if version == "--http2" { "0.1" } else { "20" };
@@ -83,7 +83,6 @@ fn a_word_before_the_body() -> Result<()> {
     Ok(())
 }
 
-const VERSIONS: [&str; 3] = ["--http1.1", "--http2", "--http3-only"];
 /// hyper sends others to no HTTP/1.1 server.
 const ANNOUNCED: &str = "x-check, x-client-cert-subject, x_forwarded_for, x-also";
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum, set-cookie, x-more\r\n\r\n";

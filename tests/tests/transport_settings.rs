@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Result, ensure};
 use router_common::frame;
-use router_tests::lab::{Lab, PORT, Towards, peers::Ngtcp2};
+use router_tests::lab::{Lab, PORT, Towards, mac, peers::Ngtcp2};
 
 fn lab(transport: &str) -> Lab {
     let transport = format!("[transport]\n{transport}\n");
@@ -78,7 +78,7 @@ fn clients_are_asked_to_another_address() -> Result<()> {
         }
         vec![frame.to_vec()]
     })?;
-    let router_mac = lab.wire().macs()[0].map(|octet| format!("{octet:02x}")).join(":");
+    let router_mac = mac(lab.wire().macs()[0]);
     relay.clients().ip(&format!("neigh replace {PREFERRED} lladdr {router_mac} dev router0 nud permanent\n"))?;
     Ngtcp2::new(relay.clients(), lab.wire().router(PORT), "/bytes/3000000").succeed()?;
     let reached = reached.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -4,7 +4,7 @@
 //! what is written down. curl shows it over each version of HTTP, and asks for something else on
 //! the same connection behind it, which has to come whole; aioquic and h2 show the codes of streams.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use router_tests::lab::{
@@ -13,7 +13,6 @@ use router_tests::lab::{
     peers::{Curl, Rude, Whole},
     until,
 };
-use serde_json::Value;
 
 /// What comes of a request.
 #[derive(Clone, Copy, Debug)]
@@ -217,8 +216,7 @@ fn of_servers_that_say_nothing() -> Result<()> {
     let (lab, _server) = Faulty::lab(Speaks::Nothing, "300ms", Vec::new())?;
     for (asked, Client(version, _)) in (1..).zip(CURLS) {
         let curl = Curl::over(version, lab.wire().namespace(), &lab.url("/"));
-        let curl = curl.option("--output").option("/dev/null").option("--write-out").option("%{http_code}");
-        assert_eq!(curl.succeed()?.trim(), "504", "{version}");
+        assert_eq!(curl.writing("%{http_code}").succeed()?.trim(), "504", "{version}");
         let state = lab.control().status()?.upstreams.remove(0);
         assert_eq!((state.in_flight, state.failures_total), (0, asked), "{version}: {state:?}");
         ensure!(state.why.as_ref().is_some_and(|why| why.contains("300ms")), "{state:?}");
@@ -273,9 +271,7 @@ fn of_servers_that_close_too_early() -> Result<()> {
                 // On the connection that this one leaves open, or one from before.
                 Curl::over(version, lab.wire().namespace(), &first).option("--fail").succeed()?;
                 let curl = Curl::over(version, lab.wire().namespace(), &lab.url("/stale"));
-                let curl = ["--request", method, "--output", "/dev/null", "--write-out", "%{http_code}"]
-                    .iter()
-                    .fold(curl, |curl, option| curl.option(option));
+                let curl = curl.option("--request").option(method).writing("%{http_code}");
                 let curl = body.iter().fold(curl, |curl, body| curl.option("--data").option(body));
                 let status = curl.succeed()?;
                 let what = format!("{speaks:?}: {version} {method} {body:?}");
@@ -398,11 +394,8 @@ fn ask_rude(lab: &Running, http: u8, cases: &[Case]) -> Result<Vec<String>> {
 
 /// What is written down, by the last word of the path, once there are `count` lines.
 fn outcomes(lab: &Running, count: usize) -> Result<BTreeMap<String, Vec<String>>> {
-    let read = || Ok(fs::read_to_string(lab.home().path("access.log")).unwrap_or_default());
-    let text = until(read, |text: &String| text.lines().count() >= count && text.ends_with('\n'))?;
     let mut outcomes = BTreeMap::<_, Vec<_>>::new();
-    for line in text.lines() {
-        let line: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
+    for line in lab.await_access_log(|lines| lines.len() >= count)? {
         let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
         outcomes.entry(text("path").trim_start_matches('/').to_owned()).or_default().push(text("outcome"));
     }

@@ -156,7 +156,7 @@ fn one_fails() -> Result<(Running, Faulty, Upstream)> {
 /// The statuses of so many requests, one after the other.
 fn ask(lab: &Running, method: &str, path: &str, times: usize) -> Result<String> {
     let curl = Curl::over("--http3-only", lab.wire().namespace(), &lab.url(path)).option("--request").option(method);
-    let curl = curl.option("--output").option("/dev/null").option("--write-out").option("%{http_code} ");
+    let curl = curl.writing("%{http_code} ");
     let url = lab.url(path);
     let more = (1..times).fold(curl, |curl, _| curl.option("--output").option("/dev/null").option(&url));
     Ok(more.succeed()?.trim_end_matches('\n').to_owned())

@@ -32,7 +32,7 @@ fn of_every_kind() -> Result<()> {
     );
     lab.reconfigure(|config| {
         config.rest = rest;
-        config.listener_keys = "tcp = true\n".into();
+        config.listen_on_tcp();
     });
     lab.start_agent()?;
 

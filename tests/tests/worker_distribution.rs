@@ -25,7 +25,7 @@ fn expect_an_even_spread<'lab>(lab: &'lab Running, how: impl Fn(QuicGo<'lab>) ->
     for _ in 0..ROUNDS {
         how(lab.quic_go().get("/bytes/2000").connections(CONNECTIONS)).succeed()?;
         let before = served;
-        for worker in lab.control().workers()?.workers {
+        for worker in lab.workers()? {
             served[usize::from(worker.slot)] = worker.totals.accepted;
         }
         let this_time: Vec<_> = (0..4).map(|slot| served[slot] - before[slot]).collect();

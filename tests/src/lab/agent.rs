@@ -136,6 +136,11 @@ pub fn cli(namespace: &Namespace, arguments: &[&str]) -> Result<Finished> {
     Program::start("quic-router", namespace.command(binary()?).args(arguments))?.finish(START)
 }
 
+/// Sends `signal` to one generation's process, whose number is in its status.
+pub fn signal(pid: u32, signal: Signal) -> Result<()> {
+    kill(Pid::from_raw(i32::try_from(pid)?), signal).with_context(|| format!("cannot send {signal} to {pid}"))
+}
+
 /// The agent's binary: `$QUIC_ROUTER_BIN`, or the release build in the folder this program was built into.
 pub fn binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("QUIC_ROUTER_BIN") {

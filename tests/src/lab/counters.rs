@@ -1,14 +1,11 @@
 //! Which counters moved, exactly.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeMap;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 use router_userspace::agent::api::Counters;
 
-use super::control::Control;
+use super::{awaiting::until, control::Control};
 
 /// Counters that moved, by `STAGE.COUNTER`, such as `xdp.received` or `select.flow`.
 pub type Moved = BTreeMap<String, u64>;
@@ -44,17 +41,12 @@ impl Snapshot {
         let received = ("received", expected.iter().map(|(_, by)| by).sum());
         let all = expected.iter().copied().chain([received]).filter(|&(_, by)| by > 0);
         let expected: Moved = all.map(|(name, by)| (format!("{stage}.{name}"), by)).collect();
-        let deadline = Instant::now() + SETTLING;
-        loop {
+        let of_stage = || {
             let mut moved = self.moved()?;
             moved.retain(|name, _| name.split('.').next() == Some(stage));
-            if moved == expected {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                bail!("counters moved by {moved:?} instead of {expected:?}");
-            }
-        }
+            Ok(moved)
+        };
+        until(of_stage, |moved| *moved == expected).with_context(|| format!("expected {expected:?}")).map(drop)
     }
 }
 
@@ -77,6 +69,3 @@ fn flat(counters: &Counters) -> Moved {
     }
     values
 }
-
-/// How long packets that were sent may take until they are counted.
-const SETTLING: Duration = Duration::from_secs(3);

@@ -252,6 +252,7 @@ fn neighbours<const N: usize>(link: &str, mac: &str, addresses: [IpAddr; N]) -> 
     addresses.map(|address| format!("neigh replace {address} lladdr {mac} dev {link} nud permanent\n")).concat()
 }
 
-pub(super) fn mac(octets: [u8; 6]) -> String {
+/// An Ethernet address as `ip` writes it.
+pub fn mac(octets: [u8; 6]) -> String {
     octets.map(|octet| format!("{octet:02x}")).join(":")
 }

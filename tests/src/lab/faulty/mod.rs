@@ -160,7 +160,7 @@ impl Faulty {
             log = path("access.log"),
         );
         lab.reconfigure(|config| {
-            config.listener_keys = "tcp = true\n".into();
+            config.listen_on_tcp();
             config.rest = rest;
         });
         lab.start_agent()?;
