@@ -7,7 +7,7 @@ use router_tests::lab::{Lab, peers::Curl};
 use serde_json::Value;
 
 #[test]
-fn a_line_each() -> Result<()> {
+fn each_request_is_logged_once() -> Result<()> {
     let mut lab = Lab::new().build()?;
     let file = lab.home().path("access.log");
     let log = format!("[access_log]\nfile = \"{}\"\n", file.display());

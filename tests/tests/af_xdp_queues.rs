@@ -34,7 +34,7 @@ fn a_worker_that_dies_leaves_its_queue_to_its_successor() -> Result<()> {
 }
 
 #[test]
-fn an_upgrade_takes_the_queues_along() -> Result<()> {
+fn an_upgrade_takes_the_queues_over() -> Result<()> {
     let lab = Lab::new().engine("af_xdp").set("drain_timeout", "\"300s\"").start()?;
     let long = lab.quic_go().echo(50_000).connections(40).until_told().pausing(SHORT).start()?;
     lab.await_busy(&long, 40)?;
@@ -54,7 +54,7 @@ fn an_upgrade_takes_the_queues_along() -> Result<()> {
 
 /// Workers that are told to leave keep their connections, not their queues.
 #[test]
-fn a_reload_that_changes_the_number_of_workers() -> Result<()> {
+fn a_reload_with_another_number_of_workers_moves_the_queues() -> Result<()> {
     let mut lab = Lab::new().engine("af_xdp").set("drain_timeout", "\"300s\"").start()?;
     let clients = talkative(&lab).until_told().start()?;
     lab.await_busy(&clients, 40)?;
@@ -203,7 +203,7 @@ fn addresses_that_come_and_go_are_announced() -> Result<()> {
 }
 
 #[test]
-fn with_fewer_queues_than_workers_everybody_gets_connections() -> Result<()> {
+fn with_fewer_queues_than_workers_each_worker_gets_connections() -> Result<()> {
     let lab = Lab::new().engine("af_xdp").queues(2).start()?;
     lab.quic_go().get("/bytes/20000").connections(100).succeed()?;
     let accepted: Vec<_> = lab.workers()?.iter().map(|worker| worker.totals.accepted).collect();
@@ -214,7 +214,7 @@ fn with_fewer_queues_than_workers_everybody_gets_connections() -> Result<()> {
 
 /// All connections of one client socket come in on one queue.
 #[test]
-fn who_has_many_more_connections_than_the_others_gets_no_more() -> Result<()> {
+fn a_worker_with_many_more_connections_gets_no_new_ones() -> Result<()> {
     let lab = Lab::new().engine("af_xdp").start()?;
     let client = lab.quic_go().get("/bytes/1000").one_socket().holding(Duration::from_secs(6));
     let first = client.clone().connections(60).start()?;
@@ -238,7 +238,7 @@ fn talkative(lab: &Running) -> QuicGo<'_> {
 
 /// However few of them are open at once.
 #[test]
-fn who_takes_in_many_more_than_the_others_gets_no_more() -> Result<()> {
+fn a_worker_that_accepts_many_more_gets_no_new_ones() -> Result<()> {
     let lab = Lab::new().engine("af_xdp").start()?;
     lab.quic_go().get("/bytes/1000").one_socket().connections(3_000).at_once(10).succeed()?;
     let accepted: Vec<_> = lab.workers()?.iter().map(|worker| worker.totals.accepted).collect();

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use router_tests::lab::{Lab, Running, until};
 
 #[test]
-fn who_stays_where_it_is_takes_the_sockets() -> Result<()> {
+fn packets_on_their_workers_queue_come_by_its_af_xdp_socket() -> Result<()> {
     let lab = Lab::new().engine("af_xdp").start()?;
     let queues = &lab.control().status()?.interfaces[0].queues;
     assert!(queues.iter().all(|queue| queue.mode == "copy" && queue.places), "{queues:?}");
@@ -21,7 +21,7 @@ fn who_stays_where_it_is_takes_the_sockets() -> Result<()> {
 }
 
 #[test]
-fn who_comes_to_another_queue_takes_the_other_way() -> Result<()> {
+fn packets_on_another_queue_come_to_their_worker_by_its_cpu() -> Result<()> {
     let lab = Lab::new().engine("af_xdp").start()?;
     let clients = lab.quic_go().post("/sink", BODY).connections(100).rebinding_at(BODY / 2).start()?;
     lab.await_accepted(&clients, 100)?;

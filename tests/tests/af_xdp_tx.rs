@@ -23,7 +23,7 @@ use router_userspace::datapath::{CHUNK, QueueSocket, QueueSocketPlan};
 
 /// Frames leave whole and in order, more of them than the rings hold at a time.
 #[test]
-fn frame_by_frame() -> Result<()> {
+fn frames_leave_whole_and_in_order() -> Result<()> {
     let lab = Lab::new().build()?;
     let (router, wire) = (lab.network().router(), lab.wire());
     let capture = Capture::start(wire.namespace(), "router0")?;
@@ -100,7 +100,7 @@ fn every_client_gets_the_right_octets_either_way() -> Result<()> {
 /// Who moves silently is looked for by the kernel, because it gets a datagram now and then; meanwhile
 /// the UDP socket sends, as it does to whom the kernel does not find.
 #[test]
-fn a_neighbour_that_moves_without_a_word() -> Result<()> {
+fn a_neighbour_whose_link_address_changes() -> Result<()> {
     let mut lab = sending(Lab::new()).build()?;
     let router = lab.network().router();
     let hurried = [("delay_first_probe_time", "1"), ("retrans_time_ms", "100"), ("base_reachable_time_ms", "500")];
@@ -123,7 +123,7 @@ fn a_neighbour_that_moves_without_a_word() -> Result<()> {
 }
 
 #[test]
-fn a_neighbour_that_is_known_no_longer() -> Result<()> {
+fn a_neighbour_whose_entry_is_deleted() -> Result<()> {
     let lab = sending(Lab::new()).start()?;
     let streams = lab.quic_go().echo(20_000).connections(10).until_told().pausing(SHORT).start()?;
     until_frames(&lab, &streams, 500)?;
@@ -162,7 +162,7 @@ fn path_mtu_discovery_finds_what_the_interface_carries() -> Result<()> {
 }
 
 #[test]
-fn a_link_that_goes_down_and_up() -> Result<()> {
+fn sending_goes_on_after_link_flaps() -> Result<()> {
     let lab = sending(Lab::new()).start()?;
     let clients = lab.quic_go().get("/bytes/600000").connections(20).until_told().pausing(SHORT).start()?;
     for _ in 0..3 {
@@ -180,7 +180,7 @@ fn a_link_that_goes_down_and_up() -> Result<()> {
 
 /// Which way datagrams leave changes with an upgrade, and nobody who is served meanwhile notices.
 #[test]
-fn an_upgrade_brings_it_and_takes_it_away() -> Result<()> {
+fn an_upgrade_turns_af_xdp_sending_on_and_off() -> Result<()> {
     let mut lab = Lab::new().engine("af_xdp").set("drain_timeout", "\"300s\"").start()?;
     for send in ["af_xdp", "udp"] {
         let streams = lab.quic_go().echo(50_000).connections(20).until_told().pausing(SHORT).start()?;

@@ -10,7 +10,7 @@ use router_tests::{
 
 /// Which frames the worker gets, by either engine; and what AF_XDP counts each as.
 #[test]
-fn frame_by_frame() -> Result<()> {
+fn the_worker_gets_the_same_frames_by_af_xdp_and_by_the_stack() -> Result<()> {
     let mut got = BTreeMap::new();
     for engine in ["af_xdp", "xdp"] {
         let lab = start(engine)?;
@@ -33,7 +33,7 @@ fn frame_by_frame() -> Result<()> {
 
 /// Which way a frame would go is told to people as the kernel decides it.
 #[test]
-fn as_explained_to_people() -> Result<()> {
+fn explain_names_the_socket_that_gets_a_frame() -> Result<()> {
     let lab = start("af_xdp")?;
     for case in cases() {
         let explained = lab.control().explain(&case.frame)?;

@@ -13,7 +13,7 @@ use router_userspace::datapath::{Datapath, Initial, Pins, Size, possible_cpus};
 
 /// xdp-tools#361, calico#11012: `bpftool link detach`. An upgrade after it had not attached either.
 #[test]
-fn a_link_that_was_severed() -> Result<()> {
+fn a_detached_bpf_link_is_attached_again() -> Result<()> {
     let lab = Lab::new().by_xdp().start()?;
     let (router, ours) = (lab.network().router(), program(&lab)?);
     run(Command::new("bpftool").args(["link", "detach", "pinned"]).arg(lab.home().pins().join("link-clients0")))?;
@@ -29,7 +29,7 @@ fn a_link_that_was_severed() -> Result<()> {
 /// xdp-firewall#10: a program of somebody else's stood in the way, and goes. `auto` had stayed with the
 /// sockets, also after a reload, for a reason that was no longer true.
 #[test]
-fn an_obstacle_that_goes() -> Result<()> {
+fn auto_takes_af_xdp_when_another_xdp_program_goes() -> Result<()> {
     let mut lab = Lab::new().engine("auto").build()?;
     let obstacle = obstacle(&lab)?;
     lab.start_agent()?;
@@ -48,7 +48,7 @@ fn an_obstacle_that_goes() -> Result<()> {
 
 /// Unnoticed, and an upgrade that then failed had left XDP detached while `status` was content.
 #[test]
-fn pins_that_were_removed() -> Result<()> {
+fn removed_pins_are_put_back() -> Result<()> {
     let lab = Lab::new().by_xdp().start()?;
     let (pins, all) = (lab.home().pins().to_owned(), lab.home().pinned());
     for round in ["its pins", "the folder, too"] {
@@ -75,7 +75,7 @@ fn pins_that_were_removed() -> Result<()> {
 
 /// bpftool#89: no reload, no upgrade, and XDP had stayed attached after a stop.
 #[test]
-fn a_file_system_mounted_over_the_pins() -> Result<()> {
+fn a_bpffs_mounted_over_the_pins_is_reported() -> Result<()> {
     let mut lab = Lab::new().by_xdp().build()?;
     // One of its own: others use the host's.
     let folder = lab.home().path("bpf");

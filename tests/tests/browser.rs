@@ -21,13 +21,13 @@ const PAGE: &str = "<!doctype html><title>the page</title><pre id=protocols></pr
 </script>";
 
 #[test]
-fn over_tcp_first_and_then_by_alt_svc() -> Result<()> {
+fn chromium_goes_from_http2_to_http3_by_alt_svc() -> Result<()> {
     browse(Lab::new()).map(drop)
 }
 
 /// It takes the Retry of the XDP program for a server's.
 #[test]
-fn it_obeys_a_retry_of_xdp() -> Result<()> {
+fn chromium_obeys_a_retry_of_xdp() -> Result<()> {
     let lab = Lab::new().by_xdp().admission("answer_in_xdp", "\"always\"").admission("challenge", "\"always\"");
     let retried = browse(lab)?;
     ensure!(retried >= 1, "it was not asked");

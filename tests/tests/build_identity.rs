@@ -25,7 +25,7 @@ fn a_debug_build_refuses_to_listen_beyond_loopback() -> Result<()> {
 }
 
 #[test]
-fn unless_told_to() -> Result<()> {
+fn a_debug_build_listens_with_allow_test_build() -> Result<()> {
     let Some(debug_build) = debug_build() else { return Ok(()) };
     // It gets as far as asking the kernel for the port, which is taken.
     let refused = listen(&debug_build, &["--allow-test-build"])?;
@@ -35,7 +35,7 @@ fn unless_told_to() -> Result<()> {
 }
 
 #[test]
-fn a_release_is_not_asked() -> Result<()> {
+fn a_release_build_listens_without_a_flag() -> Result<()> {
     let refused = listen(&binary()?, &[])?;
     assert_eq!(refused.status.code(), Some(4), "{refused:?}");
     assert!(!refused.stderr.contains("--allow-test-build"), "{}", refused.stderr);
@@ -43,7 +43,7 @@ fn a_release_is_not_asked() -> Result<()> {
 }
 
 #[test]
-fn each_says_what_it_is() -> Result<()> {
+fn version_names_the_build() -> Result<()> {
     assert!(version(&binary()?)?.contains("release"), "{}", version(&binary()?)?);
     if let Some(debug_build) = debug_build() {
         assert!(version(&debug_build)?.contains("debug"), "{}", version(&debug_build)?);

@@ -30,12 +30,12 @@ const HTTP2: &[Script] = &[
 ];
 
 #[test]
-fn of_clients_of_an_http_1_1_server() -> Result<()> {
+fn a_client_that_gives_up_closes_the_connection_to_an_http1_server() -> Result<()> {
     of_clients(Speaks::Http, HTTP1, "closed")
 }
 
 #[test]
-fn of_clients_of_an_http_2_server() -> Result<()> {
+fn a_client_that_gives_up_resets_the_stream_to_an_http2_server() -> Result<()> {
     of_clients(Speaks::H2c, HTTP2, "reset CANCEL")
 }
 
@@ -77,7 +77,7 @@ fn of_clients(speaks: Speaks, scripts: &[Script], ended: &str) -> Result<()> {
 /// What a client says with a code of its own; then it asks for something else on the same connection,
 /// which is answered when the server has seen the end of the first.
 #[test]
-fn by_codes() -> Result<()> {
+fn stop_sending_and_reset_stream_are_answered_with_their_code() -> Result<()> {
     let cancel = |by, code| Cancel { by, code };
     for (speaks, scripts, ended) in [(Speaks::Http, HTTP1, "closed"), (Speaks::H2c, HTTP2, "reset CANCEL")] {
         let (lab, server) = Faulty::lab(speaks, "60s", scripts.to_vec())?;

@@ -4,7 +4,7 @@ use anyhow::Result;
 use router_tests::lab::{Lab, Running, peers::Summary};
 
 #[test]
-fn by_name() -> Result<()> {
+fn the_certificate_is_chosen_by_sni() -> Result<()> {
     let mut lab = Lab::new().config(|config| config.certificates.push("other".into())).build()?;
     lab.home().write_certificate("other", &["other.test", "*.other.test"])?;
     lab.start_agent()?;

@@ -41,7 +41,7 @@ fn told<'lab>(lab: &'lab Running, version: &str, certificate: Option<&str>) -> C
 }
 
 #[test]
-fn where_one_is_required() -> Result<()> {
+fn a_required_certificate_is_demanded() -> Result<()> {
     let lab = lab(true)?;
     for version in Curl::VERSIONS {
         let subject = told(&lab, version, Some("member")).succeed()?;
@@ -53,7 +53,7 @@ fn where_one_is_required() -> Result<()> {
 }
 
 #[test]
-fn where_none_is_required() -> Result<()> {
+fn an_optional_certificate_is_passed_on() -> Result<()> {
     let lab = lab(false)?;
     for version in Curl::VERSIONS {
         let subject = told(&lab, version, Some("member")).succeed()?;
@@ -67,7 +67,7 @@ fn where_none_is_required() -> Result<()> {
 /// a certificate is good until the file of authorities changes: randombit/botan#5818,
 /// junkurihara/rust-rpxy#603, CVE-2025-23419.
 #[test]
-fn a_session_is_no_way_around_it() -> Result<()> {
+fn session_resumption_does_not_bypass_a_required_certificate() -> Result<()> {
     let mut lab = lab_of(|_| "tcp = true\n".into())?;
     let ca = lab.home().path("ca.pem");
     fs::copy(lab.home().path("member.pem"), &ca)?;
@@ -106,7 +106,7 @@ fn a_session_is_no_way_around_it() -> Result<()> {
 
 /// A client with quic-go that resumes over HTTP/3, before a reload and behind it.
 #[test]
-fn a_session_of_http3_is_no_way_around_it() -> Result<()> {
+fn http3_session_resumption_does_not_bypass_a_required_certificate() -> Result<()> {
     let mut lab = lab_of(|_| String::new())?;
     let clients =
         lab.quic_go().get("/bytes/100").holding(HOLD).connections(3).at_once(1).requests(1).flag("resume").start()?;

@@ -16,7 +16,7 @@ const USAGE: i32 = 2;
 const NO_AGENT: i32 = 3;
 
 #[test]
-fn nobody_is_there() -> Result<()> {
+fn without_an_agent_verbs_exit_with_3() -> Result<()> {
     let lab = Lab::new().build()?;
     let verbs: [&[&str]; 5] =
         [&["status"], &["workers", "list"], &["workers", "drain", "0"], &["flows", "list"], &["counters"]];
@@ -33,7 +33,7 @@ fn nobody_is_there() -> Result<()> {
 }
 
 #[test]
-fn what_makes_no_sense() -> Result<()> {
+fn wrong_usage_exits_with_2() -> Result<()> {
     let lab = Lab::new().build()?;
     let verbs: [&[&str]; 4] = [&[], &["stauts"], &["workers", "drain"], &["workers", "drain", "256"]];
     for verb in verbs {
@@ -64,7 +64,7 @@ fn every_reading_verb_speaks_json() -> Result<()> {
 }
 
 #[test]
-fn flows_can_be_picked() -> Result<()> {
+fn flows_can_be_filtered() -> Result<()> {
     let lab = Lab::new().start()?;
     let clients = lab.quic_go().get("/bytes/1000").connections(10).holding(Duration::from_secs(20)).start()?;
     lab.await_accepted(&clients, 10)?;
@@ -82,7 +82,7 @@ fn flows_can_be_picked() -> Result<()> {
 }
 
 #[test]
-fn connection_ids_are_read_and_made() -> Result<()> {
+fn connection_ids_are_decoded_and_generated() -> Result<()> {
     let lab = Lab::new().start()?;
     let generated = json::<DecodedCid>(&lab, &["cid", "generate", "--slot", "2"])?;
     let again = json::<DecodedCid>(&lab, &["cid", "decode", &generated.cid])?;
@@ -163,7 +163,7 @@ fn check_changes_nothing() -> Result<()> {
 }
 
 #[test]
-fn the_control_socket_is_roots_alone() -> Result<()> {
+fn only_root_can_open_the_control_socket() -> Result<()> {
     let lab = Lab::new().start()?;
     let mode = fs::metadata(lab.home().control())?.permissions().mode();
     assert_eq!(mode & 0o077, 0, "{mode:o}");

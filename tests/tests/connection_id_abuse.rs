@@ -12,7 +12,7 @@ use router_tests::{
 /// Ten thousand had been retired in four seconds on one connection, and the flow table had as many entries
 /// more. Others are served meanwhile.
 #[test]
-fn a_flood_of_retired_ones_ends_the_connection() -> Result<()> {
+fn a_flood_of_retire_connection_id_closes_the_connection() -> Result<()> {
     let lab = Lab::new().workers(1).start()?;
     let others = lab.quic_go().get("/bytes/1000").connections(5).requests(20).pausing(SHORT).start()?;
     let flood = lab.aioquic("/bytes/1000").requests(2).option("--retire").option("5000").start()?.finish()?;
@@ -29,7 +29,7 @@ fn a_flood_of_retired_ones_ends_the_connection() -> Result<()> {
 /// Seven of seven connections had landed on the worker that an earlier connection ID named, a draining one
 /// too.
 #[test]
-fn a_new_connection_is_not_placed_by_one_that_it_has_seen() -> Result<()> {
+fn a_client_cannot_choose_its_worker_by_a_connection_id_it_has_seen() -> Result<()> {
     for engine in ["xdp", "userspace"] {
         let lab = Lab::new().engine(engine).start()?;
         lab.control().drain(1)?;
@@ -50,7 +50,7 @@ fn a_new_connection_is_not_placed_by_one_that_it_has_seen() -> Result<()> {
 
 /// Junk in the name of a connection that has ended had kept its entry for as long as it came.
 #[test]
-fn junk_keeps_no_entry_of_what_has_ended() -> Result<()> {
+fn junk_keeps_no_flow_of_a_closed_connection() -> Result<()> {
     let lab = Lab::new().workers(1).limit("idle_timeout", "\"300s\"").start()?;
     lab.quic_go().get("/bytes/1000").connections(3).succeed()?;
     lab.await_status(|status| status.totals.connections_now == 0)?;

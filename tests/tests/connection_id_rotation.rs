@@ -13,7 +13,7 @@ use router_userspace::agent::api::CidConfiguration;
 
 /// Every two seconds for a minute, under short connections, long ones, idle ones and ones that move.
 #[test]
-fn every_two_seconds_for_a_minute() -> Result<()> {
+fn thirty_rotations_under_load_lose_nothing() -> Result<()> {
     let lab = Lab::new()
         .connection_id("lifetime", "\"3s\"")
         .limit("idle_timeout", "\"3s\"")
@@ -65,7 +65,7 @@ fn every_two_seconds_for_a_minute() -> Result<()> {
 
 /// A rotation touches all engines alike.
 #[test]
-fn with_each_engine() -> Result<()> {
+fn a_rotation_with_each_engine() -> Result<()> {
     for engine in ["xdp", "reuseport", "userspace"] {
         let lab = Lab::new().engine(engine).limit("idle_timeout", "\"2s\"").start()?;
         let clients = lab.quic_go().get("/bytes/20000").connections(50).requests(20).pausing(SHORT * 5).start()?;
@@ -83,7 +83,7 @@ fn with_each_engine() -> Result<()> {
 
 /// While connections hold all seven, an eighth is refused, and nothing has changed.
 #[test]
-fn an_eighth_is_refused() -> Result<()> {
+fn an_eighth_configuration_in_use_is_refused() -> Result<()> {
     let lab = Lab::new().limit("idle_timeout", "\"2s\"").start()?;
     let holding = || lab.quic_go().get("/bytes/100").until_told().pausing(SHORT).start();
     let mut clients = vec![holding()?];
@@ -110,7 +110,7 @@ fn an_eighth_is_refused() -> Result<()> {
 
 /// The key of a file is taken once. What is wrong with the file changes nothing.
 #[test]
-fn a_key_from_a_file() -> Result<()> {
+fn a_key_file_is_used_once() -> Result<()> {
     let mut lab = Lab::new().limit("idle_timeout", "\"1s\"").build()?;
     let file = lab.home().path("cid.key");
     lab.home().write_with_mode("cid.key", "00112233445566778899aabbccddeeff", 0o600)?;
@@ -144,7 +144,7 @@ fn a_key_from_a_file() -> Result<()> {
 
 /// A configuration whose nonces run out is replaced before anybody has to ask.
 #[test]
-fn by_itself_before_the_nonces_run_out() -> Result<()> {
+fn nonces_that_run_out_start_a_rotation() -> Result<()> {
     let mut lab = Lab::new().limit("idle_timeout", "\"1s\"").start()?;
     lab.take_agent()?.terminate()?;
     nearly_use_up(&lab)?;
@@ -182,7 +182,7 @@ fn an_operator_is_asked_for_a_key_before_the_nonces_run_out() -> Result<()> {
 /// Other lengths, another node or another server ID: the next start makes a configuration of its
 /// own; what was issued before stays decodable if it has the same length.
 #[test]
-fn a_changed_configuration_is_a_new_one() -> Result<()> {
+fn another_node_id_or_length_makes_a_new_configuration() -> Result<()> {
     let mut lab = Lab::new().start()?;
     lab.take_agent()?.terminate()?;
     lab.reconfigure(|config| config.set_router("node_id", "9"));

@@ -32,7 +32,7 @@ fn packets_are_moved_where_queues_are_few() -> Result<()> {
 /// Where the driver refuses XDP, packets stay whatever is configured, and `status` says so: the kernel
 /// would lose them.
 #[test]
-fn a_generic_program_moves_nothing() -> Result<()> {
+fn generic_xdp_moves_no_packet() -> Result<()> {
     let mut lab = Lab::new().engine("xdp").set("cpu_map", "\"always\"").build()?;
     // Fewer queues than the other end sends on: veth then refuses.
     let interface = lab.wire().router_interface();
@@ -51,7 +51,7 @@ fn a_generic_program_moves_nothing() -> Result<()> {
 
 /// The operator decides, while connections go on.
 #[test]
-fn it_changes_with_a_reload() -> Result<()> {
+fn a_reload_changes_cpu_map() -> Result<()> {
     let mut lab = Lab::new().engine("xdp").set("cpu_map", "\"always\"").start()?;
     let streams = lab.quic_go().echo(20_000).connections(40).requests(100).pausing(PAUSE).rebinding_at(400_000);
     let streams = streams.start()?;

@@ -20,7 +20,7 @@ fn ask(lab: &Running) -> Result<Summary> {
 }
 
 #[test]
-fn where_it_is_on() -> Result<()> {
+fn zero_rtt_requests_are_served_and_marked() -> Result<()> {
     let lab = Lab::new().config(|config| config.listener_keys = "early_data = true\n".into()).start()?;
     // A request whose handshake is complete by the time it is served is early no more: on a busy
     // machine that happens, but not each time.
@@ -59,7 +59,7 @@ fn where_it_is_on() -> Result<()> {
 /// Clients send 0-RTT by the limits that they remember. Under lower ones it is refused, and the request
 /// comes when the handshake is complete: cloudflare/quiche#2627, aws/s2n-quic#3195.
 #[test]
-fn under_lower_limits() -> Result<()> {
+fn zero_rtt_under_lower_limits_is_refused_and_served_later() -> Result<()> {
     let mut lab = Lab::new().config(|config| config.listener_keys = "early_data = true\n".into()).start()?;
     let clients = lab
         .quic_go()
@@ -82,7 +82,7 @@ fn under_lower_limits() -> Result<()> {
 }
 
 #[test]
-fn where_it_is_off() -> Result<()> {
+fn zero_rtt_is_refused_where_early_data_is_off() -> Result<()> {
     let lab = Lab::new().start()?;
     let summary = ask(&lab)?;
     assert_eq!((summary.resumed, summary.zero_rtt), (3, 0), "{summary:?}");

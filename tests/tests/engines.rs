@@ -21,7 +21,7 @@ const FOLLOWER: usize = 1_400;
 type Got = BTreeMap<u8, u64>;
 
 #[test]
-fn packet_by_packet() -> Result<()> {
+fn every_engine_delivers_each_packet_to_the_same_worker() -> Result<()> {
     let mut by_engine = Vec::new();
     for engine in ENGINES {
         let lab = packets::start(Lab::new().engine(engine))?;
@@ -44,7 +44,7 @@ fn packet_by_packet() -> Result<()> {
 }
 
 #[test]
-fn with_each_engine() -> Result<()> {
+fn every_engine_serves_clients() -> Result<()> {
     for engine in ENGINES {
         let lab = Lab::new().engine(engine).start()?;
         let interfaces = lab.control().status()?.interfaces;

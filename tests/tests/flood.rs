@@ -11,12 +11,12 @@ use router_tests::lab::{Flood, Lab, Moved, OnWire, Peak, Running, open_sums, pee
 use router_userspace::agent::api::{Counters, Stage};
 
 #[test]
-fn what_is_no_quic_ends_in_front_of_af_xdp_sockets() -> Result<()> {
+fn packets_that_are_no_quic_end_before_af_xdp_sockets() -> Result<()> {
     ends_at_the_interface("af_xdp")
 }
 
 #[test]
-fn what_is_no_quic_ends_in_front_of_the_stack() -> Result<()> {
+fn packets_that_are_no_quic_end_before_the_stack() -> Result<()> {
     ends_at_the_interface("xdp")
 }
 

@@ -8,7 +8,7 @@ use router_tests::lab::{Lab, Running, until};
 use router_userspace::agent::api::Worker;
 
 #[test]
-fn clients_that_listen_lose_nothing() -> Result<()> {
+fn clients_that_follow_goaway_lose_nothing() -> Result<()> {
     let lab = Lab::new().set("drain_timeout", "\"40s\"").start()?;
     let get = || lab.quic_go().get("/bytes/20000").following();
     let clients = get().connections(60).requests(100).pausing(SHORT).start()?;
@@ -37,7 +37,7 @@ fn clients_that_listen_lose_nothing() -> Result<()> {
 }
 
 #[test]
-fn who_stays_is_closed_when_the_time_is_over() -> Result<()> {
+fn connections_left_at_the_drain_timeout_are_closed() -> Result<()> {
     let lab = Lab::new().start()?;
     let raw = lab.quic_go().echo(1_000).connections(40).until_told().pausing(SHORT).start()?;
     let deaf = lab.quic_go().get("/bytes/1000").connections(40).until_told().pausing(SHORT).start()?;
@@ -59,7 +59,7 @@ fn who_stays_is_closed_when_the_time_is_over() -> Result<()> {
 }
 
 #[test]
-fn undrained_in_time_everybody_stays() -> Result<()> {
+fn undrain_before_the_timeout_keeps_all_connections() -> Result<()> {
     let lab = Lab::new().start()?;
     let streams = lab.quic_go().echo(1_000).connections(40).until_told().pausing(SHORT).start()?;
     lab.await_accepted(&streams, 40)?;
@@ -70,7 +70,7 @@ fn undrained_in_time_everybody_stays() -> Result<()> {
 }
 
 #[test]
-fn what_makes_no_sense() -> Result<()> {
+fn impossible_drains_are_refused() -> Result<()> {
     let lab = Lab::new().workers(2).start()?;
     let refused = |arguments: &[&str], code: i32, says: &str| -> Result<()> {
         let refused = lab.cli(&[&["workers"], arguments].concat())?;

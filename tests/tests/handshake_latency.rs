@@ -14,7 +14,7 @@ use router_tests::lab::{
 const FIRST_TIMEOUT: Duration = Duration::from_millis(999);
 
 #[test]
-fn a_thousand_idle_connections() -> Result<()> {
+fn handshakes_beside_a_thousand_idle_connections() -> Result<()> {
     let lab = Lab::new().limit("max_connections_per_ip", "5_000").start()?;
     let idle = lab.quic_go().echo(100).connections(1_000).at_once(1_000).holding(Duration::from_secs(8)).start()?;
     lab.await_status(|status| status.totals.connections_now == 1_000 && status.totals.handshakes_now == 0)?;
@@ -29,7 +29,7 @@ fn a_thousand_idle_connections() -> Result<()> {
 /// Handshakes over QUIC that are begun and never go on, and connections over TCP that never say
 /// anything.
 #[test]
-fn handshakes_that_never_end() -> Result<()> {
+fn handshakes_beside_some_that_never_finish() -> Result<()> {
     const UNANSWERED: usize = 600;
     let lab = Lab::new().limit("max_handshakes", "100").limit("max_connections_per_ip", "5_000").tcp().start()?;
     let relay = lab.relay(unanswered(UNANSWERED))?;

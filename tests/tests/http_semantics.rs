@@ -265,7 +265,7 @@ const FIELDS: &[Fields] = &[
 ];
 
 #[test]
-fn over_http_1_1() -> Result<()> {
+fn requests_over_http1() -> Result<()> {
     let (lab, recorder) = lab()?;
     let case = |(number, (text, ..)): (usize, &(&str, _, _))| {
         let (line, rest) = text.split_once('\n').unwrap_or((text, ""));
@@ -285,7 +285,7 @@ fn over_http_1_1() -> Result<()> {
 }
 
 #[test]
-fn over_http_2_and_3() -> Result<()> {
+fn requests_over_http2_and_http3() -> Result<()> {
     let (lab, recorder) = lab()?;
     let mut wrong = Vec::new();
     for http in [2, 3] {

@@ -13,7 +13,7 @@ use router_tests::{
 
 /// Ten thousand connections in ten crowds: every connection ID that any of them got.
 #[test]
-fn of_ten_thousand_connections() -> Result<()> {
+fn encrypted_connection_ids_look_random_and_are_unique() -> Result<()> {
     let lab = Lab::new().limit("max_connections_per_ip", "20_000").limit("max_handshakes", "20_000").start()?;
     let mut issued = Issued::default();
     for _ in 0..10 {
@@ -39,7 +39,7 @@ fn of_ten_thousand_connections() -> Result<()> {
 
 /// The other case, so that the test above is known to find something where there is something.
 #[test]
-fn in_clear_the_octets_give_node_and_slot_away() -> Result<()> {
+fn clear_connection_ids_show_node_and_slot() -> Result<()> {
     let lab = Lab::new().connection_id("encryption", "\"none\"").start()?;
     lab.quic_go().get("/bytes/10").connections(500).at_once(250).succeed()?;
     let mut issued = Issued::default();
@@ -56,7 +56,7 @@ fn in_clear_the_octets_give_node_and_slot_away() -> Result<()> {
 
 /// The first octet's low bits say nothing if they are not to say the length.
 #[test]
-fn without_the_length_in_the_first_octet() -> Result<()> {
+fn the_first_octet_is_random_unless_it_has_the_length() -> Result<()> {
     let lab = Lab::new().connection_id("describe_length", "false").start()?;
     lab.quic_go().get("/bytes/10").connections(200).rebinding_at(5).succeed()?;
     let mut issued = Issued::default();
@@ -68,7 +68,7 @@ fn without_the_length_in_the_first_octet() -> Result<()> {
 
 /// Whatever a run has used, also one that was killed, no later one uses again.
 #[test]
-fn no_nonce_comes_twice_in_any_run() -> Result<()> {
+fn no_nonce_is_used_twice_over_restarts() -> Result<()> {
     let mut lab = Lab::new().workers(2).build()?;
     let mut nonces = BTreeSet::new();
     let mut all = 0;

@@ -13,14 +13,14 @@ use router_tests::packets::{
 };
 
 #[test]
-fn a_million_packets() -> Result<()> {
+fn a_million_random_packets() -> Result<()> {
     let never = [Reason::NoSlot, Reason::Queue, Reason::UnknownLimited];
     agree("same", None, PACKETS, &never)
 }
 
 /// A fifth of them again, where they come in on a queue whose worker takes new connections from it.
 #[test]
-fn on_a_queue_that_a_worker_has() -> Result<()> {
+fn random_packets_on_a_queue_that_a_worker_has() -> Result<()> {
     let queue = Queue::new(LOOPBACK, 0, ROUTER_MAC, 1).with_places(true);
     agree("queue", Some(queue), PACKETS / 5, &[Reason::NoSlot, Reason::UnknownLimited])
 }

@@ -20,7 +20,7 @@ use router_tests::{
 };
 
 #[test]
-fn everybody_is_reached_and_nobody_else_talks() -> Result<()> {
+fn every_namespace_is_reached_and_the_wires_are_quiet() -> Result<()> {
     let lab = Lab::new().clients(2).queues(3).build()?;
     let first = lab.wire();
     let capture = wire::Capture::start(first.namespace(), "router0")?;

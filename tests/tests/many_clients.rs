@@ -23,7 +23,7 @@ fn five_then_a_hundred_quic_go_clients() -> Result<()> {
 }
 
 #[test]
-fn uploads() -> Result<()> {
+fn uploads_over_http3() -> Result<()> {
     let lab = Lab::new().start()?;
     lab.quic_go().post("/sink", 300_000).connections(20).succeed()?;
     lab.quic_go().post("/echo", 300_000).connections(20).succeed()?;
@@ -70,7 +70,7 @@ fn with_each_number_of_workers() -> Result<()> {
 }
 
 #[test]
-fn aioquic() -> Result<()> {
+fn aioquic_clients() -> Result<()> {
     let lab = Lab::new().start()?;
     let summary = lab.aioquic("/bytes/50000").connections(5).requests(6).succeed()?;
     assert_eq!(summary.bytes, 5 * 6 * 50_000);
@@ -79,7 +79,7 @@ fn aioquic() -> Result<()> {
 }
 
 #[test]
-fn curl() -> Result<()> {
+fn curl_over_http3() -> Result<()> {
     let lab = Lab::new().start()?;
     let answer = Curl::new(lab.wire().namespace(), &lab.url("/whoami")).succeed()?;
     assert!(answer.starts_with("GET /whoami"), "{answer}");
@@ -90,7 +90,7 @@ fn curl() -> Result<()> {
 }
 
 #[test]
-fn ngtcp2() -> Result<()> {
+fn ngtcp2_with_migration_and_nat_rebinding() -> Result<()> {
     let lab = Lab::new().start()?;
     let client = Ngtcp2::new(lab.wire().namespace(), lab.wire().router(PORT), "/bytes/1000000");
     client.succeed()?;

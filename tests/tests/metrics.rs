@@ -60,7 +60,7 @@ fn metrics_count_what_clients_did() -> Result<()> {
 }
 
 #[test]
-fn what_is_logged_changes_while_it_runs() -> Result<()> {
+fn the_log_filter_changes_at_run_time() -> Result<()> {
     let lab = lab("")?;
     let log = |arguments: &[&str]| lab.cli(&[&["log"], arguments].concat());
     assert_eq!(log(&[])?.succeeded()?.stdout.trim_end(), "info");
@@ -78,7 +78,7 @@ fn what_is_logged_changes_while_it_runs() -> Result<()> {
 }
 
 #[test]
-fn a_trace_for_each_connection() -> Result<()> {
+fn a_qlog_file_for_each_connection() -> Result<()> {
     let mut lab = Lab::new().build()?;
     let folder = lab.home().path("qlog");
     let refused =

@@ -26,7 +26,7 @@ use router_tests::{
 };
 
 #[test]
-fn as_a_function() {
+fn the_steer_function_gives_the_verdicts() {
     let world = World::new();
     for case in cases() {
         let (verdict, _) = steer::frame(&case.frame[..], &world);
@@ -43,7 +43,7 @@ fn as_a_function() {
 }
 
 #[test]
-fn as_the_loaded_program() -> Result<()> {
+fn the_loaded_xdp_program_gives_the_verdicts() -> Result<()> {
     let lab = start()?;
     let program = lab.control().status()?.interfaces[0].program_id.expect("the program's ID");
     for case in cases() {
@@ -62,7 +62,7 @@ fn as_the_loaded_program() -> Result<()> {
 }
 
 #[test]
-fn on_the_wire() -> Result<()> {
+fn packets_on_the_wire_get_the_verdicts() -> Result<()> {
     let lab = start()?;
     let sender = Sender::new(lab.wire().namespace(), "router0")?;
     for case in cases() {
@@ -84,7 +84,7 @@ fn on_the_wire() -> Result<()> {
 }
 
 #[test]
-fn as_explained_to_people() -> Result<()> {
+fn explain_gives_the_verdicts() -> Result<()> {
     let lab = start()?;
     for case in cases() {
         let explanation = lab.control().explain(&case.frame)?;
@@ -102,7 +102,7 @@ fn as_explained_to_people() -> Result<()> {
 }
 
 #[test]
-fn the_table_knows_every_reason() {
+fn the_table_has_every_reason() {
     let known: BTreeSet<_> = cases().iter().map(|case| case.reason.name()).collect();
     // Those hang on more than the packet: a node without any active slot, a queue that a worker has, how many came
     // before, and whether XDP answers.
@@ -122,7 +122,7 @@ fn the_table_knows_every_reason() {
 
 /// Then those are turned away, and no other.
 #[test]
-fn where_there_is_no_room_for_unknown_ones() {
+fn only_unknown_connection_ids_are_rate_limited() {
     let world = World::new().without_room_for(Limited::Unknown);
     let mut turned_away = 0;
     for case in cases() {
@@ -310,7 +310,7 @@ fn answers_of_the_loaded_program() -> Result<()> {
 
 /// What goes to the AF_XDP socket of the queue's worker, and what takes the kernel's stack.
 #[test]
-fn on_a_queue_that_a_worker_has() {
+fn packets_for_an_af_xdp_socket_on_a_queue_that_a_worker_has() {
     let queue = Queue::new(7, 2, [0x02, 0x77, 0, 0, 0, 1], 1).with_places(true);
     let own = cid(0, NODE_ID, 1);
     let short = || Quic::short(own.as_slice());
@@ -351,12 +351,12 @@ fn on_a_queue_that_a_worker_has() {
 }
 
 #[test]
-fn names_tell_cases_apart() {
+fn every_case_has_a_name_of_its_own() {
     let names: Vec<_> = cases().iter().map(|case| case.name).collect();
     assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
 }
 
-/// With engine `xdp`: what AF_XDP makes another is in [`on_a_queue_that_a_worker_has`].
+/// With engine `xdp`: what AF_XDP makes another is in [`packets_for_an_af_xdp_socket_on_a_queue_that_a_worker_has`].
 fn start() -> Result<Running> {
     let lab = packets::start(Lab::new().engine("xdp"))?;
     packets::plant_flows(&lab)?;

@@ -15,7 +15,7 @@ use router_userspace::agent::api::{ListenerState, Status, WorkerState};
 /// What has begun is finished by the old routes, also on a connection whose next request goes by
 /// the new ones.
 #[test]
-fn routes() -> Result<()> {
+fn routes_change_for_the_next_request() -> Result<()> {
     let mut lab = Lab::new().start()?;
     let slow = lab.quic_go().get("/slow/2000").connections(20).start()?;
     slow.run_until(|| upstream_connections(&lab, 80).map(|count| count >= 20))?;
@@ -51,7 +51,7 @@ fn asked(lab: &Running) -> Result<u64> {
 
 /// Fifty reloads, every second one wrong, while clients of all kinds count what they lose.
 #[test]
-fn fifty_under_load() -> Result<()> {
+fn fifty_reloads_under_load_lose_nothing() -> Result<()> {
     let mut lab = Lab::new()
         .set("drain_timeout", "\"300s\"")
         .limit("max_connections_per_ip", "10_000")
@@ -86,7 +86,7 @@ fn fifty_under_load() -> Result<()> {
 
 /// A new listener serves beside the old one. One that goes lets its connections end.
 #[test]
-fn listeners() -> Result<()> {
+fn listeners_are_added_and_drained() -> Result<()> {
     // Longer than the leaving clients need, also on a busy machine.
     let mut lab = Lab::new().set("drain_timeout", "\"300s\"").start()?;
     let untouched = echo_on(&lab, PORT).connections(20).until_told().pausing(SHORT).start()?;
@@ -129,7 +129,7 @@ fn listeners() -> Result<()> {
 /// `steer` is attached to what is added, and leaves what is removed; transfers over the others,
 /// and over that one, go on.
 #[test]
-fn interfaces() -> Result<()> {
+fn interfaces_are_attached_and_detached() -> Result<()> {
     let mut lab = Lab::new().by_xdp().clients(2).set("interfaces", "[\"clients0\"]").start()?;
     let has_xdp = |lab: &Running| -> Result<[bool; 2]> {
         let router = lab.network().router();
@@ -161,7 +161,7 @@ fn interfaces() -> Result<()> {
 
 /// More workers take new connections at once; those that go keep what they have until it ends.
 #[test]
-fn workers() -> Result<()> {
+fn workers_are_added_and_drained() -> Result<()> {
     let mut lab = Lab::new().workers(2).set("drain_timeout", "\"300s\"").start()?;
     // Not so busy that a ring is full while one worker has them all.
     let streams = lab.quic_go().echo(20_000).connections(60).until_told().pausing(SHORT * 10).start()?;
@@ -195,7 +195,7 @@ fn workers() -> Result<()> {
 
 /// Without a word from anybody. Half of a change is none.
 #[test]
-fn a_certificate_that_is_replaced() -> Result<()> {
+fn a_replaced_certificate_file_is_used() -> Result<()> {
     let lab = Lab::new().start()?;
     let home = lab.home();
     let trusted = home.path("first.pem");
@@ -218,7 +218,7 @@ fn a_certificate_that_is_replaced() -> Result<()> {
 
 /// A signal does the same, and tells by the log what has become of it.
 #[test]
-fn by_signal() -> Result<()> {
+fn sighup_reloads_and_logs_the_outcome() -> Result<()> {
     let mut lab = Lab::new().start()?;
     lab.rewrite(|config| config.set_router("log", "\"warn,router_userspace::edge=debug\""))?;
     lab.agent()?.hang_up()?;
@@ -236,7 +236,7 @@ fn by_signal() -> Result<()> {
 
 /// What is wrong, or cannot be had, changes nothing: not what runs, not what is pinned.
 #[test]
-fn what_is_refused() -> Result<()> {
+fn a_refused_reload_changes_nothing() -> Result<()> {
     let mut lab = Lab::new().by_xdp().clients(2).set("interfaces", "[\"clients0\"]").start()?;
     let squatter = lab.network().router().enter(|| Ok(std::net::UdpSocket::bind("0.0.0.0:9443")?))?;
     let streams = lab.quic_go().echo(20_000).connections(20).until_told().pausing(SHORT).start()?;
@@ -290,7 +290,7 @@ fn what_is_refused() -> Result<()> {
 
 /// What an operator types, and reads.
 #[test]
-fn on_the_command_line() -> Result<()> {
+fn the_verb_and_its_exit_codes() -> Result<()> {
     let mut lab = Lab::new().start()?;
     assert_eq!(lab.cli(&["reload"])?.succeeded()?.stdout, "nothing has changed\n");
     lab.rewrite(|config| config.set_limit("max_connections_per_ip", "3"))?;
@@ -331,7 +331,7 @@ fn on_the_command_line() -> Result<()> {
 /// What a test does to a configuration.
 type Spoil<'a> = &'a dyn Fn(&mut AgentConfig);
 
-/// The valid changes of [`fifty_under_load`]: routes and upstreams, certificates, workers.
+/// The valid changes of [`fifty_reloads_under_load_lose_nothing`]: routes and upstreams, certificates, workers.
 fn change(config: &mut AgentConfig, round: u32) {
     let (v4, v6) = (format!("http://{UPSTREAM4}:80"), format!("http://[{UPSTREAM6}]:80"));
     match round % 3 {

@@ -6,7 +6,7 @@ use router_tests::lab::{Lab, PORT, peers::Curl};
 /// A route that is meant for a listener which lets in clients with certificates only was reached by any other,
 /// with the right authority.
 #[test]
-fn over_every_version() -> Result<()> {
+fn a_route_for_a_listener_is_reached_by_that_listener_only() -> Result<()> {
     let lab = Lab::new().workers(2).config(|config| {
         config.listeners = vec!["0.0.0.0:443".into(), "0.0.0.0:8443".into()];
         config.listen_on_tcp();

@@ -12,7 +12,7 @@ use router_tests::{
 
 /// Keys of connection IDs are in the state folder and in the map `cid_keys`, and nowhere else.
 #[test]
-fn keys_of_connection_ids() -> Result<()> {
+fn keys_of_connection_ids_are_not_shown() -> Result<()> {
     let lab = Lab::new().start()?;
     lab.quic_go().get("/bytes/1000").connections(5).succeed()?;
     lab.control().rotate()?;
@@ -64,7 +64,7 @@ fn keys_of_connection_ids() -> Result<()> {
 
 /// A core dump has the memory that the kernel is told to put there: none.
 #[test]
-fn core_dumps() -> Result<()> {
+fn core_dumps_have_no_memory() -> Result<()> {
     let lab = Lab::new().start()?;
     let filter = fs::read_to_string(format!("/proc/{}/coredump_filter", lab.agent()?.pid()?))?;
     assert_eq!(filter.trim(), "00000010");

@@ -24,7 +24,7 @@ use router_tests::{
 /// 22 first datagrams of others in a client's name, at a limit of 20, had refused the client itself,
 /// over QUIC and TCP.
 #[test]
-fn first_datagrams_in_its_name_lock_no_client_out() -> Result<()> {
+fn spoofed_initials_lock_no_client_out() -> Result<()> {
     let lab = Lab::new().workers(1).limit("max_connections_per_ip", "20").tcp().start()?;
     // A client that begins and hears nothing is the same to the router as a forged source.
     let relay = lab.relay(unanswered(22))?;
@@ -42,7 +42,7 @@ fn first_datagrams_in_its_name_lock_no_client_out() -> Result<()> {
 
 /// A datagram with another source had carried a request whose server was told that other address.
 #[test]
-fn no_server_is_told_an_address_that_was_forged() -> Result<()> {
+fn no_server_is_told_a_spoofed_address() -> Result<()> {
     let lab = Lab::new().workers(1).start()?;
     let [real, forged] = lab.wire().client4();
     let (router, here) = (lab.wire().router4(), Arc::new(AtomicU64::new(0)));
@@ -74,7 +74,7 @@ fn no_server_is_told_an_address_that_was_forged() -> Result<()> {
 
 /// Junk had as many entries in the flow table as there were packets of it.
 #[test]
-fn what_begins_nothing_writes_no_flow() -> Result<()> {
+fn initials_that_begin_no_connection_write_no_flow() -> Result<()> {
     let lab = Lab::new().workers(1).start()?;
     let (wire, count) = (lab.wire(), 200_u32);
     let before = lab.control().status()?.totals;

@@ -20,7 +20,7 @@ const INVALID: i32 = 1;
 const KERNEL: i32 = 4;
 
 #[test]
-fn configurations_that_are_wrong() -> Result<()> {
+fn invalid_configurations() -> Result<()> {
     let lab = Lab::new().build()?;
     lab.home().write_certificate("mixed", &["mixed.test"])?;
     fs::copy(lab.home().path("certificate.key"), lab.home().path("mixed.key"))?;
@@ -57,7 +57,7 @@ fn configurations_that_are_wrong() -> Result<()> {
 }
 
 #[test]
-fn connection_ids_that_cannot_be() -> Result<()> {
+fn invalid_connection_id_settings() -> Result<()> {
     let lab = Lab::new().build()?;
     let secret = "6b65792d6b65792d6b65792d6b65792d";
     for (name, content, mode) in [
@@ -108,7 +108,7 @@ fn connection_ids_that_cannot_be() -> Result<()> {
 
 /// What an earlier run left in the state folder cannot be used: said, and left as it is.
 #[test]
-fn a_book_of_connection_ids_that_is_no_use() -> Result<()> {
+fn a_connection_id_state_file_that_is_unusable() -> Result<()> {
     let mut lab = Lab::new().start()?;
     lab.take_agent()?.terminate()?;
     let path = lab.home().path("state/connection-ids.json");
@@ -129,7 +129,7 @@ fn a_book_of_connection_ids_that_is_no_use() -> Result<()> {
 }
 
 #[test]
-fn no_toml_at_all() -> Result<()> {
+fn a_file_that_is_no_toml() -> Result<()> {
     let lab = Lab::new().build()?;
     let refused = lab.refuse_text("[router]\nworkers = = 4\n")?;
     expect_refusal(&refused, INVALID, &["config.toml:2"])?;
@@ -153,7 +153,7 @@ fn port_in_use() -> Result<()> {
 }
 
 #[test]
-fn somebody_else_in_the_reuseport_group() -> Result<()> {
+fn a_foreign_socket_in_the_reuseport_group() -> Result<()> {
     let lab = Lab::new().build()?;
     let _foreign = lab.network().router().enter(|| reuseport_socket("0.0.0.0:443".parse()?))?;
     let ourselves = std::process::id().to_string();
@@ -177,7 +177,7 @@ fn another_xdp_program_is_attached() -> Result<()> {
 }
 
 #[test]
-fn another_agent_runs_there() -> Result<()> {
+fn another_agent_is_running() -> Result<()> {
     let lab = Lab::new().start()?;
     let pinned = lab.home().pinned();
     let refused = lab.refuse(|config| config.listeners = vec!["0.0.0.0:444".into()])?;
@@ -199,7 +199,7 @@ fn no_bpffs() -> Result<()> {
 
 /// honk#136: what others have pinned is not ours to remove, nor is their folder ours to close.
 #[test]
-fn pins_of_others() -> Result<()> {
+fn foreign_pins_are_left_alone() -> Result<()> {
     let lab = Lab::new().build()?;
     let (folder, theirs) = (lab.home().pins(), lab.home().pins().join("theirs"));
     fs::create_dir_all(&theirs)?;
@@ -216,7 +216,7 @@ fn pins_of_others() -> Result<()> {
 }
 
 #[test]
-fn no_privileges() -> Result<()> {
+fn missing_capabilities() -> Result<()> {
     let lab = Lab::new().config(|config| config.listeners = vec!["0.0.0.0:4433".into()]).build()?;
     let without = ["setpriv", "--inh-caps=-all", "--bounding-set=-all", "--"];
     let refused = lab.refuse_text_under(&without, &lab.config_text())?;

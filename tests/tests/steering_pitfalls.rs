@@ -50,7 +50,7 @@ fn a_client_hello_in_one_initial() -> Result<()> {
 /// The server's first answers are lost, so the clients send their Initials again, with the
 /// connection ID they chose, to a connection that exists already.
 #[test]
-fn initials_sent_again() -> Result<()> {
+fn retransmitted_initials_begin_no_second_connection() -> Result<()> {
     let lab = Lab::new().start()?;
     let answers = Arc::new(Mutex::new(BTreeMap::<u16, u32>::new()));
     let initials = Arc::new(Mutex::new(BTreeMap::<u16, u32>::new()));
@@ -83,7 +83,7 @@ fn initials_sent_again() -> Result<()> {
 
 /// Every frame arrives twice.
 #[test]
-fn everything_twice() -> Result<()> {
+fn duplicated_packets_begin_no_second_connection() -> Result<()> {
     let lab = Lab::new().start()?;
     let relay = lab.relay(|_, frame| vec![frame.to_vec(); 2])?;
     QuicGo::new(relay.clients(), lab.wire().router(PORT)).get("/bytes/20000").connections(20).succeed()?;
@@ -94,7 +94,7 @@ fn everything_twice() -> Result<()> {
 /// The ServerHello is lost again and again, while Handshake packets and bare acknowledgements arrive. They are all in
 /// flight, and must leave room to send it again.
 #[test]
-fn server_hellos_lost() -> Result<()> {
+fn lost_server_hellos_are_sent_again() -> Result<()> {
     let lab = Lab::new().start()?;
     let losses = Arc::new(Mutex::new(BTreeMap::<u16, u32>::new()));
     let lost = losses.clone();
@@ -118,7 +118,7 @@ fn server_hellos_lost() -> Result<()> {
 /// What the client says once it has the server's flight is lost again and again: the server may not send more than
 /// three times what came, and has to go on when the client is heard.
 #[test]
-fn clients_handshake_packets_lost() -> Result<()> {
+fn lost_handshake_packets_of_clients_are_survived() -> Result<()> {
     let lab = Lab::new().start()?;
     let losses = Arc::new(Mutex::new(BTreeMap::<u16, u32>::new()));
     let lost = losses.clone();
@@ -137,9 +137,17 @@ fn clients_handshake_packets_lost() -> Result<()> {
     lab.expect_no_packet_astray()
 }
 
+/// The key phase is a bit of the first octet (RFC 9001 section 6), of which steering may read the header form only.
+#[test]
+fn key_updates_half_way() -> Result<()> {
+    let lab = Lab::new().start()?;
+    lab.aioquic("/bytes/20000").connections(20).requests(6).updating_keys().succeed()?;
+    lab.expect_no_packet_lost()
+}
+
 /// What decides is the first packet of a datagram, and all in it belong together.
 #[test]
-fn initial_and_handshake_in_one_datagram() -> Result<()> {
+fn coalesced_packets_go_to_one_worker() -> Result<()> {
     let lab = Lab::new().start()?;
     let capture = Capture::start(lab.wire().namespace(), "router0")?;
     lab.quic_go().get("/bytes/20000").connections(20).succeed()?;
@@ -169,7 +177,7 @@ fn an_answer_without_reading_the_request() -> Result<()> {
 }
 
 #[test]
-fn a_version_that_nobody_speaks() -> Result<()> {
+fn an_unknown_version_is_answered_with_version_negotiation() -> Result<()> {
     let lab = Lab::new().engine("xdp").start()?;
     let wire = lab.wire();
     let client = wire.namespace().enter(|| Ok(UdpSocket::bind((wire.client4()[0], 0))?))?;
@@ -186,7 +194,7 @@ fn a_version_that_nobody_speaks() -> Result<()> {
 
 /// Junk to our port, beside clients: counted, and nobody is disturbed.
 #[test]
-fn junk_between_connections() -> Result<()> {
+fn junk_beside_connections_disturbs_none() -> Result<()> {
     let lab = Lab::new().start()?;
     let wire = lab.wire();
     let socket = wire.namespace().enter(|| Ok(UdpSocket::bind((wire.client4()[0], 0))?))?;

@@ -7,7 +7,7 @@ use router_tests::lab::Lab;
 use router_userspace::agent::api::Status;
 
 #[test]
-fn sigterm_closes_and_detaches() -> Result<()> {
+fn sigterm_closes_connections_and_detaches() -> Result<()> {
     let mut lab = Lab::new().start()?;
     let clients = lab.quic_go().get("/bytes/1000").connections(20).holding(Duration::from_secs(30)).start()?;
     lab.await_accepted(&clients, 20)?;
@@ -24,7 +24,7 @@ fn sigterm_closes_and_detaches() -> Result<()> {
 }
 
 #[test]
-fn started_again_after_sigkill() -> Result<()> {
+fn a_start_after_sigkill() -> Result<()> {
     let mut lab = Lab::new().start()?;
     let (first, has_maps) = (lab.control().status()?, lab.has_maps()?);
     let clients = lab.quic_go().get("/bytes/50000000").connections(20).start()?;
@@ -48,7 +48,7 @@ fn started_again_after_sigkill() -> Result<()> {
 }
 
 #[test]
-fn started_and_stopped_ten_times() -> Result<()> {
+fn ten_starts_and_stops() -> Result<()> {
     let mut lab = Lab::new().build()?;
     for round in 0..10 {
         lab.start_agent()?;
@@ -62,7 +62,7 @@ fn started_and_stopped_ten_times() -> Result<()> {
 }
 
 #[test]
-fn detach_removes_what_a_killed_one_left() -> Result<()> {
+fn detach_removes_what_a_killed_agent_left() -> Result<()> {
     let mut lab = Lab::new().start()?;
     let is_by_xdp = lab.has_xdp_engine()?;
     lab.take_agent()?.kill()?;
@@ -74,7 +74,7 @@ fn detach_removes_what_a_killed_one_left() -> Result<()> {
 }
 
 #[test]
-fn detach_leaves_a_living_one_alone() -> Result<()> {
+fn detach_is_refused_while_an_agent_runs() -> Result<()> {
     let lab = Lab::new().start()?;
     let config = lab.home().path("config.toml");
     let refused = lab.cli(&["detach", "--config", config.to_str().expect("UTF-8")])?;

@@ -9,7 +9,7 @@ use router_userspace::agent::api::XdpMode;
 
 /// The capabilities of the unit, and no more, are enough to start, serve, reload, and upgrade.
 #[test]
-fn the_capabilities_of_the_unit() -> Result<()> {
+fn the_capabilities_of_the_unit_are_enough() -> Result<()> {
     let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/quic-router.service");
     let unit = fs::read_to_string(&unit).with_context(|| unit.display().to_string())?;
     let set = unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).context("a set")?;
@@ -41,7 +41,7 @@ fn the_capabilities_of_the_unit() -> Result<()> {
 
 /// READY, RELOADING, WATCHDOG, MAINPID and STOPPING, in that order and from the right process.
 #[test]
-fn what_systemd_is_told() -> Result<()> {
+fn notifications_in_their_order() -> Result<()> {
     let mut lab = Lab::new().build()?;
     let path = lab.home().path("notify.sock");
     let systemd = UnixDatagram::bind(&path)?;

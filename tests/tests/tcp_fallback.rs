@@ -10,7 +10,7 @@ fn lab() -> Result<Running> {
 }
 
 #[test]
-fn by_every_version() -> Result<()> {
+fn requests_over_each_version_of_http() -> Result<()> {
     let lab = lab()?;
     let clients = lab.wire().namespace();
     for (version, spoken) in [("--http1.1", "1.1"), ("--http2", "2"), ("--http3-only", "3")] {
@@ -28,7 +28,7 @@ fn by_every_version() -> Result<()> {
 }
 
 #[test]
-fn is_told_where_http_3_is() -> Result<()> {
+fn alt_svc_is_sent_over_tcp() -> Result<()> {
     let lab = lab()?;
     let head =
         |version: &str| Curl::over(version, lab.wire().namespace(), &lab.url("/bytes/1")).option("--head").succeed();
@@ -42,7 +42,7 @@ fn is_told_where_http_3_is() -> Result<()> {
 }
 
 #[test]
-fn plain_http_is_sent_to_https() -> Result<()> {
+fn plain_http_is_redirected_to_https() -> Result<()> {
     let keys = "tcp = true\nredirect_from = \"0.0.0.0:80\"\n";
     let lab = Lab::new()
         .config(|config| {
@@ -60,7 +60,7 @@ fn plain_http_is_sent_to_https() -> Result<()> {
 
 /// A reload closes ports and opens them, and an upgrade hands them on; who asks meanwhile is served.
 #[test]
-fn over_reloads_and_upgrades() -> Result<()> {
+fn requests_over_reloads_and_upgrades() -> Result<()> {
     let mut lab = lab()?;
     let url = lab.url("/bytes/1000");
     let ask = |lab: &Running, version: &str| {
@@ -83,7 +83,7 @@ fn over_reloads_and_upgrades() -> Result<()> {
 /// New connections all the time, each for one request, while generations follow one another: the
 /// kernel may bring one to a socket that nobody takes it from, or that is closed under it.
 #[test]
-fn no_connection_is_lost_over_upgrades() -> Result<()> {
+fn no_tcp_connection_is_lost_over_upgrades() -> Result<()> {
     let lab = lab()?;
     lab.network().router().set("ipv4/tcp_migrate_req", "1")?;
     let url = lab.url(&format!("/bytes/100?[1-{MANY}]"));

@@ -19,7 +19,7 @@ fn with(lab: &Running, options: &[&[&str]]) -> Result<Agreed> {
 }
 
 #[test]
-fn by_default() -> Result<()> {
+fn versions_and_groups_by_default() -> Result<()> {
     let lab = lab("")?;
     assert_eq!(with(&lab, &[&["-tls1_2"]])?.version, "TLSv1.2");
     ensure!(with(&lab, &[&["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"]]).is_err());
@@ -42,7 +42,7 @@ fn by_default() -> Result<()> {
 }
 
 #[test]
-fn by_the_listener() -> Result<()> {
+fn versions_and_groups_of_a_listener() -> Result<()> {
     let lab = lab("minimum_tls = \"1.3\"\ngroups = [\"P-256\"]\n")?;
     ensure!(with(&lab, &[&["-tls1_2"]]).is_err());
     for (over, version) in [(&[][..], "TLSv1.3"), (&QUIC[..], "QUICv1")] {

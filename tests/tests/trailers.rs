@@ -20,7 +20,7 @@ const SERVERS: [(Speaks, &[Script]); 2] = [(Speaks::Http, HTTP1), (Speaks::H2c, 
 
 /// Those that anybody may say: who a client is, or what belongs in a head, passes neither way.
 #[test]
-fn behind_bodies_both_ways() -> Result<()> {
+fn trailers_pass_both_ways() -> Result<()> {
     for (speaks, scripts) in SERVERS {
         let (lab, server) = Faulty::lab(speaks, "5s", scripts.to_vec())?;
         let ask = |http| {
@@ -49,7 +49,7 @@ fn behind_bodies_both_ways() -> Result<()> {
 
 /// The length that GET would have had is said, and nothing is waited for.
 #[test]
-fn a_head_alone() -> Result<()> {
+fn head_responses_have_no_body() -> Result<()> {
     for (speaks, scripts) in SERVERS {
         let (lab, server) = Faulty::lab(speaks, "5s", scripts.to_vec())?;
         for version in Curl::VERSIONS {
@@ -65,7 +65,7 @@ fn a_head_alone() -> Result<()> {
 
 /// A client that waits for a word before it sends the body gets it: without, it would wait longer than it may.
 #[test]
-fn a_word_before_the_body() -> Result<()> {
+fn expect_100_continue_is_answered() -> Result<()> {
     for (speaks, scripts) in SERVERS {
         let (lab, server) = Faulty::lab(speaks, "20s", scripts.to_vec())?;
         let body = format!("@{}", lab.home().write("body", &"x".repeat(100_000))?.display());

@@ -17,7 +17,7 @@ fn lab(transport: &str) -> Lab {
 }
 
 #[test]
-fn every_congestion_control_carries_on() -> Result<()> {
+fn every_congestion_controller_completes_transfers() -> Result<()> {
     for control in ["cubic", "newreno", "bbr"] {
         let lab = lab(&format!("congestion = \"{control}\"")).start()?;
         lab.quic_go().get("/bytes/10000000").connections(4).succeed()?;
@@ -27,7 +27,7 @@ fn every_congestion_control_carries_on() -> Result<()> {
 }
 
 #[test]
-fn windows_bound_what_is_on_its_way_and_not_what_comes_through() -> Result<()> {
+fn small_windows_complete_transfers() -> Result<()> {
     let narrow = "stream_window = 16_384\nconnection_window = 16_384\nsend_window = 16_384\ngso = false";
     let lab = lab(narrow).start()?;
     lab.quic_go().get("/bytes/2000000").connections(4).succeed()?;
@@ -36,7 +36,7 @@ fn windows_bound_what_is_on_its_way_and_not_what_comes_through() -> Result<()> {
 }
 
 #[test]
-fn a_client_may_move_or_not() -> Result<()> {
+fn migration_can_be_switched_off() -> Result<()> {
     for (migration, moved) in [(true, 5), (false, 0)] {
         let lab = lab(&format!("migration = {migration}")).start()?;
         let moving = lab.quic_go().get("/bytes/2000000").connections(5).rebinding_at(500_000);
@@ -49,7 +49,7 @@ fn a_client_may_move_or_not() -> Result<()> {
 /// Who is silent for longer than `idle_timeout` is closed, unless we keep the connection. quic-go
 /// takes no idle timeout for shorter than five seconds.
 #[test]
-fn silence_is_broken_in_time() -> Result<()> {
+fn keep_alive_prevents_the_idle_timeout() -> Result<()> {
     for (keep_alive, kept) in [("", false), ("keep_alive = \"300ms\"", true)] {
         let lab = lab(keep_alive).limit("idle_timeout", "\"1s\"").start()?;
         let silent = lab.quic_go().get("/bytes/1000").connections(3).holding(Duration::from_secs(6)).run()?;
@@ -61,7 +61,7 @@ fn silence_is_broken_in_time() -> Result<()> {
 
 /// RFC 9000 section 9.6.
 #[test]
-fn clients_are_asked_to_another_address() -> Result<()> {
+fn clients_move_to_the_preferred_address() -> Result<()> {
     const PREFERRED: &str = "10.77.0.9";
     let mut lab = Lab::new().build()?;
     lab.network().router().ip(&format!("addr add {PREFERRED}/24 dev clients0\n"))?;

@@ -10,7 +10,7 @@ use router_tests::lab::{Lab, Mix, MixSize, PORT, Running, Towards, binary, peers
 use router_userspace::agent::api::Status;
 
 #[test]
-fn once() -> Result<()> {
+fn connections_stay_and_new_ones_go_to_the_new_generation() -> Result<()> {
     let lab = Lab::new().set("drain_timeout", "\"300s\"").start()?;
     let first = lab.control().status()?;
     let streams = lab.quic_go().echo(20_000).connections(40).requests(150).until_told().pausing(SHORT);
@@ -39,7 +39,7 @@ fn once() -> Result<()> {
 /// Twenty in a row, every third one with another XDP program, while clients of all kinds come,
 /// move and stay.
 #[test]
-fn twenty_in_a_row() -> Result<()> {
+fn twenty_upgrades_under_load_lose_nothing() -> Result<()> {
     let lab =
         Lab::new().workers(2).set("drain_timeout", "\"300s\"").limit("max_connections_per_ip", "10_000").start()?;
     let clients = Mix::start(&lab, MixSize { connections: 3_000, transfers: 200, requests: 80 })?;
@@ -74,7 +74,7 @@ fn twenty_in_a_row() -> Result<()> {
 /// that one generation has begun and whose Initials come again. One in some ten thousand takes longer than ten seconds
 /// that way, as clients wait twice as long each time: that is no affair of an upgrade's.
 #[test]
-fn handshakes_in_the_air() -> Result<()> {
+fn upgrades_during_handshakes_that_lose_initials() -> Result<()> {
     let lab = Lab::new().workers(2).set("drain_timeout", "\"300s\"").limit("request_timeout", "\"120s\"").start()?;
     let relay = lab.relay(|_: Towards, frame| match initial_checksum(frame) {
         Some(sum) if sum % 8 == 0 => Vec::new(),
@@ -95,7 +95,7 @@ fn handshakes_in_the_air() -> Result<()> {
 
 /// Generations that all have connections left are there beside each other, and end one by one.
 #[test]
-fn several_drain_at_once() -> Result<()> {
+fn several_generations_drain_at_once() -> Result<()> {
     let lab = Lab::new().workers(2).set("drain_timeout", "\"300s\"").start()?;
     let mut clients = Vec::new();
     for _ in 0..4 {
@@ -119,7 +119,7 @@ fn several_drain_at_once() -> Result<()> {
 /// What does not work changes nothing: those who are served do not notice, and the next upgrade
 /// that works, works.
 #[test]
-fn that_fails() -> Result<()> {
+fn a_failed_upgrade_changes_nothing() -> Result<()> {
     let mut lab = Lab::new().set("drain_timeout", "\"120s\"").start()?;
     let first = lab.control().status()?;
     let streams = lab.quic_go().echo(10_000).connections(40).requests(80).until_told().pausing(SHORT * 10);
@@ -182,7 +182,7 @@ fn that_fails() -> Result<()> {
 /// The old one killed while it drains: its own connections are lost, and told so at once; nobody
 /// else's are.
 #[test]
-fn the_old_one_is_killed() -> Result<()> {
+fn a_killed_old_generation_loses_its_own_connections_only() -> Result<()> {
     let lab = Lab::new().set("drain_timeout", "\"300s\"").start()?;
     let first = lab.control().status()?;
     let lost = lab.quic_go().echo(1_000).connections(30).until_told().pausing(SHORT);
@@ -205,7 +205,7 @@ fn the_old_one_is_killed() -> Result<()> {
 
 /// The new one killed just after the flip: the old one serves again, and keeps what it had.
 #[test]
-fn the_new_one_is_killed() -> Result<()> {
+fn a_killed_new_generation_leaves_the_old_one_serving() -> Result<()> {
     let lab = Lab::new().set("drain_timeout", "\"300s\"").start()?;
     let first = lab.control().status()?;
     let kept = lab.quic_go().echo(1_000).connections(30).until_told().pausing(SHORT).start()?;
@@ -231,7 +231,7 @@ fn the_new_one_is_killed() -> Result<()> {
 
 /// Told to stop, the one in charge sees to it that those before it stop, too.
 #[test]
-fn stopped_while_another_drains() -> Result<()> {
+fn sigterm_while_an_old_generation_drains() -> Result<()> {
     let mut lab = Lab::new().start()?;
     let clients = lab.quic_go().echo(1_000).connections(20).until_told().pausing(SHORT).start()?;
     lab.await_accepted(&clients, 20)?;
@@ -245,7 +245,7 @@ fn stopped_while_another_drains() -> Result<()> {
 
 /// The configuration is read anew, and what a reload cannot change may change with it.
 #[test]
-fn with_another_configuration() -> Result<()> {
+fn an_upgrade_with_another_configuration() -> Result<()> {
     let mut lab = Lab::new().set("drain_timeout", "\"300s\"").start()?;
     let streams = lab.quic_go().echo(20_000).connections(40).until_told().pausing(SHORT).start()?;
     lab.await_accepted(&streams, 40)?;
@@ -270,7 +270,7 @@ fn with_another_configuration() -> Result<()> {
 
 /// An engine that steers without XDP leaves none behind.
 #[test]
-fn to_another_engine() -> Result<()> {
+fn an_upgrade_to_another_engine() -> Result<()> {
     let mut lab = Lab::new().set("drain_timeout", "\"300s\"").start()?;
     let streams = lab.quic_go().echo(20_000).connections(40).until_told().pausing(SHORT).start()?;
     lab.await_accepted(&streams, 40)?;
@@ -291,7 +291,7 @@ fn to_another_engine() -> Result<()> {
 }
 
 #[test]
-fn on_the_command_line() -> Result<()> {
+fn the_verb_and_its_exit_codes() -> Result<()> {
     let lab = Lab::new().start()?;
     let said = lab.cli(&["upgrade"])?.succeeded()?.stdout;
     assert!(said.starts_with("generation 2 (process "), "{said}");

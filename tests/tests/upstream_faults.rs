@@ -170,17 +170,17 @@ const HTTP2: &[Case] = &[
 ];
 
 #[test]
-fn of_http_1_1_servers() -> Result<()> {
+fn faults_of_http1_servers() -> Result<()> {
     see(Speaks::Http, HTTP1)
 }
 
 #[test]
-fn of_servers_in_tls() -> Result<()> {
+fn faults_of_servers_in_tls() -> Result<()> {
     see(Speaks::Https, TLS)
 }
 
 #[test]
-fn of_http_2_servers() -> Result<()> {
+fn faults_of_http2_servers() -> Result<()> {
     see(Speaks::H2c, HTTP2)
 }
 
@@ -212,7 +212,7 @@ fn see(speaks: Speaks, cases: &[Case]) -> Result<()> {
 
 /// It accepts, and then there is nothing, not even a TLS handshake.
 #[test]
-fn of_servers_that_say_nothing() -> Result<()> {
+fn servers_that_never_answer_a_tls_handshake() -> Result<()> {
     let (lab, _server) = Faulty::lab(Speaks::Nothing, "300ms", Vec::new())?;
     for (asked, Client(version, _)) in (1..).zip(CURLS) {
         let curl = Curl::over(version, lab.wire().namespace(), &lab.url("/"));
@@ -226,7 +226,7 @@ fn of_servers_that_say_nothing() -> Result<()> {
 
 /// A server says goodbye in the middle of a response: that comes whole, and nobody is sent there again.
 #[test]
-fn of_http_2_servers_that_leave() -> Result<()> {
+fn http2_servers_that_send_goaway() -> Result<()> {
     let acts = &[Head("200", NINE), Data("part"), Goodbye, Data("whole"), End];
     let (lab, server) = Faulty::lab(Speaks::H2c, "5s", vec![("leaves", acts)])?;
     for client in CURLS {
@@ -242,7 +242,7 @@ fn of_http_2_servers_that_leave() -> Result<()> {
 
 /// A server closes an idle connection just as a request goes out on it: only what may be sent twice is.
 #[test]
-fn of_servers_that_close_too_early() -> Result<()> {
+fn servers_that_close_an_idle_connection() -> Result<()> {
     for (speaks, acts) in [
         (Speaks::Http, [&[Take, Say(OK)][..], &[CloseUnlessFirst, Take, Say(OK)]]),
         (
@@ -290,7 +290,7 @@ fn of_servers_that_close_too_early() -> Result<()> {
 
 /// The answer is there before the request's body, and comes whole.
 #[test]
-fn of_servers_that_answer_first() -> Result<()> {
+fn servers_that_answer_before_the_upload_ends() -> Result<()> {
     let scripts: Vec<Script> = vec![
         ("goes-on", &[Say(TOO_MUCH), Take]),
         ("reads-a-little", &[TakeSome(20_000), Say(TOO_MUCH), Take]),
@@ -315,7 +315,7 @@ fn of_servers_that_answer_first() -> Result<()> {
 /// The server closes with the upload unread, which resets its connection: its answer comes all the same
 /// (rustical#77: 12 of 100 such uploads got 502).
 #[test]
-fn of_servers_that_refuse_uploads() -> Result<()> {
+fn servers_that_refuse_uploads_and_close() -> Result<()> {
     const REFUSAL: Act = Say("HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno");
     let scripts: Vec<Script> =
         vec![("at-once", &[REFUSAL, Close]), ("in-the-middle", &[TakeSome(20_000), REFUSAL, Close])];

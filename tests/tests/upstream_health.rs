@@ -14,7 +14,7 @@ const REST: &str = "[[route]]\nupstream = \"pair\"\n[upstream.pair]\nservers = [
                     health = { path = \"/bytes/1\", interval = \"100ms\", timeout = \"1s\", rise = 2, fall = 2 }\n";
 
 #[test]
-fn one_that_dies_and_returns_under_load() -> Result<()> {
+fn a_server_that_dies_and_returns_costs_no_request() -> Result<()> {
     let mut lab = Lab::new().build()?;
     let behind = lab.network().upstream();
     let _stays = Upstream::http(behind, 8080)?;
@@ -44,7 +44,7 @@ fn one_that_dies_and_returns_under_load() -> Result<()> {
 
 /// When all are down, that is said, and quickly.
 #[test]
-fn when_all_are_down() -> Result<()> {
+fn all_servers_down_is_503() -> Result<()> {
     let mut lab = Lab::new().build()?;
     lab.reconfigure(|config| config.rest = REST.replace("UPSTREAM", &UPSTREAM4.to_string()));
     lab.start_agent()?;
@@ -60,7 +60,7 @@ fn when_all_are_down() -> Result<()> {
 
 /// What is idempotent is asked again, of the other, also if the connection was new.
 #[test]
-fn one_that_fails_what_may_be_asked_again() -> Result<()> {
+fn failed_idempotent_requests_go_to_the_other_server() -> Result<()> {
     let (lab, bad, _good) = one_fails()?;
     assert_eq!(ask(&lab, "GET", "/bytes/1", 10)?, "200 ".repeat(10));
     let state = &served(&lab)?[1];
@@ -71,7 +71,7 @@ fn one_that_fails_what_may_be_asked_again() -> Result<()> {
 
 /// Nobody asks after its health: it is left alone for what it failed, and comes back by and by.
 #[test]
-fn one_that_fails_requests() -> Result<()> {
+fn a_failing_server_is_ejected_and_starts_slowly() -> Result<()> {
     let (lab, bad, _good) = one_fails()?;
     let statuses = ask(&lab, "POST", "/bytes/1", 6)?;
     // The good one knows nothing to post to there.
@@ -94,7 +94,7 @@ fn one_that_fails_requests() -> Result<()> {
 
 /// Without a good answer between, it is left alone for longer.
 #[test]
-fn one_that_fails_again() -> Result<()> {
+fn a_server_that_fails_again_is_ejected_for_longer() -> Result<()> {
     let (lab, bad, _good) = one_fails()?;
     ask(&lab, "POST", "/bytes/1", 6)?;
     until(&lab, "it comes back", |served| served[1].health == "warming")?;
@@ -109,7 +109,7 @@ fn one_that_fails_again() -> Result<()> {
 /// The host of an HTTP/2 server disappears without closing its connection. Requests go to the other server instead of
 /// waiting for `response_timeout` (agentgateway#3231: 13 of 40 waited, and got 504).
 #[test]
-fn one_whose_host_is_gone() -> Result<()> {
+fn a_server_whose_host_is_gone_is_left_before_the_response_timeout() -> Result<()> {
     let mut lab = Lab::new().workers(1).build()?;
     lab.home().write_certificate("origin", &["origin.test"])?;
     let behind = lab.network().upstream();

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use router_tests::lab::{Lab, Origin, Running, peers::Curl};
 
 #[test]
-fn of_every_kind() -> Result<()> {
+fn requests_reach_servers_of_every_kind() -> Result<()> {
     let mut lab = Lab::new().build()?;
     lab.home().write_certificate("origin", &["origin.test"])?;
     let origin = Origin::start(&lab, "origin")?;

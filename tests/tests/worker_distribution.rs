@@ -5,13 +5,13 @@ use anyhow::Result;
 use router_tests::lab::{Lab, Running, peers::QuicGo};
 
 #[test]
-fn one_address_and_many_ports() -> Result<()> {
+fn connections_of_one_address_use_all_workers() -> Result<()> {
     let lab = Lab::new().queues(4).workers(4).start()?;
     expect_an_even_spread(&lab, |clients| clients)
 }
 
 #[test]
-fn one_socket() -> Result<()> {
+fn connections_of_one_socket_use_all_workers() -> Result<()> {
     // With AF_XDP a connection is placed by the queue that it comes in on, and these share one.
     let lab = Lab::new().engine("xdp").queues(4).workers(4).start()?;
     expect_an_even_spread(&lab, QuicGo::one_socket)

@@ -8,7 +8,7 @@ use router_tests::lab::{Lab, until};
 use router_userspace::agent::api::WorkerState;
 
 #[test]
-fn under_load() -> Result<()> {
+fn a_panic_under_load_ends_the_workers_own_connections_only() -> Result<()> {
     // Nobody may wait for the names in a backtrace.
     let lab = Lab::new().config(|config| config.debug_build = true).environment("RUST_BACKTRACE", "1").start()?;
     // Those that stay, each of which says something now and then; and those that come and go.

@@ -114,12 +114,12 @@ const ALONE: &[&str] = &["flood", "memory_bounds", "handshake_latency"];
 /// Tests that keep the CPUs busy for their whole time, and count what clients lose meanwhile.
 const FULL_LOAD: &[(&str, &str)] = &[
     ("abuse", "ordinary_clients_are_served_beside_hostile_ones"),
-    ("reload", "fifty_under_load"),
-    ("upgrade", "twenty_in_a_row"),
-    ("upgrade", "handshakes_in_the_air"),
-    ("worker_panic", "under_load"),
-    ("connection_id_rotation", "every_two_seconds_for_a_minute"),
-    ("kernel_vs_userspace_verdicts", "a_million_packets"),
+    ("reload", "fifty_reloads_under_load_lose_nothing"),
+    ("upgrade", "twenty_upgrades_under_load_lose_nothing"),
+    ("upgrade", "upgrades_during_handshakes_that_lose_initials"),
+    ("worker_panic", "a_panic_under_load_ends_the_workers_own_connections_only"),
+    ("connection_id_rotation", "thirty_rotations_under_load_lose_nothing"),
+    ("kernel_vs_userspace_verdicts", "a_million_random_packets"),
 ];
 
 fn load(program: &str, test: &str) -> Load {
