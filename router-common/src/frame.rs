@@ -16,7 +16,7 @@ use crate::{
 pub struct Datagram {
     /// Who sent it.
     pub source: Endpoint,
-    /// Whom it is for.
+    /// The address and port that it is sent to.
     pub destination: Endpoint,
     /// Where its payload is.
     pub payload: Payload,
@@ -302,7 +302,7 @@ pub const IPV4_LENGTH: usize = 20;
 pub const IPV6_LENGTH: usize = 40;
 /// Octets of a UDP header (RFC 768).
 pub const UDP_LENGTH: usize = 8;
-/// More extension headers than anybody sends; what has more is left to the kernel.
+/// More extension headers than real hosts send; what has more is left to the kernel.
 const MAX_EXTENSIONS: usize = 6;
 
 const IPV4: u16 = 0x0800;

@@ -18,7 +18,7 @@ use crate::{
 
 /// The decision's view of the maps. Each method is one look-up; one of them changes something.
 pub trait Tables {
-    /// An entry of the flow table, for whoever accounts the packet there.
+    /// An entry of the flow table, in which the caller accounts the packet.
     type Flow;
 
     /// How the keys of a configuration are kept.
@@ -331,7 +331,7 @@ fn suits_a_socket<B: Bytes + ?Sized, T: Tables>(frame: &B, datagram: &Datagram, 
         && !frame.holds(SOCKET_FRAME_MAX + 1)
         && datagram.source.address.is_ordinary()
         && datagram.destination.address.is_ordinary()
-        // The stack believes nobody who claims to be this host.
+        // The stack drops what claims to come from this host.
         && !tables.is_local(&datagram.source.address)
 }
 

@@ -1,4 +1,4 @@
-//! Is every request written down once, and rightly?
+//! Does the access log have one line for each request and raw stream, with the right values, also after logrotate?
 
 use std::fs;
 

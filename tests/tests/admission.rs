@@ -1,4 +1,5 @@
-//! Does what is to be turned away end before a worker does anything for it, and is nothing else turned away?
+//! Do packets that admission refuses (broadcasts, reflectors' ports, unknown connection IDs) end before a worker does
+//! anything for them, and no others?
 
 use std::{
     collections::BTreeMap,
@@ -59,8 +60,8 @@ fn broadcast_addresses_follow_the_interfaces_subnets() -> Result<()> {
     Ok(())
 }
 
-/// Of many packets that nothing knows, workers get a burst and what the rate gives. Each is counted once, by whoever
-/// sees it first.
+/// Of many packets that nothing knows, workers get a burst and what the rate gives. Each is counted once, by the
+/// first stage that sees it.
 #[test]
 fn unknown_connection_ids_are_rate_limited_before_a_worker() -> Result<()> {
     for engine in ENGINES {

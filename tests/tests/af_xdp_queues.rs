@@ -1,5 +1,5 @@
-//! Who has which receive queue, while workers drain, die and are taken over, links go and come, and
-//! queues are added? And is no connection lost by it?
+//! Which worker has which receive queue while workers drain, die and are taken over, links go and come, and queues are
+//! added, and is no connection lost by it?
 
 use std::time::{Duration, Instant};
 
@@ -68,12 +68,12 @@ fn a_reload_with_another_number_of_workers_moves_the_queues() -> Result<()> {
     lab.expect_no_packet_lost()
 }
 
-/// The queues change hands at the flip: everybody's packets are read by whom they are for, each of them.
+/// The queues change hands at the flip: each packet is read by the worker that it is for.
 #[test]
 fn no_packet_is_lost_when_the_next_generation_takes_over() -> Result<()> {
     let lab = Lab::new().engine("af_xdp").set("drain_timeout", "\"300s\"").start()?;
     let first = lab.control().status()?.generation;
-    // As long as somebody stays there, the old generation can be asked.
+    // As long as a connection stays there, the old generation can be asked.
     let _staying = lab.quic_go().echo(1_000).requests(2).pausing(Duration::from_secs(60)).start()?;
     let old = talkative(&lab).until_told().start()?;
     lab.await_accepted(&old, 41)?;
@@ -86,7 +86,7 @@ fn no_packet_is_lost_when_the_next_generation_takes_over() -> Result<()> {
     lab.expect_all_read(&[lab.control(), lab.aside(first)], besides)
 }
 
-/// The same of those who stay when the new generation dies and the old one gets its queues back.
+/// The same of the clients that stay when the new generation dies and the old one gets its queues back.
 #[test]
 fn no_packet_is_lost_when_the_last_generation_serves_again() -> Result<()> {
     let lab = Lab::new().engine("af_xdp").set("drain_timeout", "\"300s\"").start()?;
@@ -166,7 +166,7 @@ fn connections_outlive_their_interface() -> Result<()> {
         all.push(bulk);
         lab.wire().remove(lab.network().router())?;
         lab.await_status(|status| status.interfaces[0].engine == "reuseport")?;
-        // So nobody had all, and nobody gets it now.
+        // So no download was complete, and none goes on now.
         ensure!(all.iter().all(|clients| !clients.ends_within(Duration::ZERO)), "they ended too soon");
         lab.wire().put_back(lab.network().router(), queues)?;
         await_queues(&lab, |queues| slots(queues) == owners)?;
@@ -231,7 +231,7 @@ fn a_worker_with_many_more_connections_gets_no_new_ones() -> Result<()> {
     lab.expect_no_packet_astray()
 }
 
-/// Clients that have packets on their way all the time, but no more at once than anybody has room for.
+/// Clients that have packets on their way all the time, but never more at once than sockets have room for.
 fn talkative(lab: &Running) -> QuicGo<'_> {
     lab.quic_go().echo(4_000).connections(40).pausing(BREATH)
 }

@@ -1,5 +1,5 @@
-//! Do packets take the short way, by a worker's AF_XDP socket on the queue they come in on; and the
-//! other way, to the same worker, where they come in on another's?
+//! Do packets come by the AF_XDP socket of their worker where they are received on its queue, and by its CPU and UDP
+//! socket where they are received on another worker's?
 
 use anyhow::{Result, ensure};
 use router_tests::lab::{Lab, Running, until};
@@ -15,7 +15,7 @@ fn packets_on_their_workers_queue_come_by_its_af_xdp_socket() -> Result<()> {
     lab.quic_go().post("/sink", 300_000).connections(20).at_once(8).succeed()?;
     lab.expect_no_packet_astray()?;
     let ways = Ways::of(&lab)?;
-    // Whoever has come in on a queue comes there with every packet.
+    // A client whose first packet came in on a queue comes there with every packet.
     assert_eq!((ways.by_cpu, ways.sockets > 3_000), (0, true), "{ways:?}");
     Ok(())
 }

@@ -1,5 +1,4 @@
-//! Does what is sent by AF_XDP arrive as it was meant, and does the UDP socket take over wherever it
-//! cannot?
+//! Do datagrams that are sent by AF_XDP arrive unchanged, and does the UDP socket send where AF_XDP cannot?
 
 use std::{
     cell::RefCell,
@@ -97,15 +96,15 @@ fn every_client_gets_the_right_octets_either_way() -> Result<()> {
     lab.expect_no_packet_astray()
 }
 
-/// Who moves silently is looked for by the kernel, because it gets a datagram now and then; meanwhile
-/// the UDP socket sends, as it does to whom the kernel does not find.
+/// The kernel looks for a neighbour that has moved silently, because it gets a datagram to send now and then; meanwhile
+/// the UDP socket sends, as it does to a neighbour that the kernel does not find.
 #[test]
 fn a_neighbour_whose_link_address_changes() -> Result<()> {
     let mut lab = sending(Lab::new()).build()?;
     let router = lab.network().router();
     let hurried = [("delay_first_probe_time", "1"), ("retrans_time_ms", "100"), ("base_reachable_time_ms", "500")];
     hurried.iter().try_for_each(|(key, value)| router.set(&format!("ipv4/neigh/clients0/{key}"), value))?;
-    // Both ends speak ARP here, and the router knows nobody yet.
+    // Both ends speak ARP here, and the router knows no neighbour yet.
     router.ip("link set clients0 arp on\nneigh flush dev clients0 nud permanent\n")?;
     lab.wire().namespace().ip("link set router0 arp on\n")?;
     lab.start_agent()?;
@@ -178,7 +177,7 @@ fn sending_goes_on_after_link_flaps() -> Result<()> {
     lab.expect_no_packet_astray()
 }
 
-/// Which way datagrams leave changes with an upgrade, and nobody who is served meanwhile notices.
+/// Which way datagrams leave changes with an upgrade, and connections go on meanwhile.
 #[test]
 fn an_upgrade_turns_af_xdp_sending_on_and_off() -> Result<()> {
     let mut lab = Lab::new().engine("af_xdp").set("drain_timeout", "\"300s\"").start()?;

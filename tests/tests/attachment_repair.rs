@@ -1,4 +1,4 @@
-//! Is what is attached what `status` says, and is it put right when somebody else changes it?
+//! Does `status` say what is attached and pinned, and does the agent repair it when another program changes it?
 
 use std::{
     fs,
@@ -26,7 +26,7 @@ fn a_detached_bpf_link_is_attached_again() -> Result<()> {
     serve(&lab)
 }
 
-/// xdp-firewall#10: a program of somebody else's stood in the way, and goes. `auto` had stayed with the
+/// xdp-firewall#10: another program stood in the way, and goes. `auto` had stayed with the
 /// sockets, also after a reload, for a reason that was no longer true.
 #[test]
 fn auto_takes_af_xdp_when_another_xdp_program_goes() -> Result<()> {
@@ -111,7 +111,7 @@ fn program(lab: &Running) -> Result<Option<u32>> {
     Ok(lab.control().status()?.interfaces[0].program_id)
 }
 
-/// Somebody else's XDP program on the first interface, until the result is dropped.
+/// Another XDP program on the first interface, until the result is dropped.
 fn obstacle(lab: &Running) -> Result<Datapath> {
     let directory = Path::new("/sys/fs/bpf").join(lab.home().prefix() + "-obstacle");
     let (pins, _) = Pins::take(&directory)?;

@@ -1,4 +1,4 @@
-//! Who cancels, on either side, cancels it on the other, at once and in its words.
+//! Is a request that the client cancels cancelled at the server at once, and are streams reset with the client's code?
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use router_tests::lab::{
 use serde_json::Value;
 
 /// Scripts of a server of HTTP/1.1, and of HTTP/2: one that sends without an end, one that never answers,
-/// one that takes uploads, and who is asked whether all others are over.
+/// one that takes uploads, and one that answers when all others are over.
 const HTTP1: &[Script] = &[
     ("pours", &[Say("HTTP/1.1 200 OK\r\n\r\n"), Pour]),
     ("silent", &[Wait]),
@@ -119,7 +119,7 @@ fn stop_sending_and_reset_stream_are_answered_with_their_code() -> Result<()> {
     Ok(())
 }
 
-/// What nobody takes is not taken from the server.
+/// What the client does not take is not taken from the server.
 fn expect_little(exchange: &Exchange) -> Result<()> {
     ensure!(exchange.poured < WINDOWS, "{exchange:?}");
     Ok(())

@@ -1,4 +1,4 @@
-//! Is only who shows a certificate let in, and are servers told whose it is?
+//! Are clients let in only with a certificate where one is required, and are servers told its subject?
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -47,7 +47,7 @@ fn a_required_certificate_is_demanded() -> Result<()> {
         let subject = told(&lab, version, Some("member")).succeed()?;
         assert_eq!(subject.trim_end(), "CN=rcgen self signed cert", "{version}");
         ensure!(told(&lab, version, None).succeed().is_err(), "{version}: without one");
-        ensure!(told(&lab, version, Some("stranger")).succeed().is_err(), "{version}: somebody else's");
+        ensure!(told(&lab, version, Some("stranger")).succeed().is_err(), "{version}: of another authority");
     }
     Ok(())
 }
@@ -58,7 +58,7 @@ fn an_optional_certificate_is_passed_on() -> Result<()> {
     for version in Curl::VERSIONS {
         let subject = told(&lab, version, Some("member")).succeed()?;
         assert_eq!(subject.trim_end(), "CN=rcgen self signed cert", "{version}");
-        assert_eq!(told(&lab, version, None).succeed()?.trim_end(), "none", "{version}: nobody makes one up");
+        assert_eq!(told(&lab, version, None).succeed()?.trim_end(), "none", "{version}: the client's own field passed");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A client chooses its first connection ID at random. What if that looks like one of ours?
+//! Is a client served whose first connection ID, which it chooses itself, looks like one that the router has issued?
 
 use anyhow::{Context, Result};
 use router_tests::{

@@ -1,5 +1,5 @@
-//! Does the command line keep its promises to people and to scripts: exit codes, one line of
-//! error, JSON with a schema, and verbs that do what they say?
+//! Does the command line have the documented exit codes, one line of error, JSON with a schema, and verbs that do what
+//! they say?
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 

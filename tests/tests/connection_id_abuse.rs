@@ -1,4 +1,5 @@
-//! What can a client do to others with the connection IDs that it was given?
+//! Can a client harm others by connection IDs that it was given or has seen: by retiring many, by choosing a worker, by
+//! keeping flows alive?
 
 use std::{net::SocketAddr, time::Duration};
 

@@ -1,5 +1,5 @@
-//! Is a configuration of connection IDs replaced without anybody noticing, and does the old one
-//! go by itself?
+//! Is a configuration of connection IDs replaced (QUIC-LB config rotation) without a client noticing, and does the old
+//! one go by itself?
 
 use std::{
     collections::BTreeSet,
@@ -48,7 +48,7 @@ fn thirty_rotations_under_load_lose_nothing() -> Result<()> {
     assert_eq!(used, (0..7).collect(), "rotations that were used");
     assert!((3..=7).contains(&most), "{most} configurations at most at a time");
     // Not `handshakes_failed`: on a busy machine a copy of an Initial comes when its connection is
-    // over, and begins one that nobody finishes. That none of these failed, their clients know.
+    // over, and begins one that no client finishes. That none of these failed, their clients know.
     assert_eq!(lab.control().status()?.totals.accepted, 6_100);
     lab.expect_no_packet_astray()?;
     let last = await_one(&lab)?;
@@ -142,7 +142,7 @@ fn a_key_file_is_used_once() -> Result<()> {
     lab.expect_no_packet_astray()
 }
 
-/// A configuration whose nonces run out is replaced before anybody has to ask.
+/// A configuration whose nonces run out is replaced before an operator has to ask.
 #[test]
 fn nonces_that_run_out_start_a_rotation() -> Result<()> {
     let mut lab = Lab::new().limit("idle_timeout", "\"1s\"").start()?;
@@ -203,12 +203,12 @@ fn another_node_id_or_length_makes_a_new_configuration() -> Result<()> {
 
 /// All that is written down of the configurations, but for the nonces that workers take meanwhile.
 fn configurations_on_file(lab: &Running) -> Result<serde_json::Value> {
-    let mut pages: serde_json::Value =
+    let mut state: serde_json::Value =
         serde_json::from_slice(&fs::read(lab.home().path("state/connection-ids.json"))?)?;
-    for page in pages["configurations"].as_array_mut().context("a list of configurations")? {
-        page.as_object_mut().context("a configuration")?.remove("leased").context("leased nonces")?;
+    for configuration in state["configurations"].as_array_mut().context("a list of configurations")? {
+        configuration.as_object_mut().context("a configuration")?.remove("leased").context("leased nonces")?;
     }
-    Ok(pages)
+    Ok(state)
 }
 
 /// Waits until all configurations but the issued one have gone by themselves.
@@ -220,9 +220,9 @@ fn await_one(lab: &Running) -> Result<CidConfiguration> {
 /// As if runs before had used 90 % of a slot's nonces.
 fn nearly_use_up(lab: &Running) -> Result<()> {
     let path = lab.home().path("state/connection-ids.json");
-    let mut book: serde_json::Value = serde_json::from_slice(&fs::read(&path)?)?;
-    book["configurations"][0]["leased"]["0"] = ((1_u64 << 63) / 10 * 9).into();
-    Ok(fs::write(path, serde_json::to_vec(&book)?)?)
+    let mut state: serde_json::Value = serde_json::from_slice(&fs::read(&path)?)?;
+    state["configurations"][0]["leased"]["0"] = ((1_u64 << 63) / 10 * 9).into();
+    Ok(fs::write(path, serde_json::to_vec(&state)?)?)
 }
 
 const HALF_A_SECOND: Duration = Duration::from_millis(500);

@@ -1,5 +1,5 @@
-//! Does a packet stay on the CPU that it comes in on where it should, move to its worker's where it
-//! should, and reach its worker all the same?
+//! Does XDP move packets to their worker's CPU (`cpu_map`) where receive queues are few, leave them where they are
+//! enough, and do they reach their worker either way?
 
 use anyhow::{Context, Result, ensure};
 use router_tests::lab::{Lab, Running, run};

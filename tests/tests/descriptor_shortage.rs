@@ -1,4 +1,4 @@
-//! Does a node that has run out of descriptors say so once, blame no server, and go on when it has some again?
+//! Does a node that has run out of file descriptors say so once, eject no server, and go on when it has some again?
 
 use std::{cell::Cell, fs, net::TcpStream};
 

@@ -1,4 +1,4 @@
-//! Is a request served in 0-RTT, and does the server behind know?
+//! Is a request served in 0-RTT where `early_data` is on, and is the upstream told (`Early-Data`, RFC 8470)?
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -38,7 +38,7 @@ fn zero_rtt_requests_are_served_and_marked() -> Result<()> {
     ensure!(told > 0, "no server was told in {rounds} rounds");
     let totals = lab.control().status()?.totals;
     assert_eq!((totals.accepted, totals.handshakes_failed, totals.handshakes_now), (4 * rounds, 0, 0));
-    // What is not safe waits for the handshake, and nobody is told then.
+    // What is not safe waits for the handshake, and no server is told then.
     let posts = lab
         .quic_go()
         .post("/echo", 1_000)

@@ -1,4 +1,4 @@
-//! Do all four engines make the same of the same packets, each on its own way?
+//! Do all four engines deliver the same packets to the same workers, each on its own path, and serve clients?
 
 use std::{collections::BTreeMap, thread};
 
@@ -60,12 +60,12 @@ fn known_to_all() -> impl Iterator<Item = Case> {
     cases().into_iter().filter(|case| case.reason != Reason::Flow)
 }
 
-/// Whom a case's packet comes to; nobody in particular where that hangs on a secret or on the queue.
+/// The slots that a case's packet comes to; any one where that hangs on a secret or on the queue.
 #[derive(Debug, PartialEq, Eq)]
 enum Comes {
-    Nobody,
+    Nowhere,
     Slot(u8),
-    Somebody,
+    AnySlot,
 }
 
 fn what_comes(lab: &Running, sender: &Sender, case: &Case) -> Result<Comes> {
@@ -85,15 +85,15 @@ fn what_comes(lab: &Running, sender: &Sender, case: &Case) -> Result<Comes> {
     let moved = until(|| Ok(Totals::of(lab)?.since(&before)), |moved| moved.has(all))?.got;
     let more: Vec<_> = moved.iter().filter(|&(_, &count)| count > each).map(|(&slot, &count)| (slot, count)).collect();
     let comes = match (&more[..], case.slot) {
-        ([], _) => Comes::Nobody,
+        ([], _) => Comes::Nowhere,
         (&[(slot, count)], Some(_)) if count == each + 1 => Comes::Slot(slot),
-        (&[(_, count)], None) if count == each + 1 => Comes::Somebody,
+        (&[(_, count)], None) if count == each + 1 => Comes::AnySlot,
         _ => anyhow::bail!("came more than once: {moved:?}"),
     };
     let as_the_table_says = match case.reason.fate() {
-        Fate::Dropped => comes == Comes::Nobody,
+        Fate::Dropped => comes == Comes::Nowhere,
         // What the stack has no device or route for, or no way to check, ends there with every engine.
-        Fate::Delivered => comes == Comes::Nobody || comes == case.slot.map_or(Comes::Somebody, Comes::Slot),
+        Fate::Delivered => comes == Comes::Nowhere || comes == case.slot.map_or(Comes::AnySlot, Comes::Slot),
         Fate::Passed | Fate::Answered => true,
     };
     ensure!(as_the_table_says, "{comes:?}, which is not what {:?} says", case.reason);

@@ -1,4 +1,4 @@
-//! Can a load balancer in front read the server ID it gave us, and only that?
+//! Can a load balancer in front of the router read the server ID of issued connection IDs (QUIC-LB), and only that?
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! Are those who are served served on, while junk comes in as fast as a machine can send it? And does
-//! each packet of it end, counted, where it has to?
+//! Are clients served while a flood of packets that are no QUIC comes in as fast as a machine can send it, and is each of
+//! these dropped by XDP and counted?
 
 use std::{
     collections::BTreeMap,

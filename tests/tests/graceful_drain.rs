@@ -1,5 +1,5 @@
-//! Does a slot that is drained get nothing new, do its clients go without losing anything, and is
-//! whoever stays told when the time is over?
+//! Does a slot that is drained get no new connection, do clients that follow GOAWAY leave without loss, and are those
+//! that stay closed at the drain timeout?
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn clients_that_follow_goaway_lose_nothing() -> Result<()> {
     let during = lab.worker(2)?;
     assert_eq!((during.state.as_str(), during.totals.accepted), ("draining", before.totals.accepted));
     assert!(during.seconds_left.is_some_and(|left| (35..40).contains(&left)), "{during:?}");
-    // Long before anybody has to.
+    // Long before the timeout.
     await_worker(&lab, 2, |worker| worker.totals.connections_now == 0)?;
     assert!(lab.worker(2)?.seconds_left.is_some_and(|left| left > 20));
     clients.succeed()?;
@@ -47,7 +47,7 @@ fn connections_left_at_the_drain_timeout_are_closed() -> Result<()> {
     lab.cli(&["workers", "drain", "1", "--timeout", "1s"])?.succeeded()?;
     await_worker(&lab, 1, |worker| worker.seconds_left == Some(0) && worker.totals.connections_now == 0)?;
     let (raw, deaf) = (raw.finish()?, deaf.finish()?);
-    // Everybody of the slot was told, and nobody else.
+    // All connections of the slot were told, and no others.
     let told = |error: &str| error.contains("0x100") || error.contains("H3_NO_ERROR") || error.contains("GOAWAY");
     for summary in [&raw, &deaf] {
         assert!(summary.errors.keys().all(|error| told(error)), "{summary:?}");

@@ -1,4 +1,4 @@
-//! Does a new client come in at once, however many others are there and do nothing?
+//! Is a new handshake finished at once, however many other clients are connected or stay in their handshakes?
 
 use std::{io::Read, net::TcpStream, time::Duration};
 
@@ -9,8 +9,8 @@ use router_tests::lab::{
     unanswered,
 };
 
-/// After that a client sends its first flight again (RFC 9002 section 6.2.2): who has waited for so
-/// long has been kept waiting.
+/// After that a client sends its first flight again (RFC 9002 section 6.2.2): a handshake that takes so long has
+/// been kept waiting.
 const FIRST_TIMEOUT: Duration = Duration::from_millis(999);
 
 #[test]
@@ -53,9 +53,9 @@ fn handshakes_beside_some_that_never_finish() -> Result<()> {
     }
     let now = lab.control().status()?.totals;
     ensure!(now.handshakes_now >= 200 && now.tcp_connections_now >= 500, "the crowd has gone: {now:?}");
-    // Who says nothing is closed after `request_timeout`, and gives its place back.
+    // A silent connection is closed after `request_timeout`, and no longer counts.
     lab.await_status(|status| status.totals.tcp_connections_now == 0)?;
-    ensure!(matches!(silent[0].read(&mut [0]), Ok(0)), "nobody has closed it");
+    ensure!(matches!(silent[0].read(&mut [0]), Ok(0)), "the router has not closed it");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Is `steer` on each interface that the configuration names, whatever it is called, and gone from it when it
+//! Is `steer` attached to each interface that the configuration names, of whatever name and kind, and detached when it
 //! should be?
 
 use std::time::Duration;
@@ -87,7 +87,7 @@ fn clients_of_this_host_that_leave_checksums_out() -> Result<()> {
     Ok(())
 }
 
-/// Rules for our port were passed by under `auto`, and nobody said so.
+/// Rules for the listener's port were bypassed under `auto`, and `status` did not say so.
 #[test]
 fn auto_leaves_af_xdp_where_it_would_bypass_netfilter_rules() -> Result<()> {
     let mut lab = Lab::new().engine("auto").start()?;

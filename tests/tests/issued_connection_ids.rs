@@ -1,4 +1,4 @@
-//! Can nobody but us read the connection IDs we issue, and is none issued twice?
+//! Can only the router read the connection IDs it issues, and is none issued twice?
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,5 +1,5 @@
-//! Do the loaded program and the function read the same slot from a connection ID, whatever
-//! the encoding?
+//! Do the loaded XDP program and the function of `router-common` decode the same slot from a connection ID, whatever the
+//! encoding?
 
 use anyhow::{Context, Result};
 use router_common::{

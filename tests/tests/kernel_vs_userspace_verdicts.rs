@@ -1,5 +1,5 @@
-//! Do the loaded program and the function agree about packets that nobody thought of: a
-//! million of them, random and mutated?
+//! Do the loaded XDP program and the function of `router-common` give the same verdict on a million random and mutated
+//! packets?
 
 use anyhow::{Context, Result, ensure};
 use router_common::{
@@ -147,7 +147,7 @@ impl<'a> Packets<'a> {
 }
 
 const PACKETS: usize = 1_000_000;
-/// What frames without a network come in on, and whom they are addressed to.
+/// The interface that frames without a network come in on, and the link address that they are sent to.
 const LOOPBACK: u32 = 1;
 const ROUTER_MAC: [u8; 6] = [0x02, 0x77, 0, 0, 0, 1];
 /// So many go through the program before its counters are read.

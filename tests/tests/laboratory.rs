@@ -173,10 +173,10 @@ fn what_a_killed_laboratory_left_is_swept() -> Result<()> {
     Ok(())
 }
 
-/// Makes sure that `to` answers: with a refusal, as nobody listens on that port.
+/// Makes sure that `to` answers: with a refusal, as no program listens on that port.
 fn reach(from: &Namespace, to: IpAddr) -> Result<()> {
     let refused = from.enter(|| Ok(TcpStream::connect_timeout(&(to, 9).into(), Duration::from_secs(2))))?;
-    let error = refused.map(drop).expect_err("nobody listens on the discard port");
+    let error = refused.map(drop).expect_err("no program listens on the discard port");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "{to}: {error}");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Do many clients at once, of several makes, all get what they came for?
+//! Are many clients at once served, with quic-go, aioquic, curl and ngtcp2, over HTTP/3 and raw streams?
 
 use std::time::Duration;
 

@@ -36,7 +36,7 @@ fn every_pin_is_documented() -> Result<()> {
     Ok(())
 }
 
-/// Whoever may look at the public maps learns no secret from them.
+/// An operator who may look at the public maps learns no secret from them.
 #[test]
 fn secrets_are_in_a_map_of_their_own() -> Result<()> {
     let lab = Lab::new().start()?;

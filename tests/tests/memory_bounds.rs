@@ -1,4 +1,4 @@
-//! Does a big body cost no more memory than a small one, and a slow reader no more than its window?
+//! Does a large body take no more memory than a small one, and a slow reader no more than its flow control window?
 
 use std::time::Duration;
 

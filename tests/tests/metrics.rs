@@ -1,4 +1,4 @@
-//! Does what a node tells of itself agree with what clients did, over an upgrade too?
+//! Do metrics, log, qlog and the flow table agree with what clients did, and does asking for them cost little?
 
 use std::{fs, time::Duration};
 
@@ -100,7 +100,7 @@ fn a_qlog_file_for_each_connection() -> Result<()> {
 }
 
 /// A status had taken 625 ms and a scrape 608, and all other questions had waited for both. What is measured is
-/// processor time, which nobody else's load changes: a walk through the table took half a second of it.
+/// processor time, which other programs' load does not change: a walk through the table took half a second of it.
 #[test]
 fn a_million_flows_are_no_burden_to_the_agent() -> Result<()> {
     let admin = format!("[admin]\naddress = \"{ADMIN}\"\n");

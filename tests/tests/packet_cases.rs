@@ -1,4 +1,4 @@
-//! Does every packet of the table get the same verdict, whoever decides?
+//! Does every packet of the table get the same verdict by the function, the loaded XDP program and `explain`?
 
 use std::{
     collections::{BTreeMap, BTreeSet},

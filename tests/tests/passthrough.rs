@@ -1,5 +1,5 @@
-//! Is the rest of the host as reachable through our interface as without us? What is not
-//! ours is passed, and counted, each packet once.
+//! Do packets that are not for a listener (TCP, ICMP, ARP, fragments, other UDP ports) pass the XDP program, each counted
+//! once?
 
 use std::{
     io::{Read, Write},

@@ -1,5 +1,5 @@
-//! Does a changed configuration come into force while everything runs, without touching anybody
-//! whom it does not concern?
+//! Does a reload put a changed configuration into force without disturbing connections that it does not concern, and
+//! does one that is refused change nothing?
 
 use std::{
     fs,
@@ -106,7 +106,7 @@ fn listeners_are_added_and_drained() -> Result<()> {
         listener.map(|one| one.state)
     };
     assert_eq!(state(&lab.control().status()?), Some(ListenerState::Closing));
-    // Nobody comes in any more, and those who are in stay in.
+    // New connections are refused, and those that are there stay.
     let refused = echo_on(&lab, 8443).connections(5).run()?;
     assert_eq!((refused.connections_ok, refused.connections_failed), (0, 5), "{refused:?}");
     assert!(refused.errors.keys().all(|error| error.contains("CONNECTION_REFUSED")), "{refused:?}");
@@ -184,7 +184,7 @@ fn workers_are_added_and_drained() -> Result<()> {
     streams.succeed()?;
     until(|| lab.workers(), |workers| workers.len() == 1)?;
     assert_eq!(states(&lab)?, [(0, WorkerState::Active)]);
-    // What those who are gone have counted stays counted.
+    // What the workers that are gone have counted stays counted.
     assert_eq!(lab.control().status()?.totals.accepted, 360);
     if lab.has_maps()? {
         let taken = lab.taken_slots()?;
@@ -193,7 +193,7 @@ fn workers_are_added_and_drained() -> Result<()> {
     lab.expect_no_packet_lost()
 }
 
-/// Without a word from anybody. Half of a change is none.
+/// Without a reload. Certificate and key are only taken together.
 #[test]
 fn a_replaced_certificate_file_is_used() -> Result<()> {
     let lab = Lab::new().start()?;

@@ -1,4 +1,5 @@
-//! Is a route for some listeners reached by these alone, whatever a client says over whichever version?
+//! Is a route with `listeners` reached by these listeners only, whatever authority a client sends, over each version of
+//! HTTP?
 
 use anyhow::Result;
 use router_tests::lab::{Lab, PORT, peers::Curl};

@@ -1,4 +1,4 @@
-//! What does a sender gain by writing another's address into a datagram, and what does the other lose?
+//! Does a sender that spoofs another's address gain nothing, and does the other lose nothing?
 
 use std::{
     collections::BTreeMap,
@@ -21,12 +21,11 @@ use router_tests::{
     packets::{Packet, quic::Quic},
 };
 
-/// 22 first datagrams of others in a client's name, at a limit of 20, had refused the client itself,
-/// over QUIC and TCP.
+/// 22 Initials with a client's address, at a limit of 20, had refused the client itself, over QUIC and TCP.
 #[test]
 fn spoofed_initials_lock_no_client_out() -> Result<()> {
     let lab = Lab::new().workers(1).limit("max_connections_per_ip", "20").tcp().start()?;
-    // A client that begins and hears nothing is the same to the router as a forged source.
+    // A client that begins and hears nothing is the same to the router as a spoofed source.
     let relay = lab.relay(unanswered(22))?;
     let clients = QuicGo::new(relay.clients(), lab.wire().router(PORT)).get("/bytes/1000");
     let _unanswered = clients.clone().connections(22).start()?;

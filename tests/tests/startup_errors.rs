@@ -1,5 +1,4 @@
-//! Is whatever can be wrong at the start named in one line, with the right exit code, and is
-//! nothing left half-started?
+//! Is each error at the start reported in one line with the right exit code, and is nothing left half-started?
 
 use std::{
     fs::{self, Permissions},

@@ -1,4 +1,5 @@
-//! The traps that catch everybody who steers QUIC.
+//! Does a connection keep its worker where steering QUIC is hard: ClientHellos in two Initials, lost, repeated and
+//! coalesced packets, key updates, unknown versions, junk, answers before the request?
 
 use std::{
     collections::BTreeMap,
@@ -192,7 +193,7 @@ fn an_unknown_version_is_answered_with_version_negotiation() -> Result<()> {
     before.expect("xdp", &[("assigned", 1)])
 }
 
-/// Junk to our port, beside clients: counted, and nobody is disturbed.
+/// Junk to a listener's port, beside clients: none of them is disturbed.
 #[test]
 fn junk_beside_connections_disturbs_none() -> Result<()> {
     let lab = Lab::new().start()?;

@@ -1,4 +1,4 @@
-//! What is left when the agent ends, well or badly, and does it start again over that?
+//! What is left when the agent is stopped or killed, does it start again over that, and does `detach` remove it?
 
 use std::time::Duration;
 

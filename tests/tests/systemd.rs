@@ -1,5 +1,4 @@
-//! Does the agent live within what its systemd unit allows it, and does it tell systemd what that
-//! needs to know?
+//! Are the capabilities of the systemd unit enough for the agent, and does it send systemd the right notifications?
 
 use std::{fs, os::unix::net::UnixDatagram, path::Path, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Do clients that come by TCP get the same as those of HTTP/3, and learn where that is?
+//! Do clients over TCP (HTTP/1.1, HTTP/2) get the same as over HTTP/3, and learn of it by Alt-Svc?
 
 use std::{collections::BTreeMap, thread};
 
@@ -58,7 +58,7 @@ fn plain_http_is_redirected_to_https() -> Result<()> {
     Ok(())
 }
 
-/// A reload closes ports and opens them, and an upgrade hands them on; who asks meanwhile is served.
+/// A reload closes ports and opens them, and an upgrade hands them on; clients that ask meanwhile are served.
 #[test]
 fn requests_over_reloads_and_upgrades() -> Result<()> {
     let mut lab = lab()?;
@@ -81,7 +81,7 @@ fn requests_over_reloads_and_upgrades() -> Result<()> {
 }
 
 /// New connections all the time, each for one request, while generations follow one another: the
-/// kernel may bring one to a socket that nobody takes it from, or that is closed under it.
+/// kernel may bring one to a socket that no thread accepts from, or that is closed under it.
 #[test]
 fn no_tcp_connection_is_lost_over_upgrades() -> Result<()> {
     let lab = lab()?;

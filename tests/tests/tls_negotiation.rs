@@ -1,5 +1,4 @@
-//! Do clients agree with us on what the configuration allows, and on nothing else, over TCP and QUIC
-//! alike?
+//! Are only the TLS versions and groups negotiated that the configuration allows, over TCP and QUIC alike?
 
 use anyhow::{Result, ensure};
 use router_tests::lab::{
@@ -25,7 +24,7 @@ fn versions_and_groups_by_default() -> Result<()> {
     ensure!(with(&lab, &[&["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"]]).is_err());
     for (groups, expected) in [
         ("X25519MLKEM768:X25519", "X25519MLKEM768"),
-        // Who brings a key share that will do is spared the round trip to a better one.
+        // A client whose key share will do is spared the round trip to a better one.
         ("X25519:X25519MLKEM768", "X25519, 253 bits"),
         ("P-384", "ECDH, secp384r1, 384 bits"),
     ] {

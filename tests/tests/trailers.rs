@@ -1,4 +1,4 @@
-//! What is around a body: fields behind it, a head alone, and a word before it.
+//! Do trailers, responses to HEAD and `100 Continue` pass between all versions of HTTP?
 
 use anyhow::Result;
 use router_tests::lab::{
@@ -18,7 +18,7 @@ const HTTP2: &[Script] = &[
 ];
 const SERVERS: [(Speaks, &[Script]); 2] = [(Speaks::Http, HTTP1), (Speaks::H2c, HTTP2)];
 
-/// Those that anybody may say: who a client is, or what belongs in a head, passes neither way.
+/// Only fields that clients and servers may set: who a client is, or what belongs in a head, passes neither way.
 #[test]
 fn trailers_pass_both_ways() -> Result<()> {
     for (speaks, scripts) in SERVERS {

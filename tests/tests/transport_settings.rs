@@ -1,4 +1,4 @@
-//! Do the keys of `[transport]`, and a listener's preferred address, change what they say?
+//! Do the settings of `[transport]`, and a listener's preferred address, change what they say?
 
 use std::{
     collections::BTreeSet,
@@ -46,7 +46,7 @@ fn migration_can_be_switched_off() -> Result<()> {
     Ok(())
 }
 
-/// Who is silent for longer than `idle_timeout` is closed, unless we keep the connection. quic-go
+/// A connection that is silent for longer than `idle_timeout` is closed, unless the router keeps it alive. quic-go
 /// takes no idle timeout for shorter than five seconds.
 #[test]
 fn keep_alive_prevents_the_idle_timeout() -> Result<()> {

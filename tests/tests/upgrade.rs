@@ -1,5 +1,5 @@
-//! Does the next generation take over without anybody losing a connection, and does nobody notice
-//! when it fails?
+//! Does an upgrade hand over to the next generation without losing a connection, and does no client notice one that
+//! fails?
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -106,7 +106,7 @@ fn several_generations_drain_at_once() -> Result<()> {
     let status = lab.control().status()?;
     assert_eq!(states(&status).iter().filter(|(_, state)| *state == "draining").count(), 4, "{status:?}");
     lab.await_status(|status| status.generations[1..].iter().all(|one| one.connections == 10))?;
-    // The newest first: nobody waits for those before it.
+    // The newest first: none waits for those before it.
     while let Some(newest) = clients.pop() {
         newest.succeed()?;
         let left: Vec<_> = (1..=clients.len() as u64).rev().collect();
@@ -116,8 +116,8 @@ fn several_generations_drain_at_once() -> Result<()> {
     lab.expect_no_packet_astray()
 }
 
-/// What does not work changes nothing: those who are served do not notice, and the next upgrade
-/// that works, works.
+/// What does not work changes nothing: clients do not notice, and the next upgrade that works,
+/// works.
 #[test]
 fn a_failed_upgrade_changes_nothing() -> Result<()> {
     let mut lab = Lab::new().set("drain_timeout", "\"120s\"").start()?;
@@ -179,8 +179,8 @@ fn a_failed_upgrade_changes_nothing() -> Result<()> {
     lab.expect_no_packet_astray()
 }
 
-/// The old one killed while it drains: its own connections are lost, and told so at once; nobody
-/// else's are.
+/// The old one killed while it drains: its own connections are lost, and told so at once; no
+/// others are.
 #[test]
 fn a_killed_old_generation_loses_its_own_connections_only() -> Result<()> {
     let lab = Lab::new().set("drain_timeout", "\"300s\"").start()?;
@@ -199,7 +199,7 @@ fn a_killed_old_generation_loses_its_own_connections_only() -> Result<()> {
     assert_eq!(lost.stateless_resets(), 30, "{lost:?}");
     kept.succeed()?;
     // Not a word on packets astray: with its sockets gone, the kernel gave what came for the dead
-    // one to anybody, and nobody may answer that before its slots are free.
+    // one to any socket, and no worker may answer that before its slots are free.
     lab.quic_go().get("/bytes/20000").connections(50).rebinding_at(10_000).succeed().map(drop)
 }
 
@@ -229,7 +229,7 @@ fn a_killed_new_generation_leaves_the_old_one_serving() -> Result<()> {
     lab.expect_no_packet_astray()
 }
 
-/// Told to stop, the one in charge sees to it that those before it stop, too.
+/// Told to stop, the newest generation has those before it stop, too.
 #[test]
 fn sigterm_while_an_old_generation_drains() -> Result<()> {
     let mut lab = Lab::new().start()?;
@@ -316,7 +316,7 @@ fn expect_untouched(lab: &Running, first: &Status) -> Result<()> {
     ensure!(now.interfaces[0].program_id == first.interfaces[0].program_id, "{:?}", now.interfaces);
     let attached = lab.network().router().xdp_program(&lab.wire().router_interface())?;
     ensure!(attached == first.interfaces[0].program_id, "program {attached:?} is attached");
-    ensure!(lab.taken_slots()?.len() == 4, "slots are taken that nobody has");
+    ensure!(lab.taken_slots()?.len() == 4, "slots are taken that no worker has");
     lab.quic_go().get("/bytes/1000").connections(20).rebinding_at(500).succeed()?;
     let left: Vec<_> = fs::read_dir(lab.home().path(""))?.flatten().map(|entry| entry.file_name()).collect();
     let sockets = left.iter().filter(|name| name.to_string_lossy().starts_with("control.sock")).count();

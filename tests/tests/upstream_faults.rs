@@ -1,4 +1,4 @@
-//! What do clients get when the server behind is slow, breaks off, or lies?
+//! What do clients get when the upstream server is slow, breaks off, or sends malformed answers?
 //!
 //! The tables have a line for a case: what the server does, what comes of it for the client, and
 //! what is written down. curl shows it over each version of HTTP, and asks for something else on
@@ -32,7 +32,7 @@ use Comes::{Answer, Broken, Hinted, Sentence};
 /// `(name, what the server does, what the client gets, outcome in the access log, failures of the server's)`
 type Case = (&'static str, &'static [Act], Comes, &'static str, u64);
 
-/// A response with another behind it: if anybody took that for an answer, it would be another request's.
+/// A response with another behind it: if the router took that for an answer, it would be another request's.
 /// In one write, as what comes when the next request is on its way already is an answer to that.
 macro_rules! and_evil {
     ($text:literal) => {
@@ -224,7 +224,7 @@ fn servers_that_never_answer_a_tls_handshake() -> Result<()> {
     Ok(())
 }
 
-/// A server says goodbye in the middle of a response: that comes whole, and nobody is sent there again.
+/// A server says goodbye in the middle of a response: that comes whole, and no request is sent there again.
 #[test]
 fn http2_servers_that_send_goaway() -> Result<()> {
     let acts = &[Head("200", NINE), Data("part"), Goodbye, Data("whole"), End];
@@ -232,7 +232,7 @@ fn http2_servers_that_send_goaway() -> Result<()> {
     for client in CURLS {
         let case = ("leaves", &acts[..], Answer(200, 9), COMPLETE, 0);
         ensure!(ask(&lab, &server, client, &case)?.is_none(), "{client:?}");
-        // Whom it serves next comes by another connection, and the next who is left by that one.
+        // The next request comes by another connection, and the next `leaves` by that one.
         let (next, left) = (server.of(GOOD), server.of("leaves"));
         assert_eq!(next.last().map(|exchange| exchange.number), Some(1), "{client:?}: {next:?}");
         ensure!(left.iter().all(|exchange| exchange.ended.is_none()), "{client:?}: {left:?}");

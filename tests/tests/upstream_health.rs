@@ -1,4 +1,4 @@
-//! What do clients notice when one of the servers behind dies, and when it comes back?
+//! What do clients notice when one of the upstream servers fails or dies, and when it comes back?
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ fn a_server_that_dies_and_returns_costs_no_request() -> Result<()> {
     drop(dies);
     until(&lab, "the dead one is down", |served| served[1].health == "down")?;
     let at_death = served(&lab)?;
-    ensure!(at_death[1].why.is_some(), "nobody says why: {at_death:?}");
+    ensure!(at_death[1].why.is_some(), "without a reason: {at_death:?}");
     until(&lab, "the other one serves", |served| served[0].requests_total > at_death[0].requests_total + 500)?;
     assert_eq!(served(&lab)?[1].requests_total, at_death[1].requests_total, "what is down is not asked");
     let _returns = Upstream::http(lab.network().upstream(), 8081)?;
@@ -69,7 +69,7 @@ fn failed_idempotent_requests_go_to_the_other_server() -> Result<()> {
     Ok(())
 }
 
-/// Nobody asks after its health: it is left alone for what it failed, and comes back by and by.
+/// Without health checks: a server is ejected for the requests it failed, and comes back by and by.
 #[test]
 fn a_failing_server_is_ejected_and_starts_slowly() -> Result<()> {
     let (lab, bad, _good) = one_fails()?;
@@ -81,7 +81,7 @@ fn a_failing_server_is_ejected_and_starts_slowly() -> Result<()> {
     assert_eq!((state.health.as_str(), state.requests_total, state.failures_total), ("ejected", 3, 3), "{state:?}");
     ensure!(state.seconds <= 3 && state.why.as_ref().is_some_and(|why| why.contains("broke off")), "{state:?}");
     assert_eq!(ask(&lab, "GET", "/bytes/1", 10)?, "200 ".repeat(10));
-    assert_eq!(bad.exchanges().len(), 3, "who is ejected is not asked");
+    assert_eq!(bad.exchanges().len(), 3, "an ejected server was asked");
 
     // When it comes back it gets a tenth of what the other gets, to begin with.
     until(&lab, "it comes back", |served| served[1].health == "warming")?;
@@ -130,7 +130,7 @@ fn a_server_whose_host_is_gone_is_left_before_the_response_timeout() -> Result<(
     lab.network().upstream().ip(&format!("rule add ipproto tcp sport {port} blackhole"))?;
     let begun = Instant::now();
     assert_eq!(ask(&lab, "GET", "/good", 40)?, "200 ".repeat(40));
-    ensure!(begun.elapsed() < response_timeout, "somebody waited {:?}", begun.elapsed());
+    ensure!(begun.elapsed() < response_timeout, "a client waited {:?}", begun.elapsed());
     let state = &served(&lab)?[1];
     ensure!(state.failures_total > 0, "it was not asked: {state:?}");
     Ok(())

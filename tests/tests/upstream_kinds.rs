@@ -1,4 +1,5 @@
-//! Does a request reach servers of every kind, and only those that are who they say they are?
+//! Does a request reach upstream servers of every kind (https, h2c, unix, files, fixed answers), and https servers only
+//! with the right certificate?
 
 use anyhow::{Result, ensure};
 use router_tests::lab::{Lab, Origin, Running, peers::Curl};

@@ -1,5 +1,4 @@
-//! Does the server that the configuration names get the request or the stream, and is it told whose
-//! that is?
+//! Does the load balancing of an upstream choose the server that it should, and does PROXY protocol name the client?
 
 use std::{
     collections::BTreeSet,

@@ -1,5 +1,4 @@
-//! Do connections that share one address, or even one socket, still use all workers, and
-//! does each find its own?
+//! Are connections spread over all workers evenly, also if they share one address or one socket?
 
 use anyhow::Result;
 use router_tests::lab::{Lab, Running, peers::QuicGo};

@@ -1,4 +1,4 @@
-//! Does a worker that panics take only its own connections with it, and are these served anew at
+//! Does a worker that panics end only its own connections, are their clients told, and does another take its place at
 //! once?
 
 use std::{collections::BTreeMap, time::Duration};
@@ -9,7 +9,7 @@ use router_userspace::agent::api::WorkerState;
 
 #[test]
 fn a_panic_under_load_ends_the_workers_own_connections_only() -> Result<()> {
-    // Nobody may wait for the names in a backtrace.
+    // The successor may not wait for the names in a backtrace.
     let lab = Lab::new().config(|config| config.debug_build = true).environment("RUST_BACKTRACE", "1").start()?;
     // Those that stay, each of which says something now and then; and those that come and go.
     let long = lab.quic_go().echo(1_000).connections(60).until_told().pausing(SHORT * 2).keeping_alive(SHORT * 5);

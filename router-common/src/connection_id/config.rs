@@ -245,7 +245,7 @@ impl CidConfig {
         }
     }
 
-    /// Everything in `cid`, whoever's it is; `None` if it has another length.
+    /// Everything in `cid`, whichever node's it is; `None` if it has another length.
     pub fn open<K: Keys>(&self, cid: &ConnectionId, keys: &K) -> Option<Opened> {
         let encoding = self.encoding()?;
         if cid.len() != self.length() {
@@ -290,7 +290,7 @@ impl CidConfig {
     /// Octets before the slot, behind the first.
     #[inline(always)]
     fn slot_at(&self) -> usize {
-        // The kernel's verifier, and whoever divides by it, want to know that it is small.
+        // The kernel's verifier, and the code that divides by it, want to know that it is small.
         (self.identity_length & 15) as usize
     }
 

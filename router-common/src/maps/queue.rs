@@ -20,7 +20,7 @@ pub struct Queue {
 const _: () = assert!(size_of::<Queue>() == 24);
 
 impl Queue {
-    /// Nobody's.
+    /// No worker has it.
     pub const NONE: Self = Self { interface: 0, queue: 0, owner: 0, places: 0, mac: [0; 6], reserved: [0; 2] };
 
     /// Queue number `queue` of the interface with the index `interface`, whose link address is
@@ -68,7 +68,7 @@ impl Queue {
         self.queue
     }
 
-    /// Whether this is that queue: no other one at the same place, and not nobody's.
+    /// Whether this is that queue: no other one at the same place, and not an empty entry.
     #[inline(always)]
     pub fn is(&self, interface: u32, queue: u32) -> bool {
         self.interface == interface && self.queue == queue

@@ -3,7 +3,7 @@
 /// What a slot is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SlotState {
-    /// Nobody's.
+    /// No worker has it.
     Free,
     /// Its worker gets new connections.
     Active,

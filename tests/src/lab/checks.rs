@@ -15,7 +15,7 @@ pub(super) fn no_packet_went_astray(control: &Control) -> Result<()> {
 }
 
 /// What was read by the workers of one generation that XDP had not delivered: its probe, which comes
-/// by the loopback interface. Before anybody else has sent them anything.
+/// by the loopback interface. To be asked before a client has sent them anything.
 pub(super) fn read_besides(control: &Control) -> Result<u64> {
     let read = control.status()?.totals.datagrams_received;
     Ok(read - hops(&control.counters()?))
@@ -131,7 +131,7 @@ fn xdp(counters: &Counters) -> impl Iterator<Item = &router_userspace::agent::ap
 /// What the flow table showed while clients ran; nothing with the engine `userspace`, which has none.
 #[derive(Clone, Debug, Default)]
 pub struct SeenFlows {
-    /// Everybody that a packet came from.
+    /// All addresses that packets came from.
     pub peers: BTreeSet<SocketAddr>,
     /// Connection IDs whose peer changed, in hex.
     pub changed: BTreeSet<String>,

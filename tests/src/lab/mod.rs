@@ -319,8 +319,8 @@ impl Running {
         Control::at(&self.home.path(&format!("control.sock.{generation}")))
     }
 
-    /// What the newest generation's workers have read that XDP has not delivered: its probe. Before
-    /// anybody else has sent them anything.
+    /// What the newest generation's workers have read that XDP has not delivered: its probe. To
+    /// be asked before a client has sent them anything.
     pub fn read_besides(&self) -> Result<u64> {
         checks::read_besides(&self.control())
     }

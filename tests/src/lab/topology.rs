@@ -1,4 +1,4 @@
-//! Who is on which wire.
+//! Which namespaces and addresses are on which wire.
 //!
 //! ```text
 //! clients 0                    router                     upstream
@@ -7,7 +7,7 @@
 //! [router0] ══ N queues ══ [clients1]
 //! ```
 //!
-//! Interfaces are named after who is at the other end. The clients' wires are quiet: their
+//! Interfaces are named after what is at the other end. The clients' wires are quiet: their
 //! ends know each other from the start and speak no ARP and no neighbour discovery, nor do
 //! they report the multicast groups of that, so no such packet disturbs a count.
 
@@ -153,7 +153,7 @@ impl Wire {
     /// their own kernel.
     pub fn lead_nowhere_else(&self) -> Result<()> {
         self.namespace
-            .ip("link add nowhere type veth peer name nobody\nlink set nobody up\nlink set nowhere arp off up\n\
+            .ip("link add nowhere type veth peer name nowhere1\nlink set nowhere1 up\nlink set nowhere arp off up\n\
              addr add 10.76.0.1/32 dev nowhere\nroute add 0.0.0.0/0 dev nowhere metric 10000\n")
     }
 
@@ -174,7 +174,7 @@ impl Wire {
         if after < before { sending().and_then(|()| receiving()) } else { receiving().and_then(|()| sending()) }
     }
 
-    /// Commands that say who is at the router's end, and who is at the other.
+    /// Commands that give the router's end its addresses, and name the neighbours at the other end.
     fn at_router(&self) -> String {
         let (link, [_, client_mac]) = (self.router_interface(), self.macs().map(mac));
         let ([c4, c4_other], [c6, c6_other]) = (self.client4().map(IpAddr::from), self.client6().map(IpAddr::from));

@@ -1,4 +1,4 @@
-//! The table of packets: each with the reason it has to have, whoever decides.
+//! The table of packets: each with the reason that kernel, userspace and `explain` all have to give.
 //!
 //! The same table goes through the decision as a function, through the loaded program
 //! (BPF_PROG_TEST_RUN) and over a wire. All three meet the world described here: a node
@@ -97,7 +97,7 @@ fn not_ours() -> Vec<Case> {
     let v6 = || udp6(first_flight());
     vec![
         passed("ARP", Reason::NotIp, arp(CLIENT4, ROUTER4)),
-        passed("an EtherType nobody knows", Reason::NotIp, v4().overwrite(12, &[0x88, 0xb5]).frame()),
+        passed("an unknown EtherType", Reason::NotIp, v4().overwrite(12, &[0x88, 0xb5]).frame()),
         passed("three VLAN tags", Reason::NotIp, v4().vlan(1).vlan(2).vlan(3).frame()),
         passed("TCP", Reason::NotUdp, Packet::tcp(client4(), router4(), SYN).frame()),
         passed("TCP over IPv6", Reason::NotUdp, Packet::tcp(client6(), router6(), SYN).frame()),
@@ -148,7 +148,7 @@ fn passing_through() -> Vec<Case> {
 }
 
 /// To a broadcast or multicast address: ours would be what is for a listener on every address, and each of its
-/// sockets would get it (h2o#2264). Anything else is somebody else's.
+/// sockets would get it (h2o#2264). Anything else is for other programs.
 fn to_many() -> Vec<Case> {
     let [chosen, issued] = PLANTED_FLOWS.map(|(cid, _)| cid);
     let ours = cid(0, NODE_ID, 1);
@@ -161,14 +161,14 @@ fn to_many() -> Vec<Case> {
         ("an Initial to the subnet's broadcast address", to4(BROADCAST, ANY_PORT, initial())),
         ("a short one to 255.255.255.255", to4(Ipv4Addr::BROADCAST, ANY_PORT, Quic::short(ours.as_slice()))),
         ("a short one to the subnet's broadcast address", to4(BROADCAST, ANY_PORT, Quic::short(ours.as_slice()))),
-        ("an Initial of a known flow to everybody", to4(BROADCAST, ANY_PORT, Quic::initial(V1, chosen))),
+        ("an Initial of a known flow to the broadcast address", to4(BROADCAST, ANY_PORT, Quic::initial(V1, chosen))),
         ("an Initial to 224.0.0.1", to4(Ipv4Addr::new(224, 0, 0, 1), ANY_PORT, initial())),
         ("an Initial to 239.255.255.255", to4(Ipv4Addr::new(239, 255, 255, 255), ANY_PORT, initial())),
         ("an Initial to ff02::1", to6(all_nodes, PORT, initial())),
         ("a short one to ff02::1", to6(all_nodes, PORT, Quic::short(ours.as_slice()))),
         ("a short one of a known flow to ff02::1", to6(all_nodes, PORT, Quic::short(issued))),
         ("an Initial to ff0e::101", to6([0xff0e, 0, 0, 0, 0, 0, 0, 0x101], PORT, initial())),
-        ("junk to everybody", to4(BROADCAST, ANY_PORT, Quic::short(&[7; 17]).padded_to(12))),
+        ("junk to the broadcast address", to4(BROADCAST, ANY_PORT, Quic::short(&[7; 17]).padded_to(12))),
     ];
     let not_ours = [
         ("to 255.255.255.255 where the listener has another address", to4(Ipv4Addr::BROADCAST, PORT, initial())),
@@ -446,8 +446,8 @@ fn router6() -> SocketAddr {
     (ROUTER6, PORT).into()
 }
 
-/// Addresses of the first clients' wire in a laboratory; the clients' are nobody's there,
-/// so that nobody answers the answers.
+/// Addresses of the first clients' wire in a laboratory; no interface there has the clients',
+/// so that nothing answers the answers.
 const ROUTER4: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const CLIENT4: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 99);
 const ROUTER6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 1);

@@ -54,7 +54,7 @@ impl Quic {
         initial.padded_to(1_200)
     }
 
-    /// A long header of no version that anybody knows, in so many octets.
+    /// A long header of a version that no endpoint knows, in so many octets.
     pub fn unknown_version(destination: &[u8], length: usize) -> Self {
         Self::long(Kind::Initial, UNKNOWN_VERSION, destination).padded_to(length)
     }

@@ -95,7 +95,7 @@ impl World {
         all.map(|(address, kind)| (mapped(address).octets().0, kind)).collect()
     }
 
-    /// Whom each entry of the assignment names: the slots in turn.
+    /// The slot that each entry of the assignment names: all slots in turn.
     pub fn assignment() -> Vec<Assigned> {
         (0..ASSIGNMENT_SIZE).map(|index| Assigned::to(slot_of(index))).collect()
     }

@@ -228,7 +228,7 @@ fn what_has_no_effect_is_said() {
     const RAW: &str = "[[route]]\nalpn = \"x\"\nupstream = \"a\"\n[upstream.a]\nservers = [\"tcp://a:1\"]\n";
     let route = |servers: &str| format!("[[route]]\nupstream = \"a\"\n[upstream.a]\nservers = [\"{servers}\"]\n");
     for (text, expected) in [
-        ("alt_svc = \"1h\"".to_owned(), Some("3: listener.alt_svc: without tcp = true nobody is told")),
+        ("alt_svc = \"1h\"".to_owned(), Some("3: listener.alt_svc: without tcp = true no client is told")),
         ("alt_svc = false".to_owned(), None),
         ("alt_svc = \"1h\"\ntcp = true".to_owned(), None),
         ("minimum_tls = \"1.3\"".to_owned(), Some("3: listener.minimum_tls: without tcp = true it has no effect")),
