@@ -216,8 +216,8 @@ fn with_fewer_queues_than_workers_each_worker_gets_connections() -> Result<()> {
 #[test]
 fn a_worker_with_many_more_connections_gets_no_new_ones() -> Result<()> {
     let lab = Lab::new().engine("af_xdp").start()?;
-    let client = lab.quic_go().get("/bytes/1000").one_socket().holding(Duration::from_secs(6));
-    let first = client.clone().connections(60).start()?;
+    let first =
+        lab.quic_go().get("/bytes/1000").one_socket().connections(60).until_told().pausing(SHORT * 10).start()?;
     lab.await_accepted(&first, 60)?;
     let busy = await_queues(&lab, |queues| queues.iter().filter(|queue| !queue.places).count() == 1)?;
     let owner = busy.iter().find(|queue| !queue.places).context("the busy one")?.slot;
@@ -265,6 +265,6 @@ fn sockets(lab: &Running) -> Result<u64> {
 }
 
 const SHORT: Duration = Duration::from_millis(50);
-/// Much less than what passes between two looks.
-const SOON: Duration = Duration::from_millis(800);
+/// Less than what passes between two looks, which are two seconds.
+const SOON: Duration = Duration::from_millis(1_500);
 const BREATH: Duration = Duration::from_millis(10);

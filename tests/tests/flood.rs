@@ -22,7 +22,7 @@ fn packets_that_are_no_quic_end_before_the_stack() -> Result<()> {
 
 /// A datagram of two octets.
 fn ends_at_the_interface(engine: &str) -> Result<()> {
-    // A client's goodbye may be among what the wire has no room for.
+    // A client's CONNECTION_CLOSE may be among what the wire has no room for.
     let lab = Lab::new().engine(engine).limit("idle_timeout", "\"10s\"").start()?;
     assert_eq!(lab.control().status()?.interfaces[0].engine.as_str(), engine);
     // What it takes to serve at all is taken before.

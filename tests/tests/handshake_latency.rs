@@ -16,7 +16,7 @@ const FIRST_TIMEOUT: Duration = Duration::from_millis(999);
 #[test]
 fn handshakes_beside_a_thousand_idle_connections() -> Result<()> {
     let lab = Lab::new().limit("max_connections_per_ip", "5_000").start()?;
-    let idle = lab.quic_go().echo(100).connections(1_000).at_once(1_000).holding(Duration::from_secs(8)).start()?;
+    let idle = lab.quic_go().echo(100).connections(1_000).at_once(1_000).holding(Duration::from_secs(20)).start()?;
     lab.await_status(|status| status.totals.connections_now == 1_000 && status.totals.handshakes_now == 0)?;
     let new = lab.quic_go().get("/bytes/1000").connections(200).at_once(2).succeed()?;
     let now = lab.control().status()?.totals;

@@ -189,4 +189,4 @@ fn to_and_fro(client: &UdpSocket, server: &UdpSocket, datagram: &[u8]) -> Result
     Ok(buffer)
 }
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);

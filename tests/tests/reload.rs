@@ -295,7 +295,7 @@ fn the_verb_and_its_exit_codes() -> Result<()> {
     assert_eq!(lab.cli(&["reload"])?.succeeded()?.stdout, "nothing has changed\n");
     lab.rewrite(|config| config.set_limit("max_connections_per_ip", "3"))?;
     assert_eq!(lab.cli(&["reload"])?.succeeded()?.stdout, "limits have changed\n");
-    let summary = lab.quic_go().get("/bytes/100").connections(9).holding(Duration::from_secs(1)).run()?;
+    let summary = lab.quic_go().get("/bytes/100").connections(9).holding(Duration::from_secs(4)).run()?;
     // Those beyond are refused, or closed if they have begun while there was room.
     assert_eq!(summary.requests_ok, 3, "{summary:?}");
     lab.rewrite(|config| config.set_router("node_id", "2"))?;

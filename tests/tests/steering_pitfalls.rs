@@ -182,7 +182,7 @@ fn an_unknown_version_is_answered_with_version_negotiation() -> Result<()> {
     let lab = Lab::new().engine("xdp").start()?;
     let wire = lab.wire();
     let client = wire.namespace().enter(|| Ok(UdpSocket::bind((wire.client4()[0], 0))?))?;
-    client.set_read_timeout(Some(Duration::from_secs(5)))?;
+    client.set_read_timeout(Some(Duration::from_secs(30)))?;
     let before = lab.counters()?;
     client.send_to(&Vec::from(Quic::unknown_version(b"whatever", 1200)), wire.router(PORT))?;
     let mut answer = [0; 1500];

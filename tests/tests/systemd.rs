@@ -44,7 +44,7 @@ fn notifications_in_their_order() -> Result<()> {
     let mut lab = Lab::new().build()?;
     let path = lab.home().path("notify.sock");
     let systemd = UnixDatagram::bind(&path)?;
-    systemd.set_read_timeout(Some(Duration::from_secs(10)))?;
+    systemd.set_read_timeout(Some(Duration::from_secs(60)))?;
     lab.reconfigure(|config| {
         config.environment.push(("NOTIFY_SOCKET".into(), path.display().to_string()));
         config.environment.push(("WATCHDOG_USEC".into(), "300000".into()));

@@ -142,7 +142,7 @@ const TLS: &[Case] = &[
     ("short", &[Say("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\npart"), Close], Broken(200), BROKE, 1),
     ("cut-in-the-body", &[Say("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\npart"), Cut], Broken(200), BROKE, 1),
     ("cut-in-a-chunk", &[Say(CHUNKED), Say("9\r\npart"), Cut], Broken(200), BROKE, 1),
-    // Only a server that says goodbye has said all.
+    // Only a server that sends close_notify has said all.
     ("ends-with-the-connection", &[Say("HTTP/1.1 200 OK\r\n\r\nwhole"), Close], Answer(200, 5), COMPLETE, 0),
     ("cut-without-a-length", &[Say("HTTP/1.1 200 OK\r\n\r\npart"), Cut], Broken(200), BROKE, 1),
     ("longer", &[and_evil!("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"), Wait], Answer(200, 2), COMPLETE, 0),
@@ -186,7 +186,7 @@ fn faults_of_http2_servers() -> Result<()> {
 
 /// Whether all of `cases` come as their lines say, over each version of HTTP.
 fn see(speaks: Speaks, cases: &[Case]) -> Result<()> {
-    let (lab, server) = Faulty::lab(speaks, "300ms", cases.iter().map(|(name, acts, ..)| (*name, *acts)).collect())?;
+    let (lab, server) = Faulty::lab(speaks, "600ms", cases.iter().map(|(name, acts, ..)| (*name, *acts)).collect())?;
     let mut wrong = Vec::new();
     for client in CURLS {
         for case in cases {
@@ -224,10 +224,10 @@ fn servers_that_never_answer_a_tls_handshake() -> Result<()> {
     Ok(())
 }
 
-/// A server says goodbye in the middle of a response: that comes whole, and no request is sent there again.
+/// A server sends GOAWAY in the middle of a response: that comes whole, and no request is sent there again.
 #[test]
 fn http2_servers_that_send_goaway() -> Result<()> {
-    let acts = &[Head("200", NINE), Data("part"), Goodbye, Data("whole"), End];
+    let acts = &[Head("200", NINE), Data("part"), GoAway, Data("whole"), End];
     let (lab, server) = Faulty::lab(Speaks::H2c, "5s", vec![("leaves", acts)])?;
     for client in CURLS {
         let case = ("leaves", &acts[..], Answer(200, 9), COMPLETE, 0);

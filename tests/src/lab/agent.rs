@@ -80,14 +80,14 @@ impl Agent {
     pub fn kill(mut self) -> Result<()> {
         self.signal(Signal::SIGKILL)?;
         let program = self.program.take().context("it runs")?;
-        program.finish(MANNERS).map(drop)
+        program.finish(TO_END).map(drop)
     }
 
     /// SIGTERM: it closes its connections, detaches, and ends.
     pub fn terminate(mut self) -> Result<Finished> {
         self.signal(Signal::SIGTERM)?;
         let program = self.program.take().context("it runs")?;
-        program.finish(MANNERS)
+        program.finish(TO_END)
     }
 
     fn program(&self) -> &Program {
@@ -121,7 +121,7 @@ impl Drop for Agent {
             eprintln!("--- what the agent said ---\n{}---", program.said());
         }
         // Past its deadline it is killed.
-        let _ = program.finish(MANNERS);
+        let _ = program.finish(TO_END);
     }
 }
 
@@ -175,7 +175,7 @@ fn command(namespace: &Namespace, home: &Home, config: &str, words: &[OsString])
 /// The configuration's file in a laboratory's home.
 pub(super) const CONFIG: &str = "config.toml";
 /// How long the agent may take to be ready.
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(60);
 /// How long it may take to end when asked to.
-const MANNERS: Duration = Duration::from_secs(10);
+const TO_END: Duration = Duration::from_secs(30);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);

@@ -57,7 +57,7 @@ pub enum Act {
     /// Closes the connection unless this request is the first on it.
     CloseUnlessFirst,
     /// HTTP/2: GOAWAY, after which the streams that have begun go on.
-    Goodbye,
+    GoAway,
     /// Waits until the exchanges of all other scripts have been ended by the router; for some seconds, at most.
     AfterOthers,
 }
