@@ -68,7 +68,6 @@ mod turns;
 mod upstream_watch;
 mod validation_key;
 mod views;
-mod worker_totals;
 
 pub use self::{
     assignment::maglev,

@@ -124,7 +124,7 @@ fn workers(node: &Node, sockets: &[SocketInfo], drops: &HashMap<u64, u64>) -> Ve
             is_stopping: worker.is_stopping(),
             slot_state: node.steering.tables().slot_state(worker.slot()),
             seconds_left: worker.drains_until().map(seconds),
-            totals: Totals { socket_drops, ..worker.stats().totals().into() },
+            totals: Totals { socket_drops, ..worker.stats().totals() },
         }
     };
     node.roster.read(|workers| workers.iter().map(observe).collect())

@@ -2,7 +2,7 @@
 
 use router_common::connection_id::ROTATIONS;
 
-use super::{api::Totals, worker_totals::add};
+use super::api::Totals;
 use crate::worker::Worker;
 
 /// The sums of workers that are gone.
@@ -15,9 +15,7 @@ pub(super) struct Departed {
 impl Departed {
     /// Takes over what `worker` has counted. It has nothing open any more.
     pub(super) fn add(&mut self, worker: &Worker) {
-        let totals = worker.stats().totals().into();
-        self.totals =
-            add(self.totals, Totals { connections_now: 0, handshakes_now: 0, tcp_connections_now: 0, ..totals });
+        self.totals = self.totals.plus(worker.stats().totals().of_ended());
         for (rotation, sum) in (0..).zip(&mut self.by_rotation) {
             *sum += worker.stats().of_rotation(rotation);
         }

@@ -27,6 +27,6 @@ pub use self::{
     plan::{EdgeFactory, ListenerConfig, ListenerSocket, Plan},
     shared::Shared,
     socket::udp,
-    stats::{WorkerStats, WorkerTotals},
+    stats::{Kind, Metric, Totals, WorkerStats},
     tables::{NodeTables, Placement, View},
 };

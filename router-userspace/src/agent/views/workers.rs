@@ -5,7 +5,6 @@ use router_common::maps::SlotState;
 use crate::agent::{
     api::{self, SCHEMA, Totals, WorkerState},
     observe::{Observed, ObservedWorker},
-    worker_totals::add,
 };
 
 /// Each worker.
@@ -34,5 +33,5 @@ fn state(worker: &ObservedWorker) -> WorkerState {
 
 /// All workers' totals added up, also of those that have ended.
 pub(in crate::agent) fn sum(observed: &Observed) -> Totals {
-    observed.workers.iter().fold(observed.departed, |sum, worker| add(sum, worker.totals))
+    observed.workers.iter().fold(observed.departed, |sum, worker| sum.plus(worker.totals))
 }
