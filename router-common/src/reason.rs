@@ -17,6 +17,18 @@ pub enum Fate {
     Answered,
 }
 
+impl Fate {
+    /// The word for it, in answers and documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Dropped => "dropped",
+            Self::Delivered => "delivered",
+            Self::Answered => "answered",
+        }
+    }
+}
+
 macro_rules! reasons {
     ($($fate:ident { $($(#[doc = $doc:literal])+ $reason:ident = $name:ident,)+ })+) => {
         /// Why a packet went where it went.

@@ -8,7 +8,7 @@ use router_common::{
     frame::{self, Address, Datagram, Endpoint},
     maps::{CidConfig, LocalKind, Queue, Settings, Slot},
     quic::{self, Header, Kind},
-    reason::{Fate, Reason},
+    reason::Reason,
     steer::{self, Tables, Verdict},
 };
 
@@ -30,6 +30,11 @@ pub(super) fn explain(node: &Node, bytes: &[u8]) -> Explanation {
     let tables = LiveTables::new(node, None);
     let mut steps = steps(bytes, &tables);
     let (verdict, _) = steer::frame(bytes, &tables);
+    // The decision may know more than the steps here.
+    let decided = because(verdict.reason());
+    if steps.last().is_none_or(|step| step.finding != decided) {
+        steps.push(Step { step: "decide".to_owned(), finding: decided });
+    }
     if let Verdict::Deliver(delivery) = &verdict {
         let findings = deliver(bytes, node, delivery.number);
         steps.extend(findings.into_iter().map(|finding| Step { step: "deliver".to_owned(), finding }));
@@ -199,13 +204,7 @@ fn describe_header(header: &Header) -> String {
 
 /// A reason as the last word on a packet.
 fn because(reason: Reason) -> String {
-    let fate = match reason.fate() {
-        Fate::Passed => "passed",
-        Fate::Dropped => "dropped",
-        Fate::Delivered => "delivered",
-        Fate::Answered => "answered",
-    };
-    format!("{fate}, {}: {}", reason.name(), reason.explanation())
+    format!("{}, {}: {}", reason.fate().name(), reason.name(), reason.explanation())
 }
 
 /// The node's tables with the kernel's flow table in front.

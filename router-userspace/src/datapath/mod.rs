@@ -8,6 +8,8 @@ mod af_xdp;
 mod attach;
 pub(crate) mod capabilities;
 mod changes;
+#[cfg(test)]
+mod document;
 mod error;
 pub(crate) mod ethtool;
 mod flows;
