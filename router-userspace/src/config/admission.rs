@@ -31,19 +31,3 @@ pub enum AnswerInXdp {
     /// Workers answer.
     Never,
 }
-
-impl Default for Admission {
-    /// The privileged ports, and those of SSDP, mDNS, memcached and two game servers: services that floods are
-    /// reflected by.
-    fn default() -> Self {
-        let ports = [0..=0, 1..=1_023, 1_900..=1_900, 5_353..=5_353, 11_211..=11_211, 20_800..=20_800, 27_015..=27_015];
-        Self {
-            reject_source_ports: ports.into(),
-            unknown: NonZeroU32::new(1_000),
-            version_negotiation: NonZeroU32::new(10_000),
-            answer_in_xdp: AnswerInXdp::Auto,
-            challenge: Challenge::Auto,
-            new_total: NonZeroU32::new(20_000),
-        }
-    }
-}
