@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use router_common::maps::FLOWS_PER_CONNECTION;
 
-use super::{error::AgentError, options::RunOptions};
+use super::{error::AgentError, options::RunOptions, takeover::TakeoverError};
 use crate::{
     config::{Config, CpuMap, Engine, Router},
     datapath::{self, Datapath, DatapathError, Initial, Pins, Size, ethtool},
@@ -42,8 +42,7 @@ pub(super) fn load(config: &Config, initial: &Initial, options: &RunOptions) -> 
 pub(super) fn join(config: &Config, initial: &Initial, options: &RunOptions) -> Result<Loaded, AgentError> {
     let router = &config.router;
     if router.engine == Engine::Userspace {
-        return Err(AgentError::refused("takeover: router.engine is userspace: nothing steers between two processes")
-            .with_hint("stop and start the agent"));
+        return Err(TakeoverError::WouldNotSteer.into());
     }
     let pins = Pins::share(&router.bpf_dir)?;
     let datapath = Datapath::join(pins, &size(config), initial, options.kernel_log.as_deref())?;

@@ -61,6 +61,7 @@ mod socket_drops;
 mod sockets;
 mod start;
 mod state_dir;
+mod state_error;
 mod steering;
 mod takeover;
 mod transport_config;

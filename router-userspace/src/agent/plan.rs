@@ -15,7 +15,12 @@ use router_common::{
     maps::{self, ListenerKey},
 };
 
-use super::{addresses::mapped, engine, error::AgentError, place::Place};
+use super::{
+    addresses::mapped,
+    engine,
+    error::{AgentError, ErrorKind, RoomError},
+    place::Place,
+};
 use crate::config::{Config, LISTENERS_MAX, Listener};
 
 /// What a configuration asks for.
@@ -92,14 +97,18 @@ pub(super) enum PlanError {
     NoSlots { taken: usize, wanted: usize },
 }
 
-impl From<PlanError> for AgentError {
-    fn from(error: PlanError) -> Self {
-        let hint = match error {
-            PlanError::StillClosing(_) => "again in a while: router.drain_timeout at most",
-            PlanError::NoNumber(_) => "again in a while: some listeners are about to end",
-            PlanError::NoSlots { .. } => "again when workers or generations that drain have ended, or fewer workers",
+impl RoomError for PlanError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Refused
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::StillClosing(_) => "again in a while: router.drain_timeout at most",
+            Self::NoNumber(_) => "again in a while: some listeners are about to end",
+            Self::NoSlots { .. } => "again when workers or generations that drain have ended, or fewer workers",
         };
-        Self::refused(error).with_hint(hint)
+        Some(hint.to_owned())
     }
 }
 

@@ -61,7 +61,7 @@ pub(super) async fn begin(
         node.observability.answer(&NodeHealth::of(&node));
         return Ok((node, control));
     };
-    let started = ControlSocket::bind_beside(&path).and_then(|control| {
+    let started = ControlSocket::bind_beside(&path).map_err(AgentError::from).and_then(|control| {
         let (control, before) = (Rc::new(control), takeover.before());
         let node = start(config, source, options, before)?;
         node.generations.attach_control(&control);

@@ -19,9 +19,9 @@ use zeroize::Zeroizing;
 
 use crate::{
     agent::{
-        error::AgentError,
         hex,
         state_dir::{State, read_secret, replace},
+        state_error::StateError,
     },
     worker::Ledger,
 };
@@ -117,7 +117,7 @@ impl KeyStore {
     ///
     /// # Errors
     /// If it cannot be read, or does not make sense.
-    pub(super) fn open(state: &State) -> Result<Self, AgentError> {
+    pub(super) fn open(state: &State) -> Result<Self, StateError> {
         let path = state.path(FILE);
         let pages = read(&path)?;
         Ok(Self { path, pages: Mutex::new(pages), lent: AtomicBool::default() })
@@ -132,7 +132,7 @@ impl KeyStore {
     ///
     /// # Errors
     /// If it cannot be read, or does not make sense.
-    pub(super) fn take_back(&self) -> Result<(), AgentError> {
+    pub(super) fn take_back(&self) -> Result<(), StateError> {
         *self.lock() = read(&self.path)?;
         self.lent.store(false, Ordering::Release);
         Ok(())
@@ -147,8 +147,8 @@ impl KeyStore {
     ///
     /// # Errors
     /// If it cannot be written; then nothing has changed.
-    pub(super) fn change(&self, change: impl FnOnce(&mut Pages)) -> Result<(), AgentError> {
-        self.try_change(change).map_err(|e| AgentError::kernel(format!("state folder: {}: {e}", self.path.display())))
+    pub(super) fn change(&self, change: impl FnOnce(&mut Pages)) -> Result<(), StateError> {
+        self.try_change(change).map_err(|source| StateError::System { path: self.path.clone(), source })
     }
 
     fn try_change(&self, change: impl FnOnce(&mut Pages)) -> io::Result<()> {
@@ -177,11 +177,8 @@ pub(super) fn digest(key: &[u8; 16]) -> String {
 }
 
 /// What stands in the file; nothing if there is none.
-fn read(path: &Path) -> Result<Pages, AgentError> {
-    let refuse = |why: String| {
-        AgentError::refused(format!("{}: {why}", path.display()))
-            .with_hint("moving the file away (with a new key in the file of connection_id.encryption, if it names one): new keys are then made, and clients of earlier runs time out")
-    };
+fn read(path: &Path) -> Result<Pages, StateError> {
+    let refuse = |why: String| StateError::KeyStore { path: path.to_owned(), why };
     let pages = match read_secret(path)? {
         None => Pages { version: VERSION, eras: 0, issuing: 0, configurations: Vec::new(), spent: Vec::new() },
         Some(text) => serde_json::from_slice::<Pages>(&text)
@@ -321,6 +318,7 @@ mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::*;
+    use crate::agent::error::RoomError as _;
 
     fn state(name: &str) -> (State, PathBuf) {
         let path = std::env::temp_dir().join(format!("quic-router-book-{}-{name}", std::process::id()));

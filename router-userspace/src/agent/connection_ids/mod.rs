@@ -147,7 +147,7 @@ impl CidRotation {
             if let Some(datapath) = kernel {
                 datapath.clear_cid_config(rotation)?;
             }
-            return Err(e);
+            return Err(e.into());
         }
         self.ids.issue_under(Arc::clone(&new));
         if let Some(datapath) = kernel

@@ -61,15 +61,15 @@ impl Plan {
         if let Some(page) = pages.configurations.iter().find(|page| given.is_some() && fits(page)) {
             let era = page.era;
             // A new era, so that it comes after those that were issued between.
-            return book.change(|pages| {
+            return Ok(book.change(|pages| {
                 pages.eras += 1;
                 pages.issuing = pages.eras;
                 let next = pages.eras;
                 pages.configurations.iter_mut().filter(|page| page.era == era).for_each(|page| page.era = next);
-            });
+            })?);
         }
         let key = self.new_key(&pages)?;
-        book.change(|pages| {
+        Ok(book.change(|pages| {
             pages.forget(dropped);
             let rotation = pages.free_rotation().unwrap_or_else(|| {
                 // No connection is left from earlier runs: whom the oldest is for, gave up first.
@@ -80,7 +80,7 @@ impl Plan {
             pages.eras += 1;
             pages.issuing = pages.eras;
             pages.configurations.push(StoredConfig::new(rotation, pages.eras, self.shape.clone(), key.as_deref()));
-        })
+        })?)
     }
 
     /// The key of a new configuration, if it is to have one.

@@ -26,18 +26,14 @@ use rustls::{
 };
 use tokio::time::timeout;
 
-use crate::{
-    agent::{error::AgentError, node::Node},
-    config::Listener,
-    edge::offered_protocols,
-    worker::udp,
-};
+use super::error::TakeoverError;
+use crate::{agent::node::Node, config::Listener, edge::offered_protocols, worker::udp};
 
 /// Connects to every worker on every listener; what could not be reached, one sentence for each listener.
 ///
 /// # Errors
 /// Which worker does not serve, and why.
-pub(super) async fn probe(node: &Node) -> Result<Vec<String>, AgentError> {
+pub(super) async fn probe(node: &Node) -> Result<Vec<String>, TakeoverError> {
     let config = node.serving.config();
     let mut unreached = Vec::new();
     for listener in &config.listeners {
@@ -63,9 +59,8 @@ enum Probed {
     NotReached(String),
 }
 
-async fn probe_one(node: &Node, listener: &Listener, slot: u8, patience: Duration) -> Result<Probed, AgentError> {
-    let failed =
-        |e: String| AgentError::kernel(format!("the probe of slot {slot} on {} was not served: {e}", listener.address));
+async fn probe_one(node: &Node, listener: &Listener, slot: u8, patience: Duration) -> Result<Probed, TakeoverError> {
+    let failed = |why: String| TakeoverError::NotServed { slot, listener: listener.address, why };
     let (before, received) = (handshakes(node, slot), datagrams(node));
     let protocols = offered_protocols(&node.serving.config().routes, listener.address);
     let cid = node.steering.tables().connection_ids().issue(slot);

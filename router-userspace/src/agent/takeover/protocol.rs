@@ -11,7 +11,10 @@ use tokio::{
 };
 
 use super::compatibility::Compatibility;
-use crate::agent::place::Place;
+use crate::agent::{
+    error::{AgentError, ErrorKind},
+    place::Place,
+};
 
 /// The protocol with its version, as in `Upgrade:`.
 pub(in crate::agent) const PROTOCOL: &str = "quic-router-takeover/1";
@@ -54,18 +57,31 @@ pub(super) enum FromNew {
     Prepared(Neighbour),
     Flipped,
     /// It cannot, and is about to end.
-    Failed {
-        error: String,
-        hint: Option<String>,
-    },
+    Failed(Told),
 }
 
 /// What the old one says.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum FromOld {
     Offer(Offer),
-    Refused { error: String, hint: Option<String> },
+    Refused(Told),
     Go,
+}
+
+/// An error of one generation, as the other hears of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::agent) struct Told {
+    pub(super) error: String,
+    pub(super) hint: Option<String>,
+    /// Versions that do not say it refuse.
+    #[serde(default)]
+    pub(super) kind: ErrorKind,
+}
+
+impl From<&AgentError> for Told {
+    fn from(error: &AgentError) -> Self {
+        Self { error: error.to_string(), hint: error.hint().map(str::to_owned), kind: error.kind() }
+    }
 }
 
 /// The way to the other generation.
