@@ -150,7 +150,7 @@ fn where_unknown_versions_are_answered() -> Result<()> {
         let limited = steer::frame(&case.frame[..], &full).0.reason();
         let is_unknown = case.name.starts_with("unknown version") && case.reason == Reason::Assigned;
         assert_eq!(limited, if is_unknown { Reason::NegotiationLimited } else { case.reason }, "{}", case.name);
-        kernel.agree(&[case.frame.clone()], |frame| Tally::decided(frame, &world)).context(case.name)?;
+        kernel.agree(std::slice::from_ref(&case.frame), |frame| Tally::decided(frame, &world)).context(case.name)?;
         answered += u32::from(is_answered);
     }
     assert!(answered >= 6, "{answered} cases only");

@@ -19,12 +19,12 @@ pub use self::{
     queue::{Local, LocalKey, LocalKind, Queue, SocketPlace},
     slot::{Hop, Slot, SlotCounters, SlotState},
 };
-use crate::{connection_id::ROTATIONS, reason::Reason};
 pub use crate::{
     admission::TokenKeys,
     connection_id::{CidConfig, CidKeys, ConnectionId as FlowKey},
     reason::Counters,
 };
+use crate::{connection_id::ROTATIONS, reason::Reason};
 
 /// Version of this contract; stands in the map `settings`.
 ///

@@ -158,9 +158,12 @@ what the kernel gave each slot
     #[test]
     fn all_shows_reasons_without_packets() {
         let text = text(&sample(), Shown::All);
-        for row in
-            ["  passed     fragment       0\n", "  dropped    truncated      0\n", "  delivered  cid            0\n"]
-        {
+        for row in [
+            "  passed     fragment        0\n",
+            "  dropped    truncated       0\n",
+            "  delivered  cid             0\n",
+            "  answered   negotiated      0\n",
+        ] {
             assert!(text.contains(row), "{row:?} is not in:\n{text}");
         }
     }
