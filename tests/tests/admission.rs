@@ -93,15 +93,16 @@ fn unknown_versions_get_the_same_answer_from_xdp_and_from_a_worker() -> Result<(
     let answers = |answered_by| -> Result<_> {
         let lab = Lab::new().by_xdp().admission("answer_in_xdp", &format!("\"{answered_by}\"")).start()?;
         let wire = lab.wire();
-        // What an XDP program sends to a veth is lost, else.
-        wire.namespace().offload("router0", &["gro", "on"])?;
+        let _passing = wire.receiving_by_xdp()?;
         let (sender, before) = (Sender::new(wire.namespace(), "router0")?, lab.counters()?);
         let mut answers = Vec::new();
         for frame in &frames {
             answers.push(ask(&lab, &sender, frame)?.with_context(|| format!("no answer: {answered_by}"))?);
         }
         let reason = if answered_by == "always" { "negotiated" } else { "assigned" };
-        before.expect("xdp", &[(reason, frames.len() as u64)])?;
+        let counter = format!("xdp.{reason}");
+        let (moved, asked) = (before.moved()?, frames.len() as u64);
+        ensure!(moved.get(&counter) == Some(&asked), "{reason}: {moved:?}");
         let explained = lab.control().explain(&frames[0])?;
         ensure!(explained.reason == reason, "{explained:?}");
         Ok(answers)
@@ -128,7 +129,7 @@ fn unknown_versions_are_limited_and_version_negotiation_is_not_answered() -> Res
         let lab =
             Lab::new().engine(engine).admission("version_negotiation", "100").admission("answer_in_xdp", "\"always\"");
         let lab = lab.start()?;
-        lab.wire().namespace().offload("router0", &["gro", "on"])?;
+        let _passing = lab.wire().receiving_by_xdp()?;
         let (sender, frame) = (Sender::new(lab.wire().namespace(), "router0")?, unknown_versions().swap_remove(0));
         let capture = Capture::start(lab.wire().namespace(), "router0")?;
         let (before, begun) = (Negotiated::of(&lab)?, Instant::now());

@@ -50,8 +50,7 @@ fn browse(lab: Lab) -> Result<u64> {
         );
     });
     lab.start_agent()?;
-    // What an XDP program sends to a veth is lost, else.
-    lab.wire().namespace().offload("router0", &["gro", "on"])?;
+    let _passing = lab.wire().receiving_by_xdp()?;
     let before = lab.counters()?;
     let page = chromium::page(&lab, "/")?;
     let retried = before.moved()?.get("xdp.retried").copied().unwrap_or(0);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use router_tests::{
     lab::{
-        ENGINES, Lab, PORT, Running,
+        ENGINES, Lab, PORT, Program, Running,
         peers::{Curl, Ngtcp2, QuicGo},
         until,
         wire::Sender,
@@ -20,7 +20,7 @@ use router_tests::{
 /// Each implementation takes the Retry of the XDP program for a server's, and no worker sends another.
 #[test]
 fn every_client_obeys_a_retry_of_xdp() -> Result<()> {
-    let lab = asking(Lab::new().by_xdp(), "always")?;
+    let (lab, _passing) = asking(Lab::new().by_xdp(), "always")?;
     for (name, run) in clients() {
         let before = lab.counters()?;
         run(&lab).context(name)?;
@@ -47,7 +47,7 @@ fn with_each_engine_each_client_is_asked() -> Result<()> {
 /// Second flights carry the token, or a connection ID of ours: none is asked again, and no early one is lost.
 #[test]
 fn a_thousand_handshakes_and_none_is_asked_twice() -> Result<()> {
-    let lab = asking(Lab::new().by_xdp(), "always")?;
+    let (lab, _passing) = asking(Lab::new().by_xdp(), "always")?;
     for over_ipv6 in [false, true, false, true, false] {
         let address = if over_ipv6 { (lab.wire().router6(), PORT).into() } else { lab.wire().router(PORT) };
         QuicGo::new(lab.wire().namespace(), address).get("/bytes/1000").connections(200).succeed()?;
@@ -60,7 +60,7 @@ fn a_thousand_handshakes_and_none_is_asked_twice() -> Result<()> {
 /// Connections that exist are asked nothing, wherever they come from.
 #[test]
 fn a_connection_that_moves_is_not_asked() -> Result<()> {
-    let lab = asking(Lab::new().by_xdp(), "always")?;
+    let (lab, _passing) = asking(Lab::new().by_xdp(), "always")?;
     let before = lab.counters()?;
     lab.quic_go().echo(200_000).connections(20).rebinding_at(50_000).succeed()?;
     let moved = before.moved()?;
@@ -71,7 +71,7 @@ fn a_connection_that_moves_is_not_asked() -> Result<()> {
 /// Of a flood from addresses that are forged, workers get what `new_total` says; clients get through.
 #[test]
 fn a_flood_of_initials_is_asked_and_clients_get_through() -> Result<()> {
-    let lab = asking(Lab::new().by_xdp().admission("new_total", "100"), "auto")?;
+    let (lab, _passing) = asking(Lab::new().by_xdp().admission("new_total", "100"), "auto")?;
     let (sender, before, begun) = (Sender::new(lab.wire().namespace(), "router0")?, lab.counters()?, Instant::now());
     (0..MANY).try_for_each(|n| sender.send(&forged(n, Kind::Initial)))?;
     let seen = until(|| before.moved(), |seen| moved(seen, "xdp.retried") + moved(seen, "xdp.assigned") == MANY)?;
@@ -96,12 +96,11 @@ fn a_flood_of_initials_is_asked_and_clients_get_through() -> Result<()> {
 }
 
 /// A laboratory whose XDP program asks.
-fn asking(lab: Lab, challenge: &str) -> Result<Running> {
+fn asking(lab: Lab, challenge: &str) -> Result<(Running, Program)> {
     let lab =
         lab.admission("answer_in_xdp", "\"always\"").admission("challenge", &format!("\"{challenge}\"")).start()?;
-    // What an XDP program sends to a veth is lost, else.
-    lab.wire().namespace().offload("router0", &["gro", "on"])?;
-    Ok(lab)
+    let passing = lab.wire().receiving_by_xdp()?;
+    Ok((lab, passing))
 }
 
 type Client = (&'static str, fn(&Running) -> Result<()>);

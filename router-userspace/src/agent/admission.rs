@@ -51,7 +51,7 @@ pub(super) fn per_second(admission: &config::Admission, of: Limited) -> Option<N
     }
 }
 
-/// Where the other end of a veth has no XDP program and no GRO, the kernel loses without a word what an XDP program
+/// Where the other end of a veth has no XDP program, the kernel loses without a word what an XDP program
 /// sends back there.
 fn answered_by(config: &Config) -> AnsweredBy {
     let answers = match config.admission.answer_in_xdp {

@@ -54,7 +54,8 @@ impl Snapshot {
 pub fn open_sums(counters: &Counters) -> Vec<String> {
     let sum = |reasons: &BTreeMap<String, u64>| reasons.values().sum::<u64>();
     let open = |stage: &&router_userspace::agent::api::Stage| {
-        stage.received != sum(&stage.passed) + sum(&stage.dropped) + sum(&stage.delivered) || !stage.closes
+        let fates = [&stage.passed, &stage.dropped, &stage.delivered, &stage.answered];
+        stage.received != fates.into_iter().map(sum).sum::<u64>() || !stage.closes
     };
     counters.stages.iter().filter(open).map(|stage| format!("{stage:?}")).collect()
 }
@@ -63,7 +64,8 @@ fn flat(counters: &Counters) -> Moved {
     let mut values = Moved::new();
     for stage in &counters.stages {
         values.insert(format!("{}.received", stage.name), stage.received);
-        for (reason, &count) in stage.passed.iter().chain(&stage.dropped).chain(&stage.delivered) {
+        let fates = [&stage.passed, &stage.dropped, &stage.delivered, &stage.answered];
+        for (reason, &count) in fates.into_iter().flatten() {
             values.insert(format!("{}.{reason}", stage.name), count);
         }
     }

@@ -15,7 +15,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::Result;
 
-use super::netns::{Namespace, batch, run};
+use super::{
+    Program,
+    awaiting::until,
+    netns::{Namespace, batch, run},
+};
+
+/// An XDP program for the clients' end of a wire.
+const XDP_PASS: &str = include_str!("../../peers/xdp-pass.py");
 
 /// The namespaces of a laboratory and the wires between them.
 #[derive(Debug)]
@@ -79,6 +86,15 @@ impl Wire {
     /// The namespace of the clients.
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
+    }
+
+    /// Has the clients' end receive by XDP for as long as the result lives: what an XDP program of the router's sends
+    /// back is lost on a veth else.
+    pub fn receiving_by_xdp(&self) -> Result<Program> {
+        let mut command = self.namespace.command("python3");
+        let passing = Program::start("xdp-pass.py", command.args(["-c", XDP_PASS, "router0"]))?;
+        until(|| self.namespace.has_xdp("router0"), |has_xdp| *has_xdp)?;
+        Ok(passing)
     }
 
     /// The router's interface on this wire.

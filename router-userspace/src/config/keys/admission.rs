@@ -37,7 +37,7 @@ table! {
 
     /// Whether the XDP program answers by itself what takes no connection (Version Negotiation), by the way the packet
     /// came: a tenth of what a worker takes for that. `"auto"`: where none of the interfaces is an end of a veth; what
-    /// XDP sends back is lost there unless the other end has an XDP program, or GRO on. `"never"`: workers answer; for
+    /// XDP sends back is lost there unless the other end has an XDP program, too. `"never"`: workers answer; for
     /// hosts whose way to the clients is not the way they come by. `"always"`: whatever the interfaces.
     answer_in_xdp: Word<AnswerInXdp> { words: &ANSWERS } = AnswerInXdp::Auto, Reload;
 
