@@ -6,8 +6,9 @@
 
 use libfuzzer_sys::fuzz_target;
 use router_common::{
-    connection_id::{CidKeys, ConnectionId, Identity},
+    connection_id::{CidKeys, ConnectionId, Identity, UNROUTABLE},
     frame::{Address, Endpoint},
+    identifiers::{ConfigRotation, CpuId, IfIndex, InterfaceQueue, QueueId, SlotId},
     maps::{CidConfig, Queue, Settings, Slot, SlotState},
     reason::Fate,
     steer::{self, Tables, Verdict},
@@ -17,7 +18,7 @@ use router_common::{
 struct Chosen {
     length: u8,
     hits: u8,
-    slot: u8,
+    slot: SlotId,
     config: CidConfig,
     keys: CidKeys,
     queue: Queue,
@@ -35,25 +36,25 @@ impl Tables for Chosen {
         self.hits & 1 != 0
     }
 
-    fn flow(&self, _: &ConnectionId) -> Option<((), u8)> {
+    fn flow(&self, _: &ConnectionId) -> Option<((), SlotId)> {
         (self.hits & 2 != 0).then_some(((), self.slot))
     }
 
-    fn cid_config(&self, rotation: u8) -> Option<&CidConfig> {
-        (rotation < 7).then_some(&self.config)
+    fn cid_config(&self, rotation: ConfigRotation) -> Option<&CidConfig> {
+        (rotation < UNROUTABLE).then_some(&self.config)
     }
 
-    fn cid_keys(&self, rotation: u8) -> Option<&CidKeys> {
-        (rotation < 7).then_some(&self.keys)
+    fn cid_keys(&self, rotation: ConfigRotation) -> Option<&CidKeys> {
+        (rotation < UNROUTABLE).then_some(&self.keys)
     }
 
-    fn slot(&self, slot: u8) -> Option<Slot> {
-        let state = if self.hits & 4 != 0 || slot % 2 == 0 { SlotState::Active } else { SlotState::Free };
-        Some(Slot::new(state, 0, 1))
+    fn slot(&self, slot: SlotId) -> Option<Slot> {
+        let state = if self.hits & 4 != 0 || slot.get() % 2 == 0 { SlotState::Active } else { SlotState::Free };
+        Some(Slot::new(state, CpuId::new(0), 1))
     }
 
-    fn assigned(&self, hash: u64) -> Option<u8> {
-        (self.hits & 8 != 0).then_some(hash as u8)
+    fn assigned(&self, hash: u64) -> Option<SlotId> {
+        (self.hits & 8 != 0).then_some(SlotId::new(hash as u8))
     }
 
     fn hash_seed(&self) -> Option<[u64; 2]> {
@@ -88,9 +89,14 @@ fuzz_target!(|input: &[u8]| {
     let identity = if hits & 16 == 0 { Identity::node(0x0102) } else { server_id };
     let config = if hits & 32 != 0 { CidConfig::encrypted } else { CidConfig::in_clear };
     let config = config(identity, (*length).into()).unwrap_or_default();
-    let queue = Queue::new(1, 0, [*hits; 6], *slot).with_places(*hits & 128 != 0);
+    let queue = Queue::new(
+        InterfaceQueue { interface: IfIndex::new(1), queue: QueueId::new(0) },
+        [*hits; 6],
+        SlotId::new(*slot),
+    )
+    .with_places(*hits & 128 != 0);
     let keys = CidKeys::new(&[*hits; 16], [1, 2]);
-    let tables = Chosen { length: *length, hits: *hits, slot: *slot, config, keys, queue };
+    let tables = Chosen { length: *length, hits: *hits, slot: SlotId::new(*slot), config, keys, queue };
     let (verdict, datagram) = steer::frame(frame, &tables);
     let fate = match verdict {
         Verdict::Pass(_) => Fate::Passed,

@@ -11,6 +11,7 @@ use crate::{
     connection_id::{ConnectionId, Keys},
     frame::{self, Address, Datagram, Endpoint, Payload},
     hash,
+    identifiers::{ConfigRotation, SlotId},
     maps::{CidConfig, Queue, SOCKET_FRAME_MAX, Settings, Slot, SlotState, SocketPlace},
     quic::{self, Header, Kind},
     reason::Reason,
@@ -31,19 +32,19 @@ pub trait Tables {
     fn listens(&self, destination: &Endpoint) -> bool;
 
     /// The flow of a connection ID, and its slot.
-    fn flow(&self, cid: &ConnectionId) -> Option<(Self::Flow, u8)>;
+    fn flow(&self, cid: &ConnectionId) -> Option<(Self::Flow, SlotId)>;
 
     /// The configuration of a rotation, 0 to 6; `None` for any other.
-    fn cid_config(&self, rotation: u8) -> Option<&CidConfig>;
+    fn cid_config(&self, rotation: ConfigRotation) -> Option<&CidConfig>;
 
     /// Its keys.
-    fn cid_keys(&self, rotation: u8) -> Option<&Self::Keys>;
+    fn cid_keys(&self, rotation: ConfigRotation) -> Option<&Self::Keys>;
 
     /// What is in a slot.
-    fn slot(&self, slot: u8) -> Option<Slot>;
+    fn slot(&self, slot: SlotId) -> Option<Slot>;
 
     /// The slot for new connections whose connection ID has this hash.
-    fn assigned(&self, hash: u64) -> Option<u8>;
+    fn assigned(&self, hash: u64) -> Option<SlotId>;
 
     /// The seed of that hash.
     fn hash_seed(&self) -> Option<[u64; 2]>;
@@ -106,7 +107,7 @@ impl<F> Verdict<F> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Delivery<F> {
     /// The number of the slot.
-    pub number: u8,
+    pub number: SlotId,
     /// What is in the slot: active or draining.
     pub slot: Slot,
     /// Its entry in the flow table, if that is what decided.
@@ -337,13 +338,13 @@ fn suits_a_socket<B: Bytes + ?Sized, T: Tables>(frame: &B, datagram: &Datagram, 
 
 /// The slot on this node that `cid` names, whether or not a worker is there.
 #[inline(always)]
-pub fn decoded<T: Tables>(cid: &ConnectionId, tables: &T) -> Option<u8> {
+pub fn decoded<T: Tables>(cid: &ConnectionId, tables: &T) -> Option<SlotId> {
     let rotation = cid.rotation();
     tables.cid_config(rotation)?.slot(cid, tables.cid_keys(rotation)?)
 }
 
 /// What is in slot `number`, unless it is free.
 #[inline(always)]
-fn taken<T: Tables>(number: u8, tables: &T) -> Option<Slot> {
+fn taken<T: Tables>(number: SlotId, tables: &T) -> Option<Slot> {
     tables.slot(number).filter(Slot::is_taken)
 }

@@ -17,6 +17,7 @@ use router_common::{
     admission::{Challenge, Limited, Scratch},
     connection_id::ConnectionId,
     frame::{Address, Endpoint},
+    identifiers::{ConfigRotation, CpuId, IfIndex, InterfaceQueue, QueueId, SlotId},
     maps::{
         ASSIGNMENT_SIZE, Admission, Assigned, BUCKETS, Bucket, CID_CONFIGS, CidConfig, CidKeys, Counters, Flow,
         FlowKey, Hop, LISTENERS_MAX, LOCAL_ADDRESSES_MAX, Listener, ListenerKey, Listens, Local, LocalKey, Port,
@@ -81,8 +82,8 @@ static PROGRAMS: ProgramArray<{ Program::ALL.len() }> = ProgramArray::new();
 
 /// The decision's view of the maps.
 pub(crate) struct Maps {
-    /// Index of the interface that a frame came in on, and its receive queue there.
-    arrival: Option<(u32, u32)>,
+    /// The receive queue that a frame came in on.
+    arrival: Option<InterfaceQueue>,
 }
 
 impl Maps {
@@ -90,7 +91,8 @@ impl Maps {
     /// the context's address, which the verifier forbids.
     #[inline(always)]
     pub(crate) fn for_frame(ctx: &XdpContext) -> Self {
-        Self { arrival: Some((ctx.ingress_ifindex() as u32, ctx.rx_queue_index())) }
+        let (interface, queue) = (IfIndex::new(ctx.ingress_ifindex() as u32), QueueId::new(ctx.rx_queue_index()));
+        Self { arrival: Some(InterfaceQueue { interface, queue }) }
     }
 
     /// For a datagram that the stack has taken in.
@@ -120,7 +122,7 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn flow(&self, cid: &ConnectionId) -> Option<(StoredFlow, u8)> {
+    fn flow(&self, cid: &ConnectionId) -> Option<(StoredFlow, SlotId)> {
         let entry = NonNull::new(FLOWS.get_ptr_mut(cid)?)?;
         // SAFETY: the kernel keeps the entry until the program ends (RCU), also if the agent deletes it.
         let slot = unsafe { entry.as_ref() }.slot();
@@ -128,22 +130,22 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn cid_config(&self, rotation: u8) -> Option<&CidConfig> {
+    fn cid_config(&self, rotation: ConfigRotation) -> Option<&CidConfig> {
         CID_CONFIG.get(rotation.into())
     }
 
     #[inline(always)]
-    fn cid_keys(&self, rotation: u8) -> Option<&CidKeys> {
+    fn cid_keys(&self, rotation: ConfigRotation) -> Option<&CidKeys> {
         CID_KEYS.get(rotation.into())
     }
 
     #[inline(always)]
-    fn slot(&self, slot: u8) -> Option<Slot> {
+    fn slot(&self, slot: SlotId) -> Option<Slot> {
         SLOT.get(slot.into()).copied()
     }
 
     #[inline(always)]
-    fn assigned(&self, hash: u64) -> Option<u8> {
+    fn assigned(&self, hash: u64) -> Option<SlotId> {
         let half = SETTINGS.get(0)?.assignment_half();
         ASSIGNMENT.get(Assigned::index(half, hash))?.slot()
     }
@@ -155,8 +157,8 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn queue(&self) -> Option<&Queue> {
-        let (interface, queue) = self.arrival?;
-        QUEUES.get(Queue::index_of(interface, queue)).filter(|there| there.is(interface, queue))
+        let id = self.arrival?;
+        QUEUES.get(Queue::index_of(id)).filter(|there| there.is(id))
     }
 
     #[inline(always)]
@@ -272,7 +274,7 @@ pub(crate) fn count(stage: Stage, reason: Reason) {
 
 /// Counts how a packet went to `slot`.
 #[inline(always)]
-pub(crate) fn count_hop(slot: u8, hop: Hop) {
+pub(crate) fn count_hop(slot: SlotId, hop: Hop) {
     if let Some(counters) = SLOT_COUNTERS.get_ptr_mut(slot.into()) {
         // SAFETY: this CPU's own value; nothing else on this CPU holds a reference to it.
         unsafe { &mut *counters }.count(hop);
@@ -281,15 +283,15 @@ pub(crate) fn count_hop(slot: u8, hop: Hop) {
 
 /// Whether the program runs on `cpu`.
 #[inline(always)]
-pub(crate) fn is_current_cpu(cpu: u32) -> bool {
+pub(crate) fn is_current_cpu(cpu: CpuId) -> bool {
     // SAFETY: the helper only reads the CPU's number.
-    unsafe { bpf_get_smp_processor_id() == cpu }
+    unsafe { bpf_get_smp_processor_id() == cpu.get() }
 }
 
 /// Sends the packet to `cpu`; the action to return, or `None` if the CPU map lacks it.
 #[inline(always)]
-pub(crate) fn redirect(cpu: u32) -> Option<u32> {
-    CPUS.redirect(cpu, 0).ok()
+pub(crate) fn redirect(cpu: CpuId) -> Option<u32> {
+    CPUS.redirect(cpu.get(), 0).ok()
 }
 
 /// Gives the frame to the AF_XDP socket at `index`; the action to return, or `None` if none is there.

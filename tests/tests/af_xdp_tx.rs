@@ -8,7 +8,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use router_common::frame;
+use router_common::{
+    frame,
+    identifiers::{IfIndex, QueueId},
+};
 use router_tests::{
     content::{pattern, sha256},
     lab::{
@@ -27,8 +30,8 @@ fn frames_leave_whole_and_in_order() -> Result<()> {
     let (router, wire) = (lab.network().router(), lab.wire());
     let capture = Capture::start(wire.namespace(), "router0")?;
     let mut socket = router.enter(|| {
-        let interface = nix::net::if_::if_nametoindex(&*wire.router_interface())?;
-        let plan = QueueSocketPlan { interface, queue: 1, frames: 64, sending: 64, busy_poll: false };
+        let interface = IfIndex::new(nix::net::if_::if_nametoindex(&*wire.router_interface())?);
+        let plan = QueueSocketPlan { interface, queue: QueueId::new(1), frames: 64, sending: 64, busy_poll: false };
         let mut socket = QueueSocket::new(plan)?;
         socket.bind().context("veth takes it")?;
         Ok(socket)

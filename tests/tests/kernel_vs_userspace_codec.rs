@@ -6,11 +6,13 @@ use router_common::{
     admission::{Challenge, Limited, TokenKeys},
     connection_id::{CidConfig, CidKeys, ConnectionId, Identity, Nonce},
     frame::{Address, Endpoint},
+    identifiers::{ConfigRotation, SlotId},
     maps::{Queue, Settings, Slot},
     reason::Reason,
     steer::Tables,
 };
 use router_tests::packets::{Kernel, LISTENERS, NODE_ID, Packet, Random, Tally, World, quic::Quic};
+use router_userspace::datapath::CidEntry;
 
 #[test]
 fn connection_ids_in_clear() -> Result<()> {
@@ -49,18 +51,19 @@ fn connection_ids_of_four_passes_decoded_in_four() -> Result<()> {
 fn agree(ids: usize, length: u8, shapes: &[(Identity, bool)]) -> Result<()> {
     let mut random = Random::of_now();
     let seed = random.0;
-    let configs = shapes.iter().zip(0..).map(|(&(identity, encrypted), rotation)| {
+    let configs = shapes.iter().zip(ConfigRotation::new(0).onwards()).map(|(&(identity, encrypted), rotation)| {
         let config = if encrypted { CidConfig::encrypted } else { CidConfig::in_clear };
         let config = config(identity, length.into()).context("not a legal length")?;
         let mut key = [0; 16];
         key.copy_from_slice(&random.octets(16));
-        Ok((rotation, config, CidKeys::new(&key, [random.word(), random.word()])))
+        let keys = CidKeys::new(&key, [random.word(), random.word()]);
+        Ok(CidEntry { rotation, config, keys })
     });
     let configs = configs.collect::<Result<Vec<_>>>()?;
     let settings = Settings::new(NODE_ID, length, 1);
     let node = Node { settings, configs: &configs, world: World::new() };
     let mut kernel = Kernel::load("codec", node.settings, 256, &configs)?;
-    for (rotation, config, keys) in &configs {
+    for CidEntry { rotation, config, keys } in &configs {
         let mut decoded = 0;
         for _ in 0..ids / BATCH {
             let frames: Vec<_> = (0..BATCH)
@@ -68,10 +71,11 @@ fn agree(ids: usize, length: u8, shapes: &[(Identity, bool)]) -> Result<()> {
                     let mut octets = [0; 20];
                     octets.copy_from_slice(&random.octets(20));
                     let mut cid = octets[..length.into()].to_vec();
-                    cid[0] = rotation << 5 | cid[0] & 0x1f;
+                    cid[0] = rotation.get() << 5 | cid[0] & 0x1f;
                     if number % 2 == 0 {
                         let nonce = Nonce { octets, low_bits: 0 };
-                        let issued = config.encode(*rotation, octets[19], &nonce, keys).expect("a legal rotation");
+                        let issued =
+                            config.encode(*rotation, SlotId::new(octets[19]), &nonce, keys).expect("a legal rotation");
                         cid = issued.as_slice().to_vec();
                     }
                     short(&cid)
@@ -99,7 +103,7 @@ fn server_id(length: usize) -> Identity {
 /// A node without flows, whose 256 slots are all active.
 struct Node<'a> {
     settings: Settings,
-    configs: &'a [(u8, CidConfig, CidKeys)],
+    configs: &'a [CidEntry],
     world: World,
 }
 
@@ -115,23 +119,23 @@ impl Tables for Node<'_> {
         self.world.listens(destination)
     }
 
-    fn flow(&self, _: &ConnectionId) -> Option<((), u8)> {
+    fn flow(&self, _: &ConnectionId) -> Option<((), SlotId)> {
         None
     }
 
-    fn cid_config(&self, rotation: u8) -> Option<&CidConfig> {
-        self.configs.get(usize::from(rotation)).map(|(_, config, _)| config)
+    fn cid_config(&self, rotation: ConfigRotation) -> Option<&CidConfig> {
+        self.configs.get(usize::from(rotation)).map(|entry| &entry.config)
     }
 
-    fn cid_keys(&self, rotation: u8) -> Option<&CidKeys> {
-        self.configs.get(usize::from(rotation)).map(|(_, _, keys)| keys)
+    fn cid_keys(&self, rotation: ConfigRotation) -> Option<&CidKeys> {
+        self.configs.get(usize::from(rotation)).map(|entry| &entry.keys)
     }
 
-    fn slot(&self, _: u8) -> Option<Slot> {
-        self.world.slot(0)
+    fn slot(&self, _: SlotId) -> Option<Slot> {
+        self.world.slot(SlotId::new(0))
     }
 
-    fn assigned(&self, hash: u64) -> Option<u8> {
+    fn assigned(&self, hash: u64) -> Option<SlotId> {
         self.world.assigned(hash)
     }
 

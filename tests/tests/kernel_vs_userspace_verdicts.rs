@@ -5,6 +5,7 @@ use anyhow::{Context, Result, ensure};
 use router_common::{
     admission::Challenge,
     connection_id::{ConnectionId, Nonce},
+    identifiers::{IfIndex, InterfaceQueue, QueueId, SlotId},
     maps::{Origin, Queue, Settings},
     reason::Reason,
     steer::Tables as _,
@@ -13,6 +14,7 @@ use router_tests::packets::{
     CID_LENGTH, Kernel, LISTENERS, NODE_ID, PLANTED_FLOWS, Packet, Random, SLOTS, Tally, World, cases, cid,
     quic::{Kind, Quic, UNKNOWN_VERSION, V1, V2},
 };
+use router_userspace::datapath::CidEntry;
 
 #[test]
 fn a_million_random_packets() -> Result<()> {
@@ -30,7 +32,12 @@ fn random_packets_where_clients_are_asked() -> Result<()> {
 /// A fifth of them again, where they come in on a queue whose worker takes new connections from it.
 #[test]
 fn random_packets_on_a_queue_that_a_worker_has() -> Result<()> {
-    let queue = Queue::new(LOOPBACK, 0, ROUTER_MAC, 1).with_places(true);
+    let queue = Queue::new(
+        InterfaceQueue { interface: IfIndex::new(LOOPBACK), queue: QueueId::new(0) },
+        ROUTER_MAC,
+        SlotId::new(1),
+    )
+    .with_places(true);
     agree("queue", World::with_all_encodings().on_queue(queue), PACKETS / 5, &[&LIMITED[..], &ANSWERED].concat())
 }
 
@@ -51,7 +58,7 @@ fn agree(name: &str, world: World, packets_max: usize, never: &[Reason]) -> Resu
     let mut flows = kernel.flow_writer()?;
     for (cid, slot) in PLANTED_FLOWS {
         let cid = ConnectionId::new(cid).context("at most 20 octets")?;
-        ensure!(flows.insert(&cid, slot, Origin::Issued), "no room for a flow");
+        ensure!(flows.insert(&cid, SlotId::new(slot), Origin::Issued), "no room for a flow");
     }
     let mut kinds = Tally::default();
     for _ in 0..packets_max / BATCH {
@@ -155,9 +162,9 @@ impl<'a> Packets<'a> {
     fn issued(&mut self, slot: u8) -> Vec<u8> {
         let mut octets = [0; 20];
         octets.copy_from_slice(&self.random.octets(20));
-        let (rotation, config, keys) = self.random.one_of(self.world.configs());
+        let CidEntry { rotation, config, keys } = self.random.one_of(self.world.configs());
         let nonce = Nonce { octets, low_bits: 0 };
-        config.encode(*rotation, slot, &nonce, keys).expect("a legal rotation").as_slice().to_vec()
+        config.encode(*rotation, SlotId::new(slot), &nonce, keys).expect("a legal rotation").as_slice().to_vec()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use router_common::{connection_id::ConnectionId, maps::Origin};
+use router_common::{connection_id::ConnectionId, identifiers::SlotId, maps::Origin};
 use router_tests::lab::{Lab, Running, peers::Curl, until};
 use router_userspace::{
     agent::api::Flow,
@@ -109,7 +109,7 @@ fn a_million_flows_are_no_burden_to_the_agent() -> Result<()> {
     for number in 0..MANY {
         let cid = [[0x10; 13].as_slice(), &number.to_be_bytes()].concat();
         let cid = ConnectionId::new(&cid).context("17 octets")?;
-        ensure!(writer.insert(&cid, 0, Origin::Issued), "there is no room for {number}");
+        ensure!(writer.insert(&cid, SlotId::new(0), Origin::Issued), "there is no room for {number}");
     }
     let agent = lab.agent()?.pid()?;
     let before = ticks(agent)?;

@@ -12,6 +12,7 @@ use router_common::{
     admission::{AnswerFrame, Challenge, Limited, Scratch},
     connection_id::ConnectionId,
     frame,
+    identifiers::{IfIndex, InterfaceQueue, QueueId, SlotId},
     maps::{Origin, Queue, Settings},
     reason::{Fate, Reason},
     steer::{self, Verdict},
@@ -34,7 +35,9 @@ fn the_steer_function_gives_the_verdicts() {
         let slot = match verdict {
             Verdict::Pass(reason) => (reason.fate() == Fate::Passed).then_some(None),
             Verdict::Drop(reason) => (reason.fate() == Fate::Dropped).then_some(None),
-            Verdict::Deliver(delivery) => (delivery.reason.fate() == Fate::Delivered).then_some(Some(delivery.number)),
+            Verdict::Deliver(delivery) => {
+                (delivery.reason.fate() == Fate::Delivered).then_some(Some(delivery.number.get()))
+            }
             Verdict::Answer(answer) => (answer.reason().fate() == Fate::Answered).then_some(None),
         };
         let slot = slot.unwrap_or_else(|| panic!("{}: {verdict:?} has the wrong fate", case.name));
@@ -280,7 +283,7 @@ fn kernel(name: &str, world: &World, challenge: Challenge) -> Result<Kernel> {
     kernel.answering(challenge)?;
     let mut flows = kernel.flow_writer()?;
     for (cid, slot) in PLANTED_FLOWS {
-        assert!(flows.insert(&ConnectionId::new(cid).context("at most 20 octets")?, slot, Origin::Chosen));
+        assert!(flows.insert(&ConnectionId::new(cid).context("at most 20 octets")?, SlotId::new(slot), Origin::Chosen));
     }
     Ok(kernel)
 }
@@ -311,7 +314,12 @@ fn answers_of_the_loaded_program() -> Result<()> {
 /// What goes to the AF_XDP socket of the queue's worker, and what takes the kernel's stack.
 #[test]
 fn packets_for_an_af_xdp_socket_on_a_queue_that_a_worker_has() {
-    let queue = Queue::new(7, 2, [0x02, 0x77, 0, 0, 0, 1], 1).with_places(true);
+    let queue = Queue::new(
+        InterfaceQueue { interface: IfIndex::new(7), queue: QueueId::new(2) },
+        [0x02, 0x77, 0, 0, 0, 1],
+        SlotId::new(1),
+    )
+    .with_places(true);
     let own = cid(0, NODE_ID, 1);
     let short = || Quic::short(own.as_slice());
     let of_another = Quic::short(cid(0, NODE_ID, 2).as_slice());
@@ -340,7 +348,7 @@ fn packets_for_an_af_xdp_socket_on_a_queue_that_a_worker_has() {
     ] {
         let (verdict, _) = steer::frame(&packet.frame()[..], &World::new().on_queue(queue));
         let Verdict::Deliver(delivery) = verdict else { panic!("{name}: {verdict:?}") };
-        assert_eq!((delivery.reason, delivery.number, delivery.socket.index()), expected, "{name}");
+        assert_eq!((delivery.reason, delivery.number.get(), delivery.socket.index()), expected, "{name}");
     }
     // What does not go there is not placed by it.
     let in_a_vlan = v4(client, initial()).vlan(7).frame();

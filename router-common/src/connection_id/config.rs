@@ -11,7 +11,11 @@ use super::{
     ConnectionId, MAX_LENGTH, UNROUTABLE,
     codec::{Algorithm, Body, Cipher, Lengths, MAX_SERVER_ID_LENGTH, first_bits, first_octet},
 };
-use crate::{aes::RoundKeys, hash};
+use crate::{
+    aes::RoundKeys,
+    hash,
+    identifiers::{ConfigRotation, SlotId},
+};
 
 /// Value of the map `cid_configs`, by rotation: how to decode its connection IDs.
 #[repr(C, align(8))]
@@ -225,7 +229,7 @@ impl CidConfig {
     /// The length bits of the first octet are not looked at: they are for those who do not
     /// know the configuration.
     #[inline(always)]
-    pub fn slot<K: Keys>(&self, cid: &ConnectionId, keys: &K) -> Option<u8> {
+    pub fn slot<K: Keys>(&self, cid: &ConnectionId, keys: &K) -> Option<SlotId> {
         let encoding = self.encoding()?;
         if cid.len() != self.length() {
             return None;
@@ -240,8 +244,8 @@ impl CidConfig {
         }
         let slot = if slot_at < 8 { high >> (56 - 8 * slot_at) } else { low >> (120 - 8 * slot_at) } as u8;
         match encoding {
-            Encoding::ClearMaskedSlot => Some(slot ^ self.mask(cid, keys)),
-            Encoding::Clear | Encoding::SinglePass | Encoding::FourPass => Some(slot),
+            Encoding::ClearMaskedSlot => Some(SlotId::new(slot ^ self.mask(cid, keys))),
+            Encoding::Clear | Encoding::SinglePass | Encoding::FourPass => Some(SlotId::new(slot)),
         }
     }
 
@@ -266,7 +270,13 @@ impl CidConfig {
     ///
     /// With a key no nonce may come twice for one slot; in clear it has to be random: it is
     /// all that keeps one connection's IDs from being linked with each other (QUIC-LB, plaintext CIDs).
-    pub fn encode<K: Keys>(&self, rotation: u8, slot: u8, nonce: &Nonce, keys: &K) -> Option<ConnectionId> {
+    pub fn encode<K: Keys>(
+        &self,
+        rotation: ConfigRotation,
+        slot: SlotId,
+        nonce: &Nonce,
+        keys: &K,
+    ) -> Option<ConnectionId> {
         let encoding = self.encoding()?;
         let length = self.length() - 1;
         let low = if self.describes_length() { length as u8 } else { nonce.low_bits };
@@ -274,7 +284,7 @@ impl CidConfig {
         let (slot_at, free) = (self.slot_at(), self.free_octets());
         let mut octets = [0; MAX_LENGTH - 1];
         octets[..slot_at].copy_from_slice(self.identity());
-        octets[slot_at] = slot;
+        octets[slot_at] = slot.get();
         octets[slot_at + 1..][..free].copy_from_slice(&nonce.octets[..free]);
         let body = Body::new(&octets)?.encrypt(encoding.algorithm(), length, keys);
         let cid = body.behind(first, length);
@@ -354,8 +364,8 @@ impl Opened {
     }
 
     /// The slot.
-    pub fn slot(&self) -> u8 {
-        self.octets[self.slot_at]
+    pub fn slot(&self) -> SlotId {
+        SlotId::new(self.octets[self.slot_at])
     }
 
     /// Whether the connection ID is of the node that `config` is about.

@@ -24,7 +24,7 @@ pub use crate::{
     connection_id::{CidConfig, CidKeys, ConnectionId as FlowKey},
     reason::Counters,
 };
-use crate::{connection_id::ROTATIONS, reason::Reason};
+use crate::{connection_id::ROTATIONS, identifiers::SlotId, reason::Reason};
 
 /// Version of this contract; stands in the map `settings`.
 ///
@@ -254,14 +254,14 @@ impl Assigned {
     pub const NONE: Self = Self { slot: u32::MAX };
 
     /// `slot`
-    pub fn to(slot: u8) -> Self {
+    pub fn to(slot: SlotId) -> Self {
         Self { slot: slot.into() }
     }
 
     /// The slot, if there is one.
     #[inline(always)]
-    pub fn slot(&self) -> Option<u8> {
-        (self.slot < SLOTS).then_some(self.slot as u8)
+    pub fn slot(&self) -> Option<SlotId> {
+        (self.slot < SLOTS).then_some(SlotId::new(self.slot as u8))
     }
 
     /// The index in the map `assignment` of `hash` in `half`.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use router_common::maps::SlotState;
+use router_common::{identifiers::SlotId, maps::SlotState};
 
 use super::{
     error::{AgentError, ErrorKind, RoomError},
@@ -17,7 +17,7 @@ use crate::worker::Worker;
 ///
 /// # Errors
 /// If there is no such worker, if it is about to end, or if it is the last active one.
-pub(super) fn set_draining(node: &Node, slot: u8, grace: Option<Duration>) -> Result<(), AgentError> {
+pub(super) fn set_draining(node: &Node, slot: SlotId, grace: Option<Duration>) -> Result<(), AgentError> {
     node.generations.require_charge()?;
     match node.roster.of_slot(slot, Worker::is_stopping) {
         None => return Err(SlotError::NoWorker(slot).into()),
@@ -52,7 +52,7 @@ pub(super) fn send_away(node: &Node, leaving: &[Place], grace: Duration) -> Resu
 }
 
 /// Gives a slot back whose worker has ended.
-pub(super) fn free_slot(node: &Node, slot: u8) -> Result<(), AgentError> {
+pub(super) fn free_slot(node: &Node, slot: SlotId) -> Result<(), AgentError> {
     node.serving.forget_sockets_of_slot(slot);
     node.steering.free(slot, &node.slot_context())
 }
@@ -62,8 +62,8 @@ pub(super) fn assign(node: &Node) -> Result<(), AgentError> {
     node.steering.assign(&active_slots(node))
 }
 
-fn active_slots(node: &Node) -> Vec<u8> {
-    let active = |&slot: &u8| node.steering.tables().slot_state(slot) == SlotState::Active;
+fn active_slots(node: &Node) -> Vec<SlotId> {
+    let active = |&slot: &SlotId| node.steering.tables().slot_state(slot) == SlotState::Active;
     node.roster.read(|workers| workers.iter().map(Worker::slot).filter(active).collect())
 }
 
@@ -72,13 +72,13 @@ fn active_slots(node: &Node) -> Vec<u8> {
 enum SlotError {
     /// There is no such worker.
     #[error("slot {0}: no worker is there")]
-    NoWorker(u8),
+    NoWorker(SlotId),
     /// It was told to end.
     #[error("slot {0}: its worker is about to end")]
-    Ending(u8),
+    Ending(SlotId),
     /// Nothing would get new connections.
     #[error("slot {0}: it is the last active one")]
-    LastActive(u8),
+    LastActive(SlotId),
 }
 
 impl RoomError for SlotError {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use router_common::maps::FLOWS_PER_CONNECTION;
+use router_common::{identifiers::CpuId, maps::FLOWS_PER_CONNECTION};
 
 use super::{error::AgentError, options::RunOptions, takeover::TakeoverError};
 use crate::{
@@ -66,7 +66,7 @@ impl Loaded {
 }
 
 /// Whether packets are moved to the CPUs of their workers, which are `cpus`, one for each.
-pub(super) fn redirects(router: &Router, cpus: &[u32]) -> bool {
+pub(super) fn redirects(router: &Router, cpus: &[CpuId]) -> bool {
     let queues = |name: &String| ethtool::queues(name).map_or(1, |queues| queues.receive);
     match router.cpu_map {
         CpuMap::Always => true,
@@ -81,7 +81,7 @@ pub(super) fn redirects(router: &Router, cpus: &[u32]) -> bool {
 
 /// Whether the fewest receive queues of an interface are fewer than the CPUs: the kernel's stack then
 /// has less of the host than the workers have.
-fn are_few(queues: impl Iterator<Item = u32>, cpus: &[u32]) -> bool {
+fn are_few(queues: impl Iterator<Item = u32>, cpus: &[CpuId]) -> bool {
     let cpus = cpus.iter().collect::<BTreeSet<_>>().len();
     queues.min().is_some_and(|queues| (queues as usize) < cpus)
 }
@@ -107,7 +107,8 @@ mod tests {
             (&[8, 2], &[0, 1, 2, 3], true),
             (&[], &[0, 1], false),
         ] {
-            assert_eq!(are_few(queues.iter().copied(), cpus), moved, "{queues:?} queues, workers on {cpus:?}");
+            let workers: Vec<_> = cpus.iter().copied().map(CpuId::new).collect();
+            assert_eq!(are_few(queues.iter().copied(), &workers), moved, "{queues:?} queues, workers on {cpus:?}");
         }
     }
 }

@@ -6,6 +6,7 @@ use router_common::{
     admission::{self, Challenge, Destination, InPlace, Limited, Outcome, TokenKeys},
     connection_id::ConnectionId,
     frame::{self, Address, Datagram, Endpoint},
+    identifiers::{ConfigRotation, SlotId},
     maps::{CidConfig, LocalKind, Queue, Settings, Slot},
     quic::{self, Header, Kind},
     reason::Reason,
@@ -163,18 +164,18 @@ fn admitted(kind: Kind, source_port: u16, tables: &LiveTables<'_>) -> String {
 
 /// By which socket, where workers have receive queues: it depends on the queue that the frame comes in on,
 /// which the frame does not tell. On some it may be another slot's, too.
-fn deliver(bytes: &[u8], node: &Node, otherwise: u8) -> Vec<String> {
+fn deliver(bytes: &[u8], node: &Node, otherwise: SlotId) -> Vec<String> {
     let queues = node.queues.entries();
     if queues.is_empty() {
         return Vec::new();
     }
-    let mut by_socket = BTreeMap::<(String, u8), Vec<String>>::new();
+    let mut by_socket = BTreeMap::<(String, SlotId), Vec<String>>::new();
     for (interface, queue) in queues {
         let tables = LiveTables::new(node, Some(queue));
         if let (Verdict::Deliver(delivery), _) = steer::frame(bytes, &tables)
             && delivery.socket.index().is_some()
         {
-            by_socket.entry((interface, delivery.number)).or_default().push(queue.number().to_string());
+            by_socket.entry((interface, delivery.number)).or_default().push(queue.id().queue.to_string());
         }
     }
     let others = if by_socket.is_empty() { "whichever queue it comes in on" } else { "otherwise" };
@@ -235,24 +236,24 @@ impl Tables for LiveTables<'_> {
         self.view.listens(destination)
     }
 
-    fn flow(&self, cid: &ConnectionId) -> Option<((), u8)> {
+    fn flow(&self, cid: &ConnectionId) -> Option<((), SlotId)> {
         let in_kernel = self.node.steering.kernel().and_then(|kernel| kernel.flows.get(cid));
         in_kernel.map(|flow| ((), flow.slot())).or_else(|| self.view.flow(cid))
     }
 
-    fn cid_config(&self, rotation: u8) -> Option<&CidConfig> {
+    fn cid_config(&self, rotation: ConfigRotation) -> Option<&CidConfig> {
         self.view.cid_config(rotation)
     }
 
-    fn cid_keys(&self, rotation: u8) -> Option<&HostKeys> {
+    fn cid_keys(&self, rotation: ConfigRotation) -> Option<&HostKeys> {
         self.view.cid_keys(rotation)
     }
 
-    fn slot(&self, slot: u8) -> Option<Slot> {
+    fn slot(&self, slot: SlotId) -> Option<Slot> {
         self.view.slot(slot)
     }
 
-    fn assigned(&self, hash: u64) -> Option<u8> {
+    fn assigned(&self, hash: u64) -> Option<SlotId> {
         self.view.assigned(hash)
     }
 

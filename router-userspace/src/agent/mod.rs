@@ -32,6 +32,7 @@ mod interfaces;
 mod kernel;
 #[cfg(test)]
 mod kernel_answers;
+mod known_listener;
 mod listeners;
 mod local_addresses;
 mod maintenance;
@@ -71,7 +72,7 @@ mod validation_key;
 mod views;
 
 pub use self::{
-    assignment::maglev,
+    assignment::{WeightedSlot, maglev},
     error::{AgentError, ErrorKind},
     options::{ConfigSource, RunOptions},
     run::{DetachReport, detach, run},

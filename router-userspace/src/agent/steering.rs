@@ -6,10 +6,18 @@ use std::{cell::RefCell, collections::BTreeMap, os::fd::AsFd as _, rc::Rc, sync:
 use router_common::{
     admission::{Limited, Rate, TokenKeys},
     frame::Address,
+    identifiers::{CpuId, ListenerId, SlotId},
     maps::{Admission, Listener, ListenerKey, LocalKind, SOURCE_PORT_WORDS, Slot, SlotState, SourcePorts},
 };
 
-use super::{assignment::maglev, engine, error::AgentError, kernel::Kernel, place::Place, sockets::SocketsBySlot};
+use super::{
+    assignment::{WeightedSlot, maglev},
+    engine,
+    error::AgentError,
+    kernel::Kernel,
+    place::Place,
+    sockets::SocketsBySlot,
+};
 use crate::{
     clock::monotonic_now,
     config::Config,
@@ -23,7 +31,7 @@ pub(super) struct Steering {
     /// None: the engine uses no BPF.
     kernel: Option<Kernel>,
     /// The CPU of each slot that this generation has taken.
-    places: RefCell<BTreeMap<u8, u32>>,
+    places: RefCell<BTreeMap<SlotId, CpuId>>,
 }
 
 /// What else decides how slots are written.
@@ -54,7 +62,7 @@ impl Steering {
     }
 
     /// The same without the CPUs.
-    pub(super) fn slots(&self) -> Vec<u8> {
+    pub(super) fn slots(&self) -> Vec<SlotId> {
         self.places.borrow().keys().copied().collect()
     }
 
@@ -71,7 +79,7 @@ impl Steering {
     }
 
     /// Gives a slot back whose worker has ended.
-    pub(super) fn free(&self, slot: u8, context: &SlotContext) -> Result<(), AgentError> {
+    pub(super) fn free(&self, slot: SlotId, context: &SlotContext) -> Result<(), AgentError> {
         self.places.borrow_mut().remove(&slot);
         self.clear(slot)?;
         self.lift_limits_for(context.config.limits.idle_timeout)?;
@@ -79,7 +87,7 @@ impl Steering {
     }
 
     /// Frees slots of another generation, which has ended.
-    pub(super) fn free_of_others(&self, slots: &[u8], context: &SlotContext) -> Result<(), AgentError> {
+    pub(super) fn free_of_others(&self, slots: &[SlotId], context: &SlotContext) -> Result<(), AgentError> {
         slots.iter().try_for_each(|&slot| self.clear(slot))?;
         self.lift_limits_for(context.config.limits.idle_timeout)?;
         self.remove_flows_of(slots.to_vec());
@@ -89,7 +97,7 @@ impl Steering {
     /// Has these slots of our own be in that state.
     pub(super) fn set_state(
         &self,
-        slots: impl IntoIterator<Item = u8>,
+        slots: impl IntoIterator<Item = SlotId>,
         state: SlotState,
         context: &SlotContext,
     ) -> Result<(), AgentError> {
@@ -98,7 +106,7 @@ impl Steering {
     }
 
     /// Has workers know in what state another generation's slots are: that writes the kernel's entries itself.
-    pub(super) fn know_of_others(&self, slots: impl IntoIterator<Item = u8>, state: SlotState) {
+    pub(super) fn know_of_others(&self, slots: impl IntoIterator<Item = SlotId>, state: SlotState) {
         slots.into_iter().for_each(|slot| self.tables.set_slot_state(slot, state));
     }
 
@@ -106,7 +114,7 @@ impl Steering {
     pub(super) fn write_slots(&self, context: &SlotContext) -> Result<(), AgentError> {
         let Some(kernel) = &self.kernel else { return Ok(()) };
         let places = self.places.borrow();
-        let all: Vec<u32> = places.values().copied().chain(context.others.iter().map(|other| other.cpu)).collect();
+        let all: Vec<_> = places.values().copied().chain(context.others.iter().map(|other| other.cpu)).collect();
         let redirects =
             engine::redirects(&context.config.router, &all) && !kernel.datapath.borrow().is_generic_somewhere();
         for (&slot, &cpu) in &*places {
@@ -120,8 +128,8 @@ impl Steering {
     }
 
     /// Spreads new connections over these slots: one write, in kernel and userspace alike.
-    pub(super) fn assign(&self, active: &[u8]) -> Result<(), AgentError> {
-        let weighted: Vec<_> = active.iter().map(|&slot| (slot, 1)).collect();
+    pub(super) fn assign(&self, active: &[SlotId]) -> Result<(), AgentError> {
+        let weighted: Vec<_> = active.iter().map(|&slot| WeightedSlot { slot, weight: 1 }).collect();
         let assignment = maglev(&weighted);
         self.tables.assign(&assignment);
         if let Some(kernel) = &self.kernel {
@@ -131,7 +139,7 @@ impl Steering {
     }
 
     /// Makes these the sockets of a listener, by slot, and puts `select` in charge of their group.
-    pub(super) fn connect(&self, listener: u16, sockets: &SocketsBySlot) -> Result<(), AgentError> {
+    pub(super) fn connect(&self, listener: ListenerId, sockets: &SocketsBySlot) -> Result<(), AgentError> {
         let Some(kernel) = &self.kernel else { return Ok(()) };
         let mut datapath = kernel.datapath.borrow_mut();
         for (&slot, socket) in sockets {
@@ -243,7 +251,7 @@ impl Steering {
         Ok(datapath.set_select_accounts(nowhere)?)
     }
 
-    fn clear(&self, slot: u8) -> Result<(), AgentError> {
+    fn clear(&self, slot: SlotId) -> Result<(), AgentError> {
         self.tables.set_slot_state(slot, SlotState::Free);
         match &self.kernel {
             Some(kernel) => Ok(kernel.datapath.borrow_mut().set_slot(slot, Slot::default())?),
@@ -252,7 +260,7 @@ impl Steering {
     }
 
     /// Removes the flows of slots that are free. It walks the whole table, on a thread of its own.
-    fn remove_flows_of(&self, slots: Vec<u8>) {
+    fn remove_flows_of(&self, slots: Vec<SlotId>) {
         let Some(kernel) = &self.kernel else { return };
         let handles = kernel.datapath.borrow().flow_reader().and_then(|reader| {
             let writer = kernel.datapath.borrow().flow_writer()?;
@@ -283,11 +291,11 @@ mod tests {
     }
 
     fn place(slot: u8, cpu: u32) -> Place {
-        Place { slot, cpu }
+        Place { slot: SlotId::new(slot), cpu: CpuId::new(cpu) }
     }
 
     fn states(steering: &Steering, slots: [u8; 3]) -> [SlotState; 3] {
-        slots.map(|slot| steering.tables().slot_state(slot))
+        slots.map(|slot| steering.tables().slot_state(SlotId::new(slot)))
     }
 
     #[test]
@@ -297,9 +305,9 @@ mod tests {
         steering.take(&[place(7, 1), place(5, 0)], &context).unwrap();
         assert_eq!(steering.places(), [place(5, 0), place(7, 1)]);
         assert_eq!(states(&steering, [5, 6, 7]), [Active, Free, Active]);
-        steering.set_state([5], Draining, &context).unwrap();
+        steering.set_state([SlotId::new(5)], Draining, &context).unwrap();
         assert_eq!(states(&steering, [5, 6, 7]), [Draining, Free, Active]);
-        steering.free(5, &context).unwrap();
+        steering.free(SlotId::new(5), &context).unwrap();
         assert_eq!((steering.places(), states(&steering, [5, 6, 7])), (vec![place(7, 1)], [Free, Free, Active]));
     }
 
@@ -308,9 +316,10 @@ mod tests {
     fn slots_of_other_generations_are_known_and_freed() {
         let (steering, context) = (steering(), context());
         steering.take(&[place(7, 1)], &context).unwrap();
-        steering.know_of_others([8, 9], SlotState::Draining);
-        assert_eq!((steering.places(), steering.tables().slot_state(9)), (vec![place(7, 1)], SlotState::Draining));
-        steering.free_of_others(&[8, 9], &context).unwrap();
-        assert_eq!((steering.places(), steering.tables().slot_state(9)), (vec![place(7, 1)], SlotState::Free));
+        let (eight, nine) = (SlotId::new(8), SlotId::new(9));
+        steering.know_of_others([eight, nine], SlotState::Draining);
+        assert_eq!((steering.places(), steering.tables().slot_state(nine)), (vec![place(7, 1)], SlotState::Draining));
+        steering.free_of_others(&[eight, nine], &context).unwrap();
+        assert_eq!((steering.places(), steering.tables().slot_state(nine)), (vec![place(7, 1)], SlotState::Free));
     }
 }

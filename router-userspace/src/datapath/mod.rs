@@ -37,7 +37,7 @@ pub use self::{
     error::{DatapathError, Result},
     flows::{FlowCount, FlowReader, FlowWriter},
     handle::Datapath,
-    loading::Initial,
+    loading::{CidEntry, Initial},
     netfilter::chains_before_sockets,
     pins::{Pins, link_pin, remove_stale},
     queues::{DeviceFacts, device, is_pair, vlan_beside_frames, vrf},

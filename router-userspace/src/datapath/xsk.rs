@@ -8,6 +8,8 @@ use std::{
     os::fd::{AsRawFd, OwnedFd, RawFd},
 };
 
+use router_common::identifiers::{IfIndex, QueueId};
+
 use super::rings::{self, CHUNK, Memory, Ring, set};
 
 /// How frames come into a socket's memory.
@@ -22,10 +24,10 @@ pub enum Copying {
 /// What a socket is to be like.
 #[derive(Clone, Copy, Debug)]
 pub struct QueueSocketPlan {
-    /// Index of the interface.
-    pub interface: u32,
+    /// The interface.
+    pub interface: IfIndex,
     /// Its receive queue.
-    pub queue: u32,
+    pub queue: QueueId,
     /// Frames that may wait, a power of two.
     pub frames: u32,
     /// Frames that may be on their way out by the transmit queue of the same number, a power of two;
@@ -94,8 +96,8 @@ impl QueueSocket {
     ///
     /// # Errors
     /// What the kernel refuses.
-    pub fn try_on(interface: u32) -> io::Result<()> {
-        let plan = QueueSocketPlan { interface, queue: 0, frames: 64, sending: 0, busy_poll: false };
+    pub fn try_on(interface: IfIndex) -> io::Result<()> {
+        let plan = QueueSocketPlan { interface, queue: QueueId::new(0), frames: 64, sending: 0, busy_poll: false };
         Self::new(plan)?.bind_as(Copying::Once)
     }
 
@@ -119,8 +121,8 @@ impl QueueSocket {
         let address = libc::sockaddr_xdp {
             sxdp_family: libc::AF_XDP as u16,
             sxdp_flags: how | libc::XDP_USE_NEED_WAKEUP,
-            sxdp_ifindex: self.plan.interface,
-            sxdp_queue_id: self.plan.queue,
+            sxdp_ifindex: self.plan.interface.get(),
+            sxdp_queue_id: self.plan.queue.get(),
             sxdp_shared_umem_fd: 0,
         };
         rings::bind(&self.socket, &address)?;

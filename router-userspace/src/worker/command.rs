@@ -2,10 +2,11 @@
 
 use std::{convert::Infallible, io, sync::mpsc as std_mpsc, time::Duration};
 
+use router_common::identifiers::{InterfaceQueue, ListenerId};
 use tokio::sync::mpsc;
 
 use super::{
-    af_xdp::{QueueId, ReceiveQueue},
+    af_xdp::ReceiveQueue,
     plan::{ListenerConfig, ListenerSocket},
 };
 use crate::edge::Instructions;
@@ -30,19 +31,19 @@ pub(super) enum Command {
         done: std_mpsc::SyncSender<io::Result<()>>,
     },
     Receive {
-        id: QueueId,
+        id: InterfaceQueue,
         queue: Box<dyn ReceiveQueue>,
         done: std_mpsc::SyncSender<io::Result<()>>,
     },
     Release {
-        id: QueueId,
+        id: InterfaceQueue,
     },
     Serve {
-        listener: u16,
+        listener: ListenerId,
         terms: ListenerConfig,
     },
     Close {
-        listener: u16,
+        listener: ListenerId,
         grace: Duration,
         closed: mpsc::Sender<Infallible>,
     },

@@ -19,7 +19,7 @@ pub mod tcp;
 mod thread;
 
 pub use self::{
-    af_xdp::{NextHop, NextHopResolver, QueueId, ReceiveQueue, Routes},
+    af_xdp::{NextHop, NextHopResolver, ReceiveQueue, Routes},
     connection::{Admission, HandshakeWindow, Tracing, strip_padding},
     connection_ids::{Configuration, ConnectionIds, HostKeys, Ledger, Nonces, Secrets, Set},
     flows::{FlowTable, NoFlows},

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use router_common::connection_id::ROTATIONS;
+use router_common::{connection_id::ROTATIONS, identifiers::ConfigRotation};
 use serde::{Deserialize, Serialize};
 
 use super::connection::Refusal;
@@ -178,11 +178,11 @@ impl WorkerStats {
     }
 
     /// Datagrams of this worker's own whose connection ID the configuration of `rotation` decoded.
-    pub fn of_rotation(&self, rotation: u8) -> u64 {
+    pub fn of_rotation(&self, rotation: ConfigRotation) -> u64 {
         self.by_rotation.get(usize::from(rotation)).map_or(0, Stat::get)
     }
 
-    pub(super) fn decoded(&self, rotation: u8) {
+    pub(super) fn decoded(&self, rotation: ConfigRotation) {
         if let Some(stat) = self.by_rotation.get(usize::from(rotation)) {
             stat.add(1);
         }

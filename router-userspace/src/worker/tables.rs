@@ -19,6 +19,7 @@ use router_common::{
     admission::{Challenge, InPlace, Limited, TokenKeys},
     connection_id::ConnectionId,
     frame::{Address, Endpoint, Payload},
+    identifiers::{ConfigRotation, CpuId, SlotId},
     maps::{Admission, Assigned, CidConfig, Listener, ListenerKey, Queue, Settings, Slot, SlotState, SourcePorts},
     quic,
     reason::Reason,
@@ -52,7 +53,7 @@ pub struct NodeTables {
 #[derive(Clone, Copy, Debug)]
 pub enum Placement {
     /// The kernel did, and gave the packet to this slot.
-    Kernel(u8),
+    Kernel(SlotId),
     /// The assignment does, here.
     Assignment,
 }
@@ -135,7 +136,7 @@ impl NodeTables {
     }
 
     /// What a slot is doing.
-    pub fn slot_state(&self, slot: u8) -> SlotState {
+    pub fn slot_state(&self, slot: SlotId) -> SlotState {
         match self.slots[usize::from(slot)].load(Ordering::Acquire) {
             1 => SlotState::Active,
             2 => SlotState::Draining,
@@ -144,7 +145,7 @@ impl NodeTables {
     }
 
     /// Notes what a slot is doing.
-    pub fn set_slot_state(&self, slot: u8, state: SlotState) {
+    pub fn set_slot_state(&self, slot: SlotId, state: SlotState) {
         let state = match state {
             SlotState::Free => 0,
             SlotState::Active => 1,
@@ -199,7 +200,7 @@ pub struct Steered {
     /// What to do with it.
     pub verdict: Verdict<()>,
     /// The rotation (0 to 6) of the configuration that decoded its connection ID, if that is what decided.
-    pub rotation: Option<u8>,
+    pub rotation: Option<ConfigRotation>,
 }
 
 /// A connection of our own that is about to begin.
@@ -235,23 +236,23 @@ impl Tables for View<'_> {
         self.tables.listener(destination).is_some()
     }
 
-    fn flow(&self, cid: &ConnectionId) -> Option<((), u8)> {
+    fn flow(&self, cid: &ConnectionId) -> Option<((), SlotId)> {
         self.tables.first_flights.slot_of(cid).map(|slot| ((), slot))
     }
 
-    fn cid_config(&self, rotation: u8) -> Option<&CidConfig> {
+    fn cid_config(&self, rotation: ConfigRotation) -> Option<&CidConfig> {
         Some(self.connection_ids.get(rotation)?.config())
     }
 
-    fn cid_keys(&self, rotation: u8) -> Option<&HostKeys> {
+    fn cid_keys(&self, rotation: ConfigRotation) -> Option<&HostKeys> {
         Some(self.connection_ids.get(rotation)?.keys())
     }
 
-    fn slot(&self, slot: u8) -> Option<Slot> {
-        Some(Slot::new(self.tables.slot_state(slot), 0, 0))
+    fn slot(&self, slot: SlotId) -> Option<Slot> {
+        Some(Slot::new(self.tables.slot_state(slot), CpuId::new(0), 0))
     }
 
-    fn assigned(&self, hash: u64) -> Option<u8> {
+    fn assigned(&self, hash: u64) -> Option<SlotId> {
         match self.placement {
             Placement::Kernel(slot) => Some(slot),
             Placement::Assignment => {
@@ -317,7 +318,7 @@ impl Tables for View<'_> {
 #[derive(Debug)]
 pub struct FirstFlights {
     hasher: RandomState,
-    shards: [Mutex<HashMap<ConnectionId, u8>>; 64],
+    shards: [Mutex<HashMap<ConnectionId, SlotId>>; 64],
 }
 
 impl Default for FirstFlights {
@@ -328,12 +329,12 @@ impl Default for FirstFlights {
 
 impl FirstFlights {
     /// The slot that accepted the connection whose client chose `cid`.
-    pub fn slot_of(&self, cid: &ConnectionId) -> Option<u8> {
+    pub fn slot_of(&self, cid: &ConnectionId) -> Option<SlotId> {
         self.shard(cid).get(cid).copied()
     }
 
     /// Notes that `slot` accepted it.
-    pub fn insert(&self, cid: ConnectionId, slot: u8) {
+    pub fn insert(&self, cid: ConnectionId, slot: SlotId) {
         self.shard(&cid).insert(cid, slot);
     }
 
@@ -342,7 +343,7 @@ impl FirstFlights {
         self.shard(cid).remove(cid);
     }
 
-    fn shard(&self, cid: &ConnectionId) -> MutexGuard<'_, HashMap<ConnectionId, u8>> {
+    fn shard(&self, cid: &ConnectionId) -> MutexGuard<'_, HashMap<ConnectionId, SlotId>> {
         let index = self.hasher.hash_one(cid) as usize % self.shards.len();
         self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -368,7 +369,7 @@ mod tests {
 
     fn tables() -> NodeTables {
         let tables = NodeTables::for_tests();
-        tables.set_slot_state(3, SlotState::Active);
+        tables.set_slot_state(SlotId::new(3), SlotState::Active);
         tables
     }
 
@@ -389,7 +390,7 @@ mod tests {
     fn delivery(Steered { verdict, rotation }: Steered) -> (u8, Reason) {
         assert_eq!(rotation.is_some(), verdict.reason() == Reason::Cid);
         match verdict {
-            Verdict::Deliver(delivery) => (delivery.number, delivery.reason),
+            Verdict::Deliver(delivery) => (delivery.number.get(), delivery.reason),
             other => panic!("{other:?}"),
         }
     }
@@ -397,8 +398,8 @@ mod tests {
     #[test]
     fn a_cid_of_ours_names_its_slot_whichever_worker_got_the_packet() {
         let tables = tables();
-        let cid = tables.connection_ids().issue(3);
-        for placement in [Placement::Kernel(5), Placement::Assignment] {
+        let cid = tables.connection_ids().issue(SlotId::new(3));
+        for placement in [Placement::Kernel(SlotId::new(5)), Placement::Assignment] {
             assert_eq!(delivery(tables.steer(&one_rtt(&cid), PORT, placement)), (3, Reason::Cid));
         }
     }
@@ -406,43 +407,52 @@ mod tests {
     #[test]
     fn what_the_kernel_placed_stays_there() {
         let tables = tables();
-        tables.set_slot_state(5, SlotState::Active);
+        tables.set_slot_state(SlotId::new(5), SlotState::Active);
         let chosen = ConnectionId::new(&[0xe7; 8]).unwrap();
-        assert_eq!(delivery(tables.steer(&initial(&chosen), PORT, Placement::Kernel(5))), (5, Reason::Assigned));
+        assert_eq!(
+            delivery(tables.steer(&initial(&chosen), PORT, Placement::Kernel(SlotId::new(5)))),
+            (5, Reason::Assigned)
+        );
     }
 
     #[test]
     fn a_first_flight_stays_with_the_worker_that_accepted_it() {
         let tables = tables();
         // Chosen by the client, and looking like slot 3's by chance.
-        let chosen = tables.connection_ids().issue(3);
-        tables.set_slot_state(5, SlotState::Active);
-        tables.first_flights().insert(chosen, 5);
-        assert_eq!(delivery(tables.steer(&initial(&chosen), PORT, Placement::Kernel(5))), (5, Reason::Flow));
+        let chosen = tables.connection_ids().issue(SlotId::new(3));
+        tables.set_slot_state(SlotId::new(5), SlotState::Active);
+        tables.first_flights().insert(chosen, SlotId::new(5));
+        assert_eq!(
+            delivery(tables.steer(&initial(&chosen), PORT, Placement::Kernel(SlotId::new(5)))),
+            (5, Reason::Flow)
+        );
         tables.first_flights().remove(&chosen);
-        assert_eq!(delivery(tables.steer(&initial(&chosen), PORT, Placement::Kernel(5))), (3, Reason::Cid));
+        assert_eq!(
+            delivery(tables.steer(&initial(&chosen), PORT, Placement::Kernel(SlotId::new(5)))),
+            (3, Reason::Cid)
+        );
     }
 
     #[test]
     fn first_flights_from_some_ports_are_refused_and_nothing_else() {
         let tables = tables();
-        tables.assign(&vec![Assigned::to(3); router_common::maps::ASSIGNMENT_SIZE as usize]);
+        tables.assign(&vec![Assigned::to(SlotId::new(3)); router_common::maps::ASSIGNMENT_SIZE as usize]);
         tables.set_source_ports(SourcePorts::refusing(&[53..=53]).to_vec());
         let chosen = ConnectionId::new(&[0xe7; 8]).unwrap();
         let from = |port, payload: &[u8]| tables.steer(payload, port, Placement::Assignment);
         assert_eq!(from(53, &initial(&chosen)).verdict, Verdict::Drop(Reason::SourcePort));
         assert_eq!(delivery(from(54, &initial(&chosen))), (3, Reason::Assigned));
         // Of a connection that is there.
-        let own = tables.connection_ids().issue(3);
+        let own = tables.connection_ids().issue(SlotId::new(3));
         assert_eq!(delivery(from(53, &one_rtt(&own))), (3, Reason::Cid));
-        tables.first_flights().insert(chosen, 3);
+        tables.first_flights().insert(chosen, SlotId::new(3));
         assert_eq!(delivery(from(53, &initial(&chosen))), (3, Reason::Flow));
     }
 
     #[test]
     fn unknown_ones_are_limited_where_no_kernel_has_done_so() {
         let tables = tables();
-        tables.assign(&vec![Assigned::to(3); router_common::maps::ASSIGNMENT_SIZE as usize]);
+        tables.assign(&vec![Assigned::to(SlotId::new(3)); router_common::maps::ASSIGNMENT_SIZE as usize]);
         // One a second, and one at once.
         let one = |of| Rate::per_second(1).filter(|_| of == Limited::Unknown);
         let limited = Admission::default().limiting(one);
@@ -451,9 +461,9 @@ mod tests {
         let come = |placement| tables.steer(&garbage, PORT, placement);
         assert_eq!(delivery(come(Placement::Assignment)), (3, Reason::Unknown));
         assert_eq!(come(Placement::Assignment).verdict, Verdict::Drop(Reason::UnknownLimited));
-        assert_eq!(delivery(come(Placement::Kernel(3))), (3, Reason::Unknown));
+        assert_eq!(delivery(come(Placement::Kernel(SlotId::new(3)))), (3, Reason::Unknown));
         // What is known, or may begin a connection, is not asked.
-        let own = tables.connection_ids().issue(3);
+        let own = tables.connection_ids().issue(SlotId::new(3));
         assert_eq!(delivery(tables.steer(&one_rtt(&own), PORT, Placement::Assignment)), (3, Reason::Cid));
         let chosen = ConnectionId::new(&[0xe7; 8]).unwrap();
         assert_eq!(delivery(tables.steer(&initial(&chosen), PORT, Placement::Assignment)), (3, Reason::Assigned));
@@ -467,7 +477,7 @@ mod tests {
     #[test]
     fn so_are_unknown_versions() {
         let tables = tables();
-        tables.assign(&vec![Assigned::to(3); router_common::maps::ASSIGNMENT_SIZE as usize]);
+        tables.assign(&vec![Assigned::to(SlotId::new(3)); router_common::maps::ASSIGNMENT_SIZE as usize]);
         tables.set_admission(
             Admission::default().limiting(|of| Rate::per_second(1).filter(|_| of == Limited::VersionNegotiation)),
         );
@@ -479,7 +489,7 @@ mod tests {
         assert_eq!(come(&unknown).verdict, Verdict::Drop(Reason::NegotiationLimited));
         assert_eq!(delivery(come(&initial(&chosen))), (3, Reason::Assigned));
         // Of a connection that is there.
-        tables.first_flights().insert(chosen, 3);
+        tables.first_flights().insert(chosen, SlotId::new(3));
         assert_eq!(delivery(come(&unknown)), (3, Reason::Flow));
     }
 
@@ -488,7 +498,7 @@ mod tests {
         let tables = tables();
         let chosen = ConnectionId::new(&[0xe7; 8]).unwrap();
         assert_eq!(tables.steer(&initial(&chosen), PORT, Placement::Assignment).verdict, Verdict::Pass(Reason::NoSlot));
-        tables.assign(&vec![Assigned::to(3); router_common::maps::ASSIGNMENT_SIZE as usize]);
+        tables.assign(&vec![Assigned::to(SlotId::new(3)); router_common::maps::ASSIGNMENT_SIZE as usize]);
         assert_eq!(delivery(tables.steer(&initial(&chosen), PORT, Placement::Assignment)), (3, Reason::Assigned));
     }
 }

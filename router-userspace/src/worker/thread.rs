@@ -7,6 +7,7 @@ use nix::{
     unistd::Pid,
 };
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
+use router_common::identifiers::{CpuId, InterfaceQueue, ListenerId};
 use rustix::thread::{MembarrierCommand, membarrier};
 use tokio::{
     sync::{Notify, mpsc},
@@ -15,14 +16,14 @@ use tokio::{
 };
 
 use super::{
-    af_xdp::{Frames, NextHopCache, QueueId, ReceiveQueue},
+    af_xdp::{Frames, NextHopCache, ReceiveQueue},
     command::{Channels, Command},
     connection::{Acceptor, CLOSED, Issuing, ListenerState, SteeredGenerator},
     connection_ids::ResetKeys,
     flows::Flows,
     plan::{ListenerSocket, Plan},
     shared::Shared,
-    socket::{Intake, Ownership, SteeredSocket},
+    socket::{Intake, Ownership, Recipient, SteeredSocket},
     stats::WorkerStats,
     tables::Placement,
     tcp::Port,
@@ -95,7 +96,7 @@ struct Service {
     acceptor: Rc<Acceptor>,
     shared: Shared,
     frames: Arc<Frames>,
-    listeners: BTreeMap<u16, Open>,
+    listeners: BTreeMap<ListenerId, Open>,
     drains_until: Option<Instant>,
     /// Said when an endpoint has ended that was not closed.
     broken: Rc<Notify>,
@@ -250,7 +251,7 @@ impl Service {
         Ok(())
     }
 
-    fn receive(&self, id: QueueId, queue: Box<dyn ReceiveQueue>) -> io::Result<()> {
+    fn receive(&self, id: InterfaceQueue, queue: Box<dyn ReceiveQueue>) -> io::Result<()> {
         self.frames.add(id, queue)?;
         let frames = Arc::downgrade(&self.frames);
         spawn_local(async move {
@@ -279,7 +280,7 @@ impl Service {
             stats: Arc::clone(&self.acceptor.stats),
         };
         let reset_keys = ResetKeys::new(Arc::clone(shared.tables.connection_ids()), socket.local_addr()?);
-        let (forwarded, frames) = (shared.forward_queues.open(listener, slot), Arc::clone(&self.frames));
+        let (forwarded, frames) = (shared.forward_queues.open(Recipient { listener, slot }), Arc::clone(&self.frames));
         let source_override = &listener_state.source_override;
         let intake = Intake { udp: socket, forwarded, frames };
         let socket = Arc::new(SteeredSocket::new(intake, ownership, Arc::clone(source_override))?);
@@ -333,7 +334,7 @@ impl Service {
 }
 
 /// Closes a queue, which has no owner any more, when what it got has been read.
-fn release(frames: &Arc<Frames>, id: QueueId) {
+fn release(frames: &Arc<Frames>, id: InterfaceQueue) {
     let frames = Arc::clone(frames);
     spawn_local(async move {
         programs_have_run().await;
@@ -386,9 +387,9 @@ async fn close(all: &[&Open], done: impl Future<Output = ()>, out_of_patience: i
 /// Threads that read files for a worker, at most: beyond it, a request for one waits.
 const READERS_MAX: usize = 16;
 
-fn pin_to(cpu: u32) -> io::Result<()> {
+fn pin_to(cpu: CpuId) -> io::Result<()> {
     let mut set = CpuSet::new();
-    set.set(cpu as usize)?;
+    set.set(cpu.get() as usize)?;
     Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
 }
 

@@ -11,6 +11,7 @@ use std::{
 
 use router_common::{
     connection_id::{CidConfig, CidKeys, ConnectionId, Identity, Nonce},
+    identifiers::{ConfigRotation, SlotId},
     reason::Reason,
 };
 
@@ -64,7 +65,9 @@ pub const PLANTED_FLOWS: [(&[u8], u8); 2] = [(b"chosen-1", 2), (b"0123456789abcd
 /// A connection ID that `node` issues in clear for `slot` under `rotation`.
 pub fn cid(rotation: u8, node: u16, slot: u8) -> ConnectionId {
     let nonce = Nonce { octets: *b"a nonce for the test", low_bits: 0 };
-    in_clear(node).encode(rotation, slot, &nonce, &CidKeys::NONE).expect("a legal rotation")
+    in_clear(node)
+        .encode(ConfigRotation::new(rotation), SlotId::new(slot), &nonce, &CidKeys::NONE)
+        .expect("a legal rotation")
 }
 
 /// How `node` writes connection IDs in clear.

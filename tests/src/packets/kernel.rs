@@ -8,19 +8,19 @@ use std::{
 use anyhow::{Result, bail, ensure};
 use router_common::{
     admission::Challenge,
-    connection_id::CidKeys,
-    maps::{AnsweredBy, CidConfig, Hop, Listener, Queue, Secrets, Settings, Slot, SlotState, SourcePorts, Stage},
+    identifiers::{CpuId, ListenerId, SlotId},
+    maps::{AnsweredBy, Hop, Listener, Queue, Secrets, Settings, Slot, SlotState, SourcePorts, Stage},
     reason::{Counters, Reason},
     steer::{self, Verdict},
 };
-use router_userspace::datapath::{Datapath, FlowWriter, Initial, Pins, Size, Trial, possible_cpus};
+use router_userspace::datapath::{CidEntry, Datapath, FlowWriter, Initial, Pins, Size, Trial, possible_cpus};
 
 use super::{REFUSED_PORTS, World};
 
 /// The program with maps of its own.
 pub struct Kernel {
     datapath: Datapath,
-    slots: u16,
+    slots: usize,
     actions: Actions,
     total: Tally,
 }
@@ -51,10 +51,11 @@ pub struct Tally {
 impl Kernel {
     /// Loads it, with the listeners and the assignment of [`World`], `slots` active slots, and
     /// these configurations of connection IDs. `name` is for its pins.
-    pub fn load(name: &str, settings: Settings, slots: u16, configs: &[(u8, CidConfig, CidKeys)]) -> Result<Self> {
+    pub fn load(name: &str, settings: Settings, slots: usize, configs: &[CidEntry]) -> Result<Self> {
         let directory = PathBuf::from(format!("/sys/fs/bpf/qr-{}-{name}", std::process::id()));
         let (pins, _) = Pins::take(&directory)?;
-        let listeners = World::listeners().into_iter().zip(0..).map(|(key, id)| (key, Listener::new(id)));
+        let listeners =
+            World::listeners().into_iter().zip(0..).map(|(key, id)| (key, Listener::new(ListenerId::new(id))));
         let initial = Initial {
             settings,
             secrets: Secrets::new(World::SEED),
@@ -62,10 +63,10 @@ impl Kernel {
             listeners: listeners.collect(),
         };
         let mut datapath = Datapath::load(pins, &Size { flows: 1024, cpus: possible_cpus() }, &initial, None)?;
-        for slot in 0..slots {
-            let cpu = u32::from(slot) % possible_cpus();
+        for slot in SlotId::all().take(slots) {
+            let cpu = CpuId::new(u32::from(slot) % possible_cpus());
             datapath.open_cpu(cpu)?;
-            datapath.set_slot(slot as u8, Slot::new(SlotState::Active, cpu, 1))?;
+            datapath.set_slot(slot, Slot::new(SlotState::Active, cpu, 1))?;
         }
         datapath.assign(&World::assignment())?;
         datapath.set_local_addresses(&World::local_addresses())?;
@@ -140,8 +141,8 @@ impl Kernel {
         for &reason in Reason::ALL {
             total.reasons[reason as usize] = counters.get(reason);
         }
-        for slot in 0..self.slots {
-            let hops = self.datapath.slot_counters(slot as u8)?;
+        for slot in SlotId::all().take(self.slots) {
+            let hops = self.datapath.slot_counters(slot)?;
             total.slots[usize::from(slot)] =
                 [Hop::Local, Hop::Redirected, Hop::Stayed].map(|hop| hops.get(hop)).iter().sum();
             // What is on its slot's CPU already, or stays where it is, is delivered by passing it.

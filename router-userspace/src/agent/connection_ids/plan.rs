@@ -2,6 +2,7 @@
 
 use std::{cell::Cell, path::PathBuf, time::Duration};
 
+use router_common::identifiers::ConfigRotation;
 use zeroize::Zeroizing;
 
 use super::key_store::{ConfigSpec, KeyFrom, KeyStore, Pages, StoredConfig, StoredIdentity, digest};
@@ -75,7 +76,7 @@ impl Plan {
                 // No connection is left from earlier runs: whom the oldest is for, gave up first.
                 let oldest = pages.configurations.iter().map(|page| page.era).min().unwrap_or(0);
                 pages.forget(|page| page.era == oldest);
-                pages.free_rotation().unwrap_or(0)
+                pages.free_rotation().unwrap_or(ConfigRotation::new(0))
             });
             pages.eras += 1;
             pages.issuing = pages.eras;

@@ -13,6 +13,7 @@ use std::{
 };
 
 use nix::net::if_::if_nametoindex;
+use router_common::identifiers::IfIndex;
 
 pub(super) use self::attach::{Attached, Ingress, attach_all};
 use super::{
@@ -40,7 +41,7 @@ pub(super) struct Interfaces {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Seen {
     /// The kernel's number for it. None: it is not there.
-    index: Option<u32>,
+    index: Option<IfIndex>,
     /// The XDP program on it, ours or another's.
     program: Option<u32>,
 }
@@ -209,7 +210,7 @@ impl Interfaces {
 
 impl Seen {
     fn now(name: &str) -> Self {
-        let index = if_nametoindex(name).ok();
+        let index = if_nametoindex(name).ok().map(IfIndex::new);
         Self { index, program: index.and_then(|_| datapath::program_id(name)) }
     }
 }
@@ -251,7 +252,7 @@ mod tests {
     use super::*;
 
     fn seen(index: Option<u32>, program: Option<u32>) -> Seen {
-        Seen { index, program }
+        Seen { index: index.map(IfIndex::new), program }
     }
 
     #[test]

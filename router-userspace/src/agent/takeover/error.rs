@@ -2,6 +2,8 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
+use router_common::identifiers::SlotId;
+
 use super::protocol::{PROTOCOL, Told};
 use crate::agent::error::{ErrorKind, RoomError};
 
@@ -61,7 +63,7 @@ pub(in crate::agent) enum TakeoverError {
     NoGreeting,
     /// A worker of the new one does not serve.
     #[error("the probe of slot {slot} on {listener} was not served: {why}")]
-    NotServed { slot: u8, listener: SocketAddr, why: String },
+    NotServed { slot: SlotId, listener: SocketAddr, why: String },
     /// The control socket cannot be asked.
     #[error("control socket {}: {source}", path.display())]
     ControlSocket { path: PathBuf, source: io::Error },

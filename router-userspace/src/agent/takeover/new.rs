@@ -155,7 +155,7 @@ async fn reap(node: Rc<Node>, other: Neighbour) {
         return;
     }
     tracing::info!("generation {} has ended", other.generation);
-    let slots: Vec<u8> = other.places.iter().map(|place| place.slot).collect();
+    let slots: Vec<_> = other.places.iter().map(|place| place.slot).collect();
     node.keys.keep_all(!node.generations.others().is_empty());
     let cleared = node.steering.free_of_others(&slots, &node.slot_context()).and_then(|()| listeners::write(&node));
     if let Err(e) = cleared {

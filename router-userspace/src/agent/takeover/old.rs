@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, os::unix::net::UnixStream as StdUnixStream, pat
 
 use http::{HeaderMap, header};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
-use router_common::maps::SlotState;
+use router_common::{
+    identifiers::{ListenerId, SlotId},
+    maps::SlotState,
+};
 use tokio::net::UnixStream;
 
 use super::{
@@ -198,7 +201,7 @@ fn resume(node: &Rc<Node>) {
 
 /// Has our own slots get new connections again, in one write.
 fn activate_own_slots(node: &Node) -> Result<(), AgentError> {
-    let leaves = |slot: &u8| node.roster.of_slot(*slot, Worker::is_stopping).unwrap_or(false);
+    let leaves = |slot: &SlotId| node.roster.of_slot(*slot, Worker::is_stopping).unwrap_or(false);
     let staying = node.steering.slots().into_iter().filter(|slot| !leaves(slot));
     node.steering.set_state(staying, SlotState::Active, &node.slot_context())?;
     drain::assign(node)
@@ -207,14 +210,14 @@ fn activate_own_slots(node: &Node) -> Result<(), AgentError> {
 /// Puts our `select` in charge of the reuseport groups again.
 fn select_again(node: &Node) -> Result<(), AgentError> {
     let sockets = node.serving.sockets();
-    let one_each: BTreeMap<u16, u64> = sockets.iter().map(|socket| (socket.listener, socket.inode)).collect();
+    let one_each: BTreeMap<ListenerId, u64> = sockets.iter().map(|socket| (socket.listener, socket.inode)).collect();
     one_each.into_values().try_for_each(|inode| node.steering.select_for(inode))
 }
 
 /// Frees every slot that is neither ours nor another generation's that we know of.
 fn free_unknown_slots(node: &Node) -> Result<(), AgentError> {
     let known = [node.steering.places(), node.generations.places()].concat();
-    let unknown: Vec<_> = (0..=u8::MAX).filter(|slot| !known.iter().any(|place| place.slot == *slot)).collect();
+    let unknown: Vec<_> = SlotId::all().filter(|slot| !known.iter().any(|place| place.slot == *slot)).collect();
     node.steering.free_of_others(&unknown, &node.slot_context())
 }
 

@@ -17,7 +17,7 @@ use std::{
 };
 
 use quinn::{ClientConfig, ConnectionError, Endpoint, TransportErrorCode, VarInt, crypto::rustls::QuicClientConfig};
-use router_common::connection_id::ConnectionId;
+use router_common::{connection_id::ConnectionId, identifiers::SlotId};
 use rustls::{
     DigitallySignedStruct, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -59,7 +59,12 @@ enum Probed {
     NotReached(String),
 }
 
-async fn probe_one(node: &Node, listener: &Listener, slot: u8, patience: Duration) -> Result<Probed, TakeoverError> {
+async fn probe_one(
+    node: &Node,
+    listener: &Listener,
+    slot: SlotId,
+    patience: Duration,
+) -> Result<Probed, TakeoverError> {
     let failed = |why: String| TakeoverError::NotServed { slot, listener: listener.address, why };
     let (before, received) = (handshakes(node, slot), datagrams(node));
     let protocols = offered_protocols(&node.serving.config().routes, listener.address);
@@ -121,7 +126,7 @@ async fn connect(listener: &Listener, cid: ConnectionId, protocols: Vec<Vec<u8>>
 }
 
 /// Those of a worker that have ended, one way or the other.
-fn handshakes(node: &Node, slot: u8) -> u64 {
+fn handshakes(node: &Node, slot: SlotId) -> u64 {
     node.roster.read(|workers| {
         let own = workers.iter().filter(|worker| worker.slot() == slot);
         own.map(|worker| worker.stats().totals()).map(|totals| totals.accepted + totals.handshakes_failed).sum()

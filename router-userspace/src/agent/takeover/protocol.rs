@@ -1,7 +1,7 @@
 //! What two generations say to each other over the control socket: JSON, a line a message, after
 //! an HTTP upgrade that names the protocol's version.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, time::Duration};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{
@@ -13,6 +13,7 @@ use tokio::{
 use super::compatibility::Compatibility;
 use crate::agent::{
     error::{AgentError, ErrorKind},
+    known_listener::KnownListener,
     place::Place,
 };
 
@@ -31,7 +32,7 @@ pub(crate) struct Neighbour {
     /// The inodes of its sockets.
     pub(in crate::agent) sockets: Vec<u64>,
     /// Its listeners, by number.
-    pub(in crate::agent) listeners: Vec<(u16, SocketAddr)>,
+    pub(in crate::agent) listeners: Vec<KnownListener>,
     pub(in crate::agent) connections: u64,
     /// Until what is left is closed, once it drains.
     pub(in crate::agent) seconds_left: Option<u64>,

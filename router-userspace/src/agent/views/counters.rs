@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use router_common::{
+    identifiers::SlotId,
     maps::{self, Hop, SlotCounters},
     reason::{Fate, Reason},
 };
@@ -37,9 +38,9 @@ fn stages(kernel: &KernelCounters) -> Vec<api::Stage> {
     xdp.chain([stage("select", &kernel.select)]).collect()
 }
 
-fn slot(slot: u8, counters: &SlotCounters) -> api::SlotCounters {
+fn slot(slot: SlotId, counters: &SlotCounters) -> api::SlotCounters {
     api::SlotCounters {
-        slot,
+        slot: slot.get(),
         xdp_local: counters.get(Hop::Local),
         xdp_stayed: counters.get(Hop::Stayed),
         xdp_redirected: counters.get(Hop::Redirected),

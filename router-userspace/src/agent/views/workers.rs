@@ -1,6 +1,6 @@
 //! The workers, and what they have counted.
 
-use router_common::maps::SlotState;
+use router_common::{identifiers::SlotId, maps::SlotState};
 
 use crate::agent::{
     api::{self, SCHEMA, Totals, WorkerState},
@@ -9,10 +9,10 @@ use crate::agent::{
 
 /// Each worker.
 pub(in crate::agent) fn workers(observed: &Observed) -> api::Workers {
-    let receive_buffer = |slot: u8| observed.sockets.iter().find(|socket| socket.slot == slot);
+    let receive_buffer = |slot: SlotId| observed.sockets.iter().find(|socket| socket.slot == slot);
     let worker = |worker: &ObservedWorker| api::Worker {
-        slot: worker.slot,
-        cpu: worker.cpu,
+        slot: worker.slot.get(),
+        cpu: worker.cpu.get(),
         state: state(worker),
         seconds_left: worker.seconds_left,
         // The kernel reports twice what it was asked for.

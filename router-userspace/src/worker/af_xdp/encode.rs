@@ -91,10 +91,17 @@ const HOPS: u8 = 64;
 
 #[cfg(test)]
 mod tests {
+    use router_common::identifiers::IfIndex;
+
     use super::{super::decode, *};
 
-    const HOP: NextHop =
-        NextHop { interface: 1, own: [0, 0, 0, 0, 0, 2], neighbour: [0, 0, 0, 0, 0, 1], mtu: 1_500, is_stale: false };
+    const HOP: NextHop = NextHop {
+        interface: IfIndex::new(1),
+        own: [0, 0, 0, 0, 0, 2],
+        neighbour: [0, 0, 0, 0, 0, 1],
+        mtu: 1_500,
+        is_stale: false,
+    };
 
     /// With checksums that another program has computed.
     const IPV4: &[u8] = &[

@@ -20,6 +20,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use router_common::identifiers::IfIndex;
+
 /// Knows routes and neighbours. It may take its time.
 pub trait Routes: Send {
     /// The next hop of a datagram from the first address to the second; nothing where it has to take
@@ -31,7 +33,7 @@ pub trait Routes: Send {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NextHop {
     /// The kernel's number of the interface.
-    pub interface: u32,
+    pub interface: IfIndex,
     /// The link address it is sent from.
     pub own: [u8; 6],
     /// The link address it is sent to.
@@ -190,7 +192,8 @@ mod tests {
 
     use super::*;
 
-    const HOP: NextHop = NextHop { interface: 3, own: [1; 6], neighbour: [2; 6], mtu: 1_500, is_stale: false };
+    const HOP: NextHop =
+        NextHop { interface: IfIndex::new(3), own: [1; 6], neighbour: [2; 6], mtu: 1_500, is_stale: false };
 
     fn ends(client: usize) -> Ends {
         let client = u32::try_from(client).unwrap();

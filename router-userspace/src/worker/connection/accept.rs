@@ -6,7 +6,7 @@
 use std::{net::SocketAddr, rc::Rc, sync::Arc};
 
 use quinn::{Connecting, Connection, Endpoint, Incoming, VarInt, ZeroRttAccepted};
-use router_common::{admission::Challenge, connection_id::ConnectionId};
+use router_common::{admission::Challenge, connection_id::ConnectionId, identifiers::SlotId};
 use tokio::{
     task::spawn_local,
     time::{Instant, sleep_until},
@@ -33,7 +33,7 @@ use crate::{
 
 /// What a worker's accept loops share.
 pub(in crate::worker) struct Acceptor {
-    pub(in crate::worker) slot: u8,
+    pub(in crate::worker) slot: SlotId,
     pub(in crate::worker) admission: Arc<Admission>,
     pub(in crate::worker) tables: Arc<NodeTables>,
     pub(in crate::worker) flows: Flows,

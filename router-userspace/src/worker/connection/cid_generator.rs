@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use quinn_proto::{ConnectionIdGenerator, InvalidCid};
-use router_common::{connection_id::ConnectionId, maps::SlotState};
+use router_common::{connection_id::ConnectionId, identifiers::SlotId, maps::SlotState};
 
 use super::issuing::Issuing;
 use crate::worker::{flows::Flows, tables::NodeTables};
@@ -12,7 +12,7 @@ use crate::worker::{flows::Flows, tables::NodeTables};
 pub(in crate::worker) struct SteeredGenerator {
     pub(in crate::worker) tables: Arc<NodeTables>,
     /// Of the worker that issues them.
-    pub(in crate::worker) slot: u8,
+    pub(in crate::worker) slot: SlotId,
     pub(in crate::worker) flows: Flows,
     pub(in crate::worker) issuing: Issuing,
     /// How long a client uses one before it is given another.
@@ -82,13 +82,13 @@ mod tests {
         let without = Arc::new(aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &[9; 32]));
         let ids = Arc::new(ConnectionIds::new(configuration, without));
         let tables = NodeTables::new(Settings::new(7, 17, 1), ids, [1, 2]);
-        tables.set_slot_state(3, SlotState::Active);
-        tables.set_slot_state(4, SlotState::Draining);
+        tables.set_slot_state(SlotId::new(3), SlotState::Active);
+        tables.set_slot_state(SlotId::new(4), SlotState::Draining);
         Arc::new(tables)
     }
 
     /// Writes to no flow table.
-    fn generator(tables: &Arc<NodeTables>, slot: u8) -> SteeredGenerator {
+    fn generator(tables: &Arc<NodeTables>, slot: SlotId) -> SteeredGenerator {
         let (flows, issuing, lifetime) = (Flows::none(), Issuing::default(), Duration::from_secs(1));
         SteeredGenerator { tables: Arc::clone(tables), slot, flows, issuing, lifetime }
     }
@@ -100,7 +100,7 @@ mod tests {
         let written = Arc::new(Written::default());
         let issuing = Issuing::default();
         let flows = Flows::new(Box::new(Arc::clone(&written)));
-        let mut generator = SteeredGenerator { flows, issuing: issuing.clone(), ..generator(&tables, 3) };
+        let mut generator = SteeredGenerator { flows, issuing: issuing.clone(), ..generator(&tables, SlotId::new(3)) };
         let unleased = tables.connection_ids().unroutable();
         let cid = issuing.passing(|| generator.generate_cid());
         assert_eq!((cid.len(), written.0.load(Relaxed)), (17, 0));
@@ -108,7 +108,7 @@ mod tests {
         assert_eq!(tables.connection_ids().unroutable(), unleased, "it is not for want of a nonce");
         let cid = generator.generate_cid();
         let slot = tables.connection_ids().now().slot(&ConnectionId::new(&cid).unwrap());
-        assert_eq!((slot, written.0.load(Relaxed)), (Some(3), 1));
+        assert_eq!((slot, written.0.load(Relaxed)), (Some(SlotId::new(3)), 1));
     }
 
     #[derive(Default)]
@@ -132,7 +132,7 @@ mod tests {
             let flows = Flows::new(Box::new(Arc::clone(&written)));
             SteeredGenerator { flows, ..generator(&tables, slot) }
         };
-        let (mut own, mut other) = (of(3), of(4));
+        let (mut own, mut other) = (of(SlotId::new(3)), of(SlotId::new(4)));
         let (cid, others) = (own.generate_cid(), other.generate_cid());
         assert!(own.validate(&others).is_err());
         assert_eq!(written.0.load(Relaxed), 2, "another worker's is not touched");
@@ -144,7 +144,7 @@ mod tests {
     fn answers_for_its_own_slot_and_for_those_that_are_free() {
         for configuration in [configuration(0), configuration_in_clear(0)] {
             let tables = tables(configuration);
-            let [mut own, mut other, mut gone] = [3, 4, 5].map(|slot| generator(&tables, slot));
+            let [mut own, mut other, mut gone] = [3, 4, 5].map(|slot| generator(&tables, SlotId::new(slot)));
             let cid = own.generate_cid();
             assert_eq!(cid.len(), 17);
             assert!(own.validate(&cid).is_ok());

@@ -30,17 +30,21 @@ use quinn_udp::{RecvMeta, Transmit};
 use router_common::{
     connection_id::ConnectionId,
     frame::{Endpoint, Payload},
+    identifiers::{ListenerId, SlotId},
     quic::{self, Kind},
     steer::Verdict,
 };
 use tokio::{io::Interest, net::UdpSocket};
 
-pub(in crate::worker) use self::{forward::ForwardQueues, preferred_address::SourceOverride};
 use self::{
     forward::{ForwardQueue, Forwarded},
     gso::{FlushState, GsoBuffer},
     preferred_address::Source,
     sender::Sender,
+};
+pub(in crate::worker) use self::{
+    forward::{ForwardQueues, Recipient},
+    preferred_address::SourceOverride,
 };
 use super::{
     af_xdp::Frames,
@@ -83,8 +87,8 @@ pub(in crate::worker) struct Intake {
 
 /// What it takes to tell whose a datagram is, and to give it to them.
 pub(in crate::worker) struct Ownership {
-    pub(in crate::worker) slot: u8,
-    pub(in crate::worker) listener: u16,
+    pub(in crate::worker) slot: SlotId,
+    pub(in crate::worker) listener: ListenerId,
     pub(in crate::worker) placement: Placement,
     pub(in crate::worker) tables: Arc<NodeTables>,
     pub(in crate::worker) forward_queues: Arc<ForwardQueues>,
@@ -361,9 +365,9 @@ impl Ownership {
         }
     }
 
-    fn hand_over(&self, slot: u8, train: &[u8], meta: RecvMeta) {
+    fn hand_over(&self, slot: SlotId, train: &[u8], meta: RecvMeta) {
         let datagrams = train.len().div_ceil(meta.stride.max(1)) as u64;
-        if self.forward_queues.send(self.listener, slot, Forwarded::new(train, meta)) {
+        if self.forward_queues.send(Recipient { listener: self.listener, slot }, Forwarded::new(train, meta)) {
             self.stats.handed_over.add(datagrams);
         } else {
             self.stats.hand_over_dropped.add(datagrams);
@@ -391,7 +395,7 @@ const CHOSEN_MIN: usize = 8;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Owner {
     Me,
-    Other(u8),
+    Other(SlotId),
     None,
 }
 

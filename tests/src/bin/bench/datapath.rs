@@ -12,6 +12,7 @@ use router_common::{
     admission::Rate,
     connection_id::{CidKeys, ConnectionId, Identity, Nonce},
     frame::{Address, Endpoint},
+    identifiers::{ConfigRotation, CpuId, ListenerId, SlotId},
     maps::{
         Admission, AnsweredBy, CidConfig, Listener, ListenerKey, LocalKind, Origin, Secrets, Settings, Slot, SlotState,
         SourcePorts, Stage,
@@ -23,8 +24,8 @@ use router_tests::{
     packets::{Packet, quic::Quic},
 };
 use router_userspace::{
-    agent::maglev,
-    datapath::{Datapath, FlowWriter, Initial, Pins, Size, flow_table_bytes, possible_cpus},
+    agent::{WeightedSlot, maglev},
+    datapath::{CidEntry, Datapath, FlowWriter, Initial, Pins, Size, flow_table_bytes, possible_cpus},
 };
 
 pub(super) fn run() -> anyhow::Result<()> {
@@ -63,7 +64,7 @@ pub(super) fn run() -> anyhow::Result<()> {
 
 /// Each encoding of connection IDs, with and without a flow hit; what decoding costs above
 /// decoding in clear, of the same length and in the same turns.
-fn encodings(cpu: u32) -> anyhow::Result<Vec<(&'static str, f64)>> {
+fn encodings(cpu: CpuId) -> anyhow::Result<Vec<(&'static str, f64)>> {
     println!();
     let node = Identity::node(NODE);
     let server_id = Identity::server_id(b"a server ID").context("11 octets")?;
@@ -136,13 +137,13 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(flows: u32, cpu: u32) -> anyhow::Result<Self> {
+    fn new(flows: u32, cpu: CpuId) -> anyhow::Result<Self> {
         Self::with(flows, cpu, &[in_clear()])
     }
 
     /// With these configurations of connection IDs, of one length, by rotation.
-    fn with(flows: u32, cpu: u32, configs: &[CidConfig]) -> anyhow::Result<Self> {
-        let other_cpu = (0..possible_cpus()).find(|&other| other != cpu).unwrap_or(cpu);
+    fn with(flows: u32, cpu: CpuId, configs: &[CidConfig]) -> anyhow::Result<Self> {
+        let other_cpu = (0..possible_cpus()).map(CpuId::new).find(|&other| other != cpu).unwrap_or(cpu);
         let directory = PathBuf::from(format!("/sys/fs/bpf/quic-router-bench-{}", std::process::id()));
         let (pins, _) = Pins::take(&directory).context("pin directory")?;
         let length = configs.first().map_or(0, CidConfig::length) as u8;
@@ -151,8 +152,15 @@ impl Bench {
         let initial = Initial {
             settings: Settings::new(NODE, length, 1),
             secrets: Secrets::new([1, 2]),
-            cid_configs: (0..).zip(configs).map(|(rotation, &config)| (rotation, config, keys())).collect(),
-            listeners: vec![(ListenerKey::exact(&any), Listener::new(0)), (ListenerKey::exact(&one), Listener::new(1))],
+            cid_configs: ConfigRotation::new(0)
+                .onwards()
+                .zip(configs)
+                .map(|(rotation, &config)| CidEntry { rotation, config, keys: keys() })
+                .collect(),
+            listeners: vec![
+                (ListenerKey::exact(&any), Listener::new(ListenerId::new(0))),
+                (ListenerKey::exact(&one), Listener::new(ListenerId::new(1))),
+            ],
         };
         let size = Size { flows: flows.max(1024) + 8 * FRAMES, cpus: possible_cpus() };
         let mut datapath = Datapath::load(pins, &size, &initial, None)?;
@@ -164,14 +172,14 @@ impl Bench {
             datapath.open_cpu(cpu)?;
             datapath.set_slot(slot, Slot::new(SlotState::Active, cpu, 1))?;
         }
-        datapath.assign(&maglev(&[(LOCAL, 1)]))?;
+        datapath.assign(&maglev(&[WeightedSlot { slot: LOCAL, weight: 1 }]))?;
         let known = fill(&mut datapath.flow_writer()?, flows)?;
         Ok(Self { datapath, configs: configs.to_vec(), known })
     }
 
     /// Packets of configuration `n`: whose connection ID is in the flow table, and is not.
     fn encoding_rows(&mut self, n: usize) -> [Row; 2] {
-        let (config, rotation) = (self.configs[n], n as u8);
+        let (config, rotation) = (self.configs[n], ConfigRotation::new(n as u8));
         let ids = |from: u32| (from..from + FRAMES).map(move |nonce| issued(&config, rotation, LOCAL, nonce));
         let frames = |from| ids(from).map(|cid| to(PORT, Quic::short(cid.as_slice())));
         let mut writer = self.datapath.flow_writer().expect("it was opened before");
@@ -295,12 +303,12 @@ fn in_clear() -> CidConfig {
 }
 
 /// The `n`th connection ID of a slot, in clear.
-fn cid(slot: u8, n: u32) -> ConnectionId {
-    issued(&in_clear(), 0, slot, n)
+fn cid(slot: SlotId, n: u32) -> ConnectionId {
+    issued(&in_clear(), ConfigRotation::new(0), slot, n)
 }
 
 /// The `n`th connection ID of a slot under a configuration.
-fn issued(config: &CidConfig, rotation: u8, slot: u8, n: u32) -> ConnectionId {
+fn issued(config: &CidConfig, rotation: ConfigRotation, slot: SlotId, n: u32) -> ConnectionId {
     let mut octets = [0x5a; 20];
     octets[..4].copy_from_slice(&n.to_be_bytes());
     config.encode(rotation, slot, &Nonce { octets, low_bits: 0 }, &keys()).expect("a legal rotation")
@@ -339,8 +347,8 @@ const NODE: u16 = 1;
 const PORT: u16 = 443;
 /// Of the subnet that the host is in.
 const BROADCAST: [u8; 4] = [10, 0, 0, 255];
-const LOCAL: u8 = 1;
-const REMOTE: u8 = 2;
+const LOCAL: SlotId = SlotId::new(1);
+const REMOTE: SlotId = SlotId::new(2);
 /// Frames of one row, each with another connection ID.
 const FRAMES: u32 = 64;
 /// Nonces from here on are in no flow table that was filled.
