@@ -6,6 +6,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use router_common::{
+    admission::{Challenge, Limited, TokenKey, TokenKeys},
     connection_id::{CidKeys, ConnectionId, Identity, UNROUTABLE},
     frame::{Address, Endpoint},
     identifiers::{ConfigRotation, CpuId, IfIndex, InterfaceQueue, QueueId, SlotId},
@@ -18,10 +19,13 @@ use router_common::{
 struct Chosen {
     length: u8,
     hits: u8,
+    /// What there is no room for, whether packets are answered, and which clients are asked.
+    admission: u8,
     slot: SlotId,
     config: CidConfig,
     keys: CidKeys,
     queue: Queue,
+    token_keys: TokenKeys,
 }
 
 impl Tables for Chosen {
@@ -77,13 +81,36 @@ impl Tables for Chosen {
         port < 1024
     }
 
-    fn admits_unknown(&self) -> bool {
-        self.hits & 128 == 0
+    fn admits(&self, kind: Limited) -> bool {
+        self.admission & 1 << kind as u8 == 0
+    }
+
+    fn answers(&self) -> bool {
+        self.admission & 8 != 0
+    }
+
+    fn challenge(&self) -> Challenge {
+        match self.admission >> 4 & 3 {
+            0 => Challenge::Never,
+            1 => Challenge::Always,
+            _ => Challenge::Auto,
+        }
+    }
+
+    fn token_keys(&self) -> Option<&TokenKeys> {
+        (self.admission & 64 != 0).then_some(&self.token_keys)
+    }
+
+    fn unix_seconds(&self) -> u64 {
+        NOW
     }
 }
 
+/// What time it is there, in seconds from 1970 on.
+const NOW: u64 = 1_800_000_000;
+
 fuzz_target!(|input: &[u8]| {
-    let [length, hits, slot, frame @ ..] = input else { return };
+    let [length, hits, slot, admission, frame @ ..] = input else { return };
     // An identity of one octet, so that noise hits it.
     let server_id = Identity::server_id(&[*slot]).expect("one octet");
     let identity = if hits & 16 == 0 { Identity::node(0x0102) } else { server_id };
@@ -96,7 +123,17 @@ fuzz_target!(|input: &[u8]| {
     )
     .with_places(*hits & 128 != 0);
     let keys = CidKeys::new(&[*hits; 16], [1, 2]);
-    let tables = Chosen { length: *length, hits: *hits, slot: SlotId::new(*slot), config, keys, queue };
+    let epoch = TokenKey::epoch_at(NOW);
+    let tables = Chosen {
+        length: *length,
+        hits: *hits,
+        admission: *admission,
+        slot: SlotId::new(*slot),
+        config,
+        keys,
+        queue,
+        token_keys: TokenKeys::new(TokenKey::new(epoch, [5, 6]), TokenKey::new(epoch - 1, [7, 8])),
+    };
     let (verdict, datagram) = steer::frame(frame, &tables);
     let fate = match verdict {
         Verdict::Pass(_) => Fate::Passed,
@@ -108,6 +145,11 @@ fuzz_target!(|input: &[u8]| {
             let of_queue = queue.map(|queue| queue.index());
             assert!(delivery.socket.index().is_none_or(|index| Some(index) == of_queue), "to another's");
             Fate::Delivered
+        }
+        Verdict::Answer(_) => {
+            assert!(tables.answers(), "answered where nothing is");
+            assert!(datagram.is_some(), "answered without a datagram");
+            Fate::Answered
         }
     };
     assert_eq!(verdict.reason().fate(), fate, "a reason of another fate");
