@@ -327,7 +327,7 @@ pub(crate) fn scratch() -> Option<&'static mut Scratch> {
 #[inline(always)]
 pub(crate) fn go_on_with(ctx: &XdpContext, program: Program) {
     // SAFETY: the context is the one that the kernel gave us.
-    let _ = unsafe { PROGRAMS.tail_call(ctx, program as u32) };
+    unsafe { PROGRAMS.tail_call(ctx, program as u32) };
 }
 
 /// Gives the packet to the socket at `index` of the map `sockets`; whether it is there.
