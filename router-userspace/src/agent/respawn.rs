@@ -6,8 +6,6 @@
 
 use std::rc::Rc;
 
-use router_common::identifiers::SlotId;
-
 use super::{
     drain,
     error::AgentError,
@@ -65,6 +63,6 @@ fn replace(node: &Rc<Node>, crashed: Place) -> Result<Vec<Place>, AgentError> {
 
 /// Has a worker panic: a fault that nothing else causes on purpose.
 #[cfg(debug_assertions)]
-pub(super) fn make_panic(node: &Node, slot: SlotId) {
+pub(super) fn make_panic(node: &Node, slot: router_common::identifiers::SlotId) {
     node.roster.of_slot(slot, crate::worker::Worker::make_panic);
 }
