@@ -57,6 +57,17 @@ fn a_thousand_handshakes_and_none_is_asked_twice() -> Result<()> {
     lab.expect_no_packet_astray()
 }
 
+/// The probe of a new generation is not asked, or it would be placed elsewhere; its clients are.
+#[test]
+fn an_upgrade_where_each_client_is_asked() -> Result<()> {
+    let (lab, _passing) = asking(Lab::new().by_xdp(), "always")?;
+    lab.agent()?.upgrade(None)?;
+    let before = lab.counters()?;
+    lab.quic_go().get("/bytes/20000").connections(20).succeed()?;
+    ensure!(moved(&before.moved()?, "xdp.retried") >= 20, "{:?}", before.moved()?);
+    Ok(())
+}
+
 /// Connections that exist are asked nothing, wherever they come from.
 #[test]
 fn a_connection_that_moves_is_not_asked() -> Result<()> {

@@ -209,7 +209,7 @@ impl Steering {
         self.kernel.as_ref().and_then(|kernel| kernel.datapath.borrow_mut().token_keys().ok())
     }
 
-    /// Has packets whose connection ID nothing knows not be limited for `time`: connections may have ended without notice, and their clients are told
+    /// Lifts the limit of packets whose connection ID nothing knows for `time`: connections may have ended without notice, and their clients are told
     /// by a stateless reset, as soon as they ask.
     pub(super) fn lift_limits_for(&self, time: Duration) -> Result<(), AgentError> {
         let from = monotonic_now().saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));

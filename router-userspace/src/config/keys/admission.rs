@@ -43,7 +43,7 @@ table! {
 
     /// Whether clients have to show that they receive at their address, by a Retry, before a worker does anything for
     /// them. `"auto"`: while more begin than `new_total`, and where the XDP program can ask (`answer_in_xdp`); workers
-    /// ask near their own limits (`limits.max_handshakes`) in any case. `"always"`: each of them, whoever asks; a
+    /// ask near their own limits (`limits.max_handshakes`) in any case. `"always"`: each of them, by XDP or by a worker; a
     /// handshake takes one round trip more, and 0-RTT is lost. `"never"`: workers alone, near their limits.
     challenge: Word<Challenge> { words: &CHALLENGES } = Challenge::Auto, Reload;
 
