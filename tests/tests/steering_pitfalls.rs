@@ -215,19 +215,29 @@ fn junk_beside_connections_disturbs_none() -> Result<()> {
     Ok(())
 }
 
-/// For each client, by its port, how many Initials it sent with the connection ID of its
-/// first: the one it chose.
-fn first_flights(frames: &[(Direction, Vec<u8>)]) -> BTreeMap<u16, u32> {
-    let mut flights = BTreeMap::<u16, (ConnectionId, u32)>::new();
+/// For each connection, how many Initials its client sent with the connection ID of its first: the one it chose.
+/// By its source connection ID, that stays the same; a client may get the port of one before it.
+fn first_flights(frames: &[(Direction, Vec<u8>)]) -> BTreeMap<Vec<u8>, u32> {
+    let mut flights = BTreeMap::<Vec<u8>, (ConnectionId, u32)>::new();
     for (_, frame) in frames.iter().filter(|(direction, _)| *direction == Direction::Out) {
         let Ok(datagram) = frame::parse(&frame[..]) else { continue };
         let Ok(header) = quic::classify(&frame[..], datagram.payload, OUR_CID_LENGTH) else { continue };
         if header.kind == Kind::Initial {
-            let (chosen, count) = flights.entry(datagram.source.port).or_insert((header.destination, 0));
+            let payload = &frame[datagram.payload.at..][..datagram.payload.length];
+            let Some(source) = source_connection_id(payload) else { continue };
+            let (chosen, count) = flights.entry(source.to_vec()).or_insert((header.destination, 0));
             *count += u32::from(*chosen == header.destination);
         }
     }
-    flights.into_iter().map(|(port, (_, count))| (port, count)).collect()
+    flights.into_iter().map(|(source, (_, count))| (source, count)).collect()
+}
+
+/// The source connection ID of the long header that `payload` begins with (RFC 8999 section 5.1).
+fn source_connection_id(payload: &[u8]) -> Option<&[u8]> {
+    let (_, rest) = payload.split_at_checked(5)?;
+    let (length, rest) = rest.split_first()?;
+    let (length, rest) = rest.get(usize::from(*length)..)?.split_first()?;
+    rest.get(..usize::from(*length))
 }
 
 fn kind(frame: &[u8], datagram: &Datagram) -> Option<Kind> {
