@@ -6,9 +6,10 @@
 
 use libfuzzer_sys::fuzz_target;
 use router_common::{
-    admission::{Limited, Listed},
-    connection_id::{CidKeys, ConnectionId, Identity},
+    admission::{Challenge, Limited, Listed, TokenKey, TokenKeys},
+    connection_id::{CidKeys, ConnectionId, Identity, UNROUTABLE},
     frame::{Address, Endpoint},
+    identifiers::{ConfigRotation, CpuId, IfIndex, InterfaceQueue, QueueId, SlotId},
     maps::{CidConfig, Queue, Settings, Slot, SlotState},
     reason::Fate,
     steer::{self, Tables, Verdict},
@@ -18,10 +19,13 @@ use router_common::{
 struct Chosen {
     length: u8,
     hits: u8,
-    slot: u8,
+    /// What there is no room for, whether packets are answered, and which clients are asked.
+    admission: u8,
+    slot: SlotId,
     config: CidConfig,
     keys: CidKeys,
     queue: Queue,
+    token_keys: TokenKeys,
 }
 
 impl Tables for Chosen {
@@ -36,25 +40,25 @@ impl Tables for Chosen {
         self.hits & 1 != 0
     }
 
-    fn flow(&self, _: &ConnectionId) -> Option<((), u8)> {
+    fn flow(&self, _: &ConnectionId) -> Option<((), SlotId)> {
         (self.hits & 2 != 0).then_some(((), self.slot))
     }
 
-    fn cid_config(&self, rotation: u8) -> Option<&CidConfig> {
-        (rotation < 7).then_some(&self.config)
+    fn cid_config(&self, rotation: ConfigRotation) -> Option<&CidConfig> {
+        (rotation < UNROUTABLE).then_some(&self.config)
     }
 
-    fn cid_keys(&self, rotation: u8) -> Option<&CidKeys> {
-        (rotation < 7).then_some(&self.keys)
+    fn cid_keys(&self, rotation: ConfigRotation) -> Option<&CidKeys> {
+        (rotation < UNROUTABLE).then_some(&self.keys)
     }
 
-    fn slot(&self, slot: u8) -> Option<Slot> {
-        let state = if self.hits & 4 != 0 || slot % 2 == 0 { SlotState::Active } else { SlotState::Free };
-        Some(Slot::new(state, 0, 1))
+    fn slot(&self, slot: SlotId) -> Option<Slot> {
+        let state = if self.hits & 4 != 0 || slot.get() % 2 == 0 { SlotState::Active } else { SlotState::Free };
+        Some(Slot::new(state, CpuId::new(0), 1))
     }
 
-    fn assigned(&self, hash: u64) -> Option<u8> {
-        (self.hits & 8 != 0).then_some(hash as u8)
+    fn assigned(&self, hash: u64) -> Option<SlotId> {
+        (self.hits & 8 != 0).then_some(SlotId::new(hash as u8))
     }
 
     fn hash_seed(&self) -> Option<[u64; 2]> {
@@ -87,28 +91,62 @@ impl Tables for Chosen {
     }
 
     fn admits(&self, kind: Limited) -> bool {
-        kind != Limited::Unknown || self.hits & 128 == 0
+        self.admission & 1 << kind as u8 == 0
     }
 
     fn answers(&self) -> bool {
-        self.hits & 64 != 0
+        self.admission & 8 != 0
+    }
+
+    fn challenge(&self) -> Challenge {
+        match self.admission >> 4 & 3 {
+            0 => Challenge::Never,
+            1 => Challenge::Always,
+            _ => Challenge::Auto,
+        }
+    }
+
+    fn token_keys(&self) -> Option<&TokenKeys> {
+        (self.admission & 64 != 0).then_some(&self.token_keys)
+    }
+
+    fn unix_seconds(&self) -> u64 {
+        NOW
     }
 }
 
+/// What time it is there, in seconds from 1970 on.
+const NOW: u64 = 1_800_000_000;
+
 fuzz_target!(|input: &[u8]| {
-    let [length, hits, slot, frame @ ..] = input else { return };
+    let [length, hits, slot, admission, frame @ ..] = input else { return };
     // An identity of one octet, so that noise hits it.
     let server_id = Identity::server_id(&[*slot]).expect("one octet");
     let identity = if hits & 16 == 0 { Identity::node(0x0102) } else { server_id };
-    let config = CidConfig::new(identity, (*length).into(), hits & 32 != 0).unwrap_or_default();
-    let queue = Queue::new(1, 0, [*hits; 6], *slot).with_places(*hits & 128 != 0);
+    let config = if hits & 32 != 0 { CidConfig::encrypted } else { CidConfig::in_clear };
+    let config = config(identity, (*length).into()).unwrap_or_default();
+    let queue = Queue::new(
+        InterfaceQueue { interface: IfIndex::new(1), queue: QueueId::new(0) },
+        [*hits; 6],
+        SlotId::new(*slot),
+    )
+    .with_places(*hits & 128 != 0);
     let keys = CidKeys::new(&[*hits; 16], [1, 2]);
-    let tables = Chosen { length: *length, hits: *hits, slot: *slot, config, keys, queue };
+    let epoch = TokenKey::epoch_at(NOW);
+    let tables = Chosen {
+        length: *length,
+        hits: *hits,
+        admission: *admission,
+        slot: SlotId::new(*slot),
+        config,
+        keys,
+        queue,
+        token_keys: TokenKeys::new(TokenKey::new(epoch, [5, 6]), TokenKey::new(epoch - 1, [7, 8])),
+    };
     let (verdict, datagram) = steer::frame(frame, &tables);
     let fate = match verdict {
         Verdict::Pass(_) => Fate::Passed,
         Verdict::Drop(_) => Fate::Dropped,
-        Verdict::Answer(_) => Fate::Answered,
         Verdict::Deliver(delivery) => {
             assert!(delivery.slot.is_taken(), "delivered to a free slot");
             assert!(datagram.is_some(), "delivered without a datagram");
@@ -116,6 +154,11 @@ fuzz_target!(|input: &[u8]| {
             let of_queue = queue.map(|queue| queue.index());
             assert!(delivery.socket.index().is_none_or(|index| Some(index) == of_queue), "to another's");
             Fate::Delivered
+        }
+        Verdict::Answer(_) => {
+            assert!(tables.answers(), "answered where nothing is");
+            assert!(datagram.is_some(), "answered without a datagram");
+            Fate::Answered
         }
     };
     assert_eq!(verdict.reason().fate(), fate, "a reason of another fate");

@@ -16,7 +16,7 @@ use crate::{
 pub struct Datagram {
     /// Who sent it.
     pub source: Endpoint,
-    /// Whom it is for.
+    /// The address and port that it is sent to.
     pub destination: Endpoint,
     /// Where its payload is.
     pub payload: Payload,
@@ -142,6 +142,13 @@ impl Address {
             true => matches!(octets[12], 224..=239) || (self.second >> 32) as u32 == u32::MAX,
             false => octets[0] == 0xff,
         }
+    }
+
+    /// Whether it holds on one link only: fe80::/10 (RFC 4291 section 2.5.6).
+    #[inline(always)]
+    pub fn is_link_local(self) -> bool {
+        let Octets([first, second, ..]) = self.octets();
+        first == 0xfe && second & 0xc0 == 0x80
     }
 
     /// The sum of its 16-bit words, for the Internet checksum (RFC 1071): of an IPv4 address, its own two.
@@ -308,7 +315,7 @@ pub const IPV4_LENGTH: usize = 20;
 pub const IPV6_LENGTH: usize = 40;
 /// Octets of a UDP header (RFC 768).
 pub const UDP_LENGTH: usize = 8;
-/// More extension headers than anybody sends; what has more is left to the kernel.
+/// More extension headers than real hosts send; what has more is left to the kernel.
 const MAX_EXTENSIONS: usize = 6;
 
 const IPV4: u16 = 0x0800;

@@ -23,6 +23,7 @@ pub mod bytes;
 pub mod connection_id;
 pub mod frame;
 pub mod hash;
+pub mod identifiers;
 pub mod maps;
 pub mod quic;
 pub mod reason;

@@ -17,6 +17,18 @@ pub enum Fate {
     Answered,
 }
 
+impl Fate {
+    /// The word for it, in answers and documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Dropped => "dropped",
+            Self::Delivered => "delivered",
+            Self::Answered => "answered",
+        }
+    }
+}
+
 macro_rules! reasons {
     ($($fate:ident { $($(#[doc = $doc:literal])+ $reason:ident = $name:ident,)+ })+) => {
         /// Why a packet went where it went.
@@ -137,6 +149,8 @@ reasons! {
         UnknownLimited = unknown_limited,
         /// An unknown version, and more such packets came than `admission.version_negotiation` answers in a second, for the whole node. `false` there turns this off.
         NegotiationLimited = negotiation_limited,
+        /// A first flight while clients are asked to show that they receive at their address (`admission.challenge`, `admission.new_total`), which cannot be asked so: 0-RTT, which its client sends again, or an Initial with a token that proves nothing, of which more than `admission.new_total` came in a second.
+        ChallengeLimited = challenge_limited,
     }
     Delivered {
         /// The flow table knew the connection ID.
@@ -153,6 +167,8 @@ reasons! {
     Answered {
         /// An unknown version: the XDP program sent a Version Negotiation packet back (RFC 9000 section 6.1).
         Negotiated = negotiated,
+        /// An Initial without a token, while clients are asked to show that they receive at their address (`admission.challenge`): the XDP program sent a Retry back (RFC 9000 section 8.1.2).
+        Retried = retried,
     }
 }
 

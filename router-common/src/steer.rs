@@ -6,19 +6,20 @@
 //! that a frame came in on (AF_XDP), a new connection may be placed by that instead.
 
 use crate::{
-    admission::{self, Answer, Destination, Late, Limited, Listed, Source},
+    admission::{self, Answer, Challenge, Destination, InPlace, Late, Limited, Listed, Outcome, Source, TokenKeys},
     bytes::Bytes,
     connection_id::{ConnectionId, Keys},
     frame::{self, Address, Datagram, Endpoint, Payload},
     hash,
+    identifiers::{ConfigRotation, SlotId},
     maps::{CidConfig, Queue, SOCKET_FRAME_MAX, Settings, Slot, SlotState, SocketPlace},
-    quic::{self, Header},
+    quic::{self, Header, Kind},
     reason::Reason,
 };
 
 /// The decision's view of the maps. Each method is one look-up; one of them changes something.
 pub trait Tables {
-    /// An entry of the flow table, for whoever accounts the packet there.
+    /// An entry of the flow table, in which the caller accounts the packet.
     type Flow;
 
     /// How the keys of a configuration are kept.
@@ -31,19 +32,19 @@ pub trait Tables {
     fn listens(&self, destination: &Endpoint) -> bool;
 
     /// The flow of a connection ID, and its slot.
-    fn flow(&self, cid: &ConnectionId) -> Option<(Self::Flow, u8)>;
+    fn flow(&self, cid: &ConnectionId) -> Option<(Self::Flow, SlotId)>;
 
     /// The configuration of a rotation, 0 to 6; `None` for any other.
-    fn cid_config(&self, rotation: u8) -> Option<&CidConfig>;
+    fn cid_config(&self, rotation: ConfigRotation) -> Option<&CidConfig>;
 
     /// Its keys.
-    fn cid_keys(&self, rotation: u8) -> Option<&Self::Keys>;
+    fn cid_keys(&self, rotation: ConfigRotation) -> Option<&Self::Keys>;
 
     /// What is in a slot.
-    fn slot(&self, slot: u8) -> Option<Slot>;
+    fn slot(&self, slot: SlotId) -> Option<Slot>;
 
     /// The slot for new connections whose connection ID has this hash.
-    fn assigned(&self, hash: u64) -> Option<u8>;
+    fn assigned(&self, hash: u64) -> Option<SlotId>;
 
     /// The seed of that hash.
     fn hash_seed(&self) -> Option<[u64; 2]>;
@@ -70,6 +71,15 @@ pub trait Tables {
 
     /// Whether packets are answered where they are looked at.
     fn answers(&self) -> bool;
+
+    /// Whether clients are asked there to show that they receive at their address.
+    fn challenge(&self) -> Challenge;
+
+    /// What vouches for the tokens that they are given for that.
+    fn token_keys(&self) -> Option<&TokenKeys>;
+
+    /// The seconds from 1970 on.
+    fn unix_seconds(&self) -> u64;
 }
 
 /// What to do with a packet.
@@ -101,7 +111,7 @@ impl<F> Verdict<F> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Delivery<F> {
     /// The number of the slot.
-    pub number: u8,
+    pub number: SlotId,
     /// What is in the slot: active or draining.
     pub slot: Slot,
     /// Its entry in the flow table, if that is what decided.
@@ -116,32 +126,112 @@ pub struct Delivery<F> {
 /// for accounting.
 #[inline(always)]
 pub fn frame<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> (Verdict<T::Flow>, Option<Datagram>) {
+    let datagram = match listened(frame, tables) {
+        Ok(datagram) => datagram,
+        Err(verdict) => return (verdict, None),
+    };
+    let verdict = placed(frame, &datagram, tables)
+        .unwrap_or_else(|| unplaced(frame, &datagram, |kind| InPlace::of(frame, &datagram, kind, tables), tables));
+    (verdict, Some(datagram))
+}
+
+/// The first part of [`frame`], for a kernel program of its own: what of the verdict the flow table and the connection
+/// ID say. `None` where they say nothing: [`first_flight`] has the rest. The verifier looks at what comes last once for
+/// each way that leads there, and would not come to an end if it were all in one.
+#[inline(always)]
+pub fn known<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> (Option<Verdict<T::Flow>>, Option<Datagram>) {
+    match listened(frame, tables) {
+        Ok(datagram) => (placed(frame, &datagram, tables), Some(datagram)),
+        Err(verdict) => (Some(verdict), None),
+    }
+}
+
+/// The second part, for a frame of which [`known`] knows nothing. Each Initial whose client is to show that it receives
+/// at its address is to be answered, whatever it has to show: [`challenged`] looks at that.
+#[inline(always)]
+pub fn first_flight<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> Verdict<T::Flow> {
+    match frame::parse(frame) {
+        Ok(datagram) => unplaced(frame, &datagram, |kind| InPlace::at_first_sight(frame, &datagram, kind), tables),
+        Err(reason) => Verdict::Pass(reason),
+    }
+}
+
+/// The third part, for an Initial that [`first_flight`] would answer with a Retry.
+#[inline(always)]
+pub fn challenged<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> Verdict<T::Flow> {
     let datagram = match frame::parse(frame) {
         Ok(datagram) => datagram,
-        Err(reason) => return (Verdict::Pass(reason), None),
+        Err(reason) => return Verdict::Pass(reason),
     };
+    finish(frame, &datagram, tables, |header| {
+        let in_place = InPlace::of(frame, &datagram, header.kind, tables);
+        admission::challenged(in_place, tables)
+    })
+}
+
+/// The datagram in a frame, if it is for a listener of this host, and can be answered; else the verdict.
+#[inline(always)]
+fn listened<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> Result<Datagram, Verdict<T::Flow>> {
+    let datagram = frame::parse(frame).map_err(Verdict::Pass)?;
     if !tables.listens(&datagram.destination) {
-        return (Verdict::Pass(Reason::NotListener), None);
+        return Err(Verdict::Pass(Reason::NotListener));
     }
     // A listener on every address is for every address of this host: what only passes through is not its.
     match admission::destination(&datagram.destination.address, tables) {
         Destination::Own => {}
-        Destination::Many => return (Verdict::Drop(Reason::Broadcast), None),
-        Destination::Other => return (Verdict::Pass(Reason::NotListener), None),
+        Destination::Many => return Err(Verdict::Drop(Reason::Broadcast)),
+        Destination::Other => return Err(Verdict::Pass(Reason::NotListener)),
     }
     if !datagram.source.can_be_answered() {
-        return (Verdict::Drop(Reason::Unanswerable), None);
+        return Err(Verdict::Drop(Reason::Unanswerable));
     }
+    Ok(datagram)
+}
+
+/// The verdict about a datagram whose connection ID says where it belongs, or which is no sound QUIC.
+#[inline(always)]
+fn placed<B: Bytes + ?Sized, T: Tables>(frame: &B, datagram: &Datagram, tables: &T) -> Option<Verdict<T::Flow>> {
     // Looked at here, where the headers' lengths are known: behind the decision the verifier would have
     // to tell apart every way that led there.
-    let queue = tables.queue().filter(|queue| suits_a_socket(frame, &datagram, queue, tables));
-    let source = &Late { port: datagram.source.port, read: || frame::source_address(frame) };
-    let sender = Sender { source, is_plain: datagram.is_plain() };
-    let verdict = match (payload(frame, datagram.payload, &sender, tables), queue) {
-        (Verdict::Deliver(delivery), Some(queue)) => Verdict::Deliver(by_queue(delivery, queue, tables)),
-        (verdict, _) => verdict,
+    let queue = tables.queue().filter(|queue| suits_a_socket(frame, datagram, queue, tables));
+    let Some(settings) = tables.settings() else { return Some(Verdict::Pass(Reason::NoSlot)) };
+    let verdict = match quic::classify(frame, datagram.payload, settings.cid_length()) {
+        Ok(header) => by_connection_id(&header.destination, tables)?,
+        Err(reason) => Verdict::Drop(reason),
     };
-    (verdict, Some(datagram))
+    Some(or_by_queue(verdict, queue, tables))
+}
+
+/// The verdict about one that does not say so; what a packet of a kind is `in_place`, if it can be answered there.
+#[inline(always)]
+fn unplaced<B: Bytes + ?Sized, T: Tables>(
+    frame: &B,
+    datagram: &Datagram,
+    in_place: impl FnOnce(Kind) -> InPlace,
+    tables: &T,
+) -> Verdict<T::Flow> {
+    let source = Late { port: datagram.source.port, read: || frame::source_address(frame) };
+    finish(frame, datagram, tables, |header| admission::judge(header.kind, &source, || in_place(header.kind), tables))
+}
+
+/// Carries out what `judge` says of a datagram whose connection ID places it nowhere.
+#[inline(always)]
+fn finish<B: Bytes + ?Sized, T: Tables>(
+    frame: &B,
+    datagram: &Datagram,
+    tables: &T,
+    judge: impl FnOnce(&Header) -> Outcome,
+) -> Verdict<T::Flow> {
+    let queue = tables.queue().filter(|queue| suits_a_socket(frame, datagram, queue, tables));
+    let Some(settings) = tables.settings() else { return Verdict::Pass(Reason::NoSlot) };
+    match quic::classify(frame, datagram.payload, settings.cid_length()) {
+        Ok(header) => match judge(&header) {
+            Outcome::Deliver => or_by_queue(assigned(&header, tables), queue, tables),
+            Outcome::Drop(reason) => Verdict::Drop(reason),
+            Outcome::Answer(answer) => Verdict::Answer(answer),
+        },
+        Err(reason) => Verdict::Drop(reason),
+    }
 }
 
 /// Decides about a UDP segment, from its UDP header on, that is known to be for a listener. The kernel's
@@ -153,83 +243,72 @@ pub fn segment<B: Bytes + ?Sized, T: Tables>(
     address: impl Fn() -> Option<Address>,
     tables: &T,
 ) -> Verdict<T::Flow> {
-    match segment.read::<2>(0).map(|port| u16::from_be_bytes(port.0)) {
-        None => Verdict::Drop(Reason::Truncated),
-        Some(0) => Verdict::Drop(Reason::Unanswerable),
-        Some(port) => {
-            let source = &Late { port, read: address };
-            self::payload(segment, payload, &Sender { source, is_plain: false }, tables)
-        }
-    }
-}
-
-/// Who sent a packet, as far as the decision asks.
-struct Sender<'a, S> {
-    source: &'a S,
-    /// Whether nothing stands before the payload but plain headers, so that it can be answered in place.
-    is_plain: bool,
-}
-
-/// Decides about a UDP payload that is known to be for a listener.
-#[inline(always)]
-fn payload<B: Bytes + ?Sized, S: Source, T: Tables>(
-    packet: &B,
-    payload: Payload,
-    sender: &Sender<'_, S>,
-    tables: &T,
-) -> Verdict<T::Flow> {
+    let port = match segment.read::<2>(0).map(|port| u16::from_be_bytes(port.0)) {
+        None => return Verdict::Drop(Reason::Truncated),
+        Some(0) => return Verdict::Drop(Reason::Unanswerable),
+        Some(port) => port,
+    };
     let Some(settings) = tables.settings() else {
         return Verdict::Pass(Reason::NoSlot);
     };
-    match quic::classify(packet, payload, settings.cid_length()) {
-        Ok(header) => {
-            let in_place = || sender.is_plain && tables.answers();
-            let answer = || Answer::to(packet, payload, header.kind).filter(|_| in_place());
-            route(&header, sender.source, answer, tables)
-        }
+    match quic::classify(segment, payload, settings.cid_length()) {
+        Ok(header) => route(&header, &Late { port, read: address }, InPlace::Nothing, tables),
         Err(reason) => Verdict::Drop(reason),
     }
 }
 
-/// Finds the slot of a classified packet, unless it is turned away, or has an `answer` that needs none.
+/// Finds the slot of a classified packet from `source`, unless it is turned away, or answered for what it is
+/// `in_place`.
 #[inline(always)]
-pub fn route<S: Source, T: Tables>(
-    header: &Header,
-    source: &S,
-    answer: impl FnOnce() -> Option<Answer>,
-    tables: &T,
-) -> Verdict<T::Flow> {
-    let cid = &header.destination;
+pub fn route<S: Source, T: Tables>(header: &Header, source: &S, in_place: InPlace, tables: &T) -> Verdict<T::Flow> {
+    by_connection_id(&header.destination, tables).unwrap_or_else(|| {
+        match admission::judge(header.kind, source, || in_place, tables) {
+            Outcome::Deliver => assigned(header, tables),
+            Outcome::Drop(reason) => Verdict::Drop(reason),
+            Outcome::Answer(answer) => Verdict::Answer(answer),
+        }
+    })
+}
+
+/// The slot that the flow table has for a connection ID, or that it names itself.
+#[inline(always)]
+fn by_connection_id<T: Tables>(cid: &ConnectionId, tables: &T) -> Option<Verdict<T::Flow>> {
     if let Some((flow, number)) = tables.flow(cid)
         && let Some(slot) = taken(number, tables)
     {
-        return Verdict::Deliver(Delivery {
+        return Some(Verdict::Deliver(Delivery {
             number,
             slot,
             flow: Some(flow),
             reason: Reason::Flow,
             socket: SocketPlace::NONE,
-        });
+        }));
     }
-    if let Some(number) = decoded(cid, tables)
-        && let Some(slot) = taken(number, tables)
-    {
-        return Verdict::Deliver(Delivery { number, slot, flow: None, reason: Reason::Cid, socket: SocketPlace::NONE });
-    }
-    if let Some(reason) = admission::refusal(header.kind, source, tables) {
-        return Verdict::Drop(reason);
-    }
-    if let Some(answer) = answer() {
-        return Verdict::Answer(answer);
-    }
+    let number = decoded(cid, tables)?;
+    let slot = taken(number, tables)?;
+    Some(Verdict::Deliver(Delivery { number, slot, flow: None, reason: Reason::Cid, socket: SocketPlace::NONE }))
+}
+
+/// The slot that the assignment has for a packet which nothing else places.
+#[inline(always)]
+fn assigned<T: Tables>(header: &Header, tables: &T) -> Verdict<T::Flow> {
     let reason = if header.kind.may_be_first_flight() { Reason::Assigned } else { Reason::Unknown };
     if let Some(seed) = tables.hash_seed()
-        && let Some(number) = tables.assigned(hash::of(cid, seed))
+        && let Some(number) = tables.assigned(hash::of(&header.destination, seed))
         && let Some(slot) = taken(number, tables)
     {
         return Verdict::Deliver(Delivery { number, slot, flow: None, reason, socket: SocketPlace::NONE });
     }
     Verdict::Pass(Reason::NoSlot)
+}
+
+/// The same, by way of `queue`, if it is delivered and there is one.
+#[inline(always)]
+fn or_by_queue<T: Tables>(verdict: Verdict<T::Flow>, queue: Option<&Queue>, tables: &T) -> Verdict<T::Flow> {
+    match (verdict, queue) {
+        (Verdict::Deliver(delivery), Some(queue)) => Verdict::Deliver(by_queue(delivery, queue, tables)),
+        (verdict, _) => verdict,
+    }
 }
 
 /// The short way, where there is one: the AF_XDP socket of the worker that has the receive queue.
@@ -261,19 +340,19 @@ fn suits_a_socket<B: Bytes + ?Sized, T: Tables>(frame: &B, datagram: &Datagram, 
         && !frame.holds(SOCKET_FRAME_MAX + 1)
         && datagram.source.address.is_ordinary()
         && datagram.destination.address.is_ordinary()
-        // The stack believes nobody who claims to be this host.
+        // The stack drops what claims to come from this host.
         && !tables.is_local(&datagram.source.address)
 }
 
 /// The slot on this node that `cid` names, whether or not a worker is there.
 #[inline(always)]
-pub fn decoded<T: Tables>(cid: &ConnectionId, tables: &T) -> Option<u8> {
+pub fn decoded<T: Tables>(cid: &ConnectionId, tables: &T) -> Option<SlotId> {
     let rotation = cid.rotation();
     tables.cid_config(rotation)?.slot(cid, tables.cid_keys(rotation)?)
 }
 
 /// What is in slot `number`, unless it is free.
 #[inline(always)]
-fn taken<T: Tables>(number: u8, tables: &T) -> Option<Slot> {
+fn taken<T: Tables>(number: SlotId, tables: &T) -> Option<Slot> {
     tables.slot(number).filter(Slot::is_taken)
 }

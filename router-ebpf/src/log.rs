@@ -27,7 +27,7 @@ mod imp {
     fn slot(verdict: &Verdict<StoredFlow>) -> i32 {
         match verdict {
             Verdict::Pass(_) | Verdict::Drop(_) | Verdict::Answer(_) => -1,
-            Verdict::Deliver(delivery) => delivery.number.into(),
+            Verdict::Deliver(delivery) => delivery.number.get().into(),
         }
     }
 }

@@ -2,18 +2,19 @@
 //!
 //! Two programs, `steer` (XDP) and `select` (`sk_reuseport`). Each reads bytes, asks
 //! [`router_common::steer`], obeys its verdict, and counts. No policy lives here, and no
-//! `unsafe` outside `packet` and `maps`. `steer` goes on with `negotiate` where it answers a
-//! packet itself; `floor` is there to measure them by.
+//! `unsafe` outside `packet` and `maps`. `steer` goes on with `first_flight` where the connection ID says
+//! nothing, and that with `negotiate` or `challenge` where a packet is answered; `floor` is there to
+//! measure them by.
 
 #![no_std]
 #![no_main]
 // One instruction, to load an unaligned word of a packet: see `packet::load`.
 #![feature(asm_experimental_arch)]
 
+mod answer;
 mod floor;
 mod log;
 mod maps;
-mod negotiate;
 mod packet;
 mod select;
 mod steer;
@@ -29,10 +30,22 @@ fn steer(ctx: XdpContext) -> u32 {
     steer::run(&ctx)
 }
 
-/// Where `steer` goes on: answers a packet of an unknown version.
+/// Where `steer` goes on with what neither the flow table nor its connection ID places.
+#[xdp(frags)]
+fn first_flight(ctx: XdpContext) -> u32 {
+    steer::first_flight(&ctx)
+}
+
+/// Where `first_flight` goes on: answers a packet of an unknown version.
 #[xdp(frags)]
 fn negotiate(ctx: XdpContext) -> u32 {
-    negotiate::run(&ctx)
+    answer::negotiate(&ctx)
+}
+
+/// Where `first_flight` goes on: asks the client of an Initial to show that it receives at its address.
+#[xdp(frags)]
+fn challenge(ctx: XdpContext) -> u32 {
+    answer::challenge(&ctx)
 }
 
 /// For benchmarks: the least an XDP program has to do with a UDP packet.

@@ -17,14 +17,15 @@ use aya_ebpf::{
     programs::{SkReuseportContext, XdpContext},
 };
 use router_common::{
-    admission::{Limited, Listed, Scratch},
+    admission::{Challenge, Limited, Listed, Scratch},
     connection_id::ConnectionId,
     frame::{Address, Endpoint},
+    identifiers::{ConfigRotation, CpuId, IfIndex, InterfaceQueue, QueueId, SlotId},
     maps::{
         ASSIGNMENT_SIZE, Admission, Assigned, BLOCK_TOTALS, BLOCKS_CAPACITY, BUCKETS, Block, BlockHits, BlockKey,
         Bucket, CID_CONFIGS, CidConfig, CidKeys, Counters, Flow, FlowKey, Hop, LISTENERS_MAX, LOCAL_ADDRESSES_MAX,
         Listener, ListenerKey, Listens, Local, LocalKey, Port, Program, QUEUES_MAX, Queue, SLOTS, SOURCE_PORT_WORDS,
-        Secrets, Settings, Slot, SlotCounters, SourcePorts, Stage,
+        Secrets, Settings, Slot, SlotCounters, SourcePorts, Stage, TokenKeys,
     },
     reason::Reason,
     steer::Tables,
@@ -77,6 +78,8 @@ static BUCKET: Array<Bucket, { BUCKETS as usize }> = Array::new();
 /// Of the program that runs, for what its stack has no room for; no part of the contract.
 #[btf_map(name = "scratch")]
 static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+#[btf_map(name = "token_keys")]
+static TOKEN_KEYS: Array<TokenKeys, 1> = Array::new();
 #[btf_map(name = "programs")]
 static PROGRAMS: ProgramArray<{ Program::ALL.len() }> = ProgramArray::new();
 /// Entries are allocated as they come.
@@ -91,8 +94,8 @@ static BLOCK_TOTAL: PerCpuArray<BlockHits, { BLOCK_TOTALS as usize }> = PerCpuAr
 
 /// The decision's view of the maps.
 pub(crate) struct Maps {
-    /// Index of the interface that a frame came in on, and its receive queue there.
-    arrival: Option<(u32, u32)>,
+    /// The receive queue that a frame came in on.
+    arrival: Option<InterfaceQueue>,
 }
 
 impl Maps {
@@ -100,7 +103,8 @@ impl Maps {
     /// the context's address, which the verifier forbids.
     #[inline(always)]
     pub(crate) fn for_frame(ctx: &XdpContext) -> Self {
-        Self { arrival: Some((ctx.ingress_ifindex() as u32, ctx.rx_queue_index())) }
+        let (interface, queue) = (IfIndex::new(ctx.ingress_ifindex() as u32), QueueId::new(ctx.rx_queue_index()));
+        Self { arrival: Some(InterfaceQueue { interface, queue }) }
     }
 
     /// For a datagram that the stack has taken in.
@@ -137,7 +141,7 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn flow(&self, cid: &ConnectionId) -> Option<(StoredFlow, u8)> {
+    fn flow(&self, cid: &ConnectionId) -> Option<(StoredFlow, SlotId)> {
         let entry = NonNull::new(FLOWS.get_ptr_mut(cid)?)?;
         // SAFETY: the kernel keeps the entry until the program ends (RCU), also if the agent deletes it.
         let slot = unsafe { entry.as_ref() }.slot();
@@ -145,22 +149,22 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn cid_config(&self, rotation: u8) -> Option<&CidConfig> {
+    fn cid_config(&self, rotation: ConfigRotation) -> Option<&CidConfig> {
         CID_CONFIG.get(rotation.into())
     }
 
     #[inline(always)]
-    fn cid_keys(&self, rotation: u8) -> Option<&CidKeys> {
+    fn cid_keys(&self, rotation: ConfigRotation) -> Option<&CidKeys> {
         CID_KEYS.get(rotation.into())
     }
 
     #[inline(always)]
-    fn slot(&self, slot: u8) -> Option<Slot> {
+    fn slot(&self, slot: SlotId) -> Option<Slot> {
         SLOT.get(slot.into()).copied()
     }
 
     #[inline(always)]
-    fn assigned(&self, hash: u64) -> Option<u8> {
+    fn assigned(&self, hash: u64) -> Option<SlotId> {
         let half = SETTINGS.get(0)?.assignment_half();
         ASSIGNMENT.get(Assigned::index(half, hash))?.slot()
     }
@@ -172,8 +176,8 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn queue(&self) -> Option<&Queue> {
-        let (interface, queue) = self.arrival?;
-        QUEUES.get(Queue::index_of(interface, queue)).filter(|there| there.is(interface, queue))
+        let id = self.arrival?;
+        QUEUES.get(Queue::index_of(id)).filter(|there| there.is(id))
     }
 
     #[inline(always)]
@@ -229,6 +233,21 @@ impl Tables for Maps {
     #[inline(always)]
     fn answers(&self) -> bool {
         self.arrival.is_some() && ADMISSION.get(0).is_some_and(Admission::answers)
+    }
+
+    #[inline(always)]
+    fn challenge(&self) -> Challenge {
+        ADMISSION.get(0).map_or(Challenge::Never, Admission::challenge)
+    }
+
+    #[inline(always)]
+    fn token_keys(&self) -> Option<&TokenKeys> {
+        token_keys()
+    }
+
+    #[inline(always)]
+    fn unix_seconds(&self) -> u64 {
+        unix_seconds()
     }
 }
 
@@ -299,7 +318,7 @@ fn count_listed(block: &Block) {
 
 /// Counts how a packet went to `slot`.
 #[inline(always)]
-pub(crate) fn count_hop(slot: u8, hop: Hop) {
+pub(crate) fn count_hop(slot: SlotId, hop: Hop) {
     if let Some(counters) = SLOT_COUNTERS.get_ptr_mut(slot.into()) {
         // SAFETY: this CPU's own value; nothing else on this CPU holds a reference to it.
         unsafe { &mut *counters }.count(hop);
@@ -308,21 +327,35 @@ pub(crate) fn count_hop(slot: u8, hop: Hop) {
 
 /// Whether the program runs on `cpu`.
 #[inline(always)]
-pub(crate) fn is_current_cpu(cpu: u32) -> bool {
+pub(crate) fn is_current_cpu(cpu: CpuId) -> bool {
     // SAFETY: the helper only reads the CPU's number.
-    unsafe { bpf_get_smp_processor_id() == cpu }
+    unsafe { bpf_get_smp_processor_id() == cpu.get() }
 }
 
 /// Sends the packet to `cpu`; the action to return, or `None` if the CPU map lacks it.
 #[inline(always)]
-pub(crate) fn redirect(cpu: u32) -> Option<u32> {
-    CPUS.redirect(cpu, 0).ok()
+pub(crate) fn redirect(cpu: CpuId) -> Option<u32> {
+    CPUS.redirect(cpu.get(), 0).ok()
 }
 
 /// Gives the frame to the AF_XDP socket at `index`; the action to return, or `None` if none is there.
 #[inline(always)]
 pub(crate) fn redirect_to_socket(index: u32) -> Option<u32> {
     XSKS.redirect(index, 0).ok()
+}
+
+/// What vouches for tokens.
+#[inline(always)]
+pub(crate) fn token_keys() -> Option<&'static TokenKeys> {
+    TOKEN_KEYS.get(0)
+}
+
+/// The seconds from 1970 on.
+#[inline(always)]
+pub(crate) fn unix_seconds() -> u64 {
+    // SAFETY: the helper only reads a clock.
+    let now = unsafe { bpf_ktime_get_coarse_ns() };
+    ADMISSION.get(0).map_or(0, |admission| admission.unix_seconds(now))
 }
 
 /// Memory of this CPU's, to build an answer in.
@@ -338,7 +371,7 @@ pub(crate) fn scratch() -> Option<&'static mut Scratch> {
 #[inline(always)]
 pub(crate) fn go_on_with(ctx: &XdpContext, program: Program) {
     // SAFETY: the context is the one that the kernel gave us.
-    let _ = unsafe { PROGRAMS.tail_call(ctx, program as u32) };
+    unsafe { PROGRAMS.tail_call(ctx, program as u32) };
 }
 
 /// Gives the packet to the socket at `index` of the map `sockets`; whether it is there.

@@ -18,6 +18,7 @@ use aya_ebpf::{
 use router_common::{
     bytes::{Bytes, Octets},
     frame::{Address, Endpoint, IPV6, Payload, UDP_LENGTH},
+    identifiers::SlotId,
 };
 
 /// An Ethernet frame as XDP sees it.
@@ -45,7 +46,7 @@ impl Bytes for Frame<'_> {
 /// A driver without room for metadata refuses; then the worker that gets a mixed train
 /// hands over what is not its own.
 #[inline(always)]
-pub(crate) fn keep_apart(ctx: &XdpContext, slot: u8) {
+pub(crate) fn keep_apart(ctx: &XdpContext, slot: SlotId) {
     const LENGTH: usize = size_of::<u32>();
     // SAFETY: the helper checks that the headroom suffices; all packet pointers are taken anew below.
     if unsafe { bpf_xdp_adjust_meta(ctx.ctx, -(LENGTH as i32)) } != 0 {

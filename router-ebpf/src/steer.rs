@@ -1,4 +1,7 @@
 //! `steer`, the XDP program: to the worker that owns the connection, by its AF_XDP socket or its CPU.
+//!
+//! It knows what the flow table and the connection ID say. `first_flight` goes on with what they say nothing of, and
+//! with that `challenge` in turn (tail calls): each is verified by itself.
 
 use aya_ebpf::{
     bindings::xdp_action::{XDP_DROP, XDP_PASS},
@@ -17,37 +20,46 @@ use crate::{
     packet::{self, Frame},
 };
 
-/// Decides about one frame and carries it out.
+/// Decides about one frame and carries it out, unless another program has to.
 #[inline(always)]
 pub(crate) fn run(ctx: &XdpContext) -> u32 {
-    let (verdict, datagram) = steer::frame(&Frame(ctx), &Maps::for_frame(ctx));
-    log::steered(ctx, &verdict);
-    if let Verdict::Answer(answer) = &verdict {
-        return go_on(ctx, *answer);
+    let (verdict, datagram) = steer::known(&Frame(ctx), &Maps::for_frame(ctx));
+    let Some(verdict) = verdict else { return go_on(ctx, Program::FirstFlight) };
+    if let (Verdict::Deliver(Delivery { flow: Some(flow), .. }), Some(datagram)) = (&verdict, &datagram) {
+        flow.account(datagram.payload.length, &datagram.source);
     }
-    maps::count(Stage::Xdp, verdict.reason());
-    match verdict {
-        Verdict::Answer(_) | Verdict::Pass(_) => XDP_PASS,
-        Verdict::Drop(_) => XDP_DROP,
-        Verdict::Deliver(delivery) => {
-            if let (Some(flow), Some(datagram)) = (&delivery.flow, &datagram) {
-                flow.account(datagram.payload.length, &datagram.source);
-            }
-            deliver(ctx, &delivery)
-        }
+    carry_out(ctx, &verdict)
+}
+
+/// Decides about one frame that neither the flow table nor its connection ID places.
+#[inline(always)]
+pub(crate) fn first_flight(ctx: &XdpContext) -> u32 {
+    match steer::first_flight(&Frame(ctx), &Maps::for_frame(ctx)) {
+        Verdict::Answer(Answer::VersionNegotiation) => go_on(ctx, Program::Negotiate),
+        Verdict::Answer(Answer::Retry) => go_on(ctx, Program::Challenge),
+        verdict => carry_out(ctx, &verdict),
     }
 }
 
-/// With the program that answers. It counts the packet, too.
+/// With another program, which counts the packet, too.
 #[inline(always)]
-fn go_on(ctx: &XdpContext, answer: Answer) -> u32 {
-    let program = match answer {
-        Answer::VersionNegotiation => Program::Negotiate,
-    };
+fn go_on(ctx: &XdpContext, program: Program) -> u32 {
     maps::go_on_with(ctx, program);
     // It is missing: any worker can answer.
     maps::count(Stage::Xdp, Reason::NoSlot);
     XDP_PASS
+}
+
+/// Counts a packet, and does with it what is decided.
+#[inline(always)]
+pub(crate) fn carry_out(ctx: &XdpContext, verdict: &Verdict<StoredFlow>) -> u32 {
+    maps::count(Stage::Xdp, verdict.reason());
+    log::steered(ctx, verdict);
+    match verdict {
+        Verdict::Answer(_) | Verdict::Pass(_) => XDP_PASS,
+        Verdict::Drop(_) => XDP_DROP,
+        Verdict::Deliver(delivery) => deliver(ctx, delivery),
+    }
 }
 
 /// To the slot's AF_XDP socket, if it is the slot's queue, else to its CPU, where the agent thinks that

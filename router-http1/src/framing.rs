@@ -50,7 +50,7 @@ impl ResponseHead {
             Some(length) => BodyLength::Exact(length),
             None => BodyLength::UntilClose,
         };
-        // Who says both may be two servers that disagree: nothing behind it is believed.
+        // A response that says both may be of two servers that disagree: nothing behind it is believed.
         let is_clear = !(is_chunked && length.is_some()) && body != BodyLength::UntilClose;
         Ok(Framing { length: body, is_reusable: is_clear && self.persists() })
     }

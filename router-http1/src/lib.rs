@@ -30,7 +30,7 @@ pub use self::{
     body::{BodyDecoder, Piece},
     framing::{BodyLength, Framing},
     head::{HeadDecoder, HeadError, ResponseHead},
-    request::{BodyEncoder, EncodeError, RequestLine, write_request},
+    request::{BodyEncoder, ContentPart, EncodeError, RequestContent, RequestLine, write_request},
 };
 
 /// What in a response is against the protocol.

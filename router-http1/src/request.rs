@@ -29,6 +29,24 @@ pub struct BodyEncoder {
     is_ended: bool,
 }
 
+/// Whether a request has content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestContent {
+    /// There is none.
+    Absent,
+    /// There is some, or there may be.
+    Present,
+}
+
+/// A part of a request's content, by its length in octets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContentPart {
+    /// More follows, or may follow.
+    Inner(usize),
+    /// Nothing follows.
+    Last(usize),
+}
+
 /// The content is not what the head says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EncodeError {
@@ -41,12 +59,14 @@ pub enum EncodeError {
 impl BodyEncoder {
     /// For content whose head has these fields. Content-Length counts if it is one number; without, content is sent in
     /// chunks.
-    pub fn new(fields: &HeaderMap, is_empty: bool) -> Self {
+    pub fn new(fields: &HeaderMap, content: RequestContent) -> Self {
         let said = content_length(fields).ok().flatten();
         let length = match said {
             Some(length) => BodyLength::Exact(length),
-            None if is_empty => BodyLength::Exact(0),
-            None => BodyLength::Chunked,
+            None => match content {
+                RequestContent::Absent => BodyLength::Exact(0),
+                RequestContent::Present => BodyLength::Chunked,
+            },
         };
         let announced = match length {
             BodyLength::Chunked => fields.get_all(header::TRAILER).iter().flat_map(names).collect(),
@@ -60,9 +80,12 @@ impl BodyEncoder {
         self.is_ended
     }
 
-    /// Writes what goes in front of `length` octets of content, and returns what goes behind them. With `is_last`
-    /// nothing follows.
-    pub fn data(&mut self, length: usize, is_last: bool, out: &mut BytesMut) -> Result<&'static [u8], EncodeError> {
+    /// Writes what goes in front of a part of the content, and returns what goes behind it.
+    pub fn data(&mut self, part: ContentPart, out: &mut BytesMut) -> Result<&'static [u8], EncodeError> {
+        let (length, is_last) = match part {
+            ContentPart::Inner(length) => (length, false),
+            ContentPart::Last(length) => (length, true),
+        };
         match &mut self.length {
             BodyLength::Exact(left) => {
                 *left = left.checked_sub(length as u64).ok_or(EncodeError::TooLong)?;
@@ -106,7 +129,7 @@ impl BodyEncoder {
     /// There is no more content.
     pub fn end(&mut self, out: &mut BytesMut) -> Result<(), EncodeError> {
         if !self.is_ended {
-            let behind = self.data(0, true, out)?;
+            let behind = self.data(ContentPart::Last(0), out)?;
             out.put_slice(behind);
         }
         Ok(())

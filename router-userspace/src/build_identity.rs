@@ -91,14 +91,22 @@ pub fn refuse_interop_run() -> Result<(), String> {
     if INTEROP { Err(INTEROP_RUN.to_owned()) } else { Ok(()) }
 }
 
-/// Refuses to let a test build listen where the public could reach it: beyond loopback, unless
-/// `allow`ed or in a network namespace of its own (a test's lab).
+/// Why a test build may listen beyond loopback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exemption {
+    /// Its operator insists.
+    Allowed,
+    /// It is in a network namespace of its own: a test's lab.
+    PrivateNamespace,
+}
+
+/// Refuses to let a test build listen where the public could reach it: beyond loopback, unless it is exempt.
 ///
 /// # Errors
 /// One sentence: which address, why not, and the way out.
-pub fn refuse_public_listen(listeners: &[SocketAddr], allow: bool, in_private_netns: bool) -> Result<(), String> {
+pub fn refuse_public_listen(listeners: &[SocketAddr], exemption: Option<Exemption>) -> Result<(), String> {
     match is_test_build() {
-        Some(reason) if !allow && !in_private_netns => refuse_beyond_loopback(listeners, reason),
+        Some(reason) if exemption.is_none() => refuse_beyond_loopback(listeners, reason),
         _ => Ok(()),
     }
 }
@@ -149,11 +157,11 @@ mod tests {
     }
 
     #[test]
-    fn who_insists_or_has_a_namespace_of_his_own_may() {
+    fn a_test_build_that_is_allowed_or_has_a_namespace_of_its_own_may() {
         let public = listeners(&["192.0.2.1:443"]);
-        assert_eq!(refuse_public_listen(&public, true, false), Ok(()));
-        assert_eq!(refuse_public_listen(&public, false, true), Ok(()));
-        assert_eq!(refuse_public_listen(&public, false, false).is_err(), is_test_build().is_some());
+        assert_eq!(refuse_public_listen(&public, Some(Exemption::Allowed)), Ok(()));
+        assert_eq!(refuse_public_listen(&public, Some(Exemption::PrivateNamespace)), Ok(()));
+        assert_eq!(refuse_public_listen(&public, None).is_err(), is_test_build().is_some());
     }
 
     #[test]

@@ -8,6 +8,8 @@
 
 pub mod address;
 pub mod agent;
+#[cfg(test)]
+mod blessed;
 pub mod build_identity;
 pub mod cli;
 mod clock;

@@ -133,7 +133,7 @@ class Http3(QuicConnectionProtocol):
         if self.args.keyupdate:
             quic.request_key_update()
             self.notes.append("key update")
-        # Whoever only receives would have nothing to say from the new address.
+        # A client that only receives would send nothing from the new address.
         quic.send_ping(0)
         self.transmit()
 

@@ -36,7 +36,7 @@ ATTEMPTS = collections.Counter()
 
 
 class Http3(QuicConnectionProtocol):
-    """A connection whose answers nobody reads."""
+    """A connection whose answers the client does not read."""
 
     def __init__(self, quic, **others):
         super().__init__(quic, **others)

@@ -5,7 +5,7 @@ use std::{path::Path, process::Command};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::lab::run;
+use crate::lab::{Running, run};
 
 /// Entries of the map pinned at `path`, each with its `key` and `value` (or `values`, one
 /// per CPU) by the names and types in its BTF.
@@ -18,6 +18,20 @@ pub fn dump(path: &Path) -> Result<Vec<Value>> {
         .with_context(|| format!("bpftool's dump of {} is no JSON list", path.display()))?;
     let formatted = |mut entry: Value| entry.get_mut("formatted").map(Value::take).unwrap_or(entry);
     Ok(entries.into_iter().map(formatted).collect())
+}
+
+impl Running {
+    /// Entries of the map that the agent has pinned as `name`, like [`dump`].
+    pub fn dump(&self, name: &str) -> Result<Vec<Value>> {
+        dump(&self.home().pins().join(name))
+    }
+
+    /// The slots that workers occupy, as the map `slots` has them. An error with the engine `userspace`, which has no
+    /// maps.
+    pub fn taken_slots(&self) -> Result<Vec<Value>> {
+        let slots = self.dump("slots")?.into_iter().map(|mut entry| entry["value"].take());
+        Ok(slots.filter(|slot| slot["state"] != 0).collect())
+    }
 }
 
 /// Deletes every entry that the map pinned at `path` has now; how many were deleted.

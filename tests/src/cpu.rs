@@ -7,14 +7,15 @@ use nix::{
     sched::{CpuSet, sched_getcpu, sched_setaffinity},
     unistd::Pid,
 };
+use router_common::identifiers::CpuId;
 
 /// Pins the calling thread to the CPU that it runs on; answers its number.
-pub fn stay_on_this_one() -> Result<u32> {
+pub fn stay_on_this_one() -> Result<CpuId> {
     let cpu = sched_getcpu()?;
     let mut set = CpuSet::new();
     set.set(cpu)?;
     sched_setaffinity(Pid::from_raw(0), &set)?;
-    Ok(u32::try_from(cpu)?)
+    Ok(CpuId::new(u32::try_from(cpu)?))
 }
 
 /// The machine's processors and the caches of the first, in one line: what figures are told with.

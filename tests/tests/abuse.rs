@@ -1,4 +1,4 @@
-//! Do ordinary clients notice anything while others do, all at once, whatever is known to bring proxies down?
+//! Are ordinary clients served while hostile ones do, all at once, what is known to bring proxies down?
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +20,7 @@ use router_tests::lab::{
 fn ordinary_clients_are_served_beside_hostile_ones() -> Result<()> {
     let seconds: u32 = env::var("QUIC_ROUTER_ABUSE_SECONDS").map_or(Ok(10), |text| text.parse())?;
     let lab = Lab::new().clients(2).workers(2).limit("memory", "\"64 MiB\"").limit("max_handshakes", "64");
-    let lab = lab.config(|config| config.listener_keys = "tcp = true\n".into()).start()?;
+    let lab = lab.tcp().start()?;
     let is_long = seconds >= 60;
     let quiet = ordinary(&lab, if is_long { 300 } else { 20 })?.succeed()?;
     // At idle priority: the test asks what they cost the router, not what they cost the machine that all share.
@@ -45,7 +45,7 @@ fn ordinary_clients_are_served_beside_hostile_ones() -> Result<()> {
     let attempts = hostile.finish(Duration::from_secs(u64::from(seconds) + 60))?.succeeded()?.stdout;
     let attempts: BTreeMap<String, u64> = serde_json::from_str(&attempts)?;
     for kind in ["unread", "uploads", "handshakes", "resets", "trickle", "junk", "retire"] {
-        ensure!(attempts.get(kind) > Some(&0), "nobody did {kind}: {attempts:?}");
+        ensure!(attempts.get(kind) > Some(&0), "no hostile client did {kind}: {attempts:?}");
     }
     println!("{attempts:?}; {held} octets held; requests {:?}, quiet {:?}", loud.requests, quiet.requests);
     ensure!(held > 0, "nothing was held");

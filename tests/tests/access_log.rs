@@ -1,31 +1,31 @@
-//! Is every request written down once, and rightly?
+//! Does the access log have one line for each request and raw stream, with the right values, also after logrotate?
 
 use std::fs;
 
-use anyhow::{Context, Result};
-use router_tests::lab::{Lab, Running, peers::Curl, until};
+use anyhow::Result;
+use router_tests::lab::{Lab, peers::Curl};
 use serde_json::Value;
 
 #[test]
-fn a_line_each() -> Result<()> {
+fn each_request_is_logged_once() -> Result<()> {
     let mut lab = Lab::new().build()?;
     let file = lab.home().path("access.log");
     let log = format!("[access_log]\nfile = \"{}\"\n", file.display());
     lab.reconfigure(|config| {
-        config.listener_keys = "tcp = true\n".into();
+        config.listen_on_tcp();
         config.rest = log + &config.rest;
     });
     lab.start_agent()?;
     let clients = lab.wire().namespace();
     let trace = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    for version in ["--http1.1", "--http2", "--http3-only"] {
+    for version in Curl::VERSIONS {
         let curl = Curl::over(version, clients, &lab.url("/bytes/1000?x=1"));
         curl.option("--header").option(trace).option("--user-agent").option("a \"quoted\" one").succeed()?;
     }
     Curl::over("--http3-only", clients, &lab.url("/none")).succeed()?;
     lab.quic_go().echo(5_000).connections(1).requests(2).succeed()?;
 
-    let lines = lines(&lab, 6)?;
+    let lines = lab.await_access_log(|lines| lines.len() >= 6)?;
     let text = |line: &Value, key: &str| line[key].as_str().unwrap_or_default().to_owned();
     for (line, protocol) in lines.iter().zip(["HTTP/1.1", "HTTP/2", "HTTP/3", "HTTP/3"]) {
         assert_eq!(text(line, "protocol"), protocol, "{line}");
@@ -57,13 +57,6 @@ fn a_line_each() -> Result<()> {
     fs::rename(&file, lab.home().path("access.log.1"))?;
     lab.control().reload()?;
     Curl::over("--http2", clients, &lab.url("/bytes/1")).succeed()?;
-    assert_eq!(self::lines(&lab, 1)?.len(), 1);
+    assert_eq!(lab.await_access_log(|lines| !lines.is_empty())?.len(), 1);
     Ok(())
-}
-
-/// What is in the file, once there are `count` lines.
-fn lines(lab: &Running, count: usize) -> Result<Vec<Value>> {
-    let read = || Ok(fs::read_to_string(lab.home().path("access.log")).unwrap_or_default());
-    let text = until(read, |text: &String| text.lines().count() >= count && text.ends_with('\n'))?;
-    text.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
 }

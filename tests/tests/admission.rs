@@ -1,4 +1,5 @@
-//! Does what is to be turned away end before a worker does anything for it, and is nothing else turned away?
+//! Do packets that admission refuses (broadcasts, reflectors' ports, unknown connection IDs) end before a worker does
+//! anything for them, and no others?
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +23,7 @@ use router_tests::{
 /// Each socket of a listener on every address gets a copy of what comes to a broadcast or multicast address
 /// (h2o#2264): every worker had one.
 #[test]
-fn what_is_for_many_is_for_no_worker() -> Result<()> {
+fn broadcast_and_multicast_reach_no_worker() -> Result<()> {
     for engine in ENGINES {
         let lab = Lab::new().engine(engine).start()?;
         let sender = Sender::new(lab.wire().namespace(), "router0")?;
@@ -41,7 +42,7 @@ fn what_is_for_many_is_for_no_worker() -> Result<()> {
 
 /// Broadcast addresses come and go with the subnets.
 #[test]
-fn a_subnet_that_comes_and_goes() -> Result<()> {
+fn broadcast_addresses_follow_the_interfaces_subnets() -> Result<()> {
     let lab = Lab::new().by_xdp().start()?;
     let sender = Sender::new(lab.wire().namespace(), "router0")?;
     let frame = Packet::udp(([10, 99, 0, 2], 4000), ([10, 99, 0, 255], PORT), Quic::initial(V1, b"whatever")).frame();
@@ -59,10 +60,10 @@ fn a_subnet_that_comes_and_goes() -> Result<()> {
     Ok(())
 }
 
-/// Of many packets that nothing knows, workers get a burst and what the rate gives. Each is counted once, by whoever
-/// sees it first.
+/// Of many packets that nothing knows, workers get a burst and what the rate gives. Each is counted once, by the
+/// first stage that sees it.
 #[test]
-fn unknown_ids_are_limited_before_they_wake_a_worker() -> Result<()> {
+fn unknown_connection_ids_are_rate_limited_before_a_worker() -> Result<()> {
     for engine in ENGINES {
         let lab = limited(Lab::new().engine(engine), 100)?;
         let (sender, frame) = (Sender::new(lab.wire().namespace(), "router0")?, unknown());
@@ -92,15 +93,16 @@ fn unknown_versions_get_the_same_answer_from_xdp_and_from_a_worker() -> Result<(
     let answers = |answered_by| -> Result<_> {
         let lab = Lab::new().by_xdp().admission("answer_in_xdp", &format!("\"{answered_by}\"")).start()?;
         let wire = lab.wire();
-        // What an XDP program sends to a veth is lost, else.
-        wire.namespace().offload("router0", &["gro", "on"])?;
+        let _passing = wire.receiving_by_xdp()?;
         let (sender, before) = (Sender::new(wire.namespace(), "router0")?, lab.counters()?);
         let mut answers = Vec::new();
         for frame in &frames {
             answers.push(ask(&lab, &sender, frame)?.with_context(|| format!("no answer: {answered_by}"))?);
         }
         let reason = if answered_by == "always" { "negotiated" } else { "assigned" };
-        before.expect("xdp", &[(reason, frames.len() as u64)])?;
+        let counter = format!("xdp.{reason}");
+        let (moved, asked) = (before.moved()?, frames.len() as u64);
+        ensure!(moved.get(&counter) == Some(&asked), "{reason}: {moved:?}");
         let explained = lab.control().explain(&frames[0])?;
         ensure!(explained.reason == reason, "{explained:?}");
         Ok(answers)
@@ -127,7 +129,7 @@ fn unknown_versions_are_limited_and_version_negotiation_is_not_answered() -> Res
         let lab =
             Lab::new().engine(engine).admission("version_negotiation", "100").admission("answer_in_xdp", "\"always\"");
         let lab = lab.start()?;
-        lab.wire().namespace().offload("router0", &["gro", "on"])?;
+        let _passing = lab.wire().receiving_by_xdp()?;
         let (sender, frame) = (Sender::new(lab.wire().namespace(), "router0")?, unknown_versions().swap_remove(0));
         let capture = Capture::start(lab.wire().namespace(), "router0")?;
         let (before, begun) = (Negotiated::of(&lab)?, Instant::now());
@@ -154,7 +156,7 @@ fn unknown_versions_are_limited_and_version_negotiation_is_not_answered() -> Res
 
 /// Clients of connections that ended without notice are to be told.
 #[test]
-fn unknown_ids_are_not_limited_after_a_start_and_when_a_worker_has_ended() -> Result<()> {
+fn unknown_connection_ids_are_not_limited_after_a_start_and_when_a_worker_has_ended() -> Result<()> {
     let mut lab = Lab::new().by_xdp().limit("idle_timeout", "\"6s\"").admission("unknown", "1").start()?;
     let (sender, frame) = (Sender::new(lab.wire().namespace(), "router0")?, unknown());
     let (before, lifted) = (lab.counters()?, "for another");
@@ -167,7 +169,7 @@ fn unknown_ids_are_not_limited_after_a_start_and_when_a_worker_has_ended() -> Re
 }
 
 #[test]
-fn a_reload_changes_what_is_admitted_and_begins_anew() -> Result<()> {
+fn a_reload_changes_admission_and_refills_the_bucket() -> Result<()> {
     let mut lab = limited(Lab::new().by_xdp(), 1)?;
     let (sender, frame) = (Sender::new(lab.wire().namespace(), "router0")?, unknown());
     let full = || {
@@ -196,7 +198,7 @@ fn a_reload_changes_what_is_admitted_and_begins_anew() -> Result<()> {
 
 /// A new generation takes it over with the rest, and what the one before has let through.
 #[test]
-fn an_upgrade_keeps_what_is_admitted() -> Result<()> {
+fn an_upgrade_applies_the_admission_of_its_configuration() -> Result<()> {
     let mut lab = limited(Lab::new().by_xdp(), 1)?;
     lab.rewrite(|config| {
         config.set_admission("unknown", "700");

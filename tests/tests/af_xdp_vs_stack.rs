@@ -1,4 +1,4 @@
-//! Does AF_XDP make of each frame what the kernel's stack makes of it?
+//! Does the AF_XDP path accept and drop the same frames as the kernel's stack?
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use router_tests::{
 
 /// Which frames the worker gets, by either engine; and what AF_XDP counts each as.
 #[test]
-fn frame_by_frame() -> Result<()> {
+fn the_worker_gets_the_same_frames_by_af_xdp_and_by_the_stack() -> Result<()> {
     let mut got = BTreeMap::new();
     for engine in ["af_xdp", "xdp"] {
         let lab = start(engine)?;
@@ -31,9 +31,9 @@ fn frame_by_frame() -> Result<()> {
     Ok(())
 }
 
-/// Which way a frame would go is told to people as the kernel decides it.
+/// `explain` says which way a frame would go, as the kernel decides it.
 #[test]
-fn as_explained_to_people() -> Result<()> {
+fn explain_names_the_socket_that_gets_a_frame() -> Result<()> {
     let lab = start("af_xdp")?;
     for case in cases() {
         let explained = lab.control().explain(&case.frame)?;
@@ -78,7 +78,7 @@ fn cases() -> Vec<Case> {
         dropped_by_both("an octet of payload changed", v4().overwrite(90, &[0xee]), "udp_checksum"),
         dropped_by_stack("IPv4 cut short", v4().cut(300)),
         dropped_by_stack("a UDP length beyond the packet", v4().overwrite(38, &[0x05, 0xdc])),
-        dropped_by_stack("a VLAN that nobody has", v4().vlan(7)),
+        dropped_by_stack("a VLAN without an interface", v4().vlan(7)),
         by_stack("IPv4 options", v4().options(&[1; 4])),
         by_stack("an extension header", v6().extension(HOP_BY_HOP)),
         by_stack("larger than a chunk", datagram(LONG)),
@@ -141,7 +141,7 @@ fn v6() -> Packet {
     datagram6(PAYLOAD)
 }
 
-/// From where nobody is: no answer finds its way.
+/// From an address that no host has: no answer finds its way.
 fn datagram(length: u64) -> Packet {
     Packet::udp(([10, 77, 0, 99], 4000), LISTENERS[0], payload(length))
 }

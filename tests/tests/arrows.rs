@@ -1,8 +1,11 @@
-//! Does each room import only what it may, and do documents name files that are there? The arrows of the design: the
-//! decision imports nothing of ours, only `datapath` knows aya, `edge` knows no connection IDs, slots or maps.
+//! Does each room import only what it may, do documents name files that are there, and can functions be read? The arrows
+//! of the design: the decision imports nothing of ours, only `datapath` knows aya, `edge` knows no connection IDs, slots or
+//! maps.
 
 #[path = "arrows/circles.rs"]
 mod circles;
+#[path = "arrows/functions.rs"]
+mod functions;
 #[path = "arrows/source.rs"]
 mod source;
 #[path = "arrows/tokens.rs"]
@@ -120,6 +123,33 @@ fn slots_have_one_writer() -> Result<()> {
     ensure!(written > 5, "steering.rs writes {written} times only");
     Ok(())
 }
+
+/// A function fits on a screen, and its call says what each argument is.
+#[test]
+fn functions_can_be_read() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut complaints = Vec::new();
+    for room in CODE {
+        for file in sources(&root.join(room))? {
+            let found =
+                functions::complaints(&fs::read_to_string(&file)?).with_context(|| file.display().to_string())?;
+            complaints.extend(found.iter().map(|complaint| format!("{}: {complaint}", file.display())));
+        }
+    }
+    ensure!(complaints.is_empty(), "{}", complaints.join("\n"));
+    Ok(())
+}
+
+/// Where functions are looked at: everywhere but in tests.
+const CODE: [&str; 7] = [
+    "router-common/src",
+    "router-ebpf/src",
+    "router-http1/src",
+    "router-http3/src",
+    "router-userspace/src",
+    "tests/src",
+    "xtask/src",
+];
 
 /// Notes name the file that keeps each rule: it is there.
 #[test]

@@ -21,14 +21,28 @@ const PAGE: &str = "<!doctype html><title>the page</title><pre id=protocols></pr
 </script>";
 
 #[test]
-fn over_tcp_first_and_then_by_alt_svc() -> Result<()> {
-    let mut lab = Lab::new().build()?;
+fn chromium_goes_from_http2_to_http3_by_alt_svc() -> Result<()> {
+    browse(Lab::new()).map(drop)
+}
+
+/// It takes the Retry of the XDP program for a server's.
+#[test]
+fn chromium_obeys_a_retry_of_xdp() -> Result<()> {
+    let lab = Lab::new().by_xdp().admission("answer_in_xdp", "\"always\"").admission("challenge", "\"always\"");
+    let retried = browse(lab)?;
+    ensure!(retried >= 1, "it was not asked");
+    Ok(())
+}
+
+/// How many Retries XDP sent it on its way to HTTP/3.
+fn browse(lab: Lab) -> Result<u64> {
+    let mut lab = lab.build()?;
     let (www, log) = (lab.home().path("www"), lab.home().path("access.log"));
     fs::create_dir(&www)?;
     lab.home().write("www/index.html", PAGE)?;
     lab.home().write("www/part.txt", "a part of it")?;
     lab.reconfigure(|config| {
-        config.listener_keys = "tcp = true\n".into();
+        config.listen_on_tcp();
         config.rest = format!(
             "[access_log]\nfile = \"{}\"\n[[route]]\nupstream = \"site\"\n[upstream.site]\nservers = [\"files:{}\"]\n",
             log.display(),
@@ -36,7 +50,10 @@ fn over_tcp_first_and_then_by_alt_svc() -> Result<()> {
         );
     });
     lab.start_agent()?;
+    let _passing = lab.wire().receiving_by_xdp()?;
+    let before = lab.counters()?;
     let page = chromium::page(&lab, "/")?;
+    let retried = before.moved()?.get("xdp.retried").copied().unwrap_or(0);
     let (_, rest) = page.split_once("<pre id=\"protocols\">").with_context(|| page.clone())?;
     let came: Vec<_> = rest.split('<').next().unwrap_or_default().split(' ').collect();
     println!("by {came:?}");
@@ -55,5 +72,5 @@ fn over_tcp_first_and_then_by_alt_svc() -> Result<()> {
     };
     assert_eq!((of("HTTP/2", "/part.txt"), of("HTTP/3", "/part.txt")), (came.len() - 2, 1), "{log}");
     ensure!(of("HTTP/2", "/") > of("HTTP/2", "/part.txt"), "{log}");
-    Ok(())
+    Ok(retried)
 }

@@ -1,10 +1,10 @@
-//! Does a client get the certificate of the name it asks for?
+//! Does a client get the certificate of the server name (SNI) that it asks for?
 
 use anyhow::Result;
 use router_tests::lab::{Lab, Running, peers::Summary};
 
 #[test]
-fn by_name() -> Result<()> {
+fn the_certificate_is_chosen_by_sni() -> Result<()> {
     let mut lab = Lab::new().config(|config| config.certificates.push("other".into())).build()?;
     lab.home().write_certificate("other", &["other.test", "*.other.test"])?;
     lab.start_agent()?;
@@ -12,12 +12,12 @@ fn by_name() -> Result<()> {
         ("router.test", "certificate"),
         ("other.test", "other"),
         ("a.other.test", "other"),
-        // For names that nobody has there is the first one.
+        // For names that no certificate has there is the first one.
         ("localhost", "certificate"),
     ] {
         assert_eq!(ask(&lab, name, certificate)?.requests_ok, 10, "{name}");
     }
-    // A client that trusts only the other one's would have noticed.
+    // A client that trusts only the other certificate would have noticed.
     let summary = ask(&lab, "router.test", "other")?;
     assert_eq!((summary.requests_ok, summary.connections_failed), (0, 10), "{summary:?}");
     lab.expect_no_packet_lost()

@@ -1,4 +1,4 @@
-//! Is only who shows a certificate let in, and are servers told whose it is?
+//! Are clients let in only with a certificate where one is required, and are servers told its subject?
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -11,8 +11,6 @@ use router_tests::lab::{
     },
     until,
 };
-
-const VERSIONS: [&str; 3] = ["--http1.1", "--http2", "--http3-only"];
 
 fn lab(required: bool) -> Result<Running> {
     lab_of(|lab| {
@@ -43,24 +41,24 @@ fn told<'lab>(lab: &'lab Running, version: &str, certificate: Option<&str>) -> C
 }
 
 #[test]
-fn where_one_is_required() -> Result<()> {
+fn a_required_certificate_is_demanded() -> Result<()> {
     let lab = lab(true)?;
-    for version in VERSIONS {
+    for version in Curl::VERSIONS {
         let subject = told(&lab, version, Some("member")).succeed()?;
         assert_eq!(subject.trim_end(), "CN=rcgen self signed cert", "{version}");
         ensure!(told(&lab, version, None).succeed().is_err(), "{version}: without one");
-        ensure!(told(&lab, version, Some("stranger")).succeed().is_err(), "{version}: somebody else's");
+        ensure!(told(&lab, version, Some("stranger")).succeed().is_err(), "{version}: of another authority");
     }
     Ok(())
 }
 
 #[test]
-fn where_none_is_required() -> Result<()> {
+fn an_optional_certificate_is_passed_on() -> Result<()> {
     let lab = lab(false)?;
-    for version in VERSIONS {
+    for version in Curl::VERSIONS {
         let subject = told(&lab, version, Some("member")).succeed()?;
         assert_eq!(subject.trim_end(), "CN=rcgen self signed cert", "{version}");
-        assert_eq!(told(&lab, version, None).succeed()?.trim_end(), "none", "{version}: nobody makes one up");
+        assert_eq!(told(&lab, version, None).succeed()?.trim_end(), "none", "{version}: the client's own field passed");
     }
     Ok(())
 }
@@ -69,7 +67,7 @@ fn where_none_is_required() -> Result<()> {
 /// a certificate is good until the file of authorities changes: randombit/botan#5818,
 /// junkurihara/rust-rpxy#603, CVE-2025-23419.
 #[test]
-fn a_session_is_no_way_around_it() -> Result<()> {
+fn session_resumption_does_not_bypass_a_required_certificate() -> Result<()> {
     let mut lab = lab_of(|_| "tcp = true\n".into())?;
     let ca = lab.home().path("ca.pem");
     fs::copy(lab.home().path("member.pem"), &ca)?;
@@ -108,7 +106,7 @@ fn a_session_is_no_way_around_it() -> Result<()> {
 
 /// A client with quic-go that resumes over HTTP/3, before a reload and behind it.
 #[test]
-fn a_session_of_http3_is_no_way_around_it() -> Result<()> {
+fn http3_session_resumption_does_not_bypass_a_required_certificate() -> Result<()> {
     let mut lab = lab_of(|_| String::new())?;
     let clients =
         lab.quic_go().get("/bytes/100").holding(HOLD).connections(3).at_once(1).requests(1).flag("resume").start()?;

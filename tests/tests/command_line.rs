@@ -1,5 +1,5 @@
-//! Does the command line keep its promises to people and to scripts: exit codes, one line of
-//! error, JSON with a schema, and verbs that do what they say?
+//! Does the command line have the documented exit codes, one line of error, JSON with a schema, and verbs that do what
+//! they say?
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
@@ -16,7 +16,7 @@ const USAGE: i32 = 2;
 const NO_AGENT: i32 = 3;
 
 #[test]
-fn nobody_is_there() -> Result<()> {
+fn without_an_agent_verbs_exit_with_3() -> Result<()> {
     let lab = Lab::new().build()?;
     let verbs: [&[&str]; 5] =
         [&["status"], &["workers", "list"], &["workers", "drain", "0"], &["flows", "list"], &["counters"]];
@@ -33,7 +33,7 @@ fn nobody_is_there() -> Result<()> {
 }
 
 #[test]
-fn what_makes_no_sense() -> Result<()> {
+fn wrong_usage_exits_with_2() -> Result<()> {
     let lab = Lab::new().build()?;
     let verbs: [&[&str]; 4] = [&[], &["stauts"], &["workers", "drain"], &["workers", "drain", "256"]];
     for verb in verbs {
@@ -64,7 +64,7 @@ fn every_reading_verb_speaks_json() -> Result<()> {
 }
 
 #[test]
-fn flows_can_be_picked() -> Result<()> {
+fn flows_can_be_filtered() -> Result<()> {
     let lab = Lab::new().start()?;
     let clients = lab.quic_go().get("/bytes/1000").connections(10).holding(Duration::from_secs(20)).start()?;
     lab.await_accepted(&clients, 10)?;
@@ -82,7 +82,7 @@ fn flows_can_be_picked() -> Result<()> {
 }
 
 #[test]
-fn connection_ids_are_read_and_made() -> Result<()> {
+fn connection_ids_are_decoded_and_generated() -> Result<()> {
     let lab = Lab::new().start()?;
     let generated = json::<DecodedCid>(&lab, &["cid", "generate", "--slot", "2"])?;
     let again = json::<DecodedCid>(&lab, &["cid", "decode", &generated.cid])?;
@@ -156,14 +156,14 @@ fn check_changes_nothing() -> Result<()> {
     let file = file.to_str().context("UTF-8")?;
     let said = lab.cli(&["check", "--config", file])?.succeeded()?;
     assert!(!lab.home().pins().exists() && !lab.home().control().exists(), "{said:?}");
-    assert!(!lab.network().router().has_xdp(&lab.wire().router_interface())?);
+    assert!(!lab.is_xdp_attached()?);
     lab.home().write("config.toml", "[router]\nworkers = \"many\"\n")?;
     assert_eq!(lab.cli(&["check", "--config", file])?.status.code(), Some(1));
     Ok(())
 }
 
 #[test]
-fn the_control_socket_is_roots_alone() -> Result<()> {
+fn only_root_can_open_the_control_socket() -> Result<()> {
     let lab = Lab::new().start()?;
     let mode = fs::metadata(lab.home().control())?.permissions().mode();
     assert_eq!(mode & 0o077, 0, "{mode:o}");

@@ -1,11 +1,8 @@
-//! Does a packet stay on the CPU that it comes in on where it should, move to its worker's where it
-//! should, and reach its worker all the same?
+//! Does XDP move packets to their worker's CPU (`cpu_map`) where receive queues are few, leave them where they are
+//! enough, and do they reach their worker either way?
 
 use anyhow::{Context, Result, ensure};
-use router_tests::{
-    bpftool,
-    lab::{Lab, Running, run},
-};
+use router_tests::lab::{Lab, Running, run};
 use router_userspace::agent::api::{SlotCounters, XdpMode};
 
 /// As many queues as CPUs with workers: nothing is moved, also of connections whose clients go to
@@ -35,7 +32,7 @@ fn packets_are_moved_where_queues_are_few() -> Result<()> {
 /// Where the driver refuses XDP, packets stay whatever is configured, and `status` says so: the kernel
 /// would lose them.
 #[test]
-fn a_generic_program_moves_nothing() -> Result<()> {
+fn generic_xdp_moves_no_packet() -> Result<()> {
     let mut lab = Lab::new().engine("xdp").set("cpu_map", "\"always\"").build()?;
     // Fewer queues than the other end sends on: veth then refuses.
     let interface = lab.wire().router_interface();
@@ -54,7 +51,7 @@ fn a_generic_program_moves_nothing() -> Result<()> {
 
 /// The operator decides, while connections go on.
 #[test]
-fn it_changes_with_a_reload() -> Result<()> {
+fn a_reload_changes_cpu_map() -> Result<()> {
     let mut lab = Lab::new().engine("xdp").set("cpu_map", "\"always\"").start()?;
     let streams = lab.quic_go().echo(20_000).connections(40).requests(100).pausing(PAUSE).rebinding_at(400_000);
     let streams = streams.start()?;
@@ -81,9 +78,8 @@ fn served(lab: &Running, expected: u64) -> Result<SlotCounters> {
 
 /// What the map says of the taken slots.
 fn redirects(lab: &Running) -> Result<Vec<u64>> {
-    let slots = bpftool::dump(&lab.home().pins().join("slots"))?;
-    let taken = slots.iter().map(|entry| &entry["value"]).filter(|slot| slot["state"] != 0);
-    taken.map(|slot| slot["redirects"].as_u64().context("no field `redirects`")).collect()
+    let taken = lab.taken_slots()?;
+    taken.iter().map(|slot| slot["redirects"].as_u64().context("no field `redirects`")).collect()
 }
 
 /// Of all slots together.

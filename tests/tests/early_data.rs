@@ -1,4 +1,4 @@
-//! Is a request served in 0-RTT, and does the server behind know?
+//! Is a request served in 0-RTT where `early_data` is on, and is the upstream told (`Early-Data`, RFC 8470)?
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -20,7 +20,7 @@ fn ask(lab: &Running) -> Result<Summary> {
 }
 
 #[test]
-fn where_it_is_on() -> Result<()> {
+fn zero_rtt_requests_are_served_and_marked() -> Result<()> {
     let lab = Lab::new().config(|config| config.listener_keys = "early_data = true\n".into()).start()?;
     // A request whose handshake is complete by the time it is served is early no more: on a busy
     // machine that happens, but not each time.
@@ -38,7 +38,7 @@ fn where_it_is_on() -> Result<()> {
     ensure!(told > 0, "no server was told in {rounds} rounds");
     let totals = lab.control().status()?.totals;
     assert_eq!((totals.accepted, totals.handshakes_failed, totals.handshakes_now), (4 * rounds, 0, 0));
-    // What is not safe waits for the handshake, and nobody is told then.
+    // What is not safe waits for the handshake, and no server is told then.
     let posts = lab
         .quic_go()
         .post("/echo", 1_000)
@@ -59,7 +59,7 @@ fn where_it_is_on() -> Result<()> {
 /// Clients send 0-RTT by the limits that they remember. Under lower ones it is refused, and the request
 /// comes when the handshake is complete: cloudflare/quiche#2627, aws/s2n-quic#3195.
 #[test]
-fn under_lower_limits() -> Result<()> {
+fn zero_rtt_under_lower_limits_is_refused_and_served_later() -> Result<()> {
     let mut lab = Lab::new().config(|config| config.listener_keys = "early_data = true\n".into()).start()?;
     let clients = lab
         .quic_go()
@@ -82,7 +82,7 @@ fn under_lower_limits() -> Result<()> {
 }
 
 #[test]
-fn where_it_is_off() -> Result<()> {
+fn zero_rtt_is_refused_where_early_data_is_off() -> Result<()> {
     let lab = Lab::new().start()?;
     let summary = ask(&lab)?;
     assert_eq!((summary.resumed, summary.zero_rtt), (3, 0), "{summary:?}");

@@ -1,4 +1,4 @@
-//! Can a load balancer in front read the server ID it gave us, and only that?
+//! Can a load balancer in front of the router read the server ID of issued connection IDs (QUIC-LB), and only that?
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use router_tests::lab::{
 /// As the controller of AWS' Network Load Balancer configures its targets: 8 octets, in base64,
 /// in the environment; in clear in octets 1 to 8 of connection IDs of 16 octets.
 #[test]
-fn of_aws() -> Result<()> {
+fn aws_network_load_balancer_reads_the_server_id_in_clear() -> Result<()> {
     let lab = Lab::new()
         .environment("AWS_LBC_QUIC_SERVER_ID", "q83vASNFZ4k=")
         .connection_id("server_id", "\"env:AWS_LBC_QUIC_SERVER_ID\"")
@@ -44,10 +44,9 @@ fn of_aws() -> Result<()> {
 
 /// It has the key: server ID and slot are encrypted together.
 #[test]
-fn that_shares_a_key() -> Result<()> {
+fn a_load_balancer_with_the_key_decrypts_the_server_id() -> Result<()> {
     let mut lab = Lab::new().build()?;
-    let file = lab.home().write("cid.key", "8f95f09245765f80256934e50c66207f")?;
-    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    let file = lab.home().write_with_mode("cid.key", "8f95f09245765f80256934e50c66207f", 0o600)?;
     lab.reconfigure(|config| {
         config.set_connection_id("encryption", &format!("\"file:{}\"", file.display()));
         config.set_connection_id("server_id", "\"ed793a51d49b8f5f\"");
@@ -65,7 +64,7 @@ fn that_shares_a_key() -> Result<()> {
 
 /// All lengths a server ID may have, and short and long connection IDs around it.
 #[test]
-fn with_any_lengths() -> Result<()> {
+fn server_ids_of_any_length() -> Result<()> {
     for (server_id_length, length, encryption) in [
         (1, 6, "none"),
         (1, 6, "auto"),

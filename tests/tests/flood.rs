@@ -1,5 +1,5 @@
-//! Are those who are served served on, while junk comes in as fast as a machine can send it? And does
-//! each packet of it end, counted, where it has to?
+//! Are clients served while a flood of packets that are no QUIC comes in as fast as a machine can send it, and is each of
+//! these dropped by XDP and counted?
 
 use std::{
     collections::BTreeMap,
@@ -11,18 +11,18 @@ use router_tests::lab::{Flood, Lab, Moved, OnWire, Peak, Running, open_sums, pee
 use router_userspace::agent::api::{Counters, Stage};
 
 #[test]
-fn what_is_no_quic_ends_in_front_of_af_xdp_sockets() -> Result<()> {
+fn packets_that_are_no_quic_end_before_af_xdp_sockets() -> Result<()> {
     ends_at_the_interface("af_xdp")
 }
 
 #[test]
-fn what_is_no_quic_ends_in_front_of_the_stack() -> Result<()> {
+fn packets_that_are_no_quic_end_before_the_stack() -> Result<()> {
     ends_at_the_interface("xdp")
 }
 
 /// A datagram of two octets.
 fn ends_at_the_interface(engine: &str) -> Result<()> {
-    // A client's goodbye may be among what the wire has no room for.
+    // A client's CONNECTION_CLOSE may be among what the wire has no room for.
     let lab = Lab::new().engine(engine).limit("idle_timeout", "\"10s\"").start()?;
     assert_eq!(lab.control().status()?.interfaces[0].engine.as_str(), engine);
     // What it takes to serve at all is taken before.

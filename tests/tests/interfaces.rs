@@ -1,4 +1,4 @@
-//! Is `steer` on each interface that the configuration names, whatever it is called, and gone from it when it
+//! Is `steer` attached to each interface that the configuration names, of whatever name and kind, and detached when it
 //! should be?
 
 use std::time::Duration;
@@ -9,7 +9,7 @@ use router_userspace::agent::api::{Flow, Interface};
 
 /// ingress-node-firewall#686: a bpffs refuses dots in the names of pins, and VLAN interfaces have them.
 #[test]
-fn a_dot_in_its_name() -> Result<()> {
+fn an_interface_with_a_dot_in_its_name() -> Result<()> {
     let mut lab = Lab::new().by_xdp().build()?;
     let is_attached = |lab: &Running| lab.network().router().has_xdp("eth0.100");
     lab.network().router().ip("link add eth0.100 type veth peer name peer\nlink set eth0.100 up\nlink set peer up")?;
@@ -31,7 +31,7 @@ fn a_dot_in_its_name() -> Result<()> {
 
 /// redbpf#87: a frame of a tunnel begins with its IP header, and every one had been misread.
 #[test]
-fn without_an_ethernet_header() -> Result<()> {
+fn an_interface_without_ethernet_header_gets_no_xdp() -> Result<()> {
     let mut lab = Lab::new().engine("auto").set("interfaces", "[\"tun0\", \"clients0\"]").build()?;
     let router = lab.network().router();
     run(router.command("ip").args(["tuntap", "add", "dev", "tun0", "mode", "tun"]))?;
@@ -55,7 +55,7 @@ fn without_an_ethernet_header() -> Result<()> {
 
 /// The kernel attaches nothing below an interface that has a program; "File exists" was all it said.
 #[test]
-fn above_and_below_in_any_order() -> Result<()> {
+fn a_macvlan_and_the_interface_below_in_any_order() -> Result<()> {
     for order in ["[\"above\", \"clients0\"]", "[\"clients0\", \"above\"]"] {
         let mut lab = Lab::new().by_xdp().set("interfaces", order).build()?;
         let router = lab.network().router();
@@ -73,7 +73,7 @@ fn above_and_below_in_any_order() -> Result<()> {
 /// xdp-tutorial#160: clients of the same host leave checksums to a device that is none. AF_XDP had lost every
 /// packet of theirs, and so had the CPU map.
 #[test]
-fn clients_that_leave_checksums_out() -> Result<()> {
+fn clients_of_this_host_that_leave_checksums_out() -> Result<()> {
     for (engine, queues) in [("auto", 4), ("xdp", 1)] {
         let lab = Lab::new().engine(engine).queues(queues).start()?;
         lab.wire().namespace().offload("router0", &["tx", "on"])?;
@@ -87,9 +87,9 @@ fn clients_that_leave_checksums_out() -> Result<()> {
     Ok(())
 }
 
-/// Rules for our port were passed by under `auto`, and nobody said so.
+/// Rules for the listener's port were bypassed under `auto`, and `status` did not say so.
 #[test]
-fn netfilter_rules_that_af_xdp_would_pass_by() -> Result<()> {
+fn auto_leaves_af_xdp_where_it_would_bypass_netfilter_rules() -> Result<()> {
     let mut lab = Lab::new().engine("auto").start()?;
     ensure!(interface(&lab, "clients0")?.engine == "af_xdp");
     let rule = ["INPUT", "-p", "udp", "--dport", "443", "-j", "ACCEPT"];
@@ -116,7 +116,7 @@ fn netfilter_rules_that_af_xdp_would_pass_by() -> Result<()> {
 /// docker-keepalived#3, FRR#5274: a loopback that is down, an address that is on another node. And a
 /// link-local one, which needs to know its interface.
 #[test]
-fn an_upgrade_where_a_listener_is_not_reached_from_here() -> Result<()> {
+fn an_upgrade_where_a_listener_is_not_reached_from_this_host() -> Result<()> {
     let mut lab = Lab::new().by_xdp().build()?;
     let router = lab.network().router();
     router.set("ipv4/ip_nonlocal_bind", "1")?;
@@ -128,7 +128,7 @@ fn an_upgrade_where_a_listener_is_not_reached_from_here() -> Result<()> {
     lab.start_agent()?;
     let upgraded = lab.agent()?.upgrade(None)?;
     ensure!(upgraded.unprobed.iter().any(|one| one.starts_with("10.9.9.9:443 is not reached")), "{upgraded:?}");
-    ensure!(lab.home().log().contains("10.9.9.9:443 is not reached from this host"), "nobody says so");
+    lab.await_log("10.9.9.9:443 is not reached from this host")?;
     lab.quic_go().get("/bytes/1000").connections(5).succeed().map(drop)
 }
 
@@ -160,7 +160,7 @@ fn packets_by_an_interface_without_xdp_are_accounted() -> Result<()> {
 
 /// suricata#16208: the first interface had taken all memory, and `auto` gave the second none.
 #[test]
-fn af_xdp_on_several() -> Result<()> {
+fn af_xdp_on_several_interfaces() -> Result<()> {
     let memory = "[af_xdp]\nmemory = \"8MiB\"\n";
     let lab = Lab::new().engine("auto").clients(2).config(|config| config.rest.insert_str(0, memory)).start()?;
     for name in ["clients0", "clients1"] {
@@ -175,7 +175,7 @@ fn af_xdp_on_several() -> Result<()> {
 
 /// Interface indices 64 apart share places in the maps: sockets had been made and bound in vain, without end.
 #[test]
-fn queues_whose_places_are_taken() -> Result<()> {
+fn an_interface_whose_queue_entries_are_taken_has_xdp_only() -> Result<()> {
     let mut lab = Lab::new().engine("auto").build()?;
     let router = lab.network().router();
     let far = router.enter(|| Ok(nix::net::if_::if_nametoindex("clients0")?))? + 64;

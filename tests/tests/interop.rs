@@ -12,7 +12,7 @@ use router_tests::{
 };
 
 #[test]
-fn a_case_that_does_not_exist_is_127() -> Result<()> {
+fn an_unknown_case_exits_with_127() -> Result<()> {
     if !is_built() {
         return Ok(());
     }
@@ -27,7 +27,7 @@ fn a_case_that_does_not_exist_is_127() -> Result<()> {
 
 // The image of haproxy#2823 was one for tests, and ran as if it were for production.
 #[test]
-fn it_serves_nothing_unless_it_is_a_test() -> Result<()> {
+fn the_endpoint_serves_only_in_a_test() -> Result<()> {
     if !is_built() {
         return Ok(());
     }
@@ -43,7 +43,7 @@ fn it_serves_nothing_unless_it_is_a_test() -> Result<()> {
 }
 
 #[test]
-fn it_says_what_it_is_and_the_router_that_it_is_not() -> Result<()> {
+fn version_tells_the_endpoint_from_a_router() -> Result<()> {
     if !is_built() {
         return Ok(());
     }
@@ -57,7 +57,7 @@ fn it_says_what_it_is_and_the_router_that_it_is_not() -> Result<()> {
 }
 
 #[test]
-fn two_clients_pass_the_cases_that_tell_most() -> Result<()> {
+fn quic_go_and_aioquic_pass_handshake_transfer_retry_and_zerortt() -> Result<()> {
     if !is_built() {
         return Ok(());
     }

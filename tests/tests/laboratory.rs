@@ -20,7 +20,7 @@ use router_tests::{
 };
 
 #[test]
-fn everybody_is_reached_and_nobody_else_talks() -> Result<()> {
+fn every_namespace_is_reached_and_the_wires_are_quiet() -> Result<()> {
     let lab = Lab::new().clients(2).queues(3).build()?;
     let first = lab.wire();
     let capture = wire::Capture::start(first.namespace(), "router0")?;
@@ -173,10 +173,10 @@ fn what_a_killed_laboratory_left_is_swept() -> Result<()> {
     Ok(())
 }
 
-/// Makes sure that `to` answers: with a refusal, as nobody listens on that port.
+/// Makes sure that `to` answers: with a refusal, as no program listens on that port.
 fn reach(from: &Namespace, to: IpAddr) -> Result<()> {
     let refused = from.enter(|| Ok(TcpStream::connect_timeout(&(to, 9).into(), Duration::from_secs(2))))?;
-    let error = refused.map(drop).expect_err("nobody listens on the discard port");
+    let error = refused.map(drop).expect_err("no program listens on the discard port");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "{to}: {error}");
     Ok(())
 }

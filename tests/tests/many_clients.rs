@@ -1,4 +1,4 @@
-//! Do many clients at once, of several makes, all get what they came for?
+//! Are many clients at once served, with quic-go, aioquic, curl and ngtcp2, over HTTP/3 and raw streams?
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use anyhow::Result;
 use router_tests::{
     content,
     lab::{
-        ENGINES, Lab, PORT,
+        Lab, PORT,
         peers::{Curl, Ngtcp2, QuicGo},
     },
 };
@@ -23,7 +23,7 @@ fn five_then_a_hundred_quic_go_clients() -> Result<()> {
 }
 
 #[test]
-fn uploads() -> Result<()> {
+fn uploads_over_http3() -> Result<()> {
     let lab = Lab::new().start()?;
     lab.quic_go().post("/sink", 300_000).connections(20).succeed()?;
     lab.quic_go().post("/echo", 300_000).connections(20).succeed()?;
@@ -63,26 +63,14 @@ fn with_each_number_of_workers() -> Result<()> {
     for workers in [1, 2, 3, 8] {
         let lab = Lab::new().queues(2).workers(workers).start()?;
         lab.quic_go().get("/bytes/50000").connections(50).requests(2).succeed()?;
-        assert_eq!(lab.control().workers()?.workers.len(), usize::from(workers));
+        assert_eq!(lab.workers()?.len(), usize::from(workers));
         lab.expect_no_packet_lost()?;
     }
     Ok(())
 }
 
 #[test]
-fn with_each_engine() -> Result<()> {
-    for engine in ENGINES {
-        let lab = Lab::new().engine(engine).start()?;
-        let interfaces = lab.control().status()?.interfaces;
-        assert!(interfaces.iter().all(|interface| interface.engine == engine), "{interfaces:?}");
-        lab.quic_go().get("/bytes/50000").connections(50).requests(2).succeed()?;
-        lab.quic_go().echo(50_000).connections(20).rebinding_at(25_000).succeed()?;
-    }
-    Ok(())
-}
-
-#[test]
-fn aioquic() -> Result<()> {
+fn aioquic_clients() -> Result<()> {
     let lab = Lab::new().start()?;
     let summary = lab.aioquic("/bytes/50000").connections(5).requests(6).succeed()?;
     assert_eq!(summary.bytes, 5 * 6 * 50_000);
@@ -91,7 +79,7 @@ fn aioquic() -> Result<()> {
 }
 
 #[test]
-fn curl() -> Result<()> {
+fn curl_over_http3() -> Result<()> {
     let lab = Lab::new().start()?;
     let answer = Curl::new(lab.wire().namespace(), &lab.url("/whoami")).succeed()?;
     assert!(answer.starts_with("GET /whoami"), "{answer}");
@@ -102,7 +90,7 @@ fn curl() -> Result<()> {
 }
 
 #[test]
-fn ngtcp2() -> Result<()> {
+fn ngtcp2_with_migration_and_nat_rebinding() -> Result<()> {
     let lab = Lab::new().start()?;
     let client = Ngtcp2::new(lab.wire().namespace(), lab.wire().router(PORT), "/bytes/1000000");
     client.succeed()?;
@@ -116,7 +104,7 @@ fn a_client_learns_which_slot_served_it() -> Result<()> {
     let head = Curl::new(lab.wire().namespace(), &lab.url("/whoami")).option("--include").succeed()?;
     let slot = head.lines().find_map(|line| line.strip_prefix("x-quic-router-slot: "));
     let slot: u8 = slot.unwrap_or_else(|| panic!("no x-quic-router-slot in {head}")).trim().parse()?;
-    let workers = lab.control().workers()?.workers;
+    let workers = lab.workers()?;
     let served: Vec<_> =
         workers.iter().filter(|worker| worker.totals.accepted == 1).map(|worker| worker.slot).collect();
     assert_eq!(served, [slot]);

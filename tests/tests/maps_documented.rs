@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
-use router_tests::{bpftool, lab::Lab};
+use router_tests::lab::Lab;
 use serde_json::Value;
 
 /// Names of a map's key fields (none where the key is a number) and of its value's fields.
@@ -20,7 +20,7 @@ fn every_public_map_prints_the_documented_names() -> Result<()> {
     lab.await_accepted(&clients, 3)?;
     lab.cli(&["block", "add", "192.0.2.0/24"])?.succeeded()?;
     for (name, expected) in &documented {
-        let entries = bpftool::dump(&lab.home().pins().join(name))?;
+        let entries = lab.dump(name)?;
         let entry = entries.first().with_context(|| format!("{name} is empty"))?;
         assert_eq!(&fields(entry), expected, "{name}");
     }
@@ -37,13 +37,13 @@ fn every_pin_is_documented() -> Result<()> {
     Ok(())
 }
 
-/// Whoever may look at the public maps learns no secret from them.
+/// An operator who may look at the public maps learns no secret from them.
 #[test]
 fn secrets_are_in_a_map_of_their_own() -> Result<()> {
     let lab = Lab::new().start()?;
     let mut seed = Vec::new();
     for map in ["secrets", "cid_keys"] {
-        let secrets = bpftool::dump(&lab.home().pins().join(map))?;
+        let secrets = lab.dump(map)?;
         numbers(&secrets[0]["value"], &mut seed);
     }
     // Words of 32 bits might be anything's by chance; of each kind of secret there are longer ones.
@@ -51,7 +51,7 @@ fn secrets_are_in_a_map_of_their_own() -> Result<()> {
     assert!(seed.len() >= 3, "no seeds: {seed:?}");
     for name in documented().keys() {
         let mut public = Vec::new();
-        for entry in bpftool::dump(&lab.home().pins().join(name))? {
+        for entry in lab.dump(name)? {
             numbers(&entry, &mut public);
         }
         assert!(!seed.iter().any(|secret| public.contains(secret)), "{name} has the seed");

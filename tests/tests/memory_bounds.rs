@@ -1,4 +1,4 @@
-//! Does a big body cost no more memory than a small one, and a slow reader no more than its window?
+//! Does a large body take no more memory than a small one, and a slow reader no more than its flow control window?
 
 use std::time::Duration;
 
@@ -40,9 +40,8 @@ fn slow_readers_of_a_fast_server() -> Result<()> {
     lab.quic_go().get("/bytes/20000000").connections(READERS).succeed()?;
     let peak = Peak::begin(&lab)?;
     let url = lab.url(&format!("/bytes/{GIB}"));
-    let slow = Curl::new(lab.wire().namespace(), &url).option("--limit-rate").option("100k").option("--output");
-    let slow =
-        slow.option("/dev/null").option("--max-time").option("6").option("--write-out").option("%{size_download}");
+    let slow = Curl::new(lab.wire().namespace(), &url).option("--limit-rate").option("100k");
+    let slow = slow.option("--max-time").option("6").writing("%{size_download}");
     let readers = (0..READERS).map(|_| slow.start()).collect::<Result<Vec<Program>>>()?;
     for reader in readers {
         let finished = reader.finish(Duration::from_secs(40))?;

@@ -1,4 +1,4 @@
-//! Does every packet of the table get the same verdict, whoever decides?
+//! Does every packet of the table get the same verdict by the function, the loaded XDP program and `explain`?
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,9 +9,10 @@ use std::{
 use anyhow::{Context, Result};
 
 use router_common::{
-    admission::{AnswerFrame, Limited, Scratch},
+    admission::{AnswerFrame, Challenge, Limited, Scratch},
     connection_id::ConnectionId,
     frame,
+    identifiers::{IfIndex, InterfaceQueue, QueueId, SlotId},
     maps::{Origin, Queue, Settings},
     reason::{Fate, Reason},
     steer::{self, Verdict},
@@ -19,14 +20,14 @@ use router_common::{
 use router_tests::{
     lab::{Lab, Running, Snapshot, run, wire::Sender},
     packets::{
-        self, CID_LENGTH, HOP_BY_HOP, Kernel, LISTENERS, NODE_ID, PLANTED_FLOWS, Packet, SLOTS, Tally, World, cases,
-        cid,
+        self, CID_LENGTH, HOP_BY_HOP, Kernel, LISTENERS, NODE_ID, OF_ASKED, PLANTED_FLOWS, Packet, SLOTS, Tally, World,
+        cases, cid,
         quic::{Quic, V1},
     },
 };
 
 #[test]
-fn as_a_function() {
+fn the_steer_function_gives_the_verdicts() {
     let world = World::new();
     for case in cases() {
         let (verdict, _) = steer::frame(&case.frame[..], &world);
@@ -34,7 +35,9 @@ fn as_a_function() {
         let slot = match verdict {
             Verdict::Pass(reason) => (reason.fate() == Fate::Passed).then_some(None),
             Verdict::Drop(reason) => (reason.fate() == Fate::Dropped).then_some(None),
-            Verdict::Deliver(delivery) => (delivery.reason.fate() == Fate::Delivered).then_some(Some(delivery.number)),
+            Verdict::Deliver(delivery) => {
+                (delivery.reason.fate() == Fate::Delivered).then_some(Some(delivery.number.get()))
+            }
             Verdict::Answer(answer) => (answer.reason().fate() == Fate::Answered).then_some(None),
         };
         let slot = slot.unwrap_or_else(|| panic!("{}: {verdict:?} has the wrong fate", case.name));
@@ -43,7 +46,7 @@ fn as_a_function() {
 }
 
 #[test]
-fn as_the_loaded_program() -> Result<()> {
+fn the_loaded_xdp_program_gives_the_verdicts() -> Result<()> {
     let lab = start()?;
     let program = lab.control().status()?.interfaces[0].program_id.expect("the program's ID");
     for case in cases() {
@@ -62,7 +65,7 @@ fn as_the_loaded_program() -> Result<()> {
 }
 
 #[test]
-fn on_the_wire() -> Result<()> {
+fn packets_on_the_wire_get_the_verdicts() -> Result<()> {
     let lab = start()?;
     let sender = Sender::new(lab.wire().namespace(), "router0")?;
     for case in cases() {
@@ -84,7 +87,7 @@ fn on_the_wire() -> Result<()> {
 }
 
 #[test]
-fn as_explained_to_people() -> Result<()> {
+fn explain_gives_the_verdicts() -> Result<()> {
     let lab = start()?;
     for case in cases() {
         let explanation = lab.control().explain(&case.frame)?;
@@ -102,12 +105,19 @@ fn as_explained_to_people() -> Result<()> {
 }
 
 #[test]
-fn the_table_knows_every_reason() {
+fn the_table_has_every_reason() {
     let known: BTreeSet<_> = cases().iter().map(|case| case.reason.name()).collect();
     // Those hang on more than the packet: a node without any active slot, a queue that a worker has, how many came
     // before, and whether XDP answers.
-    let others =
-        [Reason::NoSlot, Reason::Queue, Reason::UnknownLimited, Reason::NegotiationLimited, Reason::Negotiated];
+    let others = [
+        Reason::NoSlot,
+        Reason::Queue,
+        Reason::UnknownLimited,
+        Reason::NegotiationLimited,
+        Reason::Negotiated,
+        Reason::ChallengeLimited,
+        Reason::Retried,
+    ];
     let all = Reason::ALL.iter().filter(|&reason| !others.contains(reason));
     let unknown: Vec<_> = all.map(|reason| reason.name()).filter(|name| !known.contains(name)).collect();
     assert!(unknown.is_empty(), "no case for {unknown:?}");
@@ -115,7 +125,7 @@ fn the_table_knows_every_reason() {
 
 /// Then those are turned away, and no other.
 #[test]
-fn where_there_is_no_room_for_unknown_ones() {
+fn only_unknown_connection_ids_are_rate_limited() {
     let world = World::new().without_room_for(Limited::Unknown);
     let mut turned_away = 0;
     for case in cases() {
@@ -133,12 +143,7 @@ fn where_there_is_no_room_for_unknown_ones() {
 fn where_unknown_versions_are_answered() -> Result<()> {
     let full = World::new().answering().without_room_for(Limited::VersionNegotiation);
     let world = World::new().answering();
-    let mut kernel = Kernel::load("answers", Settings::new(NODE_ID, CID_LENGTH, 1), SLOTS.into(), world.configs())?;
-    kernel.answering()?;
-    let mut flows = kernel.flow_writer()?;
-    for (cid, slot) in PLANTED_FLOWS {
-        assert!(flows.insert(&ConnectionId::new(cid).context("at most 20 octets")?, slot, Origin::Chosen));
-    }
+    let mut kernel = kernel("answers", &world, Challenge::Never)?;
     let mut answered = 0;
     for case in cases() {
         let is_answered = case.name.starts_with("unknown version") && case.name.ends_with("is answered");
@@ -148,19 +153,148 @@ fn where_unknown_versions_are_answered() -> Result<()> {
         let limited = steer::frame(&case.frame[..], &full).0.reason();
         let is_unknown = case.name.starts_with("unknown version") && case.reason == Reason::Assigned;
         assert_eq!(limited, if is_unknown { Reason::NegotiationLimited } else { case.reason }, "{}", case.name);
-        kernel.agree(&[case.frame.clone()], |frame| Tally::decided(frame, &world)).context(case.name)?;
+        kernel.agree(std::slice::from_ref(&case.frame), |frame| Tally::decided(frame, &world)).context(case.name)?;
         answered += u32::from(is_answered);
     }
     assert!(answered >= 6, "{answered} cases only");
     Ok(())
 }
 
+/// Where clients are asked for their address, Initials of version 1 get a Retry, 0-RTT ends, and nothing else changes:
+/// not even what XDP cannot ask, or what comes from a prefix that is allowed. From one that is to be asked the same
+/// happens while there is room for all.
+#[test]
+fn where_clients_are_asked() -> Result<()> {
+    let world = World::new().challenging(Challenge::Always);
+    let busy = World::new().challenging(Challenge::Auto).without_room_for(Limited::New);
+    let quiet = World::new().challenging(Challenge::Auto);
+    let mut kernel = kernel("asks", &world, Challenge::Always)?;
+    let (mut asked, mut ended) = (0, 0);
+    for case in cases() {
+        let reason = |world| steer::frame(&case.frame[..], world).0.reason();
+        match reason(&world) {
+            Reason::Negotiated => assert!(case.name.ends_with("is answered"), "{}", case.name),
+            Reason::Retried => {
+                let otherwise = if case.name == OF_ASKED { Reason::Retried } else { Reason::Assigned };
+                assert_eq!((case.reason, reason(&quiet)), (Reason::Assigned, otherwise), "{}", case.name);
+                asked += 1;
+            }
+            Reason::ChallengeLimited => {
+                assert!(case.name.contains("0-RTT") && reason(&quiet) == Reason::Assigned, "{}", case.name);
+                ended += 1;
+            }
+            other => assert_eq!((other, reason(&quiet)), (case.reason, case.reason), "{}", case.name),
+        }
+        // Beyond `new_total` the same.
+        assert_eq!(reason(&busy), reason(&world), "{}", case.name);
+        kernel.agree(std::slice::from_ref(&case.frame), |frame| Tally::decided(frame, &world)).context(case.name)?;
+    }
+    assert!(asked >= 4 && ended >= 2, "{asked} were asked, {ended} ended");
+    Ok(())
+}
+
+/// The Retry of the loaded program is one by the RFC; with its token a client gets in, and with no other.
+#[test]
+fn tokens_of_the_loaded_program() -> Result<()> {
+    let world = World::new().challenging(Challenge::Always);
+    let busy = World::new().challenging(Challenge::Always).without_room_for(Limited::New);
+    let mut kernel = kernel("tokens", &world, Challenge::Always)?;
+    for (client, other) in [(CLIENT_V4, CLIENT_V6), (CLIENT_V6, CLIENT_V4)] {
+        let trial = kernel.answer(&client.initial(b"whatever", &[], 4_000))?;
+        assert_eq!(trial.action, XDP_TX);
+        let retry = Retry::read(&trial.frame)?;
+        retry.check_tag(b"whatever");
+        let mut verdict = |frame: Vec<u8>| -> Result<[Reason; 2]> {
+            kernel.agree(std::slice::from_ref(&frame), |frame| Tally::decided(frame, &world))?;
+            Ok([&world, &busy].map(|world| steer::frame(&frame[..], world).0.reason()))
+        };
+        let proves_nothing = [Reason::Assigned, Reason::ChallengeLimited];
+        let with = |token: &[u8], port| client.initial(&retry.source, token, port);
+        assert_eq!(verdict(with(&retry.token, 4_000))?, [Reason::Assigned; 2]);
+        assert_eq!(verdict(with(&retry.token, 4_001))?, proves_nothing, "another port");
+        assert_eq!(verdict(other.initial(&retry.source, &retry.token, 4_000))?, proves_nothing, "another address");
+        assert_eq!(verdict(client.initial(b"another!", &retry.token, 4_000))?, proves_nothing, "another ID");
+        for octet in 0..retry.token.len() {
+            let mut forged = retry.token.clone();
+            forged[octet] ^= 0x10;
+            assert_eq!(verdict(with(&forged, 4_000))?, proves_nothing, "octet {octet} changed");
+            let expected = if octet == 0 { [Reason::Retried; 2] } else { proves_nothing };
+            assert_eq!(verdict(with(&retry.token[..octet], 4_000))?, expected, "cut after {octet}");
+        }
+    }
+    Ok(())
+}
+
+/// A client of a listener of the table.
+#[derive(Clone, Copy)]
+struct Client {
+    is_ipv4: bool,
+}
+
+const CLIENT_V4: Client = Client { is_ipv4: true };
+const CLIENT_V6: Client = Client { is_ipv4: false };
+
+impl Client {
+    /// A first flight that carries `token`.
+    fn initial(self, destination: &[u8], token: &[u8], port: u16) -> Vec<u8> {
+        let quic = Quic::initial_with_token(destination, token);
+        let address = |host| [0xfd77, 0, 0, 0, 0, 0, 0, host];
+        match self.is_ipv4 {
+            true => Packet::udp(([10, 77, 0, 99], port), LISTENERS[0], quic).frame(),
+            false => Packet::udp((address(0x99), port), (address(1), LISTENERS[1].port()), quic).frame(),
+        }
+    }
+}
+
+/// A Retry packet (RFC 9000 section 17.2.5), taken apart by hand.
+struct Retry {
+    packet: Vec<u8>,
+    source: Vec<u8>,
+    token: Vec<u8>,
+}
+
+impl Retry {
+    fn read(frame: &[u8]) -> Result<Self> {
+        let datagram = frame::parse(frame).map_err(|e| anyhow::anyhow!("{e:?}"))?;
+        let packet = frame[datagram.payload.at..].to_vec();
+        assert_eq!((packet.len(), packet[0] & 0xf0), (datagram.payload.length, 0xf0));
+        let source_at = 6 + usize::from(packet[5]);
+        let source_end = source_at + 1 + usize::from(packet[source_at]);
+        let source = packet[source_at + 1..source_end].to_vec();
+        let token = packet[source_end..packet.len() - 16].to_vec();
+        Ok(Self { packet, source, token })
+    }
+
+    /// RFC 9001 section 5.8, by a library's AES-GCM.
+    fn check_tag(&self, original: &[u8]) {
+        use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+        let key = [0xbe, 0x0c, 0x69, 0x0b, 0x9f, 0x66, 0x57, 0x5a, 0x1d, 0x76, 0x6b, 0x54, 0xe3, 0x68, 0xc8, 0x4e];
+        let nonce = [0x46, 0x15, 0x99, 0xd3, 0x5d, 0x63, 0x2b, 0xf2, 0x23, 0x98, 0x25, 0xbb];
+        let key = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &key).expect("16 octets"));
+        let (without_tag, tag) = self.packet.split_at(self.packet.len() - 16);
+        let length = u8::try_from(original.len()).expect("at most 20 octets");
+        let pseudo = [&[length], original, without_tag].concat();
+        let sealed = key.seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(pseudo), &mut []);
+        assert_eq!(sealed.expect("a tag").as_ref(), tag);
+    }
+}
+
+/// The program with the flows of the table, that asks or answers.
+fn kernel(name: &str, world: &World, challenge: Challenge) -> Result<Kernel> {
+    let mut kernel = Kernel::load(name, Settings::new(NODE_ID, CID_LENGTH, 1), SLOTS.into(), world.configs())?;
+    kernel.answering(challenge)?;
+    let mut flows = kernel.flow_writer()?;
+    for (cid, slot) in PLANTED_FLOWS {
+        assert!(flows.insert(&ConnectionId::new(cid).context("at most 20 octets")?, SlotId::new(slot), Origin::Chosen));
+    }
+    Ok(kernel)
+}
+
 /// The kernel's answer is the function's, octet for octet, but for the bits that are random; its checksums hold.
 #[test]
 fn answers_of_the_loaded_program() -> Result<()> {
     let world = World::new();
-    let mut kernel = Kernel::load("frames", Settings::new(NODE_ID, CID_LENGTH, 1), SLOTS.into(), world.configs())?;
-    kernel.answering()?;
+    let mut kernel = kernel("frames", &world, Challenge::Never)?;
     for case in cases().iter().filter(|case| case.name.ends_with("is answered")) {
         let trial = kernel.answer(&case.frame)?;
         assert_eq!(trial.action, XDP_TX, "{}", case.name);
@@ -181,8 +315,13 @@ fn answers_of_the_loaded_program() -> Result<()> {
 
 /// What goes to the AF_XDP socket of the queue's worker, and what takes the kernel's stack.
 #[test]
-fn on_a_queue_that_a_worker_has() {
-    let queue = Queue::new(7, 2, [0x02, 0x77, 0, 0, 0, 1], 1).with_places(true);
+fn packets_for_an_af_xdp_socket_on_a_queue_that_a_worker_has() {
+    let queue = Queue::new(
+        InterfaceQueue { interface: IfIndex::new(7), queue: QueueId::new(2) },
+        [0x02, 0x77, 0, 0, 0, 1],
+        SlotId::new(1),
+    )
+    .with_places(true);
     let own = cid(0, NODE_ID, 1);
     let short = || Quic::short(own.as_slice());
     let of_another = Quic::short(cid(0, NODE_ID, 2).as_slice());
@@ -211,7 +350,7 @@ fn on_a_queue_that_a_worker_has() {
     ] {
         let (verdict, _) = steer::frame(&packet.frame()[..], &World::new().on_queue(queue));
         let Verdict::Deliver(delivery) = verdict else { panic!("{name}: {verdict:?}") };
-        assert_eq!((delivery.reason, delivery.number, delivery.socket.index()), expected, "{name}");
+        assert_eq!((delivery.reason, delivery.number.get(), delivery.socket.index()), expected, "{name}");
     }
     // What does not go there is not placed by it.
     let in_a_vlan = v4(client, initial()).vlan(7).frame();
@@ -222,12 +361,12 @@ fn on_a_queue_that_a_worker_has() {
 }
 
 #[test]
-fn names_tell_cases_apart() {
+fn every_case_has_a_name_of_its_own() {
     let names: Vec<_> = cases().iter().map(|case| case.name).collect();
     assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
 }
 
-/// With engine `xdp`: what AF_XDP makes another is in [`on_a_queue_that_a_worker_has`].
+/// With engine `xdp`: what AF_XDP makes another is in [`packets_for_an_af_xdp_socket_on_a_queue_that_a_worker_has`].
 fn start() -> Result<Running> {
     let lab = packets::start(Lab::new().engine("xdp"))?;
     packets::plant_flows(&lab)?;

@@ -1,4 +1,5 @@
-//! Is a route for some listeners reached by these alone, whatever a client says over whichever version?
+//! Is a route with `listeners` reached by these listeners only, whatever authority a client sends, over each version of
+//! HTTP?
 
 use anyhow::Result;
 use router_tests::lab::{Lab, PORT, peers::Curl};
@@ -6,10 +7,10 @@ use router_tests::lab::{Lab, PORT, peers::Curl};
 /// A route that is meant for a listener which lets in clients with certificates only was reached by any other,
 /// with the right authority.
 #[test]
-fn over_every_version() -> Result<()> {
+fn a_route_for_a_listener_is_reached_by_that_listener_only() -> Result<()> {
     let lab = Lab::new().workers(2).config(|config| {
         config.listeners = vec!["0.0.0.0:443".into(), "0.0.0.0:8443".into()];
-        config.listener_keys = "tcp = true\n".into();
+        config.listen_on_tcp();
         config.rest = "[[route]]\nlisteners = [\"0.0.0.0:8443\"]\npath = \"/inner\"\nupstream = \"inner\"\n\
                        [[route]]\nupstream = \"outer\"\n\
                        [upstream.inner]\nservers = [\"respond:200\"]\n[upstream.outer]\nservers = [\"respond:404\"]\n"
@@ -19,9 +20,9 @@ fn over_every_version() -> Result<()> {
     let status = |version: &str, port: u16| -> Result<String> {
         let url = format!("https://{}/inner", lab.wire().router(port));
         let curl = Curl::over(version, lab.wire().namespace(), &url).option("--header").option("host: localhost:8443");
-        curl.option("--output").option("/dev/null").option("--write-out").option("%{http_code}").succeed()
+        curl.writing("%{http_code}").succeed()
     };
-    for version in ["--http1.1", "--http2", "--http3-only"] {
+    for version in Curl::VERSIONS {
         assert_eq!(status(version, 8443)?.trim(), "200", "{version}");
         assert_eq!(status(version, PORT)?.trim(), "404", "{version}");
     }

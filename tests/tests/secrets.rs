@@ -1,4 +1,4 @@
-//! Is nothing secret shown to anybody who looks at what is there to be looked at?
+//! Are keys shown neither by the command line, the log, maps nor core dumps?
 
 use std::fs;
 
@@ -12,13 +12,13 @@ use router_tests::{
 
 /// Keys of connection IDs are in the state folder and in the map `cid_keys`, and nowhere else.
 #[test]
-fn keys_of_connection_ids() -> Result<()> {
+fn keys_of_connection_ids_are_not_shown() -> Result<()> {
     let lab = Lab::new().start()?;
     lab.quic_go().get("/bytes/1000").connections(5).succeed()?;
     lab.control().rotate()?;
-    let book: serde_json::Value = serde_json::from_slice(&fs::read(lab.home().path("state/connection-ids.json"))?)?;
+    let state: serde_json::Value = serde_json::from_slice(&fs::read(lab.home().path("state/connection-ids.json"))?)?;
     let keys: Vec<&str> =
-        book["configurations"].as_array().context("a list")?.iter().filter_map(|one| one["key"].as_str()).collect();
+        state["configurations"].as_array().context("a list")?.iter().filter_map(|one| one["key"].as_str()).collect();
     assert!(keys.len() == 2 && keys.iter().all(|key| key.len() == 32), "{} keys", keys.len());
 
     let cid = lab.control().generate(1)?.cid;
@@ -64,7 +64,7 @@ fn keys_of_connection_ids() -> Result<()> {
 
 /// A core dump has the memory that the kernel is told to put there: none.
 #[test]
-fn core_dumps() -> Result<()> {
+fn core_dumps_have_no_memory() -> Result<()> {
     let lab = Lab::new().start()?;
     let filter = fs::read_to_string(format!("/proc/{}/coredump_filter", lab.agent()?.pid()?))?;
     assert_eq!(filter.trim(), "00000010");

@@ -1,5 +1,4 @@
-//! Is whatever can be wrong at the start named in one line, with the right exit code, and is
-//! nothing left half-started?
+//! Is each error at the start reported in one line with the right exit code, and is nothing left half-started?
 
 use std::{
     fs::{self, Permissions},
@@ -12,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt::ReusePort};
-use router_tests::lab::{AgentConfig, Finished, Home, Lab, Running};
+use router_tests::lab::{AgentConfig, Finished, Home, Lab};
 
 /// The answer is no: the configuration is invalid.
 const INVALID: i32 = 1;
@@ -20,7 +19,7 @@ const INVALID: i32 = 1;
 const KERNEL: i32 = 4;
 
 #[test]
-fn configurations_that_are_wrong() -> Result<()> {
+fn invalid_configurations() -> Result<()> {
     let lab = Lab::new().build()?;
     lab.home().write_certificate("mixed", &["mixed.test"])?;
     fs::copy(lab.home().path("certificate.key"), lab.home().path("mixed.key"))?;
@@ -51,13 +50,13 @@ fn configurations_that_are_wrong() -> Result<()> {
     for (name, spoil, says) in cases {
         let refused = lab.refuse(spoil)?;
         expect_refusal(&refused, INVALID, says).with_context(|| name.to_owned())?;
-        expect_nothing_started(&lab).with_context(|| name.to_owned())?;
+        lab.expect_nothing_left().with_context(|| name.to_owned())?;
     }
     Ok(())
 }
 
 #[test]
-fn connection_ids_that_cannot_be() -> Result<()> {
+fn invalid_connection_id_settings() -> Result<()> {
     let lab = Lab::new().build()?;
     let secret = "6b65792d6b65792d6b65792d6b65792d";
     for (name, content, mode) in [
@@ -67,8 +66,7 @@ fn connection_ids_that_cannot_be() -> Result<()> {
         ("open.key", secret, 0o640),
         ("closed.key", secret, 0o600),
     ] {
-        let path = lab.home().write(name, content)?;
-        fs::set_permissions(path, Permissions::from_mode(mode))?;
+        lab.home().write_with_mode(name, content, mode)?;
     }
     let file = |name: &str| format!("\"file:{}\"", lab.home().path(name).display());
     let key = |c: &mut AgentConfig, name: &str| c.set_connection_id("encryption", &file(name));
@@ -100,7 +98,7 @@ fn connection_ids_that_cannot_be() -> Result<()> {
     for (name, spoil, says) in cases {
         let refused = lab.refuse(spoil)?;
         expect_refusal(&refused, INVALID, says).with_context(|| name.to_owned())?;
-        expect_nothing_started(&lab).with_context(|| name.to_owned())?;
+        lab.expect_nothing_left().with_context(|| name.to_owned())?;
         anyhow::ensure!(!refused.stderr.contains(secret), "{name}: the key is shown: {refused:?}");
         anyhow::ensure!(!lab.home().path("state").exists(), "{name}: a state folder was made");
     }
@@ -109,7 +107,7 @@ fn connection_ids_that_cannot_be() -> Result<()> {
 
 /// What an earlier run left in the state folder cannot be used: said, and left as it is.
 #[test]
-fn a_book_of_connection_ids_that_is_no_use() -> Result<()> {
+fn a_connection_id_state_file_that_is_unusable() -> Result<()> {
     let mut lab = Lab::new().start()?;
     lab.take_agent()?.terminate()?;
     let path = lab.home().path("state/connection-ids.json");
@@ -123,18 +121,18 @@ fn a_book_of_connection_ids_that_is_no_use() -> Result<()> {
         fs::write(&path, &bad)?;
         fs::set_permissions(&path, Permissions::from_mode(mode))?;
         expect_refusal(&lab.refuse(|_| ())?, INVALID, &["connection-ids.json", says, "try: "])?;
-        expect_nothing_started(&lab)?;
+        lab.expect_nothing_left()?;
         assert_eq!(fs::read_to_string(&path)?, bad);
     }
     Ok(())
 }
 
 #[test]
-fn no_toml_at_all() -> Result<()> {
+fn a_file_that_is_no_toml() -> Result<()> {
     let lab = Lab::new().build()?;
     let refused = lab.refuse_text("[router]\nworkers = = 4\n")?;
     expect_refusal(&refused, INVALID, &["config.toml:2"])?;
-    expect_nothing_started(&lab)
+    lab.expect_nothing_left()
 }
 
 #[test]
@@ -142,7 +140,7 @@ fn no_such_interface() -> Result<()> {
     let lab = Lab::new().build()?;
     let refused = lab.refuse(|config| config.set_router("interfaces", "[\"clients0\", \"eth7\"]"))?;
     expect_refusal(&refused, KERNEL, &["eth7"])?;
-    expect_nothing_started(&lab)
+    lab.expect_nothing_left()
 }
 
 #[test]
@@ -150,16 +148,16 @@ fn port_in_use() -> Result<()> {
     let lab = Lab::new().build()?;
     let _taken = lab.network().router().enter(|| Ok(UdpSocket::bind("0.0.0.0:443")?))?;
     expect_refusal(&lab.refuse(|_| ())?, KERNEL, &["0.0.0.0:443", "in use"])?;
-    expect_nothing_started(&lab)
+    lab.expect_nothing_left()
 }
 
 #[test]
-fn somebody_else_in_the_reuseport_group() -> Result<()> {
+fn a_foreign_socket_in_the_reuseport_group() -> Result<()> {
     let lab = Lab::new().build()?;
     let _foreign = lab.network().router().enter(|| reuseport_socket("0.0.0.0:443".parse()?))?;
     let ourselves = std::process::id().to_string();
     expect_refusal(&lab.refuse(|_| ())?, KERNEL, &["0.0.0.0:443", "foreign", &ourselves])?;
-    expect_nothing_started(&lab)
+    lab.expect_nothing_left()
 }
 
 #[test]
@@ -178,7 +176,7 @@ fn another_xdp_program_is_attached() -> Result<()> {
 }
 
 #[test]
-fn another_agent_runs_there() -> Result<()> {
+fn another_agent_is_running() -> Result<()> {
     let lab = Lab::new().start()?;
     let pinned = lab.home().pinned();
     let refused = lab.refuse(|config| config.listeners = vec!["0.0.0.0:444".into()])?;
@@ -195,12 +193,12 @@ fn no_bpffs() -> Result<()> {
     let refused = lab.refuse(|config| config.set_router("bpf_dir", &format!("\"{folder}\"")))?;
     expect_refusal(&refused, KERNEL, &[&folder, "bpffs", "mount -t bpf"])?;
     assert!(!lab.home().path("pins").exists());
-    expect_nothing_started(&lab)
+    lab.expect_nothing_left()
 }
 
 /// honk#136: what others have pinned is not ours to remove, nor is their folder ours to close.
 #[test]
-fn pins_of_others() -> Result<()> {
+fn foreign_pins_are_left_alone() -> Result<()> {
     let lab = Lab::new().build()?;
     let (folder, theirs) = (lab.home().pins(), lab.home().pins().join("theirs"));
     fs::create_dir_all(&theirs)?;
@@ -217,12 +215,12 @@ fn pins_of_others() -> Result<()> {
 }
 
 #[test]
-fn no_privileges() -> Result<()> {
+fn missing_capabilities() -> Result<()> {
     let lab = Lab::new().config(|config| config.listeners = vec!["0.0.0.0:4433".into()]).build()?;
     let without = ["setpriv", "--inh-caps=-all", "--bounding-set=-all", "--"];
     let refused = lab.refuse_text_under(&without, &lab.config_text())?;
     expect_refusal(&refused, KERNEL, &["BPF", "CAP_BPF"])?;
-    expect_nothing_started(&lab)
+    lab.expect_nothing_left()
 }
 
 type Spoil<'a> = &'a dyn Fn(&mut AgentConfig);
@@ -233,14 +231,6 @@ fn expect_refusal(refused: &Finished, exit: i32, says: &[&str]) -> Result<()> {
     anyhow::ensure!(refused.status.code() == Some(exit), "{}: {errors:?}", refused.status);
     let missing: Vec<_> = says.iter().filter(|word| !refused.stderr.contains(**word)).collect();
     anyhow::ensure!(missing.is_empty(), "does not say {missing:?}: {}", refused.stderr);
-    Ok(())
-}
-
-fn expect_nothing_started(lab: &Running) -> Result<()> {
-    anyhow::ensure!(!lab.home().pins().exists(), "pins are left: {:?}", lab.home().pinned());
-    anyhow::ensure!(!lab.home().control().exists(), "the control socket is left");
-    let attached = lab.network().router().has_xdp(&lab.wire().router_interface())?;
-    anyhow::ensure!(!attached, "an XDP program is left");
     Ok(())
 }
 

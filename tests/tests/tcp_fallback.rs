@@ -1,4 +1,4 @@
-//! Do clients that come by TCP get the same as those of HTTP/3, and learn where that is?
+//! Do clients over TCP (HTTP/1.1, HTTP/2) get the same as over HTTP/3, and learn of it by Alt-Svc?
 
 use std::{collections::BTreeMap, thread};
 
@@ -6,11 +6,11 @@ use anyhow::{Result, ensure};
 use router_tests::lab::{Lab, Running, peers::Curl};
 
 fn lab() -> Result<Running> {
-    Lab::new().config(|config| config.listener_keys = "tcp = true\n".into()).start()
+    Lab::new().tcp().start()
 }
 
 #[test]
-fn by_every_version() -> Result<()> {
+fn requests_over_each_version_of_http() -> Result<()> {
     let lab = lab()?;
     let clients = lab.wire().namespace();
     for (version, spoken) in [("--http1.1", "1.1"), ("--http2", "2"), ("--http3-only", "3")] {
@@ -28,7 +28,7 @@ fn by_every_version() -> Result<()> {
 }
 
 #[test]
-fn is_told_where_http_3_is() -> Result<()> {
+fn alt_svc_is_sent_over_tcp() -> Result<()> {
     let lab = lab()?;
     let head =
         |version: &str| Curl::over(version, lab.wire().namespace(), &lab.url("/bytes/1")).option("--head").succeed();
@@ -42,7 +42,7 @@ fn is_told_where_http_3_is() -> Result<()> {
 }
 
 #[test]
-fn plain_http_is_sent_to_https() -> Result<()> {
+fn plain_http_is_redirected_to_https() -> Result<()> {
     let keys = "tcp = true\nredirect_from = \"0.0.0.0:80\"\n";
     let lab = Lab::new()
         .config(|config| {
@@ -58,9 +58,9 @@ fn plain_http_is_sent_to_https() -> Result<()> {
     Ok(())
 }
 
-/// A reload closes ports and opens them, and an upgrade hands them on; who asks meanwhile is served.
+/// A reload closes ports and opens them, and an upgrade hands them on; clients that ask meanwhile are served.
 #[test]
-fn over_reloads_and_upgrades() -> Result<()> {
+fn requests_over_reloads_and_upgrades() -> Result<()> {
     let mut lab = lab()?;
     let url = lab.url("/bytes/1000");
     let ask = |lab: &Running, version: &str| {
@@ -69,7 +69,7 @@ fn over_reloads_and_upgrades() -> Result<()> {
     lab.reload(|config| config.listener_keys.clear())?;
     ensure!(ask(&lab, "--http2").is_err(), "the port is closed");
     assert_eq!(ask(&lab, "--http3-only")?, ["200", "1000"]);
-    lab.reload(|config| config.listener_keys = "tcp = true\n".into())?;
+    lab.reload(|config| config.listen_on_tcp())?;
     for round in 0..3 {
         assert_eq!(ask(&lab, "--http2")?, ["200", "1000"], "{round}");
         lab.agent()?.upgrade(None)?;
@@ -81,9 +81,9 @@ fn over_reloads_and_upgrades() -> Result<()> {
 }
 
 /// New connections all the time, each for one request, while generations follow one another: the
-/// kernel may bring one to a socket that nobody takes it from, or that is closed under it.
+/// kernel may bring one to a socket that no thread accepts from, or that is closed under it.
 #[test]
-fn no_connection_is_lost_over_upgrades() -> Result<()> {
+fn no_tcp_connection_is_lost_over_upgrades() -> Result<()> {
     let lab = lab()?;
     lab.network().router().set("ipv4/tcp_migrate_req", "1")?;
     let url = lab.url(&format!("/bytes/100?[1-{MANY}]"));
@@ -106,8 +106,7 @@ fn no_connection_is_lost_over_upgrades() -> Result<()> {
 
 /// What curl writes out at the end, in words.
 fn written(curl: &Curl<'_>, format: &str) -> Result<Vec<String>> {
-    let curl = curl.clone().option("--output").option("/dev/null").option("--write-out").option(format);
-    Ok(curl.succeed()?.split_whitespace().map(str::to_owned).collect())
+    Ok(curl.clone().writing(format).succeed()?.split_whitespace().map(str::to_owned).collect())
 }
 
 /// Connections over upgrades.

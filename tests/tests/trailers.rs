@@ -1,4 +1,4 @@
-//! What is around a body: fields behind it, a head alone, and a word before it.
+//! Do trailers, responses to HEAD and `100 Continue` pass between all versions of HTTP?
 
 use anyhow::Result;
 use router_tests::lab::{
@@ -18,9 +18,9 @@ const HTTP2: &[Script] = &[
 ];
 const SERVERS: [(Speaks, &[Script]); 2] = [(Speaks::Http, HTTP1), (Speaks::H2c, HTTP2)];
 
-/// Those that anybody may say: who a client is, or what belongs in a head, passes neither way.
+/// Only fields that clients and servers may set: who a client is, or what belongs in a head, passes neither way.
 #[test]
-fn behind_bodies_both_ways() -> Result<()> {
+fn trailers_pass_both_ways() -> Result<()> {
     for (speaks, scripts) in SERVERS {
         let (lab, server) = Faulty::lab(speaks, "5s", scripts.to_vec())?;
         let ask = |http| {
@@ -49,10 +49,10 @@ fn behind_bodies_both_ways() -> Result<()> {
 
 /// The length that GET would have had is said, and nothing is waited for.
 #[test]
-fn a_head_alone() -> Result<()> {
+fn head_responses_have_no_body() -> Result<()> {
     for (speaks, scripts) in SERVERS {
         let (lab, server) = Faulty::lab(speaks, "5s", scripts.to_vec())?;
-        for version in VERSIONS {
+        for version in Curl::VERSIONS {
             let curl = Curl::over(version, lab.wire().namespace(), &lab.url("/head"));
             let said = curl.option("--head").succeed()?.to_ascii_lowercase();
             assert!(said.contains(" 200") && said.lines().any(|line| line.trim() == "content-length: 2"), "{said}");
@@ -65,11 +65,11 @@ fn a_head_alone() -> Result<()> {
 
 /// A client that waits for a word before it sends the body gets it: without, it would wait longer than it may.
 #[test]
-fn a_word_before_the_body() -> Result<()> {
+fn expect_100_continue_is_answered() -> Result<()> {
     for (speaks, scripts) in SERVERS {
         let (lab, server) = Faulty::lab(speaks, "20s", scripts.to_vec())?;
         let body = format!("@{}", lab.home().write("body", &"x".repeat(100_000))?.display());
-        for version in VERSIONS {
+        for version in Curl::VERSIONS {
             let curl = Curl::over(version, lab.wire().namespace(), &lab.url("/takes"));
             // hyper has no such word for HTTP/2 clients, and they do not wait for ever.
             let patience = if version == "--http2" { "0.1" } else { "20" };
@@ -83,7 +83,6 @@ fn a_word_before_the_body() -> Result<()> {
     Ok(())
 }
 
-const VERSIONS: [&str; 3] = ["--http1.1", "--http2", "--http3-only"];
 /// hyper sends others to no HTTP/1.1 server.
 const ANNOUNCED: &str = "x-check, x-client-cert-subject, x_forwarded_for, x-also";
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum, set-cookie, x-more\r\n\r\n";

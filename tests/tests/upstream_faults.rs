@@ -1,10 +1,10 @@
-//! What do clients get when the server behind is slow, breaks off, or lies?
+//! What do clients get when the upstream server is slow, breaks off, or sends malformed answers?
 //!
 //! The tables have a line for a case: what the server does, what comes of it for the client, and
 //! what is written down. curl shows it over each version of HTTP, and asks for something else on
 //! the same connection behind it, which has to come whole; aioquic and h2 show the codes of streams.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use router_tests::lab::{
@@ -13,7 +13,6 @@ use router_tests::lab::{
     peers::{Curl, Rude, Whole},
     until,
 };
-use serde_json::Value;
 
 /// What comes of a request.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +32,7 @@ use Comes::{Answer, Broken, Hinted, Sentence};
 /// `(name, what the server does, what the client gets, outcome in the access log, failures of the server's)`
 type Case = (&'static str, &'static [Act], Comes, &'static str, u64);
 
-/// A response with another behind it: if anybody took that for an answer, it would be another request's.
+/// A response with another behind it: if the router took that for an answer, it would be another request's.
 /// In one write, as what comes when the next request is on its way already is an answer to that.
 macro_rules! and_evil {
     ($text:literal) => {
@@ -143,7 +142,7 @@ const TLS: &[Case] = &[
     ("short", &[Say("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\npart"), Close], Broken(200), BROKE, 1),
     ("cut-in-the-body", &[Say("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\npart"), Cut], Broken(200), BROKE, 1),
     ("cut-in-a-chunk", &[Say(CHUNKED), Say("9\r\npart"), Cut], Broken(200), BROKE, 1),
-    // Only a server that says goodbye has said all.
+    // Only a server that sends close_notify has said all.
     ("ends-with-the-connection", &[Say("HTTP/1.1 200 OK\r\n\r\nwhole"), Close], Answer(200, 5), COMPLETE, 0),
     ("cut-without-a-length", &[Say("HTTP/1.1 200 OK\r\n\r\npart"), Cut], Broken(200), BROKE, 1),
     ("longer", &[and_evil!("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"), Wait], Answer(200, 2), COMPLETE, 0),
@@ -171,23 +170,23 @@ const HTTP2: &[Case] = &[
 ];
 
 #[test]
-fn of_http_1_1_servers() -> Result<()> {
+fn faults_of_http1_servers() -> Result<()> {
     see(Speaks::Http, HTTP1)
 }
 
 #[test]
-fn of_servers_in_tls() -> Result<()> {
+fn faults_of_servers_in_tls() -> Result<()> {
     see(Speaks::Https, TLS)
 }
 
 #[test]
-fn of_http_2_servers() -> Result<()> {
+fn faults_of_http2_servers() -> Result<()> {
     see(Speaks::H2c, HTTP2)
 }
 
 /// Whether all of `cases` come as their lines say, over each version of HTTP.
 fn see(speaks: Speaks, cases: &[Case]) -> Result<()> {
-    let (lab, server) = Faulty::lab(speaks, "300ms", cases.iter().map(|(name, acts, ..)| (*name, *acts)).collect())?;
+    let (lab, server) = Faulty::lab(speaks, "600ms", cases.iter().map(|(name, acts, ..)| (*name, *acts)).collect())?;
     let mut wrong = Vec::new();
     for client in CURLS {
         for case in cases {
@@ -213,12 +212,11 @@ fn see(speaks: Speaks, cases: &[Case]) -> Result<()> {
 
 /// It accepts, and then there is nothing, not even a TLS handshake.
 #[test]
-fn of_servers_that_say_nothing() -> Result<()> {
+fn servers_that_never_answer_a_tls_handshake() -> Result<()> {
     let (lab, _server) = Faulty::lab(Speaks::Nothing, "300ms", Vec::new())?;
     for (asked, Client(version, _)) in (1..).zip(CURLS) {
         let curl = Curl::over(version, lab.wire().namespace(), &lab.url("/"));
-        let curl = curl.option("--output").option("/dev/null").option("--write-out").option("%{http_code}");
-        assert_eq!(curl.succeed()?.trim(), "504", "{version}");
+        assert_eq!(curl.writing("%{http_code}").succeed()?.trim(), "504", "{version}");
         let state = lab.control().status()?.upstreams.remove(0);
         assert_eq!((state.in_flight, state.failures_total), (0, asked), "{version}: {state:?}");
         ensure!(state.why.as_ref().is_some_and(|why| why.contains("300ms")), "{state:?}");
@@ -226,15 +224,15 @@ fn of_servers_that_say_nothing() -> Result<()> {
     Ok(())
 }
 
-/// A server says goodbye in the middle of a response: that comes whole, and nobody is sent there again.
+/// A server sends GOAWAY in the middle of a response: that comes whole, and no request is sent there again.
 #[test]
-fn of_http_2_servers_that_leave() -> Result<()> {
-    let acts = &[Head("200", NINE), Data("part"), Goodbye, Data("whole"), End];
+fn http2_servers_that_send_goaway() -> Result<()> {
+    let acts = &[Head("200", NINE), Data("part"), GoAway, Data("whole"), End];
     let (lab, server) = Faulty::lab(Speaks::H2c, "5s", vec![("leaves", acts)])?;
     for client in CURLS {
         let case = ("leaves", &acts[..], Answer(200, 9), COMPLETE, 0);
         ensure!(ask(&lab, &server, client, &case)?.is_none(), "{client:?}");
-        // Whom it serves next comes by another connection, and the next who is left by that one.
+        // The next request comes by another connection, and the next `leaves` by that one.
         let (next, left) = (server.of(GOOD), server.of("leaves"));
         assert_eq!(next.last().map(|exchange| exchange.number), Some(1), "{client:?}: {next:?}");
         ensure!(left.iter().all(|exchange| exchange.ended.is_none()), "{client:?}: {left:?}");
@@ -244,7 +242,7 @@ fn of_http_2_servers_that_leave() -> Result<()> {
 
 /// A server closes an idle connection just as a request goes out on it: only what may be sent twice is.
 #[test]
-fn of_servers_that_close_too_early() -> Result<()> {
+fn servers_that_close_an_idle_connection() -> Result<()> {
     for (speaks, acts) in [
         (Speaks::Http, [&[Take, Say(OK)][..], &[CloseUnlessFirst, Take, Say(OK)]]),
         (
@@ -273,9 +271,7 @@ fn of_servers_that_close_too_early() -> Result<()> {
                 // On the connection that this one leaves open, or one from before.
                 Curl::over(version, lab.wire().namespace(), &first).option("--fail").succeed()?;
                 let curl = Curl::over(version, lab.wire().namespace(), &lab.url("/stale"));
-                let curl = ["--request", method, "--output", "/dev/null", "--write-out", "%{http_code}"]
-                    .iter()
-                    .fold(curl, |curl, option| curl.option(option));
+                let curl = curl.option("--request").option(method).writing("%{http_code}");
                 let curl = body.iter().fold(curl, |curl, body| curl.option("--data").option(body));
                 let status = curl.succeed()?;
                 let what = format!("{speaks:?}: {version} {method} {body:?}");
@@ -294,7 +290,7 @@ fn of_servers_that_close_too_early() -> Result<()> {
 
 /// The answer is there before the request's body, and comes whole.
 #[test]
-fn of_servers_that_answer_first() -> Result<()> {
+fn servers_that_answer_before_the_upload_ends() -> Result<()> {
     let scripts: Vec<Script> = vec![
         ("goes-on", &[Say(TOO_MUCH), Take]),
         ("reads-a-little", &[TakeSome(20_000), Say(TOO_MUCH), Take]),
@@ -319,7 +315,7 @@ fn of_servers_that_answer_first() -> Result<()> {
 /// The server closes with the upload unread, which resets its connection: its answer comes all the same
 /// (rustical#77: 12 of 100 such uploads got 502).
 #[test]
-fn of_servers_that_refuse_uploads() -> Result<()> {
+fn servers_that_refuse_uploads_and_close() -> Result<()> {
     const REFUSAL: Act = Say("HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno");
     let scripts: Vec<Script> =
         vec![("at-once", &[REFUSAL, Close]), ("in-the-middle", &[TakeSome(20_000), REFUSAL, Close])];
@@ -398,11 +394,8 @@ fn ask_rude(lab: &Running, http: u8, cases: &[Case]) -> Result<Vec<String>> {
 
 /// What is written down, by the last word of the path, once there are `count` lines.
 fn outcomes(lab: &Running, count: usize) -> Result<BTreeMap<String, Vec<String>>> {
-    let read = || Ok(fs::read_to_string(lab.home().path("access.log")).unwrap_or_default());
-    let text = until(read, |text: &String| text.lines().count() >= count && text.ends_with('\n'))?;
     let mut outcomes = BTreeMap::<_, Vec<_>>::new();
-    for line in text.lines() {
-        let line: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
+    for line in lab.await_access_log(|lines| lines.len() >= count)? {
         let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
         outcomes.entry(text("path").trim_start_matches('/').to_owned()).or_default().push(text("outcome"));
     }

@@ -1,5 +1,4 @@
-//! Does the server that the configuration names get the request or the stream, and is it told whose
-//! that is?
+//! Does the load balancing of an upstream choose the server that it should, and does PROXY protocol name the client?
 
 use std::{
     collections::BTreeSet,
@@ -16,7 +15,7 @@ use router_tests::lab::{Lab, Running, UPSTREAM4, Upstream};
 
 /// The same one for the same client address, whatever its port and worker.
 #[test]
-fn by_source() -> Result<()> {
+fn source_hash_keeps_a_client_at_its_server() -> Result<()> {
     let mut lab = Lab::new().build()?;
     let behind = lab.network().upstream();
     let _others =
@@ -40,7 +39,7 @@ fn by_source() -> Result<()> {
 
 /// Raw streams, each told of by PROXY protocol version 2, section 2.2.
 #[test]
-fn proxy_protocol() -> Result<()> {
+fn proxy_protocol_names_client_and_listener() -> Result<()> {
     let mut lab = Lab::new().build()?;
     let listener = lab.network().upstream().enter(|| Ok(TcpListener::bind((UPSTREAM4, 8090))?))?;
     let (told, hear) = mpsc::channel();

@@ -55,7 +55,7 @@ struct Kind {
     /// Words behind the program, unless the container is given others.
     command: &'static [&'static str],
     title: &'static str,
-    /// For whom it is, in a label, so that one is not run in place of the other.
+    /// What it is for, in a label, so that one is not run in place of the other.
     purpose: &'static str,
     /// What the program needs, beyond an ordinary container.
     capabilities: &'static [&'static str],

@@ -26,7 +26,7 @@ pub(crate) enum Part {
     Linters,
     /// llvm-profdata.
     ProfileMerger,
-    /// A program of somebody else's.
+    /// A third-party program.
     Peer(Peer),
     /// The binary `quic-router`.
     Router(Profile),

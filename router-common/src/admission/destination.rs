@@ -1,4 +1,4 @@
-//! Whom a packet is for: this host, many hosts, or another one.
+//! Which hosts a packet is for: this one, many, or another one.
 
 use crate::{frame::Address, steer::Tables};
 

@@ -3,11 +3,11 @@
 //! An answer goes back by the way the packet came: its link addresses, addresses and ports change places. It is
 //! never longer than the packet, and nothing is remembered of it.
 
-use super::{ANSWER_MAX, Scratch, answer::HEADERS_MAX, version_negotiation};
+use super::{ANSWER_MAX, Request, Scratch, TokenKey, answer::HEADERS_MAX, retry, version_negotiation};
 use crate::{
     bytes::{Bytes, Octets},
-    frame::{self, Datagram, ETHERNET_LENGTH, IPV4_LENGTH, IPV6_LENGTH, Payload, UDP, UDP_LENGTH},
-    quic::{self, Kind},
+    frame::{self, Datagram, ETHERNET_LENGTH, IPV4_LENGTH, IPV6_LENGTH, UDP, UDP_LENGTH},
+    quic::{self, LongHeader},
     reason::Reason,
 };
 
@@ -16,22 +16,17 @@ use crate::{
 pub enum Answer {
     /// A Version Negotiation packet (RFC 9000 section 6.1).
     VersionNegotiation,
+    /// A Retry packet (RFC 9000 section 8.1.2).
+    Retry,
 }
 
 impl Answer {
-    /// What the packet at the beginning of `payload` can be answered with, without a worker. What has longer
-    /// connection IDs than version 1 allows is left to the worker.
-    #[inline(always)]
-    pub fn to<B: Bytes + ?Sized>(packet: &B, payload: Payload, kind: Kind) -> Option<Self> {
-        let is_unknown = kind == Kind::UnknownVersion;
-        (is_unknown && quic::long_header(packet, payload).is_some()).then_some(Self::VersionNegotiation)
-    }
-
     /// Why.
     #[inline(always)]
     pub fn reason(self) -> Reason {
         match self {
             Self::VersionNegotiation => Reason::Negotiated,
+            Self::Retry => Reason::Retried,
         }
     }
 }
@@ -55,6 +50,21 @@ impl AnswerFrame {
         Some(Self { headers, payload })
     }
 
+    /// The answer to `frame`, likewise: a Retry with a token under `key`, issued `now`, in seconds from 1970 on.
+    #[inline(always)]
+    pub fn retry<B: Bytes + ?Sized>(frame: &B, issue: &Issue<'_>, scratch: &mut Scratch) -> Option<Self> {
+        let datagram = frame::parse(frame).ok().filter(Datagram::is_plain)?;
+        let LongHeader { version, destination, source, .. } = quic::long_header(frame, datagram.payload)?;
+        if version != quic::VERSION_1 {
+            return None;
+        }
+        let Issue { key, now, random } = *issue;
+        let request = Request { client: datagram.source, destination, source, now, random };
+        let payload = retry(&request, key, scratch);
+        let headers = put_headers(frame, &datagram, (UDP_LENGTH + payload) as u16, scratch)?;
+        Some(Self { headers, payload })
+    }
+
     /// Octets of the whole frame.
     #[inline(always)]
     pub fn length(&self) -> usize {
@@ -72,6 +82,17 @@ impl AnswerFrame {
     pub fn payload_length(&self) -> usize {
         self.payload
     }
+}
+
+/// How the token of a Retry is issued.
+#[derive(Clone, Copy)]
+pub struct Issue<'a> {
+    /// The key.
+    pub key: &'a TokenKey,
+    /// When, in seconds from 1970 on.
+    pub now: u64,
+    /// What the Retry's connection ID is made of.
+    pub random: u64,
 }
 
 /// Writes the headers for the way back of `frame`, with the answer that is in `scratch` as their payload; how long

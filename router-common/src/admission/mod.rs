@@ -10,6 +10,7 @@ mod bucket;
 mod destination;
 mod frame;
 mod ghash;
+mod in_place;
 mod prefix;
 mod retry;
 mod token;
@@ -21,7 +22,8 @@ pub use self::{
     blocks::{Listed, Source, listed},
     bucket::Rate,
     destination::{Destination, destination},
-    frame::{Answer, AnswerFrame},
+    frame::{Answer, AnswerFrame, Issue},
+    in_place::{InPlace, Validation},
     prefix::{Prefix, PrefixError},
     retry::{Request, retry},
     token::{
@@ -39,30 +41,90 @@ pub enum Limited {
     Unknown = 0,
     /// Packets of unknown versions.
     VersionNegotiation = 1,
+    /// First flights of clients that have not shown that they receive at their address.
+    New = 2,
 }
 
 impl Limited {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Unknown, Self::VersionNegotiation];
+    pub const ALL: [Self; 3] = [Self::Unknown, Self::VersionNegotiation, Self::New];
 }
 
-/// Why a packet is turned away that neither the flow table nor its connection ID places; `None` if it is not.
+/// Whether clients are asked to show that they receive at their address, by a Retry (RFC 9000 section 8.1.2), before
+/// anything is kept about them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Challenge {
+    /// While more of them come than [`Limited::New`] has room for.
+    Auto,
+    /// All of them.
+    Always,
+    /// Not by the kernel's programs. Workers do so near their limits.
+    Never,
+}
+
+/// What becomes of a packet that neither the flow table nor its connection ID places.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// A worker gets it.
+    Deliver,
+    /// It is thrown away.
+    Drop(Reason),
+    /// It is answered.
+    Answer(Answer),
+}
+
+/// Judges a packet that neither the flow table nor its connection ID places. What can be seen of it in its place is
+/// looked at only where that decides.
 #[inline(always)]
-pub fn refusal<S: Source, T: Tables>(kind: Kind, source: &S, tables: &T) -> Option<Reason> {
-    match listed(source, tables) {
-        Listed::Drop => return Some(Reason::Blocked),
-        Listed::Allow => return None,
-        // The worker that gets it answers with a Retry.
+pub fn judge<S: Source, T: Tables>(kind: Kind, source: &S, in_place: impl FnOnce() -> InPlace, tables: &T) -> Outcome {
+    let listed = listed(source, tables);
+    match listed {
+        Listed::Drop => return Outcome::Drop(Reason::Blocked),
+        Listed::Allow => return Outcome::Deliver,
         Listed::Challenge | Listed::No => {}
     }
     if kind.may_be_first_flight() && tables.refuses_port(source.port()) {
-        return Some(Reason::SourcePort);
+        return Outcome::Drop(Reason::SourcePort);
     }
     match kind {
-        Kind::Initial | Kind::ZeroRtt => None,
-        Kind::UnknownVersion if tables.admits(Limited::VersionNegotiation) => None,
-        Kind::UnknownVersion => Some(Reason::NegotiationLimited),
-        Kind::Handshake | Kind::OneRtt if tables.admits(Limited::Unknown) => None,
-        Kind::Handshake | Kind::OneRtt => Some(Reason::UnknownLimited),
+        Kind::UnknownVersion if !tables.admits(Limited::VersionNegotiation) => {
+            Outcome::Drop(Reason::NegotiationLimited)
+        }
+        Kind::UnknownVersion => match tables.answers() && in_place() == InPlace::UnknownVersion {
+            true => Outcome::Answer(Answer::VersionNegotiation),
+            false => Outcome::Deliver,
+        },
+        Kind::Handshake | Kind::OneRtt if !tables.admits(Limited::Unknown) => Outcome::Drop(Reason::UnknownLimited),
+        Kind::Handshake | Kind::OneRtt => Outcome::Deliver,
+        Kind::Initial | Kind::ZeroRtt if tables.answers() && is_asked(listed, tables) => match kind {
+            // Its client has to begin anew, and sends it again then.
+            Kind::ZeroRtt => Outcome::Drop(Reason::ChallengeLimited),
+            _ => challenged(in_place(), tables),
+        },
+        Kind::Initial | Kind::ZeroRtt => Outcome::Deliver,
+    }
+}
+
+/// Whether the client of a first flight is to show that it receives at its address, where that can be asked.
+#[inline(always)]
+fn is_asked<T: Tables>(listed: Listed, tables: &T) -> bool {
+    match tables.challenge() {
+        Challenge::Never => false,
+        Challenge::Always => true,
+        Challenge::Auto => listed == Listed::Challenge || !tables.admits(Limited::New),
+    }
+}
+
+/// Judges an Initial whose client is to show that it receives at its address.
+#[inline(always)]
+pub fn challenged<T: Tables>(in_place: InPlace, tables: &T) -> Outcome {
+    match in_place {
+        InPlace::Initial(Validation::None) => Outcome::Answer(Answer::Retry),
+        // A worker's, perhaps, and a client takes no second Retry.
+        InPlace::Initial(Validation::Doubtful) if !tables.admits(Limited::New) => {
+            Outcome::Drop(Reason::ChallengeLimited)
+        }
+        // A worker asks what is not plain.
+        InPlace::Initial(_) | InPlace::UnknownVersion | InPlace::Nothing => Outcome::Deliver,
     }
 }

@@ -19,6 +19,7 @@ use super::{ConnectionId, MAX_LENGTH, UNROUTABLE};
 use crate::{
     aes::{Block, RoundKeys},
     bytes::Octets,
+    identifiers::ConfigRotation,
 };
 
 /// The fewest octets a nonce may have (QUIC-LB, CID format).
@@ -224,8 +225,8 @@ pub fn decode<C: Cipher>(cid: &ConnectionId, lengths: Lengths, cipher: Option<&C
 
 /// The first octet of a connection ID (QUIC-LB, CID format): its rotation, and in the low
 /// five bits `low`, such as the length of the rest. `None` if the rotation is over 7.
-pub fn first_octet(rotation: u8, low: u8) -> Option<u8> {
-    (rotation <= UNROUTABLE).then_some(rotation << 5 | low & 0x1f)
+pub fn first_octet(rotation: ConfigRotation, low: u8) -> Option<u8> {
+    (rotation <= UNROUTABLE).then_some(rotation.get() << 5 | low & 0x1f)
 }
 
 /// A half of the network's octets, at the upper end of two words; at most 10.
@@ -346,7 +347,7 @@ mod tests {
         ] {
             let (keys, server_id, nonce) = (key.map(keys), hex(server_id), hex(nonce));
             let lengths = Lengths::new(server_id.len(), nonce.len()).expect("legal");
-            let first = first_octet(rotation, lengths.sum() as u8).expect("a rotation");
+            let first = first_octet(ConfigRotation::new(rotation), lengths.sum() as u8).expect("a rotation");
             let encoded = encode(first, &server_id, &nonce, keys.as_ref()).expect("legal");
             assert_eq!(encoded.as_slice(), hex(cid), "{cid}");
             let decoded = decode(&encoded, lengths, keys.as_ref()).expect("its length");
@@ -359,7 +360,7 @@ mod tests {
         for (server_id, nonce) in [(0, 4), (0, 19), (1, 3), (15, 5), (16, 4), (1, 19), (20, 0)] {
             assert_eq!(Lengths::new(server_id, nonce), None, "{server_id} {nonce}");
         }
-        assert_eq!(first_octet(8, 0), None);
+        assert_eq!(first_octet(ConfigRotation::new(8), 0), None);
     }
 
     /// Every legal pair of lengths, with and without a key.

@@ -11,7 +11,11 @@ use super::{
     ConnectionId, MAX_LENGTH, UNROUTABLE,
     codec::{Algorithm, Body, Cipher, Lengths, MAX_SERVER_ID_LENGTH, first_bits, first_octet},
 };
-use crate::{aes::RoundKeys, hash};
+use crate::{
+    aes::RoundKeys,
+    hash,
+    identifiers::{ConfigRotation, SlotId},
+};
 
 /// Value of the map `cid_configs`, by rotation: how to decode its connection IDs.
 #[repr(C, align(8))]
@@ -133,19 +137,26 @@ impl Identity {
 }
 
 impl CidConfig {
-    /// Connection IDs of `length` octets in all. `None` if that leaves fewer than 4 octets for
-    /// the nonce, or is over 20.
-    pub fn new(identity: Identity, length: usize, encrypted: bool) -> Option<Self> {
+    /// Connection IDs of `length` octets in all, in clear. `None` if that leaves fewer than 4 octets for the nonce, or
+    /// is over 20.
+    pub fn in_clear(identity: Identity, length: usize) -> Option<Self> {
+        let encoding = if identity.is_server_id { ENCODING_CLEAR_MASKED_SLOT } else { ENCODING_CLEAR };
+        Self::new(identity, length, |_| encoding)
+    }
+
+    /// The same, encrypted: by the one pass or the four that their length asks for (QUIC-LB, encryption).
+    pub fn encrypted(identity: Identity, length: usize) -> Option<Self> {
+        Self::new(identity, length, |lengths| match Algorithm::encrypting(lengths.sum()) {
+            Algorithm::SinglePass => ENCODING_SINGLE_PASS,
+            Algorithm::Clear | Algorithm::FourPass => ENCODING_FOUR_PASS,
+        })
+    }
+
+    fn new(identity: Identity, length: usize, encoding: impl FnOnce(Lengths) -> u32) -> Option<Self> {
         let server_id_length = identity.server_id_length();
         let lengths = Lengths::new(server_id_length, length.checked_sub(1 + server_id_length)?)?;
-        let encoding = match (encrypted, Algorithm::encrypting(lengths.sum())) {
-            (true, Algorithm::SinglePass) => ENCODING_SINGLE_PASS,
-            (true, Algorithm::Clear | Algorithm::FourPass) => ENCODING_FOUR_PASS,
-            (false, _) if identity.is_server_id => ENCODING_CLEAR_MASKED_SLOT,
-            (false, _) => ENCODING_CLEAR,
-        };
         Some(Self {
-            encoding,
+            encoding: encoding(lengths),
             length: length as u32,
             server_id_length: server_id_length as u32,
             issuing: 0,
@@ -218,7 +229,7 @@ impl CidConfig {
     /// The length bits of the first octet are not looked at: they are for those who do not
     /// know the configuration.
     #[inline(always)]
-    pub fn slot<K: Keys>(&self, cid: &ConnectionId, keys: &K) -> Option<u8> {
+    pub fn slot<K: Keys>(&self, cid: &ConnectionId, keys: &K) -> Option<SlotId> {
         let encoding = self.encoding()?;
         if cid.len() != self.length() {
             return None;
@@ -233,12 +244,12 @@ impl CidConfig {
         }
         let slot = if slot_at < 8 { high >> (56 - 8 * slot_at) } else { low >> (120 - 8 * slot_at) } as u8;
         match encoding {
-            Encoding::ClearMaskedSlot => Some(slot ^ self.mask(cid, keys)),
-            Encoding::Clear | Encoding::SinglePass | Encoding::FourPass => Some(slot),
+            Encoding::ClearMaskedSlot => Some(SlotId::new(slot ^ self.mask(cid, keys))),
+            Encoding::Clear | Encoding::SinglePass | Encoding::FourPass => Some(SlotId::new(slot)),
         }
     }
 
-    /// Everything in `cid`, whoever's it is; `None` if it has another length.
+    /// Everything in `cid`, whichever node's it is; `None` if it has another length.
     pub fn open<K: Keys>(&self, cid: &ConnectionId, keys: &K) -> Option<Opened> {
         let encoding = self.encoding()?;
         if cid.len() != self.length() {
@@ -259,7 +270,13 @@ impl CidConfig {
     ///
     /// With a key no nonce may come twice for one slot; in clear it has to be random: it is
     /// all that keeps one connection's IDs from being linked with each other (QUIC-LB, plaintext CIDs).
-    pub fn encode<K: Keys>(&self, rotation: u8, slot: u8, nonce: &Nonce, keys: &K) -> Option<ConnectionId> {
+    pub fn encode<K: Keys>(
+        &self,
+        rotation: ConfigRotation,
+        slot: SlotId,
+        nonce: &Nonce,
+        keys: &K,
+    ) -> Option<ConnectionId> {
         let encoding = self.encoding()?;
         let length = self.length() - 1;
         let low = if self.describes_length() { length as u8 } else { nonce.low_bits };
@@ -267,7 +284,7 @@ impl CidConfig {
         let (slot_at, free) = (self.slot_at(), self.free_octets());
         let mut octets = [0; MAX_LENGTH - 1];
         octets[..slot_at].copy_from_slice(self.identity());
-        octets[slot_at] = slot;
+        octets[slot_at] = slot.get();
         octets[slot_at + 1..][..free].copy_from_slice(&nonce.octets[..free]);
         let body = Body::new(&octets)?.encrypt(encoding.algorithm(), length, keys);
         let cid = body.behind(first, length);
@@ -283,7 +300,7 @@ impl CidConfig {
     /// Octets before the slot, behind the first.
     #[inline(always)]
     fn slot_at(&self) -> usize {
-        // The kernel's verifier, and whoever divides by it, want to know that it is small.
+        // The kernel's verifier, and the code that divides by it, want to know that it is small.
         (self.identity_length & 15) as usize
     }
 
@@ -347,8 +364,8 @@ impl Opened {
     }
 
     /// The slot.
-    pub fn slot(&self) -> u8 {
-        self.octets[self.slot_at]
+    pub fn slot(&self) -> SlotId {
+        SlotId::new(self.octets[self.slot_at])
     }
 
     /// Whether the connection ID is of the node that `config` is about.

@@ -8,7 +8,7 @@ pub mod codec;
 mod config;
 
 pub use self::config::{CidConfig, CidKeys, Encoding, Identity, Keys, Nonce, Opened};
-use crate::bytes::Octets;
+use crate::{bytes::Octets, identifiers::ConfigRotation};
 
 /// The longest connection ID of QUIC versions 1 and 2, in octets (RFC 9000 section 17.2).
 pub const MAX_LENGTH: usize = 20;
@@ -18,7 +18,7 @@ pub const MAX_LENGTH: usize = 20;
 pub const ROTATIONS: u8 = 7;
 
 /// The rotation that says "issued without a configuration".
-pub const UNROUTABLE: u8 = 7;
+pub const UNROUTABLE: ConfigRotation = ConfigRotation::new(7);
 
 /// A connection ID of 0 to 20 octets; the rest of the array is zero.
 ///
@@ -78,9 +78,9 @@ impl ConnectionId {
 
     /// The configuration it claims to follow: 0 to 6, or [`UNROUTABLE`].
     #[inline(always)]
-    pub fn rotation(&self) -> u8 {
+    pub fn rotation(&self) -> ConfigRotation {
         let [word, ..] = self.words();
-        word as u8 >> 5
+        ConfigRotation::new(word as u8 >> 5)
     }
 
     /// Low five bits of its first octet: the self-described length of the rest.

@@ -3,7 +3,7 @@
 
 use core::ops::RangeInclusive;
 
-use crate::admission::{Limited, Rate};
+use crate::admission::{Challenge, Limited, Rate};
 
 /// Value of `admission` (one entry): how many packets of a kind are let through, for the whole node.
 #[repr(C)]
@@ -11,12 +11,15 @@ use crate::admission::{Limited, Rate};
 pub struct Admission {
     unknown: Limit,
     version_negotiation: Limit,
+    new_total: Limit,
     unknown_from: u64,
-    answers: u64,
+    unix_offset: u64,
+    answers: u32,
+    challenge: u32,
     generation: u64,
 }
 
-const _: () = assert!(size_of::<Admission>() == 56);
+const _: () = assert!(size_of::<Admission>() == 80);
 
 /// Who answers what takes no connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,6 +50,7 @@ impl Admission {
         Self {
             unknown: rates(Limited::Unknown).into(),
             version_negotiation: rates(Limited::VersionNegotiation).into(),
+            new_total: rates(Limited::New).into(),
             generation: self.generation.wrapping_add(1),
             ..self
         }
@@ -68,6 +72,37 @@ impl Admission {
         self.answers != 0
     }
 
+    /// The same where clients are asked so to show that they receive at their address.
+    pub fn challenging(self, challenge: Challenge) -> Self {
+        let challenge = match challenge {
+            Challenge::Auto => 0,
+            Challenge::Always => 1,
+            Challenge::Never => 2,
+        };
+        Self { challenge, ..self }
+    }
+
+    /// Whether clients are asked to show that they receive at their address.
+    #[inline(always)]
+    pub fn challenge(&self) -> Challenge {
+        match self.challenge {
+            0 => Challenge::Auto,
+            1 => Challenge::Always,
+            _ => Challenge::Never,
+        }
+    }
+
+    /// The same where CLOCK_MONOTONIC was at 0 so many nanoseconds after 1970 began.
+    pub fn with_unix_offset(self, offset: u64) -> Self {
+        Self { unix_offset: offset, ..self }
+    }
+
+    /// The seconds from 1970 on, at `now` of CLOCK_MONOTONIC in nanoseconds.
+    #[inline(always)]
+    pub fn unix_seconds(&self, now: u64) -> u64 {
+        self.unix_offset.wrapping_add(now) / 1_000_000_000
+    }
+
     /// Until when [`Limited::Unknown`] is not limited.
     pub fn unknown_from(&self) -> u64 {
         self.unknown_from
@@ -79,6 +114,7 @@ impl Admission {
         let limit = match of {
             Limited::Unknown => &self.unknown,
             Limited::VersionNegotiation => &self.version_negotiation,
+            Limited::New => &self.new_total,
         };
         Rate::of(limit.interval, limit.tolerance, self.generation)
     }

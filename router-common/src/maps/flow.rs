@@ -1,6 +1,9 @@
 //! `flows`: a connection ID's slot, and what the kernel noted about it.
 
-use crate::frame::{Address, Endpoint};
+use crate::{
+    frame::{Address, Endpoint},
+    identifiers::SlotId,
+};
 
 /// Where an entry of the flow table comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,7 +36,7 @@ const _: () = assert!(size_of::<Flow>() == 64);
 
 impl Flow {
     /// A flow of `slot`, written at `now`.
-    pub fn new(slot: u8, origin: Origin, now: u64) -> Self {
+    pub fn new(slot: SlotId, origin: Origin, now: u64) -> Self {
         let origin = match origin {
             Origin::Issued => 0,
             Origin::Chosen => 1,
@@ -43,8 +46,8 @@ impl Flow {
 
     /// The slot its packets go to.
     #[inline(always)]
-    pub fn slot(&self) -> u8 {
-        self.slot as u8
+    pub fn slot(&self) -> SlotId {
+        SlotId::new(self.slot as u8)
     }
 
     /// Who made the connection ID.

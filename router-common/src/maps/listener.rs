@@ -1,7 +1,10 @@
 //! `listeners` and `ports`: which destinations are ours.
 
 use super::SLOTS;
-use crate::frame::{Address, Endpoint};
+use crate::{
+    frame::{Address, Endpoint},
+    identifiers::{ListenerId, SlotId},
+};
 
 /// Key of `listeners`: an address and port; the unspecified address matches every one of its family.
 #[repr(C, align(8))]
@@ -40,20 +43,20 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// The listener with this number, below [`LISTENERS_MAX`].
-    pub fn new(id: u16) -> Self {
+    /// The listener with this number.
+    pub fn new(id: ListenerId) -> Self {
         Self { id: id.into() }
     }
 
     /// Its number.
     #[inline(always)]
-    pub fn id(&self) -> u32 {
-        self.id
+    pub fn id(&self) -> ListenerId {
+        ListenerId::new(self.id as u16)
     }
 
     /// The index of `slot`'s socket for this listener in the map `sockets`.
     #[inline(always)]
-    pub fn socket_index(&self, slot: u8) -> u32 {
+    pub fn socket_index(&self, slot: SlotId) -> u32 {
         self.id * SLOTS + u32::from(slot)
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! Every type is plain: fixed layout, no padding, no enum or bool across the boundary.
 //! Fields are private; numbers are in the host's byte order, addresses in the network's.
-//! A change of any layout or meaning raises [`SCHEMA`].
+//! A change of any layout or meaning raises [`SCHEMA`]. `docs/maps.md` gets its number, and the rows of `counters`, from a
+//! test (`datapath/document.rs` of router-userspace).
 
 mod admission;
 mod blocks;
@@ -20,16 +21,18 @@ pub use self::{
     queue::{Local, LocalKey, LocalKind, Queue, SocketPlace},
     slot::{Hop, Slot, SlotCounters, SlotState},
 };
-use crate::connection_id::ROTATIONS;
 pub use crate::{
+    admission::TokenKeys,
     connection_id::{CidConfig, CidKeys, ConnectionId as FlowKey},
     reason::Counters,
 };
+use crate::{connection_id::ROTATIONS, identifiers::SlotId, reason::Reason};
 
 /// Version of this contract; stands in the map `settings`.
-pub const SCHEMA: u32 = 5;
-// One more reason is one more field of `counters`: another layout, and so another schema (here and in docs/maps.md).
-const _: () = assert!(SCHEMA == 5 && crate::reason::Reason::ALL.len() == 23);
+///
+/// One more reason is one more field of `counters`, and so the next version by itself: 5 was that of 24 reasons. Any other
+/// change raises the 5; where a reason goes, it rises so that the sum does.
+pub const SCHEMA: u32 = 5 + (Reason::ALL.len() as u32 - 24);
 
 /// The maps' names, as they are pinned and as `bpftool` shows them.
 pub mod names {
@@ -84,8 +87,11 @@ pub mod names {
     /// [`BlockAction`](super::BlockAction) to [`BlockHits`](super::BlockHits), per CPU
     pub const BLOCK_TOTALS: &str = "block_totals";
 
+    /// [`TokenKeys`](super::TokenKeys)
+    pub const TOKEN_KEYS: &str = "token_keys";
+
     /// All of them.
-    pub const ALL: [&str; 24] = [
+    pub const ALL: [&str; 25] = [
         SETTINGS,
         LISTENERS,
         PORTS,
@@ -107,6 +113,7 @@ pub mod names {
         BUCKETS,
         BROADCAST_ADDRESSES,
         PROGRAMS,
+        TOKEN_KEYS,
         BLOCKS,
         BLOCK_HITS,
         BLOCK_TOTALS,
@@ -160,13 +167,17 @@ impl Stage {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
 pub enum Program {
+    /// Decides about what neither the flow table nor its connection ID places.
+    FirstFlight = 0,
     /// Answers with Version Negotiation.
-    Negotiate = 0,
+    Negotiate = 1,
+    /// Answers with a Retry what has no token.
+    Challenge = 2,
 }
 
 impl Program {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Negotiate];
+    pub const ALL: [Self; 3] = [Self::FirstFlight, Self::Negotiate, Self::Challenge];
 }
 
 /// Value of `settings` (one entry): what holds for the whole node.
@@ -265,14 +276,14 @@ impl Assigned {
     pub const NONE: Self = Self { slot: u32::MAX };
 
     /// `slot`
-    pub fn to(slot: u8) -> Self {
+    pub fn to(slot: SlotId) -> Self {
         Self { slot: slot.into() }
     }
 
     /// The slot, if there is one.
     #[inline(always)]
-    pub fn slot(&self) -> Option<u8> {
-        (self.slot < SLOTS).then_some(self.slot as u8)
+    pub fn slot(&self) -> Option<SlotId> {
+        (self.slot < SLOTS).then_some(SlotId::new(self.slot as u8))
     }
 
     /// The index in the map `assignment` of `hash` in `half`.

@@ -1,7 +1,10 @@
 //! `queues`, `local_addresses` and `broadcast_addresses`: what an AF_XDP socket may take off the wire.
 
 use super::QUEUES_MAX;
-use crate::frame::Address;
+use crate::{
+    frame::Address,
+    identifiers::{IfIndex, InterfaceQueue, QueueId, SlotId},
+};
 
 /// Value of `queues`, by [`index`](Self::index): a receive queue that a worker has.
 ///
@@ -20,13 +23,13 @@ pub struct Queue {
 const _: () = assert!(size_of::<Queue>() == 24);
 
 impl Queue {
-    /// Nobody's.
+    /// No worker has it.
     pub const NONE: Self = Self { interface: 0, queue: 0, owner: 0, places: 0, mac: [0; 6], reserved: [0; 2] };
 
-    /// Queue number `queue` of the interface with the index `interface`, whose link address is
-    /// `mac`: slot `owner` has it, which takes no new connections from it yet.
-    pub fn new(interface: u32, queue: u32, mac: [u8; 6], owner: u8) -> Self {
-        Self { interface, queue, owner: owner.into(), mac, ..Self::NONE }
+    /// The queue `id` of an interface whose link address is `mac`: slot `owner` has it, which takes no new connections
+    /// from it yet.
+    pub fn new(id: InterfaceQueue, mac: [u8; 6], owner: SlotId) -> Self {
+        Self { interface: id.interface.get(), queue: id.queue.get(), owner: owner.into(), mac, ..Self::NONE }
     }
 
     /// The same, saying whether new connections go to its owner.
@@ -37,14 +40,14 @@ impl Queue {
     /// Where a queue stands in the maps `queues` and `xsks`: each interface has 64 places for its
     /// own, and what it has beyond is in its neighbours'.
     #[inline(always)]
-    pub fn index_of(interface: u32, queue: u32) -> u32 {
-        interface.wrapping_mul(QUEUES_OF_AN_INTERFACE).wrapping_add(queue) & (QUEUES_MAX - 1)
+    pub fn index_of(id: InterfaceQueue) -> u32 {
+        id.interface.get().wrapping_mul(QUEUES_OF_AN_INTERFACE).wrapping_add(id.queue.get()) & (QUEUES_MAX - 1)
     }
 
     /// Where this one stands.
     #[inline(always)]
     pub fn index(&self) -> u32 {
-        Self::index_of(self.interface, self.queue)
+        Self::index_of(self.id())
     }
 
     /// The place of its socket.
@@ -55,29 +58,25 @@ impl Queue {
 
     /// Whether both are about the same queue.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.is(other.interface, other.queue)
+        self.is(other.id())
     }
 
-    /// Index of its interface.
-    pub fn interface(&self) -> u32 {
-        self.interface
-    }
-
-    /// Its number on the interface.
-    pub fn number(&self) -> u32 {
-        self.queue
-    }
-
-    /// Whether this is that queue: no other one at the same place, and not nobody's.
+    /// Which queue it is.
     #[inline(always)]
-    pub fn is(&self, interface: u32, queue: u32) -> bool {
-        self.interface == interface && self.queue == queue
+    pub fn id(&self) -> InterfaceQueue {
+        InterfaceQueue { interface: IfIndex::new(self.interface), queue: QueueId::new(self.queue) }
+    }
+
+    /// Whether this is that queue: no other one at the same place, and not an empty entry.
+    #[inline(always)]
+    pub fn is(&self, id: InterfaceQueue) -> bool {
+        self.interface == id.interface.get() && self.queue == id.queue.get()
     }
 
     /// The slot that has it.
     #[inline(always)]
-    pub fn owner(&self) -> u8 {
-        self.owner as u8
+    pub fn owner(&self) -> SlotId {
+        SlotId::new(self.owner as u8)
     }
 
     /// Whether new connections that come in on it go to its owner.
@@ -157,9 +156,13 @@ mod tests {
 
     use super::*;
 
+    fn id(interface: u32, queue: u32) -> InterfaceQueue {
+        InterfaceQueue { interface: IfIndex::new(interface), queue: QueueId::new(queue) }
+    }
+
     #[test]
     fn queues_of_neighbours_do_not_share_a_place() {
-        let places = (1..=64).flat_map(|interface| (0..64).map(move |queue| Queue::index_of(interface, queue)));
+        let places = (1..=64).flat_map(|interface| (0..64).map(move |queue| Queue::index_of(id(interface, queue))));
         let places: BTreeSet<_> = places.collect();
         assert_eq!(places.len(), QUEUES_MAX as usize);
         assert!(places.iter().all(|place| *place < QUEUES_MAX));
@@ -167,8 +170,8 @@ mod tests {
 
     #[test]
     fn a_queue_knows_which_one_it_is() {
-        let queue = Queue::new(3, 2, [1; 6], 9);
-        assert!(queue.is(3, 2) && !queue.is(3 + 64, 2) && Queue::index_of(3 + 64, 2) == queue.index());
-        assert!(!Queue::NONE.is(1, 0), "the loopback interface has the index 1");
+        let queue = Queue::new(id(3, 2), [1; 6], SlotId::new(9));
+        assert!(queue.is(id(3, 2)) && !queue.is(id(3 + 64, 2)) && Queue::index_of(id(3 + 64, 2)) == queue.index());
+        assert!(!Queue::NONE.is(id(1, 0)), "the loopback interface has the index 1");
     }
 }

@@ -1,9 +1,11 @@
 //! `slots` and `slot_counters`: who is where, and what the kernel stages gave them.
 
+use crate::identifiers::CpuId;
+
 /// What a slot is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SlotState {
-    /// Nobody's.
+    /// No worker has it.
     Free,
     /// Its worker gets new connections.
     Active,
@@ -26,13 +28,13 @@ const _: () = assert!(size_of::<Slot>() == 24);
 
 impl Slot {
     /// A slot whose worker is pinned to `cpu`.
-    pub fn new(state: SlotState, cpu: u32, generation: u64) -> Self {
+    pub fn new(state: SlotState, cpu: CpuId, generation: u64) -> Self {
         let state = match state {
             SlotState::Free => 0,
             SlotState::Active => 1,
             SlotState::Draining => 2,
         };
-        Self { state, cpu, generation, ..Self::default() }
+        Self { state, cpu: cpu.get(), generation, ..Self::default() }
     }
 
     /// What it is doing.
@@ -53,8 +55,8 @@ impl Slot {
 
     /// The CPU its worker is pinned to.
     #[inline(always)]
-    pub fn cpu(&self) -> u32 {
-        self.cpu
+    pub fn cpu(&self) -> CpuId {
+        CpuId::new(self.cpu)
     }
 
     /// Whether another slot's packets are handled on the same CPUs, because their workers share one

@@ -85,9 +85,9 @@ impl<'s> Lines<'s> {
         work::count(1);
         let rest = &mut self.rest;
         let line = if first & 0x80 != 0 {
-            Line::Indexed(entry(rest, 6, first & 0x40 != 0)?)
+            Line::Indexed(entry(rest, 6, Table::of(first & 0x40))?)
         } else if first & 0x40 != 0 {
-            let entry = entry(rest, 4, first & 0x10 != 0)?;
+            let entry = entry(rest, 4, Table::of(first & 0x10))?;
             Line::NameReference(entry, text(rest, 7)?)
         } else if first & 0x20 != 0 {
             let name = text(rest, 3)?;
@@ -99,13 +99,29 @@ impl<'s> Lines<'s> {
     }
 }
 
-fn entry(rest: &mut &[u8], bits: u32, is_static: bool) -> Result<&'static Entry, Violation> {
-    let index = read(rest, bits)?;
-    if !is_static {
-        return Err(not_there());
+/// The table that an index is of (section 2.1).
+#[derive(Clone, Copy)]
+enum Table {
+    Static,
+    Dynamic,
+}
+
+impl Table {
+    /// By the bit T of a field line (section 4.5).
+    fn of(bit: u8) -> Self {
+        if bit == 0 { Self::Dynamic } else { Self::Static }
     }
-    let unknown = failed("RFC 9204 section 3.1", "an index beyond the static table");
-    static_table::entry_at(index).ok_or(unknown)
+}
+
+/// The entry whose index has `bits` in its first octet.
+fn entry(rest: &mut &[u8], bits: u32, table: Table) -> Result<&'static Entry, Violation> {
+    let index = read(rest, bits)?;
+    match table {
+        Table::Static => {
+            static_table::entry_at(index).ok_or(failed("RFC 9204 section 3.1", "an index beyond the static table"))
+        }
+        Table::Dynamic => Err(not_there()),
+    }
 }
 
 /// A string whose length has `bits` in its first octet, and the mark of Huffman code before them (section 4.1.2).

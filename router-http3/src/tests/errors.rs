@@ -18,13 +18,25 @@ fn and(octets: &[u8]) -> Vec<u8> {
     frame(HEADERS, &[&section(USUAL), octets].concat())
 }
 
+/// Each stream breaks this rule, which ends the connection.
+fn end_the_connection(cases: impl IntoIterator<Item = (&'static str, Vec<u8>, Code)>) {
+    for (rule, stream, code) in cases {
+        match outcome(LIMITS, [&stream[..]]).1 {
+            Err(RequestError::Connection(violation)) => {
+                assert_eq!((violation.section, violation.code), (rule, code), "{stream:02x?}");
+            }
+            other => panic!("{rule}, {stream:02x?}: {other:?}"),
+        }
+    }
+}
+
 #[test]
-fn of_the_connection_on_request_streams() {
+fn frames_that_end_the_connection_on_request_streams() {
     let get = request(&[]);
     let then = |more: Vec<u8>| [get.clone(), more].concat();
     let connect = headers(&[(":method", "CONNECT"), (":authority", "a.test:443")]);
     let trailers = headers(&[("x", "1")]);
-    for (rule, stream, code) in [
+    end_the_connection([
         ("RFC 9114 section 4.1", data(b"x"), Code::H3_FRAME_UNEXPECTED),
         ("RFC 9114 section 4.1", data(b""), Code::H3_FRAME_UNEXPECTED),
         ("RFC 9114 section 4.1", then([&trailers[..], &trailers].concat()), Code::H3_FRAME_UNEXPECTED),
@@ -47,39 +59,50 @@ fn of_the_connection_on_request_streams() {
         ("RFC 9114 section 7.1", then(vec![0]), Code::H3_FRAME_ERROR),
         ("RFC 9114 section 7.1", then(vec![0x40]), Code::H3_FRAME_ERROR),
         ("RFC 9114 section 7.1", then(vec![0x21, 1]), Code::H3_FRAME_ERROR),
-        // Field sections that cannot be decoded.
-        ("RFC 9204 section 4.5", frame(HEADERS, &[]), Code::QPACK_DECOMPRESSION_FAILED),
-        ("RFC 9204 section 4.5", frame(HEADERS, &[0]), Code::QPACK_DECOMPRESSION_FAILED),
-        ("RFC 9204 section 4.5", and(&[0x21, b'x']), Code::QPACK_DECOMPRESSION_FAILED),
-        ("RFC 9204 section 4.5", and(&[0x21, b'x', 2, b'y']), Code::QPACK_DECOMPRESSION_FAILED),
-        ("RFC 9204 section 4.5", and(&[0x22, b'x']), Code::QPACK_DECOMPRESSION_FAILED),
-        ("RFC 9204 section 4.5", and(&[0xff]), Code::QPACK_DECOMPRESSION_FAILED),
-        ("RFC 9204 section 4.5.1.1", frame(HEADERS, &[1, 0, 0xd1]), Code::QPACK_DECOMPRESSION_FAILED),
-        ("RFC 9204 section 4.5.1.2", frame(HEADERS, &[0, 0x80, 0xd1]), Code::QPACK_DECOMPRESSION_FAILED),
-        ("RFC 9204 section 3.1", and(&[0xff, 99 - 63]), Code::QPACK_DECOMPRESSION_FAILED),
-        ("RFC 9204 section 3.1", and(&[0x5f, 99 - 15, 0]), Code::QPACK_DECOMPRESSION_FAILED),
-        ("RFC 9204 section 2.2.3", and(&[0x80]), Code::QPACK_DECOMPRESSION_FAILED),
-        ("RFC 9204 section 2.2.3", and(&[0x40, 0]), Code::QPACK_DECOMPRESSION_FAILED),
-        ("RFC 9204 section 2.2.3", and(&[0x10]), Code::QPACK_DECOMPRESSION_FAILED),
-        ("RFC 9204 section 2.2.3", and(&[0x00, 0]), Code::QPACK_DECOMPRESSION_FAILED),
-        ("RFC 9204 section 4.1.1", and(&[&[0xff][..], &[0xff; 12]].concat()), Code::QPACK_DECOMPRESSION_FAILED),
-        ("RFC 9204 section 4.1.2", and(&[0x21, b'x', 0x81, 0]), Code::QPACK_DECOMPRESSION_FAILED),
-        ("RFC 9204 section 4.1.2", and(&[0x21, b'x', 0x81, 0xff]), Code::QPACK_DECOMPRESSION_FAILED),
-        ("RFC 9204 section 4.1.2", and(&[0x29, 0xff, 0]), Code::QPACK_DECOMPRESSION_FAILED),
-        ("RFC 9204 section 4.5", then(frame(HEADERS, &[])), Code::QPACK_DECOMPRESSION_FAILED),
-    ] {
+    ]);
+}
+
+#[test]
+fn field_sections_that_cannot_be_decoded() {
+    let cases = [
+        ("RFC 9204 section 4.5", frame(HEADERS, &[])),
+        ("RFC 9204 section 4.5", frame(HEADERS, &[0])),
+        ("RFC 9204 section 4.5", and(&[0x21, b'x'])),
+        ("RFC 9204 section 4.5", and(&[0x21, b'x', 2, b'y'])),
+        ("RFC 9204 section 4.5", and(&[0x22, b'x'])),
+        ("RFC 9204 section 4.5", and(&[0xff])),
+        ("RFC 9204 section 4.5.1.1", frame(HEADERS, &[1, 0, 0xd1])),
+        ("RFC 9204 section 4.5.1.2", frame(HEADERS, &[0, 0x80, 0xd1])),
+        ("RFC 9204 section 3.1", and(&[0xff, 99 - 63])),
+        ("RFC 9204 section 3.1", and(&[0x5f, 99 - 15, 0])),
+        ("RFC 9204 section 2.2.3", and(&[0x80])),
+        ("RFC 9204 section 2.2.3", and(&[0x40, 0])),
+        ("RFC 9204 section 2.2.3", and(&[0x10])),
+        ("RFC 9204 section 2.2.3", and(&[0x00, 0])),
+        ("RFC 9204 section 4.1.1", and(&[&[0xff][..], &[0xff; 12]].concat())),
+        ("RFC 9204 section 4.1.2", and(&[0x21, b'x', 0x81, 0])),
+        ("RFC 9204 section 4.1.2", and(&[0x21, b'x', 0x81, 0xff])),
+        ("RFC 9204 section 4.1.2", and(&[0x29, 0xff, 0])),
+        ("RFC 9204 section 4.5", [request(&[]), frame(HEADERS, &[])].concat()),
+    ];
+    end_the_connection(cases.map(|(rule, stream)| (rule, stream, Code::QPACK_DECOMPRESSION_FAILED)));
+}
+
+/// Each stream breaks this rule, which ends the request.
+fn end_the_request(cases: impl IntoIterator<Item = (&'static str, Vec<u8>, Code)>) {
+    for (rule, stream, code) in cases {
         match outcome(LIMITS, [&stream[..]]).1 {
-            Err(RequestError::Connection(violation)) => {
-                assert_eq!((violation.section, violation.code), (rule, code), "{stream:02x?}");
+            Err(RequestError::Stream(violation)) => {
+                assert_eq!((violation.section, violation.code), (rule, code), "{}", stream.escape_ascii());
             }
-            other => panic!("{rule}, {stream:02x?}: {other:?}"),
+            other => panic!("{rule}, {}: {other:?}", stream.escape_ascii()),
         }
     }
 }
 
 #[test]
-fn of_one_request() {
-    let malformed = [
+fn heads_that_are_malformed() {
+    let cases = [
         ("RFC 9114 section 4.3.1", with(":method", None)),
         ("RFC 9114 section 4.3.1", with(":method", Some(""))),
         ("RFC 9114 section 4.3.1", with(":method", Some("GET /x HTTP/1.1\r\n"))),
@@ -115,14 +138,26 @@ fn of_one_request() {
         ("RFC 9114 section 10.3", request(&[("x", "1\r\ntransfer-encoding: chunked")])),
         ("RFC 9114 section 10.3", request(&[("x", "1\0")])),
         ("RFC 9114 section 10.3", request(&[("cookie", "1\n")])),
-        // Trailers.
+    ];
+    end_the_request(cases.map(|(rule, stream)| (rule, stream, Code::H3_MESSAGE_ERROR)));
+}
+
+#[test]
+fn trailers_that_are_malformed() {
+    let cases = [
         ("RFC 9114 section 4.3", [request(&[]), headers(&[(":path", "/")])].concat()),
         ("RFC 9114 section 4.3", [request(&[]), headers(&[("x", "1"), (":status", "200")])].concat()),
         ("RFC 9114 section 4.2", [request(&[]), headers(&[("transfer-encoding", "chunked")])].concat()),
         ("RFC 9114 section 4.2", [request(&[]), headers(&[("connection", "x")])].concat()),
         ("RFC 9114 section 4.2", [request(&[]), headers(&[("upgrade", "h2c")])].concat()),
         ("RFC 9114 section 4.2", [request(&[]), headers(&[("te", "gzip")])].concat()),
-        // Content-Length.
+    ];
+    end_the_request(cases.map(|(rule, stream)| (rule, stream, Code::H3_MESSAGE_ERROR)));
+}
+
+#[test]
+fn content_that_is_not_as_long_as_the_head_says() {
+    let cases = [
         ("RFC 9114 section 4.1.2", request(&[("content-length", "5")])),
         ("RFC 9114 section 4.1.2", [request(&[("content-length", "5")]), data(b"four")].concat()),
         ("RFC 9114 section 4.1.2", [request(&[("content-length", "5")]), data(b"123456")].concat()),
@@ -131,33 +166,36 @@ fn of_one_request() {
             "RFC 9114 section 4.1.2",
             [request(&[("content-length", "5")]), data(b"four"), headers(&[("x", "1")])].concat(),
         ),
-    ]
-    .map(|(rule, stream)| (rule, stream, Code::H3_MESSAGE_ERROR));
-    let incomplete = [
+    ];
+    end_the_request(cases.map(|(rule, stream)| (rule, stream, Code::H3_MESSAGE_ERROR)));
+}
+
+#[test]
+fn requests_that_are_incomplete() {
+    end_the_request([
         ("RFC 9114 section 4.1", vec![], Code::H3_REQUEST_INCOMPLETE),
         ("RFC 9114 section 4.1", frame(0x21, b"x"), Code::H3_REQUEST_INCOMPLETE),
-    ];
-    for (rule, stream, code) in malformed.into_iter().chain(incomplete) {
-        match outcome(LIMITS, [&stream[..]]).1 {
-            Err(RequestError::Stream(violation)) => {
-                assert_eq!((violation.section, violation.code), (rule, code), "{}", stream.escape_ascii());
-            }
-            other => panic!("{rule}, {}: {other:?}", stream.escape_ascii()),
-        }
+    ]);
+}
+
+/// On one connection each: streams that begin as these do, one of which breaks this rule.
+fn end_by_unidirectional_streams(cases: &[(&str, &[Vec<u8>], Code)]) {
+    for (rule, streams, code) in cases {
+        let mut critical = CriticalStreams::default();
+        let first = streams.iter().find_map(|stream| unidirectional(&mut critical, stream).err());
+        let violation = first.unwrap_or_else(|| panic!("{rule}, {streams:02x?}: no violation"));
+        assert_eq!((violation.section, violation.code), (*rule, *code), "{streams:02x?}");
     }
 }
 
-/// On one connection each: streams that begin as these do.
 #[test]
-fn on_unidirectional_streams() {
+fn on_control_streams() {
     let control = |frames: &[Vec<u8>]| [&[0][..], &frame(4, &[]), &frames.concat()].concat();
     let settings = |payload: &[u8]| [&[0][..], &frame(4, payload)].concat();
-    let cases: &[(&str, &[Vec<u8>], Code)] = &[
+    end_by_unidirectional_streams(&[
         ("RFC 9114 section 6.2.1", &[vec![0, 7, 1, 0]], Code::H3_MISSING_SETTINGS),
         ("RFC 9114 section 6.2.1", &[vec![0, 0x21, 0]], Code::H3_MISSING_SETTINGS),
         ("RFC 9114 section 6.2.1", &[control(&[]), control(&[])], Code::H3_STREAM_CREATION_ERROR),
-        ("RFC 9114 section 6.2.1", &[vec![2], vec![2]], Code::H3_STREAM_CREATION_ERROR),
-        ("RFC 9114 section 6.2.1", &[vec![3], vec![3]], Code::H3_STREAM_CREATION_ERROR),
         ("RFC 9114 section 6.2.2", &[vec![1]], Code::H3_STREAM_CREATION_ERROR),
         ("RFC 9114 section 7.2.4", &[control(&[frame(4, &[])])], Code::H3_FRAME_UNEXPECTED),
         ("RFC 9114 section 7.2", &[control(&[frame(0, b"x")])], Code::H3_FRAME_UNEXPECTED),
@@ -184,6 +222,14 @@ fn on_unidirectional_streams() {
         ("RFC 9114 section 7.2.3", &[control(&[frame(3, &[0])])], Code::H3_ID_ERROR),
         ("RFC 9218 section 7.2", &[control(&[frame(0xf0701, &[0])])], Code::H3_ID_ERROR),
         ("RFC 9218 section 7.2", &[control(&[frame(0xf0700, &[2])])], Code::H3_ID_ERROR),
+    ]);
+}
+
+#[test]
+fn on_qpack_streams() {
+    end_by_unidirectional_streams(&[
+        ("RFC 9114 section 6.2.1", &[vec![2], vec![2]], Code::H3_STREAM_CREATION_ERROR),
+        ("RFC 9114 section 6.2.1", &[vec![3], vec![3]], Code::H3_STREAM_CREATION_ERROR),
         // quiche#1852: what a table of capacity 0 does not allow.
         ("RFC 9204 section 4.3.1", &[vec![2, 0x3f, 0xe1, 0x1f]], Code::QPACK_ENCODER_STREAM_ERROR),
         ("RFC 9204 section 4.3.1", &[vec![2, 0x20, 0x21]], Code::QPACK_ENCODER_STREAM_ERROR),
@@ -194,13 +240,7 @@ fn on_unidirectional_streams() {
         ("RFC 9204 section 4.4.3", &[vec![3, 0x01]], Code::QPACK_DECODER_STREAM_ERROR),
         ("RFC 9204 section 4.4.3", &[vec![3, 0x00]], Code::QPACK_DECODER_STREAM_ERROR),
         ("RFC 9204 section 4.1.1", &[[&[3, 0x7f][..], &[0xff; 9]].concat()], Code::QPACK_DECODER_STREAM_ERROR),
-    ];
-    for (rule, streams, code) in cases {
-        let mut critical = CriticalStreams::default();
-        let first = streams.iter().find_map(|stream| unidirectional(&mut critical, stream).err());
-        let violation = first.unwrap_or_else(|| panic!("{rule}, {streams:02x?}: no violation"));
-        assert_eq!((violation.section, violation.code), (*rule, *code), "{streams:02x?}");
-    }
+    ]);
 }
 
 /// xquic#606: the streams that a connection needs may end neither by FIN nor by reset.

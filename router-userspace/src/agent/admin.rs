@@ -25,7 +25,10 @@ use tokio::{
 };
 
 use super::{error::AgentError, turns};
-use crate::{telemetry::shortage, worker::tcp};
+use crate::{
+    telemetry::shortage,
+    worker::tcp::{self, PortUse},
+};
 
 /// What the admin listener tells.
 pub(super) trait HealthSource {
@@ -63,14 +66,17 @@ pub(super) struct Admin {
 }
 
 impl Bound {
-    /// Binds `address`, `beside` another generation that listens there, or alone.
+    /// Binds `address`, alone or beside another generation that listens there.
     ///
     /// # Errors
     /// If it cannot be had; names it, and who to ask.
-    pub(super) fn new(address: SocketAddr, beside: bool) -> Result<Self, AgentError> {
+    pub(super) fn new(address: SocketAddr, port_use: PortUse) -> Result<Self, AgentError> {
         // Sharing is for generations of one node: another node of the same user would be let in.
-        let alone = if beside { Ok(()) } else { tcp::bind(address, false).map(drop) };
-        let socket = alone.and_then(|()| tcp::bind(address, true)).map_err(|e| refused(address, &e))?;
+        let alone = match port_use {
+            PortUse::Alone => tcp::bind(address, PortUse::Alone).map(drop),
+            PortUse::Shared => Ok(()),
+        };
+        let socket = alone.and_then(|()| tcp::bind(address, PortUse::Shared)).map_err(|e| refused(address, &e))?;
         Ok(Self { address, socket })
     }
 
@@ -262,7 +268,7 @@ mod tests {
     /// A port that is free now.
     fn bound() -> Bound {
         let free = StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        Bound::new(free, false).unwrap()
+        Bound::new(free, PortUse::Alone).unwrap()
     }
 
     /// A client that keeps its connection.
@@ -333,15 +339,15 @@ mod tests {
         run(async {
             let taken = StdListener::bind("127.0.0.1:0").unwrap();
             let address = taken.local_addr().unwrap();
-            for beside in [false, true] {
-                let error = Bound::new(address, beside).unwrap_err();
+            for port_use in [PortUse::Alone, PortUse::Shared] {
+                let error = Bound::new(address, port_use).unwrap_err();
                 assert_eq!(error.to_string(), format!("admin.address {address}: Address already in use (os error 98)"));
                 let hint = format!("`ss -ltnp sport = :{}` names the process", address.port());
                 assert_eq!((error.hint(), error.kind()), (Some(&*hint), ErrorKind::Kernel));
             }
             // Nor is another node let in that would let us in.
             let admin = bound().answer(&Fake::new("another node")).unwrap();
-            assert!(Bound::new(admin.address(), false).is_err());
+            assert!(Bound::new(admin.address(), PortUse::Alone).is_err());
         });
     }
 
@@ -351,7 +357,7 @@ mod tests {
             let (old, new) = (Fake::new("old"), Fake::new("new"));
             let admin = bound().answer(&old).unwrap();
             let address = admin.address();
-            let next = Bound::new(address, true).unwrap();
+            let next = Bound::new(address, PortUse::Shared).unwrap();
             // No client is sent to the one that only gets ready.
             for _ in 0..32 {
                 assert_eq!(ask(address, "GET /metrics").await.2, "old\n# EOF\n");

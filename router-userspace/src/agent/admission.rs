@@ -1,13 +1,16 @@
 //! What is turned away, by the configuration in force: told to the kernel and to the workers.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{
+    num::NonZeroU32,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use router_common::{
     admission::{Limited, Rate},
     maps::{Admission, AnsweredBy, SourcePorts},
 };
 
-use super::{error::AgentError, steering::Steering};
+use super::{error::AgentError, secrets::Secrets, steering::Steering};
 use crate::{
     clock::monotonic_now,
     config::{self, AnswerInXdp, Config},
@@ -19,9 +22,22 @@ pub(super) fn bring_into_force(steering: &Steering, config: &Config) {
     let admission = &config.admission;
     let source_ports = SourcePorts::refusing(&admission.reject_source_ports);
     let rate = |of| per_second(admission, of).map(NonZeroU32::get).and_then(Rate::per_second);
-    let told = steering.set_source_ports(&source_ports).and_then(|()| steering.limit(rate, answered_by(config)));
+    let told = steering.set_source_ports(&source_ports).and_then(|()| {
+        steering.limit(rate, |settings| settings.answering(answered_by(config)).challenging(admission.challenge))
+    });
     // Writes of entries that exist into maps that exist: the kernel has no reason to refuse.
     if let Err(e) = told {
+        tracing::error!("admission: {e}");
+    }
+}
+
+/// Keeps the kernel's keys of tokens, and its time of day, those of now.
+pub(super) fn keep_token_keys(steering: &Steering, secrets: &Secrets) {
+    let now = SystemTime::now();
+    let since_1970 = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let offset = u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX).wrapping_sub(monotonic_now());
+    // As above.
+    if let Err(e) = steering.set_token_keys(&secrets.kernel_token_keys().at(now), offset) {
         tracing::error!("admission: {e}");
     }
 }
@@ -31,10 +47,11 @@ pub(super) fn per_second(admission: &config::Admission, of: Limited) -> Option<N
     match of {
         Limited::Unknown => admission.unknown,
         Limited::VersionNegotiation => admission.version_negotiation,
+        Limited::New => admission.new_total,
     }
 }
 
-/// Where the other end of a veth has no XDP program and no GRO, the kernel loses without a word what an XDP program
+/// Where the other end of a veth has no XDP program, the kernel loses without a word what an XDP program
 /// sends back there.
 fn answered_by(config: &Config) -> AnsweredBy {
     let answers = match config.admission.answer_in_xdp {
@@ -65,6 +82,7 @@ impl Level {
         let (kind, key) = match self.of {
             Limited::Unknown => ("whose connection ID nothing knows", "admission.unknown"),
             Limited::VersionNegotiation => ("of unknown versions", "admission.version_negotiation"),
+            Limited::New => ("that begin connections", "admission.new_total"),
         };
         let now = monotonic_now();
         let (Some(rate), Some(per_second)) = (self.admission.rate(self.of), self.per_second) else {
@@ -98,6 +116,7 @@ mod tests {
         for (of, key) in [
             (Limited::Unknown, "(admission.unknown), "),
             (Limited::VersionNegotiation, "(admission.version_negotiation), "),
+            (Limited::New, "(admission.new_total), "),
         ] {
             assert!(level(of, anew, 0, 0).contains("are not limited: admission."));
             let free = level(of, limited, 0, 1_000);

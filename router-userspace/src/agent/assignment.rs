@@ -3,22 +3,34 @@
 //! Maglev's table (Eisenbud et al., NSDI 2016, section 3.4): even to within a percent or
 //! two, and when a slot comes or goes, nearly all other entries stay.
 
-use router_common::maps::{ASSIGNMENT_SIZE, Assigned};
+use router_common::{
+    identifiers::SlotId,
+    maps::{ASSIGNMENT_SIZE, Assigned},
+};
 
-/// Fills a table of [`ASSIGNMENT_SIZE`] entries for `slots` with their weights (at least 1).
+/// A slot that gets new connections, and its part of them.
+#[derive(Clone, Copy, Debug)]
+pub struct WeightedSlot {
+    /// The slot.
+    pub slot: SlotId,
+    /// How many times the share of one of weight 1; at least 1.
+    pub weight: u32,
+}
+
+/// Fills a table of [`ASSIGNMENT_SIZE`] entries for `slots`.
 /// Without slots every entry is [`Assigned::NONE`].
-pub fn maglev(slots: &[(u8, u32)]) -> Vec<Assigned> {
+pub fn maglev(slots: &[WeightedSlot]) -> Vec<Assigned> {
     let mut table = vec![Assigned::NONE; ASSIGNMENT_SIZE as usize];
-    let mut preferences: Vec<_> = slots.iter().map(|&(slot, weight)| (Preferences::of(slot), slot, weight)).collect();
+    let mut preferences: Vec<_> = slots.iter().map(|one| (Preferences::of(one.slot), one)).collect();
     let mut free = table.len();
     while free > 0 && !preferences.is_empty() {
-        for (preferences, slot, weight) in &mut preferences {
-            for _ in 0..(*weight).max(1) {
+        for (preferences, one) in &mut preferences {
+            for _ in 0..one.weight.max(1) {
                 if free == 0 {
                     return table;
                 }
                 let index = preferences.next_free(&table);
-                table[index] = Assigned::to(*slot);
+                table[index] = Assigned::to(one.slot);
                 free -= 1;
             }
         }
@@ -33,7 +45,7 @@ struct Preferences {
 }
 
 impl Preferences {
-    fn of(slot: u8) -> Self {
+    fn of(slot: SlotId) -> Self {
         let size = u64::from(ASSIGNMENT_SIZE);
         let offset = mix(u64::from(slot)) % size;
         let skip = mix(u64::from(slot) | 1 << 32) % (size - 1) + 1;
@@ -71,10 +83,14 @@ mod tests {
         shares
     }
 
+    fn weighing(slot: SlotId, weight: u32) -> WeightedSlot {
+        WeightedSlot { slot, weight }
+    }
+
     #[test]
     fn even_shares_are_even() {
         for count in [1, 2, 3, 4, 7, 64, 256_usize] {
-            let slots: Vec<_> = (0..count).map(|slot| (slot as u8, 1)).collect();
+            let slots: Vec<_> = SlotId::all().take(count).map(|slot| weighing(slot, 1)).collect();
             let shares = shares(&maglev(&slots));
             let even = ASSIGNMENT_SIZE as usize / count;
             assert!(shares[..count].iter().all(|&share| share == even || share == even + 1), "{count}: {shares:?}");
@@ -83,16 +99,16 @@ mod tests {
 
     #[test]
     fn weights_weigh() {
-        let shares = shares(&maglev(&[(1, 1), (9, 3)]));
+        let shares = shares(&maglev(&[weighing(SlotId::new(1), 1), weighing(SlotId::new(9), 3)]));
         assert!((shares[9] as f64 / shares[1] as f64 - 3.0).abs() < 0.01, "{} {}", shares[1], shares[9]);
     }
 
     #[test]
     fn losing_a_slot_moves_few_entries_of_the_others() {
-        let all: Vec<_> = (0..8).map(|slot| (slot, 1)).collect();
+        let all: Vec<_> = SlotId::all().take(8).map(|slot| weighing(slot, 1)).collect();
         let before = maglev(&all);
         let after = maglev(&all[..7]);
-        let moved = before.iter().zip(&after).filter(|(b, a)| b.slot() != Some(7) && b != a).count();
+        let moved = before.iter().zip(&after).filter(|(b, a)| b.slot() != Some(SlotId::new(7)) && b != a).count();
         assert!(moved < ASSIGNMENT_SIZE as usize / 10, "{moved}");
     }
 

@@ -56,13 +56,16 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use router_common::identifiers::{CpuId, SlotId};
+
     use super::*;
 
     #[test]
     fn a_crash_is_a_problem_until_it_has_a_successor() {
         let crashed = Crashed::default();
         assert_eq!(crashed.due(), None);
-        let (one, two) = (Place { slot: 1, cpu: 0 }, Place { slot: 4, cpu: 1 });
+        let (one, two) =
+            (Place { slot: SlotId::new(1), cpu: CpuId::new(0) }, Place { slot: SlotId::new(4), cpu: CpuId::new(1) });
         crashed.add(one);
         crashed.add(two);
         assert_eq!(crashed.due(), Some(two));

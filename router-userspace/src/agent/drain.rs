@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
-use router_common::maps::SlotState;
+use router_common::{identifiers::SlotId, maps::SlotState};
 
-use super::{error::AgentError, node::Node, place::Place, rescan};
+use super::{
+    error::{AgentError, ErrorKind, RoomError},
+    node::Node,
+    place::Place,
+    rescan,
+};
 use crate::worker::Worker;
 
 /// Takes a slot out of the assignment, has its connections asked to end, and closed after
@@ -12,16 +17,15 @@ use crate::worker::Worker;
 ///
 /// # Errors
 /// If there is no such worker, if it is about to end, or if it is the last active one.
-pub(super) fn set_draining(node: &Node, slot: u8, grace: Option<Duration>) -> Result<(), AgentError> {
+pub(super) fn set_draining(node: &Node, slot: SlotId, grace: Option<Duration>) -> Result<(), AgentError> {
     node.generations.require_charge()?;
-    let refused = |why: &str| AgentError::refused(format!("slot {slot}: {why}"));
     match node.roster.of_slot(slot, Worker::is_stopping) {
-        None => return Err(refused("no worker is there").with_hint("quic-router workers list")),
-        Some(true) => return Err(refused("its worker is about to end")),
+        None => return Err(SlotError::NoWorker(slot).into()),
+        Some(true) => return Err(SlotError::Ending(slot).into()),
         Some(false) => {}
     }
     if grace.is_some() && active_slots(node).iter().all(|&other| other == slot) {
-        return Err(refused("it is the last active one").with_hint("undrain another first"));
+        return Err(SlotError::LastActive(slot).into());
     }
     let state = if grace.is_some() { SlotState::Draining } else { SlotState::Active };
     node.steering.set_state([slot], state, &node.slot_context())?;
@@ -48,7 +52,7 @@ pub(super) fn send_away(node: &Node, leaving: &[Place], grace: Duration) -> Resu
 }
 
 /// Gives a slot back whose worker has ended.
-pub(super) fn free_slot(node: &Node, slot: u8) -> Result<(), AgentError> {
+pub(super) fn free_slot(node: &Node, slot: SlotId) -> Result<(), AgentError> {
     node.serving.forget_sockets_of_slot(slot);
     node.steering.free(slot, &node.slot_context())
 }
@@ -58,7 +62,35 @@ pub(super) fn assign(node: &Node) -> Result<(), AgentError> {
     node.steering.assign(&active_slots(node))
 }
 
-fn active_slots(node: &Node) -> Vec<u8> {
-    let active = |&slot: &u8| node.steering.tables().slot_state(slot) == SlotState::Active;
+fn active_slots(node: &Node) -> Vec<SlotId> {
+    let active = |&slot: &SlotId| node.steering.tables().slot_state(slot) == SlotState::Active;
     node.roster.read(|workers| workers.iter().map(Worker::slot).filter(active).collect())
+}
+
+/// Why a slot is neither drained nor taken back in.
+#[derive(Debug, thiserror::Error)]
+enum SlotError {
+    /// There is no such worker.
+    #[error("slot {0}: no worker is there")]
+    NoWorker(SlotId),
+    /// It was told to end.
+    #[error("slot {0}: its worker is about to end")]
+    Ending(SlotId),
+    /// Nothing would get new connections.
+    #[error("slot {0}: it is the last active one")]
+    LastActive(SlotId),
+}
+
+impl RoomError for SlotError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Refused
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoWorker(_) => Some("quic-router workers list".to_owned()),
+            Self::LastActive(_) => Some("undrain another first".to_owned()),
+            Self::Ending(_) => None,
+        }
+    }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use router_common::maps::FLOWS_PER_CONNECTION;
+use router_common::{identifiers::CpuId, maps::FLOWS_PER_CONNECTION};
 
-use super::{error::AgentError, options::RunOptions};
+use super::{error::AgentError, options::RunOptions, takeover::TakeoverError};
 use crate::{
     config::{Config, CpuMap, Engine, Router},
     datapath::{self, Datapath, DatapathError, Initial, Pins, Size, ethtool},
@@ -42,8 +42,7 @@ pub(super) fn load(config: &Config, initial: &Initial, options: &RunOptions) -> 
 pub(super) fn join(config: &Config, initial: &Initial, options: &RunOptions) -> Result<Loaded, AgentError> {
     let router = &config.router;
     if router.engine == Engine::Userspace {
-        return Err(AgentError::refused("takeover: router.engine is userspace: nothing steers between two processes")
-            .with_hint("stop and start the agent"));
+        return Err(TakeoverError::WouldNotSteer.into());
     }
     let pins = Pins::share(&router.bpf_dir)?;
     let datapath = Datapath::join(pins, &size(config), initial, options.kernel_log.as_deref())?;
@@ -67,7 +66,7 @@ impl Loaded {
 }
 
 /// Whether packets are moved to the CPUs of their workers, which are `cpus`, one for each.
-pub(super) fn redirects(router: &Router, cpus: &[u32]) -> bool {
+pub(super) fn redirects(router: &Router, cpus: &[CpuId]) -> bool {
     let queues = |name: &String| ethtool::queues(name).map_or(1, |queues| queues.receive);
     match router.cpu_map {
         CpuMap::Always => true,
@@ -82,7 +81,7 @@ pub(super) fn redirects(router: &Router, cpus: &[u32]) -> bool {
 
 /// Whether the fewest receive queues of an interface are fewer than the CPUs: the kernel's stack then
 /// has less of the host than the workers have.
-fn are_few(queues: impl Iterator<Item = u32>, cpus: &[u32]) -> bool {
+fn are_few(queues: impl Iterator<Item = u32>, cpus: &[CpuId]) -> bool {
     let cpus = cpus.iter().collect::<BTreeSet<_>>().len();
     queues.min().is_some_and(|queues| (queues as usize) < cpus)
 }
@@ -108,7 +107,8 @@ mod tests {
             (&[8, 2], &[0, 1, 2, 3], true),
             (&[], &[0, 1], false),
         ] {
-            assert_eq!(are_few(queues.iter().copied(), cpus), moved, "{queues:?} queues, workers on {cpus:?}");
+            let workers: Vec<_> = cpus.iter().copied().map(CpuId::new).collect();
+            assert_eq!(are_few(queues.iter().copied(), &workers), moved, "{queues:?} queues, workers on {cpus:?}");
         }
     }
 }

@@ -1,9 +1,12 @@
 //! Why the agent does not do what was asked of it, and the way out.
 //!
-//! Errors that callers branch on have types of their own (`DatapathError`, `OpenError`, `ConfigError`, `PlanError`). Here
-//! each becomes a sentence, a hint and a kind: these travel over the control socket, and the kind decides the exit code.
+//! Errors have types of their own, room by room (`DatapathError`, `OpenError`, `ConfigError`; here `StateError`,
+//! `TakeoverError`, `SlotError`, `ReloadError`). Where one leaves its room it becomes a sentence, a hint and a kind
+//! ([`AgentError`]): these travel over the control socket, and between generations, and the kind decides the exit code.
 
 use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 use crate::{config::ConfigError, datapath::DatapathError, worker::udp::OpenError};
 
@@ -16,9 +19,10 @@ pub struct AgentError {
 }
 
 /// What sort of no it is. It travels over the control socket as the answer's status, and decides the exit code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ErrorKind {
     /// The answer is no: exit code 1, on the control socket 409.
+    #[default]
     Refused,
     /// The kernel or the system refused: exit code 4, on the control socket 500.
     Kernel,
@@ -59,23 +63,47 @@ impl fmt::Display for AgentError {
 
 impl std::error::Error for AgentError {}
 
-impl From<ConfigError> for AgentError {
-    fn from(error: ConfigError) -> Self {
-        let hint = error.hint().map(str::to_owned);
-        Self { hint, ..Self::refused(error) }
+/// An error with a type of its own: of one room of the agent's, or of a room below.
+pub(super) trait RoomError: std::error::Error {
+    /// Who says no.
+    fn kind(&self) -> ErrorKind;
+
+    /// The way out, where there is one.
+    fn hint(&self) -> Option<String>;
+}
+
+impl<E: RoomError> From<E> for AgentError {
+    fn from(error: E) -> Self {
+        Self { message: error.to_string(), hint: error.hint(), kind: error.kind() }
     }
 }
 
-impl From<DatapathError> for AgentError {
-    fn from(error: DatapathError) -> Self {
-        let hint = error.hint();
-        Self { hint, ..Self::kernel(error) }
+impl RoomError for ConfigError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Refused
+    }
+
+    fn hint(&self) -> Option<String> {
+        self.hint().map(str::to_owned)
     }
 }
 
-impl From<OpenError> for AgentError {
-    fn from(error: OpenError) -> Self {
-        let hint = error.hint();
-        Self { hint, ..Self::kernel(error) }
+impl RoomError for DatapathError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Kernel
+    }
+
+    fn hint(&self) -> Option<String> {
+        self.hint()
+    }
+}
+
+impl RoomError for OpenError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Kernel
+    }
+
+    fn hint(&self) -> Option<String> {
+        self.hint()
     }
 }

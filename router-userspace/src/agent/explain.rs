@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use router_common::{
-    admission::{self, Answer, Destination, Limited, Listed},
+    admission::{self, Challenge, Destination, InPlace, Limited, Listed, Outcome, TokenKeys},
     connection_id::ConnectionId,
     frame::{self, Address, Datagram, Endpoint},
+    identifiers::{ConfigRotation, SlotId},
     maps::{CidConfig, LocalKind, Queue, Settings, Slot},
     quic::{self, Header, Kind},
-    reason::{Fate, Reason},
+    reason::Reason,
     steer::{self, Tables, Verdict},
 };
 
@@ -31,6 +32,11 @@ pub(super) fn explain(node: &Node, bytes: &[u8]) -> Explanation {
     let tables = LiveTables::new(node, None);
     let mut steps = steps(bytes, &tables);
     let (verdict, _) = steer::frame(bytes, &tables);
+    // The decision may know more than the steps here.
+    let decided = because(verdict.reason());
+    if steps.last().is_none_or(|step| step.finding != decided) {
+        steps.push(Step { step: "decide".to_owned(), finding: decided });
+    }
     if let Verdict::Deliver(delivery) = &verdict {
         let findings = deliver(bytes, node, delivery.number);
         steps.extend(findings.into_iter().map(|finding| Step { step: "deliver".to_owned(), finding }));
@@ -91,8 +97,8 @@ fn steps(bytes: &[u8], tables: &LiveTables<'_>) -> Vec<Step> {
         }
     };
     step("classify", describe_header(&header));
-    let answer = Answer::to(bytes, datagram.payload, header.kind).filter(|_| datagram.is_plain() && tables.answers());
-    for (name, finding) in route(&header, &datagram.source, answer, tables) {
+    let in_place = InPlace::of(bytes, &datagram, header.kind, tables);
+    for (name, finding) in route(&header, &datagram.source, in_place, tables) {
         step(name, finding);
     }
     steps
@@ -102,7 +108,7 @@ fn steps(bytes: &[u8], tables: &LiveTables<'_>) -> Vec<Step> {
 fn route(
     header: &Header,
     source: &Endpoint,
-    answer: Option<Answer>,
+    in_place: InPlace,
     tables: &LiveTables<'_>,
 ) -> Vec<(&'static str, String)> {
     let cid = &header.destination;
@@ -111,7 +117,7 @@ fn route(
         None => "the flow table does not have it".to_owned(),
     };
     let mut findings = vec![("route", flow)];
-    let verdict = steer::route(header, source, || answer, tables);
+    let verdict = steer::route(header, source, in_place, tables);
     if verdict.reason() != Reason::Flow {
         let rotation = cid.rotation();
         let by = tables
@@ -130,8 +136,9 @@ fn route(
             findings.push(("admission", admitted(header.kind, source.port, tables)));
         }
     }
-    let last = if admission::refusal(header.kind, source, tables).is_some() { "admission" } else { "route" };
-    findings.push((last, because(verdict.reason())));
+    let is_placed = matches!(verdict.reason(), Reason::Flow | Reason::Cid)
+        || admission::judge(header.kind, source, || in_place, tables) == Outcome::Deliver;
+    findings.push((if is_placed { "route" } else { "admission" }, because(verdict.reason())));
     findings
 }
 
@@ -162,7 +169,14 @@ fn admitted(kind: Kind, source_port: u16, tables: &LiveTables<'_>) -> String {
         (false, _) => String::new(),
     };
     let of = match kind {
-        Kind::Initial | Kind::ZeroRtt => return port,
+        Kind::Initial | Kind::ZeroRtt if !tables.answers() => {
+            return format!("{port}; no client is sent a Retry by XDP: admission.answer_in_xdp");
+        }
+        Kind::Initial | Kind::ZeroRtt => match tables.challenge() {
+            Challenge::Never => return format!("{port}; no client is sent a Retry by XDP: admission.challenge"),
+            Challenge::Always => return format!("{port}; each client is sent a Retry: admission.challenge"),
+            Challenge::Auto => Limited::New,
+        },
         Kind::UnknownVersion => Limited::VersionNegotiation,
         Kind::Handshake | Kind::OneRtt => Limited::Unknown,
     };
@@ -176,18 +190,18 @@ fn admitted(kind: Kind, source_port: u16, tables: &LiveTables<'_>) -> String {
 
 /// By which socket, where workers have receive queues: it depends on the queue that the frame comes in on,
 /// which the frame does not tell. On some it may be another slot's, too.
-fn deliver(bytes: &[u8], node: &Node, otherwise: u8) -> Vec<String> {
+fn deliver(bytes: &[u8], node: &Node, otherwise: SlotId) -> Vec<String> {
     let queues = node.queues.entries();
     if queues.is_empty() {
         return Vec::new();
     }
-    let mut by_socket = BTreeMap::<(String, u8), Vec<String>>::new();
+    let mut by_socket = BTreeMap::<(String, SlotId), Vec<String>>::new();
     for (interface, queue) in queues {
         let tables = LiveTables::new(node, Some(queue));
         if let (Verdict::Deliver(delivery), _) = steer::frame(bytes, &tables)
             && delivery.socket.index().is_some()
         {
-            by_socket.entry((interface, delivery.number)).or_default().push(queue.number().to_string());
+            by_socket.entry((interface, delivery.number)).or_default().push(queue.id().queue.to_string());
         }
     }
     let others = if by_socket.is_empty() { "whichever queue it comes in on" } else { "otherwise" };
@@ -217,13 +231,7 @@ fn describe_header(header: &Header) -> String {
 
 /// A reason as the last word on a packet.
 fn because(reason: Reason) -> String {
-    let fate = match reason.fate() {
-        Fate::Passed => "passed",
-        Fate::Dropped => "dropped",
-        Fate::Delivered => "delivered",
-        Fate::Answered => "answered",
-    };
-    format!("{fate}, {}: {}", reason.name(), reason.explanation())
+    format!("{}, {}: {}", reason.fate().name(), reason.name(), reason.explanation())
 }
 
 /// The node's tables with the kernel's flow table in front.
@@ -231,12 +239,14 @@ struct LiveTables<'a> {
     node: &'a Node,
     view: View<'a>,
     arrival: Option<Queue>,
+    token_keys: Option<TokenKeys>,
 }
 
 impl<'a> LiveTables<'a> {
     /// For a frame that comes in on a queue which a worker has, or on any other.
     fn new(node: &'a Node, arrival: Option<Queue>) -> Self {
-        Self { node, view: node.steering.tables().view(Placement::Assignment), arrival }
+        let view = node.steering.tables().view(Placement::Assignment);
+        Self { node, view, arrival, token_keys: node.steering.token_keys() }
     }
 }
 
@@ -252,24 +262,24 @@ impl Tables for LiveTables<'_> {
         self.view.listens(destination)
     }
 
-    fn flow(&self, cid: &ConnectionId) -> Option<((), u8)> {
+    fn flow(&self, cid: &ConnectionId) -> Option<((), SlotId)> {
         let in_kernel = self.node.steering.kernel().and_then(|kernel| kernel.flows.get(cid));
         in_kernel.map(|flow| ((), flow.slot())).or_else(|| self.view.flow(cid))
     }
 
-    fn cid_config(&self, rotation: u8) -> Option<&CidConfig> {
+    fn cid_config(&self, rotation: ConfigRotation) -> Option<&CidConfig> {
         self.view.cid_config(rotation)
     }
 
-    fn cid_keys(&self, rotation: u8) -> Option<&HostKeys> {
+    fn cid_keys(&self, rotation: ConfigRotation) -> Option<&HostKeys> {
         self.view.cid_keys(rotation)
     }
 
-    fn slot(&self, slot: u8) -> Option<Slot> {
+    fn slot(&self, slot: SlotId) -> Option<Slot> {
         self.view.slot(slot)
     }
 
-    fn assigned(&self, hash: u64) -> Option<u8> {
+    fn assigned(&self, hash: u64) -> Option<SlotId> {
         self.view.assigned(hash)
     }
 
@@ -304,6 +314,18 @@ impl Tables for LiveTables<'_> {
         let limit = self.node.steering.admission(kind).ok();
         let limit = limit.and_then(|(admission, word)| Some((admission.rate_at(kind, now)?, word)));
         limit.is_none_or(|(rate, word)| rate.room(word, now) > 0)
+    }
+
+    fn challenge(&self) -> Challenge {
+        self.view.challenge()
+    }
+
+    fn token_keys(&self) -> Option<&TokenKeys> {
+        self.token_keys.as_ref()
+    }
+
+    fn unix_seconds(&self) -> u64 {
+        self.view.unix_seconds()
     }
 
     fn answers(&self) -> bool {

@@ -170,6 +170,7 @@ const GATHERED: Duration = Duration::from_millis(100);
 mod tests {
     use router_common::{
         frame::{Address, Endpoint},
+        identifiers::SlotId,
         maps::Origin,
     };
 
@@ -182,7 +183,7 @@ mod tests {
     #[test]
     fn a_flow_is_over_when_unused_or_idle() {
         let cid = ConnectionId::new(&[1; 8]).unwrap();
-        let mut flow = Flow::new(1, Origin::Issued, 0);
+        let mut flow = Flow::new(SlotId::new(1), Origin::Issued, 0);
         let unroutable = ConnectionId::new(&[0xe1; 8]).unwrap();
         assert!(!is_over(&unroutable, &flow, TIMES, 60 * SECOND), "nothing else can place it");
         assert!(is_over(&unroutable, &flow, TIMES, 3_601 * SECOND));
@@ -198,7 +199,7 @@ mod tests {
     fn packets_alone_keep_no_flow() {
         let cid = ConnectionId::new(&[1; 8]).unwrap();
         let unroutable = ConnectionId::new(&[0xe1; 8]).unwrap();
-        let mut flow = Flow::new(1, Origin::Issued, 0);
+        let mut flow = Flow::new(SlotId::new(1), Origin::Issued, 0);
         for (seconds, over) in [(3_600, false), (7_235, false), (7_236, true)] {
             flow.account(1200, &Endpoint { address: Address::UNSPECIFIED, port: 1 }, seconds * SECOND);
             assert_eq!(is_over(&cid, &flow, TIMES, seconds * SECOND), over, "{seconds} s");

@@ -6,13 +6,13 @@ use std::sync::{
     mpsc,
 };
 
-use router_common::{connection_id::ConnectionId, maps::Origin};
+use router_common::{connection_id::ConnectionId, identifiers::SlotId, maps::Origin};
 
 use crate::{datapath::FlowWriter, worker::FlowTable};
 
 /// The flow table in the kernel, for the worker of one slot.
 pub(super) struct KernelFlows {
-    pub(super) slot: u8,
+    pub(super) slot: SlotId,
     pub(super) writer: FlowWriter,
     pub(super) sweeper: mpsc::Sender<ConnectionId>,
     pub(super) full: Arc<AtomicU64>,

@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use router_common::identifiers::SlotId;
+
 use super::{
     api::FlowTable,
     error::AgentError,
@@ -68,7 +70,7 @@ impl Kernel {
     }
 
     /// The flow table as the worker of `slot` writes it.
-    pub(super) fn flow_table(&self, slot: u8) -> Result<Box<dyn worker::FlowTable>, AgentError> {
+    pub(super) fn flow_table(&self, slot: SlotId) -> Result<Box<dyn worker::FlowTable>, AgentError> {
         Ok(Box::new(KernelFlows {
             slot,
             writer: self.datapath.borrow().flow_writer()?,

@@ -15,8 +15,8 @@ use super::{
 /// some time left, and those of other generations.
 pub(super) fn write(node: &Node) -> Result<(), AgentError> {
     let mut entries = node.serving.entries();
-    for (id, address) in node.generations.others().into_iter().flat_map(|other| other.listeners) {
-        let theirs = plan::entry(id, address);
+    for theirs in node.generations.others().into_iter().flat_map(|other| other.listeners) {
+        let theirs = plan::entry(theirs.id, theirs.address);
         if !entries.contains(&theirs) {
             entries.push(theirs);
         }

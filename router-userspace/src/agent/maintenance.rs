@@ -8,7 +8,7 @@ use std::{future::pending, pin::pin, rc::Rc, time::Duration};
 use tokio::time::{interval, sleep};
 
 use super::{
-    listeners,
+    admission, listeners,
     node::Node,
     rescan::{reconcile_queues, rescan},
     respawn,
@@ -63,7 +63,11 @@ fn look(node: &Rc<Node>, trigger: Trigger) {
             reconcile_queues(node);
             renew_certificates(node);
         }
-        Trigger::RescanDue | Trigger::Announced => rescan(node),
+        Trigger::RescanDue => {
+            admission::keep_token_keys(&node.steering, &node.secrets);
+            rescan(node);
+        }
+        Trigger::Announced => rescan(node),
         Trigger::WorkerEnded => {
             respawn::reconcile_workers(node);
             reconcile_queues(node);

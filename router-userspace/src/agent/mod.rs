@@ -33,6 +33,7 @@ mod interfaces;
 mod kernel;
 #[cfg(test)]
 mod kernel_answers;
+mod known_listener;
 mod listeners;
 mod local_addresses;
 mod maintenance;
@@ -62,6 +63,7 @@ mod socket_drops;
 mod sockets;
 mod start;
 mod state_dir;
+mod state_error;
 mod steering;
 mod takeover;
 mod transport_config;
@@ -69,10 +71,9 @@ mod turns;
 mod upstream_watch;
 mod validation_key;
 mod views;
-mod worker_totals;
 
 pub use self::{
-    assignment::maglev,
+    assignment::{WeightedSlot, maglev},
     error::{AgentError, ErrorKind},
     options::{ConfigSource, RunOptions},
     run::{DetachReport, detach, run},

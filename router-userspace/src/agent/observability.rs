@@ -17,6 +17,7 @@ use super::{
 use crate::{
     config::{self, Config},
     telemetry::{AccessLog, Meters},
+    worker::tcp::PortUse,
 };
 
 /// What a node is seen by.
@@ -44,13 +45,13 @@ pub(super) struct Prepared {
 }
 
 impl Observability {
-    /// Those of `config`, `beside` those of another generation.
+    /// Those of `config`; where another generation is there, the admin address is to be `Shared` with it.
     ///
     /// # Errors
     /// If the access log's file or the admin address cannot be had.
-    pub(super) fn start(config: &Config, beside: bool) -> Result<Self, AgentError> {
+    pub(super) fn start(config: &Config, port_use: PortUse) -> Result<Self, AgentError> {
         let access_log = config.access_log.as_ref().map(|wanted| open(wanted, None)).transpose()?;
-        let admin = bind(config, beside)?;
+        let admin = bind(config, port_use)?;
         Ok(Self {
             started: SystemTime::now(),
             meters: Arc::default(),
@@ -104,7 +105,7 @@ impl Observability {
         let now = self.access_log();
         let access_log = config.access_log.as_ref().map(|wanted| open(wanted, now.as_ref())).transpose()?;
         let stays = self.admin.borrow().address() == config.admin.map(|admin| admin.address);
-        let admin = if stays { None } else { Some(bind(config, false)?) };
+        let admin = if stays { None } else { Some(bind(config, PortUse::Alone)?) };
         Ok(Prepared { access_log, admin })
     }
 
@@ -139,7 +140,7 @@ impl Observability {
     /// Answers there again, after [`Self::close`].
     pub(super) fn answer_again<T: HealthSource + 'static>(&self, config: &Config, source: &Rc<T>) {
         if self.admin.borrow().address().is_none() {
-            match bind(config, true) {
+            match bind(config, PortUse::Shared) {
                 Ok(listener) => *self.admin.borrow_mut() = listener,
                 Err(e) => return tracing::error!("{e}; nothing is answered there"),
             }
@@ -166,9 +167,9 @@ impl Listener {
     }
 }
 
-fn bind(config: &Config, beside: bool) -> Result<Listener, AgentError> {
+fn bind(config: &Config, port_use: PortUse) -> Result<Listener, AgentError> {
     match config.admin {
-        Some(admin) => Ok(Listener::Bound(Bound::new(admin.address, beside)?)),
+        Some(admin) => Ok(Listener::Bound(Bound::new(admin.address, port_use)?)),
         None => Ok(Listener::None),
     }
 }

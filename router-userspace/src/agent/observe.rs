@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use router_common::maps::{BlockAction, Counters, SlotCounters, SlotState, Stage};
+use router_common::{
+    identifiers::{CpuId, SlotId},
+    maps::{BlockAction, Counters, SlotCounters, SlotState, Stage},
+};
 use tokio::task::spawn_blocking;
 
 use super::{
@@ -57,8 +60,8 @@ pub(super) struct Observed {
 
 /// A worker.
 pub(super) struct ObservedWorker {
-    pub(super) slot: u8,
-    pub(super) cpu: u32,
+    pub(super) slot: SlotId,
+    pub(super) cpu: CpuId,
     pub(super) is_running: bool,
     /// Whether it has been told to end.
     pub(super) is_stopping: bool,
@@ -90,7 +93,7 @@ pub(super) struct KernelCounters {
     /// None: no program is attached to an interface.
     pub(super) xdp: Option<Counters>,
     pub(super) select: Counters,
-    pub(super) slots: Vec<(u8, SlotCounters)>,
+    pub(super) slots: Vec<(SlotId, SlotCounters)>,
 }
 
 /// Looks at everything. The tables of the kernel that are long are read on another thread.
@@ -136,7 +139,7 @@ fn workers(node: &Node, sockets: &[SocketInfo], drops: &HashMap<u64, u64>) -> Ve
             is_stopping: worker.is_stopping(),
             slot_state: node.steering.tables().slot_state(worker.slot()),
             seconds_left: worker.drains_until().map(seconds),
-            totals: Totals { socket_drops, ..worker.stats().totals().into() },
+            totals: Totals { socket_drops, ..worker.stats().totals() },
         }
     };
     node.roster.read(|workers| workers.iter().map(observe).collect())
@@ -147,16 +150,16 @@ fn blocks(node: &Node, (action, entries): (BlockAction, u64)) -> ObservedBlocks 
     ObservedBlocks { action, entries, hits }
 }
 
-fn observe_kernel(kernel: &Kernel, slots: &[u8]) -> ObservedKernel {
+fn observe_kernel(kernel: &Kernel, slots: &[SlotId]) -> ObservedKernel {
     ObservedKernel { flow_table: kernel.flow_table_report(), counters: counters(kernel, slots) }
 }
 
-fn counters(kernel: &Kernel, slots: &[u8]) -> Result<KernelCounters, DatapathError> {
+fn counters(kernel: &Kernel, slots: &[SlotId]) -> Result<KernelCounters, DatapathError> {
     let mut datapath = kernel.datapath.borrow_mut();
     let is_attached = !datapath.attachments().is_empty();
     let xdp = if is_attached { Some(datapath.counters(Stage::Xdp)?) } else { None };
     let select = datapath.counters(Stage::Select)?;
-    let of_slot = |&slot: &u8| datapath.slot_counters(slot).map(|counters| (slot, counters));
+    let of_slot = |&slot: &SlotId| datapath.slot_counters(slot).map(|counters| (slot, counters));
     Ok(KernelCounters { xdp, select, slots: slots.iter().map(of_slot).collect::<Result<_, _>>()? })
 }
 

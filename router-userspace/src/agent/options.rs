@@ -4,7 +4,7 @@ use std::{fs, net::SocketAddr, os::unix::fs::MetadataExt as _};
 
 use super::error::AgentError;
 use crate::{
-    build_identity,
+    build_identity::{self, Exemption},
     config::{Config, ConfigError},
     telemetry::Log,
 };
@@ -23,13 +23,13 @@ pub struct RunOptions {
 /// Where the configuration comes from: read at the start, and again at every reload.
 pub struct ConfigSource {
     read: Box<dyn Fn() -> Result<Config, ConfigError>>,
-    allow_test_build: bool,
+    exemption: Option<Exemption>,
 }
 
 impl ConfigSource {
-    /// Reads it by `read`. With `allow_test_build` a debug or sanitizer build may listen anywhere.
-    pub fn new(read: impl Fn() -> Result<Config, ConfigError> + 'static, allow_test_build: bool) -> Self {
-        Self { read: Box::new(read), allow_test_build }
+    /// Reads it by `read`. With an exemption a debug or sanitizer build may listen anywhere.
+    pub fn new(read: impl Fn() -> Result<Config, ConfigError> + 'static, exemption: Option<Exemption>) -> Self {
+        Self { read: Box::new(read), exemption }
     }
 
     /// The configuration as it is now.
@@ -39,8 +39,8 @@ impl ConfigSource {
     pub(super) fn read(&self) -> Result<Config, AgentError> {
         let config = (self.read)()?;
         let addresses: Vec<SocketAddr> = config.listeners.iter().map(|listener| listener.address).collect();
-        build_identity::refuse_public_listen(&addresses, self.allow_test_build, in_private_namespace())
-            .map_err(AgentError::refused)?;
+        let exemption = self.exemption.or_else(|| in_private_namespace().then_some(Exemption::PrivateNamespace));
+        build_identity::refuse_public_listen(&addresses, exemption).map_err(AgentError::refused)?;
         Ok(config)
     }
 }

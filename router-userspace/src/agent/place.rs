@@ -1,5 +1,6 @@
 //! Where a worker is: its slot, and the CPU that it is pinned to.
 
+use router_common::identifiers::{CpuId, SlotId};
 use serde::{Deserialize, Serialize};
 
 /// A slot with its CPU. Between generations it is written as a pair, slot first.
@@ -7,20 +8,20 @@ use serde::{Deserialize, Serialize};
 #[serde(from = "(u8, u32)", into = "(u8, u32)")]
 pub(super) struct Place {
     /// 0 to 255, unique on the node over all generations.
-    pub(super) slot: u8,
+    pub(super) slot: SlotId,
     /// As the kernel numbers CPUs.
-    pub(super) cpu: u32,
+    pub(super) cpu: CpuId,
 }
 
 impl From<(u8, u32)> for Place {
     fn from((slot, cpu): (u8, u32)) -> Self {
-        Self { slot, cpu }
+        Self { slot: SlotId::new(slot), cpu: CpuId::new(cpu) }
     }
 }
 
 impl From<Place> for (u8, u32) {
     fn from(place: Place) -> Self {
-        (place.slot, place.cpu)
+        (place.slot.get(), place.cpu.get())
     }
 }
 
@@ -31,7 +32,7 @@ mod tests {
     /// A generation of another version reads it.
     #[test]
     fn it_is_written_as_a_pair() {
-        let place = Place { slot: 3, cpu: 17 };
+        let place = Place { slot: SlotId::new(3), cpu: CpuId::new(17) };
         assert_eq!(serde_json::to_string(&place).unwrap(), "[3,17]");
         assert_eq!(serde_json::from_str::<Place>("[3,17]").unwrap(), place);
     }

@@ -12,10 +12,17 @@ use nix::{
 };
 use router_common::{
     frame::Endpoint,
+    identifiers::{CpuId, ListenerId, SlotId},
     maps::{self, ListenerKey},
 };
 
-use super::{addresses::mapped, engine, error::AgentError, place::Place};
+use super::{
+    addresses::mapped,
+    engine,
+    error::{AgentError, ErrorKind, RoomError},
+    known_listener::KnownListener,
+    place::Place,
+};
 use crate::config::{Config, LISTENERS_MAX, Listener};
 
 /// What a configuration asks for.
@@ -43,7 +50,7 @@ impl<'a> Desired<'a> {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Present {
     /// CPUs that this process may use.
-    pub(super) cpus: Vec<u32>,
+    pub(super) cpus: Vec<CpuId>,
     /// Workers that run and were not told to end.
     pub(super) workers: Vec<Place>,
     /// All slots that are taken, other generations' too.
@@ -56,7 +63,7 @@ pub(super) struct Present {
     /// Listeners whose last connections have yet to end.
     pub(super) closing: Vec<Numbered>,
     /// Listeners of other generations.
-    pub(super) others: Vec<(u16, SocketAddr)>,
+    pub(super) others: Vec<KnownListener>,
     /// Interfaces that packets are steered on.
     pub(super) interfaces: Vec<String>,
 }
@@ -92,14 +99,18 @@ pub(super) enum PlanError {
     NoSlots { taken: usize, wanted: usize },
 }
 
-impl From<PlanError> for AgentError {
-    fn from(error: PlanError) -> Self {
-        let hint = match error {
-            PlanError::StillClosing(_) => "again in a while: router.drain_timeout at most",
-            PlanError::NoNumber(_) => "again in a while: some listeners are about to end",
-            PlanError::NoSlots { .. } => "again when workers or generations that drain have ended, or fewer workers",
+impl RoomError for PlanError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Refused
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::StillClosing(_) => "again in a while: router.drain_timeout at most",
+            Self::NoNumber(_) => "again in a while: some listeners are about to end",
+            Self::NoSlots { .. } => "again when workers or generations that drain have ended, or fewer workers",
         };
-        Self::refused(error).with_hint(hint)
+        Some(hint.to_owned())
     }
 }
 
@@ -112,7 +123,7 @@ pub(super) fn plan(desired: &Desired<'_>, present: &Present) -> Result<Steps, Pl
     if let Some(listener) = desired.listeners.iter().find(is_closing) {
         return Err(PlanError::StillClosing(listener.address));
     }
-    let own = present.listeners.iter().chain(&present.closing).map(|one| (one.id, one.listener.address));
+    let own = present.listeners.iter().chain(&present.closing).map(Numbered::known);
     let known: Vec<_> = own.chain(present.others.iter().copied()).collect();
     let listeners = number_listeners(desired.listeners, &known);
     if let Some(beyond) = listeners.iter().find(|listener| usize::from(listener.id) >= LISTENERS_MAX) {
@@ -142,11 +153,11 @@ pub(super) fn plan(desired: &Desired<'_>, present: &Present) -> Result<Steps, Pl
 fn place(count: usize, present: &Present) -> Vec<Place> {
     let mut all = present.taken.clone();
     let first = present.crashed.map_or(0, |crashed| usize::from(crashed.slot) + 1);
-    let slots = (0..=u8::MAX).cycle().skip(first).take(256);
+    let slots = SlotId::all().cycle().skip(first).take(256);
     let free = slots.filter(|slot| !present.taken.iter().any(|taken| taken.slot == *slot));
     for slot in free.take(count) {
-        let workers_on = |cpu: u32| all.iter().filter(|place| place.cpu == cpu).count();
-        let was_another = |cpu: u32| present.crashed.is_some_and(|crashed| crashed.cpu != cpu);
+        let workers_on = |cpu: CpuId| all.iter().filter(|place| place.cpu == cpu).count();
+        let was_another = |cpu: CpuId| present.crashed.is_some_and(|crashed| crashed.cpu != cpu);
         let emptiest = present.cpus.iter().min_by_key(|&&cpu| (workers_on(cpu), was_another(cpu)));
         let Some(&cpu) = emptiest else { break };
         all.push(Place { slot, cpu });
@@ -158,22 +169,27 @@ fn place(count: usize, present: &Present) -> Vec<Place> {
 ///
 /// # Errors
 /// If the kernel does not say.
-pub(super) fn usable_cpus() -> Result<Vec<u32>, AgentError> {
+pub(super) fn usable_cpus() -> Result<Vec<CpuId>, AgentError> {
     let allowed = sched_getaffinity(Pid::from_raw(0))
         .map_err(|e| AgentError::kernel(format!("cannot read this process's CPU affinity: {e}")))?;
     let usable = (0..CpuSet::count()).filter(|&cpu| allowed.is_set(cpu).unwrap_or(false));
-    Ok(usable.map(|cpu| cpu as u32).collect())
+    Ok(usable.map(|cpu| CpuId::new(cpu as u32)).collect())
 }
 
 /// A listener, as the configuration has it, and its number.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Numbered {
     /// In the maps `listeners` and `sockets`; 0 to [`LISTENERS_MAX`] - 1.
-    pub(super) id: u16,
+    pub(super) id: ListenerId,
     pub(super) listener: Listener,
 }
 
 impl Numbered {
+    /// As other generations know it.
+    pub(super) fn known(&self) -> KnownListener {
+        KnownListener { id: self.id, address: self.listener.address }
+    }
+
     /// As the maps know it.
     pub(super) fn entry(&self) -> (ListenerKey, maps::Listener) {
         entry(self.id, self.listener.address)
@@ -181,19 +197,22 @@ impl Numbered {
 }
 
 /// A listener as the maps know it.
-pub(super) fn entry(id: u16, address: SocketAddr) -> (ListenerKey, maps::Listener) {
+pub(super) fn entry(id: ListenerId, address: SocketAddr) -> (ListenerKey, maps::Listener) {
     (ListenerKey::exact(&Endpoint { address: mapped(address.ip()), port: address.port() }), maps::Listener::new(id))
 }
 
 /// The listeners of a configuration with their numbers: those they have `before`, or the lowest
 /// that are free.
-fn number_listeners(listeners: &[Listener], before: &[(u16, SocketAddr)]) -> Vec<Numbered> {
+fn number_listeners(listeners: &[Listener], before: &[KnownListener]) -> Vec<Numbered> {
     let mut numbered: Vec<Numbered> = Vec::new();
     for listener in listeners {
-        let same = before.iter().find(|(_, address)| *address == listener.address).map(|(id, _)| *id);
-        let taken =
-            |id: &u16| before.iter().any(|(known, _)| known == id) || numbered.iter().any(|known| known.id == *id);
-        let id = same.or_else(|| (0..=u16::MAX).find(|id| !taken(id))).unwrap_or(u16::MAX);
+        let same = before.iter().find(|known| known.address == listener.address).map(|known| known.id);
+        let taken = |id: &ListenerId| {
+            before.iter().any(|known| known.id == *id) || numbered.iter().any(|known| known.id == *id)
+        };
+        let id = same
+            .or_else(|| (0..=u16::MAX).map(ListenerId::new).find(|id| !taken(id)))
+            .unwrap_or(ListenerId::new(u16::MAX));
         numbered.push(Numbered { id, listener: listener.clone() });
     }
     numbered

@@ -10,6 +10,7 @@
 
 use std::{collections::BTreeMap, mem, net::UdpSocket, rc::Rc, sync::Arc, time::Duration};
 
+use router_common::identifiers::{ListenerId, SlotId};
 use tokio::sync::mpsc;
 
 use super::{
@@ -22,7 +23,7 @@ use super::{
     plan::Steps,
     rescan,
     serving::Next,
-    sockets::OpenedSockets,
+    sockets::{ListenerSockets, OpenedSockets},
 };
 use crate::{
     edge::{Edge, Instructions, ServedBy},
@@ -107,17 +108,17 @@ impl<'a> Prepared<'a> {
         let (node, steps) = (self.node, &self.steps);
         self.has_slots = true;
         node.steering.take(&steps.starting, &node.slot_context())?;
-        for (listener, by_slot) in &sockets {
+        for ListenerSockets { listener, by_slot } in &sockets {
             node.serving.note_sockets(*listener, by_slot);
             node.steering.connect(*listener, by_slot)?;
         }
         let terms = self.terms();
-        let part = |listener: u16, socket: UdpSocket| {
+        let part = |listener: ListenerId, socket: UdpSocket| {
             let terms = terms.get(&listener).cloned()?;
             Some(ListenerSocket { listener, socket, terms })
         };
         for place in &steps.staying {
-            for (listener, by_slot) in &mut sockets {
+            for ListenerSockets { listener, by_slot } in &mut sockets {
                 let part = by_slot.remove(&place.slot).and_then(|socket| part(*listener, socket));
                 let listens = part.map(|part| node.roster.of_slot(place.slot, |worker| worker.listen(part)));
                 if let Some(Some(Err(e))) = listens {
@@ -127,7 +128,7 @@ impl<'a> Prepared<'a> {
         }
         let instructions = instructions(node, &self.next);
         for &place in &steps.starting {
-            let own = sockets.iter_mut().filter_map(|(listener, by_slot)| {
+            let own = sockets.iter_mut().filter_map(|ListenerSockets { listener, by_slot }| {
                 by_slot.remove(&place.slot).and_then(|socket| part(*listener, socket))
             });
             let (sockets, flows) = (own.collect(), flow_table(node, place.slot)?);
@@ -138,7 +139,7 @@ impl<'a> Prepared<'a> {
     }
 
     /// How connections are begun, by the numbers of the listeners.
-    fn terms(&self) -> BTreeMap<u16, ListenerConfig> {
+    fn terms(&self) -> BTreeMap<ListenerId, ListenerConfig> {
         let listeners = self.steps.listeners(&self.next.config.listeners);
         listeners.iter().map(|one| one.id).zip(self.next.provision.terms.iter().cloned()).collect()
     }
@@ -183,14 +184,14 @@ pub(super) fn instructions(node: &Node, next: &Next) -> Instructions {
     }
 }
 
-fn flow_table(node: &Node, slot: u8) -> Result<Box<dyn FlowTable>, AgentError> {
+fn flow_table(node: &Node, slot: SlotId) -> Result<Box<dyn FlowTable>, AgentError> {
     match node.steering.kernel() {
         Some(kernel) => kernel.flow_table(slot),
         None => Ok(Box::new(NoFlows)),
     }
 }
 
-fn edge(instructions: Instructions, slot: u8, meter: Arc<Meter>) -> Box<dyn FnOnce() -> Edge + Send> {
+fn edge(instructions: Instructions, slot: SlotId, meter: Arc<Meter>) -> Box<dyn FnOnce() -> Edge + Send> {
     let node = instructions.config.router.node_id;
     let description = format!("node {node}, worker {slot}, slot {slot}, process {}", std::process::id());
     Box::new(move || Edge::new(&instructions, ServedBy { slot: slot.to_string(), description }, meter))

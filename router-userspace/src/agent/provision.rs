@@ -17,7 +17,10 @@ use crate::{
         Origins, Speaks,
         tls::{self, Presented, Resumption, tickets::Tickets},
     },
-    worker::{self, ListenerConfig, Tracing},
+    worker::{
+        ListenerConfig, Tracing,
+        tcp::{self, PortUse},
+    },
 };
 
 /// Ready to be handed to workers.
@@ -47,9 +50,9 @@ impl Provision {
         let files = CertificateFiles::of(config);
         let (terms, certificates): (Vec<_>, _) = terms(config, secrets, &resumption)?.into_iter().unzip();
         let open = before.map(Self::ports).unwrap_or_default();
-        // To bind is enough: who listens beside a generation that serves is brought its clients.
+        // To bind is enough: a socket that listened beside those of a generation that serves would be brought its clients.
         for address in ports(&terms).filter(|address| !open.contains(address)) {
-            worker::tcp::bind(address, true).map(drop).map_err(|e| {
+            tcp::bind(address, PortUse::Shared).map(drop).map_err(|e| {
                 let refused = AgentError::refused(format!("listener: TCP {address}: {e}"));
                 refused.with_hint(format!("`ss -tlnp sport = :{}` names the process", address.port()))
             })?;

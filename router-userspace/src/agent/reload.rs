@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 use super::{
     admission,
-    error::AgentError,
+    error::{AgentError, ErrorKind, RoomError},
     health::NodeHealth,
     listeners,
     node::Node,
@@ -106,16 +106,38 @@ const FLOW_TABLE_STAYS: &str =
     "the flow table keeps its size until the next start: beyond it connections go by their IDs alone";
 
 /// What cannot change while the agent runs, by name.
-fn refuse_immovable(changes: &[Changed]) -> Result<(), AgentError> {
+fn refuse_immovable(changes: &[Changed]) -> Result<(), ReloadError> {
     let refused: Vec<_> = changes.iter().filter(|change| change.taken_by() > TakenBy::Reload).collect();
     let Some(taken_by) = refused.iter().map(|change| change.taken_by()).max() else { return Ok(()) };
     let names: Vec<_> = refused.iter().map(|change| change.name()).collect();
-    let way_out = match taken_by {
-        TakenBy::Restart => "stop and start the agent",
-        TakenBy::Reload | TakenBy::Upgrade => "quic-router upgrade, which takes it",
-    };
-    let refused = format!("{} cannot change while this process runs", names.join(", "));
-    Err(AgentError::refused(refused).with_hint(way_out))
+    Err(ReloadError::Immovable { names: names.join(", "), taken_by })
+}
+
+/// Why a reload does not take place, other than what the configuration and the kernel say.
+#[derive(Debug, thiserror::Error)]
+enum ReloadError {
+    /// It changes what only another process can.
+    #[error("{names} cannot change while this process runs")]
+    Immovable {
+        /// The keys or tables.
+        names: String,
+        /// What takes all of them.
+        taken_by: TakenBy,
+    },
+}
+
+impl RoomError for ReloadError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Refused
+    }
+
+    fn hint(&self) -> Option<String> {
+        let Self::Immovable { taken_by, .. } = self;
+        Some(match taken_by {
+            TakenBy::Restart => "stop and start the agent".to_owned(),
+            TakenBy::Reload | TakenBy::Upgrade => "quic-router upgrade, which takes it".to_owned(),
+        })
+    }
 }
 
 #[cfg(test)]

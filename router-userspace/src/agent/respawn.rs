@@ -63,6 +63,6 @@ fn replace(node: &Rc<Node>, crashed: Place) -> Result<Vec<Place>, AgentError> {
 
 /// Has a worker panic: a fault that nothing else causes on purpose.
 #[cfg(debug_assertions)]
-pub(super) fn make_panic(node: &Node, slot: u8) {
+pub(super) fn make_panic(node: &Node, slot: router_common::identifiers::SlotId) {
     node.roster.of_slot(slot, crate::worker::Worker::make_panic);
 }

@@ -1,8 +1,8 @@
 //! What workers counted that have ended: sums over all workers go on from there.
 
-use router_common::connection_id::ROTATIONS;
+use router_common::{connection_id::ROTATIONS, identifiers::ConfigRotation};
 
-use super::{api::Totals, worker_totals::add};
+use super::api::Totals;
 use crate::worker::Worker;
 
 /// The sums of workers that are gone.
@@ -15,10 +15,8 @@ pub(super) struct Departed {
 impl Departed {
     /// Takes over what `worker` has counted. It has nothing open any more.
     pub(super) fn add(&mut self, worker: &Worker) {
-        let totals = worker.stats().totals().into();
-        self.totals =
-            add(self.totals, Totals { connections_now: 0, handshakes_now: 0, tcp_connections_now: 0, ..totals });
-        for (rotation, sum) in (0..).zip(&mut self.by_rotation) {
+        self.totals = self.totals.plus(worker.stats().totals().of_ended());
+        for (rotation, sum) in ConfigRotation::new(0).onwards().zip(&mut self.by_rotation) {
             *sum += worker.stats().of_rotation(rotation);
         }
     }
@@ -29,7 +27,7 @@ impl Departed {
     }
 
     /// Datagrams that the configurations of `rotation` decoded.
-    pub(super) fn of_rotation(&self, rotation: u8) -> u64 {
+    pub(super) fn of_rotation(&self, rotation: ConfigRotation) -> u64 {
         self.by_rotation.get(usize::from(rotation)).copied().unwrap_or(0)
     }
 }

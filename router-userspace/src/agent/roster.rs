@@ -2,7 +2,10 @@
 
 use std::{cell::RefCell, convert::Infallible, sync::Arc, time::Duration};
 
-use router_common::admission::Prefix;
+use router_common::{
+    admission::Prefix,
+    identifiers::{ConfigRotation, SlotId},
+};
 use tokio::{
     sync::{Mutex, Notify, mpsc},
     time::timeout,
@@ -55,7 +58,7 @@ impl Roster {
     }
 
     /// Runs `act` over the worker of a slot; none if no worker is there.
-    pub(super) fn of_slot<T>(&self, slot: u8, act: impl FnOnce(&Worker) -> T) -> Option<T> {
+    pub(super) fn of_slot<T>(&self, slot: SlotId, act: impl FnOnce(&Worker) -> T) -> Option<T> {
         self.read(|workers| workers.iter().find(|worker| worker.slot() == slot).map(act))
     }
 
@@ -110,7 +113,7 @@ impl Roster {
     }
 
     /// Datagrams that were decoded by the configurations of `rotation`, also by those who are gone.
-    pub(super) fn datagrams_of(&self, rotation: u8) -> u64 {
+    pub(super) fn datagrams_of(&self, rotation: ConfigRotation) -> u64 {
         let now: u64 = self.read(|workers| workers.iter().map(|worker| worker.stats().of_rotation(rotation)).sum());
         now + self.departed.borrow().of_rotation(rotation)
     }

@@ -16,13 +16,15 @@ pub(super) struct ServiceManager {
 }
 
 impl ServiceManager {
-    /// The one that the environment names. With `inherited` the environment is that of the
-    /// generation before.
-    pub(super) fn of_environment(inherited: bool) -> Self {
-        let number = |name| env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
-        let meant = inherited || number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
-        let watchdog = number("WATCHDOG_USEC").filter(|_| meant).map(Duration::from_micros);
-        Self { watchdog, told: Cell::default() }
+    /// The one that the environment names, if it means this process.
+    pub(super) fn of_environment() -> Self {
+        let is_meant = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+        if is_meant { Self::inherited() } else { Self { watchdog: None, told: Cell::default() } }
+    }
+
+    /// The one that the environment names, which is that of the generation before.
+    pub(super) fn inherited() -> Self {
+        Self { watchdog: number("WATCHDOG_USEC").map(Duration::from_micros), told: Cell::default() }
     }
 
     /// The agent serves: also after a reload, and after a takeover.
@@ -52,6 +54,11 @@ impl ServiceManager {
             say(&[NotifyState::Watchdog]);
         }
     }
+}
+
+/// The number in a variable of the environment.
+fn number(name: &str) -> Option<u64> {
+    env::var(name).ok()?.parse().ok()
 }
 
 fn say(states: &[NotifyState<'_>]) {

@@ -2,15 +2,18 @@
 
 use std::{
     cell::{Ref, RefCell},
-    net::SocketAddr,
     rc::Rc,
     sync::Arc,
 };
 
-use router_common::maps::{Listener, ListenerKey};
+use router_common::{
+    identifiers::{ListenerId, SlotId},
+    maps::{Listener, ListenerKey},
+};
 
 use super::{
     certificates::CertificateFiles,
+    known_listener::KnownListener,
     plan::{Numbered, Steps},
     provision::Provision,
     sockets::{self, SocketInfo, SocketsBySlot},
@@ -77,9 +80,9 @@ impl Serving {
     }
 
     /// Both, by number and address.
-    pub(super) fn addresses(&self) -> Vec<(u16, SocketAddr)> {
+    pub(super) fn addresses(&self) -> Vec<KnownListener> {
         let (open, closing) = (self.listeners.borrow(), self.closing.borrow());
-        open.iter().chain(&*closing).map(|one| (one.id, one.listener.address)).collect()
+        open.iter().chain(&*closing).map(Numbered::known).collect()
     }
 
     /// Both, as the maps have them.
@@ -108,7 +111,7 @@ impl Serving {
     }
 
     /// The last connection of a listener that was closing has ended.
-    pub(super) fn closed(&self, listener: u16) {
+    pub(super) fn closed(&self, listener: ListenerId) {
         self.closing.borrow_mut().retain(|closing| closing.id != listener);
         self.forget_sockets_of(listener);
     }
@@ -124,17 +127,17 @@ impl Serving {
     }
 
     /// Takes note of sockets that were opened on a listener.
-    pub(super) fn note_sockets(&self, listener: u16, opened: &SocketsBySlot) {
+    pub(super) fn note_sockets(&self, listener: ListenerId, opened: &SocketsBySlot) {
         self.sockets.borrow_mut().extend(sockets::describe(listener, opened));
     }
 
     /// The sockets of a listener are closed.
-    pub(super) fn forget_sockets_of(&self, listener: u16) {
+    pub(super) fn forget_sockets_of(&self, listener: ListenerId) {
         self.sockets.borrow_mut().retain(|socket| socket.listener != listener);
     }
 
     /// The sockets of a worker are closed.
-    pub(super) fn forget_sockets_of_slot(&self, slot: u8) {
+    pub(super) fn forget_sockets_of_slot(&self, slot: SlotId) {
         self.sockets.borrow_mut().retain(|socket| socket.slot != slot);
     }
 }

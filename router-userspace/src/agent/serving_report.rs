@@ -43,7 +43,7 @@ pub(super) fn certificates(config: &Config, provision: &Provision) -> Vec<Certif
 /// The listeners, those last that close.
 pub(super) fn listeners(serving: &Serving) -> Vec<Listener> {
     let listener = |Numbered { id, listener }: &Numbered, state| Listener {
-        id: *id,
+        id: id.get(),
         address: listener.address,
         certificates: match listener.certificates {
             Certificates::Files(_) => CertificateSource::Files,

@@ -5,14 +5,22 @@ use std::{
     net::{SocketAddr, UdpSocket},
 };
 
+use router_common::identifiers::{ListenerId, SlotId};
+
 use super::{error::AgentError, place::Place, plan::Steps};
 use crate::worker::udp;
 
 /// The sockets of one listener, by slot.
-pub(super) type SocketsBySlot = BTreeMap<u8, UdpSocket>;
+pub(super) type SocketsBySlot = BTreeMap<SlotId, UdpSocket>;
 
-/// The sockets that steps need, with the numbers of their listeners.
-pub(super) type OpenedSockets = Vec<(u16, SocketsBySlot)>;
+/// The sockets that steps need.
+pub(super) type OpenedSockets = Vec<ListenerSockets>;
+
+/// The sockets that were opened on one listener.
+pub(super) struct ListenerSockets {
+    pub(super) listener: ListenerId,
+    pub(super) by_slot: SocketsBySlot,
+}
 
 /// Opens what `steps` need: a socket for each new worker on every listener, and one for every worker on each new
 /// listener. They are bound beside those with the inodes `known`, which are this node's.
@@ -25,7 +33,10 @@ pub(super) fn open(steps: &Steps, known: &[u64]) -> Result<OpenedSockets, AgentE
     let for_kept = steps.kept.iter().map(|listener| (listener, &steps.starting));
     for_new
         .chain(for_kept)
-        .map(|(listener, places)| Ok((listener.id, open_one(listener.listener.address, places, known)?)))
+        .map(|(listener, places)| {
+            let by_slot = open_one(listener.listener.address, places, known)?;
+            Ok(ListenerSockets { listener: listener.id, by_slot })
+        })
         .collect()
 }
 
@@ -38,9 +49,9 @@ fn open_one(address: SocketAddr, places: &[Place], known: &[u64]) -> Result<Sock
 #[derive(Clone, Debug)]
 pub(super) struct SocketInfo {
     /// The number of its listener.
-    pub(super) listener: u16,
+    pub(super) listener: ListenerId,
     /// The slot of its worker.
-    pub(super) slot: u8,
+    pub(super) slot: SlotId,
     /// By which `/proc/net/udp` names it.
     pub(super) inode: u64,
     /// Octets, as the kernel reports them: twice what was asked for.
@@ -48,8 +59,8 @@ pub(super) struct SocketInfo {
 }
 
 /// How to find a listener's sockets in the kernel's tables later on.
-pub(super) fn describe(listener: u16, sockets: &SocketsBySlot) -> Vec<SocketInfo> {
-    let describe = |(&slot, socket): (&u8, &UdpSocket)| {
+pub(super) fn describe(listener: ListenerId, sockets: &SocketsBySlot) -> Vec<SocketInfo> {
+    let describe = |(&slot, socket): (&SlotId, &UdpSocket)| {
         let receive_buffer = udp::receive_buffer(socket) as u64;
         Some(SocketInfo { listener, slot, inode: udp::inode(socket)?, receive_buffer })
     };

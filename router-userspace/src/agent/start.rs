@@ -38,7 +38,7 @@ use super::{
 use crate::{
     config::Config,
     datapath::Initial,
-    worker::{Admission, NodeTables, Shared},
+    worker::{Admission, NodeTables, Shared, tcp::PortUse},
 };
 
 /// Starts a node, in place of the agent that runs if that is asked for.
@@ -62,7 +62,7 @@ pub(super) async fn begin(
         node.observability.answer(&NodeHealth::of(&node));
         return Ok((node, control));
     };
-    let started = ControlSocket::bind_beside(&path).and_then(|control| {
+    let started = ControlSocket::bind_beside(&path).map_err(AgentError::from).and_then(|control| {
         let (control, before) = (Rc::new(control), takeover.before());
         let node = start(config, source, options, before)?;
         node.generations.attach_control(&control);
@@ -95,7 +95,8 @@ fn start(
     let secrets = Arc::new(state.secrets()?);
     let steps = first_steps(&config, before)?;
     let provision = Provision::new(&config, &secrets, None)?;
-    let observability = Observability::start(&config, !is_first)?;
+    let port_use = if is_first { PortUse::Alone } else { PortUse::Shared };
+    let observability = Observability::start(&config, port_use)?;
     let known: Vec<_> = before.iter().flat_map(|other| other.sockets.clone()).collect();
     let sockets = sockets::open(&steps, &known)?;
     let next = Next { config: Rc::new(config), provision: Rc::new(provision) };
@@ -124,6 +125,7 @@ fn start(
     }
     // Last: its time begins when packets come.
     admission::lift_after_start(&node.steering, &next.config)?;
+    admission::keep_token_keys(&node.steering, &node.secrets);
     admission::bring_into_force(&node.steering, &next.config);
     Ok(node)
 }
@@ -194,7 +196,7 @@ fn assemble(first: &Next, source: ConfigSource, parts: Parts<'_>) -> Result<Node
         queues: Queues::default(),
         keys,
         generations: Generations::after(before),
-        service_manager: ServiceManager::of_environment(!is_first),
+        service_manager: if is_first { ServiceManager::of_environment() } else { ServiceManager::inherited() },
         observability,
         why_userspace: why_not,
         _state: state,

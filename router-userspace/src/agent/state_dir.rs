@@ -11,7 +11,7 @@ use std::{
 use nix::fcntl::{Flock, FlockArg};
 use zeroize::Zeroizing;
 
-use super::{error::AgentError, secrets::Secrets};
+use super::{secrets::Secrets, state_error::StateError};
 
 /// The state folder, held by this process, and by the generations before and after it.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl State {
     ///
     /// # Errors
     /// If an agent that runs has it.
-    pub(super) fn take(directory: &Path) -> Result<Self, AgentError> {
+    pub(super) fn take(directory: &Path) -> Result<Self, StateError> {
         let state = Self::lock(directory, FlockArg::LockExclusiveNonblock)?;
         // No other process had it. The next generation may have it too, if we let it.
         match state.lock.relock(FlockArg::LockSharedNonblock) {
@@ -38,30 +38,24 @@ impl State {
     ///
     /// # Errors
     /// If an agent starts there just now.
-    pub(super) fn share(directory: &Path) -> Result<Self, AgentError> {
+    pub(super) fn share(directory: &Path) -> Result<Self, StateError> {
         Self::lock(directory, FlockArg::LockSharedNonblock)
     }
 
-    fn lock(directory: &Path, how: FlockArg) -> Result<Self, AgentError> {
+    fn lock(directory: &Path, how: FlockArg) -> Result<Self, StateError> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|e| failed(directory, e))?;
         let path = directory.join("lock");
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
         let file = file.map_err(|e| failed(&path, e))?;
-        let lock = Flock::lock(file, how).map_err(|_| {
-            AgentError::refused(format!("{}: another agent that runs uses this state folder", directory.display()))
-                .with_hint("another state_dir, or stop that agent")
-        })?;
+        let lock = Flock::lock(file, how).map_err(|_| StateError::InUse(directory.to_owned()))?;
         Ok(Self { directory: directory.to_owned(), lock })
     }
 
     /// The number of this run: one more than that of the last one here.
-    pub(super) fn next_generation(&self) -> Result<u64, AgentError> {
+    pub(super) fn next_generation(&self) -> Result<u64, StateError> {
         let path = self.directory.join("generation");
         let last = match fs::read_to_string(&path) {
-            Ok(text) => text.trim().parse::<u64>().map_err(|e| {
-                AgentError::refused(format!("{}: {e}", path.display()))
-                    .with_hint("removing the file: generations then begin at 1 again")
-            })?,
+            Ok(text) => text.trim().parse::<u64>().map_err(|why| StateError::NoNumber { path: path.clone(), why })?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => 0,
             Err(e) => return Err(failed(&path, e)),
         };
@@ -74,7 +68,7 @@ impl State {
     ///
     /// # Errors
     /// Also if others than its owner can read it.
-    pub(super) fn secrets(&self) -> Result<Secrets, AgentError> {
+    pub(super) fn secrets(&self) -> Result<Secrets, StateError> {
         let path = self.directory.join(MASTER_FILE);
         let master = match self.read_secret(MASTER_FILE)? {
             Some(master) => master,
@@ -84,10 +78,8 @@ impl State {
                 master
             }
         };
-        let master = <&[u8; 32]>::try_from(master.as_slice()).map_err(|_| {
-            AgentError::refused(format!("{}: {} octets, not 32", path.display(), master.len()))
-                .with_hint("removing the file: the agent then makes a new one, and old tickets and tokens lapse")
-        })?;
+        let octets = master.len();
+        let master = <&[u8; 32]>::try_from(master.as_slice()).map_err(|_| StateError::MasterLength { path, octets })?;
         Ok(Secrets::new(master))
     }
 
@@ -100,18 +92,18 @@ impl State {
     ///
     /// # Errors
     /// Also if others can read it.
-    pub(super) fn read_secret(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, AgentError> {
+    pub(super) fn read_secret(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StateError> {
         read_secret(&self.path(name))
     }
 
-    fn replace(&self, name: &str, contents: &[u8]) -> Result<(), AgentError> {
+    fn replace(&self, name: &str, contents: &[u8]) -> Result<(), StateError> {
         let path = self.path(name);
         replace(&path, contents).map_err(|e| failed(&path, e))
     }
 }
 
 /// A file that only its owner may be able to read; none if it is not there.
-pub(super) fn read_secret(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, AgentError> {
+pub(super) fn read_secret(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, StateError> {
     let contents = match fs::read(path) {
         Ok(contents) => Zeroizing::new(contents),
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -119,8 +111,7 @@ pub(super) fn read_secret(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, Age
     };
     let mode = fs::metadata(path).map_err(|e| failed(path, e))?.permissions().mode();
     if mode & 0o077 != 0 {
-        let message = format!("{}: others can read it (mode {:o})", path.display(), mode & 0o777);
-        return Err(AgentError::refused(message).with_hint(format!("chmod 600 {}", path.display())));
+        return Err(StateError::ReadableByOthers { path: path.to_owned(), mode: mode & 0o777 });
     }
     Ok(Some(contents))
 }
@@ -142,8 +133,8 @@ pub(super) fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
-fn failed(path: &Path, error: io::Error) -> AgentError {
-    AgentError::kernel(format!("state folder: {}: {error}", path.display()))
+fn failed(path: &Path, source: io::Error) -> StateError {
+    StateError::System { path: path.to_owned(), source }
 }
 
 const MASTER_FILE: &str = "master.key";
@@ -151,6 +142,7 @@ const MASTER_FILE: &str = "master.key";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::error::RoomError as _;
 
     fn folder(name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("quic-router-state-{}-{name}", std::process::id()));
@@ -189,7 +181,7 @@ mod tests {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
         let error = state.secrets().err().unwrap();
         assert!(error.to_string().contains("mode 644"), "{error}");
-        assert_eq!(error.hint(), Some(format!("chmod 600 {}", file.display()).as_str()));
+        assert_eq!(error.hint(), Some(format!("chmod 600 {}", file.display())));
         fs::remove_dir_all(path).unwrap();
     }
 }

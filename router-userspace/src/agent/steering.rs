@@ -4,16 +4,22 @@
 use std::{cell::RefCell, collections::BTreeMap, os::fd::AsFd as _, rc::Rc, sync::Arc, time::Duration};
 
 use router_common::{
-    admission::{Limited, Prefix, Rate},
+    admission::{Limited, Prefix, Rate, TokenKeys},
     frame::Address,
+    identifiers::{CpuId, ListenerId, SlotId},
     maps::{
-        Admission, AnsweredBy, Block, BlockAction, Listener, ListenerKey, LocalKind, SOURCE_PORT_WORDS, Slot,
-        SlotState, SourcePorts,
+        Admission, Block, BlockAction, Listener, ListenerKey, LocalKind, SOURCE_PORT_WORDS, Slot, SlotState,
+        SourcePorts,
     },
 };
 
 use super::{
-    assignment::maglev, blocks, engine, error::AgentError, kernel::Kernel, place::Place, sockets::SocketsBySlot,
+    assignment::{WeightedSlot, maglev},
+    blocks, engine,
+    error::AgentError,
+    kernel::Kernel,
+    place::Place,
+    sockets::SocketsBySlot,
 };
 use crate::{
     clock::monotonic_now,
@@ -28,7 +34,7 @@ pub(super) struct Steering {
     /// None: the engine uses no BPF.
     kernel: Option<Kernel>,
     /// The CPU of each slot that this generation has taken.
-    places: RefCell<BTreeMap<u8, u32>>,
+    places: RefCell<BTreeMap<SlotId, CpuId>>,
 }
 
 /// What else decides how slots are written.
@@ -59,7 +65,7 @@ impl Steering {
     }
 
     /// The same without the CPUs.
-    pub(super) fn slots(&self) -> Vec<u8> {
+    pub(super) fn slots(&self) -> Vec<SlotId> {
         self.places.borrow().keys().copied().collect()
     }
 
@@ -76,7 +82,7 @@ impl Steering {
     }
 
     /// Gives a slot back whose worker has ended.
-    pub(super) fn free(&self, slot: u8, context: &SlotContext) -> Result<(), AgentError> {
+    pub(super) fn free(&self, slot: SlotId, context: &SlotContext) -> Result<(), AgentError> {
         self.places.borrow_mut().remove(&slot);
         self.clear(slot)?;
         self.lift_limits_for(context.config.limits.idle_timeout)?;
@@ -84,7 +90,7 @@ impl Steering {
     }
 
     /// Frees slots of another generation, which has ended.
-    pub(super) fn free_of_others(&self, slots: &[u8], context: &SlotContext) -> Result<(), AgentError> {
+    pub(super) fn free_of_others(&self, slots: &[SlotId], context: &SlotContext) -> Result<(), AgentError> {
         slots.iter().try_for_each(|&slot| self.clear(slot))?;
         self.lift_limits_for(context.config.limits.idle_timeout)?;
         self.remove_flows_of(slots.to_vec());
@@ -94,7 +100,7 @@ impl Steering {
     /// Has these slots of our own be in that state.
     pub(super) fn set_state(
         &self,
-        slots: impl IntoIterator<Item = u8>,
+        slots: impl IntoIterator<Item = SlotId>,
         state: SlotState,
         context: &SlotContext,
     ) -> Result<(), AgentError> {
@@ -103,7 +109,7 @@ impl Steering {
     }
 
     /// Has workers know in what state another generation's slots are: that writes the kernel's entries itself.
-    pub(super) fn know_of_others(&self, slots: impl IntoIterator<Item = u8>, state: SlotState) {
+    pub(super) fn know_of_others(&self, slots: impl IntoIterator<Item = SlotId>, state: SlotState) {
         slots.into_iter().for_each(|slot| self.tables.set_slot_state(slot, state));
     }
 
@@ -111,7 +117,7 @@ impl Steering {
     pub(super) fn write_slots(&self, context: &SlotContext) -> Result<(), AgentError> {
         let Some(kernel) = &self.kernel else { return Ok(()) };
         let places = self.places.borrow();
-        let all: Vec<u32> = places.values().copied().chain(context.others.iter().map(|other| other.cpu)).collect();
+        let all: Vec<_> = places.values().copied().chain(context.others.iter().map(|other| other.cpu)).collect();
         let redirects =
             engine::redirects(&context.config.router, &all) && !kernel.datapath.borrow().is_generic_somewhere();
         for (&slot, &cpu) in &*places {
@@ -125,8 +131,8 @@ impl Steering {
     }
 
     /// Spreads new connections over these slots: one write, in kernel and userspace alike.
-    pub(super) fn assign(&self, active: &[u8]) -> Result<(), AgentError> {
-        let weighted: Vec<_> = active.iter().map(|&slot| (slot, 1)).collect();
+    pub(super) fn assign(&self, active: &[SlotId]) -> Result<(), AgentError> {
+        let weighted: Vec<_> = active.iter().map(|&slot| WeightedSlot { slot, weight: 1 }).collect();
         let assignment = maglev(&weighted);
         self.tables.assign(&assignment);
         if let Some(kernel) = &self.kernel {
@@ -136,7 +142,7 @@ impl Steering {
     }
 
     /// Makes these the sockets of a listener, by slot, and puts `select` in charge of their group.
-    pub(super) fn connect(&self, listener: u16, sockets: &SocketsBySlot) -> Result<(), AgentError> {
+    pub(super) fn connect(&self, listener: ListenerId, sockets: &SocketsBySlot) -> Result<(), AgentError> {
         let Some(kernel) = &self.kernel else { return Ok(()) };
         let mut datapath = kernel.datapath.borrow_mut();
         for (&slot, socket) in sockets {
@@ -226,17 +232,30 @@ impl Steering {
         Ok(in_kernel + self.tables.block_total(action))
     }
 
-    /// Says how many packets of each kind are let through, and who answers what takes no connection: all buckets
-    /// begin anew.
+    /// Says how many packets of each kind are let through, and as `change` says: all buckets begin anew.
     pub(super) fn limit(
         &self,
         rates: impl Fn(Limited) -> Option<Rate>,
-        answered_by: AnsweredBy,
+        change: impl FnOnce(Admission) -> Admission,
     ) -> Result<(), AgentError> {
-        self.change_admission(|admission| admission.limiting(rates).answering(answered_by))
+        self.change_admission(|admission| change(admission.limiting(rates)))
     }
 
-    /// Has packets whose connection ID nothing knows not be limited for `time`: connections may have ended without notice, and their clients are told
+    /// Tells the kernel by which keys tokens are issued and honoured, and what time it is: CLOCK_MONOTONIC was at 0
+    /// so many nanoseconds after 1970 began.
+    pub(super) fn set_token_keys(&self, keys: &TokenKeys, unix_offset: u64) -> Result<(), AgentError> {
+        if let Some(kernel) = &self.kernel {
+            kernel.datapath.borrow_mut().set_token_keys(keys)?;
+        }
+        self.change_admission(|admission| admission.with_unix_offset(unix_offset))
+    }
+
+    /// By which keys the kernel issues tokens and honours them.
+    pub(super) fn token_keys(&self) -> Option<TokenKeys> {
+        self.kernel.as_ref().and_then(|kernel| kernel.datapath.borrow_mut().token_keys().ok())
+    }
+
+    /// Lifts the limit of packets whose connection ID nothing knows for `time`: connections may have ended without notice, and their clients are told
     /// by a stateless reset, as soon as they ask.
     pub(super) fn lift_limits_for(&self, time: Duration) -> Result<(), AgentError> {
         let from = monotonic_now().saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
@@ -259,8 +278,9 @@ impl Steering {
         match &self.kernel {
             Some(kernel) => {
                 let mut datapath = kernel.datapath.borrow_mut();
-                let now = datapath.admission()?;
-                Ok(datapath.set_admission(change(now))?)
+                let changed = change(datapath.admission()?);
+                self.tables.set_admission(changed);
+                Ok(datapath.set_admission(changed)?)
             }
             None => {
                 self.tables.set_admission(change(self.tables.admission()));
@@ -277,7 +297,7 @@ impl Steering {
         Ok(datapath.set_select_accounts(nowhere)?)
     }
 
-    fn clear(&self, slot: u8) -> Result<(), AgentError> {
+    fn clear(&self, slot: SlotId) -> Result<(), AgentError> {
         self.tables.set_slot_state(slot, SlotState::Free);
         match &self.kernel {
             Some(kernel) => Ok(kernel.datapath.borrow_mut().set_slot(slot, Slot::default())?),
@@ -286,7 +306,7 @@ impl Steering {
     }
 
     /// Removes the flows of slots that are free. It walks the whole table, on a thread of its own.
-    fn remove_flows_of(&self, slots: Vec<u8>) {
+    fn remove_flows_of(&self, slots: Vec<SlotId>) {
         let Some(kernel) = &self.kernel else { return };
         let handles = kernel.datapath.borrow().flow_reader().and_then(|reader| {
             let writer = kernel.datapath.borrow().flow_writer()?;
@@ -317,11 +337,11 @@ mod tests {
     }
 
     fn place(slot: u8, cpu: u32) -> Place {
-        Place { slot, cpu }
+        Place { slot: SlotId::new(slot), cpu: CpuId::new(cpu) }
     }
 
     fn states(steering: &Steering, slots: [u8; 3]) -> [SlotState; 3] {
-        slots.map(|slot| steering.tables().slot_state(slot))
+        slots.map(|slot| steering.tables().slot_state(SlotId::new(slot)))
     }
 
     #[test]
@@ -331,9 +351,9 @@ mod tests {
         steering.take(&[place(7, 1), place(5, 0)], &context).unwrap();
         assert_eq!(steering.places(), [place(5, 0), place(7, 1)]);
         assert_eq!(states(&steering, [5, 6, 7]), [Active, Free, Active]);
-        steering.set_state([5], Draining, &context).unwrap();
+        steering.set_state([SlotId::new(5)], Draining, &context).unwrap();
         assert_eq!(states(&steering, [5, 6, 7]), [Draining, Free, Active]);
-        steering.free(5, &context).unwrap();
+        steering.free(SlotId::new(5), &context).unwrap();
         assert_eq!((steering.places(), states(&steering, [5, 6, 7])), (vec![place(7, 1)], [Free, Free, Active]));
     }
 
@@ -342,9 +362,10 @@ mod tests {
     fn slots_of_other_generations_are_known_and_freed() {
         let (steering, context) = (steering(), context());
         steering.take(&[place(7, 1)], &context).unwrap();
-        steering.know_of_others([8, 9], SlotState::Draining);
-        assert_eq!((steering.places(), steering.tables().slot_state(9)), (vec![place(7, 1)], SlotState::Draining));
-        steering.free_of_others(&[8, 9], &context).unwrap();
-        assert_eq!((steering.places(), steering.tables().slot_state(9)), (vec![place(7, 1)], SlotState::Free));
+        let (eight, nine) = (SlotId::new(8), SlotId::new(9));
+        steering.know_of_others([eight, nine], SlotState::Draining);
+        assert_eq!((steering.places(), steering.tables().slot_state(nine)), (vec![place(7, 1)], SlotState::Draining));
+        steering.free_of_others(&[eight, nine], &context).unwrap();
+        assert_eq!((steering.places(), steering.tables().slot_state(nine)), (vec![place(7, 1)], SlotState::Free));
     }
 }

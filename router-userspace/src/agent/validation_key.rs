@@ -62,7 +62,6 @@ impl KernelTokenKeys {
     }
 
     /// Those that a kernel program has to know at `now`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no kernel program sends Retries yet"))]
     pub(super) fn at(&self, now: SystemTime) -> TokenKeys {
         let [epoch, neighbour] = TokenKeys::epochs_at(seconds(now));
         TokenKeys::new(self.of(epoch), self.of(neighbour))

@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
+use router_common::identifiers::SlotId;
 use serde::de::DeserializeOwned;
 
 use super::{
@@ -55,7 +56,7 @@ impl Cid {
         match self {
             Self::Decode { cid, json } => show(&client.ask(&Request::DecodeCid(cid.octets().to_vec()))?, json, text),
             Self::Generate { slot, json } => {
-                let answer = client.ask(&Request::IssueCid { slot: *slot })?;
+                let answer = client.ask(&Request::IssueCid { slot: SlotId::new(*slot) })?;
                 show(&answer, json, |decoded: &api::DecodedCid| format!("{}\n", decoded.cid))
             }
             Self::List { json } => show(&client.ask(&Request::CidConfigurations)?, json, list),

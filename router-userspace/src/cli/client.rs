@@ -61,7 +61,7 @@ impl Client {
         let in_time = async { timeout(self.patience, exchange(&self.socket, request)).await };
         let answer = match LocalSet::new().block_on(&self.runtime, in_time) {
             Ok(answer) => answer.map_err(|error| self.failed(&error)),
-            Err(_) => Err(self.unreachable(self.silent())),
+            Err(_) => Err(self.silent()),
         };
         let (status, body) = answer?;
         if status.is_success() {
@@ -76,7 +76,7 @@ impl Client {
 
     fn failed(&self, error: &ExchangeError) -> Fail {
         let socket = self.socket.display();
-        self.unreachable(match error {
+        let (why, hint) = match error {
             ExchangeError::Request(error) => return Fail::new(Exit::Usage, format!("the request: {error}")),
             ExchangeError::Connect(error) => match error.kind() {
                 io::ErrorKind::NotFound => ("no agent runs here: there is no such socket".to_owned(), self.start()),
@@ -92,17 +92,16 @@ impl Client {
                 format!("what answers does not speak as an agent does: {error}"),
                 format!("ss -xlp src {socket}, which names the process"),
             ),
-        })
+        };
+        self.unreachable(&why, hint)
     }
 
-    fn silent(&self) -> (String, String) {
-        (
-            format!("the agent did not answer within {}", output::span(self.patience)),
-            format!("ss -xlp src {}, which names the process", self.socket.display()),
-        )
+    fn silent(&self) -> Fail {
+        let why = format!("the agent did not answer within {}", output::span(self.patience));
+        self.unreachable(&why, format!("ss -xlp src {}, which names the process", self.socket.display()))
     }
 
-    fn unreachable(&self, (why, hint): (String, String)) -> Fail {
+    fn unreachable(&self, why: &str, hint: String) -> Fail {
         Fail::new(Exit::NoAgent, format!("control socket {}: {why}", self.socket.display())).hint(hint)
     }
 

@@ -31,21 +31,30 @@ impl Counters {
         self.watch.print(|| {
             let answer = client.ask(&Request::Counters)?;
             let counters: api::Counters = answer.read()?;
-            let text = if self.json.json { answer.json() + "\n" } else { text(&counters, self.all) };
+            let shown = if self.all { Shown::All } else { Shown::Counted };
+            let text = if self.json.json { answer.json() + "\n" } else { text(&counters, shown) };
             Ok((text, Exit::Done))
         })
     }
 }
 
-fn text(counters: &api::Counters, all: bool) -> String {
-    let mut sections: Vec<String> = counters.stages.iter().map(|of| stage(of, all)).collect();
+/// Which reasons are shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    All,
+    /// Those that a packet had.
+    Counted,
+}
+
+fn text(counters: &api::Counters, shown: Shown) -> String {
+    let mut sections: Vec<String> = counters.stages.iter().map(|of| stage(of, shown)).collect();
     if !counters.slots.is_empty() {
         sections.push(format!("what the kernel gave each slot\n{}", slots(&counters.slots).text()));
     }
     sections.join("\n")
 }
 
-fn stage(stage: &api::Stage, all: bool) -> String {
+fn stage(stage: &api::Stage, shown: Shown) -> String {
     let mut table = Table::new(2, &[Left, Left, Right]);
     table.row(["received".to_owned(), String::new(), count(stage.received)]);
     let fates = [
@@ -55,16 +64,16 @@ fn stage(stage: &api::Stage, all: bool) -> String {
         ("answered", &stage.answered),
     ];
     for (fate, reasons) in fates {
-        add_reasons(&mut table, fate, reasons, all);
+        add_reasons(&mut table, fate, reasons, shown);
     }
     let closes = if stage.closes { "yes" } else { "no" };
     format!("{}\n{}  sums close: {closes}\n", stage.name, table.text())
 }
 
 /// The rows of one fate, its name in front of the first.
-fn add_reasons(table: &mut Table, fate: &str, reasons: &BTreeMap<String, u64>, all: bool) {
-    let shown = reasons.iter().filter(|(_, packets)| all || **packets > 0);
-    for (index, (reason, &packets)) in shown.enumerate() {
+fn add_reasons(table: &mut Table, fate: &str, reasons: &BTreeMap<String, u64>, shown: Shown) {
+    let rows = reasons.iter().filter(|(_, packets)| shown == Shown::All || **packets > 0);
+    for (index, (reason, &packets)) in rows.enumerate() {
         let fate = if index == 0 { fate } else { "" };
         table.row([fate.to_owned(), reason.clone(), count(packets)]);
     }
@@ -143,15 +152,18 @@ what the kernel gave each slot
   SLOT  AF_XDP  XDP LOCAL  XDP STAYED  XDP REDIRECTED  XDP UNREDIRECTED  SELECTED  UNSELECTED
      0      12      1,000           0             200                 0     1,200           0
 ";
-        assert_eq!(text(&sample(), false), expected);
+        assert_eq!(text(&sample(), Shown::Counted), expected);
     }
 
     #[test]
     fn all_shows_reasons_without_packets() {
-        let text = text(&sample(), true);
-        for row in
-            ["  passed     fragment       0\n", "  dropped    truncated      0\n", "  delivered  cid            0\n"]
-        {
+        let text = text(&sample(), Shown::All);
+        for row in [
+            "  passed     fragment        0\n",
+            "  dropped    truncated       0\n",
+            "  delivered  cid             0\n",
+            "  answered   negotiated      0\n",
+        ] {
             assert!(text.contains(row), "{row:?} is not in:\n{text}");
         }
     }

@@ -2,6 +2,8 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use router_common::identifiers::SlotId;
+
 use super::{
     cid::Hex,
     client::Client,
@@ -51,7 +53,7 @@ impl Flows {
     pub(super) fn execute(&self, client: &Client) -> Result<Exit, Fail> {
         let (request, json) = match self {
             Self::List { slot, peer, limit, json } => {
-                (Request::Flows(FlowFilter { slot: *slot, peer: *peer, limit: *limit }), json)
+                (Request::Flows(FlowFilter { slot: slot.map(SlotId::new), peer: *peer, limit: *limit }), json)
             }
             Self::Show { cid, json } => (Request::Flow(cid.octets().to_vec()), json),
         };

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     agent::{self, ConfigSource, RunOptions},
-    build_identity,
+    build_identity::{self, Exemption},
     config::{Config, StartFlags},
     telemetry::{Log, say_panics_at_once},
 };
@@ -42,7 +42,7 @@ impl Run {
         say_panics_at_once();
         let log = Log::start(&read()?.router.log, self.kernel_log.clone());
         let options = RunOptions { kernel_log: self.kernel_log.clone(), takeover: self.takeover, log };
-        agent::run(ConfigSource::new(read, self.allow_test_build), options)?;
+        agent::run(ConfigSource::new(read, self.allow_test_build.then_some(Exemption::Allowed)), options)?;
         Ok(Exit::Done)
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use router_common::identifiers::SlotId;
+
 use super::{
     client::{Answer, Client},
     fail::{Exit, Fail},
@@ -51,8 +53,10 @@ impl Workers {
     pub(super) fn execute(&self, client: &Client) -> Result<Exit, Fail> {
         let (request, json) = match self {
             Self::List { json } => (Request::Workers, json),
-            Self::Drain { slot, timeout, json } => (Request::Drain { slot: *slot, timeout: *timeout }, json),
-            Self::Undrain { slot, json } => (Request::Undrain { slot: *slot }, json),
+            Self::Drain { slot, timeout, json } => {
+                (Request::Drain { slot: SlotId::new(*slot), timeout: *timeout }, json)
+            }
+            Self::Undrain { slot, json } => (Request::Undrain { slot: SlotId::new(*slot) }, json),
         };
         let answer = client.ask(&request)?;
         output::print(&shown(&answer, json)?)?;

@@ -2,6 +2,8 @@
 
 use std::{num::NonZeroU32, ops::RangeInclusive};
 
+use router_common::admission::Challenge;
+
 use super::FileBlock;
 
 /// `[admission]`: which packets are turned away before a worker does anything for them.
@@ -17,6 +19,10 @@ pub struct Admission {
     pub version_negotiation: Option<NonZeroU32>,
     /// Who answers what takes no connection.
     pub answer_in_xdp: AnswerInXdp,
+    /// Whether clients have to show that they receive at their address before a worker does anything for them.
+    pub challenge: Challenge,
+    /// First flights a second, of the whole node, beyond which they have to; none: never.
+    pub new_total: Option<NonZeroU32>,
 }
 
 /// Whether the XDP program answers by itself what takes no connection.
@@ -28,19 +34,4 @@ pub enum AnswerInXdp {
     Always,
     /// Workers answer.
     Never,
-}
-
-impl Default for Admission {
-    /// The privileged ports, and those of SSDP, mDNS, memcached and two game servers: services that floods are
-    /// reflected by.
-    fn default() -> Self {
-        let ports = [0..=0, 1..=1_023, 1_900..=1_900, 5_353..=5_353, 11_211..=11_211, 20_800..=20_800, 27_015..=27_015];
-        Self {
-            reject_source_ports: ports.into(),
-            blocks: Vec::new(),
-            unknown: NonZeroU32::new(1_000),
-            version_negotiation: NonZeroU32::new(10_000),
-            answer_in_xdp: AnswerInXdp::Auto,
-        }
-    }
 }

@@ -106,7 +106,7 @@ impl KeyFileError {
     }
 }
 
-/// The command that makes a key which nobody else can read.
+/// The command that makes a key which no other user can read.
 fn making(path: &Path) -> String {
     format!("(umask 077; openssl rand -hex 16 > {})", path.display())
 }

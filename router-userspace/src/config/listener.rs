@@ -21,7 +21,7 @@ pub struct Listener {
     pub alt_svc_max_age: Option<Duration>,
     /// 0-RTT (RFC 8470).
     pub early_data: EarlyData,
-    /// Whose clients are let in; none: anybody's.
+    /// Whose clients are let in; none: all clients.
     pub client_certificates: Option<ClientCertificates>,
     /// The oldest TLS version on TCP; QUIC has 1.3 alone.
     pub minimum_tls: MinimumTls,
@@ -53,7 +53,7 @@ pub struct CertificateFiles {
     pub key: PathBuf,
 }
 
-/// What may be done with requests that come in 0-RTT, which anybody can replay.
+/// What may be done with requests that come in 0-RTT, which an observer can replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EarlyData {
     /// Clients are not offered it.

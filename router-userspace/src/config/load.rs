@@ -14,24 +14,35 @@ impl Config {
     /// A file that does not exist is no error at [`DEFAULT_PATH`] if `--listen` is given: the
     /// flags are then all there is.
     pub fn load(path: &Path, overrides: &StartFlags, control: Option<&Path>) -> Result<Self, ConfigError> {
-        Self::load_unless_absent(path, path == Path::new(DEFAULT_PATH), overrides, control)
+        if path == Path::new(DEFAULT_PATH) {
+            return Self::load_unless_absent(path, overrides, control);
+        }
+        Self::of_file(path, fs::read(path), overrides, control)
     }
 
+    /// The flags are all there is if there is no file, and they say enough.
     pub(super) fn load_unless_absent(
         path: &Path,
-        may_be_absent: bool,
         overrides: &StartFlags,
         control: Option<&Path>,
     ) -> Result<Self, ConfigError> {
-        let flags_suffice = may_be_absent && !overrides.listen.is_empty();
-        let name = path.display().to_string();
-        let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && flags_suffice => {
-                return Self::from_flags(overrides, control);
+        match fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !overrides.listen.is_empty() => {
+                Self::from_flags(overrides, control)
             }
-            Err(error) => return Err(ConfigError::unreadable(&name, &error)),
-        };
+            read => Self::of_file(path, read, overrides, control),
+        }
+    }
+
+    /// What was read of a file.
+    fn of_file(
+        path: &Path,
+        read: io::Result<Vec<u8>>,
+        overrides: &StartFlags,
+        control: Option<&Path>,
+    ) -> Result<Self, ConfigError> {
+        let name = path.display().to_string();
+        let bytes = read.map_err(|error| ConfigError::unreadable(&name, &error))?;
         let text = String::from_utf8(bytes).map_err(|error| ConfigError::not_utf8(&name, &error))?;
         Self::build(&text, &name, |raw| overrides.overlay(raw, control))
     }

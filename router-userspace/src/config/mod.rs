@@ -1,7 +1,7 @@
 //! What the operator asked for, as values that cannot be wrong.
 //!
 //! `file` reads TOML into raw structs, `flags` lays the command line over them, `check` turns
-//! both into a [`Config`]. Whoever holds a `Config` need not validate anything again: names
+//! both into a [`Config`]. Code that holds a `Config` need not validate anything again: names
 //! resolve, numbers are in range, every route leads somewhere, certificates and keys match, key
 //! files hold keys.
 //!

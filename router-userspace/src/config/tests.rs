@@ -110,6 +110,7 @@ fn what_is_wrong_is_named_with_its_line() {
     let mut wrong = Vec::new();
     for case in fixture.split("\n\n").filter(|case| !case.starts_with('#')) {
         let (text, expected) = case.trim_end().split_once("\n=> ").expect(case);
+        let expected = with_keys(expected);
         let said = complaint(&format!("{LISTENER}{text}\n"));
         if said != expected {
             wrong.push(format!("{text}\nsaid:     {said}\nexpected: {expected}\n"));
@@ -124,6 +125,14 @@ fn what_is_wrong_is_named_with_its_line() {
     assert_eq!(complaint(""), nothing);
     let no_table = "router.toml:1: router: invalid type: integer `1`, expected a table, [router]";
     assert_eq!(complaint("router = 1"), no_table);
+}
+
+/// `expected` with what `KEYS OF table` stands for.
+fn with_keys(expected: &str) -> String {
+    let Some((before, table)) = expected.split_once("KEYS OF ") else { return expected.to_owned() };
+    let table = super::keys::ROOT.all().into_iter().find(|one| one.name == table).expect(table);
+    let keys: Vec<_> = table.keys.iter().map(|key| key.short()).collect();
+    before.to_owned() + &keys.join(", ")
 }
 
 #[test]
@@ -181,7 +190,7 @@ fn a_missing_file_is_named() {
     assert!(error.hint().unwrap().contains("--config"));
 
     // The default file may be absent where flags say enough.
-    let load = |start: &[&str]| Config::load_unless_absent(&absent, true, &flags(start), None);
+    let load = |start: &[&str]| Config::load_unless_absent(&absent, &flags(start), None);
     assert_eq!(load(&["--listen", "127.0.0.1:4433"]).unwrap().listeners.len(), 1);
     let error = load(&["--workers", "1"]).unwrap_err().to_string();
     assert!(error.contains("absent.toml: cannot be read: No such file"), "{error}");

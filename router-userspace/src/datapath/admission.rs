@@ -1,6 +1,6 @@
 //! The maps that say what is turned away.
 
-use router_common::maps::{Admission, Bucket, SOURCE_PORT_WORDS, SourcePorts, names};
+use router_common::maps::{Admission, Bucket, SOURCE_PORT_WORDS, SourcePorts, TokenKeys, names};
 
 use super::{Datapath, error::Result, plain::Plain};
 
@@ -22,6 +22,16 @@ impl Datapath {
     /// Says how many are from now on.
     pub fn set_admission(&mut self, admission: Admission) -> Result<()> {
         Ok(self.array(names::ADMISSION)?.set(0, Plain(admission), 0)?)
+    }
+
+    /// By which keys tokens are issued and honoured.
+    pub fn token_keys(&mut self) -> Result<TokenKeys> {
+        Ok(self.array::<TokenKeys>(names::TOKEN_KEYS)?.get(&0, 0)?.0)
+    }
+
+    /// Says by which they are from now on.
+    pub fn set_token_keys(&mut self, keys: &TokenKeys) -> Result<()> {
+        Ok(self.array(names::TOKEN_KEYS)?.set(0, Plain(*keys), 0)?)
     }
 
     /// What was let through of the kind with this index.

@@ -153,8 +153,8 @@ impl DatapathError {
     pub(super) fn or_not_permitted(self) -> Self {
         let missing = Capabilities::effective().missing_for_bpf();
         // Without CAP_PERFMON it is the verifier that refuses, and its reasons are beside the point.
-        let verifier_counts = !missing.is_empty();
-        if is_permission(&self, verifier_counts) { Self::NotPermitted(missing) } else { self }
+        let verifier = if missing.is_empty() { Verifier::HasReasons } else { Verifier::LacksPermission };
+        if is_permission(&self, verifier) { Self::NotPermitted(missing) } else { self }
     }
 }
 
@@ -162,13 +162,20 @@ fn missing(capabilities: &[&str]) -> String {
     if capabilities.is_empty() { String::new() } else { format!(": {} missing", capabilities.join(" and ")) }
 }
 
-fn is_permission(error: &(dyn std::error::Error + 'static), verifier_counts: bool) -> bool {
+/// Why the verifier refuses what it refuses.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verifier {
+    HasReasons,
+    LacksPermission,
+}
+
+fn is_permission(error: &(dyn std::error::Error + 'static), verifier: Verifier) -> bool {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = next {
         // The verifier says no by the same number, and then says more.
         if let Some(ProgramError::LoadError { verifier_log, .. }) = error.downcast_ref()
             && !verifier_log.to_string().is_empty()
-            && !verifier_counts
+            && verifier == Verifier::HasReasons
         {
             return false;
         }

@@ -11,6 +11,7 @@ use std::{
 use aya::maps::{HashMap, Map, MapData};
 use router_common::{
     connection_id::ConnectionId,
+    identifiers::SlotId,
     maps::{Flow, FlowKey, Origin},
 };
 
@@ -70,7 +71,7 @@ impl FlowWriter {
 
     /// Sends `cid` to `slot` from now on. False if the table is full: then the connection
     /// ID has to speak for itself, which it does.
-    pub fn insert(&mut self, cid: &ConnectionId, slot: u8, origin: Origin) -> bool {
+    pub fn insert(&mut self, cid: &ConnectionId, slot: SlotId, origin: Origin) -> bool {
         let flow = Flow::new(slot, origin, monotonic_now());
         let (key, value) = (Plain(*cid), Plain(flow));
         if self.map.insert(key, value, IF_NEW).is_ok() {

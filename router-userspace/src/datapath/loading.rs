@@ -1,7 +1,8 @@
 //! From nothing to a datapath: with maps of its own, or with those of the generation that runs.
 
-use router_common::maps::{
-    ASSIGNMENT_SIZE, Assigned, CidConfig, CidKeys, Listener, ListenerKey, Secrets, Settings, names,
+use router_common::{
+    identifiers::ConfigRotation,
+    maps::{ASSIGNMENT_SIZE, Assigned, CidConfig, CidKeys, Listener, ListenerKey, Secrets, Settings, names},
 };
 
 use super::{
@@ -20,10 +21,21 @@ pub struct Initial {
     pub settings: Settings,
     /// The seed of the hash that places new connections; secret.
     pub secrets: Secrets,
-    /// By rotation; the keys are secret.
-    pub cid_configs: Vec<(u8, CidConfig, CidKeys)>,
+    /// How to decode connection IDs; the keys are secret.
+    pub cid_configs: Vec<CidEntry>,
     /// Those to answer on.
     pub listeners: Vec<(ListenerKey, Listener)>,
+}
+
+/// One configuration of connection IDs, as the maps `cid_configs` and `cid_keys` have it.
+#[derive(Clone, Copy)]
+pub struct CidEntry {
+    /// Where it stands in both.
+    pub rotation: ConfigRotation,
+    /// How to decode.
+    pub config: CidConfig,
+    /// What with; secret.
+    pub keys: CidKeys,
 }
 
 impl Datapath {
@@ -67,7 +79,7 @@ impl Datapath {
         }
         // Its assignment stays in force until ours is flipped in.
         datapath.settings = initial.settings.after(running.0);
-        for (rotation, config, keys) in &initial.cid_configs {
+        for CidEntry { rotation, config, keys } in &initial.cid_configs {
             datapath.set_cid_config(*rotation, *config, keys)?;
         }
         object::link_programs(&mut datapath.ebpf)?;
@@ -89,7 +101,7 @@ impl Datapath {
     }
 
     fn fill_in(&mut self, initial: &Initial) -> Result<()> {
-        for (rotation, config, keys) in &initial.cid_configs {
+        for CidEntry { rotation, config, keys } in &initial.cid_configs {
             self.set_cid_config(*rotation, *config, keys)?;
         }
         self.set_listeners(&initial.listeners)?;

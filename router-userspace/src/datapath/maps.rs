@@ -3,8 +3,9 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use aya::maps::{CpuMap, ReusePortSockArray};
-use router_common::maps::{
-    ASSIGNMENT_SIZE, Assigned, CidConfig, CidKeys, Listener, ListenerKey, Port, Settings, Slot, names,
+use router_common::{
+    identifiers::{ConfigRotation, CpuId, SlotId},
+    maps::{ASSIGNMENT_SIZE, Assigned, CidConfig, CidKeys, Listener, ListenerKey, Port, Settings, Slot, names},
 };
 
 use super::{
@@ -15,14 +16,14 @@ use super::{
 
 impl Datapath {
     /// Has connection IDs of `rotation` (0 to 6) decoded by `config` from now on.
-    pub fn set_cid_config(&mut self, rotation: u8, config: CidConfig, keys: &CidKeys) -> Result<()> {
+    pub fn set_cid_config(&mut self, rotation: ConfigRotation, config: CidConfig, keys: &CidKeys) -> Result<()> {
         // The keys first: what is decoded from now on is decoded by them.
         self.array(names::CID_KEYS)?.set(rotation.into(), Plain(*keys), 0)?;
         Ok(self.array(names::CID_CONFIGS)?.set(rotation.into(), Plain(config), 0)?)
     }
 
     /// Has connection IDs of `rotation` decoded no longer, and forgets the keys.
-    pub fn clear_cid_config(&mut self, rotation: u8) -> Result<()> {
+    pub fn clear_cid_config(&mut self, rotation: ConfigRotation) -> Result<()> {
         self.array(names::CID_CONFIGS)?.set(rotation.into(), Plain(CidConfig::default()), 0)?;
         Ok(self.array(names::CID_KEYS)?.set(rotation.into(), Plain(CidKeys::NONE), 0)?)
     }
@@ -48,23 +49,23 @@ impl Datapath {
     }
 
     /// Tells the kernel what is in a slot. Its CPU must have been [opened](Self::open_cpu).
-    pub fn set_slot(&mut self, number: u8, slot: Slot) -> Result<()> {
+    pub fn set_slot(&mut self, number: SlotId, slot: Slot) -> Result<()> {
         Ok(self.array(names::SLOTS)?.set(number.into(), Plain(slot), 0)?)
     }
 
     /// Lets packets be redirected to `cpu`.
-    pub fn open_cpu(&mut self, cpu: u32) -> Result<()> {
+    pub fn open_cpu(&mut self, cpu: CpuId) -> Result<()> {
         let map = self.ebpf.map_mut(names::CPUS).ok_or(DatapathError::MissingMap(names::CPUS))?;
         let mut cpus = CpuMap::try_from(map)?;
         // Set again, it would get a new queue, which could overtake what waits in the old one.
-        if cpus.get(cpu, 0).is_ok_and(|there| there.queue_size == CPU_QUEUE_PACKETS) {
+        if cpus.get(cpu.get(), 0).is_ok_and(|there| there.queue_size == CPU_QUEUE_PACKETS) {
             return Ok(());
         }
-        Ok(cpus.set(cpu, CPU_QUEUE_PACKETS, None, 0)?)
+        Ok(cpus.set(cpu.get(), CPU_QUEUE_PACKETS, None, 0)?)
     }
 
     /// Makes `socket` the one of slot `number` for `listener`.
-    pub fn set_socket(&mut self, listener: &Listener, number: u8, socket: &impl AsRawFd) -> Result<()> {
+    pub fn set_socket(&mut self, listener: &Listener, number: SlotId, socket: &impl AsRawFd) -> Result<()> {
         let map = self.ebpf.map_mut(names::SOCKETS).ok_or(DatapathError::MissingMap(names::SOCKETS))?;
         let index = listener.socket_index(number);
         Ok(ReusePortSockArray::try_from(map)?.set(index, socket, 0)?)

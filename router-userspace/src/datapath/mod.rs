@@ -9,6 +9,8 @@ mod attach;
 mod blocks;
 pub(crate) mod capabilities;
 mod changes;
+#[cfg(test)]
+mod document;
 mod error;
 pub(crate) mod ethtool;
 mod flows;
@@ -37,7 +39,7 @@ pub use self::{
     error::{DatapathError, Result},
     flows::{FlowCount, FlowReader, FlowWriter},
     handle::Datapath,
-    loading::Initial,
+    loading::{CidEntry, Initial},
     netfilter::chains_before_sockets,
     pins::{Pins, link_pin, remove_stale},
     queues::{DeviceFacts, device, is_pair, vlan_beside_frames, vrf},

@@ -5,6 +5,7 @@ use std::io;
 use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::{RouteNetlinkMessage, link::LinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use router_common::identifiers::IfIndex;
 
 /// Where questions are put.
 pub(super) struct Netlink {
@@ -44,9 +45,9 @@ impl Netlink {
     }
 
     /// What it says of the interface with this index (`RTM_GETLINK`).
-    pub(super) fn link(&mut self, index: u32) -> Option<LinkMessage> {
+    pub(super) fn link(&mut self, index: IfIndex) -> Option<LinkMessage> {
         let mut question = LinkMessage::default();
-        question.header.index = index;
+        question.header.index = index.get();
         match self.ask(RouteNetlinkMessage::GetLink(question))? {
             RouteNetlinkMessage::NewLink(link) => Some(link),
             _ => None,

@@ -66,7 +66,9 @@ pub(super) fn link_programs(ebpf: &mut Ebpf) -> Result<()> {
 /// The name of a program that `steer` goes on with.
 fn name(program: Program) -> &'static str {
     match program {
+        Program::FirstFlight => "first_flight",
         Program::Negotiate => "negotiate",
+        Program::Challenge => "challenge",
     }
 }
 

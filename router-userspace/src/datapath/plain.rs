@@ -4,7 +4,7 @@
 
 use router_common::maps::{
     Admission, Assigned, Block, BlockHits, BlockKey, Bucket, CidConfig, CidKeys, Counters, Flow, FlowKey, Listener,
-    ListenerKey, Local, LocalKey, Port, Queue, Secrets, Settings, Slot, SlotCounters, SourcePorts,
+    ListenerKey, Local, LocalKey, Port, Queue, Secrets, Settings, Slot, SlotCounters, SourcePorts, TokenKeys,
 };
 
 /// A key or value of the contract, as aya wants it.
@@ -42,7 +42,8 @@ contract!(
     Settings,
     Slot,
     SlotCounters,
-    SourcePorts
+    SourcePorts,
+    TokenKeys
 );
 
 // SAFETY: `Contract` is implemented here alone, for types of `router_common::maps`, whose

@@ -4,6 +4,7 @@ use std::fs;
 
 use netlink_packet_route::link::{InfoKind, LinkAttribute};
 use nix::net::if_::if_nametoindex;
+use router_common::identifiers::IfIndex;
 
 use super::{
     ethtool,
@@ -14,7 +15,7 @@ use super::{
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DeviceFacts {
     /// The kernel's number for it; another one when it was removed and has come back.
-    pub index: u32,
+    pub index: IfIndex,
     /// Its link address.
     pub mac: [u8; 6],
     /// Receive queues in use.
@@ -28,7 +29,7 @@ pub struct DeviceFacts {
 
 /// Looks at `interface`; nothing if there is none, or if it is no Ethernet.
 pub fn device(interface: &str) -> Option<DeviceFacts> {
-    let index = if_nametoindex(interface).ok()?;
+    let index = IfIndex::new(if_nametoindex(interface).ok()?);
     let attributes = link(index)?.attributes;
     let mac = attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::Address(octets) => <[u8; 6]>::try_from(&octets[..]).ok(),
@@ -54,17 +55,18 @@ pub fn is_pair(interface: &str) -> bool {
 /// A VLAN on top of `interface` whose tags do not stand in the frames that XDP sees.
 pub fn vlan_beside_frames(interface: &str) -> Option<String> {
     ethtool::receive_vlan_offload(interface).filter(|takes_off| *takes_off)?;
-    let is_vlan =
-        |name: &String| if_nametoindex(&**name).ok().and_then(link).as_ref().and_then(kind) == Some(InfoKind::Vlan);
+    let is_vlan = |name: &String| {
+        if_nametoindex(&**name).ok().map(IfIndex::new).and_then(link).as_ref().and_then(kind) == Some(InfoKind::Vlan)
+    };
     neighbours(interface).above.into_iter().find(is_vlan)
 }
 
 /// The VRF that `interface` belongs to, unless sockets outside of it get its packets all the same
 /// (`net.ipv4.udp_l3mdev_accept`).
 pub fn vrf(interface: &str) -> Option<String> {
-    let attributes = link(if_nametoindex(interface).ok()?)?.attributes;
+    let attributes = link(IfIndex::new(if_nametoindex(interface).ok()?))?.attributes;
     let controller = attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::Controller(index) => link(*index),
+        LinkAttribute::Controller(index) => link(IfIndex::new(*index)),
         _ => None,
     })?;
     let is_open = fs::read_to_string("/proc/sys/net/ipv4/udp_l3mdev_accept").is_ok_and(|text| text.trim() == "1");

@@ -1,7 +1,10 @@
 //! What the kernel counted and keeps, read back.
 
 use aya::maps::{MapData, PerCpuArray};
-use router_common::maps::{Counters, SlotCounters, Stage, names};
+use router_common::{
+    identifiers::SlotId,
+    maps::{Counters, SlotCounters, Stage, names},
+};
 
 use super::{
     error::Result,
@@ -23,7 +26,7 @@ impl Datapath {
     }
 
     /// One slot's counters, all CPUs added up.
-    pub fn slot_counters(&mut self, number: u8) -> Result<SlotCounters> {
+    pub fn slot_counters(&mut self, number: SlotId) -> Result<SlotCounters> {
         let map: PerCpuArray<_, Plain<SlotCounters>> = self.map(names::SLOT_COUNTERS)?.try_into()?;
         let mut sum = SlotCounters::default();
         for counters in map.get(&number.into(), 0)?.iter() {

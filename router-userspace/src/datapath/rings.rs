@@ -106,12 +106,10 @@ pub(super) struct Ring<T> {
     other: u32,
 }
 
-/// Where in a ring's area its parts are, and where in the socket's file the area is.
-pub(super) type Layout<'a> = (&'a libc::xdp_ring_offset, u64);
-
 impl<T: Copy> Ring<T> {
-    /// The ring of a socket, of so many entries: a power of two.
-    pub(super) fn map(socket: &OwnedFd, (offsets, place): Layout<'_>, entries: u32) -> io::Result<Self> {
+    /// The ring of a socket, of so many entries: a power of two. Its area is at `place` in the socket's file, and its
+    /// parts are at `offsets` in that.
+    pub(super) fn map(socket: &OwnedFd, offsets: &libc::xdp_ring_offset, place: u64, entries: u32) -> io::Result<Self> {
         let length = offsets.desc as usize + entries as usize * size_of::<T>();
         let area = Area::of(length, Some((socket.as_raw_fd(), place)), 0)?;
         // SAFETY: the kernel says where in the area each part is, in the call just before; the area
@@ -296,7 +294,7 @@ pub(super) fn drops(socket: &OwnedFd) -> u64 {
 }
 
 /// `value` is what the option takes: the kernel checks its length.
-pub(super) fn set<T: Copy>(socket: &OwnedFd, (level, option): (c_int, c_int), value: &T) -> io::Result<()> {
+pub(super) fn set<T: Copy>(socket: &OwnedFd, level: c_int, option: c_int, value: &T) -> io::Result<()> {
     let length = size_of::<T>() as libc::socklen_t;
     // SAFETY: the value is readable for as long as its size says.
     checked(unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, ptr::from_ref(value).cast(), length) })

@@ -14,7 +14,7 @@ use netlink_packet_route::{
     route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
 };
 
-use router_common::frame::UDP;
+use router_common::{frame::UDP, identifiers::IfIndex};
 
 use super::netlink::Netlink;
 
@@ -25,7 +25,7 @@ pub struct Routes(Netlink);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Hop {
     /// The interface it goes out by.
-    pub interface: u32,
+    pub interface: IfIndex,
     /// The interface's link address.
     pub own: [u8; 6],
     /// The neighbour's.
@@ -57,7 +57,7 @@ impl Routes {
     }
 
     /// By which interface and to whom (`RTM_GETROUTE`).
-    fn route(&mut self, from: IpAddr, to: IpAddr) -> Option<(u32, IpAddr)> {
+    fn route(&mut self, from: IpAddr, to: IpAddr) -> Option<(IfIndex, IpAddr)> {
         let mut question = RouteMessage::default();
         question.header.address_family = family(to);
         let bits = if to.is_ipv4() { 32 } else { 128 };
@@ -74,10 +74,10 @@ impl Routes {
     }
 
     /// The link address of a neighbour, and whether it is stale (`RTM_GETNEIGH`).
-    fn neighbour(&mut self, interface: u32, next: IpAddr) -> Option<([u8; 6], bool)> {
+    fn neighbour(&mut self, interface: IfIndex, next: IpAddr) -> Option<([u8; 6], bool)> {
         let mut question = NeighbourMessage::default();
         question.header.family = family(next);
-        question.header.ifindex = interface;
+        question.header.ifindex = interface.get();
         let address = match next {
             IpAddr::V4(v4) => NeighbourAddress::Inet(v4),
             IpAddr::V6(v6) => NeighbourAddress::Inet6(v6),
@@ -99,14 +99,14 @@ fn goes_far(to: IpAddr) -> bool {
     !is_link_local && !to.is_multicast() && !to.is_unspecified() && !to.is_loopback()
 }
 
-fn plain_route(route: &RouteMessage, to: IpAddr) -> Option<(u32, IpAddr)> {
+fn plain_route(route: &RouteMessage, to: IpAddr) -> Option<(IfIndex, IpAddr)> {
     let (mut interface, mut next) = (None, to);
     if route.header.kind != RouteType::Unicast {
         return None;
     }
     for attribute in &route.attributes {
         match attribute {
-            RouteAttribute::Oif(index) => interface = Some(*index),
+            RouteAttribute::Oif(index) => interface = Some(IfIndex::new(*index)),
             RouteAttribute::Gateway(RouteAddress::Inet(gateway)) => next = (*gateway).into(),
             RouteAttribute::Gateway(RouteAddress::Inet6(gateway)) => next = (*gateway).into(),
             RouteAttribute::Gateway(_)
@@ -172,7 +172,7 @@ mod tests {
         // The socket is good for the next question also after a refusal.
         assert_eq!(routes.route("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap()), None, "not our address");
         assert_eq!(routes.route(own, "127.9.9.9".parse().unwrap()), None, "a local route");
-        assert!(plain_link(&routes.0.link(1).unwrap()).is_none(), "the loopback is no Ethernet");
+        assert!(plain_link(&routes.0.link(IfIndex::new(1)).unwrap()).is_none(), "the loopback is no Ethernet");
     }
 
     #[test]
@@ -185,7 +185,7 @@ mod tests {
             plain_route(&route, to)
         };
         let gateway = |address: &str| RouteAttribute::Gateway(address.parse::<IpAddr>().unwrap().into());
-        assert_eq!(route(vec![RouteAttribute::Oif(3)]), Some((3, to)));
+        assert_eq!(route(vec![RouteAttribute::Oif(3)]), Some((IfIndex::new(3), to)));
         assert_eq!(route(vec![RouteAttribute::Oif(3), gateway("10.0.0.1")]).unwrap().1.to_string(), "10.0.0.1");
         assert_eq!(route(vec![RouteAttribute::Oif(3), gateway("fe80::1")]), None, "another family's");
         assert_eq!(route(vec![RouteAttribute::Oif(3), RouteAttribute::Encap(Vec::new())]), None);

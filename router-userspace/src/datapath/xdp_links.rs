@@ -3,6 +3,7 @@
 use aya::programs::loaded_programs;
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage, LinkXdp};
 use nix::net::if_::{if_nameindex, if_nametoindex};
+use router_common::identifiers::IfIndex;
 
 use super::netlink::Netlink;
 
@@ -20,7 +21,7 @@ pub fn attached_program(interface: &str) -> Option<(u32, String)> {
 
 /// Whether the XDP program on `interface` runs in the stack, not in the driver.
 pub(super) fn is_generic(interface: &str) -> bool {
-    let parts = if_nametoindex(interface).ok().and_then(link).map(|link| link.attributes);
+    let parts = if_nametoindex(interface).ok().map(IfIndex::new).and_then(link).map(|link| link.attributes);
     parts.into_iter().flatten().any(|attribute| match attribute {
         LinkAttribute::Xdp(parts) => parts.iter().any(|part| matches!(part, LinkXdp::SkbProgId(_))),
         _ => false,
@@ -29,7 +30,7 @@ pub(super) fn is_generic(interface: &str) -> bool {
 
 /// The ID of the XDP program on `interface`.
 pub fn program_id(interface: &str) -> Option<u32> {
-    let link = link(if_nametoindex(interface).ok()?)?;
+    let link = link(IfIndex::new(if_nametoindex(interface).ok()?))?;
     link.attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::Xdp(parts) => parts.iter().find_map(|part| match part {
             LinkXdp::ProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::SkbProgId(id) | LinkXdp::HwProgId(id) => Some(*id),
@@ -41,7 +42,7 @@ pub fn program_id(interface: &str) -> Option<u32> {
 
 /// What stands at the front of the frames of an interface.
 pub(super) fn link_type(interface: &str) -> Option<LinkLayerType> {
-    Some(link(if_nametoindex(interface).ok()?)?.header.link_layer_type)
+    Some(link(IfIndex::new(if_nametoindex(interface).ok()?))?.header.link_layer_type)
 }
 
 /// Interfaces whose packets come by another one, and those by which they come.
@@ -56,9 +57,12 @@ pub struct Neighbours {
 /// What stands above and below `interface`.
 pub fn neighbours(interface: &str) -> Neighbours {
     let mut found = Neighbours::default();
-    let Some(own) = if_nametoindex(interface).ok().and_then(link) else { return found };
+    let Some(own) = if_nametoindex(interface).ok().map(IfIndex::new).and_then(link) else { return found };
     for other in if_nameindex().iter().flat_map(|all| all.into_iter()) {
-        let Some(other) = link(other.index()).filter(|other| other.header.index != own.header.index) else { continue };
+        let Some(other) = link(IfIndex::new(other.index())).filter(|other| other.header.index != own.header.index)
+        else {
+            continue;
+        };
         let Some(name) = name(&other) else { continue };
         if is_above(&other, &own) {
             found.above.push(name);
@@ -98,7 +102,7 @@ pub(super) fn name(link: &LinkMessage) -> Option<String> {
 }
 
 /// What the kernel says of the interface with this index (`RTM_GETLINK`).
-pub fn link(index: u32) -> Option<LinkMessage> {
+pub fn link(index: IfIndex) -> Option<LinkMessage> {
     Netlink::open().ok()?.link(index)
 }
 

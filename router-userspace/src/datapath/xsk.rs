@@ -8,6 +8,8 @@ use std::{
     os::fd::{AsRawFd, OwnedFd, RawFd},
 };
 
+use router_common::identifiers::{IfIndex, QueueId};
+
 use super::rings::{self, CHUNK, Memory, Ring, set};
 
 /// How frames come into a socket's memory.
@@ -22,10 +24,10 @@ pub enum Copying {
 /// What a socket is to be like.
 #[derive(Clone, Copy, Debug)]
 pub struct QueueSocketPlan {
-    /// Index of the interface.
-    pub interface: u32,
+    /// The interface.
+    pub interface: IfIndex,
     /// Its receive queue.
-    pub queue: u32,
+    pub queue: QueueId,
     /// Frames that may wait, a power of two.
     pub frames: u32,
     /// Frames that may be on their way out by the transmit queue of the same number, a power of two;
@@ -68,22 +70,22 @@ impl QueueSocket {
     pub fn new(plan: QueueSocketPlan) -> io::Result<Self> {
         let socket = rings::socket()?;
         let memory = Memory::new(plan.frames + plan.sending)?;
-        set(&socket, (libc::SOL_XDP, libc::XDP_UMEM_REG), &memory.registration())?;
+        set(&socket, libc::SOL_XDP, libc::XDP_UMEM_REG, &memory.registration())?;
         // The kernel wants a ring of what was sent even where nothing is.
         let completions = plan.sending.max(COMPLETIONS_MIN);
-        set(&socket, (libc::SOL_XDP, libc::XDP_UMEM_FILL_RING), &plan.frames)?;
-        set(&socket, (libc::SOL_XDP, libc::XDP_UMEM_COMPLETION_RING), &completions)?;
-        set(&socket, (libc::SOL_XDP, libc::XDP_RX_RING), &plan.frames)?;
+        set(&socket, libc::SOL_XDP, libc::XDP_UMEM_FILL_RING, &plan.frames)?;
+        set(&socket, libc::SOL_XDP, libc::XDP_UMEM_COMPLETION_RING, &completions)?;
+        set(&socket, libc::SOL_XDP, libc::XDP_RX_RING, &plan.frames)?;
         if plan.busy_poll {
-            set(&socket, (libc::SOL_SOCKET, SO_PREFER_BUSY_POLL), &1)?;
-            set(&socket, (libc::SOL_SOCKET, libc::SO_BUSY_POLL), &BUSY_POLL_MICROSECONDS)?;
-            set(&socket, (libc::SOL_SOCKET, SO_BUSY_POLL_BUDGET), &BUSY_POLL_BUDGET)?;
+            set(&socket, libc::SOL_SOCKET, SO_PREFER_BUSY_POLL, &1)?;
+            set(&socket, libc::SOL_SOCKET, libc::SO_BUSY_POLL, &BUSY_POLL_MICROSECONDS)?;
+            set(&socket, libc::SOL_SOCKET, SO_BUSY_POLL_BUDGET, &BUSY_POLL_BUDGET)?;
         }
         let outgoing = Outgoing::of(&socket, &plan)?;
         let offsets = rings::mmap_offsets(&socket)?;
-        let fill = Ring::map(&socket, (&offsets.fr, libc::XDP_UMEM_PGOFF_FILL_RING), plan.frames)?;
-        let completed = Ring::map(&socket, (&offsets.cr, libc::XDP_UMEM_PGOFF_COMPLETION_RING), completions)?;
-        let received = Ring::map(&socket, (&offsets.rx, libc::XDP_PGOFF_RX_RING as u64), plan.frames)?;
+        let fill = Ring::map(&socket, &offsets.fr, libc::XDP_UMEM_PGOFF_FILL_RING, plan.frames)?;
+        let completed = Ring::map(&socket, &offsets.cr, libc::XDP_UMEM_PGOFF_COMPLETION_RING, completions)?;
+        let received = Ring::map(&socket, &offsets.rx, libc::XDP_PGOFF_RX_RING as u64, plan.frames)?;
         let mut made = Self { socket, fill, received, completed, outgoing, memory, plan, copying: Copying::Once };
         (0..plan.frames).for_each(|chunk| made.give_back(chunk));
         made.fill.publish();
@@ -94,8 +96,8 @@ impl QueueSocket {
     ///
     /// # Errors
     /// What the kernel refuses.
-    pub fn try_on(interface: u32) -> io::Result<()> {
-        let plan = QueueSocketPlan { interface, queue: 0, frames: 64, sending: 0, busy_poll: false };
+    pub fn try_on(interface: IfIndex) -> io::Result<()> {
+        let plan = QueueSocketPlan { interface, queue: QueueId::new(0), frames: 64, sending: 0, busy_poll: false };
         Self::new(plan)?.bind_as(Copying::Once)
     }
 
@@ -119,8 +121,8 @@ impl QueueSocket {
         let address = libc::sockaddr_xdp {
             sxdp_family: libc::AF_XDP as u16,
             sxdp_flags: how | libc::XDP_USE_NEED_WAKEUP,
-            sxdp_ifindex: self.plan.interface,
-            sxdp_queue_id: self.plan.queue,
+            sxdp_ifindex: self.plan.interface.get(),
+            sxdp_queue_id: self.plan.queue.get(),
             sxdp_shared_umem_fd: 0,
         };
         rings::bind(&self.socket, &address)?;
@@ -244,14 +246,14 @@ impl Outgoing {
         if plan.sending == 0 {
             return Ok(None);
         }
-        set(socket, (libc::SOL_XDP, libc::XDP_TX_RING), &plan.sending)?;
+        set(socket, libc::SOL_XDP, libc::XDP_TX_RING, &plan.sending)?;
         // Copies that are on their way count against it: beyond the system's limit where we may.
         let buffer = (plan.sending as usize * 2 * CHUNK) as libc::c_int;
-        if set(socket, (libc::SOL_SOCKET, libc::SO_SNDBUFFORCE), &buffer).is_err() {
-            set(socket, (libc::SOL_SOCKET, libc::SO_SNDBUF), &buffer)?;
+        if set(socket, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &buffer).is_err() {
+            set(socket, libc::SOL_SOCKET, libc::SO_SNDBUF, &buffer)?;
         }
         let offsets = rings::mmap_offsets(socket)?;
-        let ring = Ring::map(socket, (&offsets.tx, libc::XDP_PGOFF_TX_RING as u64), plan.sending)?;
+        let ring = Ring::map(socket, &offsets.tx, libc::XDP_PGOFF_TX_RING as u64, plan.sending)?;
         let free: Vec<_> = (plan.frames..plan.frames + plan.sending).rev().collect();
         Ok(Some(Self { ring, all: free.len(), free }))
     }

@@ -2,6 +2,7 @@
 
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage};
 use nix::net::if_::{if_indextoname, if_nametoindex};
+use router_common::identifiers::IfIndex;
 
 use super::wanted::Wanted;
 use crate::{
@@ -66,7 +67,7 @@ pub(super) struct Program {
     pub(super) whose: Whose,
 }
 
-/// Who attached a program.
+/// Whose a program is that is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Whose {
     /// The agent that runs.
@@ -93,7 +94,7 @@ pub(super) enum Peer {
 
 /// Looks; nothing if there is no such interface.
 pub(super) fn facts(name: &str, wanted: &Wanted, agent: Option<&Status>) -> Option<Facts> {
-    let link = datapath::link(if_nametoindex(name).ok()?)?;
+    let link = datapath::link(IfIndex::new(if_nametoindex(name).ok()?))?;
     let flags = link.header.flags;
     let queues = link.attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::NumRxQueues(queues) => Some(*queues),
@@ -118,14 +119,14 @@ pub(super) fn facts(name: &str, wanted: &Wanted, agent: Option<&Status>) -> Opti
         }),
         lro: ethtool::large_receive_offload(name).unwrap_or(false),
         gro: ethtool::generic_receive_offload(name).unwrap_or(false),
-        af_xdp: af_xdp(name, link.header.index, agent),
+        af_xdp: af_xdp(name, IfIndex::new(link.header.index), agent),
         ethernet: matches!(link.header.link_layer_type, LinkLayerType::Ether | LinkLayerType::Loopback),
         vlan: datapath::vlan_beside_frames(name),
         vrf: datapath::vrf(name),
     })
 }
 
-fn af_xdp(name: &str, index: u32, agent: Option<&Status>) -> AfXdp {
+fn af_xdp(name: &str, index: IfIndex, agent: Option<&Status>) -> AfXdp {
     let running = agent.and_then(|agent| agent.interfaces.iter().find(|interface| interface.name == name));
     let queues = running.map(|interface| &interface.queues[..]).unwrap_or_default();
     if !queues.is_empty() {

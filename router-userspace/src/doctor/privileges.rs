@@ -19,7 +19,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Facts {
     capabilities: Capabilities,
-    /// The lowest port that anybody may bind.
+    /// The lowest port that needs no capability to be bound.
     unprivileged_port: u16,
     /// Octets of memory that may be locked; none: any number.
     locked_memory: Option<u64>,
@@ -63,7 +63,7 @@ pub(super) fn judge(facts: &Facts, wanted: &Wanted) -> Vec<Finding> {
     findings.push(if let Some(why) = &facts.refused {
         let finding = format!("the kernel refuses to load the BPF programs: {why}");
         let finding = match facts.in_user_namespace {
-            true => format!("{finding}; this process is in a user namespace, whose root is nobody to BPF"),
+            true => format!("{finding}; this process is in a user namespace, whose root may load no BPF programs"),
             false => finding,
         };
         let way_out = match facts.in_user_namespace {
@@ -148,7 +148,7 @@ mod tests {
         assert!(is_initial("         0          0 4294967295\n") && !is_initial("         0     100000      65536\n"));
         let facts = Facts { refused: Some("EPERM".to_owned()), in_user_namespace: true, ..with(&[10, 12, 38, 39]) };
         let text = "the kernel refuses to load the BPF programs: EPERM; this process is in a user namespace, whose root \
-                    is nobody to BPF";
+                    may load no BPF programs";
         let hint = "a container without a user namespace of its own, or engine = \"userspace\"";
         assert_eq!(judge(&facts, &Wanted::sample(Engine::Xdp)), [Finding::fail("privileges", text).hint(hint)]);
     }

@@ -25,7 +25,7 @@ pub(super) struct Facts {
     checksum_errors: u64,
 }
 
-/// A socket and who holds it.
+/// A socket and the process that holds it.
 #[derive(Debug)]
 struct Bound {
     address: SocketAddr,

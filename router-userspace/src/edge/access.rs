@@ -45,7 +45,8 @@ pub(super) struct RequestRecord {
     begun: Instant,
     protocol: Protocol,
     client: Client,
-    early: bool,
+    /// It came in 0-RTT.
+    pub(super) early_data: bool,
     /// None of a request whose head was not read.
     method: Option<Method>,
     uri: Option<Uri>,
@@ -66,12 +67,7 @@ pub(super) struct RequestRecord {
 
 impl RequestRecord {
     /// Of a request that was just read from `client`.
-    pub(super) fn begin<B>(
-        book: &AccessSink,
-        request: &Request<B>,
-        (client, early): (&Client, bool),
-        received: Arc<ReadMeter>,
-    ) -> Self {
+    pub(super) fn begin<B>(book: &AccessSink, request: &Request<B>, client: &Client, received: Arc<ReadMeter>) -> Self {
         let field = |name| request.headers().get(name).cloned();
         Self {
             book: book.clone(),
@@ -83,7 +79,7 @@ impl RequestRecord {
                 _ => Protocol::Http11,
             },
             client: client.clone(),
-            early,
+            early_data: false,
             method: Some(request.method().clone()),
             uri: Some(request.uri().clone()),
             user_agent: field(header::USER_AGENT),
@@ -101,10 +97,10 @@ impl RequestRecord {
     }
 
     /// Of a request over HTTP/3 of whose head nothing is known.
-    pub(super) fn unread(book: &AccessSink, client: &Client, early: bool) -> Self {
+    pub(super) fn unread(book: &AccessSink, client: &Client) -> Self {
         let mut nothing = Request::new(());
         *nothing.version_mut() = Version::HTTP_3;
-        let mut entry = Self::begin(book, &nothing, (client, early), Arc::default());
+        let mut entry = Self::begin(book, &nothing, client, Arc::default());
         (entry.method, entry.uri) = (None, None);
         entry
     }
@@ -155,7 +151,7 @@ impl Drop for RequestRecord {
             trace: Some(self.trace.trace_id()),
             tls: Tls {
                 sni: server_name.as_deref(),
-                early_data: self.early,
+                early_data: self.early_data,
                 client_certificate: certificate.as_ref().map(|certificate| certificate.subject.as_bytes()),
             },
             ..Record::new(self.when, self.protocol, *address)

@@ -1,4 +1,4 @@
-//! Who is on the other end of a connection.
+//! What is on the other end of a connection.
 
 use std::{
     net::SocketAddr,

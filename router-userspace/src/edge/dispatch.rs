@@ -1,4 +1,4 @@
-//! From a QUIC connection to those who speak its protocol: HTTP/3, or the streams of a raw route.
+//! From a QUIC connection to what speaks its protocol: HTTP/3, or the streams of a raw route.
 
 use std::sync::Arc;
 
@@ -15,7 +15,8 @@ use super::{
     http3,
     origins::Instructions,
     pace::Pace,
-    raw, route,
+    raw::RawConnection,
+    route,
     site::{ServedBy, Serving, Site},
     tls,
 };
@@ -34,7 +35,7 @@ pub struct Edge(pub(super) Arc<Site>);
 impl Edge {
     /// An edge with no upstream connections yet.
     pub fn new(instructions: &Instructions, served_by: ServedBy, meter: Arc<Meter>) -> Self {
-        let now = ArcSwap::from_pointee(Serving::new(instructions, (&served_by, &meter), None));
+        let now = ArcSwap::from_pointee(Serving::new(instructions, &served_by, &meter, None));
         Self(Arc::new(Site { served_by, meter, now }))
     }
 
@@ -42,7 +43,7 @@ impl Edge {
     /// finished as it was begun, and upstreams that stay the same keep their connections.
     pub fn reconfigure(&self, instructions: &Instructions) {
         let Site { served_by, meter, now } = &*self.0;
-        let next = Serving::new(instructions, (served_by, meter), Some(&now.load().clients));
+        let next = Serving::new(instructions, served_by, meter, Some(&now.load().clients));
         now.store(Arc::new(next));
     }
 
@@ -74,12 +75,12 @@ impl Edge {
         if alpn == route::HTTP3 {
             http3::serve(self.0.clone(), arrival, client).await;
         } else if let Some(route) = self.0.now.load_full().routes.raw(alpn, &client) {
-            // Nobody can say what a stream's octets do when they come twice.
+            // What a stream's octets do when they come twice is not known here.
             if arrival.handshake.completed().await {
                 let (book, limits) = (self.0.now.load().book.clone(), self.0.now.load().limits);
                 let pace = Pace::new(limits.send_timeout, limits.min_rate);
                 let path = Path::new(connection.clone(), arrival.address);
-                raw::serve(route.clone(), (connection, path), (client, book, pace)).await;
+                RawConnection { connection, path, client, route: route.clone(), book, pace }.serve().await;
             }
         } else {
             connection.close(NO_ROUTE.into(), b"no route for this ALPN and server name");

@@ -75,7 +75,7 @@ impl Draining {
         self.at_least(Stage::Over).await;
     }
 
-    /// Without anybody to give the word any more, for ever.
+    /// Without a [`Drain`] to give the word any more, for ever.
     async fn at_least(&mut self, stage: Stage) {
         if self.0.wait_for(|now| *now >= stage).await.is_err() {
             std::future::pending::<()>().await;

@@ -10,21 +10,22 @@ use http_body::Body as _;
 use quinn::{RecvStream, SendStream};
 use tracing::debug;
 
-use super::{files::Files, memory::Memory};
+use super::{bidirectional_stream::BidirectionalStream, files::Files, memory::Memory};
 
 /// Serves streams until the connection ends. A GET may come in 0-RTT: it changes nothing.
 pub(super) async fn serve(files: &Files, connection: &quinn::Connection, memory: &Arc<Memory>) {
     loop {
         match connection.accept_bi().await {
-            Ok((send, recv)) => drop(tokio::spawn(serve_stream((files.clone(), Arc::clone(memory)), send, recv))),
+            Ok(stream) => drop(tokio::spawn(serve_stream(files.clone(), Arc::clone(memory), stream.into()))),
             Err(error) => return debug!(%error, "HTTP/0.9 connection ended"),
         }
     }
 }
 
-async fn serve_stream((files, memory): (Files, Arc<Memory>), mut send: SendStream, mut recv: RecvStream) {
+async fn serve_stream(files: Files, memory: Arc<Memory>, stream: BidirectionalStream) {
+    let BidirectionalStream { mut send, mut recv } = stream;
     let Some(path) = request(&mut recv).await else { return refuse(&mut send) };
-    let response = files.answer(&Method::GET, (&path, &HeaderMap::new()), &memory).await;
+    let response = files.answer(&Method::GET, &path, &HeaderMap::new(), &memory).await;
     if response.status() != StatusCode::OK {
         debug!(path, status = %response.status(), "not served over HTTP/0.9");
         return refuse(&mut send);

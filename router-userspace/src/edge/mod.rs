@@ -10,6 +10,7 @@
 
 mod access;
 mod arrival;
+mod bidirectional_stream;
 mod client;
 mod dispatch;
 mod drain;

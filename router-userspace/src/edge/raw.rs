@@ -29,6 +29,7 @@ use tracing::debug;
 
 use super::{
     access::{AccessSink, StreamEntry},
+    bidirectional_stream::BidirectionalStream,
     client::Client,
     pace::{Pace, TooSlow},
     route::RawRoute,
@@ -52,74 +53,94 @@ pub const STREAM_CANCELLED: u32 = 6;
 /// Octets read from a server at once.
 const BUFFER: usize = 64 * 1024;
 
-/// Serves streams until the connection ends.
-pub(super) async fn serve(
-    route: Arc<RawRoute>,
-    (connection, mut path): (&quinn::Connection, Path),
-    (client, book, pace): (Client, AccessSink, Pace),
-) {
-    loop {
-        tokio::select! {
-            accepted = connection.accept_bi() => match accepted {
-                Ok((send, recv)) => {
-                    // It may have moved since the last stream.
-                    let client = Client { address: path.address(), ..client.clone() };
-                    let entry = StreamEntry::begin(&book, route.clone(), &client);
-                    tokio::spawn(serve_stream(route.clone(), (client, entry, pace), send, recv));
-                }
-                Err(error) => return debug!(%error, "raw connection ended"),
-            },
-            accepted = connection.accept_uni() => match accepted {
-                // Fails only on a stream that the client has already reset.
-                Ok(mut recv) => drop(recv.stop(STREAM_REFUSED.into())),
-                Err(error) => return debug!(%error, "raw connection ended"),
-            },
+/// A raw connection that has a route.
+pub(super) struct RawConnection<'c> {
+    pub(super) connection: &'c quinn::Connection,
+    /// Where its client is.
+    pub(super) path: Path,
+    /// Its client, as it was when it began.
+    pub(super) client: Client,
+    pub(super) route: Arc<RawRoute>,
+    pub(super) book: AccessSink,
+    /// What its client has to take of each stream.
+    pub(super) pace: Pace,
+}
+
+impl RawConnection<'_> {
+    /// Serves streams until the connection ends.
+    pub(super) async fn serve(mut self) {
+        loop {
+            tokio::select! {
+                accepted = self.connection.accept_bi() => match accepted {
+                    Ok(stream) => {
+                        // It may have moved since the last stream.
+                        let client = Client { address: self.path.address(), ..self.client.clone() };
+                        let (route, pace) = (Arc::clone(&self.route), self.pace);
+                        let entry = StreamEntry::begin(&self.book, Arc::clone(&route), &client);
+                        let stream = RawStream { stream: stream.into(), client, route, entry, pace };
+                        tokio::spawn(stream.serve());
+                    }
+                    Err(error) => return debug!(%error, "raw connection ended"),
+                },
+                accepted = self.connection.accept_uni() => match accepted {
+                    // Fails only on a stream that the client has already reset.
+                    Ok(mut recv) => drop(recv.stop(STREAM_REFUSED.into())),
+                    Err(error) => return debug!(%error, "raw connection ended"),
+                },
+            }
         }
     }
 }
 
-async fn serve_stream(
+/// A stream of a raw connection.
+struct RawStream {
+    stream: BidirectionalStream,
+    client: Client,
     route: Arc<RawRoute>,
-    (client, mut entry, pace): (Client, StreamEntry, Pace),
-    mut send: SendStream,
-    mut recv: RecvStream,
-) {
-    let connected = tokio::select! {
-        connected = route.upstream.open(client.address, client.local) => connected,
-        _ = send.stopped() => return abort(&mut send, &mut recv, STREAM_CANCELLED),
-    };
-    let stream = match connected {
-        Ok(connected) => connected,
-        Err(error) => {
-            debug!(%error, "no upstream for a stream");
-            entry.ends(Outcome::UpstreamBroke);
-            return abort(&mut send, &mut recv, UPSTREAM_UNREACHABLE);
-        }
-    };
-    let mut server = Server { stream, clean: false };
-    let (from_server, to_server) = tokio::io::split(&mut server.stream);
-    let up = async {
-        match upload(&mut recv, to_server, &entry.received).await {
-            // The server may still have something to say.
-            Err(Broken::Server(_)) => drop(recv.stop(UPSTREAM_CLOSED.into())),
-            outcome => outcome?,
-        }
-        Ok(())
-    };
-    match tokio::try_join!(up, download((&mut send, pace), from_server, &entry.sent)) {
-        Ok(((), ())) => {
-            server.clean = true;
-            entry.ends(Outcome::Complete);
-        }
-        Err(broken) => {
-            debug!(%broken, "stream broke off");
-            let (code, outcome) = match broken {
-                Broken::Server(_) => (UPSTREAM_RESET, Outcome::UpstreamBroke),
-                Broken::Read(_) | Broken::Write(_) => (STREAM_CANCELLED, Outcome::Cancelled),
-                Broken::Slow(_) => (STREAM_CANCELLED, Outcome::TimedOut),
-            };
-            entry.ends(outcome);
-            abort(&mut send, &mut recv, code);
+    entry: StreamEntry,
+    pace: Pace,
+}
+
+impl RawStream {
+    async fn serve(mut self) {
+        let BidirectionalStream { send, recv } = &mut self.stream;
+        let connected = tokio::select! {
+            connected = self.route.upstream.open(self.client.address, self.client.local) => connected,
+            _ = send.stopped() => return self.stream.abort(STREAM_CANCELLED.into()),
+        };
+        let stream = match connected {
+            Ok(connected) => connected,
+            Err(error) => {
+                debug!(%error, "no upstream for a stream");
+                self.entry.ends(Outcome::UpstreamBroke);
+                return self.stream.abort(UPSTREAM_UNREACHABLE.into());
+            }
+        };
+        let mut server = Server { stream, clean: false };
+        let (from_server, to_server) = tokio::io::split(&mut server.stream);
+        let up = async {
+            match upload(recv, to_server, &self.entry.received).await {
+                // The server may still have something to say.
+                Err(Broken::Server(_)) => drop(recv.stop(UPSTREAM_CLOSED.into())),
+                outcome => outcome?,
+            }
+            Ok(())
+        };
+        match tokio::try_join!(up, download(send, self.pace, from_server, &self.entry.sent)) {
+            Ok(((), ())) => {
+                server.clean = true;
+                self.entry.ends(Outcome::Complete);
+            }
+            Err(broken) => {
+                debug!(%broken, "stream broke off");
+                let (code, outcome) = match broken {
+                    Broken::Server(_) => (UPSTREAM_RESET, Outcome::UpstreamBroke),
+                    Broken::Read(_) | Broken::Write(_) => (STREAM_CANCELLED, Outcome::Cancelled),
+                    Broken::Slow(_) => (STREAM_CANCELLED, Outcome::TimedOut),
+                };
+                self.entry.ends(outcome);
+                self.stream.abort(code.into());
+            }
         }
     }
 }
@@ -150,7 +171,8 @@ async fn upload(
 }
 
 async fn download(
-    (send, mut pace): (&mut SendStream, Pace),
+    send: &mut SendStream,
+    mut pace: Pace,
     mut from_server: ReadHalf<&mut Stream>,
     octets: &AtomicU64,
 ) -> Result<(), Broken> {
@@ -179,12 +201,6 @@ async fn download(
             octets.fetch_add(written as u64, Relaxed);
         }
     }
-}
-
-fn abort(send: &mut SendStream, recv: &mut RecvStream, code: u32) {
-    // Each fails only where there is nothing left to break off.
-    let _ = send.reset(code.into());
-    let _ = recv.stop(code.into());
 }
 
 /// A server's TCP connection, which is reset unless both directions came to their end.

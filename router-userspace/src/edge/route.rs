@@ -108,36 +108,13 @@ impl Routes {
                 config::Route::Http(route) => {
                     // A `Config` names no upstream that it has not.
                     let Some(action) = action(&route.action, config, clients, folders) else { continue };
-                    routes.http.push(Arc::new(HttpRoute {
-                        name: route.name.clone(),
-                        upstream: match &route.action {
-                            config::Action::Upstream(name) => Some(name.clone()),
-                            config::Action::Redirect(_) => None,
-                        },
-                        meter: meter.route(&route.name),
-                        listeners: route.listeners.clone(),
-                        host: route.host.clone(),
-                        path: route.path.clone(),
-                        methods: route.methods.clone(),
-                        headers: route.headers.clone(),
-                        action,
-                        request_headers: route.request_headers.clone(),
-                        response_headers: route.response_headers.clone(),
-                    }));
+                    routes.http.push(Arc::new(HttpRoute::new(route, action, meter)));
                 }
-                config::Route::Raw(config::RawRoute { name, listeners, alpn, sni, upstream }) => {
+                config::Route::Raw(route) => {
                     #[cfg(feature = "interop")]
-                    routes.hq.extend(folders.0.get(upstream).map(|files| (alpn.clone(), files.clone())));
-                    let Some(servers) = clients.get(upstream) else { continue };
-                    routes.raw.push(Arc::new(RawRoute {
-                        name: name.clone(),
-                        upstream_name: upstream.clone(),
-                        meter: meter.route(name),
-                        listeners: listeners.clone(),
-                        alpn: alpn.clone(),
-                        sni: sni.clone(),
-                        upstream: servers,
-                    }));
+                    routes.hq.extend(folders.0.get(&route.upstream).map(|files| (route.alpn.clone(), files.clone())));
+                    let Some(servers) = clients.get(&route.upstream) else { continue };
+                    routes.raw.push(Arc::new(RawRoute::new(route, servers, meter)));
                 }
             }
         }
@@ -237,6 +214,26 @@ fn bad(sentence: &'static str) -> Refusal {
 }
 
 impl HttpRoute {
+    /// The route of `config`, with what it leads to.
+    fn new(config: &config::HttpRoute, action: Action, meter: &Meter) -> Self {
+        Self {
+            name: config.name.clone(),
+            upstream: match &config.action {
+                config::Action::Upstream(name) => Some(name.clone()),
+                config::Action::Redirect(_) => None,
+            },
+            meter: meter.route(&config.name),
+            listeners: config.listeners.clone(),
+            host: config.host.clone(),
+            path: config.path.clone(),
+            methods: config.methods.clone(),
+            headers: config.headers.clone(),
+            action,
+            request_headers: config.request_headers.clone(),
+            response_headers: config.response_headers.clone(),
+        }
+    }
+
     /// Whether it is for `request`, whose path and method are to be read as these.
     fn matches<B>(&self, request: &Request<B>, path: &str, method: &Method) -> bool {
         // `*` is of the whole server (RFC 9110 section 7.1).
@@ -247,7 +244,22 @@ impl HttpRoute {
     }
 }
 
-/// Who has come by no known listener has come to none that a route names.
+impl RawRoute {
+    /// The route of `config`, with what it leads to.
+    fn new(config: &config::RawRoute, upstream: Arc<Upstream>, meter: &Meter) -> Self {
+        Self {
+            name: config.name.clone(),
+            upstream_name: config.upstream.clone(),
+            meter: meter.route(&config.name),
+            listeners: config.listeners.clone(),
+            alpn: config.alpn.clone(),
+            sni: config.sni.clone(),
+            upstream,
+        }
+    }
+}
+
+/// A client that has come by no known listener has come to none that a route names.
 fn is_of(listeners: &[SocketAddr], client: &Client) -> bool {
     listeners.is_empty() || client.listener.is_some_and(|listener| listeners.contains(&listener))
 }
@@ -366,7 +378,7 @@ mod tests {
             ("/x%2f..%2f..%2fadmin/", "400 the path leads above the root"),
             ("/admin%00", "400 the path has an encoded zero octet"),
             ("/%u0061dmin/", "400 the path has a percent sign without two hexadecimal digits behind it"),
-            // What leads to one route either way is nobody's way round another.
+            // What leads to one route either way is no way round another.
             ("/api/a%2fb;c=d/e", "api /api/a%2Fb;c=d/e"),
             ("/a%2fb", "rest /a%2Fb"),
             ("/100%25", "rest /100%25"),

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{config::Limits, telemetry::Meter};
 
-/// Who serves, in words for clients.
+/// The worker that serves, in words for clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServedBy {
     /// Value of `x-quic-router-slot`; visible ASCII.
@@ -44,7 +44,8 @@ pub(super) struct Serving {
 impl Serving {
     pub(super) fn new(
         Instructions { config, origins, access_log }: &Instructions,
-        (served_by, meter): (&ServedBy, &Arc<Meter>),
+        served_by: &ServedBy,
+        meter: &Arc<Meter>,
         before: Option<&Clients>,
     ) -> Self {
         let clients = Clients::new(&origins.upstreams, before);

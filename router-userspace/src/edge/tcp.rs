@@ -185,7 +185,7 @@ impl Served {
             headers.insert(header::ALT_SVC, alt_svc);
         }
         if ends && version < http::Version::HTTP_2 {
-            // What follows a message that is read in two ways is nobody's request.
+            // What follows a message that is read in two ways is no request.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(response.map(|body| body.holding(Arc::new((in_flight, held))).taken(Taking::here())))
@@ -195,8 +195,8 @@ impl Served {
 /// What hyper needs at least to read heads into.
 const HTTP1_BUFFER_MIN: usize = 8 * 1024;
 
-/// Waits until the connection is to end: it drains, or nothing has been asked for a while. Who has
-/// just come and asked nothing yet is about to: in HTTP/1.1 there is no other way to be asked to go
+/// Waits until the connection is to end: it drains, or nothing has been asked for a while. A client
+/// that has just come and asked nothing yet is about to: in HTTP/1.1 there is no other way to be asked to go
 /// than beside an answer.
 async fn leave(mut draining: Draining, idle_timeout: Duration, requests: &Arc<Requests>) {
     let idle = async {
@@ -235,7 +235,7 @@ async fn serve_until(leave: impl Future<Output = ()>, connection: impl GracefulC
     }
 }
 
-/// Sends whoever asks to `https` (RFC 9110 section 15.4.9).
+/// Sends each client to `https` (RFC 9110 section 15.4.9).
 async fn redirect(stream: Socket, port: u16, limits: Limits, draining: Draining) {
     let requests = Arc::<Requests>::default();
     let asked = requests.clone();

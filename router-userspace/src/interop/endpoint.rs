@@ -5,7 +5,8 @@ use std::{env, process::ExitCode};
 use super::contract::{Contract, Refusal};
 use crate::{
     agent::{self, ConfigSource, RunOptions},
-    build_identity, cli,
+    build_identity::{self, Exemption},
+    cli,
     config::Config,
     telemetry::{Log, say_panics_at_once},
 };
@@ -42,7 +43,7 @@ fn serve() -> anyhow::Result<()> {
     let log = Log::start(&read()?.router.log, None);
     // The environment has insisted already.
     let options = RunOptions { kernel_log: None, takeover: false, log };
-    agent::run(ConfigSource::new(read, true), options)
+    agent::run(ConfigSource::new(read, Some(Exemption::Allowed)), options)
 }
 
 const NAME: &str = "quic-router-interop";

@@ -88,7 +88,7 @@ impl Log {
             Some(level) => filter.with_kernel_level(level),
             None => filter.clone(),
         };
-        // Without anybody who logs by it there is nothing to change.
+        // It fails where no subscriber logs by it: there is nothing to change then.
         let _ = self.layer.reload(EnvFilter::new(&filter.0));
     }
 

@@ -115,7 +115,7 @@ impl Parent {
 }
 
 /// Whether `tracestate` may be handed on: no more members than a list may have, and no more octets
-/// than everybody has to hand on ("tracestate Limits").
+/// than every hop has to hand on ("tracestate Limits").
 fn is_within_limits(headers: &HeaderMap) -> bool {
     let (mut members, mut length) = (0, 0);
     for value in headers.get_all(TRACESTATE) {

@@ -2,11 +2,14 @@
 
 use std::{convert::Infallible, io, sync::mpsc as std_mpsc, time::Duration};
 
-use router_common::admission::Prefix;
+use router_common::{
+    admission::Prefix,
+    identifiers::{InterfaceQueue, ListenerId},
+};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    af_xdp::{QueueId, ReceiveQueue},
+    af_xdp::ReceiveQueue,
     plan::{ListenerConfig, ListenerSocket},
 };
 use crate::edge::Instructions;
@@ -36,19 +39,19 @@ pub(super) enum Command {
         done: std_mpsc::SyncSender<io::Result<()>>,
     },
     Receive {
-        id: QueueId,
+        id: InterfaceQueue,
         queue: Box<dyn ReceiveQueue>,
         done: std_mpsc::SyncSender<io::Result<()>>,
     },
     Release {
-        id: QueueId,
+        id: InterfaceQueue,
     },
     Serve {
-        listener: u16,
+        listener: ListenerId,
         terms: ListenerConfig,
     },
     Close {
-        listener: u16,
+        listener: ListenerId,
         grace: Duration,
         closed: mpsc::Sender<Infallible>,
     },

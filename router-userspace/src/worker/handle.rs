@@ -12,11 +12,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use router_common::admission::Prefix;
+use router_common::{
+    admission::Prefix,
+    identifiers::{CpuId, InterfaceQueue, ListenerId, SlotId},
+};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
-    af_xdp::{QueueId, ReceiveQueue},
+    af_xdp::ReceiveQueue,
     command::{Channels, Command},
     plan::{ListenerConfig, ListenerSocket, Plan},
     shared::Shared,
@@ -28,8 +31,8 @@ use crate::edge::Instructions;
 /// A running worker.
 #[derive(Debug)]
 pub struct Worker {
-    slot: u8,
-    cpu: u32,
+    slot: SlotId,
+    cpu: CpuId,
     stats: Arc<WorkerStats>,
     commands: mpsc::UnboundedSender<Command>,
     running: Arc<AtomicBool>,
@@ -73,12 +76,12 @@ impl Worker {
     }
 
     /// Its slot.
-    pub fn slot(&self) -> u8 {
+    pub fn slot(&self) -> SlotId {
         self.slot
     }
 
     /// The CPU it is pinned to.
-    pub fn cpu(&self) -> u32 {
+    pub fn cpu(&self) -> CpuId {
         self.cpu
     }
 
@@ -172,7 +175,7 @@ impl Worker {
     ///
     /// # Errors
     /// If the socket cannot be used, or the worker has ended or does not answer within ten seconds.
-    pub fn receive(&self, id: QueueId, queue: Box<dyn ReceiveQueue>) -> io::Result<()> {
+    pub fn receive(&self, id: InterfaceQueue, queue: Box<dyn ReceiveQueue>) -> io::Result<()> {
         let (done, is_done) = std_mpsc::sync_channel(1);
         self.tell(Command::Receive { id, queue, done });
         // It may come to it later all the same.
@@ -191,18 +194,18 @@ impl Worker {
     }
 
     /// Has it read what has come in on a queue, to which nothing more comes, and close it then.
-    pub fn release(&self, id: QueueId) {
+    pub fn release(&self, id: InterfaceQueue) {
         self.tell(Command::Release { id });
     }
 
     /// Has new connections to `listener` begun by `terms`.
-    pub fn serve(&self, listener: u16, terms: ListenerConfig) {
+    pub fn serve(&self, listener: ListenerId, terms: ListenerConfig) {
         self.tell(Command::Serve { listener, terms });
     }
 
     /// Has it take no more connections to `listener`, let requests finish for `grace`, then
     /// close what is left, and the socket. The agent holds the other end of `closed`.
-    pub fn close(&self, listener: u16, grace: Duration, closed: mpsc::Sender<Infallible>) {
+    pub fn close(&self, listener: ListenerId, grace: Duration, closed: mpsc::Sender<Infallible>) {
         self.tell(Command::Close { listener, grace, closed });
     }
 

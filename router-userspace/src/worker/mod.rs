@@ -9,6 +9,7 @@ mod blocks;
 mod command;
 mod connection;
 mod connection_ids;
+mod first_flights;
 mod flows;
 mod handle;
 mod plan;
@@ -20,7 +21,7 @@ pub mod tcp;
 mod thread;
 
 pub use self::{
-    af_xdp::{NextHop, NextHopResolver, QueueId, ReceiveQueue, Routes},
+    af_xdp::{NextHop, NextHopResolver, ReceiveQueue, Routes},
     blocks::{BlockCount, BlockTable},
     connection::{Admission, HandshakeWindow, Tracing, strip_padding},
     connection_ids::{Configuration, ConnectionIds, HostKeys, Ledger, Nonces, Secrets, Set},
@@ -29,6 +30,6 @@ pub use self::{
     plan::{EdgeFactory, ListenerConfig, ListenerSocket, Plan},
     shared::Shared,
     socket::udp,
-    stats::{WorkerStats, WorkerTotals},
+    stats::{Kind, Metric, Totals, WorkerStats},
     tables::{NodeTables, Placement, View},
 };

@@ -7,6 +7,7 @@ use std::{
 };
 
 use quinn::ServerConfig;
+use router_common::identifiers::{CpuId, ListenerId, SlotId};
 
 use super::{connection::Tracing, flows::FlowTable};
 use crate::edge::{Edge, Speaks};
@@ -14,9 +15,9 @@ use crate::edge::{Edge, Speaks};
 /// What one worker is to be.
 pub struct Plan {
     /// Its slot.
-    pub slot: u8,
+    pub slot: SlotId,
     /// The CPU to pin it to.
-    pub cpu: u32,
+    pub cpu: CpuId,
     /// Its socket for each listener, with what the listener serves.
     pub sockets: Vec<ListenerSocket>,
     /// Where it writes flows.
@@ -28,7 +29,7 @@ pub struct Plan {
 /// A worker's part in a listener.
 pub struct ListenerSocket {
     /// The listener's number.
-    pub listener: u16,
+    pub listener: ListenerId,
     /// The worker's own socket.
     pub socket: UdpSocket,
     /// How connections are begun.

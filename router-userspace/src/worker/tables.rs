@@ -6,19 +6,18 @@
 
 use std::{
     array,
-    collections::HashMap,
-    hash::{BuildHasher as _, RandomState},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
 };
 
 use arc_swap::{ArcSwap, Guard};
 use router_common::{
-    admission::{Limited, Listed},
+    admission::{Challenge, InPlace, Limited, Listed, TokenKeys},
     connection_id::ConnectionId,
     frame::{Address, Endpoint, Payload},
+    identifiers::{ConfigRotation, CpuId, SlotId},
     maps::{
         Admission, Assigned, BlockAction, CidConfig, Listener, ListenerKey, Queue, Settings, Slot, SlotState,
         SourcePorts,
@@ -31,6 +30,7 @@ use router_common::{
 use super::{
     blocks::{BlockCount, BlockTable},
     connection_ids::{ConnectionIds, HostKeys, Set},
+    first_flights::FirstFlights,
 };
 use crate::clock::monotonic_now;
 
@@ -57,11 +57,11 @@ pub struct NodeTables {
     probes: Mutex<Vec<ConnectionId>>,
 }
 
-/// Who places a connection ID that neither the flow table nor its own octets place.
+/// What places a connection ID that neither the flow table nor its own octets place.
 #[derive(Clone, Copy, Debug)]
 pub enum Placement {
     /// The kernel did, and gave the packet to this slot.
-    Kernel(u8),
+    Kernel(SlotId),
     /// The assignment does, here.
     Assignment,
 }
@@ -183,7 +183,7 @@ impl NodeTables {
     }
 
     /// What a slot is doing.
-    pub fn slot_state(&self, slot: u8) -> SlotState {
+    pub fn slot_state(&self, slot: SlotId) -> SlotState {
         match self.slots[usize::from(slot)].load(Ordering::Acquire) {
             1 => SlotState::Active,
             2 => SlotState::Draining,
@@ -192,7 +192,7 @@ impl NodeTables {
     }
 
     /// Notes what a slot is doing.
-    pub fn set_slot_state(&self, slot: u8, state: SlotState) {
+    pub fn set_slot_state(&self, slot: SlotId, state: SlotState) {
         let state = match state {
             SlotState::Free => 0,
             SlotState::Active => 1,
@@ -223,23 +223,31 @@ impl NodeTables {
         self.probes.lock().unwrap_or_else(PoisonError::into_inner).contains(cid)
     }
 
-    /// Decides about a UDP payload from `source`. With the verdict comes the rotation of the configuration
-    /// that decoded its connection ID, if that is what decided.
-    pub fn steer(&self, payload: &[u8], source: &Endpoint, placement: Placement) -> (Verdict<()>, Option<u8>) {
+    /// Decides about a UDP payload from `source`.
+    pub fn steer(&self, payload: &[u8], source: &Endpoint, placement: Placement) -> Steered {
         let whole = Payload { at: 0, length: payload.len() };
         let header = match quic::classify(payload, whole, self.settings.cid_length()) {
             Ok(header) => header,
-            Err(reason) => return (Verdict::Drop(reason), None),
+            Err(reason) => return Steered { verdict: Verdict::Drop(reason), rotation: None },
         };
-        let verdict = steer::route(&header, source, || None, &self.view(placement));
+        let verdict = steer::route(&header, source, InPlace::Nothing, &self.view(placement));
         let rotation = (verdict.reason() == Reason::Cid).then(|| header.destination.rotation());
-        (verdict, rotation)
+        Steered { verdict, rotation }
     }
 
     /// The decision's view of these tables.
     pub fn view(&self, placement: Placement) -> View<'_> {
         View { tables: self, connection_ids: self.connection_ids.now(), placement }
     }
+}
+
+/// What was decided about a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Steered {
+    /// What to do with it.
+    pub verdict: Verdict<()>,
+    /// The rotation (0 to 6) of the configuration that decoded its connection ID, if that is what decided.
+    pub rotation: Option<ConfigRotation>,
 }
 
 /// A connection of our own that is about to begin.
@@ -275,23 +283,23 @@ impl Tables for View<'_> {
         self.tables.listener(destination).is_some()
     }
 
-    fn flow(&self, cid: &ConnectionId) -> Option<((), u8)> {
+    fn flow(&self, cid: &ConnectionId) -> Option<((), SlotId)> {
         self.tables.first_flights.slot_of(cid).map(|slot| ((), slot))
     }
 
-    fn cid_config(&self, rotation: u8) -> Option<&CidConfig> {
+    fn cid_config(&self, rotation: ConfigRotation) -> Option<&CidConfig> {
         Some(self.connection_ids.get(rotation)?.config())
     }
 
-    fn cid_keys(&self, rotation: u8) -> Option<&HostKeys> {
+    fn cid_keys(&self, rotation: ConfigRotation) -> Option<&HostKeys> {
         Some(self.connection_ids.get(rotation)?.keys())
     }
 
-    fn slot(&self, slot: u8) -> Option<Slot> {
-        Some(Slot::new(self.tables.slot_state(slot), 0, 0))
+    fn slot(&self, slot: SlotId) -> Option<Slot> {
+        Some(Slot::new(self.tables.slot_state(slot), CpuId::new(0), 0))
     }
 
-    fn assigned(&self, hash: u64) -> Option<u8> {
+    fn assigned(&self, hash: u64) -> Option<SlotId> {
         match self.placement {
             Placement::Kernel(slot) => Some(slot),
             Placement::Assignment => {
@@ -346,40 +354,18 @@ impl Tables for View<'_> {
     fn answers(&self) -> bool {
         false
     }
-}
 
-/// Client-chosen connection IDs, and the slot that accepted each.
-#[derive(Debug)]
-pub struct FirstFlights {
-    hasher: RandomState,
-    shards: [Mutex<HashMap<ConnectionId, u8>>; 64],
-}
-
-impl Default for FirstFlights {
-    fn default() -> Self {
-        Self { hasher: RandomState::new(), shards: array::from_fn(|_| Mutex::default()) }
-    }
-}
-
-impl FirstFlights {
-    /// The slot that accepted the connection whose client chose `cid`.
-    pub fn slot_of(&self, cid: &ConnectionId) -> Option<u8> {
-        self.shard(cid).get(cid).copied()
+    fn challenge(&self) -> Challenge {
+        self.tables.admission.load().challenge()
     }
 
-    /// Notes that `slot` accepted it.
-    pub fn insert(&self, cid: ConnectionId, slot: u8) {
-        self.shard(&cid).insert(cid, slot);
+    /// The worker that gets the packet has them.
+    fn token_keys(&self) -> Option<&TokenKeys> {
+        None
     }
 
-    /// Forgets it.
-    pub fn remove(&self, cid: &ConnectionId) {
-        self.shard(cid).remove(cid);
-    }
-
-    fn shard(&self, cid: &ConnectionId) -> MutexGuard<'_, HashMap<ConnectionId, u8>> {
-        let index = self.hasher.hash_one(cid) as usize % self.shards.len();
-        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+    fn unix_seconds(&self) -> u64 {
+        self.tables.admission.load().unix_seconds(monotonic_now())
     }
 }
 
@@ -393,12 +379,12 @@ mod tests {
         /// Of node 7; all slots are free, and there is no listener.
         pub(crate) fn for_tests() -> Self {
             let without = Arc::new(aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &[9; 32]));
-            let ids = Arc::new(ConnectionIds::new(configuration(0, true), without));
+            let ids = Arc::new(ConnectionIds::new(configuration(0), without));
             Self::new(Settings::new(7, 17, 1), ids, [1, 2])
         }
     }
 
-    /// That the default refuses from no client.
+    /// A source port that is not refused.
     const PORT: u16 = 4000;
 
     fn from(port: u16) -> Endpoint {
@@ -407,7 +393,7 @@ mod tests {
 
     fn tables() -> NodeTables {
         let tables = NodeTables::for_tests();
-        tables.set_slot_state(3, SlotState::Active);
+        tables.set_slot_state(SlotId::new(3), SlotState::Active);
         tables
     }
 
@@ -425,19 +411,19 @@ mod tests {
         payload
     }
 
-    fn delivery((verdict, rotation): (Verdict<()>, Option<u8>)) -> (u8, Reason) {
+    fn delivery(Steered { verdict, rotation }: Steered) -> (u8, Reason) {
         assert_eq!(rotation.is_some(), verdict.reason() == Reason::Cid);
         match verdict {
-            Verdict::Deliver(delivery) => (delivery.number, delivery.reason),
+            Verdict::Deliver(delivery) => (delivery.number.get(), delivery.reason),
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn a_cid_of_ours_names_its_slot_whoever_got_the_packet() {
+    fn a_cid_of_ours_names_its_slot_whichever_worker_got_the_packet() {
         let tables = tables();
-        let cid = tables.connection_ids().issue(3);
-        for placement in [Placement::Kernel(5), Placement::Assignment] {
+        let cid = tables.connection_ids().issue(SlotId::new(3));
+        for placement in [Placement::Kernel(SlotId::new(5)), Placement::Assignment] {
             assert_eq!(delivery(tables.steer(&one_rtt(&cid), &from(PORT), placement)), (3, Reason::Cid));
         }
     }
@@ -445,43 +431,52 @@ mod tests {
     #[test]
     fn what_the_kernel_placed_stays_there() {
         let tables = tables();
-        tables.set_slot_state(5, SlotState::Active);
+        tables.set_slot_state(SlotId::new(5), SlotState::Active);
         let chosen = ConnectionId::new(&[0xe7; 8]).unwrap();
-        assert_eq!(delivery(tables.steer(&initial(&chosen), &from(PORT), Placement::Kernel(5))), (5, Reason::Assigned));
+        assert_eq!(
+            delivery(tables.steer(&initial(&chosen), &from(PORT), Placement::Kernel(SlotId::new(5)))),
+            (5, Reason::Assigned)
+        );
     }
 
     #[test]
     fn a_first_flight_stays_with_the_worker_that_accepted_it() {
         let tables = tables();
         // Chosen by the client, and looking like slot 3's by chance.
-        let chosen = tables.connection_ids().issue(3);
-        tables.set_slot_state(5, SlotState::Active);
-        tables.first_flights().insert(chosen, 5);
-        assert_eq!(delivery(tables.steer(&initial(&chosen), &from(PORT), Placement::Kernel(5))), (5, Reason::Flow));
+        let chosen = tables.connection_ids().issue(SlotId::new(3));
+        tables.set_slot_state(SlotId::new(5), SlotState::Active);
+        tables.first_flights().insert(chosen, SlotId::new(5));
+        assert_eq!(
+            delivery(tables.steer(&initial(&chosen), &from(PORT), Placement::Kernel(SlotId::new(5)))),
+            (5, Reason::Flow)
+        );
         tables.first_flights().remove(&chosen);
-        assert_eq!(delivery(tables.steer(&initial(&chosen), &from(PORT), Placement::Kernel(5))), (3, Reason::Cid));
+        assert_eq!(
+            delivery(tables.steer(&initial(&chosen), &from(PORT), Placement::Kernel(SlotId::new(5)))),
+            (3, Reason::Cid)
+        );
     }
 
     #[test]
     fn first_flights_from_some_ports_are_refused_and_nothing_else() {
         let tables = tables();
-        tables.assign(&vec![Assigned::to(3); router_common::maps::ASSIGNMENT_SIZE as usize]);
+        tables.assign(&vec![Assigned::to(SlotId::new(3)); router_common::maps::ASSIGNMENT_SIZE as usize]);
         tables.set_source_ports(SourcePorts::refusing(&[53..=53]).to_vec());
         let chosen = ConnectionId::new(&[0xe7; 8]).unwrap();
         let come = |port, payload: &[u8]| tables.steer(payload, &from(port), Placement::Assignment);
-        assert_eq!(come(53, &initial(&chosen)).0, Verdict::Drop(Reason::SourcePort));
+        assert_eq!(come(53, &initial(&chosen)).verdict, Verdict::Drop(Reason::SourcePort));
         assert_eq!(delivery(come(54, &initial(&chosen))), (3, Reason::Assigned));
         // Of a connection that is there.
-        let own = tables.connection_ids().issue(3);
+        let own = tables.connection_ids().issue(SlotId::new(3));
         assert_eq!(delivery(come(53, &one_rtt(&own))), (3, Reason::Cid));
-        tables.first_flights().insert(chosen, 3);
+        tables.first_flights().insert(chosen, SlotId::new(3));
         assert_eq!(delivery(come(53, &initial(&chosen))), (3, Reason::Flow));
     }
 
     #[test]
     fn unknown_ones_are_limited_where_no_kernel_has_done_so() {
         let tables = tables();
-        tables.assign(&vec![Assigned::to(3); router_common::maps::ASSIGNMENT_SIZE as usize]);
+        tables.assign(&vec![Assigned::to(SlotId::new(3)); router_common::maps::ASSIGNMENT_SIZE as usize]);
         // One a second, and one at once.
         let one = |of| Rate::per_second(1).filter(|_| of == Limited::Unknown);
         let limited = Admission::default().limiting(one);
@@ -489,10 +484,10 @@ mod tests {
         let garbage = one_rtt(&ConnectionId::new(&[0xff; 17]).unwrap());
         let come = |placement| tables.steer(&garbage, &from(PORT), placement);
         assert_eq!(delivery(come(Placement::Assignment)), (3, Reason::Unknown));
-        assert_eq!(come(Placement::Assignment).0, Verdict::Drop(Reason::UnknownLimited));
-        assert_eq!(delivery(come(Placement::Kernel(3))), (3, Reason::Unknown));
+        assert_eq!(come(Placement::Assignment).verdict, Verdict::Drop(Reason::UnknownLimited));
+        assert_eq!(delivery(come(Placement::Kernel(SlotId::new(3)))), (3, Reason::Unknown));
         // What is known, or may begin a connection, is not asked.
-        let own = tables.connection_ids().issue(3);
+        let own = tables.connection_ids().issue(SlotId::new(3));
         assert_eq!(delivery(tables.steer(&one_rtt(&own), &from(PORT), Placement::Assignment)), (3, Reason::Cid));
         let chosen = ConnectionId::new(&[0xe7; 8]).unwrap();
         assert_eq!(
@@ -509,7 +504,7 @@ mod tests {
     #[test]
     fn so_are_unknown_versions() {
         let tables = tables();
-        tables.assign(&vec![Assigned::to(3); router_common::maps::ASSIGNMENT_SIZE as usize]);
+        tables.assign(&vec![Assigned::to(SlotId::new(3)); router_common::maps::ASSIGNMENT_SIZE as usize]);
         tables.set_admission(
             Admission::default().limiting(|of| Rate::per_second(1).filter(|_| of == Limited::VersionNegotiation)),
         );
@@ -518,17 +513,17 @@ mod tests {
         unknown[1] = 0xfa;
         let come = |payload: &[u8]| tables.steer(payload, &from(PORT), Placement::Assignment);
         assert_eq!(delivery(come(&unknown)), (3, Reason::Assigned));
-        assert_eq!(come(&unknown).0, Verdict::Drop(Reason::NegotiationLimited));
+        assert_eq!(come(&unknown).verdict, Verdict::Drop(Reason::NegotiationLimited));
         assert_eq!(delivery(come(&initial(&chosen))), (3, Reason::Assigned));
         // Of a connection that is there.
-        tables.first_flights().insert(chosen, 3);
+        tables.first_flights().insert(chosen, SlotId::new(3));
         assert_eq!(delivery(come(&unknown)), (3, Reason::Flow));
     }
 
     #[test]
     fn blocked_sources_are_dropped_where_no_kernel_has_done_so() {
         let tables = tables();
-        tables.assign(&vec![Assigned::to(3); router_common::maps::ASSIGNMENT_SIZE as usize]);
+        tables.assign(&vec![Assigned::to(SlotId::new(3)); router_common::maps::ASSIGNMENT_SIZE as usize]);
         tables.set_source_ports(SourcePorts::refusing(&[53..=53]).to_vec());
         let counts = [BlockCount::default(), BlockCount::default()];
         let entry = |prefix: &str, block, n: usize| (prefix.parse().unwrap(), block, counts[n].clone());
@@ -539,13 +534,13 @@ mod tests {
         ]));
         let chosen = ConnectionId::new(&[0xe7; 8]).unwrap();
         let garbage = one_rtt(&ConnectionId::new(&[0xff; 17]).unwrap());
-        let own = tables.connection_ids().issue(3);
+        let own = tables.connection_ids().issue(SlotId::new(3));
         let come = |last, port, payload: &[u8]| {
             let source = Endpoint { address: Address::ipv4([192, 0, 2, last]), port };
             tables.steer(payload, &source, Placement::Assignment)
         };
-        assert_eq!(come(1, PORT, &initial(&chosen)).0, Verdict::Drop(Reason::Blocked));
-        assert_eq!(come(1, PORT, &garbage).0, Verdict::Drop(Reason::Blocked));
+        assert_eq!(come(1, PORT, &initial(&chosen)).verdict, Verdict::Drop(Reason::Blocked));
+        assert_eq!(come(1, PORT, &garbage).verdict, Verdict::Drop(Reason::Blocked));
         // Of a connection that is there.
         assert_eq!(delivery(come(1, PORT, &one_rtt(&own))), (3, Reason::Cid));
         // Whom an entry allows in, no port keeps out.
@@ -565,10 +560,10 @@ mod tests {
         let tables = tables();
         let chosen = ConnectionId::new(&[0xe7; 8]).unwrap();
         assert_eq!(
-            tables.steer(&initial(&chosen), &from(PORT), Placement::Assignment).0,
+            tables.steer(&initial(&chosen), &from(PORT), Placement::Assignment).verdict,
             Verdict::Pass(Reason::NoSlot)
         );
-        tables.assign(&vec![Assigned::to(3); router_common::maps::ASSIGNMENT_SIZE as usize]);
+        tables.assign(&vec![Assigned::to(SlotId::new(3)); router_common::maps::ASSIGNMENT_SIZE as usize]);
         assert_eq!(
             delivery(tables.steer(&initial(&chosen), &from(PORT), Placement::Assignment)),
             (3, Reason::Assigned)

@@ -22,18 +22,26 @@ use crate::{address::Validated, edge::Speaks, telemetry::shortage};
 /// Connections that wait to be taken in, at most; the kernel bounds it by `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
-/// Binds a socket to `address`, `shared` with others of ours, or alone. It does not listen yet: to
-/// bind takes nothing from those that do.
+/// Whether several sockets may have a port (`SO_REUSEPORT`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortUse {
+    /// One socket has it, and no other.
+    Alone,
+    /// Others of this user may have it beside.
+    Shared,
+}
+
+/// Binds a socket to `address`. It does not listen yet: to bind takes nothing from those that do.
 ///
 /// # Errors
 /// If it cannot be bound.
-pub fn bind(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+pub fn bind(address: SocketAddr, port_use: PortUse) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(shared)?;
+    socket.set_reuse_port(port_use == PortUse::Shared)?;
     socket.set_nonblocking(true)?;
     udp::bind(&socket, address)?;
     Ok(socket)
@@ -42,7 +50,7 @@ pub fn bind(address: SocketAddr, shared: bool) -> io::Result<Socket> {
 /// Listens on `address` beside the other workers; an error names it.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let open = || {
-        let socket = bind(address, true)?;
+        let socket = bind(address, PortUse::Shared)?;
         socket.listen(BACKLOG)?;
         TcpListener::from_std(socket.into())
     };

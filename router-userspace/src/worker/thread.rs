@@ -7,7 +7,10 @@ use nix::{
     unistd::Pid,
 };
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
-use router_common::admission::{Listed, Prefix};
+use router_common::{
+    admission::{Listed, Prefix},
+    identifiers::{CpuId, InterfaceQueue, ListenerId},
+};
 use rustix::thread::{MembarrierCommand, membarrier};
 use tokio::{
     sync::{Notify, mpsc},
@@ -16,14 +19,14 @@ use tokio::{
 };
 
 use super::{
-    af_xdp::{Frames, NextHopCache, QueueId, ReceiveQueue},
+    af_xdp::{Frames, NextHopCache, ReceiveQueue},
     command::{Channels, Command},
     connection::{Acceptor, CLOSED, Issuing, ListenerState, SteeredGenerator},
     connection_ids::ResetKeys,
     flows::Flows,
     plan::{ListenerSocket, Plan},
     shared::Shared,
-    socket::{Ownership, SteeredSocket},
+    socket::{Intake, Ownership, Recipient, SteeredSocket},
     stats::WorkerStats,
     tables::Placement,
     tcp::Port,
@@ -96,7 +99,7 @@ struct Service {
     acceptor: Rc<Acceptor>,
     shared: Shared,
     frames: Arc<Frames>,
-    listeners: BTreeMap<u16, Open>,
+    listeners: BTreeMap<ListenerId, Open>,
     drains_until: Option<Instant>,
     /// Said when an endpoint has ended that was not closed.
     broken: Rc<Notify>,
@@ -262,7 +265,7 @@ impl Service {
         Ok(())
     }
 
-    fn receive(&self, id: QueueId, queue: Box<dyn ReceiveQueue>) -> io::Result<()> {
+    fn receive(&self, id: InterfaceQueue, queue: Box<dyn ReceiveQueue>) -> io::Result<()> {
         self.frames.add(id, queue)?;
         let frames = Arc::downgrade(&self.frames);
         spawn_local(async move {
@@ -291,13 +294,11 @@ impl Service {
             stats: Arc::clone(&self.acceptor.stats),
         };
         let reset_keys = ResetKeys::new(Arc::clone(shared.tables.connection_ids()), socket.local_addr()?);
-        let socket = Arc::new(SteeredSocket::new(
-            socket,
-            shared.forward_queues.open(listener, slot),
-            Arc::clone(&self.frames),
-            (ownership, Arc::clone(&listener_state.source_override)),
-        )?);
-        listener_state.source_override.prefer(terms.preferred);
+        let (forwarded, frames) = (shared.forward_queues.open(Recipient { listener, slot }), Arc::clone(&self.frames));
+        let source_override = &listener_state.source_override;
+        let intake = Intake { udp: socket, forwarded, frames };
+        let socket = Arc::new(SteeredSocket::new(intake, ownership, Arc::clone(source_override))?);
+        source_override.prefer(terms.preferred);
         let (tables, lifetime) = (Arc::clone(&shared.tables), shared.cid_lifetime);
         let (flows, issuing) = (self.acceptor.flows.clone(), self.acceptor.issuing.clone());
         let mut endpoint_config = EndpointConfig::new(Arc::new(reset_keys));
@@ -305,7 +306,8 @@ impl Service {
         // What the kernel's program answers with, too.
         endpoint_config.supported_versions(router_common::quic::SUPPORTED_VERSIONS.to_vec());
         endpoint_config.cid_generator(move || {
-            Box::new(SteeredGenerator::new(Arc::clone(&tables), slot, (flows.clone(), issuing.clone()), lifetime))
+            let (tables, flows, issuing) = (Arc::clone(&tables), flows.clone(), issuing.clone());
+            Box::new(SteeredGenerator { tables, slot, flows, issuing, lifetime })
         });
         // Among quinn's own tasks: in the LocalSet it would have its turn too late.
         tokio::spawn(SteeredSocket::flush(Arc::downgrade(&socket)));
@@ -327,7 +329,7 @@ impl Service {
         close(&all, idle(&all), out_of_patience).await;
     }
 
-    /// Ends when nothing is left. Others get the new connections; those that were on their way
+    /// Ends when nothing is left. Other workers get the new connections; those that were on their way
     /// here are taken in.
     async fn leave(&self, out_of_patience: impl Future<Output = ()>) {
         self.each_drain(Drain::begin);
@@ -346,7 +348,7 @@ impl Service {
 }
 
 /// Closes a queue, which has no owner any more, when what it got has been read.
-fn release(frames: &Arc<Frames>, id: QueueId) {
+fn release(frames: &Arc<Frames>, id: InterfaceQueue) {
     let frames = Arc::clone(frames);
     spawn_local(async move {
         programs_have_run().await;
@@ -396,17 +398,17 @@ async fn close(all: &[&Open], done: impl Future<Output = ()>, out_of_patience: i
     }
 }
 
-/// Threads that read files for a worker, at most: beyond it, who asks for one waits.
+/// Threads that read files for a worker, at most: beyond it, a request for one waits.
 const READERS_MAX: usize = 16;
 
-fn pin_to(cpu: u32) -> io::Result<()> {
+fn pin_to(cpu: CpuId) -> io::Result<()> {
     let mut set = CpuSet::new();
-    set.set(cpu as usize)?;
+    set.set(cpu.get() as usize)?;
     Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
 }
 
 /// No wait between stateless resets. After a restart each client of the last run has to learn
-/// at once that its connection is gone, and many ask in one batch. Who would flood us gains
+/// at once that its connection is gone, and many ask in one batch. An attacker that floods us gains
 /// nothing: only a connection ID of this very slot is answered, with less than what asked.
 const BETWEEN_RESETS: Duration = Duration::ZERO;
 /// How long packets may be on their way to a worker that the assignment no longer names: in

@@ -223,7 +223,7 @@ fn spec(unpacked: &Path, lab: &Running, config: &Path, capabilities: &[String]) 
     spec["process"]["args"] = json!([program, "run", "--config", config]);
     spec["process"]["capabilities"] =
         json!({ "bounding": capabilities, "effective": capabilities, "permitted": capabilities });
-    // Those of whoever runs this: a container without CAP_SYS_RESOURCE can have no more.
+    // Those of the user who runs this: a container without CAP_SYS_RESOURCE can have no more.
     spec["process"]["rlimits"] = json!([]);
     spec["root"]["readonly"] = true.into();
     let bind = |path: &Path| json!({ "destination": path, "source": path, "type": "bind", "options": ["rbind", "rw"] });

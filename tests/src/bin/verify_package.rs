@@ -55,7 +55,7 @@ fn installs(system: &System) -> Result<()> {
     Ok(())
 }
 
-/// Nobody notices an upgrade: neither connections there are nor those that come meanwhile.
+/// No client notices an upgrade: neither connections there are nor those that come meanwhile.
 fn upgrades_under_load(system: &mut System) -> Result<()> {
     say("upgrading under load");
     write_configuration(system)?;

@@ -25,7 +25,7 @@ use crate::{
 pub struct Cell<'c> {
     /// What is asked.
     pub case: &'c Case,
-    /// Of whom.
+    /// The client that takes part.
     pub client: &'c Client,
     /// How packets reach the router's workers.
     pub engine: &'c str,
@@ -126,7 +126,7 @@ impl Cell<'_> {
     }
 }
 
-/// Whoever watches it sees that it is not a router in production.
+/// An operator who watches it sees that it is not a router in production.
 fn says_what_it_is(lab: &Running) -> Result<()> {
     let scraped = lab.network().router().enter(|| {
         let mut stream = TcpStream::connect(ADMIN)?;

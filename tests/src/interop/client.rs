@@ -92,7 +92,7 @@ impl Client {
             }
             Speaks::Ngtcp2 => ngtcp2(wanted).into_iter().map(command).collect(),
             Speaks::Curl => vec![command(curl(wanted))],
-            Speaks::Openssl => wanted.names.iter().map(|name| openssl(namespace, &program, (wanted, name))).collect(),
+            Speaks::Openssl => wanted.names.iter().map(|name| openssl(namespace, &program, wanted, name)).collect(),
         })
     }
 }
@@ -140,7 +140,7 @@ fn curl(wanted: &Wanted<'_>) -> Vec<OsString> {
 }
 
 /// `s_client` sends what it reads and never ends a stream, so it is fed until the file is whole.
-fn openssl(namespace: &Namespace, program: &Path, (wanted, name): (&Wanted<'_>, &String)) -> Command {
+fn openssl(namespace: &Namespace, program: &Path, wanted: &Wanted<'_>, name: &String) -> Command {
     const SCRIPT: &str = "
         ( printf 'GET /%s\\r\\n' \"$3\"; while [ \"$(stat -c %s \"$4\")\" -lt \"$5\" ]; do sleep 0.05; done ) |
         OPENSSL_CONF=/dev/null timeout 25 \"$1\" s_client -quic -alpn hq-interop -connect \"$2\" -servername server \\

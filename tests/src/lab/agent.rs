@@ -37,7 +37,7 @@ pub struct Agent {
 impl Agent {
     /// Starts the agent in `namespace` with the configuration `config`, and waits until it answers on its control socket.
     pub(super) fn start(namespace: &Namespace, home: &Home, config: &AgentConfig) -> Result<Self> {
-        let mut command = command(namespace, home, &config.text(home), &config.under, config.binary()?)?;
+        let mut command = command(namespace, home, &config.text(home), &words(&config.under, config.binary()?))?;
         command.envs(config.environment.iter().map(|(name, value)| (name, value)));
         let program = Program::start_logged("quic-router", &mut command, &home.log_path())?;
         let control = Control::at(&home.control());
@@ -80,14 +80,14 @@ impl Agent {
     pub fn kill(mut self) -> Result<()> {
         self.signal(Signal::SIGKILL)?;
         let program = self.program.take().context("it runs")?;
-        program.finish(MANNERS).map(drop)
+        program.finish(TO_END).map(drop)
     }
 
     /// SIGTERM: it closes its connections, detaches, and ends.
     pub fn terminate(mut self) -> Result<Finished> {
         self.signal(Signal::SIGTERM)?;
         let program = self.program.take().context("it runs")?;
-        program.finish(MANNERS)
+        program.finish(TO_END)
     }
 
     fn program(&self) -> &Program {
@@ -121,19 +121,24 @@ impl Drop for Agent {
             eprintln!("--- what the agent said ---\n{}---", program.said());
         }
         // Past its deadline it is killed.
-        let _ = program.finish(MANNERS);
+        let _ = program.finish(TO_END);
     }
 }
 
 /// Runs the agent with a configuration that it should refuse, until it ends; by way of the
 /// program and arguments `under`, if there are any.
 pub(super) fn run_to_end(namespace: &Namespace, home: &Home, config: &str, under: &[&str]) -> Result<Finished> {
-    Program::start("quic-router run", &mut command(namespace, home, config, under, binary()?)?)?.finish(START)
+    Program::start("quic-router run", &mut command(namespace, home, config, &words(under, binary()?))?)?.finish(START)
 }
 
 /// A command of the agent's binary in `namespace`, such as `["status", "--json"]`.
 pub fn cli(namespace: &Namespace, arguments: &[&str]) -> Result<Finished> {
     Program::start("quic-router", namespace.command(binary()?).args(arguments))?.finish(START)
+}
+
+/// Sends `signal` to one generation's process, whose number is in its status.
+pub fn signal(pid: u32, signal: Signal) -> Result<()> {
+    kill(Pid::from_raw(i32::try_from(pid)?), signal).with_context(|| format!("cannot send {signal} to {pid}"))
 }
 
 /// The agent's binary: `$QUIC_ROUTER_BIN`, or the release build in the folder this program was built into.
@@ -153,16 +158,14 @@ pub fn debug_binary() -> Result<PathBuf> {
     path.context("QUIC_ROUTER_DEV_BIN does not say where the debug build is; try: cargo xtask test")
 }
 
-fn command<S: AsRef<OsStr>>(
-    namespace: &Namespace,
-    home: &Home,
-    config: &str,
-    under: &[S],
-    binary: PathBuf,
-) -> Result<Command> {
+/// A binary, by way of the program and arguments `under`, if there are any.
+fn words<S: AsRef<OsStr>>(under: &[S], binary: PathBuf) -> Vec<OsString> {
+    under.iter().map(OsString::from).chain([binary.into()]).collect()
+}
+
+/// An agent with a configuration, by these words: its binary, and what it runs under.
+fn command(namespace: &Namespace, home: &Home, config: &str, words: &[OsString]) -> Result<Command> {
     let file = home.write(CONFIG, config)?;
-    let mut words: Vec<OsString> = under.iter().map(OsString::from).collect();
-    words.push(binary.into());
     let mut command = namespace.command(&words[0]);
     // A debug build listens only where it was allowed to, and here it may.
     command.args(&words[1..]).args(["run", "--allow-test-build", "--config"]).arg(file);
@@ -172,7 +175,7 @@ fn command<S: AsRef<OsStr>>(
 /// The configuration's file in a laboratory's home.
 pub(super) const CONFIG: &str = "config.toml";
 /// How long the agent may take to be ready.
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(60);
 /// How long it may take to end when asked to.
-const MANNERS: Duration = Duration::from_secs(10);
+const TO_END: Duration = Duration::from_secs(30);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);

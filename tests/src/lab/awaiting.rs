@@ -8,8 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use router_userspace::agent::api::{Flow, Status};
+use serde_json::Value;
 
 use super::{Running, checks::is_userspace, peers::Clients};
 
@@ -30,6 +31,28 @@ impl Running {
     /// Waits until the agent's status is so, and gives that.
     pub fn await_status(&self, is_so: impl Fn(&Status) -> bool) -> Result<Status> {
         until(|| self.control().status(), is_so)
+    }
+
+    /// Waits until a line of the agent's log has these words.
+    pub fn await_log(&self, words: &str) -> Result<()> {
+        let has_words = |log: &String| log.contains(words);
+        until(|| Ok(self.home().log()), has_words).with_context(|| format!("no {words:?} in the log")).map(drop)
+    }
+
+    /// Waits until the lines of `access.log` in the laboratory's home are so, and gives them.
+    pub fn await_access_log(&self, are_so: impl Fn(&[Value]) -> bool) -> Result<Vec<Value>> {
+        let read = || {
+            let text = std::fs::read_to_string(self.home().path("access.log")).unwrap_or_default();
+            // The last line may be half written.
+            let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            lines.map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
+        };
+        until(read, |lines: &Vec<_>| are_so(lines))
+    }
+
+    /// Waits until the process `pid` answers on the control socket.
+    pub fn await_service_by(&self, pid: u32) -> Result<()> {
+        until(|| Ok(self.control().status().map_or(0, |status| status.pid)), |serving| *serving == pid).map(drop)
     }
 
     /// Waits until so many connections have come up in all, some of them by `clients`.

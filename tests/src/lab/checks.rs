@@ -1,15 +1,11 @@
 //! What has to hold after any traffic, and what the flow table showed during it.
 
-use std::{
-    collections::BTreeSet,
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use router_userspace::agent::api::{Counters, SlotCounters, Status};
 
-use super::{Control, counters::open_sums, peers::Clients};
+use super::{Control, Running, awaiting::until, counters::open_sums, peers::Clients};
 
 /// Waits until the sums close, and makes sure that each packet went the direct way: XDP
 /// dropped none, and no worker got another's. Without XDP, where the kernel may put packets of
@@ -19,7 +15,7 @@ pub(super) fn no_packet_went_astray(control: &Control) -> Result<()> {
 }
 
 /// What was read by the workers of one generation that XDP had not delivered: its probe, which comes
-/// by the loopback interface. Before anybody else has sent them anything.
+/// by the loopback interface. To be asked before a client has sent them anything.
 pub(super) fn read_besides(control: &Control) -> Result<u64> {
     let read = control.status()?.totals.datagrams_received;
     Ok(read - hops(&control.counters()?))
@@ -82,15 +78,21 @@ pub(super) fn no_packet_was_lost(control: &Control) -> Result<()> {
 }
 
 fn await_no_fault(look: impl Fn() -> Result<Vec<String>>) -> Result<()> {
-    let deadline = Instant::now() + SETTLING;
-    loop {
-        let faults = look()?;
-        if faults.is_empty() {
-            return Ok(());
-        }
-        if Instant::now() > deadline {
-            bail!("packets went astray: {}", faults.join("; "));
-        }
+    until(look, Vec::is_empty).context("packets went astray").map(drop)
+}
+
+impl Running {
+    /// Whether an XDP program is on the interface of the first clients.
+    pub fn is_xdp_attached(&self) -> Result<bool> {
+        self.network().router().has_xdp(&self.wire().router_interface())
+    }
+
+    /// Makes sure that no agent runs here, nor is anything left of one: pins, an XDP program, the control socket.
+    pub fn expect_nothing_left(&self) -> Result<()> {
+        ensure!(!self.home().pins().exists(), "pins are left: {:?}", self.home().pinned());
+        ensure!(!self.is_xdp_attached()?, "an XDP program is left on the interface");
+        ensure!(!self.home().control().exists(), "the control socket is left");
+        Ok(())
     }
 }
 
@@ -129,7 +131,7 @@ fn xdp(counters: &Counters) -> impl Iterator<Item = &router_userspace::agent::ap
 /// What the flow table showed while clients ran; nothing with the engine `userspace`, which has none.
 #[derive(Clone, Debug, Default)]
 pub struct SeenFlows {
-    /// Everybody that a packet came from.
+    /// All addresses that packets came from.
     pub peers: BTreeSet<SocketAddr>,
     /// Connection IDs whose peer changed, in hex.
     pub changed: BTreeSet<String>,
@@ -173,5 +175,4 @@ pub(super) fn is_userspace(status: &Status) -> bool {
     status.interfaces.iter().any(|interface| interface.engine == "userspace")
 }
 
-const SETTLING: Duration = Duration::from_secs(3);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);

@@ -82,6 +82,11 @@ impl AgentConfig {
         engine.is_some_and(|(_, engine)| ["\"af_xdp\"", "\"xdp\""].contains(&&**engine))
     }
 
+    /// Has the listeners take HTTP/1.1 and HTTP/2 over TCP, too.
+    pub fn listen_on_tcp(&mut self) {
+        self.listener_keys = "tcp = true\n".into();
+    }
+
     /// Sets `key` of `[router]` to `value`, which is TOML.
     pub fn set_router(&mut self, key: &str, value: &str) {
         set(&mut self.router, key, value);

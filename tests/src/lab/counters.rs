@@ -1,14 +1,11 @@
 //! Which counters moved, exactly.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeMap;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 use router_userspace::agent::api::Counters;
 
-use super::control::Control;
+use super::{awaiting::until, control::Control};
 
 /// Counters that moved, by `STAGE.COUNTER`, such as `xdp.received` or `select.flow`.
 pub type Moved = BTreeMap<String, u64>;
@@ -44,17 +41,12 @@ impl Snapshot {
         let received = ("received", expected.iter().map(|(_, by)| by).sum());
         let all = expected.iter().copied().chain([received]).filter(|&(_, by)| by > 0);
         let expected: Moved = all.map(|(name, by)| (format!("{stage}.{name}"), by)).collect();
-        let deadline = Instant::now() + SETTLING;
-        loop {
+        let of_stage = || {
             let mut moved = self.moved()?;
             moved.retain(|name, _| name.split('.').next() == Some(stage));
-            if moved == expected {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                bail!("counters moved by {moved:?} instead of {expected:?}");
-            }
-        }
+            Ok(moved)
+        };
+        until(of_stage, |moved| *moved == expected).with_context(|| format!("expected {expected:?}")).map(drop)
     }
 }
 
@@ -62,7 +54,8 @@ impl Snapshot {
 pub fn open_sums(counters: &Counters) -> Vec<String> {
     let sum = |reasons: &BTreeMap<String, u64>| reasons.values().sum::<u64>();
     let open = |stage: &&router_userspace::agent::api::Stage| {
-        stage.received != sum(&stage.passed) + sum(&stage.dropped) + sum(&stage.delivered) || !stage.closes
+        let fates = [&stage.passed, &stage.dropped, &stage.delivered, &stage.answered];
+        stage.received != fates.into_iter().map(sum).sum::<u64>() || !stage.closes
     };
     counters.stages.iter().filter(open).map(|stage| format!("{stage:?}")).collect()
 }
@@ -71,12 +64,10 @@ fn flat(counters: &Counters) -> Moved {
     let mut values = Moved::new();
     for stage in &counters.stages {
         values.insert(format!("{}.received", stage.name), stage.received);
-        for (reason, &count) in stage.passed.iter().chain(&stage.dropped).chain(&stage.delivered) {
+        let fates = [&stage.passed, &stage.dropped, &stage.delivered, &stage.answered];
+        for (reason, &count) in fates.into_iter().flatten() {
             values.insert(format!("{}.{reason}", stage.name), count);
         }
     }
     values
 }
-
-/// How long packets that were sent may take until they are counted.
-const SETTLING: Duration = Duration::from_secs(3);

@@ -25,6 +25,15 @@ pub enum Kind {
     Short,
 }
 
+/// An end of a datagram's way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Where it comes from.
+    Source,
+    /// Where it goes to.
+    Destination,
+}
+
 impl<'f> Datagram<'f> {
     /// None if the frame has none.
     pub fn of(frame: &'f mut [u8]) -> Option<Self> {
@@ -65,38 +74,47 @@ impl<'f> Datagram<'f> {
         self.adjust(before, after);
     }
 
-    /// The source's port, or with `destination` the other one.
-    pub fn port(&self, destination: bool) -> u16 {
-        word(self.frame, self.udp + if destination { 2 } else { 0 })
+    /// The port of one end.
+    pub fn port(&self, end: End) -> u16 {
+        word(self.frame, self.port_at(end))
     }
 
     /// Changes it.
-    pub fn set_port(&mut self, destination: bool, port: u16) {
-        let at = self.udp + if destination { 2 } else { 0 };
-        self.replace(at, port);
+    pub fn set_port(&mut self, end: End, port: u16) {
+        self.replace(self.port_at(end), port);
     }
 
-    /// The host's number in the source's address, or in the other one: its last octet.
-    pub fn host(&self, destination: bool) -> u8 {
-        self.frame[self.address(destination).end - 1]
+    fn port_at(&self, end: End) -> usize {
+        match end {
+            End::Source => self.udp,
+            End::Destination => self.udp + 2,
+        }
+    }
+
+    /// The host's number in the address of one end: its last octet.
+    pub fn host(&self, end: End) -> u8 {
+        self.frame[self.address(end).end - 1]
     }
 
     /// Adds to the host's number of an address.
-    pub fn shift_address(&mut self, destination: bool, by: u8) {
-        let Range { end, .. } = self.address(destination);
-        let before = word(self.frame, end - 2);
+    pub fn shift_address(&mut self, end: End, by: u8) {
+        let at = self.address(end).end - 2;
+        let before = word(self.frame, at);
         let [high, low] = before.to_be_bytes();
         let after = u16::from_be_bytes([high, low.wrapping_add(by)]);
-        self.replace(end - 2, after);
+        self.replace(at, after);
         if self.is_v4() {
             let sum = adjusted(word(self.frame, 24), before, after);
             self.frame[24..26].copy_from_slice(&sum.to_be_bytes());
         }
     }
 
-    fn address(&self, destination: bool) -> Range<usize> {
+    fn address(&self, end: End) -> Range<usize> {
         let (first, length) = if self.is_v4() { (26, 4) } else { (22, 16) };
-        let begin = first + if destination { length } else { 0 };
+        let begin = match end {
+            End::Source => first,
+            End::Destination => first + length,
+        };
         begin..begin + length
     }
 
@@ -181,10 +199,10 @@ mod tests {
         for change in [
             (|d| d.corrupt(0, 0xff)) as fn(&mut Datagram<'_>),
             |d| d.corrupt(4, 0x55),
-            |d| d.set_port(false, 2000),
-            |d| d.set_port(true, 7),
-            |d| d.shift_address(false, 1),
-            |d| d.shift_address(true, 200),
+            |d| d.set_port(End::Source, 2000),
+            |d| d.set_port(End::Destination, 7),
+            |d| d.shift_address(End::Source, 1),
+            |d| d.shift_address(End::Destination, 200),
         ] {
             let mut changed = original.clone();
             change(&mut Datagram::of(&mut changed).unwrap());
@@ -197,7 +215,7 @@ mod tests {
     fn it_is_read_as_it_is() {
         let mut frame = frame();
         let datagram = Datagram::of(&mut frame).unwrap();
-        assert_eq!((datagram.port(false), datagram.port(true), datagram.ecn()), (1000, 443, 2));
+        assert_eq!((datagram.port(End::Source), datagram.port(End::Destination), datagram.ecn()), (1000, 443, 2));
         assert_eq!(datagram.kind(), Kind::Initial);
         frame[42] = 0xf0;
         assert_eq!(Datagram::of(&mut frame).unwrap().kind(), Kind::Retry);

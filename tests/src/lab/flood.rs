@@ -1,4 +1,4 @@
-//! More packets than anybody could answer: `xdp-trafficgen` has the kernel send one frame again and
+//! More packets than a router could answer: `xdp-trafficgen` has the kernel send one frame again and
 //! again, as fast as it can.
 
 use std::{net::Ipv6Addr, time::Duration};
@@ -27,13 +27,13 @@ pub struct OnWire {
 
 impl<'lab> Flood<'lab> {
     /// Frames of so many octets to the router's port over IPv6, at most `count`: UDP whose octets are
-    /// all zero. They come from an address that is nobody's, so nobody answers the answers.
+    /// all zero. They come from an address that no host has, so that nothing answers the answers.
     pub fn start(wire: &'lab Wire, octets: u16, count: u64) -> Result<Self> {
         let before = OnWire::of(wire)?;
         let [router_mac, client_mac] = wire.macs().map(super::topology::mac);
         let mut command = wire.namespace().command(peers::find("xdp-trafficgen")?);
         command.args(["udp", "--dst-mac", &router_mac, "--src-mac", &client_mac]);
-        command.args(["--dst-addr", &wire.router6().to_string(), "--src-addr", &nobody(wire).to_string()]);
+        command.args(["--dst-addr", &wire.router6().to_string(), "--src-addr", &unused_address(wire).to_string()]);
         command.args(["--dst-port", &PORT.to_string(), "--src-port", "4000"]);
         command.args(["--pkt-size", &octets.to_string(), "--num-packets", &count.to_string(), "router0"]);
         Ok(Self { wire, program: Program::start("xdp-trafficgen", &mut command)?, before })
@@ -84,7 +84,7 @@ fn number(value: &str) -> Result<u64> {
     value.trim().parse().with_context(|| format!("ethtool counts {value:?}"))
 }
 
-fn nobody(wire: &Wire) -> Ipv6Addr {
+fn unused_address(wire: &Wire) -> Ipv6Addr {
     let mut segments = wire.router6().segments();
     segments[7] = 0x99;
     segments.into()

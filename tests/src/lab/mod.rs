@@ -20,6 +20,7 @@ use std::sync::{
 };
 
 use anyhow::{Context, Result};
+use router_userspace::agent::api::Worker;
 
 mod agent;
 mod awaiting;
@@ -33,6 +34,7 @@ mod flood;
 mod home;
 mod link;
 mod memory;
+mod mix;
 mod netns;
 mod origin;
 pub mod peers;
@@ -46,7 +48,7 @@ mod upstream;
 pub mod wire;
 
 pub use self::{
-    agent::{Agent, binary, cli, debug_binary},
+    agent::{Agent, binary, cli, debug_binary, signal},
     awaiting::until,
     checks::SeenFlows,
     config::AgentConfig,
@@ -56,13 +58,14 @@ pub use self::{
     home::Home,
     link::Link,
     memory::Peak,
+    mix::{Mix, MixSize},
     netns::{Namespace, run},
     origin::Origin,
     program::{Finished, Program},
     recorder::{Message, Recorder},
-    relay::{Relay, Towards},
+    relay::{Relay, Towards, unanswered},
     scenario::{Passed, Scenario, Scene},
-    topology::{Network, UPSTREAM4, UPSTREAM6, Wire},
+    topology::{Network, UPSTREAM4, UPSTREAM6, Wire, mac},
     upstream::Upstream,
 };
 
@@ -135,6 +138,11 @@ impl Lab {
     pub fn environment(mut self, name: &str, value: &str) -> Self {
         self.config.environment.push((name.into(), value.into()));
         self
+    }
+
+    /// With listeners that take HTTP/1.1 and HTTP/2 over TCP, too.
+    pub fn tcp(self) -> Self {
+        self.config(AgentConfig::listen_on_tcp)
     }
 
     /// Changes the agent's configuration in any other way.
@@ -245,6 +253,17 @@ impl Running {
         Control::at(&self.home.control())
     }
 
+    /// The workers of the newest generation.
+    pub fn workers(&self) -> Result<Vec<Worker>> {
+        Ok(self.control().workers()?.workers)
+    }
+
+    /// Its worker in `slot`; an error if there is none.
+    pub fn worker(&self, slot: u8) -> Result<Worker> {
+        let mut workers = self.workers()?.into_iter();
+        workers.find(|worker| worker.slot == slot).with_context(|| format!("no worker in slot {slot}"))
+    }
+
     /// The agent's counters now, to compare with later.
     pub fn counters(&self) -> Result<Snapshot> {
         Snapshot::take(&self.control())
@@ -300,8 +319,8 @@ impl Running {
         Control::at(&self.home.path(&format!("control.sock.{generation}")))
     }
 
-    /// What the newest generation's workers have read that XDP has not delivered: its probe. Before
-    /// anybody else has sent them anything.
+    /// What the newest generation's workers have read that XDP has not delivered: its probe. To
+    /// be asked before a client has sent them anything.
     pub fn read_besides(&self) -> Result<u64> {
         checks::read_besides(&self.control())
     }

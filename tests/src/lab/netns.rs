@@ -100,7 +100,7 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        // A drop has nobody to tell; the next laboratory sweeps what is left.
+        // A drop cannot report an error; the next laboratory sweeps what is left.
         let _ = run(Command::new("ip").args(["netns", "del", &self.name]));
     }
 }

@@ -1,5 +1,4 @@
-//! A program of somebody's, run with a deadline: what it printed, how it ended, and surely
-//! ended.
+//! A program, run with a deadline: what it printed, how it ended, and that it surely ended.
 
 use std::{
     fs::File,

@@ -9,7 +9,13 @@
 //! The clients behind it have the addresses of the clients' namespace, which is then only
 //! the relay.
 
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
 use anyhow::Result;
+use router_common::frame;
 
 use super::{
     link::{Link, Pipe},
@@ -67,6 +73,23 @@ impl Relay {
     /// Where the clients run.
     pub fn clients(&self) -> &Namespace {
         &self.behind
+    }
+}
+
+/// A policy for [`Running::relay`](super::Running::relay): the first `count` client ports to send anything get no answer,
+/// like senders whose source address is forged. What others send and get is passed on.
+pub fn unanswered(count: usize) -> impl Fn(Towards, &[u8]) -> Vec<Vec<u8>> + Clone + Send + 'static {
+    let ports = Arc::new(Mutex::new(BTreeSet::new()));
+    move |towards, frame| {
+        let mut ports = ports.lock().unwrap_or_else(PoisonError::into_inner);
+        match (towards, frame::parse(frame).ok()) {
+            (Towards::Router, Some(datagram)) if ports.len() < count => {
+                ports.insert(datagram.source.port);
+            }
+            (Towards::Clients, Some(datagram)) if ports.contains(&datagram.destination.port) => return Vec::new(),
+            (Towards::Router | Towards::Clients, _) => {}
+        }
+        vec![frame.to_vec()]
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    datagram::{Datagram, Kind},
+    datagram::{Datagram, End, Kind},
     relay::Towards,
     trace::Trace,
 };
@@ -103,6 +103,15 @@ struct Nat {
     given: BTreeMap<(u16, u8), (u16, u8)>,
 }
 
+/// A turn of a NAT's mapping.
+#[derive(Clone, Copy)]
+struct Turn {
+    /// 0 is the first.
+    number: u64,
+    /// Addresses change with it, in place of ports.
+    address: bool,
+}
+
 impl Scene {
     /// Begins with the first datagram. The same seed loses the same, where the same is sent.
     pub fn new(scenario: Scenario, seed: u64) -> Self {
@@ -189,7 +198,7 @@ impl State {
             Scenario::DropList(numbers) => towards == Towards::Clients || !numbers.contains(&self.from_clients),
             Scenario::Rebind { first, every, address } => {
                 let turn = time.checked_sub(first).map_or(0, |since| 1 + since.as_nanos() / every.as_nanos()) as u64;
-                return self.translate(towards, datagram, (turn, address));
+                return self.translate(towards, datagram, Turn { number: turn, address });
             }
         };
         self.passed.disturbed += u64::from(!passes);
@@ -205,27 +214,29 @@ impl State {
     }
 
     /// A NAT whose mapping changes with each turn, and which then forgets the one before.
-    fn translate(&mut self, towards: Towards, datagram: &mut Datagram<'_>, (turn, address): (u64, bool)) -> bool {
+    fn translate(&mut self, towards: Towards, datagram: &mut Datagram<'_>, turn: Turn) -> bool {
+        let Turn { number: turn, address } = turn;
         if turn != self.nat.turn {
             self.nat = Nat { turn, given: BTreeMap::new() };
         }
         match towards {
             Towards::Router => {
-                let inside = datagram.port(false);
+                let inside = datagram.port(End::Source);
                 let step = if address { 0 } else { turn * PORT_STEP };
                 // Of the clients' addresses both lead here.
                 let shift = if address { (turn % 2) as u8 } else { 0 };
-                datagram.set_port(false, PORT_MIN | inside.wrapping_add(step as u16));
-                datagram.shift_address(false, shift);
-                let is_new = self.nat.given.insert((datagram.port(false), datagram.host(false)), (inside, shift));
+                datagram.set_port(End::Source, PORT_MIN | inside.wrapping_add(step as u16));
+                datagram.shift_address(End::Source, shift);
+                let is_new =
+                    self.nat.given.insert((datagram.port(End::Source), datagram.host(End::Source)), (inside, shift));
                 self.passed.rebound += u64::from(turn > 0 && is_new.is_none());
                 true
             }
             Towards::Clients => {
-                let outside = (datagram.port(true), datagram.host(true));
+                let outside = (datagram.port(End::Destination), datagram.host(End::Destination));
                 let Some((inside, shift)) = self.nat.given.get(&outside) else { return false };
-                datagram.set_port(true, *inside);
-                datagram.shift_address(true, shift.wrapping_neg());
+                datagram.set_port(End::Destination, *inside);
+                datagram.shift_address(End::Destination, shift.wrapping_neg());
                 true
             }
         }
@@ -239,7 +250,7 @@ impl State {
         match (towards, datagram.kind()) {
             (Towards::Clients, Kind::Retry) => passed.retries += 1,
             (Towards::Clients, Kind::Initial | Kind::Handshake) => {
-                let (port, length) = (datagram.port(true), datagram.payload().len() as u64);
+                let (port, length) = (datagram.port(End::Destination), datagram.payload().len() as u64);
                 match passed.flights.iter_mut().find(|(known, _)| *known == port) {
                     Some((_, octets)) => *octets += length,
                     None => passed.flights.push((port, length)),
@@ -309,7 +320,7 @@ mod tests {
         let there = scene.pass(Towards::Router, &frame(40_000));
         assert_eq!(there[0][29], 3, "another address");
         let mut back = scene.pass(Towards::Clients, &answer(&there[0])).remove(0);
-        assert_eq!((back[33], Datagram::of(&mut back).unwrap().port(true)), (2, 40_000));
+        assert_eq!((back[33], Datagram::of(&mut back).unwrap().port(End::Destination)), (2, 40_000));
         assert_eq!(scene.passed().rebound, 1);
     }
 

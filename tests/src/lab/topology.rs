@@ -1,4 +1,4 @@
-//! Who is on which wire.
+//! Which namespaces and addresses are on which wire.
 //!
 //! ```text
 //! clients 0                    router                     upstream
@@ -7,7 +7,7 @@
 //! [router0] ══ N queues ══ [clients1]
 //! ```
 //!
-//! Interfaces are named after who is at the other end. The clients' wires are quiet: their
+//! Interfaces are named after what is at the other end. The clients' wires are quiet: their
 //! ends know each other from the start and speak no ARP and no neighbour discovery, nor do
 //! they report the multicast groups of that, so no such packet disturbs a count.
 
@@ -15,7 +15,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::Result;
 
-use super::netns::{Namespace, batch, run};
+use super::{
+    Program,
+    awaiting::until,
+    netns::{Namespace, batch, run},
+};
+
+/// An XDP program for the clients' end of a wire.
+const XDP_PASS: &str = include_str!("../../peers/xdp-pass.py");
 
 /// The namespaces of a laboratory and the wires between them.
 #[derive(Debug)]
@@ -79,6 +86,15 @@ impl Wire {
     /// The namespace of the clients.
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
+    }
+
+    /// Has the clients' end receive by XDP for as long as the result lives: what an XDP program of the router's sends
+    /// back is lost on a veth else.
+    pub fn receiving_by_xdp(&self) -> Result<Program> {
+        let mut command = self.namespace.command("python3");
+        let passing = Program::start("xdp-pass.py", command.args(["-c", XDP_PASS, "router0"]))?;
+        until(|| self.namespace.has_xdp("router0"), |has_xdp| *has_xdp)?;
+        Ok(passing)
     }
 
     /// The router's interface on this wire.
@@ -153,7 +169,7 @@ impl Wire {
     /// their own kernel.
     pub fn lead_nowhere_else(&self) -> Result<()> {
         self.namespace
-            .ip("link add nowhere type veth peer name nobody\nlink set nobody up\nlink set nowhere arp off up\n\
+            .ip("link add nowhere type veth peer name nowhere1\nlink set nowhere1 up\nlink set nowhere arp off up\n\
              addr add 10.76.0.1/32 dev nowhere\nroute add 0.0.0.0/0 dev nowhere metric 10000\n")
     }
 
@@ -174,7 +190,7 @@ impl Wire {
         if after < before { sending().and_then(|()| receiving()) } else { receiving().and_then(|()| sending()) }
     }
 
-    /// Commands that say who is at the router's end, and who is at the other.
+    /// Commands that give the router's end its addresses, and name the neighbours at the other end.
     fn at_router(&self) -> String {
         let (link, [_, client_mac]) = (self.router_interface(), self.macs().map(mac));
         let ([c4, c4_other], [c6, c6_other]) = (self.client4().map(IpAddr::from), self.client6().map(IpAddr::from));
@@ -252,6 +268,7 @@ fn neighbours<const N: usize>(link: &str, mac: &str, addresses: [IpAddr; N]) -> 
     addresses.map(|address| format!("neigh replace {address} lladdr {mac} dev {link} nud permanent\n")).concat()
 }
 
-pub(super) fn mac(octets: [u8; 6]) -> String {
+/// An Ethernet address as `ip` writes it.
+pub fn mac(octets: [u8; 6]) -> String {
     octets.map(|octet| format!("{octet:02x}")).join(":")
 }

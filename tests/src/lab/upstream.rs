@@ -33,10 +33,13 @@ impl Upstream {
         let mut command = namespace.command(binary()?);
         command.args(addresses);
         let program = Program::start("router-test-upstream", &mut command)?;
-        program.await_line("READY", Duration::from_secs(10))?;
+        program.await_line("READY", START)?;
         Ok(Self { _program: program })
     }
 }
+
+/// How long they may take to listen.
+const START: Duration = Duration::from_secs(60);
 
 /// Where the upstream speaks HTTP/1.1.
 pub(super) const HTTP_PORT: u16 = 80;

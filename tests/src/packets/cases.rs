@@ -1,4 +1,4 @@
-//! The table of packets: each with the reason it has to have, whoever decides.
+//! The table of packets: each with the reason that kernel, userspace and `explain` all have to give.
 //!
 //! The same table goes through the decision as a function, through the loaded program
 //! (BPF_PROG_TEST_RUN) and over a wire. All three meet the world described here: a node
@@ -11,12 +11,13 @@ use std::{
 
 use router_common::{
     connection_id::{CidConfig, CidKeys, ConnectionId, Identity, Nonce},
+    identifiers::{ConfigRotation, SlotId},
     maps::BlockAction,
     reason::Reason,
 };
 
 use super::{
-    DESTINATION_OPTIONS, HOP_BY_HOP, Packet, ROUTING, SYN, arp,
+    DESTINATION_OPTIONS, HOP_BY_HOP, MoreFragments, Packet, ROUTING, SYN, arp,
     quic::{Kind, Quic, V1, V2},
 };
 
@@ -68,18 +69,23 @@ pub const BLOCKS: [(&str, BlockAction); 5] = [
     ("203.0.113.0/24", BlockAction::Challenge),
 ];
 
+/// The case of an Initial from that prefix whose clients are asked to show that they receive at their address.
+pub const OF_ASKED: &str = "an Initial from a prefix whose clients are asked";
+
 /// Flow-table entries beside those of live connections: connection ID and slot.
 pub const PLANTED_FLOWS: [(&[u8], u8); 2] = [(b"chosen-1", 2), (b"0123456789abcdefg", 3)];
 
 /// A connection ID that `node` issues in clear for `slot` under `rotation`.
 pub fn cid(rotation: u8, node: u16, slot: u8) -> ConnectionId {
     let nonce = Nonce { octets: *b"a nonce for the test", low_bits: 0 };
-    in_clear(node).encode(rotation, slot, &nonce, &CidKeys::NONE).expect("a legal rotation")
+    in_clear(node)
+        .encode(ConfigRotation::new(rotation), SlotId::new(slot), &nonce, &CidKeys::NONE)
+        .expect("a legal rotation")
 }
 
 /// How `node` writes connection IDs in clear.
 pub(super) fn in_clear(node: u16) -> CidConfig {
-    CidConfig::new(Identity::node(node), CID_LENGTH.into(), false).expect("a legal length")
+    CidConfig::in_clear(Identity::node(node), CID_LENGTH.into()).expect("a legal length")
 }
 
 /// The whole table.
@@ -108,7 +114,7 @@ fn not_ours() -> Vec<Case> {
     let v6 = || udp6(first_flight());
     vec![
         passed("ARP", Reason::NotIp, arp(CLIENT4, ROUTER4)),
-        passed("an EtherType nobody knows", Reason::NotIp, v4().overwrite(12, &[0x88, 0xb5]).frame()),
+        passed("an unknown EtherType", Reason::NotIp, v4().overwrite(12, &[0x88, 0xb5]).frame()),
         passed("three VLAN tags", Reason::NotIp, v4().vlan(1).vlan(2).vlan(3).frame()),
         passed("TCP", Reason::NotUdp, Packet::tcp(client4(), router4(), SYN).frame()),
         passed("TCP over IPv6", Reason::NotUdp, Packet::tcp(client6(), router6(), SYN).frame()),
@@ -117,12 +123,12 @@ fn not_ours() -> Vec<Case> {
         passed("UDP-Lite", Reason::NotUdp, other_protocol(136)),
         passed("ESP over IPv6", Reason::NotUdp, Packet::ip(CLIENT6, ROUTER6, 50).frame()),
         passed("no next header", Reason::NotUdp, Packet::ip(CLIENT6, ROUTER6, 59).frame()),
-        passed("first fragment", Reason::Fragment, v4().fragment(0, true).frame()),
-        passed("middle fragment", Reason::Fragment, v4().fragment(64, true).frame()),
-        passed("last fragment", Reason::Fragment, v4().fragment(64, false).frame()),
-        passed("first fragment over IPv6", Reason::Fragment, v6().fragment(0, true).frame()),
-        passed("last fragment over IPv6", Reason::Fragment, v6().fragment(64, false).frame()),
-        passed("atomic fragment over IPv6", Reason::Fragment, v6().fragment(0, false).frame()),
+        passed("first fragment", Reason::Fragment, v4().fragment(0, MoreFragments::Set).frame()),
+        passed("middle fragment", Reason::Fragment, v4().fragment(64, MoreFragments::Set).frame()),
+        passed("last fragment", Reason::Fragment, v4().fragment(64, MoreFragments::Clear).frame()),
+        passed("first fragment over IPv6", Reason::Fragment, v6().fragment(0, MoreFragments::Set).frame()),
+        passed("last fragment over IPv6", Reason::Fragment, v6().fragment(64, MoreFragments::Clear).frame()),
+        passed("atomic fragment over IPv6", Reason::Fragment, v6().fragment(0, MoreFragments::Clear).frame()),
         passed("another port", Reason::NotListener, Packet::udp(client4(), (ROUTER4, 53), first_flight()).frame()),
         passed(
             "another port, IPv6",
@@ -189,7 +195,7 @@ fn from_listed() -> Vec<Case> {
         delivered("ours from a blocked prefix of IPv6", Reason::Cid, 1, from6(Quic::short(ours.as_slice()))),
         to_any("an Initial from an allowed prefix within", Reason::Assigned, from4(128, 4000, initial())),
         to_any("an Initial from there and a refused port", Reason::Assigned, from4(255, 53, initial())),
-        to_any("an Initial that is to be challenged", Reason::Assigned, challenged(initial())),
+        to_any(OF_ASKED, Reason::Assigned, challenged(initial())),
         to_any(
             "an Initial from the prefix beside",
             Reason::Assigned,
@@ -200,7 +206,7 @@ fn from_listed() -> Vec<Case> {
 }
 
 /// To a broadcast or multicast address: ours would be what is for a listener on every address, and each of its
-/// sockets would get it (h2o#2264). Anything else is somebody else's.
+/// sockets would get it (h2o#2264). Anything else is for other programs.
 fn to_many() -> Vec<Case> {
     let [chosen, issued] = PLANTED_FLOWS.map(|(cid, _)| cid);
     let ours = cid(0, NODE_ID, 1);
@@ -213,14 +219,14 @@ fn to_many() -> Vec<Case> {
         ("an Initial to the subnet's broadcast address", to4(BROADCAST, ANY_PORT, initial())),
         ("a short one to 255.255.255.255", to4(Ipv4Addr::BROADCAST, ANY_PORT, Quic::short(ours.as_slice()))),
         ("a short one to the subnet's broadcast address", to4(BROADCAST, ANY_PORT, Quic::short(ours.as_slice()))),
-        ("an Initial of a known flow to everybody", to4(BROADCAST, ANY_PORT, Quic::initial(V1, chosen))),
+        ("an Initial of a known flow to the broadcast address", to4(BROADCAST, ANY_PORT, Quic::initial(V1, chosen))),
         ("an Initial to 224.0.0.1", to4(Ipv4Addr::new(224, 0, 0, 1), ANY_PORT, initial())),
         ("an Initial to 239.255.255.255", to4(Ipv4Addr::new(239, 255, 255, 255), ANY_PORT, initial())),
         ("an Initial to ff02::1", to6(all_nodes, PORT, initial())),
         ("a short one to ff02::1", to6(all_nodes, PORT, Quic::short(ours.as_slice()))),
         ("a short one of a known flow to ff02::1", to6(all_nodes, PORT, Quic::short(issued))),
         ("an Initial to ff0e::101", to6([0xff0e, 0, 0, 0, 0, 0, 0, 0x101], PORT, initial())),
-        ("junk to everybody", to4(BROADCAST, ANY_PORT, Quic::short(&[7; 17]).padded_to(12))),
+        ("junk to the broadcast address", to4(BROADCAST, ANY_PORT, Quic::short(&[7; 17]).padded_to(12))),
     ];
     let not_ours = [
         ("to 255.255.255.255 where the listener has another address", to4(Ipv4Addr::BROADCAST, PORT, initial())),
@@ -498,8 +504,8 @@ fn router6() -> SocketAddr {
     (ROUTER6, PORT).into()
 }
 
-/// Addresses of the first clients' wire in a laboratory; the clients' are nobody's there,
-/// so that nobody answers the answers.
+/// Addresses of the first clients' wire in a laboratory; no interface there has the clients',
+/// so that nothing answers the answers.
 const ROUTER4: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const CLIENT4: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 99);
 const ROUTER6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 1);

@@ -7,19 +7,20 @@ use std::{
 
 use anyhow::{Result, bail, ensure};
 use router_common::{
-    connection_id::CidKeys,
-    maps::{AnsweredBy, CidConfig, Hop, Listener, Queue, Secrets, Settings, Slot, SlotState, SourcePorts, Stage},
+    admission::Challenge,
+    identifiers::{CpuId, ListenerId, SlotId},
+    maps::{AnsweredBy, Hop, Listener, Queue, Secrets, Settings, Slot, SlotState, SourcePorts, Stage},
     reason::{Counters, Reason},
     steer::{self, Verdict},
 };
-use router_userspace::datapath::{Datapath, FlowWriter, Initial, Pins, Size, Trial, possible_cpus};
+use router_userspace::datapath::{CidEntry, Datapath, FlowWriter, Initial, Pins, Size, Trial, possible_cpus};
 
 use super::{REFUSED_PORTS, World};
 
 /// The program with maps of its own.
 pub struct Kernel {
     datapath: Datapath,
-    slots: u16,
+    slots: usize,
     actions: Actions,
     total: Tally,
 }
@@ -50,10 +51,11 @@ pub struct Tally {
 impl Kernel {
     /// Loads it, with the listeners and the assignment of [`World`], `slots` active slots, and
     /// these configurations of connection IDs. `name` is for its pins.
-    pub fn load(name: &str, settings: Settings, slots: u16, configs: &[(u8, CidConfig, CidKeys)]) -> Result<Self> {
+    pub fn load(name: &str, settings: Settings, slots: usize, configs: &[CidEntry]) -> Result<Self> {
         let directory = PathBuf::from(format!("/sys/fs/bpf/qr-{}-{name}", std::process::id()));
         let (pins, _) = Pins::take(&directory)?;
-        let listeners = World::listeners().into_iter().zip(0..).map(|(key, id)| (key, Listener::new(id)));
+        let listeners =
+            World::listeners().into_iter().zip(0..).map(|(key, id)| (key, Listener::new(ListenerId::new(id))));
         let initial = Initial {
             settings,
             secrets: Secrets::new(World::SEED),
@@ -61,10 +63,10 @@ impl Kernel {
             listeners: listeners.collect(),
         };
         let mut datapath = Datapath::load(pins, &Size { flows: 1024, cpus: possible_cpus() }, &initial, None)?;
-        for slot in 0..slots {
-            let cpu = u32::from(slot) % possible_cpus();
+        for slot in SlotId::all().take(slots) {
+            let cpu = CpuId::new(u32::from(slot) % possible_cpus());
             datapath.open_cpu(cpu)?;
-            datapath.set_slot(slot as u8, Slot::new(SlotState::Active, cpu, 1))?;
+            datapath.set_slot(slot, Slot::new(SlotState::Active, cpu, 1))?;
         }
         datapath.assign(&World::assignment())?;
         datapath.set_local_addresses(&World::local_addresses())?;
@@ -83,15 +85,21 @@ impl Kernel {
         Ok(self.datapath.set_queue(&queue)?)
     }
 
-    /// From now on the program answers what it can itself.
-    pub fn answering(&mut self) -> Result<()> {
-        let admission = self.datapath.admission()?.answering(AnsweredBy::Xdp);
-        Ok(self.datapath.set_admission(admission)?)
+    /// From now on the program answers what it can itself, and asks clients for their address so; it has the keys
+    /// and the time of [`World`].
+    pub fn answering(&mut self, challenge: Challenge) -> Result<()> {
+        let offset = (World::NOW * 1_000_000_000).wrapping_sub(monotonic_now()?);
+        let admission = self.datapath.admission()?.answering(AnsweredBy::Xdp).challenging(challenge);
+        self.datapath.set_admission(admission.with_unix_offset(offset))?;
+        Ok(self.datapath.set_token_keys(&World::token_keys_now())?)
     }
 
     /// What it made of a frame: what it returned, and the octets it left.
     pub fn answer(&mut self, frame: &[u8]) -> Result<Trial> {
-        Ok(self.datapath.try_answer(frame)?)
+        let trial = self.datapath.try_answer(frame)?;
+        self.actions.send += u64::from(trial.action == XDP_TX);
+        self.total = self.count()?;
+        Ok(trial)
     }
 
     /// A handle to plant flows with.
@@ -136,8 +144,8 @@ impl Kernel {
         for &reason in Reason::ALL {
             total.reasons[reason as usize] = counters.get(reason);
         }
-        for slot in 0..self.slots {
-            let hops = self.datapath.slot_counters(slot as u8)?;
+        for slot in SlotId::all().take(self.slots) {
+            let hops = self.datapath.slot_counters(slot)?;
             total.slots[usize::from(slot)] =
                 [Hop::Local, Hop::Redirected, Hop::Stayed].map(|hop| hops.get(hop)).iter().sum();
             // What is on its slot's CPU already, or stays where it is, is delivered by passing it.
@@ -145,6 +153,12 @@ impl Kernel {
         }
         Ok(total)
     }
+}
+
+/// Nanoseconds of CLOCK_MONOTONIC.
+fn monotonic_now() -> Result<u64> {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)?;
+    Ok(now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
 }
 
 impl Drop for Kernel {

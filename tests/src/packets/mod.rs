@@ -13,7 +13,8 @@ mod world;
 use self::cases::in_clear;
 pub use self::{
     cases::{
-        BLOCKS, BROADCAST, CID_LENGTH, Case, LISTENERS, LOCAL, NODE_ID, PLANTED_FLOWS, REFUSED_PORTS, SLOTS, cases, cid,
+        BLOCKS, BROADCAST, CID_LENGTH, Case, LISTENERS, LOCAL, NODE_ID, OF_ASKED, PLANTED_FLOWS, REFUSED_PORTS, SLOTS,
+        cases, cid,
     },
     kernel::{Kernel, Tally},
     random::Random,
@@ -39,7 +40,16 @@ pub struct Packet {
 #[derive(Clone, Copy, Debug)]
 struct Fragment {
     offset: u16,
-    more: bool,
+    more: MoreFragments,
+}
+
+/// The flag that all fragments of a packet have but the last (RFC 791 section 3.1, RFC 8200 section 4.5).
+#[derive(Clone, Copy, Debug)]
+pub enum MoreFragments {
+    /// It is the last.
+    Clear,
+    /// It is another.
+    Set,
 }
 
 #[derive(Clone, Debug)]
@@ -114,7 +124,7 @@ impl Packet {
     }
 
     /// Makes it a fragment, beginning at `offset` (in units of 8 octets).
-    pub fn fragment(mut self, offset: u16, more: bool) -> Self {
+    pub fn fragment(mut self, offset: u16, more: MoreFragments) -> Self {
         self.fragment = Some(Fragment { offset, more });
         self
     }
@@ -170,7 +180,7 @@ impl Packet {
         assert!(self.options.len() <= 40 && self.options.len().is_multiple_of(4), "no legal IPv4 options");
         let (protocol, segment) = self.segment();
         let header_length = 20 + self.options.len();
-        let fragment = self.fragment.map_or(DO_NOT_FRAGMENT, |at| u16::from(at.more) << 13 | at.offset);
+        let fragment = self.fragment.map_or(DO_NOT_FRAGMENT, |at| (at.more as u16) << 13 | at.offset);
         let mut packet = vec![0x40 | (header_length / 4) as u8, 0];
         packet.extend(length(header_length + segment.len()));
         packet.extend([0x12, 0x34]);
@@ -207,7 +217,7 @@ impl Packet {
         let (this, next) = (pair[0], pair[1]);
         match (this, self.fragment) {
             (FRAGMENT, Some(fragment)) => {
-                let [high, low] = (fragment.offset << 3 | u16::from(fragment.more)).to_be_bytes();
+                let [high, low] = (fragment.offset << 3 | fragment.more as u16).to_be_bytes();
                 [next, 0, high, low, 0, 0, 0, 1]
             }
             // A PadN option fills it (RFC 8200 section 4.2).
@@ -352,7 +362,7 @@ mod tests {
     #[test]
     fn extension_headers_name_each_other() {
         let end = |port| SocketAddr::from((Ipv6Addr::LOCALHOST, port));
-        let packet = Packet::udp(end(1), end(2), [0; 4]).extension(HOP_BY_HOP).fragment(1, true);
+        let packet = Packet::udp(end(1), end(2), [0; 4]).extension(HOP_BY_HOP).fragment(1, MoreFragments::Set);
         let frame = packet.frame();
         assert_eq!((frame[20], frame[54], frame[62]), (HOP_BY_HOP, FRAGMENT, UDP));
         assert_eq!(frame[62..70], [UDP, 0, 0, 9, 0, 0, 0, 1]);

@@ -44,7 +44,17 @@ impl Quic {
         Self::long(Kind::Initial, version, destination).padded_to(1200)
     }
 
-    /// A long header of no version that anybody knows, in so many octets.
+    /// The same of version 1, with this token.
+    pub fn initial_with_token(destination: &[u8], token: &[u8]) -> Self {
+        let mut initial = Self::long(Kind::Initial, V1, destination);
+        // Where the length of its token is, which is 0.
+        let at = 6 + destination.len() + 1 + SOURCE.len();
+        let length = u16::try_from(token.len()).expect("a short token") | 0x4000;
+        initial.octets.splice(at..=at, length.to_be_bytes().into_iter().chain(token.iter().copied()));
+        initial.padded_to(1_200)
+    }
+
+    /// A long header of a version that no endpoint knows, in so many octets.
     pub fn unknown_version(destination: &[u8], length: usize) -> Self {
         Self::long(Kind::Initial, UNKNOWN_VERSION, destination).padded_to(length)
     }

@@ -13,7 +13,7 @@ pub fn start(lab: Lab) -> Result<Running> {
     let listeners = LISTENERS.map(|address| address.to_string());
     let lab = lab.connection_id("encryption", "\"none\"").workers(SLOTS.into()).set("node_id", &NODE_ID.to_string());
     let lab = lab.config(|config| config.listeners = listeners.into()).start()?;
-    let slots: Vec<_> = lab.control().workers()?.workers.iter().map(|worker| worker.slot).collect();
+    let slots: Vec<_> = lab.workers()?.iter().map(|worker| worker.slot).collect();
     assert_eq!(slots, (0..SLOTS).collect::<Vec<_>>());
     for (prefix, action) in BLOCKS {
         let words: &[&str] = match action {

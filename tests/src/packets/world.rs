@@ -7,45 +7,51 @@ use std::{
 };
 
 use router_common::{
-    admission::{Limited, Listed, Prefix},
+    admission::{Challenge, Limited, Listed, Prefix, TokenKey, TokenKeys},
     connection_id::{CidKeys, ConnectionId, Identity},
     frame::{Address, Endpoint},
+    identifiers::{ConfigRotation, CpuId, SlotId},
     maps::{
         ASSIGNMENT_SIZE, Assigned, Block, BlockAction, CidConfig, ListenerKey, LocalKind, Queue, Settings, Slot,
         SlotState,
     },
     steer::Tables,
 };
+use router_userspace::datapath::CidEntry;
 
 use super::{BLOCKS, BROADCAST, CID_LENGTH, LISTENERS, LOCAL, NODE_ID, PLANTED_FLOWS, REFUSED_PORTS, SLOTS, in_clear};
 
 /// The same settings, listeners, slots and flows as [`cases`](super::cases) speaks of.
 #[derive(Clone)]
 pub struct World {
-    flows: HashMap<ConnectionId, u8>,
-    configs: Vec<(u8, CidConfig, CidKeys)>,
+    flows: HashMap<ConnectionId, SlotId>,
+    configs: Vec<CidEntry>,
     queue: Option<Queue>,
     full: Option<Limited>,
     answers: bool,
+    challenge: Challenge,
+    token_keys: TokenKeys,
 }
 
 impl World {
     /// With the planted flows, and one configuration of connection IDs: in clear.
     pub fn new() -> Self {
-        let flows = PLANTED_FLOWS.map(|(cid, slot)| (ConnectionId::new(cid).expect("at most 20 octets"), slot));
-        let configs = vec![(0, in_clear(NODE_ID), keys())];
-        Self { flows: flows.into(), configs, queue: None, full: None, answers: false }
+        let flows =
+            PLANTED_FLOWS.map(|(cid, slot)| (ConnectionId::new(cid).expect("at most 20 octets"), SlotId::new(slot)));
+        let configs = vec![entry(0, in_clear(NODE_ID))];
+        let (challenge, token_keys) = (Challenge::Never, Self::token_keys_now());
+        Self { flows: flows.into(), configs, queue: None, full: None, answers: false, challenge, token_keys }
     }
 
     /// The same with an encrypted configuration under rotation 1, and under rotation 2 one whose
     /// server ID comes from outside.
     pub fn with_all_encodings() -> Self {
-        let config =
-            |identity, encrypted| CidConfig::new(identity, CID_LENGTH.into(), encrypted).expect("a legal length");
+        let encrypted = CidConfig::encrypted(Identity::node(NODE_ID), CID_LENGTH.into());
         let server_id = Identity::server_id(b"outside").expect("7 octets");
         let mut world = Self::new();
-        world.configs.push((1, config(Identity::node(NODE_ID), true), keys()));
-        world.configs.push((2, config(server_id, false), keys()));
+        let outside = CidConfig::in_clear(server_id, CID_LENGTH.into());
+        world.configs.push(entry(1, encrypted.expect("a legal length")));
+        world.configs.push(entry(2, outside.expect("a legal length")));
         world
     }
 
@@ -64,8 +70,22 @@ impl World {
         Self { answers: true, ..self }
     }
 
+    /// The same where XDP asks clients to show that they receive at their address.
+    pub fn challenging(self, challenge: Challenge) -> Self {
+        Self { challenge, answers: true, ..self }
+    }
+
+    /// What vouches for tokens there.
+    pub fn token_keys_now() -> TokenKeys {
+        let epoch = TokenKey::epoch_at(Self::NOW);
+        TokenKeys::new(TokenKey::new(epoch, [5, 6]), TokenKey::new(epoch - 1, [7, 8]))
+    }
+
+    /// What time it is there, in seconds from 1970 on.
+    pub const NOW: u64 = 1_800_000_000;
+
     /// Its configurations of connection IDs, by rotation.
-    pub fn configs(&self) -> &[(u8, CidConfig, CidKeys)] {
+    pub fn configs(&self) -> &[CidEntry] {
         &self.configs
     }
 
@@ -87,7 +107,7 @@ impl World {
         (1..).zip(blocks()).map(block).collect()
     }
 
-    /// Whom each entry of the assignment names: the slots in turn.
+    /// The slot that each entry of the assignment names: all slots in turn.
     pub fn assignment() -> Vec<Assigned> {
         (0..ASSIGNMENT_SIZE).map(|index| Assigned::to(slot_of(index))).collect()
     }
@@ -115,24 +135,24 @@ impl Tables for World {
         Self::listeners().iter().any(|listener| keys.contains(listener))
     }
 
-    fn flow(&self, cid: &ConnectionId) -> Option<((), u8)> {
+    fn flow(&self, cid: &ConnectionId) -> Option<((), SlotId)> {
         self.flows.get(cid).map(|&slot| ((), slot))
     }
 
-    fn cid_config(&self, rotation: u8) -> Option<&CidConfig> {
-        self.configs.iter().find(|(of, _, _)| *of == rotation).map(|(_, config, _)| config)
+    fn cid_config(&self, rotation: ConfigRotation) -> Option<&CidConfig> {
+        self.configs.iter().find(|entry| entry.rotation == rotation).map(|entry| &entry.config)
     }
 
-    fn cid_keys(&self, rotation: u8) -> Option<&CidKeys> {
-        self.configs.iter().find(|(of, _, _)| *of == rotation).map(|(_, _, keys)| keys)
+    fn cid_keys(&self, rotation: ConfigRotation) -> Option<&CidKeys> {
+        self.configs.iter().find(|entry| entry.rotation == rotation).map(|entry| &entry.keys)
     }
 
-    fn slot(&self, slot: u8) -> Option<Slot> {
-        let state = if slot < SLOTS { SlotState::Active } else { SlotState::Free };
-        Some(Slot::new(state, 0, 1))
+    fn slot(&self, slot: SlotId) -> Option<Slot> {
+        let state = if slot < SlotId::new(SLOTS) { SlotState::Active } else { SlotState::Free };
+        Some(Slot::new(state, CpuId::new(0), 1))
     }
 
-    fn assigned(&self, hash: u64) -> Option<u8> {
+    fn assigned(&self, hash: u64) -> Option<SlotId> {
         Some(slot_of(Assigned::index(0, hash)))
     }
 
@@ -168,6 +188,22 @@ impl Tables for World {
     fn answers(&self) -> bool {
         self.answers
     }
+
+    fn challenge(&self) -> Challenge {
+        self.challenge
+    }
+
+    fn token_keys(&self) -> Option<&TokenKeys> {
+        Some(&self.token_keys)
+    }
+
+    fn unix_seconds(&self) -> u64 {
+        Self::NOW
+    }
+}
+
+fn entry(rotation: u8, config: CidConfig) -> CidEntry {
+    CidEntry { rotation: ConfigRotation::new(rotation), config, keys: keys() }
 }
 
 fn blocks() -> Vec<(Prefix, BlockAction)> {
@@ -178,8 +214,8 @@ fn keys() -> CidKeys {
     CidKeys::new(b"no secret at all", World::SEED)
 }
 
-fn slot_of(index: u32) -> u8 {
-    (index % u32::from(SLOTS)) as u8
+fn slot_of(index: u32) -> SlotId {
+    SlotId::new((index % u32::from(SLOTS)) as u8)
 }
 
 fn key(listener: SocketAddr) -> ListenerKey {

@@ -31,7 +31,7 @@ pub(super) fn write(kind: &Kind, root: &Path, folder: &Path) -> Result<String> {
     };
     run(Command::new("umoci").args(["init", "--layout"]).arg(&layout))?;
     run(&mut umoci("new"))?;
-    // Files are root's in the image, whoever makes it.
+    // Files are root's in the image, whichever user makes it.
     let mut insert = umoci("insert");
     if !crate::shell::is_root() {
         insert.arg("--rootless");

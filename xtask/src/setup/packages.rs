@@ -44,7 +44,7 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     run(&mut apt_get(&[INSTALL, packages].concat())?)
 }
 
-/// Has apt fetch its lists, once: those of a new machine, or of one that nobody has updated for a while, do not
+/// Has apt fetch its lists, once: those of a new machine, or of one that was not updated for a while, do not
 /// know the packages that are wanted, or know only older ones. What is wrong with that, the installation says.
 fn fresh_lists() {
     static DONE: Once = Once::new();

@@ -19,34 +19,35 @@ fn each_config(mut check: impl FnMut(Identity, CidConfig)) {
     let server_ids = (1..=MAX_SERVER_ID_LENGTH).filter_map(|n| Identity::server_id(&[0xa5; 15][..n]));
     for identity in server_ids.chain([Identity::node(0x1234)]) {
         for length in identity.server_id_length() + 5..=MAX_LENGTH {
-            for encrypted in [false, true] {
-                check(identity, CidConfig::new(identity, length, encrypted).expect("legal"));
-            }
+            check(identity, CidConfig::in_clear(identity, length).expect("legal"));
+            check(identity, CidConfig::encrypted(identity, length).expect("legal"));
         }
     }
 }
 
 #[test]
 fn in_clear_node_and_slot_can_be_read() {
-    let config = CidConfig::new(Identity::node(0x1234), 17, false).expect("legal");
-    let cid = config.encode(2, 0x56, &nonce([0xaa; 20]), &keys()).expect("a rotation");
+    let config = CidConfig::in_clear(Identity::node(0x1234), 17).expect("legal");
+    let cid =
+        config.encode(ConfigRotation::new(2), SlotId::new(0x56), &nonce([0xaa; 20]), &keys()).expect("a rotation");
     assert_eq!(cid.as_slice()[..4], [2 << 5 | 16, 0x12, 0x34, 0x56]);
     assert_eq!(cid.as_slice()[4..], [0xaa; 13]);
-    assert_eq!((cid.rotation(), cid.length_bits()), (2, 16));
+    assert_eq!((cid.rotation(), cid.length_bits()), (ConfigRotation::new(2), 16));
 }
 
 /// As a load balancer in front wants it: the server ID in octets 1 to 8.
 #[test]
 fn a_server_id_from_outside_stands_in_clear_and_the_slot_does_not() {
     let identity = Identity::server_id(b"8 octets").expect("8 octets");
-    let config = CidConfig::new(identity, 16, false).expect("legal");
+    let config = CidConfig::in_clear(identity, 16).expect("legal");
     assert_eq!((config.encoding(), config.free_octets()), (Some(Encoding::ClearMaskedSlot), 6));
     let seen: HashSet<u8> = (0..=255_u8)
         .map(|n| {
-            let cid = config.encode(0, 3, &nonce([n; 20]), &keys()).expect("a rotation");
+            let cid =
+                config.encode(ConfigRotation::new(0), SlotId::new(3), &nonce([n; 20]), &keys()).expect("a rotation");
             assert_eq!(cid.as_slice()[1..9], *b"8 octets");
             assert_eq!(cid.as_slice()[10..], [n; 6]);
-            assert_eq!(config.slot(&cid, &keys()), Some(3));
+            assert_eq!(config.slot(&cid, &keys()), Some(SlotId::new(3)));
             cid.as_slice()[9]
         })
         .collect();
@@ -59,28 +60,30 @@ fn what_cannot_be() {
     assert_eq!(Identity::server_id(&[]), None);
     assert_eq!(Identity::server_id(&[0; 16]), None);
     for length in [0, 1, 7, 21] {
-        assert_eq!(CidConfig::new(Identity::node(1), length, true), None, "{length}");
+        assert_eq!(CidConfig::encrypted(Identity::node(1), length), None, "{length}");
     }
-    let config = CidConfig::new(Identity::node(1), 17, true).expect("legal");
-    assert_eq!(config.encode(UNROUTABLE, 0, &nonce([0; 20]), &keys()), None);
+    let config = CidConfig::encrypted(Identity::node(1), 17).expect("legal");
+    assert_eq!(config.encode(UNROUTABLE, SlotId::new(0), &nonce([0; 20]), &keys()), None);
     assert_eq!(CidConfig::default().slot(&ConnectionId::new(&[0; 17]).expect("17 octets"), &keys()), None);
 }
 
 #[test]
 fn the_low_bits_tell_the_length_or_nothing() {
-    let config = CidConfig::new(Identity::node(1), 17, true).expect("legal");
+    let config = CidConfig::encrypted(Identity::node(1), 17).expect("legal");
     let first = |config: CidConfig| {
-        let cid = config.encode(5, 0, &nonce([0xff; 20]), &keys()).expect("a rotation");
+        let cid =
+            config.encode(ConfigRotation::new(5), SlotId::new(0), &nonce([0xff; 20]), &keys()).expect("a rotation");
         (cid.rotation(), cid.length_bits())
     };
-    assert_eq!(first(config), (5, 16));
-    assert_eq!(first(config.describing_length(false)), (5, 31));
+    assert_eq!(first(config), (ConfigRotation::new(5), 16));
+    assert_eq!(first(config.describing_length(false)), (ConfigRotation::new(5), 31));
 }
 
 proptest! {
     #[test]
     fn what_was_issued_is_recognised(rotation in 0..7_u8, slot: u8, octets: [u8; 20]) {
         let (keys, nonce) = (keys(), nonce(octets));
+        let (rotation, slot) = (ConfigRotation::new(rotation), SlotId::new(slot));
         let mut failed = None;
         each_config(|identity, config| {
             let cid = config.encode(rotation, slot, &nonce, &keys).expect("a rotation");
@@ -126,7 +129,7 @@ proptest! {
         let keys = keys();
         let mut failed = None;
         each_config(|_, config| {
-            let issue = |slot| config.encode(0, slot, &nonce(octets), &keys);
+            let issue = |slot| config.encode(ConfigRotation::new(0), SlotId::new(slot), &nonce(octets), &keys);
             if issue(one) == issue(other) {
                 failed = Some(config);
             }

@@ -13,15 +13,18 @@ use std::{
     },
 };
 
-use router_common::connection_id::{CidConfig, CidKeys, Identity, MAX_LENGTH, ROTATIONS};
+use router_common::{
+    connection_id::{CidConfig, CidKeys, Identity, MAX_LENGTH, ROTATIONS},
+    identifiers::{ConfigRotation, SlotId},
+};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::{
     agent::{
-        error::AgentError,
         hex,
         state_dir::{State, read_secret, replace},
+        state_error::StateError,
     },
     worker::Ledger,
 };
@@ -54,7 +57,7 @@ pub(super) struct Pages {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StoredConfig {
-    pub(super) rotation: u8,
+    rotation: u8,
     pub(super) era: u64,
     /// Seconds since 1970.
     pub(super) created: u64,
@@ -117,7 +120,7 @@ impl KeyStore {
     ///
     /// # Errors
     /// If it cannot be read, or does not make sense.
-    pub(super) fn open(state: &State) -> Result<Self, AgentError> {
+    pub(super) fn open(state: &State) -> Result<Self, StateError> {
         let path = state.path(FILE);
         let pages = read(&path)?;
         Ok(Self { path, pages: Mutex::new(pages), lent: AtomicBool::default() })
@@ -132,7 +135,7 @@ impl KeyStore {
     ///
     /// # Errors
     /// If it cannot be read, or does not make sense.
-    pub(super) fn take_back(&self) -> Result<(), AgentError> {
+    pub(super) fn take_back(&self) -> Result<(), StateError> {
         *self.lock() = read(&self.path)?;
         self.lent.store(false, Ordering::Release);
         Ok(())
@@ -147,8 +150,8 @@ impl KeyStore {
     ///
     /// # Errors
     /// If it cannot be written; then nothing has changed.
-    pub(super) fn change(&self, change: impl FnOnce(&mut Pages)) -> Result<(), AgentError> {
-        self.try_change(change).map_err(|e| AgentError::kernel(format!("state folder: {}: {e}", self.path.display())))
+    pub(super) fn change(&self, change: impl FnOnce(&mut Pages)) -> Result<(), StateError> {
+        self.try_change(change).map_err(|source| StateError::System { path: self.path.clone(), source })
     }
 
     fn try_change(&self, change: impl FnOnce(&mut Pages)) -> io::Result<()> {
@@ -177,11 +180,8 @@ pub(super) fn digest(key: &[u8; 16]) -> String {
 }
 
 /// What stands in the file; nothing if there is none.
-fn read(path: &Path) -> Result<Pages, AgentError> {
-    let refuse = |why: String| {
-        AgentError::refused(format!("{}: {why}", path.display()))
-            .with_hint("moving the file away (with a new key in the file of connection_id.encryption, if it names one): new keys are then made, and clients of earlier runs time out")
-    };
+fn read(path: &Path) -> Result<Pages, StateError> {
+    let refuse = |why: String| StateError::KeyStore { path: path.to_owned(), why };
     let pages = match read_secret(path)? {
         None => Pages { version: VERSION, eras: 0, issuing: 0, configurations: Vec::new(), spent: Vec::new() },
         Some(text) => serde_json::from_slice::<Pages>(&text)
@@ -196,10 +196,10 @@ fn read(path: &Path) -> Result<Pages, AgentError> {
 }
 
 impl Ledger for KeyStore {
-    fn lease(&self, era: u64, slot: u8, up_to: u64) -> io::Result<()> {
+    fn lease(&self, era: u64, slot: SlotId, up_to: u64) -> io::Result<()> {
         self.try_change(|pages| {
             for page in pages.configurations.iter_mut().filter(|page| page.era == era) {
-                page.leased.insert(slot, up_to);
+                page.leased.insert(slot.get(), up_to);
             }
         })
     }
@@ -212,8 +212,8 @@ impl Pages {
     }
 
     /// Whether there is a configuration of `rotation`.
-    pub(super) fn has(&self, rotation: u8) -> bool {
-        self.configurations.iter().any(|page| page.rotation == rotation)
+    pub(super) fn has(&self, rotation: ConfigRotation) -> bool {
+        self.configurations.iter().any(|page| page.rotation() == rotation)
     }
 
     /// Takes out the configurations that `which` names. Keys that came from files are noted as
@@ -225,18 +225,18 @@ impl Pages {
     }
 
     /// The rotation for a new configuration: the next one that is free.
-    pub(super) fn free_rotation(&self) -> Option<u8> {
-        let first = self.issuing().map_or(0, |page| page.rotation + 1);
-        (0..ROTATIONS).map(|step| (first + step) % ROTATIONS).find(|&rotation| !self.has(rotation))
+    pub(super) fn free_rotation(&self) -> Option<ConfigRotation> {
+        let first = self.issuing().map_or(ConfigRotation::new(0), StoredConfig::rotation);
+        first.onwards().find(|&rotation| !self.has(rotation))
     }
 }
 
 impl StoredConfig {
     /// A new configuration.
-    pub(super) fn new(rotation: u8, era: u64, shape: ConfigSpec, key: Option<&[u8; 16]>) -> Self {
+    pub(super) fn new(rotation: ConfigRotation, era: u64, shape: ConfigSpec, key: Option<&[u8; 16]>) -> Self {
         let created = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Self {
-            rotation,
+            rotation: rotation.get(),
             era,
             created: created.map_or(0, |since| since.as_secs()),
             shape,
@@ -246,9 +246,15 @@ impl StoredConfig {
         }
     }
 
+    /// What tells its connection IDs from other configurations'.
+    pub(super) fn rotation(&self) -> ConfigRotation {
+        ConfigRotation::new(self.rotation)
+    }
+
     /// What its connection IDs look like.
     pub(super) fn config(&self) -> Option<CidConfig> {
-        let config = CidConfig::new(self.shape.identity.identity()?, self.shape.length.into(), self.key.is_some())?;
+        let config = if self.key.is_some() { CidConfig::encrypted } else { CidConfig::in_clear };
+        let config = config(self.shape.identity.identity()?, self.shape.length.into())?;
         Some(config.describing_length(self.shape.describes_length))
     }
 
@@ -268,8 +274,8 @@ impl StoredConfig {
     }
 
     /// By slot, the number that the next nonce has at least.
-    pub(super) fn leased(&self) -> impl Iterator<Item = (u8, u64)> {
-        self.leased.iter().map(|(&slot, &up_to)| (slot, up_to))
+    pub(super) fn leased(&self) -> impl Iterator<Item = (SlotId, u64)> {
+        self.leased.iter().map(|(&slot, &up_to)| (SlotId::new(slot), up_to))
     }
 
     fn check(&self) -> Result<(), String> {
@@ -320,6 +326,7 @@ mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::*;
+    use crate::agent::error::RoomError as _;
 
     fn state(name: &str) -> (State, PathBuf) {
         let path = std::env::temp_dir().join(format!("quic-router-book-{}-{name}", std::process::id()));
@@ -335,7 +342,7 @@ mod tests {
     fn with_one(state: &State) -> KeyStore {
         let book = KeyStore::open(state).unwrap();
         book.change(|pages| {
-            pages.configurations.push(StoredConfig::new(3, 1, shape(), Some(&[7; 16])));
+            pages.configurations.push(StoredConfig::new(ConfigRotation::new(3), 1, shape(), Some(&[7; 16])));
             pages.issuing = 1;
             pages.eras = 1;
         })
@@ -346,12 +353,12 @@ mod tests {
     #[test]
     fn what_was_written_is_there_in_the_next_run() {
         let (state, path) = state("again");
-        with_one(&state).lease(1, 9, 4_096).unwrap();
+        with_one(&state).lease(1, SlotId::new(9), 4_096).unwrap();
         let pages = KeyStore::open(&state).unwrap().pages();
         let page = pages.issuing().unwrap();
         assert_eq!((page.rotation, *page.key(), &page.shape), (3, [7; 16], &shape()));
-        assert_eq!(page.leased().collect::<Vec<_>>(), [(9, 4_096)]);
-        assert_eq!(pages.free_rotation(), Some(4));
+        assert_eq!(page.leased().collect::<Vec<_>>(), [(SlotId::new(9), 4_096)]);
+        assert_eq!(pages.free_rotation(), Some(ConfigRotation::new(4)));
         let mode = fs::metadata(state.path(FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         fs::remove_dir_all(path).unwrap();
@@ -386,7 +393,7 @@ mod tests {
         let (state, path) = state("unwritable");
         let book = with_one(&state);
         fs::create_dir(path.join("connection-ids.json.new")).unwrap();
-        assert!(book.lease(1, 0, 1).is_err());
+        assert!(book.lease(1, SlotId::new(0), 1).is_err());
         let error = book.change(|pages| pages.issuing = 5).unwrap_err();
         assert!(error.to_string().contains(FILE), "{error}");
         assert_eq!(book.pages().issuing, 1);

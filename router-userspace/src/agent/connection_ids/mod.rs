@@ -21,7 +21,10 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use router_common::connection_id::{CidConfig, CidKeys, Encoding};
+use router_common::{
+    connection_id::{CidConfig, Encoding},
+    identifiers::{ConfigRotation, SlotId},
+};
 
 use self::{
     key_store::{KeyStore, StoredConfig},
@@ -30,7 +33,7 @@ use self::{
 use super::{api, error::AgentError, hex, secrets::Secrets, state_dir::State};
 use crate::{
     config::Config,
-    datapath::Datapath,
+    datapath::{CidEntry, Datapath},
     worker::{self, Configuration, ConnectionIds, HostKeys, Nonces},
 };
 
@@ -105,11 +108,12 @@ impl CidRotation {
     }
 
     /// What the kernel needs to decode all of them.
-    pub(super) fn for_kernel(&self) -> Vec<(u8, CidConfig, CidKeys)> {
+    pub(super) fn for_kernel(&self) -> Vec<CidEntry> {
         let pages = self.book.pages();
         let row = |page: &StoredConfig| {
             let config = page.config()?.issuing(page.era == pages.issuing);
-            Some((page.rotation, config, page.kernel_keys(self.secrets.slot_mask(&page.salt()))))
+            let keys = page.kernel_keys(self.secrets.slot_mask(&page.salt()));
+            Some(CidEntry { rotation: page.rotation(), config, keys })
         };
         pages.configurations.iter().filter_map(row).collect()
     }
@@ -119,7 +123,11 @@ impl CidRotation {
     ///
     /// # Errors
     /// If it cannot be had now; nothing has changed then.
-    pub(super) fn rotate(&self, kernel: Option<&mut Datapath>, seen: impl Fn(u8) -> u64) -> Result<(), AgentError> {
+    pub(super) fn rotate(
+        &self,
+        kernel: Option<&mut Datapath>,
+        seen: impl Fn(ConfigRotation) -> u64,
+    ) -> Result<(), AgentError> {
         let pages = self.book.pages();
         let Some(rotation) = pages.free_rotation() else {
             return Err(AgentError::refused("all seven configurations of connection IDs are still in use")
@@ -147,17 +155,13 @@ impl CidRotation {
             if let Some(datapath) = kernel {
                 datapath.clear_cid_config(rotation)?;
             }
-            return Err(e);
+            return Err(e.into());
         }
         self.ids.issue_under(Arc::clone(&new));
         if let Some(datapath) = kernel
             && let Some(page) = pages.configurations.iter().find(|page| page.era == old.era())
         {
-            let keys = page.kernel_keys(self.secrets.slot_mask(&page.salt()));
-            // Only what people see changes: it is decoded as before.
-            if let Err(e) = datapath.set_cid_config(old.rotation(), *old.config(), &keys) {
-                tracing::warn!("map cid_configs: configuration {} still reads as issued: {e}", old.rotation());
-            }
+            self.show_as_replaced(&old, page, datapath);
         }
         let mut uses = self.uses.borrow_mut();
         uses.insert(era, Use::new(seen(rotation)));
@@ -168,9 +172,17 @@ impl CidRotation {
         Ok(())
     }
 
+    /// Says in the maps that a configuration is no longer issued. Only what people see changes: it is decoded as before.
+    fn show_as_replaced(&self, old: &Configuration, page: &StoredConfig, datapath: &mut Datapath) {
+        let keys = page.kernel_keys(self.secrets.slot_mask(&page.salt()));
+        if let Err(e) = datapath.set_cid_config(old.rotation(), *old.config(), &keys) {
+            tracing::warn!("map cid_configs: configuration {} still reads as issued: {e}", old.rotation());
+        }
+    }
+
     /// What is to be done now and then: forget what is out of use, keep nonces in stock, and
     /// rotate before they run out.
-    pub(super) fn maintain(&self, mut kernel: Option<&mut Datapath>, seen: impl Fn(u8) -> u64) {
+    pub(super) fn maintain(&self, mut kernel: Option<&mut Datapath>, seen: impl Fn(ConfigRotation) -> u64) {
         let result = (|| {
             self.note_uses(&seen);
             for configuration in self.out_of_use() {
@@ -225,7 +237,7 @@ impl CidRotation {
     ///
     /// # Errors
     /// If these cannot be written down; then nothing has changed.
-    pub(super) fn lend(&self, slots: &[u8]) -> Result<(), AgentError> {
+    pub(super) fn lend(&self, slots: &[SlotId]) -> Result<(), AgentError> {
         let issuing = self.ids.now().issuing().clone();
         if issuing.is_encrypted() {
             let wrong = |e| AgentError::kernel(format!("connection IDs of configuration {}: {e}", issuing.rotation()));
@@ -286,7 +298,7 @@ impl CidRotation {
             );
             let config = configuration.config();
             api::CidConfiguration {
-                rotation: configuration.rotation(),
+                rotation: configuration.rotation().get(),
                 state: if configuration.era() == set.issuing().era() {
                     api::CidState::Issuing
                 } else {
@@ -308,7 +320,7 @@ impl CidRotation {
         all.iter().map(describe).collect()
     }
 
-    fn note_uses(&self, seen: impl Fn(u8) -> u64) {
+    fn note_uses(&self, seen: impl Fn(ConfigRotation) -> u64) {
         let mut uses = self.uses.borrow_mut();
         for configuration in self.ids.now().iter() {
             let datagrams = seen(configuration.rotation());
@@ -366,7 +378,7 @@ fn configuration(
     let salt = page.salt();
     let keys = HostKeys::new(&page.key(), secrets.slot_mask(&salt));
     let secrets = worker::Secrets { keys, reset_key: secrets.reset_key(&salt) };
-    Ok(Arc::new(Configuration::new(page.rotation, page.era, config, secrets, nonces)))
+    Ok(Arc::new(Configuration::new(page.rotation(), config, secrets, nonces)))
 }
 
 /// How a configuration writes connection IDs, for people.

@@ -2,6 +2,7 @@
 
 use std::{cell::Cell, path::PathBuf, time::Duration};
 
+use router_common::identifiers::ConfigRotation;
 use zeroize::Zeroizing;
 
 use super::key_store::{ConfigSpec, KeyFrom, KeyStore, Pages, StoredConfig, StoredIdentity, digest};
@@ -61,26 +62,26 @@ impl Plan {
         if let Some(page) = pages.configurations.iter().find(|page| given.is_some() && fits(page)) {
             let era = page.era;
             // A new era, so that it comes after those that were issued between.
-            return book.change(|pages| {
+            return Ok(book.change(|pages| {
                 pages.eras += 1;
                 pages.issuing = pages.eras;
                 let next = pages.eras;
                 pages.configurations.iter_mut().filter(|page| page.era == era).for_each(|page| page.era = next);
-            });
+            })?);
         }
         let key = self.new_key(&pages)?;
-        book.change(|pages| {
+        Ok(book.change(|pages| {
             pages.forget(dropped);
             let rotation = pages.free_rotation().unwrap_or_else(|| {
                 // No connection is left from earlier runs: whom the oldest is for, gave up first.
                 let oldest = pages.configurations.iter().map(|page| page.era).min().unwrap_or(0);
                 pages.forget(|page| page.era == oldest);
-                pages.free_rotation().unwrap_or(0)
+                pages.free_rotation().unwrap_or(ConfigRotation::new(0))
             });
             pages.eras += 1;
             pages.issuing = pages.eras;
             pages.configurations.push(StoredConfig::new(rotation, pages.eras, self.shape.clone(), key.as_deref()));
-        })
+        })?)
     }
 
     /// The key of a new configuration, if it is to have one.

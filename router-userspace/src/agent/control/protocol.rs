@@ -5,6 +5,7 @@ use std::{net::IpAddr, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Uri, header};
+use router_common::identifiers::SlotId;
 use serde::de::DeserializeOwned;
 
 use crate::agent::{
@@ -20,16 +21,16 @@ pub(crate) enum Request {
     Workers,
     /// Gives a slot no new connections; those it has may take so long, or as long as the configuration says.
     Drain {
-        slot: u8,
+        slot: SlotId,
         timeout: Option<Duration>,
     },
     Undrain {
-        slot: u8,
+        slot: SlotId,
     },
     /// Has the worker of a slot panic, for tests.
     #[cfg(debug_assertions)]
     Panic {
-        slot: u8,
+        slot: SlotId,
     },
     Reload,
     Upgrade(UpgradeRequest),
@@ -44,7 +45,7 @@ pub(crate) enum Request {
     DecodeCid(Vec<u8>),
     /// Issues a connection ID for a slot.
     IssueCid {
-        slot: u8,
+        slot: SlotId,
     },
     CidConfigurations,
     RotateCids,
@@ -58,7 +59,7 @@ pub(crate) enum Request {
 /// Which entries of the flow table are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FlowFilter {
-    pub(crate) slot: Option<u8>,
+    pub(crate) slot: Option<SlotId>,
     /// Whose last packet came from there.
     pub(crate) peer: Option<IpAddr>,
     /// At most so many.
@@ -161,7 +162,9 @@ impl Request {
             ("GET", ["v1", "counters"]) => Self::Counters,
             ("POST", ["v1", "explain"]) => Self::Explain(json(body)?),
             ("GET", ["v1", "connection-id", cid]) => Self::DecodeCid(octets(cid)?),
-            ("POST", ["v1", "connection-id"]) => Self::IssueCid { slot: query.get("slot", SLOT)?.unwrap_or(0) },
+            ("POST", ["v1", "connection-id"]) => {
+                Self::IssueCid { slot: query.get("slot", SLOT)?.unwrap_or(SlotId::new(0)) }
+            }
             ("GET", ["v1", "connection-id-configurations"]) => Self::CidConfigurations,
             ("POST", ["v1", "connection-id-configurations"]) => Self::RotateCids,
             ("GET", ["v1", "blocks"]) => Self::Blocks,
@@ -228,21 +231,21 @@ mod tests {
         let all = [
             Request::Status,
             Request::Workers,
-            Request::Drain { slot: 3, timeout: None },
-            Request::Drain { slot: 255, timeout: Some(Duration::from_millis(1_500)) },
-            Request::Undrain { slot: 0 },
+            Request::Drain { slot: SlotId::new(3), timeout: None },
+            Request::Drain { slot: SlotId::new(255), timeout: Some(Duration::from_millis(1_500)) },
+            Request::Undrain { slot: SlotId::new(0) },
             #[cfg(debug_assertions)]
-            Request::Panic { slot: 1 },
+            Request::Panic { slot: SlotId::new(1) },
             Request::Reload,
             Request::Upgrade(UpgradeRequest { binary: Some("/opt/quic router".into()), timeout_ms: Some(1) }),
             Request::Report(neighbour()),
             Request::Flows(FlowFilter { slot: None, peer: None, limit: 1 }),
-            Request::Flows(FlowFilter { slot: Some(3), peer, limit: 5 }),
+            Request::Flows(FlowFilter { slot: Some(SlotId::new(3)), peer, limit: 5 }),
             Request::Flow(vec![0, 255]),
             Request::Counters,
             Request::Explain(ExplainRequest { frame: "00ff".to_owned() }),
             Request::DecodeCid(vec![0x10; 20]),
-            Request::IssueCid { slot: 9 },
+            Request::IssueCid { slot: SlotId::new(9) },
             Request::CidConfigurations,
             Request::RotateCids,
             Request::Blocks,
@@ -265,9 +268,9 @@ mod tests {
     #[test]
     fn targets_are_those_of_the_documented_table() {
         let target = |request: Request| request.to_http().unwrap().uri().to_string();
-        let flows = FlowFilter { slot: Some(3), peer: Some("2001:db8::1".parse().unwrap()), limit: 5 };
+        let flows = FlowFilter { slot: Some(SlotId::new(3)), peer: Some("2001:db8::1".parse().unwrap()), limit: 5 };
         assert_eq!(target(Request::Flows(flows)), "/v1/flows?limit=5&slot=3&peer=2001:db8::1");
-        let drain = Request::Drain { slot: 3, timeout: Some(Duration::from_secs(2)) };
+        let drain = Request::Drain { slot: SlotId::new(3), timeout: Some(Duration::from_secs(2)) };
         assert_eq!(target(drain), "/v1/workers/3/drain?timeout_ms=2000");
     }
 

@@ -12,7 +12,7 @@ use std::{
 
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::agent::error::AgentError;
+use crate::agent::error::{ErrorKind, RoomError};
 
 /// The bound socket; dropping it removes its file.
 pub(in crate::agent) struct ControlSocket {
@@ -28,7 +28,7 @@ impl ControlSocket {
     ///
     /// # Errors
     /// If an agent answers on it.
-    pub(in crate::agent) fn bind(path: &Path) -> Result<Self, AgentError> {
+    pub(in crate::agent) fn bind(path: &Path) -> Result<Self, ControlError> {
         refuse_if_answered(path)?;
         if let Some(parent) = path.parent() {
             fs::DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(|e| failed(path, e))?;
@@ -37,11 +37,11 @@ impl ControlSocket {
     }
 
     /// Binds the socket of a generation that gets ready beside the one that answers at `path`.
-    pub(in crate::agent) fn bind_beside(path: &Path) -> Result<Self, AgentError> {
+    pub(in crate::agent) fn bind_beside(path: &Path) -> Result<Self, ControlError> {
         Self::listen(path, &beside(path, &format!("new-{}", std::process::id())))
     }
 
-    fn listen(path: &Path, here: &Path) -> Result<Self, AgentError> {
+    fn listen(path: &Path, here: &Path) -> Result<Self, ControlError> {
         match fs::remove_file(here) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(here, e)),
             _ => {}
@@ -62,7 +62,7 @@ impl ControlSocket {
     }
 
     /// Takes the configured name by a rename, so that there is never a moment without a socket of that name.
-    pub(in crate::agent) fn take_place(&self) -> Result<(), AgentError> {
+    pub(in crate::agent) fn take_place(&self) -> Result<(), ControlError> {
         match self.elsewhere.take() {
             Some(here) => fs::rename(here, &self.path).map_err(|e| failed(&self.path, e)),
             None => Ok(()),
@@ -70,7 +70,7 @@ impl ControlSocket {
     }
 
     /// Takes another name beside the configured one, which the next generation is about to take.
-    pub(in crate::agent) fn step_aside(&self, generation: u64) -> Result<(), AgentError> {
+    pub(in crate::agent) fn step_aside(&self, generation: u64) -> Result<(), ControlError> {
         let here = aside(&self.path, generation);
         // What a run of that number left, long ago.
         let _ = fs::remove_file(&here);
@@ -80,7 +80,7 @@ impl ControlSocket {
     }
 
     /// Takes the configured name back.
-    pub(in crate::agent) fn step_back(&self) -> Result<(), AgentError> {
+    pub(in crate::agent) fn step_back(&self) -> Result<(), ControlError> {
         let Some(here) = self.elsewhere.borrow().clone() else { return Ok(()) };
         self.take_place()?;
         // Where both names were this socket's, a rename has changed nothing.
@@ -109,15 +109,46 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-fn failed(path: &Path, error: io::Error) -> AgentError {
-    AgentError::kernel(format!("control socket {}: {error}", path.display()))
+fn failed(path: &Path, source: io::Error) -> ControlError {
+    ControlError::System { path: path.to_owned(), source }
+}
+
+/// Why the agent does not answer on its control socket.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::agent) enum ControlError {
+    /// Another agent does.
+    #[error("an agent is running: it answers on {}", .0.display())]
+    Answered(PathBuf),
+    /// The system refuses the socket, or its folder.
+    #[error("control socket {}: {source}", path.display())]
+    System {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl RoomError for ControlError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Answered(_) => ErrorKind::Refused,
+            Self::System { .. } => ErrorKind::Kernel,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Answered(_) => Some("quic-router status".to_owned()),
+            Self::System { .. } => None,
+        }
+    }
 }
 
 /// Refuses to go on if an agent answers at `path`.
-pub(in crate::agent) fn refuse_if_answered(path: &Path) -> Result<(), AgentError> {
+pub(in crate::agent) fn refuse_if_answered(path: &Path) -> Result<(), ControlError> {
     match StdUnixStream::connect(path) {
-        Ok(_) => Err(AgentError::refused(format!("an agent is running: it answers on {}", path.display()))
-            .with_hint("quic-router status")),
+        Ok(_) => Err(ControlError::Answered(path.to_owned())),
         Err(_) => Ok(()),
     }
 }

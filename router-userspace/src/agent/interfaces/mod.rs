@@ -13,6 +13,7 @@ use std::{
 };
 
 use nix::net::if_::if_nametoindex;
+use router_common::identifiers::IfIndex;
 
 pub(super) use self::attach::{Attached, Ingress, attach_all};
 use super::{
@@ -40,7 +41,7 @@ pub(super) struct Interfaces {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Seen {
     /// The kernel's number for it. None: it is not there.
-    index: Option<u32>,
+    index: Option<IfIndex>,
     /// The XDP program on it, ours or another's.
     program: Option<u32>,
 }
@@ -198,8 +199,8 @@ impl Interfaces {
     fn change(&self, name: &str, seen: Seen, ours: Option<u32>) -> Option<Change> {
         let mut known = self.known.borrow_mut();
         let known = known.entry(name.to_owned()).or_insert(Known { seen, tried: Instant::now() });
-        let patience = known.tried.elapsed() >= BETWEEN_TRIES;
-        change(known.seen, seen, ours, patience)
+        let tried = if known.tried.elapsed() >= BETWEEN_TRIES { Tried::LongAgo } else { Tried::Lately };
+        change(known.seen, seen, ours, tried)
     }
 
     fn note(&self, name: &str, seen: Seen) {
@@ -209,7 +210,7 @@ impl Interfaces {
 
 impl Seen {
     fn now(name: &str) -> Self {
-        let index = if_nametoindex(name).ok();
+        let index = if_nametoindex(name).ok().map(IfIndex::new);
         Self { index, program: index.and_then(|_| datapath::program_id(name)) }
     }
 }
@@ -222,13 +223,21 @@ fn wants_xdp_by_name(engine: Engine) -> bool {
     }
 }
 
-fn change(before: Seen, now: Seen, ours: Option<u32>, long_ago: bool) -> Option<Change> {
+/// When an interface was last asked to take the program.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tried {
+    Lately,
+    /// More than [`BETWEEN_TRIES`] ago.
+    LongAgo,
+}
+
+fn change(before: Seen, now: Seen, ours: Option<u32>, tried: Tried) -> Option<Change> {
     match (now.index, ours) {
         (None, _) => (before.index.is_some()).then_some(Change::Gone),
         (Some(_), _) if before.index != now.index => Some(Change::Back),
         (Some(_), Some(_)) => (now.program != ours).then_some(Change::Severed),
         // Whatever the reason was, it may be over; a driver that refuses is not asked all the time.
-        (Some(_), None) => (before.program != now.program || long_ago).then_some(Change::MayBeFree),
+        (Some(_), None) => (before.program != now.program || tried == Tried::LongAgo).then_some(Change::MayBeFree),
     }
 }
 
@@ -243,7 +252,7 @@ mod tests {
     use super::*;
 
     fn seen(index: Option<u32>, program: Option<u32>) -> Seen {
-        Seen { index, program }
+        Seen { index: index.map(IfIndex::new), program }
     }
 
     #[test]
@@ -262,9 +271,9 @@ mod tests {
             (here, here, None, None),
             (here, seen(Some(3), None), None, Some(Change::MayBeFree)),
         ] {
-            assert_eq!(change(before, now, ours, false), expected, "{before:?}, {now:?}, {ours:?}");
+            assert_eq!(change(before, now, ours, Tried::Lately), expected, "{before:?}, {now:?}, {ours:?}");
         }
-        assert_eq!(change(here, here, None, true), Some(Change::MayBeFree));
-        assert_eq!(change(here, here, Some(7), true), None);
+        assert_eq!(change(here, here, None, Tried::LongAgo), Some(Change::MayBeFree));
+        assert_eq!(change(here, here, Some(7), Tried::LongAgo), None);
     }
 }

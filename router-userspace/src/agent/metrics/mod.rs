@@ -1,5 +1,6 @@
 //! The metrics page: everything that is counted here, below and in the kernel, read when it is asked
-//! for. The names and what they mean are those of docs/metrics.md.
+//! for. What is written here is all there is: docs/metrics.md's rows are made of the page, each of a metric's name, kind,
+//! labels and help, and stand in its order. What a worker counts is defined in `worker/stats.rs`.
 //!
 //! The rule this room keeps: a label's values come from the configuration or from a list in the
 //! code, never from a client.
@@ -20,7 +21,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use self::page::{Page, Text};
+use self::page::{Labels, Page, Text};
 use super::{
     api::{self, Health, Totals, WorkerState},
     observe::{Observed, ObservedBlocks},
@@ -29,6 +30,7 @@ use super::{
 use crate::{
     build_identity,
     telemetry::{Handshake, Outcome, Protocol, RouteSums, Sums, shortage},
+    worker::{Kind, Metric},
 };
 
 /// The page, in OpenMetrics' text format: what was observed, what the workers' meters say, and how many lines of the
@@ -103,86 +105,89 @@ impl Snapshot {
     fn process(&self, page: &mut Page<'_>) -> fmt::Result {
         let version = env!("CARGO_PKG_VERSION");
         let labels = [("version", Text(version)), ("build", Text(&self.build)), ("kind", Text(self.kind))];
-        page.info("build", "What runs", labels)?;
-        page.gauge("generation", "Number of this run of the agent", [([], shown(self.generation))])?;
+        let what = "Always 1: what runs; kind is `production`, `test` (debug assertions, a sanitizer) or `interop`.";
+        page.info("build", what, labels)?;
+        let generation = [([], shown(self.generation))];
+        page.gauge("generation", "Number of this run of the agent; it grows with each.", generation)?;
         let started = shown(self.started.as_secs());
-        page.gauge("start_time_seconds", "When this run began, since 1970", [([], started)])?;
+        page.gauge("start_time_seconds", "When this run began, since 1970.", [([], started)])?;
         let states = WorkerState::ALL.iter().map(|&state| {
             let count = self.workers.iter().filter(|worker| worker.state == state).count();
             ([("state", Text(state.as_str()))], shown(count as u64))
         });
-        page.gauge("workers", "Workers by state", states)?;
+        let what = "Workers that are `active`, `draining`, `leaving` (they end when drained) or `ended` (they died).";
+        page.gauge("workers", what, states)?;
         let longest = [([], self.longest_turn)];
-        page.seconds(
-            "agent_longest_turn_seconds",
-            "Longest time that the agent's thread was busy at a stretch",
-            longest,
-        )?;
+        page.seconds("agent_longest_turn_seconds", LONGEST_TURN, longest)?;
         let met = [([], shortage::count())];
-        page.counter("shortages", "Calls that failed for want of descriptors, memory or ports", met)?;
+        let what = "Calls that failed because this process or host had no descriptors, memory or ports left; the log names them.";
+        page.counter("shortages", what, met)?;
         let memory = self.memory.as_slice();
         let held = memory.iter().map(|memory| ([], shown(memory.held)));
-        page.gauge("held_bytes", "Octets that requests make the node hold", held)?;
+        let what = "Octets that requests make the node hold: files and responses that clients have not taken, and a part for each \
+                    open request.";
+        page.gauge("held_bytes", what, held)?;
         let budget = memory.iter().map(|memory| ([], shown(memory.budget)));
-        page.gauge("held_bytes_max", "Octets that requests may make the node hold", budget)?;
+        page.gauge("held_bytes_max", "Octets that requests may make the node hold: `limits.memory`.", budget)?;
         let refused = memory.iter().map(|memory| ([], memory.refused));
-        page.counter("requests_without_memory", "Requests refused because limits.memory was used up", refused)
+        page.counter("requests_without_memory", "Requests refused because `limits.memory` was used up.", refused)
     }
 
     fn connections(&self, page: &mut Page<'_>) -> fmt::Result {
         let Self { totals, sums, .. } = self;
         let open = labelled("protocol", Protocol::ALL.map(Protocol::name), sums.open.map(shown));
-        page.gauge("connections", "Connections open, by the protocol agreed on", open)?;
+        let what = "Connections open whose protocol is agreed on: `HTTP/3`, `HTTP/2`, `HTTP/1.1`, `raw`.";
+        page.gauge("connections", what, open)?;
         let opened = labelled("protocol", Protocol::ALL.map(Protocol::name), sums.opened);
-        page.counter("connections_opened", "Connections that agreed on a protocol", opened)?;
-        let now = [([], shown(totals.connections_now))];
-        page.gauge("quic_connections", "QUIC connections open, handshakes included", now)?;
-        let handshakes = [([], shown(totals.handshakes_now))];
-        page.gauge("quic_handshakes_in_progress", "QUIC handshakes not yet complete", handshakes)?;
-        let now = [([], shown(totals.tcp_connections_now))];
-        page.gauge("tcp_connections", "TCP connections open, handshakes included", now)?;
-        page.counter("tcp_connections_accepted", "TCP connections taken in", [([], totals.tcp_accepted)])?;
+        page.counter("connections_opened", "Connections that have agreed on a protocol.", opened)?;
         let quic = [("complete", totals.accepted), ("failed", totals.handshakes_failed)];
         let tcp = Handshake::ALL.map(Handshake::name).into_iter().zip(sums.handshakes);
         let of = |transport| move |(outcome, n)| ([("transport", Text(transport)), ("outcome", Text(outcome))], n);
         let handshakes = quic.into_iter().map(of("quic")).chain(tcp.map(of("tcp")));
-        page.counter("handshakes", "TLS handshakes by transport and outcome", handshakes)?;
-        let refused = [
-            ([("reason", Text("max_connections"))], totals.refused_connections),
-            ([("reason", Text("max_connections_per_ip"))], totals.refused_per_ip),
-            ([("reason", Text("max_handshakes"))], totals.refused_handshakes),
-        ];
-        page.counter("connections_refused", "Connections refused, by limit", refused)?;
-        page.counter("retries", "Clients that were sent a Retry to prove their address", [([], totals.retried)])
+        let what = "Handshakes over `quic` or `tcp` that were `complete`, `failed`, or (`tcp`) `timed_out`.";
+        page.counter("handshakes", what, handshakes)?;
+        page.counter("connections_refused", CONNECTIONS_REFUSED, self.rows_of("connections_refused"))
+    }
+
+    /// The numbers of workers that are a metric each.
+    fn numbers(&self, page: &mut Page<'_>) -> fmt::Result {
+        Totals::DEFINITIONS.iter().try_for_each(|definition| match definition.metric {
+            Some(Metric { name, label: None }) => {
+                let n = (definition.of)(&self.totals);
+                match definition.kind {
+                    Kind::Sum => page.counter(name, definition.meaning, [([], n)]),
+                    Kind::Gauge => page.gauge(name, definition.meaning, [([], shown(n))]),
+                }
+            }
+            Some(Metric { label: Some(_), .. }) | None => Ok(()),
+        })
+    }
+
+    /// The numbers of workers that are rows of one metric.
+    fn rows_of(&self, metric: &str) -> impl Iterator<Item = (Labels<'static, 1>, u64)> {
+        Totals::DEFINITIONS.iter().filter_map(move |definition| {
+            let Metric { name, label: Some((label, value)) } = definition.metric? else { return None };
+            (name == metric).then(|| ([(label, Text(value))], (definition.of)(&self.totals)))
+        })
     }
 
     fn datagrams(&self, page: &mut Page<'_>) -> fmt::Result {
+        page.counter("datagrams", DATAGRAMS, self.rows_of("datagrams"))?;
         let totals = &self.totals;
-        page.counter("datagrams_received", "Datagrams that the sockets received", [([], totals.datagrams_received)])?;
-        page.counter("datagram_bytes_received", "Octets in them", [([], totals.bytes_received)])?;
-        let fates = [
-            ([("fate", Text("own"))], totals.datagrams_own),
-            ([("fate", Text("bad"))], totals.datagrams_dropped),
-            ([("fate", Text("handed_over"))], totals.handed_over),
-            ([("fate", Text("inbox_full"))], totals.hand_over_dropped),
-        ];
-        page.counter("datagrams", "Datagrams received, by what became of them", fates)?;
-        let taken = [([], totals.taken_over)];
-        page.counter("datagrams_taken_over", "Datagrams that workers took from others", taken)?;
-        let dropped = [([], totals.socket_drops)];
-        page.counter("socket_drops", "Datagrams that the kernel dropped because a receive buffer was full", dropped)?;
-        let dropped = [([], totals.ring_drops)];
-        page.counter("af_xdp_drops", "Frames that the kernel dropped because an AF_XDP socket had no room", dropped)?;
         let ways = [
             ([("by", Text("udp"))], totals.datagrams_sent.saturating_sub(totals.frames_sent)),
             ([("by", Text("af_xdp"))], totals.frames_sent),
         ];
-        page.counter("datagrams_sent", "Datagrams sent, by the kind of socket", ways)
+        let what =
+            "Datagrams that the workers sent by `udp` sockets or, where `af_xdp.send` says so, by `af_xdp` sockets.";
+        page.counter("datagrams_sent", what, ways)
     }
 
     fn kernel(&self, page: &mut Page<'_>) -> fmt::Result {
         let received = self.stages.iter().map(|stage| ([("stage", Text(&stage.name))], stage.received));
-        page.counter("kernel_packets_received", "Packets that entered a stage of the kernel's programs", received)?;
+        let what = "Packets that entered `xdp`, `select` or `af_xdp` (the AF_XDP sockets); the engine may have some of them, or \
+                    none.";
+        page.counter("kernel_packets_received", what, received)?;
         let reasons = self.stages.iter().flat_map(|stage| {
             let fates = [
                 ("passed", &stage.passed),
@@ -196,7 +201,7 @@ impl Snapshot {
                 reasons.iter().map(move |(reason, &n)| (labels(reason), n))
             })
         });
-        page.counter("kernel_packets", "Packets by stage, fate and reason", reasons)?;
+        page.counter("kernel_packets", KERNEL_PACKETS, reasons)?;
         let slots: Vec<_> = self.slots.iter().map(|counters| (counters.slot.to_string(), counters)).collect();
         let hops = slots.iter().flat_map(|(slot, counters)| {
             let hops = [
@@ -210,20 +215,26 @@ impl Snapshot {
             ];
             hops.map(|(hop, n)| ([("slot", Text(slot)), ("hop", Text(hop))], n))
         });
-        page.counter("slot_packets", "Packets that the kernel gave a slot, by how", hops)?;
+        page.counter("slot_packets", SLOT_PACKETS, hops)?;
         let table = self.flow_table.as_ref();
-        page.gauge("flow_table_entries", "Flows in the table", table.map(|table| ([], shown(table.entries))))?;
-        page.gauge("flow_table_capacity", "Flows that it holds", table.map(|table| ([], shown(table.capacity))))?;
-        page.counter("flow_table_full", "Flows not entered: it was full", table.map(|table| ([], table.full)))?;
-        page.counter("flow_table_swept", "Flows swept after long disuse", table.map(|table| ([], table.swept)))
+        page.gauge("flow_table_entries", "Flows in the table.", table.map(|table| ([], shown(table.entries))))?;
+        page.gauge(
+            "flow_table_capacity",
+            "Flows that the table has room for.",
+            table.map(|table| ([], shown(table.capacity))),
+        )?;
+        let what = "Flows not entered because the table was full: they go by their connection IDs.";
+        page.counter("flow_table_full", what, table.map(|table| ([], table.full)))?;
+        let swept = table.map(|table| ([], table.swept));
+        page.counter("flow_table_swept", "Flows swept because they were not used for long.", swept)
     }
 
     fn blocks(&self, page: &mut Page<'_>) -> fmt::Result {
         let label = |blocks: &ObservedBlocks| [("action", Text(blocks.action.name()))];
         let entries = self.blocks.iter().map(|blocks| (label(blocks), shown(blocks.entries)));
-        page.gauge("blocks", "Prefixes in the block list, by action", entries)?;
+        page.gauge("blocks", "Prefixes in the block list, by what becomes of what comes from there.", entries)?;
         let hits = self.blocks.iter().filter_map(|blocks| Some((label(blocks), blocks.hits?)));
-        page.counter("block_hits", "Packets about which the block list has decided, by action", hits)
+        page.counter("block_hits", "Packets about which the block list has decided, in the kernel and in workers, by entries that are gone, too.", hits)
     }
 
     fn routes(&self, page: &mut Page<'_>) -> fmt::Result {
@@ -235,24 +246,26 @@ impl Snapshot {
         let requests = requests.iter().map(|(route, protocol, status, n)| {
             ([*route, ("protocol", Text(protocol.name())), ("status", Text(status))], *n)
         });
-        page.counter("requests", "Requests by route, protocol and status", requests)?;
+        page.counter("requests", REQUESTS, requests)?;
         let outcomes = |of: fn(&RouteSums) -> [u64; Outcome::ALL.len()]| {
             routes().flat_map(move |(route, sums)| {
                 let outcomes = Outcome::ALL.into_iter().zip(of(sums));
                 outcomes.map(move |(outcome, n)| ([route, ("outcome", Text(outcome.name()))], n))
             })
         };
-        page.counter("request_outcomes", "Requests by how they ended", outcomes(|sums| sums.request_outcomes))?;
-        page.counter("streams", "Raw streams by how they ended", outcomes(|sums| sums.stream_outcomes))?;
+        page.counter("request_outcomes", REQUEST_OUTCOMES, outcomes(|sums| sums.request_outcomes))?;
+        let what = "Streams of raw connections by how they ended, likewise.";
+        page.counter("streams", what, outcomes(|sums| sums.stream_outcomes))?;
         let each = |of: fn(&RouteSums) -> u64| routes().map(move |(route, sums)| ([route], of(sums)));
         let early = each(|sums| sums.early);
-        page.counter("early_data_requests", "Requests served in 0-RTT", early)?;
-        page.counter("received_bytes", "Octets of content from clients", each(|sums| sums.received))?;
-        page.counter("sent_bytes", "Octets of content to clients", each(|sums| sums.sent))?;
+        page.counter("early_data_requests", "Requests that were served in 0-RTT.", early)?;
+        page.counter("received_bytes", "Octets of content from clients.", each(|sums| sums.received))?;
+        page.counter("sent_bytes", "Octets of content to clients.", each(|sums| sums.sent))?;
         let durations = routes().map(|(route, sums)| ([route], &sums.duration));
-        page.histogram("request_duration_seconds", "From a request's first octet to its response's last", durations)?;
+        page.histogram("request_duration_seconds", REQUEST_DURATION, durations)?;
         let heads = routes().map(|(route, sums)| ([route], &sums.first_byte));
-        page.histogram("request_first_byte_seconds", "From a request's first octet to its response's head", heads)
+        let what = "From a request's first octet to its response's head, for those that had one.";
+        page.histogram("request_first_byte_seconds", what, heads)
     }
 
     fn upstreams(&self, page: &mut Page<'_>) -> fmt::Result {
@@ -274,18 +287,23 @@ impl Snapshot {
             };
             Health::ALL.iter().map(is)
         });
-        page.gauge("upstream_server_health", "1 for how a server is, 0 for how it is not", health)?;
+        page.gauge("upstream_server_health", SERVER_HEALTH, health)?;
         let in_flight = named().map(|(labels, one)| (labels, shown(one.in_flight)));
-        page.gauge("upstream_server_requests_in_flight", "Requests and streams on a server", in_flight)?;
+        page.gauge("upstream_server_requests_in_flight", "Requests and streams on the server.", in_flight)?;
         let open = named().map(|(labels, one)| (labels, shown(one.connections)));
-        page.gauge("upstream_server_connections", "Connections to a server", open)?;
+        page.gauge("upstream_server_connections", "Connections to the server.", open)?;
         let requests = named().map(|(labels, one)| (labels, one.requests_total));
-        page.counter("upstream_server_requests", "Requests and streams that a server was given", requests)?;
+        let what = "Requests and streams that the server was given; attempts count.";
+        page.counter("upstream_server_requests", what, requests)?;
         let failures = named().map(|(labels, one)| (labels, one.failures_total));
-        page.counter("upstream_server_failures", "Those that it failed", failures)?;
+        page.counter("upstream_server_failures", "Requests and streams that the server failed.", failures)?;
         let queued: BTreeMap<_, _> = self.upstreams.iter().map(|one| (&*one.upstream, one.queued)).collect();
         let queued = queued.into_iter().map(|(upstream, n)| ([("upstream", Text(upstream))], shown(n)));
-        page.gauge("upstream_requests_queued", "Requests and streams that wait for a server", queued)
+        page.gauge(
+            "upstream_requests_queued",
+            "Requests and streams that wait for one of the upstream's servers.",
+            queued,
+        )
     }
 
     fn rest(&self, page: &mut Page<'_>) -> fmt::Result {
@@ -297,9 +315,9 @@ impl Snapshot {
         let expiries = expiries.iter().map(|((listener, certificate), &expiry)| {
             ([("listener", Text(listener)), ("certificate", Text(certificate))], expiry)
         });
-        page.gauge("certificate_expiry_timestamp_seconds", "Until when a certificate is valid, since 1970", expiries)?;
+        page.gauge("certificate_expiry_timestamp_seconds", CERTIFICATE_EXPIRY, expiries)?;
         let dropped = self.access_log_dropped.map(|dropped| ([], dropped));
-        page.counter("access_log_dropped_lines", "Lines of the access log that were not written", dropped)
+        page.counter("access_log_dropped_lines", "Lines of the access log that were not written.", dropped)
     }
 }
 
@@ -308,6 +326,7 @@ impl Collector for Snapshot {
         let page = &mut Page(encoder);
         self.process(page)?;
         self.connections(page)?;
+        self.numbers(page)?;
         self.datagrams(page)?;
         self.kernel(page)?;
         self.blocks(page)?;
@@ -332,3 +351,35 @@ fn shown(number: u64) -> i64 {
 
 /// Octets, for most.
 const PAGE: usize = 32 << 10;
+
+// What is longer than a line.
+
+const LONGEST_TURN: &str = "Processor time of the longest turn of the agent's own thread since this generation began: while it \
+    lasts, the control socket and the admin listener do not answer; packets and requests are other threads' work. Above 0.01 is \
+    worth a report.";
+
+const CONNECTIONS_REFUSED: &str = "Connections refused, by limit: `max_connections` and `max_connections_per_ip`, over QUIC or \
+    TCP; `max_handshakes`, over QUIC: handshakes that made room for a newer one, and those that a draining listener refused.";
+
+const DATAGRAMS: &str = "The datagrams received: the worker's `own`, `bad` (also what was not admitted, where no kernel program \
+    has seen it), `handed_over` to their worker, or lost because its inbox was full (`inbox_full`).";
+
+const KERNEL_PACKETS: &str = "Each packet that entered a stage: `passed`, `dropped`, `delivered` or `answered`, and why. \
+    `quic-router counters` shows the same.";
+
+const SLOT_PACKETS: &str = "What the kernel gave each slot: `xdp_local`, `xdp_stayed`, `xdp_redirected`, `xdp_unredirected`, \
+    `selected`, `unselected`, `xdp_socket`.";
+
+const REQUESTS: &str = "Requests that have ended. The status is `none` if the client went before there was one, and a class \
+    (`4xx`) where a route has had more than 32 different ones.";
+
+const REQUEST_OUTCOMES: &str = "Requests by how they ended: `complete`, `client_cancelled`, `upstream_broke`, `timed_out`, or `refused` by \
+    the router itself.";
+
+const REQUEST_DURATION: &str = "From a request's first octet to its response's last; 16 buckets from 1 ms to 60 s.";
+
+const SERVER_HEALTH: &str = "1 for how the server is, 0 for the others: `up`, `warming` (its share grows), `ejected` (it failed \
+    requests), `down` (health checks say so).";
+
+const CERTIFICATE_EXPIRY: &str =
+    "Until when a certificate is valid, since 1970; the certificate is its file, or `self-signed`.";

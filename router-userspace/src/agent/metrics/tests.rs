@@ -7,6 +7,7 @@ use router_common::maps::BlockAction;
 use super::*;
 use crate::{
     address::Validated,
+    blessed,
     telemetry::{Meters, Record},
 };
 
@@ -181,35 +182,86 @@ fn nothing_is_no_error() {
     assert!(text.contains("\nquic_router_generation 0\n"));
 }
 
+/// A number that workers count and that is a row of a metric stands on the page, as soon as it is in the list.
 #[test]
-fn the_document_names_each_metric_its_kind_and_its_labels() {
+fn what_workers_count_is_shown() {
+    let text = sample().text().unwrap();
+    for definition in Totals::DEFINITIONS {
+        let Some(Metric { name, label }) = definition.metric else { continue };
+        let suffix = if definition.kind == Kind::Sum { "_total" } else { "" };
+        let labels = label.map_or(String::new(), |(label, value)| format!("{{{label}=\"{value}\"}}"));
+        let row = format!("\nquic_router_{name}{suffix}{labels} ");
+        assert!(text.contains(&row), "{row:?} is not in:\n{text}");
+    }
+}
+
+/// The text format wants escapes in a help that has these.
+#[test]
+fn a_help_needs_no_escapes() {
+    for metric in shown() {
+        assert!(!metric.help.contains(['"', '\\']) && metric.help.ends_with('.'), "{metric:?}");
+    }
+}
+
+/// Each metric has a row, in the order of the page: below the heading where its row stands already, or else below that of
+/// the metric before it.
+#[test]
+fn the_document_is_made_of_the_page() {
+    blessed::document("metrics.md", |document| {
+        let mut written = Vec::new();
+        blessed::with_rows(document, "| metric |", |heading, rows| {
+            written.extend(rows.iter().filter_map(|row| Some((row.split('`').nth(1)?.to_owned(), heading.to_owned()))));
+            Vec::new()
+        });
+        let mut above = written.first().expect("a table of metrics").1.clone();
+        let mut made = BTreeMap::<String, Vec<String>>::new();
+        for metric in shown() {
+            above = written.iter().find(|(name, _)| *name == metric.name).map_or(above, |(_, heading)| heading.clone());
+            made.entry(above.clone()).or_default().push(metric.row());
+        }
+        blessed::with_rows(document, "| metric |", |heading, _| made.remove(heading).unwrap_or_default())
+    });
+}
+
+/// A metric as the page has it.
+#[derive(Debug)]
+struct Shown {
+    /// As its rows have it.
+    name: String,
+    kind: String,
+    labels: String,
+    help: String,
+}
+
+impl Shown {
+    /// In the document.
+    fn row(&self) -> String {
+        let Self { name, kind, labels, help } = self;
+        let labels = if labels.is_empty() { String::new() } else { format!("{labels} ") };
+        format!("| `{name}` | {kind} | {labels}| {help} |")
+    }
+}
+
+/// Those of the sample, which lacks none.
+fn shown() -> Vec<Shown> {
     let page = sample().text().unwrap();
-    let mut told = BTreeSet::new();
-    for line in page.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
-        let (name, kind) = line.split_once(' ').unwrap();
+    let helps = page.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split_once(' '));
+    let kinds = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let both = helps.zip(kinds);
+    both.map(|((name, help), (_, kind))| {
         let suffix = match kind {
             "counter" => "_total",
             "info" => "_info",
             _ => "",
         };
         let sample = if kind == "histogram" { format!("{name}_count") } else { format!("{name}{suffix}") };
-        let row = page
-            .lines()
-            .find(|line| line.starts_with(&format!("{sample} ")) || line.starts_with(&format!("{sample}{{")));
+        let begins = [format!("{sample} "), format!("{sample}{{")];
+        let row = page.lines().find(|line| begins.iter().any(|begin| line.starts_with(begin)));
         let row = row.unwrap_or_else(|| panic!("{name} has no row in the sample"));
         let labels = row.split_once('{').map_or("", |(_, rest)| rest.split_once('}').unwrap().0);
         let labels: Vec<_> = labels.split("\",").filter_map(|label| Some(label.split_once('=')?.0)).collect();
-        told.insert((format!("{name}{suffix}"), kind.to_owned(), labels.join(", ")));
-    }
-    let document = include_str!("../../../../docs/metrics.md");
-    let rows = document.lines().filter_map(|line| line.strip_prefix("| `quic_router_"));
-    let documented: BTreeSet<_> = rows
-        .map(|row| {
-            let cells: Vec<_> = row.split('|').map(|cell| cell.trim().replace('`', "")).collect();
-            (format!("quic_router_{}", cells[0]), cells[1].clone(), cells[2].clone())
-        })
-        .collect();
-    let missing: Vec<_> = told.difference(&documented).collect();
-    let beyond: Vec<_> = documented.difference(&told).collect();
-    assert!(missing.is_empty() && beyond.is_empty(), "not documented: {missing:?}; no longer there: {beyond:?}");
+        let [kind, help] = [kind, help].map(str::to_owned);
+        Shown { name: format!("{name}{suffix}"), kind, labels: labels.join(", "), help }
+    })
+    .collect()
 }

@@ -13,7 +13,7 @@ fn listener(port: u16) -> Listener {
 }
 
 fn numbered(id: u16, port: u16) -> Numbered {
-    Numbered { id, listener: listener(port) }
+    Numbered { id: ListenerId::new(id), listener: listener(port) }
 }
 
 fn names(names: &[&str]) -> Vec<String> {
@@ -23,7 +23,7 @@ fn names(names: &[&str]) -> Vec<String> {
 /// Two workers on two CPUs, one listener, one interface.
 fn running() -> Present {
     Present {
-        cpus: vec![0, 1],
+        cpus: [0, 1].map(CpuId::new).to_vec(),
         workers: places(&[(0, 0), (1, 1)]),
         taken: places(&[(0, 0), (1, 1)]),
         listeners: vec![numbered(0, 1)],
@@ -39,7 +39,7 @@ fn steps(workers: usize, ports: &[u16], interfaces: &[&str], present: &Present) 
 
 #[test]
 fn the_first_start_starts_everything() {
-    let present = Present { cpus: vec![0, 1], ..Present::default() };
+    let present = Present { cpus: [0, 1].map(CpuId::new).to_vec(), ..Present::default() };
     let expected = Steps {
         new: vec![numbered(0, 1), numbered(1, 2)],
         starting: places(&[(0, 0), (1, 1), (2, 0)]),
@@ -53,9 +53,9 @@ fn the_first_start_starts_everything() {
 #[test]
 fn a_start_beside_another_generation_shares_its_numbers() {
     let present = Present {
-        cpus: vec![0, 1],
+        cpus: [0, 1].map(CpuId::new).to_vec(),
         taken: places(&[(0, 0), (1, 1)]),
-        others: vec![(4, "127.0.0.1:2".parse().unwrap())],
+        others: vec![(4, "127.0.0.1:2".parse().unwrap()).into()],
         ..Present::default()
     };
     let expected = Steps {
@@ -112,7 +112,14 @@ fn a_worker_that_crashed_is_replaced() {
 #[test]
 fn workers_take_free_slots_and_the_emptiest_cpus() {
     let placed = |count, taken: &[(u8, u32)], cpus: &[u32]| {
-        place(count, &Present { taken: places(taken), cpus: cpus.to_vec(), ..Present::default() })
+        place(
+            count,
+            &Present {
+                taken: places(taken),
+                cpus: cpus.iter().copied().map(CpuId::new).collect(),
+                ..Present::default()
+            },
+        )
     };
     assert_eq!(placed(3, &[], &[0, 1]), places(&[(0, 0), (1, 1), (2, 0)]));
     assert_eq!(placed(2, &[(0, 0), (2, 0)], &[0, 1]), places(&[(1, 1), (3, 1)]));
@@ -133,7 +140,7 @@ fn what_cannot_be_had_is_refused() {
     let closing = Present { closing: vec![numbered(1, 2)], ..running() };
     let address = |port: u16| format!("127.0.0.1:{port}").parse().unwrap();
     assert_eq!(steps(2, &[1, 2], &["eth0"], &closing), Err(PlanError::StillClosing(address(2))));
-    let others = (0..LISTENERS_MAX as u16).map(|id| (id, address(1_000 + id))).collect();
+    let others = (0..LISTENERS_MAX as u16).map(|id| (id, address(1_000 + id)).into()).collect();
     let full = Present { listeners: Vec::new(), others, ..running() };
     assert_eq!(steps(2, &[1], &["eth0"], &full), Err(PlanError::NoNumber(address(1))));
     let taken: Vec<_> = (0..=255).map(|slot| (slot, 0)).collect();

@@ -3,6 +3,8 @@
 //! A part is what a queue's socket is made with, so when queues come or go, those that have another part are
 //! closed and opened anew.
 
+use router_common::identifiers::InterfaceQueue;
+
 use super::{
     error::QueueError,
     open::{Device, OpenQueues},
@@ -10,7 +12,6 @@ use super::{
 use crate::{
     config::{AfXdp, SendBy},
     datapath::CHUNK,
-    worker::QueueId,
 };
 
 /// What a queue's part depends on.
@@ -22,7 +23,7 @@ pub(super) struct Memory<'a> {
 
 impl Memory<'_> {
     /// Frames for a queue, to receive and to send, as far as they are free: `taken` are not.
-    pub(super) fn frames_for(&self, device: &Device, id: QueueId, taken: u64) -> Result<(u32, u32), QueueError> {
+    pub(super) fn frames_for(&self, device: &Device, id: InterfaceQueue, taken: u64) -> Result<(u32, u32), QueueError> {
         let (frames, sending) = part(self.queues, id, device, self.config)?;
         match taken + u64::from(frames + sending) <= self.config.memory / CHUNK as u64 {
             true => Ok((frames, sending)),
@@ -32,7 +33,7 @@ impl Memory<'_> {
     }
 
     /// Queues whose part of the memory has changed: others have come or gone.
-    pub(super) fn of_another_size(&self, open: &OpenQueues, devices: &[Device]) -> Vec<QueueId> {
+    pub(super) fn of_another_size(&self, open: &OpenQueues, devices: &[Device]) -> Vec<InterfaceQueue> {
         open.which(|id, open| {
             let device = devices.iter().find(|device| device.facts.index == id.interface);
             let wanted = device.and_then(|device| part(self.queues, id, device, self.config).ok());
@@ -42,10 +43,10 @@ impl Memory<'_> {
 }
 
 /// Frames of a queue, to receive and to send: an equal part of the memory, or what is of use.
-fn part(all: u32, id: QueueId, device: &Device, config: &AfXdp) -> Result<(u32, u32), QueueError> {
+fn part(all: u32, id: InterfaceQueue, device: &Device, config: &AfXdp) -> Result<(u32, u32), QueueError> {
     let even = config.memory / CHUNK as u64 / u64::from(all.max(1));
     // The kernel sends nothing by a queue that it does not have.
-    let may_send = id.queue < device.facts.transmit_queues;
+    let may_send = id.queue.get() < device.facts.transmit_queues;
     let (ways, sending_max) = match config.send {
         SendBy::Udp => (1, 0),
         SendBy::AfXdp => (2, if may_send { SENDING_MAX } else { 0 }),
@@ -65,14 +66,22 @@ const SENDING_MAX: u32 = 1_024;
 
 #[cfg(test)]
 mod tests {
+    use router_common::identifiers::{IfIndex, QueueId};
+
     use super::*;
     use crate::datapath::DeviceFacts;
 
     fn parts(all: u32, memory: u64, send: SendBy) -> Option<(u32, u32)> {
-        let facts = DeviceFacts { index: 7, mac: [2; 6], queues: 8, transmit_queues: 1, leaves_checksums_out: false };
+        let facts = DeviceFacts {
+            index: IfIndex::new(7),
+            mac: [2; 6],
+            queues: 8,
+            transmit_queues: 1,
+            leaves_checksums_out: false,
+        };
         let device = Device { name: "eth0".to_owned(), facts };
         let config = AfXdp { memory, busy_poll: false, send };
-        part(all, QueueId { interface: 7, queue: 0 }, &device, &config).ok()
+        part(all, InterfaceQueue { interface: IfIndex::new(7), queue: QueueId::new(0) }, &device, &config).ok()
     }
 
     /// suricata#16208: of two interfaces the first had taken all of it.

@@ -20,7 +20,10 @@ use std::{
     time::Instant,
 };
 
-use router_common::maps::{self, SlotState};
+use router_common::{
+    identifiers::{InterfaceQueue, QueueId},
+    maps::{self, SlotState},
+};
 
 use self::{
     accept_rate::Arrivals,
@@ -35,7 +38,6 @@ use super::{api, error::AgentError, kernel::Kernel, roster::Roster, steering::St
 use crate::{
     config::{Config, CpuMap, Engine},
     datapath::{self, QueueSocketPlan},
-    worker::QueueId,
 };
 
 /// The queues that workers of this generation have.
@@ -98,7 +100,7 @@ impl Queues {
         let devices = self.devices.borrow().clone();
         let of = |device: &Device| {
             let (interface, queues) = (device.facts.index, device.facts.queues);
-            (0..queues).map(move |queue| QueueId { interface, queue })
+            (0..queues).map(move |queue| InterfaceQueue { interface, queue: QueueId::new(queue) })
         };
         let queues: Vec<_> = devices.iter().flat_map(of).collect();
         let wanted = plan::plan(&queues, &self.open.shares(), &self.loads(context));
@@ -211,7 +213,7 @@ impl Queues {
     fn open_one(
         &self,
         context: &QueueContext<'_>,
-        id: QueueId,
+        id: InterfaceQueue,
         device: &Device,
         share: &Share,
     ) -> Result<(), QueueError> {
@@ -221,7 +223,7 @@ impl Queues {
         let plan = || {
             let taken = self.open.frames() + self.awaited.frames();
             let (frames, sending) = self.memory(context).frames_for(device, id, taken)?;
-            let QueueId { interface, queue } = id;
+            let InterfaceQueue { interface, queue } = id;
             let busy_poll = context.config.af_xdp.busy_poll;
             Ok(QueueSocketPlan { interface, queue, frames, sending, busy_poll })
         };
@@ -239,7 +241,13 @@ impl Queues {
         Ok(())
     }
 
-    fn update(&self, kernel: &Kernel, id: QueueId, before: maps::Queue, entry: maps::Queue) -> Result<(), QueueError> {
+    fn update(
+        &self,
+        kernel: &Kernel,
+        id: InterfaceQueue,
+        before: maps::Queue,
+        entry: maps::Queue,
+    ) -> Result<(), QueueError> {
         if entry != before {
             kernel.datapath.borrow_mut().set_queue(&entry)?;
             self.open.set_entry(id, entry);
@@ -247,7 +255,7 @@ impl Queues {
         Ok(())
     }
 
-    fn release_one(&self, kernel: &Kernel, roster: &Roster, id: QueueId) {
+    fn release_one(&self, kernel: &Kernel, roster: &Roster, id: InterfaceQueue) {
         let Some(open) = self.open.remove(id) else { return };
         if let Err(e) = kernel.datapath.borrow_mut().clear_queue(&open.entry) {
             tracing::error!("queue {} of {}: {e}", id.queue, open.interface);

@@ -2,13 +2,12 @@
 
 use std::{cell::RefCell, collections::BTreeMap};
 
-use router_common::maps;
+use router_common::{identifiers::InterfaceQueue, maps};
 
 use super::plan::Share;
 use crate::{
     agent::api,
     datapath::{self, Copying},
-    worker::QueueId,
 };
 
 /// A queue that a worker has.
@@ -31,14 +30,14 @@ pub(super) struct Device {
 
 impl Device {
     /// What the maps are to say of a queue of it.
-    pub(super) fn entry(&self, id: QueueId, share: &Share) -> maps::Queue {
-        maps::Queue::new(id.interface, id.queue, self.facts.mac, share.slot).with_places(share.places)
+    pub(super) fn entry(&self, id: InterfaceQueue, share: &Share) -> maps::Queue {
+        maps::Queue::new(id, self.facts.mac, share.slot).with_places(share.places)
     }
 }
 
 /// All that workers of this generation have.
 #[derive(Default)]
-pub(super) struct OpenQueues(RefCell<BTreeMap<QueueId, OpenQueue>>);
+pub(super) struct OpenQueues(RefCell<BTreeMap<InterfaceQueue, OpenQueue>>);
 
 impl OpenQueues {
     /// What the maps say of them, each with the name of its interface.
@@ -46,23 +45,23 @@ impl OpenQueues {
         self.0.borrow().values().map(|open| (open.interface.clone(), open.entry)).collect()
     }
 
-    pub(super) fn entry(&self, id: QueueId) -> Option<maps::Queue> {
+    pub(super) fn entry(&self, id: InterfaceQueue) -> Option<maps::Queue> {
         self.0.borrow().get(&id).map(|open| open.entry)
     }
 
-    pub(super) fn set_entry(&self, id: QueueId, entry: maps::Queue) {
+    pub(super) fn set_entry(&self, id: InterfaceQueue, entry: maps::Queue) {
         self.0.borrow_mut().entry(id).and_modify(|open| open.entry = entry);
     }
 
-    pub(super) fn insert(&self, id: QueueId, open: OpenQueue) {
+    pub(super) fn insert(&self, id: InterfaceQueue, open: OpenQueue) {
         self.0.borrow_mut().insert(id, open);
     }
 
-    pub(super) fn remove(&self, id: QueueId) -> Option<OpenQueue> {
+    pub(super) fn remove(&self, id: InterfaceQueue) -> Option<OpenQueue> {
         self.0.borrow_mut().remove(&id)
     }
 
-    pub(super) fn ids(&self) -> Vec<QueueId> {
+    pub(super) fn ids(&self) -> Vec<InterfaceQueue> {
         self.0.borrow().keys().copied().collect()
     }
 
@@ -76,17 +75,17 @@ impl OpenQueues {
     }
 
     /// The queues for which `holds`.
-    pub(super) fn which(&self, holds: impl Fn(QueueId, &OpenQueue) -> bool) -> Vec<QueueId> {
+    pub(super) fn which(&self, holds: impl Fn(InterfaceQueue, &OpenQueue) -> bool) -> Vec<InterfaceQueue> {
         self.0.borrow().iter().filter(|(id, open)| holds(**id, open)).map(|(id, _)| *id).collect()
     }
 
-    pub(super) fn shares(&self) -> BTreeMap<QueueId, Share> {
+    pub(super) fn shares(&self) -> BTreeMap<InterfaceQueue, Share> {
         let share = |entry: &maps::Queue| Share { slot: entry.owner(), places: entry.places() };
         self.0.borrow().iter().map(|(id, open)| (*id, share(&open.entry))).collect()
     }
 
     /// Those that are to have no owner, or another one.
-    pub(super) fn leaving(&self, wanted: &BTreeMap<QueueId, Share>) -> Vec<QueueId> {
+    pub(super) fn leaving(&self, wanted: &BTreeMap<InterfaceQueue, Share>) -> Vec<InterfaceQueue> {
         self.which(|id, open| wanted.get(&id).is_none_or(|share| share.slot != open.entry.owner()))
     }
 
@@ -95,8 +94,8 @@ impl OpenQueues {
         let open = self.0.borrow();
         let own = open.values().filter(|open| open.interface == interface);
         let describe = |open: &OpenQueue| api::Queue {
-            queue: open.entry.number(),
-            slot: open.entry.owner(),
+            queue: open.entry.id().queue.get(),
+            slot: open.entry.owner().get(),
             mode: match open.copying {
                 Copying::Zero => api::QueueMode::ZeroCopy,
                 Copying::Once => api::QueueMode::Copy,

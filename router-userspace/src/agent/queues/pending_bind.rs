@@ -6,18 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use router_common::identifiers::InterfaceQueue;
 use tokio::{sync::Notify, time::sleep};
 
 use super::error::QueueError;
-use crate::{
-    datapath::{QueueSocket, QueueSocketPlan},
-    worker::QueueId,
-};
+use crate::datapath::{QueueSocket, QueueSocketPlan};
 
 /// The queues that are waited for.
 #[derive(Default)]
 pub(in crate::agent) struct AwaitedQueues {
-    sockets: RefCell<BTreeMap<QueueId, Awaited>>,
+    sockets: RefCell<BTreeMap<InterfaceQueue, Awaited>>,
     /// Said when there is one more of them.
     one_more: Notify,
 }
@@ -43,7 +41,7 @@ impl AwaitedQueues {
     /// kept for the next try.
     pub(super) fn bind(
         &self,
-        id: QueueId,
+        id: InterfaceQueue,
         plan: impl FnOnce() -> Result<QueueSocketPlan, QueueError>,
     ) -> Result<(QueueSocket, Instant), QueueError> {
         let before = self.sockets.borrow_mut().remove(&id);
@@ -66,7 +64,7 @@ impl AwaitedQueues {
     }
 
     /// Waits for these only from now on.
-    pub(super) fn keep(&self, which: impl Fn(&QueueId) -> bool) {
+    pub(super) fn keep(&self, which: impl Fn(&InterfaceQueue) -> bool) {
         self.sockets.borrow_mut().retain(|id, _| which(id));
     }
 

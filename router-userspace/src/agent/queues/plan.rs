@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::worker::QueueId;
+use router_common::identifiers::{InterfaceQueue, SlotId};
 
 /// A queue's worker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Share {
     /// The slot of the worker.
-    pub(super) slot: u8,
+    pub(super) slot: SlotId,
     /// Whether new connections that come in on the queue are its own. Else the assignment places them.
     pub(super) places: bool,
 }
@@ -16,31 +16,36 @@ pub(super) struct Share {
 /// A worker that gets new connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Load {
-    pub(super) slot: u8,
+    pub(super) slot: SlotId,
     /// How many it has, and those once more that it has taken in lately.
     pub(super) connections: u64,
 }
 
 /// Spreads the queues over the workers: evenly, and so that few change hands.
 pub(super) fn plan(
-    queues: &[QueueId],
-    before: &BTreeMap<QueueId, Share>,
+    queues: &[InterfaceQueue],
+    before: &BTreeMap<InterfaceQueue, Share>,
     workers: &[Load],
-) -> BTreeMap<QueueId, Share> {
+) -> BTreeMap<InterfaceQueue, Share> {
     let owners = owners(queues, before, workers);
     // With fewer queues than workers, who has none would get no connection from them.
     let enough = queues.len() >= workers.len();
-    let share = |(&queue, &slot): (&QueueId, &u8)| {
-        let places_now = before.get(&queue).is_none_or(|share| share.slot != slot || share.places);
-        (queue, Share { slot, places: enough && is_no_busier(slot, workers, places_now) })
+    let share = |(&queue, &slot): (&InterfaceQueue, &SlotId)| {
+        let was_busy = before.get(&queue).is_some_and(|share| share.slot == slot && !share.places);
+        let last = if was_busy { LastLook::Busy } else { LastLook::NoBusier };
+        (queue, Share { slot, places: enough && is_no_busier(slot, workers, last) })
     };
     owners.iter().map(share).collect()
 }
 
-fn owners(queues: &[QueueId], before: &BTreeMap<QueueId, Share>, workers: &[Load]) -> BTreeMap<QueueId, u8> {
+fn owners(
+    queues: &[InterfaceQueue],
+    before: &BTreeMap<InterfaceQueue, Share>,
+    workers: &[Load],
+) -> BTreeMap<InterfaceQueue, SlotId> {
     let Some(each) = queues.len().checked_div(workers.len()) else { return BTreeMap::new() };
     let mut larger = queues.len() % workers.len();
-    let mut counts: BTreeMap<u8, usize> = workers.iter().map(|worker| (worker.slot, 0)).collect();
+    let mut counts: BTreeMap<SlotId, usize> = workers.iter().map(|worker| (worker.slot, 0)).collect();
     let mut owners = BTreeMap::new();
     for queue in queues {
         let Some(share) = before.get(queue) else { continue };
@@ -64,13 +69,23 @@ fn owners(queues: &[QueueId], before: &BTreeMap<QueueId, Share>, workers: &[Load
     owners
 }
 
-/// Whether a worker has about as many connections as the others. Who was found busy has to come
+/// What a worker was found to be at the last look.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LastLook {
+    Busy,
+    NoBusier,
+}
+
+/// Whether a worker has about as many connections as the others. One that was found busy has to come
 /// down further than what made it so: else it would change at every look.
-fn is_no_busier(slot: u8, workers: &[Load], places_now: bool) -> bool {
+fn is_no_busier(slot: SlotId, workers: &[Load], last: LastLook) -> bool {
     let total: u64 = workers.iter().map(|worker| worker.connections).sum();
     let mean = total / workers.len().max(1) as u64;
     let own = workers.iter().find(|worker| worker.slot == slot).map_or(0, |worker| worker.connections);
-    own <= if places_now { mean + mean / 4 + SOME } else { mean + mean / 10 + SOME / 2 }
+    own <= match last {
+        LastLook::NoBusier => mean + mean / 4 + SOME,
+        LastLook::Busy => mean + mean / 10 + SOME / 2,
+    }
 }
 
 /// So few connections are no load to speak of.
@@ -78,18 +93,20 @@ const SOME: u64 = 16;
 
 #[cfg(test)]
 mod tests {
+    use router_common::identifiers::{IfIndex, QueueId};
+
     use super::*;
 
-    fn queues(count: u32) -> Vec<QueueId> {
-        (0..count).map(|queue| QueueId { interface: 7, queue }).collect()
+    fn queues(count: u32) -> Vec<InterfaceQueue> {
+        (0..count).map(|queue| InterfaceQueue { interface: IfIndex::new(7), queue: QueueId::new(queue) }).collect()
     }
 
     fn workers(connections: &[u64]) -> Vec<Load> {
-        (0..).zip(connections).map(|(slot, &connections)| Load { slot, connections }).collect()
+        SlotId::all().zip(connections).map(|(slot, &connections)| Load { slot, connections }).collect()
     }
 
-    fn counts(plan: &BTreeMap<QueueId, Share>, slots: u8) -> Vec<usize> {
-        (0..slots).map(|slot| plan.values().filter(|share| share.slot == slot).count()).collect()
+    fn counts(plan: &BTreeMap<InterfaceQueue, Share>, slots: usize) -> Vec<usize> {
+        SlotId::all().take(slots).map(|slot| plan.values().filter(|share| share.slot == slot).count()).collect()
     }
 
     #[test]
@@ -98,7 +115,7 @@ mod tests {
         for (of, to, expected) in [(4, 4, vec![1; 4]), (8, 3, vec![3, 3, 2]), (2, 4, vec![1, 1, 0, 0]), (1, 1, vec![1])]
         {
             let plan = plan(&queues(of), &none, &workers(&vec![0; to]));
-            assert_eq!(counts(&plan, to as u8), expected, "{of} queues, {to} workers");
+            assert_eq!(counts(&plan, to), expected, "{of} queues, {to} workers");
         }
         assert!(plan(&queues(4), &none, &[]).is_empty(), "there is no worker");
     }
@@ -108,7 +125,7 @@ mod tests {
         let four = plan(&queues(4), &BTreeMap::new(), &workers(&[0; 4]));
         assert_eq!(plan(&queues(4), &four, &workers(&[0; 4])), four);
         // One leaves: only its queue moves.
-        let without: Vec<_> = workers(&[0; 4]).into_iter().filter(|worker| worker.slot != 2).collect();
+        let without: Vec<_> = workers(&[0; 4]).into_iter().filter(|worker| worker.slot != SlotId::new(2)).collect();
         let three = plan(&queues(4), &four, &without);
         assert_eq!(four.iter().filter(|(queue, share)| three[*queue].slot != share.slot).count(), 1);
         assert_eq!(counts(&three, 4), [2, 1, 0, 1]);

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::{Notify, oneshot};
 
-use super::{protocol::Neighbour, watch};
+use super::{error::TakeoverError, protocol::Neighbour, watch};
 use crate::agent::{api::GenerationState, control::ControlSocket, error::AgentError, place::Place};
 
 /// What this generation is to the node.
@@ -78,14 +78,11 @@ impl Generations {
     ///
     /// # Errors
     /// If this one is not in charge.
-    pub(in crate::agent) fn require_charge(&self) -> Result<(), AgentError> {
+    pub(in crate::agent) fn require_charge(&self) -> Result<(), TakeoverError> {
         match self.phase() {
             Phase::InCharge => Ok(()),
-            Phase::Preparing | Phase::HandingOver => {
-                Err(AgentError::refused("another generation is taking over").with_hint("again in a few seconds"))
-            }
-            Phase::Retired => Err(AgentError::refused("another generation has taken over; this one drains")
-                .with_hint("asking that one: its control socket is the configured one")),
+            Phase::Preparing | Phase::HandingOver => Err(TakeoverError::UnderWay),
+            Phase::Retired => Err(TakeoverError::Retired),
         }
     }
 
@@ -168,8 +165,8 @@ impl Generations {
     ///
     /// # Errors
     /// If it does not yet.
-    pub(super) fn control(&self) -> Result<&ControlSocket, AgentError> {
-        self.control.get().map(|control| &**control).ok_or_else(|| AgentError::refused("not yet"))
+    pub(super) fn control(&self) -> Result<&ControlSocket, TakeoverError> {
+        self.control.get().map(|control| &**control).ok_or(TakeoverError::NotYet)
     }
 
     /// Whether an upgrade was asked for that is under way.

@@ -17,6 +17,7 @@
 //! after it too.
 
 mod compatibility;
+mod error;
 mod generations;
 mod new;
 mod old;
@@ -28,6 +29,7 @@ mod watch;
 
 pub(super) use self::{
     compatibility::Compatibility,
+    error::TakeoverError,
     generations::{Generations, Phase},
     new::TakeOver,
     old::{HANDOVER, hand_over, refuse_other_versions},

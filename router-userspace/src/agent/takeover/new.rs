@@ -11,9 +11,10 @@ use tokio::{net::UnixStream, task::spawn_local};
 
 use super::{
     compatibility::Compatibility,
+    error::TakeoverError,
     generations::Phase,
     probe::probe,
-    protocol::{Channel, FromNew, FromOld, Neighbour, Offer, PROTOCOL, TARGET},
+    protocol::{Channel, FromNew, FromOld, Neighbour, Offer, PROTOCOL, TARGET, Told},
     report, watch,
 };
 use crate::agent::{
@@ -21,7 +22,7 @@ use crate::agent::{
     api::Failure,
     control::{ControlSocket, aside},
     drain,
-    error::AgentError,
+    error::{AgentError, ErrorKind},
     health::NodeHealth,
     listeners,
     node::Node,
@@ -39,21 +40,21 @@ impl TakeOver {
     ///
     /// # Errors
     /// If it refuses, or is of another kind.
-    pub(in crate::agent) async fn begin(control: &Path, kind: Compatibility) -> Result<Option<Self>, AgentError> {
+    pub(in crate::agent) async fn begin(control: &Path, kind: Compatibility) -> Result<Option<Self>, TakeoverError> {
         let stream = match UnixStream::connect(control).await {
             Ok(stream) => stream,
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
                 return Ok(None);
             }
-            Err(e) => return Err(AgentError::kernel(format!("control socket {}: {e}", control.display()))),
+            Err(source) => return Err(TakeoverError::ControlSocket { path: control.to_owned(), source }),
         };
         let mut channel = Channel::new(upgraded(stream).await?);
         let hello = FromNew::Hello { version: env!("CARGO_PKG_VERSION").to_owned(), kind };
         channel.say(&hello).await.map_err(lost)?;
         match channel.hear(PATIENCE).await.map_err(lost)? {
             FromOld::Offer(offer) => Ok(Some(Self { channel, offer })),
-            FromOld::Refused { error, hint } => Err(refused(error, hint)),
-            FromOld::Go => Err(AgentError::refused("takeover: unexpected message from the running agent")),
+            FromOld::Refused(told) => Err(TakeoverError::Refused(told)),
+            FromOld::Go => Err(TakeoverError::RunningOutOfTurn),
         }
     }
 
@@ -73,7 +74,7 @@ impl TakeOver {
     ) -> Result<(), AgentError> {
         // New listeners are in the map before the probe asks; what was there stays.
         let ready = match listeners::write(node) {
-            Ok(()) => probe(node).await,
+            Ok(()) => probe(node).await.map_err(AgentError::from),
             Err(e) => Err(e),
         };
         let unreached = match ready {
@@ -90,10 +91,8 @@ impl TakeOver {
         self.channel.say(&FromNew::Prepared(prepared)).await.map_err(lost)?;
         match self.channel.hear(PATIENCE).await.map_err(lost)? {
             FromOld::Go => {}
-            FromOld::Refused { error, hint } => return Err(refused(error, hint)),
-            FromOld::Offer(_) => {
-                return Err(AgentError::refused("takeover: unexpected message from the running agent"));
-            }
+            FromOld::Refused(told) => return Err(TakeoverError::Refused(told).into()),
+            FromOld::Offer(_) => return Err(TakeoverError::RunningOutOfTurn.into()),
         }
         take_charge(node)?;
         node.observability.answer(&NodeHealth::of(node));
@@ -114,9 +113,8 @@ impl TakeOver {
 
     /// Tells the running agent why nothing comes of it.
     pub(in crate::agent) async fn fail(&mut self, why: &AgentError) {
-        let failed = FromNew::Failed { error: why.to_string(), hint: why.hint().map(str::to_owned) };
         // It sees that we end, too.
-        let _ = self.channel.say(&failed).await;
+        let _ = self.channel.say(&FromNew::Failed(why.into())).await;
     }
 }
 
@@ -158,7 +156,7 @@ async fn reap(node: Rc<Node>, other: Neighbour) {
         return;
     }
     tracing::info!("generation {} has ended", other.generation);
-    let slots: Vec<u8> = other.places.iter().map(|place| place.slot).collect();
+    let slots: Vec<_> = other.places.iter().map(|place| place.slot).collect();
     node.keys.keep_all(!node.generations.others().is_empty());
     let cleared = node.steering.free_of_others(&slots, &node.slot_context()).and_then(|()| listeners::write(&node));
     if let Err(e) = cleared {
@@ -170,8 +168,8 @@ async fn reap(node: Rc<Node>, other: Neighbour) {
 }
 
 /// The connection as it is after an HTTP upgrade to our protocol.
-async fn upgraded(stream: UnixStream) -> Result<UnixStream, AgentError> {
-    let failed = |e: &dyn std::fmt::Display| AgentError::refused(format!("takeover: the running agent: {e}"));
+async fn upgraded(stream: UnixStream) -> Result<UnixStream, TakeoverError> {
+    let failed = |e: &dyn std::fmt::Display| TakeoverError::RunningLost(e.to_string());
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| failed(&e))?;
     spawn_local(connection.with_upgrades());
     let request = Request::get(TARGET)
@@ -181,12 +179,12 @@ async fn upgraded(stream: UnixStream) -> Result<UnixStream, AgentError> {
         .body(Empty::<Bytes>::new())
         .map_err(|e| failed(&e))?;
     let response = sender.send_request(request).await.map_err(|e| failed(&e))?;
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    let status = response.status();
+    if status != StatusCode::SWITCHING_PROTOCOLS {
         let body = response.into_body().collect().await.map_err(|e| failed(&e))?.to_bytes();
         return Err(match serde_json::from_slice::<Failure>(&body) {
-            Ok(Failure { error, hint }) => refused(error, hint),
-            Err(_) => failed(&"it does not know of takeovers")
-                .with_hint("stop and start the agent: an upgrade in place is not possible between these versions"),
+            Ok(Failure { error, hint }) => TakeoverError::Refused(Told { error, hint, kind: kind_of(status) }),
+            Err(_) => TakeoverError::NoProtocol,
         });
     }
     let upgraded = hyper::upgrade::on(response).await.map_err(|e| failed(&e))?;
@@ -194,16 +192,13 @@ async fn upgraded(stream: UnixStream) -> Result<UnixStream, AgentError> {
     Ok(parts.io.into_inner())
 }
 
-fn refused(error: String, hint: Option<String>) -> AgentError {
-    let refused = AgentError::refused(format!("the running agent refuses: {error}"));
-    match hint {
-        Some(hint) => refused.with_hint(hint),
-        None => refused,
-    }
+/// What an answer's status says of an error, as `control/handlers/error.rs` writes it.
+fn kind_of(status: StatusCode) -> ErrorKind {
+    if status.is_server_error() { ErrorKind::Kernel } else { ErrorKind::Refused }
 }
 
-fn lost(error: io::Error) -> AgentError {
-    AgentError::refused(format!("takeover: the running agent: {error}"))
+fn lost(error: io::Error) -> TakeoverError {
+    TakeoverError::RunningLost(error.to_string())
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);

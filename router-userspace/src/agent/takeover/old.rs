@@ -4,11 +4,15 @@ use std::{collections::BTreeMap, os::unix::net::UnixStream as StdUnixStream, pat
 
 use http::{HeaderMap, header};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
-use router_common::maps::SlotState;
+use router_common::{
+    identifiers::{ListenerId, SlotId},
+    maps::SlotState,
+};
 use tokio::net::UnixStream;
 
 use super::{
     compatibility::Compatibility,
+    error::TakeoverError,
     generations::Phase,
     protocol::{Channel, FromNew, FromOld, Neighbour, Offer, PROTOCOL},
     report,
@@ -26,14 +30,10 @@ pub(in crate::agent) use super::protocol::TARGET as HANDOVER;
 ///
 /// # Errors
 /// If it is another version's.
-pub(in crate::agent) fn refuse_other_versions(headers: &HeaderMap) -> Result<(), AgentError> {
+pub(in crate::agent) fn refuse_other_versions(headers: &HeaderMap) -> Result<(), TakeoverError> {
     match headers.get(header::UPGRADE).and_then(|asked| asked.to_str().ok()) {
         Some(PROTOCOL) => Ok(()),
-        asked => Err(AgentError::refused(format!(
-            "this agent hands over by {PROTOCOL}, not by {}",
-            asked.unwrap_or("plain HTTP")
-        ))
-        .with_hint("stop and start the agent: an upgrade in place is not possible between these versions")),
+        asked => Err(TakeoverError::OtherProtocol(asked.unwrap_or("plain HTTP").to_owned())),
     }
 }
 
@@ -43,8 +43,7 @@ pub(in crate::agent) async fn hand_over(node: Rc<Node>, stream: UnixStream) {
     let offer = match offer(&node, &mut channel).await {
         Ok(offer) => offer,
         Err(e) => {
-            let refused = FromOld::Refused { error: e.to_string(), hint: e.hint().map(str::to_owned) };
-            let _ = channel.say(&refused).await;
+            let _ = channel.say(&FromOld::Refused((&e).into())).await;
             // While another one is under way, this was not the one that was asked for.
             match node.generations.phase() {
                 Phase::InCharge => node.generations.answer(Err(e)),
@@ -84,18 +83,16 @@ async fn offer(node: &Node, channel: &mut Channel) -> Result<Offer, AgentError> 
         node.interfaces.restore_pins(kernel);
         node.interfaces.refuse_hidden_pins(&config.router)?;
     }
-    let hello = channel.hear(PATIENCE).await.map_err(|e| AgentError::refused(format!("takeover: {e}")))?;
+    let hello = channel.hear(PATIENCE).await.map_err(TakeoverError::NotGreeted)?;
     let FromNew::Hello { version, kind } = hello else {
-        return Err(AgentError::refused("takeover: it does not begin with a greeting"));
+        return Err(TakeoverError::NoGreeting.into());
     };
     let config = node.serving.config();
     if node.steering.kernel().is_none() {
-        return Err(AgentError::refused("the engine is userspace: nothing steers packets between two processes")
-            .with_hint("a restart; or an engine with BPF"));
+        return Err(TakeoverError::NothingSteers.into());
     }
     if let Some(difference) = Compatibility::of(&config.router, config.connection_id.length).differs(&kind) {
-        let message = format!("{version} cannot take over: {difference}");
-        return Err(AgentError::refused(message).with_hint("stop and start the agent"));
+        return Err(TakeoverError::OtherKind { version, difference }.into());
     }
     // Nothing can have come between: there was no waiting since.
     node.generations.require_charge()?;
@@ -111,31 +108,20 @@ async fn accompany(
     offer: Offer,
     successor: &mut Option<Neighbour>,
 ) -> Result<(), AgentError> {
-    let lost = |e: std::io::Error| AgentError::refused(format!("the new generation: {e}"));
-    channel.say(&FromOld::Offer(offer)).await.map_err(lost)?;
-    let new = match channel.hear(PREPARING).await.map_err(lost)? {
+    channel.say(&FromOld::Offer(offer)).await.map_err(TakeoverError::NewLost)?;
+    let new = match channel.hear(PREPARING).await.map_err(TakeoverError::NewLost)? {
         FromNew::Prepared(new) => new,
-        FromNew::Failed { error, hint } => {
-            let failed = AgentError::refused(format!("the new generation: {error}"));
-            return Err(match hint {
-                Some(hint) => failed.with_hint(hint),
-                None => failed,
-            });
-        }
-        FromNew::Hello { .. } | FromNew::Flipped => {
-            return Err(AgentError::refused("takeover: unexpected message from the new generation"));
-        }
+        FromNew::Failed(told) => return Err(TakeoverError::NewFailed(told).into()),
+        FromNew::Hello { .. } | FromNew::Flipped => return Err(TakeoverError::NewOutOfTurn.into()),
     };
     node.steering.know_of_others(new.places.iter().map(|place| place.slot), SlotState::Active);
     *successor = Some(new);
     node.generations.control()?.step_aside(node.generation)?;
-    channel.say(&FromOld::Go).await.map_err(lost)?;
-    match channel.hear(FLIPPING).await.map_err(lost)? {
+    channel.say(&FromOld::Go).await.map_err(TakeoverError::NewLost)?;
+    match channel.hear(FLIPPING).await.map_err(TakeoverError::NewLost)? {
         FromNew::Flipped => Ok(()),
-        FromNew::Failed { error, .. } => Err(AgentError::refused(format!("the new generation: {error}"))),
-        FromNew::Hello { .. } | FromNew::Prepared(_) => {
-            Err(AgentError::refused("takeover: unexpected message from the new generation"))
-        }
+        FromNew::Failed(told) => Err(TakeoverError::NewFailed(told).into()),
+        FromNew::Hello { .. } | FromNew::Prepared(_) => Err(TakeoverError::NewOutOfTurn.into()),
     }
 }
 
@@ -195,7 +181,7 @@ fn resume(node: &Rc<Node>) {
         &|| node.keys.take_back(),
         &|| activate_own_slots(node),
         &|| node.steering.account_where_xdp_does_not(),
-        &|| node.generations.control()?.step_back(),
+        &|| Ok(node.generations.control()?.step_back()?),
     ];
     for e in steps.iter().filter_map(|step| step().err()) {
         tracing::error!("serving again: {e}");
@@ -216,7 +202,7 @@ fn resume(node: &Rc<Node>) {
 
 /// Has our own slots get new connections again, in one write.
 fn activate_own_slots(node: &Node) -> Result<(), AgentError> {
-    let leaves = |slot: &u8| node.roster.of_slot(*slot, Worker::is_stopping).unwrap_or(false);
+    let leaves = |slot: &SlotId| node.roster.of_slot(*slot, Worker::is_stopping).unwrap_or(false);
     let staying = node.steering.slots().into_iter().filter(|slot| !leaves(slot));
     node.steering.set_state(staying, SlotState::Active, &node.slot_context())?;
     drain::assign(node)
@@ -225,14 +211,14 @@ fn activate_own_slots(node: &Node) -> Result<(), AgentError> {
 /// Puts our `select` in charge of the reuseport groups again.
 fn select_again(node: &Node) -> Result<(), AgentError> {
     let sockets = node.serving.sockets();
-    let one_each: BTreeMap<u16, u64> = sockets.iter().map(|socket| (socket.listener, socket.inode)).collect();
+    let one_each: BTreeMap<ListenerId, u64> = sockets.iter().map(|socket| (socket.listener, socket.inode)).collect();
     one_each.into_values().try_for_each(|inode| node.steering.select_for(inode))
 }
 
 /// Frees every slot that is neither ours nor another generation's that we know of.
 fn free_unknown_slots(node: &Node) -> Result<(), AgentError> {
     let known = [node.steering.places(), node.generations.places()].concat();
-    let unknown: Vec<_> = (0..=u8::MAX).filter(|slot| !known.iter().any(|place| place.slot == *slot)).collect();
+    let unknown: Vec<_> = SlotId::all().filter(|slot| !known.iter().any(|place| place.slot == *slot)).collect();
     node.steering.free_of_others(&unknown, &node.slot_context())
 }
 

@@ -17,7 +17,7 @@ use std::{
 };
 
 use quinn::{ClientConfig, ConnectionError, Endpoint, TransportErrorCode, VarInt, crypto::rustls::QuicClientConfig};
-use router_common::connection_id::ConnectionId;
+use router_common::{connection_id::ConnectionId, identifiers::SlotId};
 use rustls::{
     DigitallySignedStruct, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -26,18 +26,14 @@ use rustls::{
 };
 use tokio::time::timeout;
 
-use crate::{
-    agent::{error::AgentError, node::Node},
-    config::Listener,
-    edge::offered_protocols,
-    worker::udp,
-};
+use super::error::TakeoverError;
+use crate::{agent::node::Node, config::Listener, edge::offered_protocols, worker::udp};
 
 /// Connects to every worker on every listener; what could not be reached, one sentence for each listener.
 ///
 /// # Errors
 /// Which worker does not serve, and why.
-pub(super) async fn probe(node: &Node) -> Result<Vec<String>, AgentError> {
+pub(super) async fn probe(node: &Node) -> Result<Vec<String>, TakeoverError> {
     let config = node.serving.config();
     let mut unreached = Vec::new();
     for listener in &config.listeners {
@@ -63,9 +59,13 @@ enum Probed {
     NotReached(String),
 }
 
-async fn probe_one(node: &Node, listener: &Listener, slot: u8, patience: Duration) -> Result<Probed, AgentError> {
-    let failed =
-        |e: String| AgentError::kernel(format!("the probe of slot {slot} on {} was not served: {e}", listener.address));
+async fn probe_one(
+    node: &Node,
+    listener: &Listener,
+    slot: SlotId,
+    patience: Duration,
+) -> Result<Probed, TakeoverError> {
+    let failed = |why: String| TakeoverError::NotServed { slot, listener: listener.address, why };
     let (before, received) = (handshakes(node, slot), datagrams(node));
     let protocols = offered_protocols(&node.serving.config().routes, listener.address);
     let cid = node.steering.tables().connection_ids().issue(slot);
@@ -126,7 +126,7 @@ async fn connect(listener: &Listener, cid: ConnectionId, protocols: Vec<Vec<u8>>
 }
 
 /// Those of a worker that have ended, one way or the other.
-fn handshakes(node: &Node, slot: u8) -> u64 {
+fn handshakes(node: &Node, slot: SlotId) -> u64 {
     node.roster.read(|workers| {
         let own = workers.iter().filter(|worker| worker.slot() == slot);
         own.map(|worker| worker.stats().totals()).map(|totals| totals.accepted + totals.handshakes_failed).sum()

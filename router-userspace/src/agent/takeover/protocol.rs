@@ -1,7 +1,7 @@
 //! What two generations say to each other over the control socket: JSON, a line a message, after
 //! an HTTP upgrade that names the protocol's version.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, time::Duration};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{
@@ -11,7 +11,11 @@ use tokio::{
 };
 
 use super::compatibility::Compatibility;
-use crate::agent::place::Place;
+use crate::agent::{
+    error::{AgentError, ErrorKind},
+    known_listener::KnownListener,
+    place::Place,
+};
 
 /// The protocol with its version, as in `Upgrade:`.
 pub(in crate::agent) const PROTOCOL: &str = "quic-router-takeover/1";
@@ -28,7 +32,7 @@ pub(crate) struct Neighbour {
     /// The inodes of its sockets.
     pub(in crate::agent) sockets: Vec<u64>,
     /// Its listeners, by number.
-    pub(in crate::agent) listeners: Vec<(u16, SocketAddr)>,
+    pub(in crate::agent) listeners: Vec<KnownListener>,
     pub(in crate::agent) connections: u64,
     /// Until what is left is closed, once it drains.
     pub(in crate::agent) seconds_left: Option<u64>,
@@ -54,18 +58,31 @@ pub(super) enum FromNew {
     Prepared(Neighbour),
     Flipped,
     /// It cannot, and is about to end.
-    Failed {
-        error: String,
-        hint: Option<String>,
-    },
+    Failed(Told),
 }
 
 /// What the old one says.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum FromOld {
     Offer(Offer),
-    Refused { error: String, hint: Option<String> },
+    Refused(Told),
     Go,
+}
+
+/// An error of one generation, as the other hears of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::agent) struct Told {
+    pub(super) error: String,
+    pub(super) hint: Option<String>,
+    /// Versions that do not say it refuse.
+    #[serde(default)]
+    pub(super) kind: ErrorKind,
+}
+
+impl From<&AgentError> for Told {
+    fn from(error: &AgentError) -> Self {
+        Self { error: error.to_string(), hint: error.hint().map(str::to_owned), kind: error.kind() }
+    }
 }
 
 /// The way to the other generation.

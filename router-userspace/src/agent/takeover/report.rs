@@ -35,7 +35,7 @@ pub(in crate::agent) fn describe(node: &Node) -> Vec<api::Generation> {
         generation: one.generation,
         pid: one.pid,
         state,
-        slots: one.places.iter().map(|place| place.slot).collect(),
+        slots: one.places.iter().map(|place| place.slot.get()).collect(),
         connections: one.connections,
         age_seconds: one.age_seconds,
         seconds_left: one.seconds_left,

@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::protocol::Neighbour;
+use super::{error::TakeoverError, protocol::Neighbour};
 use crate::agent::{error::AgentError, node::Node};
 
 /// Starts `binary`, or what is where this agent's own binary was, and waits until it has taken
@@ -31,7 +31,7 @@ pub(in crate::agent) async fn upgrade(
     node.generations.require_charge()?;
     refuse_first_process(std::process::id())?;
     if node.generations.is_upgrading() {
-        return Err(AgentError::refused("an upgrade is under way").with_hint("again in a few seconds"));
+        return Err(TakeoverError::UpgradeUnderWay.into());
     }
     let binary = match binary {
         Some(binary) => binary,
@@ -43,22 +43,18 @@ pub(in crate::agent) async fn upgrade(
     let waited = timeout(patience, async {
         tokio::select! {
             biased;
-            outcome = &mut outcome => outcome.unwrap_or_else(|_| Err(AgentError::refused("the agent stops"))),
+            outcome = &mut outcome => outcome.unwrap_or_else(|_| Err(TakeoverError::Stopping.into())),
             ended = child.wait() => {
                 let how = ended.map_or_else(|e| e.to_string(), |status| status.to_string());
                 // What it said before it ended says more.
                 match timeout(STDERR_GRACE, outcome).await {
                     Ok(Ok(Err(e))) => Err(e),
-                    _ => Err(AgentError::refused(format!("{} ended before it took over: {how}", binary.display()))
-                        .with_hint("what it said is in the log")),
+                    _ => Err(TakeoverError::Ended { binary: binary.clone(), how }.into()),
                 }
             }
         }
     });
-    let result = waited.await.unwrap_or_else(|_| {
-        Err(AgentError::refused(format!("{} has not taken over after {patience:?}", binary.display()))
-            .with_hint("--timeout, if it only needs longer"))
-    });
+    let result = waited.await.unwrap_or_else(|_| Err(TakeoverError::Late { binary: binary.clone(), patience }.into()));
     node.generations.await_upgrade(None);
     match result {
         Ok(successor) => {
@@ -73,12 +69,9 @@ pub(in crate::agent) async fn upgrade(
 }
 
 /// When process 1 of a PID namespace ends, the kernel ends all others there: also the new generation.
-pub(super) fn refuse_first_process(pid: u32) -> Result<(), AgentError> {
+pub(super) fn refuse_first_process(pid: u32) -> Result<(), TakeoverError> {
     match pid {
-        1 => Err(AgentError::refused(
-            "this agent is process 1 of its container, which ends with it: no other generation would be left",
-        )
-        .with_hint("an init as process 1 (`docker run --init`, tini), or another container beside this one")),
+        1 => Err(TakeoverError::FirstProcess),
         _ => Ok(()),
     }
 }
@@ -90,7 +83,7 @@ async fn end(child: &mut Child) {
     }
 }
 
-fn start(binary: &Path) -> Result<Child, AgentError> {
+fn start(binary: &Path) -> Result<Child, TakeoverError> {
     let mut arguments: Vec<_> = env::args_os().skip(1).collect();
     if !arguments.iter().any(|argument| argument == "--takeover") {
         arguments.push("--takeover".into());
@@ -99,12 +92,12 @@ fn start(binary: &Path) -> Result<Child, AgentError> {
         .args(arguments)
         .stdin(Stdio::null())
         .spawn()
-        .map_err(|e| AgentError::refused(format!("{}: {e}", binary.display())))
+        .map_err(|source| TakeoverError::NotStarted { binary: binary.to_owned(), source })
 }
 
 /// Where this program was started from: a new version of it lies there by now, or the same.
-fn own_binary() -> Result<PathBuf, AgentError> {
-    let path = env::current_exe().map_err(|e| AgentError::kernel(format!("the agent's own binary: {e}")))?;
+fn own_binary() -> Result<PathBuf, TakeoverError> {
+    let path = env::current_exe().map_err(TakeoverError::OwnBinary)?;
     // As the kernel names a file that was replaced.
     match path.to_str().and_then(|path| path.strip_suffix(" (deleted)")) {
         Some(path) => Ok(path.into()),
@@ -117,6 +110,7 @@ const STDERR_GRACE: Duration = Duration::from_millis(500);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::error::RoomError as _;
 
     /// An upgrade had said that it took place, and then everything ended with the old generation.
     #[test]

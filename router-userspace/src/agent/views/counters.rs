@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use router_common::{
+    identifiers::SlotId,
     maps::{self, Hop, SlotCounters},
     reason::{Fate, Reason},
 };
@@ -25,7 +26,9 @@ pub(in crate::agent) fn counters(observed: &Observed) -> Result<api::Counters, &
     let mut stages = kernel.map(stages).unwrap_or_default();
     stages.extend(socket_stage(observed));
     stages.push(worker_stage(observed));
-    let slots = kernel.map(|kernel| kernel.slots.iter().map(slot).collect()).unwrap_or_default();
+    let slots = kernel
+        .map(|kernel| kernel.slots.iter().map(|(number, counters)| slot(*number, counters)).collect())
+        .unwrap_or_default();
     Ok(api::Counters { schema: SCHEMA, stages, slots })
 }
 
@@ -35,9 +38,9 @@ fn stages(kernel: &KernelCounters) -> Vec<api::Stage> {
     xdp.chain([stage("select", &kernel.select)]).collect()
 }
 
-fn slot((slot, counters): &(u8, SlotCounters)) -> api::SlotCounters {
+fn slot(slot: SlotId, counters: &SlotCounters) -> api::SlotCounters {
     api::SlotCounters {
-        slot: *slot,
+        slot: slot.get(),
         xdp_local: counters.get(Hop::Local),
         xdp_stayed: counters.get(Hop::Stayed),
         xdp_redirected: counters.get(Hop::Redirected),

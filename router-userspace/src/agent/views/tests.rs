@@ -2,7 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use router_common::maps::SlotState;
+use router_common::{
+    identifiers::{CpuId, ListenerId, SlotId},
+    maps::SlotState,
+};
 
 use super::{problems::problems, *};
 use crate::{
@@ -16,8 +19,8 @@ use crate::{
 
 fn worker(slot: u8, slot_state: SlotState) -> ObservedWorker {
     ObservedWorker {
-        slot,
-        cpu: 0,
+        slot: SlotId::new(slot),
+        cpu: CpuId::new(0),
         is_running: true,
         is_stopping: false,
         slot_state,
@@ -37,7 +40,7 @@ fn sound() -> Observed {
         uptime_seconds: 60,
         workers: vec![worker(0, SlotState::Active), worker(1, SlotState::Active)],
         departed: Totals { accepted: 100, ..Totals::default() },
-        sockets: vec![SocketInfo { listener: 0, slot: 1, inode: 5, receive_buffer }],
+        sockets: vec![SocketInfo { listener: ListenerId::new(0), slot: SlotId::new(1), inode: 5, receive_buffer }],
         socket_drops: 0,
         interfaces: Vec::new(),
         listeners: Vec::new(),

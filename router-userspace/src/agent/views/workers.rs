@@ -1,19 +1,18 @@
 //! The workers, and what they have counted.
 
-use router_common::maps::SlotState;
+use router_common::{identifiers::SlotId, maps::SlotState};
 
 use crate::agent::{
     api::{self, SCHEMA, Totals, WorkerState},
     observe::{Observed, ObservedWorker},
-    worker_totals::add,
 };
 
 /// Each worker.
 pub(in crate::agent) fn workers(observed: &Observed) -> api::Workers {
-    let receive_buffer = |slot: u8| observed.sockets.iter().find(|socket| socket.slot == slot);
+    let receive_buffer = |slot: SlotId| observed.sockets.iter().find(|socket| socket.slot == slot);
     let worker = |worker: &ObservedWorker| api::Worker {
-        slot: worker.slot,
-        cpu: worker.cpu,
+        slot: worker.slot.get(),
+        cpu: worker.cpu.get(),
         state: state(worker),
         seconds_left: worker.seconds_left,
         // The kernel reports twice what it was asked for.
@@ -34,5 +33,5 @@ fn state(worker: &ObservedWorker) -> WorkerState {
 
 /// All workers' totals added up, also of those that have ended.
 pub(in crate::agent) fn sum(observed: &Observed) -> Totals {
-    observed.workers.iter().fold(observed.departed, |sum, worker| add(sum, worker.totals))
+    observed.workers.iter().fold(observed.departed, |sum, worker| sum.plus(worker.totals))
 }

@@ -11,10 +11,14 @@ use crate::config::{
     raw::{At, RawPorts, each},
 };
 
+/// Where the file says nothing: the ports of privileged services, and of others that floods are reflected by.
+const REJECTED: [RangeInclusive<u16>; 7] =
+    [0..=0, 1..=1_023, 1_900..=1_900, 5_353..=5_353, 11_211..=11_211, 20_800..=20_800, 27_015..=27_015];
+
 pub(super) fn check(raw: &RawAdmission, findings: &mut Findings<'_>) -> Admission {
     Admission {
         reject_source_ports: match &raw.reject_source_ports {
-            None => Admission::default().reject_source_ports,
+            None => REJECTED.into(),
             Some(all) => all.value.iter().filter_map(|at| ports(at, findings)).collect(),
         },
         blocks: blocks(each(&raw.block_files), findings),
@@ -24,6 +28,8 @@ pub(super) fn check(raw: &RawAdmission, findings: &mut Findings<'_>) -> Admissio
             .read(&raw.version_negotiation, findings)
             .and_then(NonZeroU32::new),
         answer_in_xdp: ADMISSION.answer_in_xdp.read(&raw.answer_in_xdp, findings),
+        challenge: ADMISSION.challenge.read(&raw.challenge, findings),
+        new_total: ADMISSION.new_total.read(&raw.new_total, findings).and_then(NonZeroU32::new),
     }
 }
 
@@ -81,6 +87,6 @@ mod tests {
     #[test]
     fn the_default_is_what_the_list_of_keys_says() {
         let usual = ports("[0, \"1-1023\", 1900, 5353, 11211, 20800, 27015]");
-        assert_eq!(usual, crate::config::Admission::default().reject_source_ports);
+        assert_eq!(usual, super::REJECTED);
     }
 }

@@ -110,7 +110,7 @@ fn alt_svc(raw: &RawListener, findings: &mut Findings<'_>) -> Option<Duration> {
         return None;
     };
     if max_age.is_some() && !has_tcp(raw) {
-        findings.notice(at.place, "listener.alt_svc: without tcp = true nobody is told, so it has no effect");
+        findings.notice(at.place, "listener.alt_svc: without tcp = true no client is told, so it has no effect");
     }
     max_age
 }
@@ -266,7 +266,7 @@ fn certificates_of(address: &At<SocketAddr>, raw: &[At<RawCertificate>], finding
     Certificates::Files(files)
 }
 
-/// Nobody may be misled by a certificate that we made up, so never on a public address.
+/// A certificate that the router made up must mislead no client, so never on a public address.
 fn check_self_signed(address: &At<SocketAddr>, findings: &mut Findings<'_>) {
     let At { place, value: address } = address;
     if Config::is_private(address.ip()) {

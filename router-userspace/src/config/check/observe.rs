@@ -10,7 +10,7 @@ use crate::config::{
     raw::At,
 };
 
-/// With the address's place, because nobody else may have its port.
+/// With the address's place, because no listener may have its port.
 pub(super) fn admin(raw: Option<At<RawAdmin>>, findings: &mut Findings<'_>) -> Option<At<Admin>> {
     let At { place, value: raw } = raw?;
     let Some(address) = raw.address else {

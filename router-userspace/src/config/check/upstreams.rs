@@ -92,7 +92,7 @@ impl Checker<'_, '_> {
         Checked { upstream: Upstream::Servers(servers), kind }
     }
 
-    /// A built-in answer asks nobody, so nothing that is about servers means anything.
+    /// A built-in answer asks no server, so nothing that is about servers means anything.
     fn refuse_options(&mut self, raw: &RawUpstream) {
         let servers = UPSTREAM.servers.name();
         for (key, place) in raw.given().into_iter().filter(|(key, _)| key.name() != servers) {
@@ -113,7 +113,7 @@ impl Checker<'_, '_> {
             }
         }
         if let (Some(at), Some(At { value: 0, .. })) = (&raw.queue_timeout, &raw.queue) {
-            let sentence = format!("{}: with queue = 0 nobody waits, it has no effect", self.key("queue_timeout"));
+            let sentence = format!("{}: with queue = 0 no request waits, it has no effect", self.key("queue_timeout"));
             self.findings.notice(at.place, sentence);
         }
         let ejects = !matches!(&raw.ejection, Some(At { value: RawSwitched::Switch(false), .. }));

@@ -4,6 +4,8 @@ use super::{
     kinds::{NumberOrOff, Other, Word, prose},
     table::table,
 };
+use router_common::admission::Challenge;
+
 use crate::config::{
     AnswerInXdp,
     raw::{At, RawPorts},
@@ -11,6 +13,8 @@ use crate::config::{
 
 const ANSWERS: [(&str, AnswerInXdp); 3] =
     [("auto", AnswerInXdp::Auto), ("always", AnswerInXdp::Always), ("never", AnswerInXdp::Never)];
+const CHALLENGES: [(&str, Challenge); 3] =
+    [("auto", Challenge::Auto), ("always", Challenge::Always), ("never", Challenge::Never)];
 
 table! {
     "admission", "a table, [admission]"; ADMISSION: AdmissionKeys, RawAdmission;
@@ -40,7 +44,18 @@ table! {
 
     /// Whether the XDP program answers by itself what takes no connection (Version Negotiation), by the way the packet
     /// came: a tenth of what a worker takes for that. `"auto"`: where none of the interfaces is an end of a veth; what
-    /// XDP sends back is lost there unless the other end has an XDP program, or GRO on. `"never"`: workers answer; for
+    /// XDP sends back is lost there unless the other end has an XDP program, too. `"never"`: workers answer; for
     /// hosts whose way to the clients is not the way they come by. `"always"`: whatever the interfaces.
     answer_in_xdp: Word<AnswerInXdp> { words: &ANSWERS } = AnswerInXdp::Auto, Reload;
+
+    /// Whether clients have to show that they receive at their address, by a Retry, before a worker does anything for
+    /// them. `"auto"`: while more begin than `new_total`, and where the XDP program can ask (`answer_in_xdp`); workers
+    /// ask near their own limits (`limits.max_handshakes`) in any case. `"always"`: each of them, by XDP or by a worker; a
+    /// handshake takes one round trip more, and 0-RTT is lost. `"never"`: workers alone, near their limits.
+    challenge: Word<Challenge> { words: &CHALLENGES } = Challenge::Auto, Reload;
+
+    /// How many first flights (Initial and 0-RTT datagrams; a client sends one or two) begin connections without being
+    /// asked first, of the whole node, where the XDP program can ask. A tenth of them may come at once. `false`: any
+    /// number.
+    new_total: NumberOrOff<u32> { range: 1..=10_000_000, unit: "packets a second" } = 20_000, Reload;
 }

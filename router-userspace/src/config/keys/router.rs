@@ -75,7 +75,7 @@ table! {
     /// get too, and what a server may read as another route's is refused with 400: [security.md](security.md#paths).
     /// `"as-is"`: routes compare, and servers get, what the client said, octet by octet. Then `/x/../admin/`,
     /// `//admin/` and `/%61dmin/` pass a route on `/admin/`, and many servers take them for `/admin/`: only where no
-    /// route is there to keep anybody out.
+    /// route is there to keep clients out.
     path_normalization: Word<PathNormalization> { words: &PATHS } = PathNormalization::Normalize,
         Reload(config.router.path_normalization);
 

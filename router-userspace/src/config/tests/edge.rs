@@ -8,93 +8,104 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use super::{Folder, LISTENER, complaint, flags, notices, parse, to};
 use crate::config::*;
 
-#[test]
-fn what_the_edge_is_told_arrives() {
+/// Something of everything. CERT, KEY and FOLDER are replaced.
+const EXAMPLE: &str = r#"
+[transport]
+congestion = "bbr"
+stream_window = 65_536
+connection_window = 131_072
+send_window = 262_144
+max_streams = 10
+keep_alive = "5s"
+initial_mtu = 1_300
+max_mtu = false
+gso = false
+migration = false
+[admin]
+address = "127.0.0.1:9180"
+[access_log]
+file = "/var/log/a"
+format = "combined"
+[qlog]
+dir = "/var/q"
+sample = 0.5
+[[listener]]
+address = "0.0.0.0:443"
+certificates = [{ cert = "CERT", key = "KEY" }]
+tcp = true
+redirect_from = "0.0.0.0:80"
+alt_svc = false
+client_certificates = { ca = "CERT", required = false }
+minimum_tls = "1.3"
+groups = ["P-384", "X25519"]
+preferred_address = "192.0.2.1:443"
+[[listener]]
+address = "127.0.0.1:444"
+early_data = true
+alt_svc = "1h"
+[[route]]
+name = "one"
+host = "*.Example.com"
+methods = ["GET", "PURGE"]
+headers = { x-a = "b", x-c = true }
+redirect = "https://{host}/x{path}{query}"
+redirect_status = 302
+[[route]]
+path = "/y"
+upstream = "mixed"
+request_headers = { set = { x-set = "1" }, add = { x-add = "2" }, remove = ["x-gone"] }
+[[route]]
+path = "/y"
+methods = ["POST"]
+upstream = "files"
+[[route]]
+alpn = "a"
+host = "*.b"
+upstream = "streams"
+[upstream.mixed]
+servers = ["http://a", { url = "https://b", weight = 3 }, "h2c://c:81", "unix:/run/d"]
+balance = "source-hash"
+health = { path = "/h?x", interval = "1s", timeout = "500ms", rise = 1, fall = 9, status = "204", host = "h:1" }
+ejection = { failures = 1, time = "1m" }
+slow_start = "30s"
+max_connections = 5
+client_share = 0.5
+queue = 0
+queue_timeout = "1s"
+connect_timeout = "2s"
+response_timeout = "3s"
+idle_timeout = "4s"
+tls = { ca = "CERT", name = "B.example", cert = "CERT", key = "KEY" }
+host = "server"
+[upstream.files]
+servers = ["files:FOLDER"]
+[upstream.gone]
+servers = ["respond:410"]
+[upstream.streams]
+servers = ["tcp://[::1]:7", "unix:/run/e"]
+ejection = false
+proxy_protocol = true
+"#;
+
+/// The example with a certificate and a folder, as it is read.
+struct Told {
+    folder: Folder,
+    files: CertificateFiles,
+    config: Config,
+}
+
+fn told() -> Told {
     let folder = Folder::new();
     let files = folder.certificate("site");
-    let text = format!(
-        r#"
-        [transport]
-        congestion = "bbr"
-        stream_window = 65_536
-        connection_window = 131_072
-        send_window = 262_144
-        max_streams = 10
-        keep_alive = "5s"
-        initial_mtu = 1_300
-        max_mtu = false
-        gso = false
-        migration = false
-        [admin]
-        address = "127.0.0.1:9180"
-        [access_log]
-        file = "/var/log/a"
-        format = "combined"
-        [qlog]
-        dir = "/var/q"
-        sample = 0.5
-        [[listener]]
-        address = "0.0.0.0:443"
-        certificates = [{{ cert = "{cert}", key = "{key}" }}]
-        tcp = true
-        redirect_from = "0.0.0.0:80"
-        alt_svc = false
-        client_certificates = {{ ca = "{cert}", required = false }}
-        minimum_tls = "1.3"
-        groups = ["P-384", "X25519"]
-        preferred_address = "192.0.2.1:443"
-        [[listener]]
-        address = "127.0.0.1:444"
-        early_data = true
-        alt_svc = "1h"
-        [[route]]
-        name = "one"
-        host = "*.Example.com"
-        methods = ["GET", "PURGE"]
-        headers = {{ x-a = "b", x-c = true }}
-        redirect = "https://{{host}}/x{{path}}{{query}}"
-        redirect_status = 302
-        [[route]]
-        path = "/y"
-        upstream = "mixed"
-        request_headers = {{ set = {{ x-set = "1" }}, add = {{ x-add = "2" }}, remove = ["x-gone"] }}
-        [[route]]
-        path = "/y"
-        methods = ["POST"]
-        upstream = "files"
-        [[route]]
-        alpn = "a"
-        host = "*.b"
-        upstream = "streams"
-        [upstream.mixed]
-        servers = ["http://a", {{ url = "https://b", weight = 3 }}, "h2c://c:81", "unix:/run/d"]
-        balance = "source-hash"
-        health = {{ path = "/h?x", interval = "1s", timeout = "500ms", rise = 1, fall = 9, status = "204", host = "h:1" }}
-        ejection = {{ failures = 1, time = "1m" }}
-        slow_start = "30s"
-        max_connections = 5
-        client_share = 0.5
-        queue = 0
-        queue_timeout = "1s"
-        connect_timeout = "2s"
-        response_timeout = "3s"
-        idle_timeout = "4s"
-        tls = {{ ca = "{cert}", name = "B.example", cert = "{cert}", key = "{key}" }}
-        host = "server"
-        [upstream.files]
-        servers = ["files:{folder}"]
-        [upstream.gone]
-        servers = ["respond:410"]
-        [upstream.streams]
-        servers = ["tcp://[::1]:7", "unix:/run/e"]
-        ejection = false
-        proxy_protocol = true
-        "#,
-        cert = files.cert.display(),
-        key = files.key.display(),
-        folder = folder.path("").display(),
-    );
-    let config = parse(&text).unwrap();
+    let text = EXAMPLE.replace("CERT", &files.cert.display().to_string());
+    let text = text.replace("KEY", &files.key.display().to_string());
+    let config = parse(&text.replace("FOLDER", &folder.path("").display().to_string())).unwrap();
+    Told { folder, files, config }
+}
+
+#[test]
+fn transport_and_what_operators_see_arrive() {
+    let Told { config, .. } = told();
     let expected = Transport {
         congestion: Congestion::Bbr,
         stream_window: 65_536,
@@ -112,6 +123,11 @@ fn what_the_edge_is_told_arrives() {
     let to_file = Destination::File("/var/log/a".into());
     assert_eq!(config.access_log, Some(AccessLog { to: to_file, format: AccessLogFormat::Combined }));
     assert_eq!(config.qlog, Some(Qlog { dir: "/var/q".into(), sample: 0.5 }));
+}
+
+#[test]
+fn listeners_arrive() {
+    let Told { files, config, .. } = told();
     let [first, second] = &config.listeners[..] else { panic!("{:?}", config.listeners) };
     let expected = Listener {
         #[cfg(feature = "interop")]
@@ -129,7 +145,11 @@ fn what_the_edge_is_told_arrives() {
     };
     assert_eq!(*first, expected);
     assert_eq!((second.early_data, second.alt_svc_max_age), (EarlyData::Safe, Some(Duration::from_secs(3_600))));
+}
 
+#[test]
+fn routes_arrive() {
+    let Told { config, .. } = told();
     let (name, value) = (|name: &'static str| HeaderName::from_static(name), HeaderValue::from_static);
     let rewrite = HeaderRewrite {
         remove: vec![name("x-gone")],
@@ -160,7 +180,11 @@ fn what_the_edge_is_told_arrives() {
         }),
     ];
     assert_eq!(config.routes, expected);
+}
 
+#[test]
+fn upstreams_arrive() {
+    let Told { folder, files, config } = told();
     let authority = |host: &str, port| Authority { host: host.to_owned(), port };
     let all = [
         (ServerAddress::Http(authority("a", 80)), 1),
@@ -168,7 +192,8 @@ fn what_the_edge_is_told_arrives() {
         (ServerAddress::H2c(authority("c", 81)), 1),
         (ServerAddress::Unix("/run/d".into()), 1),
     ];
-    let probe = HealthProbe::Http { path: "/h?x".to_owned(), host: Some(value("h:1")), status: 204..=204 };
+    let probe =
+        HealthProbe::Http { path: "/h?x".to_owned(), host: Some(HeaderValue::from_static("h:1")), status: 204..=204 };
     let seconds = Duration::from_secs;
     let mixed = Servers {
         all: all.map(|(address, weight)| Server { address, weight }).to_vec(),
@@ -203,7 +228,7 @@ fn what_has_no_effect_is_said() {
     const RAW: &str = "[[route]]\nalpn = \"x\"\nupstream = \"a\"\n[upstream.a]\nservers = [\"tcp://a:1\"]\n";
     let route = |servers: &str| format!("[[route]]\nupstream = \"a\"\n[upstream.a]\nservers = [\"{servers}\"]\n");
     for (text, expected) in [
-        ("alt_svc = \"1h\"".to_owned(), Some("3: listener.alt_svc: without tcp = true nobody is told")),
+        ("alt_svc = \"1h\"".to_owned(), Some("3: listener.alt_svc: without tcp = true no client is told")),
         ("alt_svc = false".to_owned(), None),
         ("alt_svc = \"1h\"\ntcp = true".to_owned(), None),
         ("minimum_tls = \"1.3\"".to_owned(), Some("3: listener.minimum_tls: without tcp = true it has no effect")),

@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 use super::{LISTENER, parse};
 use crate::config::{Changed, Config, DEFAULT_BPF_DIR, DEFAULT_CONTROL, TakenBy, changes, keys::ROOT};
 
+/// Tables that [`file`] has not: they come to nothing where all in them is a default.
+const ELSEWHERE: [&str; 2] = ["listener.client_certificates.", "route.request_headers."];
+
 /// A file with all there is, and below each table whatever `keys` says of it.
 fn file(mut keys: impl FnMut(&str) -> String) -> String {
     let table = |lines: String| lines.replace('\n', ", ");
@@ -47,15 +50,60 @@ fn a_file_of_defaults_is_as_good_as_none() {
     };
     assert_eq!(loaded(&all), loaded(&file(|_| String::new())));
 
-    // But for tables that come to nothing where all in them is a default.
-    let elsewhere = ["listener.client_certificates.", "route.request_headers."];
     let all = ROOT.all().into_iter().flat_map(|table| table.keys);
     let left_out: Vec<_> = all
         .filter(|key| key.written() != "-" && !written.contains(key.name()))
-        .filter(|key| !elsewhere.iter().any(|table| key.name().starts_with(table)))
+        .filter(|key| !ELSEWHERE.iter().any(|table| key.name().starts_with(table)))
         .map(|key| key.name())
         .collect();
     assert!(left_out.is_empty(), "{left_out:?}");
+}
+
+/// A key with another value than its default makes another configuration, and none that another key of its table makes:
+/// so its value arrives, and where it belongs. Not asked of keys whose default is none, and of those whose values are not
+/// told from their definition.
+#[test]
+fn each_value_arrives_in_a_place_of_its_own() {
+    let loaded = |text: &str| parse(text).ok().map(|config| Config { notices: Vec::new(), ..config });
+    let usual = loaded(&file(|_| String::new())).unwrap();
+    let mut arrived = 0;
+    for table in ROOT.all() {
+        let mut made = vec![("no key", usual.clone())];
+        for key in table.keys {
+            let with = |value: &String| {
+                loaded(&file(
+                    |name| if name == table.name { format!("{} = {value}", key.short()) } else { String::new() },
+                ))
+            };
+            // A default may be the least or the most, or be tied to another key.
+            let Some(config) = others(&key.written(), &key.takes()).iter().find_map(with) else { continue };
+            // `file` has no such table.
+            if config == usual && ELSEWHERE.iter().any(|one| key.name().starts_with(one)) {
+                continue;
+            }
+            for (other, before) in &made {
+                assert_ne!(config, *before, "{} comes to nothing, or to what {other} does", key.name());
+            }
+            made.push((key.name(), config));
+            arrived += 1;
+        }
+    }
+    assert!(arrived > 40, "{arrived}");
+}
+
+/// Values that a key may take, but for its default `written`: one that is a little off, or one of the words that it
+/// `takes`.
+fn others(written: &str, takes: &str) -> Vec<String> {
+    let words = takes.split('`').skip(1).step_by(2).filter(|word| *word != written).map(str::to_owned);
+    let digits: String = written.chars().filter(|c| c.is_ascii_digit()).collect();
+    let number = digits.parse::<u64>().ok().filter(|_| !written.contains(['.', '/', '-']));
+    let off = number.into_iter().flat_map(|number| [number.saturating_sub(1), number + 1]);
+    let unit: String = written.chars().filter(|c| !c.is_ascii_digit() && !"_\"".contains(*c)).collect();
+    let off = off.map(|number| match written.starts_with('"') {
+        true => format!("\"{number}{unit}\""),
+        false => number.to_string(),
+    });
+    off.chain(words).collect()
 }
 
 #[test]

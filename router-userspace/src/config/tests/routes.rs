@@ -43,6 +43,10 @@ fn routes_that_never_match_are_noticed() {
         let text = format!("[[route]]\n{earlier}\nredirect = \"/1\"\n[[route]]\n{later}\nredirect = \"/2\"");
         assert_eq!(!notices(&text).is_empty(), never, "{text}");
     }
+}
+
+#[test]
+fn raw_routes_that_never_match_are_noticed() {
     let raw = |earlier: &str, later: &str| {
         let route = |more: &str| format!("[[route]]\nupstream = \"a\"\n{more}\n");
         format!("{}{}[upstream.a]\nservers = [\"unix:/run/a\"]", route(earlier), route(later))

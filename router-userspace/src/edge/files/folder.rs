@@ -126,7 +126,7 @@ impl RegularFile {
         let Self { inode, length, modified: (seconds, nanoseconds), .. } = self;
         let etag = format!("\"{inode:x}-{length:x}-{seconds:x}.{nanoseconds:08x}\"");
         // Never later than the response's own date (RFC 9110 section 8.8.2.1), and in whole
-        // seconds. Who set a date before 1970 has none.
+        // seconds. A file that was given a date before 1970 has none.
         let now = SystemTime::now();
         let modified = u64::try_from(*seconds).ok().and_then(|seconds| {
             let modified = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?;

@@ -56,7 +56,8 @@ impl Files {
     pub(super) async fn answer(
         &self,
         method: &Method,
-        (uri_path, headers): (&str, &HeaderMap),
+        uri_path: &str,
+        headers: &HeaderMap,
         memory: &Arc<Memory>,
     ) -> Response<FileBody> {
         match *method {
@@ -90,6 +91,20 @@ struct From {
     memory: Arc<Memory>,
 }
 
+/// The content that is selected for what is asked for (RFC 9110 section 3.2).
+struct Representation {
+    file: RegularFile,
+    validators: Validators,
+    /// None: as it is.
+    coding: Option<Coding>,
+}
+
+impl Representation {
+    fn new(file: RegularFile, coding: Option<Coding>) -> Self {
+        Self { validators: file.validators(), file, coding }
+    }
+}
+
 /// What a GET or HEAD asks for.
 struct Question {
     target: Target,
@@ -115,20 +130,20 @@ impl Question {
     fn answer(&self, from: &From) -> io::Result<Response<FileBody>> {
         let folder = &*from.folder;
         match folder.find(self.target.path())? {
-            Found::File(file) => match self.compressed(folder)? {
-                Some((coding, file)) => self.represent(from, file, Some(coding)),
-                None => self.represent(from, file, None),
-            },
+            Found::File(file) => {
+                let compressed = self.compressed(folder)?;
+                self.respond(from, compressed.unwrap_or_else(|| Representation::new(file, None)))
+            }
             Found::Folder => self.redirect(folder),
             Found::Nothing => Ok(text(StatusCode::NOT_FOUND)),
         }
     }
 
     /// The sibling of the file that the client likes best: `NAME.br` or `NAME.gz`.
-    fn compressed(&self, folder: &Folder) -> io::Result<Option<(Coding, RegularFile)>> {
+    fn compressed(&self, folder: &Folder) -> io::Result<Option<Representation>> {
         for coding in self.codings.by_preference() {
             if let Found::File(file) = folder.find(&coding.sibling(self.target.path()))? {
-                return Ok(Some((coding, file)));
+                return Ok(Some(Representation::new(file, Some(coding))));
             }
         }
         Ok(None)
@@ -146,21 +161,21 @@ impl Question {
 
     /// Preconditions first, as they see the whole representation; then the range of it
     /// (RFC 9110 section 13.2.2).
-    fn represent(&self, from: &From, file: RegularFile, coding: Option<Coding>) -> io::Result<Response<FileBody>> {
-        let (validators, length) = (file.validators(), file.length());
-        match self.preconditions.evaluate(&validators) {
+    fn respond(&self, from: &From, selected: Representation) -> io::Result<Response<FileBody>> {
+        match self.preconditions.evaluate(&selected.validators) {
             Outcome::Met => {}
             Outcome::NotModified => {
-                return Ok(with(empty(StatusCode::NOT_MODIFIED), [(header::ETAG, validators.etag), VARY]));
+                return Ok(with(empty(StatusCode::NOT_MODIFIED), [(header::ETAG, selected.validators.etag), VARY]));
             }
             Outcome::Failed => return Ok(text(StatusCode::PRECONDITION_FAILED)),
         }
-        let ranges = self.ranges.as_ref().filter(|_| self.preconditions.range_applies(&validators));
+        let ranges = self.ranges.as_ref().filter(|_| self.preconditions.range_applies(&selected.validators));
+        let length = selected.file.length();
         match ranges.map_or(Selection::Whole, |ranges| ranges.of(length)) {
-            Selection::Whole => self.send(from, (file, 0..length), validators, coding),
+            Selection::Whole => self.send(from, selected, 0..length),
             Selection::Part(part) => {
                 let range = printed(format!("bytes {}-{}/{length}", part.start, part.end - 1));
-                let mut response = self.send(from, (file, part), validators, coding)?;
+                let mut response = self.send(from, selected, part)?;
                 if response.status() != StatusCode::OK {
                     return Ok(response);
                 }
@@ -174,14 +189,9 @@ impl Question {
         }
     }
 
-    /// A part of a file, or its description alone if that is what is wanted; 503 if there is no memory for it.
-    fn send(
-        &self,
-        from: &From,
-        (file, part): (RegularFile, Range<u64>),
-        validators: Validators,
-        coding: Option<Coding>,
-    ) -> io::Result<Response<FileBody>> {
+    /// A part of a representation, or its description alone if that is what is wanted; 503 if there is no memory for it.
+    fn send(&self, from: &From, selected: Representation, part: Range<u64>) -> io::Result<Response<FileBody>> {
+        let Representation { file, validators, coding } = selected;
         let length = HeaderValue::from(part.end - part.start);
         let body = match self.content {
             true => FileBody::read(&from.folder, file, part, &from.memory)?,
@@ -206,7 +216,7 @@ impl Question {
     }
 }
 
-/// A status with its name for the person in front of the client.
+/// A status with its name, for the client's user.
 fn text(status: StatusCode) -> Response<FileBody> {
     let sentence = format!("{} {}\n", status.as_u16(), status.canonical_reason().unwrap_or_default());
     let length = HeaderValue::from(sentence.len());

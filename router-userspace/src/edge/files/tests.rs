@@ -76,7 +76,7 @@ impl Site {
         for (name, value) in fields {
             headers.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        let response = self.files.answer(&method, (path, &headers), &self.memory).await;
+        let response = self.files.answer(&method, path, &headers, &self.memory).await;
         let (head, body) = response.into_parts();
         let promised = body.size_hint().exact().unwrap();
         let body = body.collect().await.unwrap().to_bytes().to_vec();

@@ -1,4 +1,4 @@
-//! The body of a request: read only as fast as somebody takes it, whatever it comes by.
+//! The body of a request: read only as fast as it is taken, whatever it comes by.
 
 use std::{
     future::poll_fn,
@@ -22,7 +22,7 @@ use crate::edge::{
     tcp::Unread,
 };
 
-/// How much of a body that nobody wants is read before its client is told to stop.
+/// How much of a body that is not wanted is read before its client is told to stop.
 const DISCARDED_MAX: u64 = 1024 * 1024;
 
 /// How long it is read.
@@ -267,7 +267,7 @@ enum Source {
 }
 
 impl Source {
-    /// How much of it is read for nobody. Over HTTP/1.1 there is no way to tell a client to stop but to close
+    /// How much of it is read to be thrown away. Over HTTP/1.1 there is no way to tell a client to stop but to close
     /// the connection, and what it sends then makes the kernel forget the response it has not read.
     fn discarded_max(&self) -> u64 {
         match self {

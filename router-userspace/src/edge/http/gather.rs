@@ -1,5 +1,5 @@
 //! A server's response, read whole before the client takes any of it, where it is short: then the place on the server is
-//! free at once, and a client that does not read holds up nobody else.
+//! free at once, and a client that does not read holds up no other.
 //!
 //! What is there already is always taken. A response whose length is known, and small, is waited for, for a moment: it
 //! is on its way. One whose length is not known may be an event stream: where some of it is there the rest is given the

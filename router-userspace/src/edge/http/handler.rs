@@ -40,8 +40,8 @@ pub(in crate::edge) async fn handle(
 ) -> Result<Response<ResponseBody>, Unanswered> {
     let is_head = request.method() == Method::HEAD;
     let received = Arc::clone(request.body().meter());
-    let client = (asked.client, asked.early.is_some());
-    let mut entry = Box::new(RequestRecord::begin(&asked.serving.book, request, client, received));
+    let mut entry = Box::new(RequestRecord::begin(&asked.serving.book, request, asked.client, received));
+    entry.early_data = asked.early.is_some();
     let allowed = match checked {
         Ok(()) if is_misdirected(asked.serving, request.uri(), asked.client) => Err(MISDIRECTED),
         Ok(()) => {
@@ -58,7 +58,7 @@ pub(in crate::edge) async fn handle(
             // What it has of content is read for nothing meanwhile.
             drop(request.body_mut().take());
             let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-            let answered = files.answer(request.method(), (target, request.headers()), &asked.serving.memory);
+            let answered = files.answer(request.method(), target, request.headers(), &asked.serving.memory);
             answered.await.map(ResponseBody::from)
         }
         Ok(Some(Action::Respond(status))) => nothing(*status),
@@ -87,7 +87,8 @@ const MISDIRECTED: Refusal =
 /// The answer to a request over HTTP/3 whose head could not be read.
 pub(in crate::edge) fn refuse_unread(asked: &RequestContext<'_>, refusal: Refusal) -> Response<ResponseBody> {
     let RequestContext { serving, client, early, .. } = asked;
-    let mut entry = Box::new(RequestRecord::unread(&serving.book, client, early.is_some()));
+    let mut entry = Box::new(RequestRecord::unread(&serving.book, client));
+    entry.early_data = early.is_some();
     let mut response = refuse(refusal, &mut entry);
     finish(serving, &mut response, entry);
     response

@@ -29,7 +29,7 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const CLIENT_SUBJECT: HeaderName = HeaderName::from_static("x-client-cert-subject");
 const CLIENT_FINGERPRINT: HeaderName = HeaderName::from_static("x-client-cert-fingerprint");
 
-/// Says to the server of a checked request who `client` is, and by what it came. What a route says
+/// Tells the server of a checked request its `client`, and what it came by. What a route says
 /// of the same fields comes later, so that it has the last word.
 ///
 /// What the client itself said in `Forwarded` and `X-Forwarded-*`, or of its certificate, is gone

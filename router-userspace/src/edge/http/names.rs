@@ -1,4 +1,4 @@
-//! Field names that a client has no say in: who it is, what it asked for at the edge, and what a proxy in front of a
+//! Field names that a client has no say in: its address, what it asked for at the edge, and what a proxy in front of a
 //! server vouches for. A server that believes such a field believes the router, so what a client says under these
 //! names never reaches one, neither in a head nor in trailers, over any version of HTTP.
 //!
@@ -52,7 +52,7 @@ pub(in crate::edge) const FAMILIES: [&str; 39] = [
 ];
 
 /// Fields beside those of [`FAMILIES`] that mean nothing good behind a body (RFC 9110 section 6.5.1): they frame a
-/// message, route it, say who sends it or how to read it. A receiver that merges trailers into the head would obey.
+/// message, route it, say what sends it or how to read it. A receiver that merges trailers into the head would obey.
 const NOT_IN_TRAILERS: [&str; 31] = [
     "alt-svc",
     "authorization",

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::edge::Site;
 
-/// Reads the request to its end, then says who served it.
+/// Reads the request to its end, then says which worker served it.
 pub(in crate::edge) async fn answer(
     site: &Site,
     request: &mut Request<RequestBody>,

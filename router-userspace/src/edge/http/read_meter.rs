@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-/// Counts what is read of a request, for those who do not read it themselves. One thread writes: no need for a
+/// Counts what is read of a request, for what does not read it itself. One thread writes: no need for a
 /// read-modify-write instruction.
 #[derive(Debug, Default)]
 pub(in crate::edge) struct ReadMeter {

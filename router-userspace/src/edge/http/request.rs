@@ -122,7 +122,7 @@ fn check_fields(headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 /// RFC 9110 section 7.6.1. hyper has undone `chunked`, and no other coding; beside one a
-/// Content-Length says that somebody on the way reads the message otherwise than we do (RFC 9112
+/// Content-Length says that a proxy on the way reads the message otherwise than we do (RFC 9112
 /// section 6.1).
 fn take_hop_by_hop(fields: &mut HeaderMap) -> Result<(), Refusal> {
     let mut codings = fields.get_all(header::TRANSFER_ENCODING).iter();

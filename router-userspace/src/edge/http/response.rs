@@ -46,7 +46,7 @@ enum Content {
 /// Why a response ended before its end.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::edge) enum ResponseError {
-    /// The response had begun, so that there is no other way to tell. It is nobody's source: hyper would
+    /// The response had begun, so that there is no other way to tell. It is no error's source: hyper would
     /// find in it what went between us and an HTTP/2 server, and tell the client the same.
     #[error("the upstream broke off: {0}")]
     Server(<upstream::ResponseBody as Body>::Error),
@@ -54,7 +54,7 @@ pub(in crate::edge) enum ResponseError {
     File(#[from] io::Error),
 }
 
-/// There is no response: the request itself broke off, and whoever sent it has to be told.
+/// There is no response: the request itself broke off, and its client has to be told.
 #[derive(Debug, thiserror::Error)]
 #[error("{why}")]
 pub(in crate::edge) struct Unanswered {
@@ -102,7 +102,7 @@ impl ResponseError {
 }
 
 impl Drop for ResponseBody {
-    /// Whoever writes it out need not ask for more than there is, and knows that from its length before
+    /// What writes it out need not ask for more than there is, and knows that from its length before
     /// an HTTP/2 server says that it was the end.
     fn drop(&mut self) {
         if (self.is_end_stream() || self.size_hint().exact() == Some(0))

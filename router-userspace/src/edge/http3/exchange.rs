@@ -19,6 +19,7 @@ use super::{
 use crate::{
     config::Limits,
     edge::{
+        bidirectional_stream::BidirectionalStream,
         client::Client,
         http::{
             body::RequestBody,
@@ -35,8 +36,7 @@ use crate::{
 
 /// A request stream that was just accepted.
 pub(super) struct Exchange {
-    pub(super) send: quinn::SendStream,
-    pub(super) recv: quinn::RecvStream,
+    pub(super) stream: BidirectionalStream,
     pub(super) shared: Arc<Shared>,
     pub(super) client: Client,
     /// Of a request that came in 0-RTT.
@@ -63,7 +63,7 @@ impl Exchange {
             // One request is served by one configuration, from its head to its end.
             let serving = self.shared.site.now.load_full();
             let pace = Pace::new(serving.limits.send_timeout, serving.limits.min_rate);
-            let mut writer = ResponseWriter::new(self.send, pace);
+            let mut writer = ResponseWriter::new(self.stream.send, pace);
             let mut stopped = pin!(writer.stopped());
             let outcome = {
                 let (interim, early) = (Interim::default(), self.early.as_ref());
@@ -71,7 +71,7 @@ impl Exchange {
                 let asked = RequestContext { site, serving: &serving, client, interim: Some(&interim), early };
                 let (shared, writer) = (&self.shared, &mut writer);
                 let responder = Responder { shared, asked: &asked, interim: &interim, writer };
-                let mut served = pin!(responder.respond(self.recv));
+                let mut served = pin!(responder.respond(self.stream.recv));
                 tokio::select! {
                     // First: a response that was stopped also fails to be sent, and would not say why.
                     biased;
@@ -155,14 +155,17 @@ struct Responder<'e> {
 }
 
 /// A request, and what its check found.
-type Checked = (Request<RequestBody>, Result<(), Refusal>);
+struct Checked {
+    request: Request<RequestBody>,
+    verdict: Result<(), Refusal>,
+}
 
 impl Responder<'_> {
     /// Reads the request and writes the response.
     async fn respond(mut self, recv: quinn::RecvStream) -> Result<(), End> {
         let mut response = match self.head(recv).await {
             // Borrowed from where it is: it is large.
-            Ok((ref mut request, checked)) => self.answer(request, checked).await?,
+            Ok(Checked { ref mut request, verdict }) => self.answer(request, verdict).await?,
             Err(NoHead::Refused(refusal)) => handler::refuse_unread(self.asked, refusal),
             Err(NoHead::Failed(failure)) => return Err(End::Unread(failure)),
         };
@@ -180,14 +183,14 @@ impl Responder<'_> {
         self.writer.prioritize(head.priority());
         let fault = head.fault;
         let mut request = head.into_request().map_err(|violation| malformed(&mut reader, violation))?;
-        let checked = request::check(&mut request, limits);
+        let verdict = request::check(&mut request, limits);
         // What the check knows is answered with a sentence, which RFC 9114 section 4.1.2 allows.
-        if let (Ok(()), Some(violation)) = (&checked, fault) {
+        if let (Ok(()), Some(violation)) = (&verdict, fault) {
             return Err(malformed(&mut reader, violation));
         }
         let first = poll_immediate(poll_fn(|cx| reader.poll_next(cx))).await;
         let pace = Pace::new(limits.body_timeout, limits.min_rate);
-        Ok((request.map(|()| RequestBody::http3(reader, first, pace)), checked))
+        Ok(Checked { request: request.map(|()| RequestBody::http3(reader, first, pace)), verdict })
     }
 
     async fn answer(

@@ -33,7 +33,7 @@ use self::{
     client_connection::ClientConnection, early_data::Handshake, error_code::varint, exchange::Exchange,
     reminder::Reminder, shared::Shared,
 };
-use super::{Draining, IncomingConnection, Site, client::Client};
+use super::{Draining, IncomingConnection, Site, bidirectional_stream::BidirectionalStream, client::Client};
 use crate::address::path::Path;
 
 /// How long a client that was told to go elsewhere may be silent before its connection is closed.
@@ -116,7 +116,7 @@ impl Session {
     }
 
     /// The next request. Those that take long keep the connection meanwhile.
-    async fn request(&mut self) -> Result<(SendStream, RecvStream), ConnectionError> {
+    async fn request(&mut self) -> Result<BidirectionalStream, ConnectionError> {
         let Self { incoming, reminder, control, alive, .. } = self;
         loop {
             tokio::select! {
@@ -130,13 +130,13 @@ impl Session {
         }
     }
 
-    fn start(&mut self, (send, recv): (SendStream, RecvStream)) {
-        self.next_stream = self.next_stream.max(VarInt::from(send.id()).into_inner() + 4);
-        let Some(held) = self.shared.site.now.load().memory.admit() else { return reject((send, recv)) };
+    fn start(&mut self, stream: BidirectionalStream) {
+        self.next_stream = self.next_stream.max(VarInt::from(stream.send.id()).into_inner() + 4);
+        let Some(held) = self.shared.site.now.load().memory.admit() else { return reject(stream) };
         // It may have moved since the last request.
         let client = Client { address: self.path.address(), ..self.client.clone() };
-        let early = recv.is_0rtt().then(|| self.handshake.clone());
-        let exchange = Exchange { send, recv, shared: Arc::clone(&self.shared), client, early, held };
+        let early = stream.recv.is_0rtt().then(|| self.handshake.clone());
+        let exchange = Exchange { stream, shared: Arc::clone(&self.shared), client, early, held };
         let alive = Arc::clone(&self.alive);
         self.reminder.start();
         // In a box before it is spawned: it is some kilobytes, and a spawn moves it several times.
@@ -211,12 +211,12 @@ impl Incoming {
     }
 
     /// The next request stream. The client's other streams are read meanwhile.
-    async fn request(&mut self) -> Result<(SendStream, RecvStream), ConnectionError> {
+    async fn request(&mut self) -> Result<BidirectionalStream, ConnectionError> {
         let mut accepted = pin!(self.shared.connection.quinn().accept_bi());
         loop {
             tokio::select! {
                 biased;
-                request = &mut accepted => return request,
+                request = &mut accepted => return request.map(BidirectionalStream::from),
                 Some(own) = self.own.next() => match own {
                     Own::Opened(stream) => {
                         let read = client_streams::read(stream?, Arc::clone(&self.critical));
@@ -267,9 +267,6 @@ async fn silence(connection: quinn::Connection, alive: Weak<()>) {
 }
 
 /// RFC 9114 section 4.1.1: nothing was done for this request.
-fn reject((mut send, mut recv): (SendStream, RecvStream)) {
-    let code = varint(Code::H3_REQUEST_REJECTED);
-    // They fail only on streams that are closed.
-    let _ = send.reset(code);
-    let _ = recv.stop(code);
+fn reject(mut stream: BidirectionalStream) {
+    stream.abort(varint(Code::H3_REQUEST_REJECTED));
 }

@@ -9,6 +9,6 @@ use crate::edge::Site;
 pub(super) struct Shared {
     /// What they are served by.
     pub(super) site: Arc<Site>,
-    /// By itself, as who reads a request needs no more.
+    /// By itself, as what reads a request needs no more.
     pub(super) connection: Arc<ClientConnection>,
 }

@@ -1,7 +1,7 @@
 //! What a client of HTTP/1.1 says by ending its half of the connection.
 //!
 //! It may have nothing more to say and wait for its answer (RFC 9112 section 9.6), or be gone: a host that has closed its
-//! socket sends no more than that either, until something is sent to it. So who has asked, all of it, is answered if that
+//! socket sends no more than that either, until something is sent to it. So a client that has asked, all of it, is answered if that
 //! does not take too long. A request that breaks off in its body is over at once.
 
 use std::{
@@ -19,7 +19,7 @@ use tokio::{
 
 use super::requests::Requests;
 
-/// A connection whose end is heard when nobody waits for an answer on it.
+/// A connection whose end is heard when no client waits for an answer on it.
 pub(super) struct Half<S> {
     stream: S,
     requests: Arc<Requests>,

@@ -101,7 +101,7 @@ impl Taking {
     fn left(&self) -> Duration {
         let state = self.lock();
         let left = state.pace.left();
-        // Looked at often enough where nobody is waited for now.
+        // Looked at often enough where no client is waited for now.
         state.on_its_way.map_or(left.max(state.pace.whole() / LOOKS), |(since, _)| left.saturating_sub(since.elapsed()))
     }
 

@@ -190,7 +190,7 @@ impl Detour {
             backs: backs.each_ref().map(|back| back.local_addr().unwrap()),
             way: Arc::clone(&way),
         };
-        tokio::spawn(relay((front, backs), way, server));
+        tokio::spawn(relay(front, backs, way, server));
         detour
     }
 
@@ -205,7 +205,7 @@ impl Detour {
     }
 }
 
-async fn relay((front, backs): (UdpSocket, [UdpSocket; 4]), way: Arc<Mutex<Way>>, server: SocketAddr) {
+async fn relay(front: UdpSocket, backs: [UdpSocket; 4], way: Arc<Mutex<Way>>, server: SocketAddr) {
     let [a, b, c, d] = &backs;
     let mut buffers = [[0; 2048]; 5];
     let mut client = None;

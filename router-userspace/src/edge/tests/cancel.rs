@@ -215,12 +215,12 @@ async fn draining_finishes_what_was_begun_and_asks_the_client_to_go() {
     let mut upstream = begun.await.unwrap();
 
     lab.drain.begin();
-    // Who comes late with a first request is served as well.
+    // A client that comes late with a first request is served as well.
     let elsewhere = Request::get("https://elsewhere/").body(()).unwrap();
     let mut late = idle.requests.send_request(elsewhere).await.unwrap();
     late.finish().await.unwrap();
     assert_eq!(late.recv_response().await.unwrap().status(), 404);
-    // And who does not listen: the GOAWAY names no request.
+    // And one that does not listen: the GOAWAY names no request.
     let (mut send, mut recv) = client.quic.open_bi().await.unwrap();
     send.write_all(&head(GET)).await.unwrap();
     send.finish().unwrap();

@@ -24,7 +24,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::lab::{Lab, SEND_WINDOW, listener, nobody, pattern, proxy_to, read, request};
+use super::lab::{Lab, SEND_WINDOW, listener, pattern, proxy_to, read, request, unused_address};
 
 type Body = BoxBody<Bytes, hyper::Error>;
 
@@ -238,14 +238,14 @@ async fn what_no_route_wants_is_not_found_and_still_read() {
 
 #[tokio::test]
 async fn a_server_that_is_down_is_a_bad_gateway_unless_there_is_another() {
-    let nobody = nobody().await;
-    let mut client = Lab::new(&proxy_to(nobody)).http3().await;
+    let unused = unused_address().await;
+    let mut client = Lab::new(&proxy_to(unused)).http3().await;
     let (response, body) = client.fetch(request("POST", "/"), b"hello").await;
     assert_eq!(response.status(), 502);
     assert_eq!(body, b"502 the server behind this one cannot be reached\n");
 
     let (origin, _) = origin().await;
-    let both = proxy_to(nobody).replace("\"]", &format!("\", \"http://{origin}\"]"));
+    let both = proxy_to(unused).replace("\"]", &format!("\", \"http://{origin}\"]"));
     let mut client = Lab::new(&both).http3().await;
     for _ in 0..4 {
         let (response, body) = client.fetch(request("POST", "/"), b"hello").await;
@@ -361,7 +361,7 @@ async fn a_client_that_waits_for_a_word_before_its_body_gets_it() {
 
 #[tokio::test]
 async fn requests_that_mean_something_else_to_http_1_1_are_refused() {
-    let mut client = Lab::new(&proxy_to(nobody().await)).http3().await;
+    let mut client = Lab::new(&proxy_to(unused_address().await)).http3().await;
     let with = |name: &'static str, value: &'static str| {
         let mut asked = request("POST", "/");
         asked.headers_mut().append(name, value.parse().unwrap());

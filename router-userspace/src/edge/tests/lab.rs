@@ -31,7 +31,7 @@ use crate::{
 /// Octets that quinn may hold for a client that doesn't read.
 pub(super) const SEND_WINDOW: u64 = 512 * 1024;
 
-/// An edge that serves whoever connects.
+/// An edge that serves every client that connects.
 pub(super) struct Lab {
     pub(super) edge: Edge,
     pub(super) drain: Arc<Drain>,
@@ -141,8 +141,8 @@ pub(super) fn raw_to(server: SocketAddr) -> String {
     format!("[[route]]\nalpn = \"echo\"\nupstream = \"u\"\n[upstream.u]\nservers = [\"tcp://{server}\"]\n")
 }
 
-/// A port of loopback where nobody listens.
-pub(super) async fn nobody() -> SocketAddr {
+/// A port of loopback on which no socket listens.
+pub(super) async fn unused_address() -> SocketAddr {
     listener().await.1
 }
 

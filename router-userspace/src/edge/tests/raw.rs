@@ -8,7 +8,7 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::lab::{Lab, listener, nobody, pattern, raw_to};
+use super::lab::{Lab, listener, pattern, raw_to, unused_address};
 use crate::edge::{NO_ROUTE, STREAM_CANCELLED, STREAM_REFUSED, UPSTREAM_CLOSED, UPSTREAM_RESET, UPSTREAM_UNREACHABLE};
 
 #[tokio::test]
@@ -131,7 +131,7 @@ async fn a_server_that_takes_no_more_stops_the_upload_only() {
 
 #[tokio::test]
 async fn what_cannot_be_served_is_refused_with_its_code() {
-    let lab = Lab::new(&raw_to(nobody().await));
+    let lab = Lab::new(&raw_to(unused_address().await));
     let connection = lab.connect("echo").await;
 
     let (mut send, mut recv) = connection.open_bi().await.unwrap();
@@ -144,7 +144,7 @@ async fn what_cannot_be_served_is_refused_with_its_code() {
     assert_eq!(send.stopped().await.unwrap(), Some(STREAM_REFUSED.into()));
     assert!(connection.close_reason().is_none(), "the connection goes on");
 
-    let elsewhere = raw_to(nobody().await).replace("alpn", "host = \"example.com\"\nalpn");
+    let elsewhere = raw_to(unused_address().await).replace("alpn", "host = \"example.com\"\nalpn");
     match Lab::new(&elsewhere).connect("echo").await.closed().await {
         ConnectionError::ApplicationClosed(close) => assert_eq!(close.error_code, NO_ROUTE.into()),
         other => panic!("{other}"),

@@ -1,4 +1,4 @@
-//! TLS: who may resume where, and which certificate a client gets.
+//! TLS: which client may resume where, and which certificate a client gets.
 
 use std::{
     fs,

@@ -1,6 +1,6 @@
 //! Clients that keep what they asked for waiting: they take nothing, or send next to nothing.
 //!
-//! GHSA-7ghq-v6jf-g56c, envoy#3841: 32 responses that nobody read held all places on a server for ever.
+//! GHSA-7ghq-v6jf-g56c, envoy#3841: 32 responses that no client read held all places on a server for ever.
 
 use std::{net::SocketAddr, time::Duration};
 

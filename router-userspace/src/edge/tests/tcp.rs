@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// An edge that serves whoever connects by TCP.
+/// An edge that serves every client that connects by TCP.
 pub(super) struct Tcp {
     pub(super) address: SocketAddr,
     _drain: Arc<Drain>,

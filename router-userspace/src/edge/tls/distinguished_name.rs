@@ -1,6 +1,6 @@
 //! Distinguished names as text (RFC 4514): one name, one text, and two names never the same.
 //!
-//! Servers decide by this text who may do what, so `CN="x, O=Admins"` must not read like
+//! Servers decide by this text which client may do what, so `CN="x, O=Admins"` must not read like
 //! `CN=x, O=Admins`: every character that separates is escaped where it is part of a value, and a value
 //! whose characters are not certain is written in hex.
 

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_the_secret_opens_a_ticket_for_two_periods() {
+    fn a_node_that_has_the_secret_opens_a_ticket_for_two_periods() {
         let [ours, same] = [tickets(7), tickets(7)];
         let other = tickets(8);
         let asked = Authentication::nothing();

@@ -53,7 +53,7 @@ pub(super) struct Pool<B: Forwarded> {
     shared: Mutex<Vec<Shared<B>>>,
     /// Held while a connection is opened that others may share, so that they wait for that one.
     opening: tokio::sync::Mutex<()>,
-    /// What was spoken last: [`NOTHING_YET`], [`ON_HTTP1`] or [`ON_HTTP2`].
+    /// What was spoken last: an [`Agreed`], or [`NOTHING_YET`].
     agreed: AtomicU8,
     /// Connections opened so far.
     opened: AtomicU64,
@@ -61,8 +61,14 @@ pub(super) struct Pool<B: Forwarded> {
 }
 
 const NOTHING_YET: u8 = 0;
-const ON_HTTP1: u8 = 1;
-const ON_HTTP2: u8 = 2;
+
+/// What is spoken on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Agreed {
+    Http1 = 1,
+    Http2 = 2,
+}
 
 /// Takes one request.
 pub(super) enum Connection<B: Forwarded> {
@@ -178,7 +184,7 @@ impl<B: Forwarded> Pool<B> {
 
     /// Whether the server was last spoken to in HTTP/1.1, by its own choice.
     pub(super) fn agreed_on_http1(&self) -> bool {
-        self.agreed.load(Relaxed) == ON_HTTP1
+        self.agreed.load(Relaxed) == Agreed::Http1 as u8
     }
 
     /// The turn to open a connection that others may share: one at a time.
@@ -187,12 +193,12 @@ impl<B: Forwarded> Pool<B> {
     }
 
     /// Begins to speak on a new connection.
-    pub(super) async fn begin(self: &Arc<Self>, io: Io, is_http2: bool) -> hyper::Result<Taken<B>> {
+    pub(super) async fn begin(self: &Arc<Self>, io: Io, agreed: Agreed) -> hyper::Result<Taken<B>> {
         let number = self.opened.fetch_add(1, Relaxed) + 1;
-        self.agreed.store(if is_http2 { ON_HTTP2 } else { ON_HTTP1 }, Relaxed);
-        let connection = match is_http2 {
-            true => self.begin_http2(io, number).await?,
-            false => Connection::Http1(Box::new(Http1Connection::new(io))),
+        self.agreed.store(agreed as u8, Relaxed);
+        let connection = match agreed {
+            Agreed::Http2 => self.begin_http2(io, number).await?,
+            Agreed::Http1 => Connection::Http1(Box::new(Http1Connection::new(io))),
         };
         Ok(Taken { connection, number, age: Age::New })
     }

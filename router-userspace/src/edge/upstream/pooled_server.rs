@@ -11,7 +11,7 @@ use super::{
     balance::{self, Candidate, Turn},
     connect::{ConnectError, connect},
     http1::content::Kept,
-    pool::{Connection, Pool, Taken},
+    pool::{Agreed, Connection, Pool, Taken},
     request_body::Forwarded,
     server::Server,
     set::ServerSet,
@@ -116,15 +116,16 @@ impl<B: Forwarded> PooledServer<B> {
 
     async fn open(&self, until: Instant) -> Result<Taken<B>, ConnectError> {
         let io = connect(&self.server, until.saturating_duration_since(Instant::now())).await?;
-        let is_http2 = match self.server.address() {
-            ServerAddress::H2c(_) => true,
-            _ => io.agreed_on_http2(),
+        let agreed = match self.server.address() {
+            ServerAddress::H2c(_) => Agreed::Http2,
+            _ if io.agreed_on_http2() => Agreed::Http2,
+            _ => Agreed::Http1,
         };
-        if is_http2 {
+        if agreed == Agreed::Http2 {
             // HTTP/2 has windows of its own: those of TCP close only where the server's process stands still.
             io.end_unacknowledged(self.settings().timeouts.connect);
         }
-        self.pool.begin(io, is_http2).await.map_err(|error| {
+        self.pool.begin(io, agreed).await.map_err(|error| {
             let source = std::io::Error::other(error);
             ConnectError::Failed { server: self.server.name().clone(), source }
         })

@@ -19,7 +19,7 @@ use super::{
     connect::{ConnectError, Io, connect},
     failure::with_source,
     queue::Queue,
-    server::Server,
+    server::{Condition, Server},
 };
 use crate::config::{Health, HealthProbe, ServerAddress};
 
@@ -30,40 +30,41 @@ const FIRST_WITHIN: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 struct Opinion {
     /// None before the first answer.
-    up: Option<bool>,
-    /// Answers against `up`, in a row.
+    formed: Option<Condition>,
+    /// Answers against it, in a row.
     against: u32,
 }
 
 impl Opinion {
-    /// Takes an answer in; whether the server is up.
-    fn hear(&mut self, good: bool, health: &Health) -> bool {
-        let needed = if good { health.rise } else { health.fall };
-        match self.up {
-            Some(up) if up == good => self.against = 0,
-            Some(_) => self.against += 1,
-            None => self.up = Some(good),
+    /// Takes in what one answer says of the server; what all of them say.
+    fn hear(&mut self, answer: Condition, health: &Health) -> Condition {
+        let needed = match answer {
+            Condition::Up => health.rise,
+            Condition::Down => health.fall,
+        };
+        let formed = *self.formed.get_or_insert(answer);
+        self.against = if formed == answer { 0 } else { self.against + 1 };
+        if self.against < needed.max(1) {
+            return formed;
         }
-        if self.against >= needed.max(1) {
-            *self = Self { up: Some(good), against: 0 };
-        }
-        self.up == Some(true)
+        *self = Self { formed: Some(answer), against: 0 };
+        answer
     }
 }
 
-/// Asks a server again and again, for as long as it is polled. Its places go to those who wait in `queue` when it comes
+/// Asks a server again and again, for as long as it is polled. Its places go to the requests that wait in `queue` when it comes
 /// back.
 pub(super) async fn watch(server: &Server, health: &Health, queue: &Arc<Queue>) {
     // What an earlier watch found still stands: to change it takes as many answers as always.
-    let mut opinion = Opinion { up: server.opinion(), against: 0 };
+    let mut opinion = Opinion { formed: server.opinion(), against: 0 };
     sleep(FIRST_WITHIN.min(health.interval).mul_f64(rand::random())).await;
     loop {
         let asked = Instant::now();
         let has_come_back = match ask(server, health).await {
-            Ok(()) => server.checked(opinion.hear(true, health), "health checks are answered"),
+            Ok(()) => server.checked(opinion.hear(Condition::Up, health), "health checks are answered"),
             Err(Unwell::Server(why)) => {
                 server.note(&why);
-                server.checked(opinion.hear(false, health), &why)
+                server.checked(opinion.hear(Condition::Down, health), &why)
             }
             // Nothing was asked, so nothing is known.
             Err(Unwell::Ourselves) => false,
@@ -91,13 +92,12 @@ async fn ask(server: &Server, health: &Health) -> Result<(), Unwell> {
             false => Unwell::Server(error.to_string()),
         })?;
         let HealthProbe::Http { path, host, status } = &health.probe else { return Ok(()) };
-        let is_h2c = matches!(server.address(), ServerAddress::H2c(_));
-        let is_http2 = is_h2c || io.agreed_on_http2();
+        let is_http2 = is_h2c(server) || io.agreed_on_http2();
         let host = host.as_ref().unwrap_or(server.host());
         let request = Request::get(path.as_str()).header(header::HOST, host).header(header::USER_AGENT, "quic-router");
         let request = request.body(Empty::new()).map_err(|error| Unwell::Server(error.to_string()))?;
         let response = match is_http2 {
-            true => get_http2(io, request, server, is_h2c).await,
+            true => get_http2(io, request, server).await,
             false => get_http1(io, request).await,
         };
         let answered = response.map_err(|error| Unwell::Server(with_source(&error)))?;
@@ -125,17 +125,17 @@ async fn get_http1(io: Io, request: Request<Empty<Bytes>>) -> hyper::Result<Resp
     }
 }
 
-async fn get_http2(
-    io: Io,
-    mut request: Request<Empty<Bytes>>,
-    server: &Server,
-    in_clear: bool,
-) -> hyper::Result<Response<Incoming>> {
+/// HTTP/2 in clear.
+fn is_h2c(server: &Server) -> bool {
+    matches!(server.address(), ServerAddress::H2c(_))
+}
+
+async fn get_http2(io: Io, mut request: Request<Empty<Bytes>>, server: &Server) -> hyper::Result<Response<Incoming>> {
     let (mut sender, driver) = http2::handshake(TokioExecutor::new(), TokioIo::new(io)).await?;
     let host = request.headers_mut().remove(header::HOST);
     let authority = host.and_then(|host| http::uri::Authority::try_from(host.as_bytes()).ok());
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
-    parts.scheme = Some(if in_clear { http::uri::Scheme::HTTP } else { http::uri::Scheme::HTTPS });
+    parts.scheme = Some(if is_h2c(server) { http::uri::Scheme::HTTP } else { http::uri::Scheme::HTTPS });
     parts.authority = Some(authority.unwrap_or_else(|| server.authority().clone()));
     *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
     let mut answer = std::pin::pin!(sender.send_request(request));
@@ -160,8 +160,9 @@ mod tests {
             fall: 3,
         };
         let hear = |answers: &str| -> String {
-            let mut opinion = Opinion { up: None, against: 0 };
-            let heard = |answer| if opinion.hear(answer == '+', &health) { 'U' } else { 'd' };
+            let mut opinion = Opinion { formed: None, against: 0 };
+            let said = |answer| if answer == '+' { Condition::Up } else { Condition::Down };
+            let heard = |answer| if opinion.hear(said(answer), &health) == Condition::Up { 'U' } else { 'd' };
             answers.chars().map(heard).collect()
         };
         assert_eq!(hear("+--+---+-++"), "UUUUUUddddU");

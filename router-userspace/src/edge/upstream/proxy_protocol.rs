@@ -1,4 +1,4 @@
-//! The header of the PROXY protocol, version 2: who the client is, told ahead of its stream.
+//! The header of the PROXY protocol, version 2: the client's address, told ahead of its stream.
 //!
 //! Specification: <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>, section 2.2.
 

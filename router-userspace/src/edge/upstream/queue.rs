@@ -1,7 +1,7 @@
-//! Permits to send a request or a stream to a server of an upstream, and the line of those who wait for one: first
+//! Permits to send a request or a stream to a server of an upstream, and the line of requests that wait for one: first
 //! come, first served, for the whole node.
 //!
-//! A permit that ends is handed to the first in the line who can use its place. The place never becomes visible to
+//! A permit that ends is handed to the first in the line that can use its place. The place never becomes visible to
 //! others in between, so that only clients that have less than their share overtake (`share`). While the line is empty
 //! its lock is not touched.
 
@@ -68,8 +68,8 @@ pub(super) enum Entered<T> {
     Full,
 }
 
-/// A request or stream may be in flight on a server, until this is dropped: then the place goes to the one who has
-/// waited for it longest.
+/// A request or stream may be in flight on a server, until this is dropped: then the place goes to the request that
+/// has waited for it longest.
 pub(super) struct RequestPermit {
     /// None once it is handed on.
     place: Option<InFlight>,
@@ -155,13 +155,13 @@ impl Queue {
         entered
     }
 
-    /// Gives what places the server of `load` has to those who wait, as far as they go.
+    /// Gives what places the server of `load` has to the requests that wait, as far as they go.
     pub(super) fn offer(self: &Arc<Self>, load: &Arc<Load>) {
         if self.is_empty() {
             return;
         }
         let mut waiting = self.lock();
-        // Whether a place is within the limit is seen with the one who would take it.
+        // Whether a place is within the limit is seen with the request that would take it.
         while let Some(place) = load.acquire(u32::MAX) {
             if let Some(place) = self.give_in(&mut waiting, place) {
                 return drop(place);
@@ -169,7 +169,7 @@ impl Queue {
         }
     }
 
-    /// Gives the place to the first who can use it, or back.
+    /// Gives the place to the first request that can use it, or back.
     fn give(self: &Arc<Self>, place: InFlight) -> Option<InFlight> {
         self.give_in(&mut self.lock(), place)
     }

@@ -32,7 +32,7 @@ impl Upstreams {
     /// Those of `config`. Reads the files of authorities and client certificates.
     ///
     /// Servers with the same upstream's name, address and TLS settings as `before` keep their
-    /// state: health, addresses, load and counters. So do those who wait for a server of an upstream of that name.
+    /// state: health, addresses, load and counters. So do the requests that wait for a server of an upstream of that name.
     ///
     /// # Errors
     ///

@@ -4,7 +4,7 @@
 //! worker ─► line ─► queue, bounded in lines and in octets ─► thread ─► file
 //! ```
 //!
-//! Who serves never waits: where the queue is full, because the disk or whoever reads the pipe is
+//! A worker never waits: where the queue is full, because the disk or the program that reads the pipe is
 //! slow, the line is dropped and counted. The thread gathers what comes within a few milliseconds,
 //! so that a busy log costs neither a wake-up nor a system call for each line.
 
@@ -108,7 +108,7 @@ impl AccessLog {
         }
     }
 
-    /// Opens the file again, in place of the one it had, which somebody may have renamed. What is
+    /// Opens the file again, in place of the one it had, which a rotation may have renamed. What is
     /// written from now on goes to the new one; what is queued may go to either.
     ///
     /// # Errors
@@ -177,7 +177,7 @@ impl Writer {
             };
             self.write();
             if all {
-                // Nobody is woken for what comes meanwhile.
+                // This thread is not woken for what comes meanwhile.
                 thread::park_timeout(NAP);
             }
         }
@@ -191,7 +191,7 @@ impl Writer {
             }
             Message::Flush(written) => {
                 self.write();
-                // Who asked may have lost patience.
+                // The caller may have lost patience.
                 let _ = written.try_send(());
             }
         }
@@ -254,5 +254,5 @@ const BATCH: usize = 64 << 10;
 const NAP: Duration = Duration::from_millis(20);
 /// Octets of most lines.
 const LINE: usize = 512;
-/// Addresses and paths are nobody's business but the operator's.
+/// Addresses and paths are the operator's business alone.
 const MODE: u32 = 0o640;

@@ -42,7 +42,7 @@ pub(super) enum Flaw {
     UdpChecksum,
 }
 
-/// Who computes UDP checksums.
+/// What computes UDP checksums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Checksums {
     /// The sender, or its device.

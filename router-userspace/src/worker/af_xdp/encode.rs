@@ -21,8 +21,8 @@ pub(super) struct Heads {
 }
 
 impl Heads {
-    /// From the first address to the second; nothing if one is of IPv4 and the other of IPv6.
-    pub(super) fn new(hop: &NextHop, (from, to): (SocketAddr, SocketAddr), ecn: Option<EcnCodepoint>) -> Option<Self> {
+    /// Nothing if one address is of IPv4 and the other of IPv6.
+    pub(super) fn new(hop: &NextHop, from: SocketAddr, to: SocketAddr, ecn: Option<EcnCodepoint>) -> Option<Self> {
         let ecn = ecn.map_or(0, |ecn| ecn as u8);
         let mut octets = [0; LENGTH_MAX];
         octets[..6].copy_from_slice(&hop.neighbour);
@@ -91,10 +91,17 @@ const HOPS: u8 = 64;
 
 #[cfg(test)]
 mod tests {
+    use router_common::identifiers::IfIndex;
+
     use super::{super::decode, *};
 
-    const HOP: NextHop =
-        NextHop { interface: 1, own: [0, 0, 0, 0, 0, 2], neighbour: [0, 0, 0, 0, 0, 1], mtu: 1_500, is_stale: false };
+    const HOP: NextHop = NextHop {
+        interface: IfIndex::new(1),
+        own: [0, 0, 0, 0, 0, 2],
+        neighbour: [0, 0, 0, 0, 0, 1],
+        mtu: 1_500,
+        is_stale: false,
+    };
 
     /// With checksums that another program has computed.
     const IPV4: &[u8] = &[
@@ -105,7 +112,7 @@ mod tests {
     ];
 
     fn heads(from: &str, to: &str, ecn: Option<EcnCodepoint>) -> Option<Heads> {
-        Heads::new(&HOP, (from.parse().unwrap(), to.parse().unwrap()), ecn)
+        Heads::new(&HOP, from.parse().unwrap(), to.parse().unwrap(), ecn)
     }
 
     #[test]

@@ -28,6 +28,7 @@ use std::{
 };
 
 use quinn_udp::RecvMeta;
+use router_common::identifiers::{InterfaceQueue, ListenerId};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::Notify,
@@ -76,15 +77,6 @@ pub trait ReceiveQueue: AsRawFd + Send {
     fn is_sending(&mut self) -> bool;
 }
 
-/// A receive queue: the index of its interface, and its number there.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct QueueId {
-    /// The kernel's number of the interface.
-    pub interface: u32,
-    /// Its own.
-    pub queue: u32,
-}
-
 /// All receive queues of a worker.
 pub(in crate::worker) struct Frames {
     inner: Mutex<Inner>,
@@ -110,7 +102,7 @@ struct Inner {
 
 /// A queue, and how tokio tells that something has come.
 struct Open {
-    id: QueueId,
+    id: InterfaceQueue,
     ring: AsyncFd<Descriptor>,
     /// Nothing more is put there.
     is_closing: bool,
@@ -118,14 +110,21 @@ struct Open {
 
 /// Frames of one listener.
 struct ListenerQueue {
-    listener: u16,
+    listener: ListenerId,
     held: VecDeque<Held>,
     waker: Option<Waker>,
 }
 
+/// The lane of the listener that polls, and the buffers that it wants filled.
+struct PollingLane<'a, 'b> {
+    /// Its place among the lanes.
+    lane: usize,
+    batch: RecvBatch<'a, 'b>,
+}
+
 /// A frame of another listener than the one that polled.
 struct Held {
-    queue: QueueId,
+    queue: InterfaceQueue,
     chunk: u32,
     datagram: Datagram,
 }
@@ -149,7 +148,7 @@ impl Frames {
     }
 
     /// Frames come from this queue too, from now on; within a tokio runtime.
-    pub(in crate::worker) fn add(&self, id: QueueId, queue: Box<dyn ReceiveQueue>) -> io::Result<()> {
+    pub(in crate::worker) fn add(&self, id: InterfaceQueue, queue: Box<dyn ReceiveQueue>) -> io::Result<()> {
         #[expect(unsafe_code, reason = "tokio wants a promise about the file descriptor")]
         // SAFETY: a `ReceiveQueue` owns its descriptor and closes it when it goes, and it moves into
         // the registration.
@@ -162,7 +161,7 @@ impl Frames {
 
     /// Closes a queue that nothing comes to any more, unless frames of it are still to be read or sent;
     /// whether it has been closed.
-    pub(in crate::worker) fn remove(&self, id: QueueId) -> bool {
+    pub(in crate::worker) fn remove(&self, id: InterfaceQueue) -> bool {
         let mut inner = self.lock();
         let Some(at) = inner.queues.iter().position(|open| open.id == id) else { return true };
         // The listener that is woken reads what there is.
@@ -182,7 +181,7 @@ impl Frames {
     }
 
     /// Closes it, whatever is still in it.
-    pub(in crate::worker) fn abandon(&self, id: QueueId) {
+    pub(in crate::worker) fn abandon(&self, id: InterfaceQueue) {
         tracing::warn!(?id, "frames that were neither read nor sent are lost with their queue");
         let mut inner = self.lock();
         inner.lanes.iter_mut().for_each(|lane| lane.held.retain(|held| held.queue != id));
@@ -190,17 +189,17 @@ impl Frames {
     }
 
     /// Whether a queue is here.
-    pub(in crate::worker) fn has(&self, id: QueueId) -> bool {
+    pub(in crate::worker) fn has(&self, id: InterfaceQueue) -> bool {
         self.lock().queues.iter().any(|open| open.id == id)
     }
 
     /// A listener's frames are asked for from now on.
-    pub(in crate::worker) fn open(&self, listener: u16) {
+    pub(in crate::worker) fn open(&self, listener: ListenerId) {
         self.lock().lanes.push(ListenerQueue { listener, held: VecDeque::new(), waker: None });
     }
 
     /// They are asked for no longer.
-    pub(in crate::worker) fn close(&self, listener: u16) {
+    pub(in crate::worker) fn close(&self, listener: ListenerId) {
         let mut inner = self.lock();
         let inner = &mut *inner;
         if let Some(at) = inner.lanes.iter().position(|lane| lane.listener == listener) {
@@ -224,34 +223,35 @@ impl Frames {
     /// filled. With none, the task is woken when something comes.
     pub(in crate::worker) fn poll(
         &self,
-        listener: u16,
+        listener: ListenerId,
         cx: &mut Context<'_>,
-        (bufs, metas): (&mut [IoSliceMut<'_>], &mut [RecvMeta]),
+        bufs: &mut [IoSliceMut<'_>],
+        metas: &mut [RecvMeta],
     ) -> usize {
         let mut inner = self.lock();
         let inner = &mut *inner;
-        let Some(at) = inner.lanes.iter().position(|lane| lane.listener == listener) else { return 0 };
-        inner.lanes[at].note(cx.waker());
+        let Some(lane) = inner.lanes.iter().position(|lane| lane.listener == listener) else { return 0 };
+        inner.lanes[lane].note(cx.waker());
         if inner.queues.is_empty() {
             return 0;
         }
-        let mut batch = RecvBatch::new(bufs, metas);
-        inner.take_held(at, &mut batch);
+        let mut polling = PollingLane { lane, batch: RecvBatch::new(bufs, metas) };
+        inner.take_held(&mut polling);
         inner.turn = inner.turn.wrapping_add(1);
         for step in 0..inner.queues.len() {
             let queue = (inner.turn + step) % inner.queues.len();
-            inner.empty(queue, at, &mut batch, (self, cx));
+            inner.empty(queue, &mut polling, self, cx);
         }
         inner.queues.iter_mut().for_each(|open| open.ring.get_mut().0.settle());
-        batch.filled()
+        polling.batch.filled()
     }
 
-    /// Whom the frame in a chunk is for, if it is sound: each frame is counted here, once.
-    fn sort(&self, frame: &[u8], checksums: Checksums) -> Option<(u16, Datagram)> {
+    /// The listener that the frame in a chunk is for, if it is sound: each frame is counted here, once.
+    fn sort(&self, frame: &[u8], checksums: Checksums) -> Option<(ListenerId, Datagram)> {
         self.stats.frames_received.add(1);
         let stat = match decode::read(frame, checksums) {
             Ok(datagram) => match self.tables.listener(&datagram.destination) {
-                Some(listener) => return Some((listener.id() as u16, datagram)),
+                Some(listener) => return Some((listener.id(), datagram)),
                 None => &self.stats.frames_without_listener,
             },
             Err(Flaw::Unreadable) => &self.stats.frames_unreadable,
@@ -268,40 +268,36 @@ impl Frames {
 }
 
 impl Inner {
-    /// What others have sorted for this lane.
-    fn take_held(&mut self, lane: usize, trains: &mut RecvBatch<'_, '_>) {
-        while trains.has_room()
-            && let Some(Held { queue, chunk, datagram }) = self.lanes[lane].held.pop_front()
+    /// What other listeners have sorted for this lane.
+    fn take_held(&mut self, polling: &mut PollingLane<'_, '_>) {
+        let PollingLane { lane, batch } = polling;
+        while batch.has_room()
+            && let Some(Held { queue, chunk, datagram }) = self.lanes[*lane].held.pop_front()
         {
             if let Some(open) = self.queues.iter().find(|open| open.id == queue) {
-                trains.put(&datagram, &open.ring.get_ref().0.frame(chunk)[datagram.payload.clone()]);
+                batch.put(&datagram, &open.ring.get_ref().0.frame(chunk)[datagram.payload.clone()]);
             }
             give_back(&mut self.queues, queue, chunk);
         }
     }
 
     /// Sorts what is in a queue's ring, until that is empty or the lane has enough.
-    fn empty(
-        &mut self,
-        queue: usize,
-        lane: usize,
-        trains: &mut RecvBatch<'_, '_>,
-        (frames, cx): (&Frames, &mut Context<'_>),
-    ) {
+    fn empty(&mut self, queue: usize, polling: &mut PollingLane<'_, '_>, frames: &Frames, cx: &mut Context<'_>) {
         let Self { queues, lanes, .. } = self;
+        let PollingLane { lane, batch } = polling;
         let Open { id, ring, .. } = &mut queues[queue];
         let checksums = match ring.get_ref().0.leaves_checksums_out() {
             true => Checksums::MayBeLeftOut,
             false => Checksums::Computed,
         };
         for _ in 0..ROUNDS {
-            while trains.has_room() {
+            while batch.has_room() {
                 let source = &mut ring.get_mut().0;
                 let Some(chunk) = source.take_in() else { break };
                 match frames.sort(source.frame(chunk), checksums) {
-                    Some((listener, datagram)) if listener == lanes[lane].listener => {
+                    Some((listener, datagram)) if listener == lanes[*lane].listener => {
                         frames.stats.frames_delivered.add(1);
-                        trains.put(&datagram, &source.frame(chunk)[datagram.payload.clone()]);
+                        batch.put(&datagram, &source.frame(chunk)[datagram.payload.clone()]);
                         source.give_back(chunk);
                     }
                     Some((listener, datagram)) => {
@@ -314,8 +310,8 @@ impl Inner {
                     None => source.give_back(chunk),
                 }
             }
-            if !trains.is_empty() {
-                // There is something to do; who has done it asks again.
+            if !batch.is_empty() {
+                // There is something to do; the listener that has done it asks again.
                 return;
             }
             match ring.poll_read_ready_mut(cx) {
@@ -332,7 +328,7 @@ impl Inner {
 }
 
 impl ListenerQueue {
-    /// Whom to wake. Most often it is the same task again.
+    /// Notes the task to wake. Most often it is the same again.
     fn note(&mut self, waker: &Waker) {
         match &mut self.waker {
             Some(known) => known.clone_from(waker),
@@ -344,7 +340,7 @@ impl ListenerQueue {
 /// Keeps a frame for another listener, which is woken; or says what it counts as.
 fn hold<'a>(
     lanes: &mut [ListenerQueue],
-    listener: u16,
+    listener: ListenerId,
     held: Held,
     stats: &'a WorkerStats,
 ) -> Result<(), &'a super::stats::Stat> {
@@ -369,7 +365,7 @@ fn close(queue: Open) {
     drop(spawn_blocking(move || drop(descriptor)));
 }
 
-fn give_back(queues: &mut [Open], id: QueueId, chunk: u32) {
+fn give_back(queues: &mut [Open], id: InterfaceQueue, chunk: u32) {
     if let Some(open) = queues.iter_mut().find(|open| open.id == id) {
         open.ring.get_mut().0.give_back(chunk);
     }

@@ -20,6 +20,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use router_common::identifiers::IfIndex;
+
 /// Knows routes and neighbours. It may take its time.
 pub trait Routes: Send {
     /// The next hop of a datagram from the first address to the second; nothing where it has to take
@@ -31,7 +33,7 @@ pub trait Routes: Send {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NextHop {
     /// The kernel's number of the interface.
-    pub interface: u32,
+    pub interface: IfIndex,
     /// The link address it is sent from.
     pub own: [u8; 6],
     /// The link address it is sent to.
@@ -51,8 +53,12 @@ struct Lookup {
     known: Weak<Mutex<Known>>,
 }
 
-/// Source and destination.
-type Ends = (IpAddr, IpAddr);
+/// A datagram's addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Ends {
+    from: IpAddr,
+    to: IpAddr,
+}
 
 impl NextHopResolver {
     /// Begins it. It ends with the last worker.
@@ -63,7 +69,7 @@ impl NextHopResolver {
         let (ask, asked) = mpsc::sync_channel::<Lookup>(QUESTIONS_MAX);
         thread::Builder::new().name("routes".to_owned()).spawn(move || {
             for Lookup { ends, known } in asked {
-                let hop = routes.next_hop(ends.0, ends.1);
+                let hop = routes.next_hop(ends.from, ends.to);
                 if let Some(known) = known.upgrade() {
                     lock(&known).learn(ends, hop, Instant::now());
                 }
@@ -87,12 +93,13 @@ impl NextHopCache {
 
     /// Where a datagram goes next; nothing if it has to take the UDP socket.
     pub(in crate::worker) fn find(&self, from: IpAddr, to: IpAddr) -> Option<NextHop> {
-        let (hop, is_due) = lock(&self.known).find((from, to), Instant::now());
-        if is_due {
+        let ends = Ends { from, to };
+        let found = lock(&self.known).find(ends, Instant::now());
+        if found.is_due {
             // Where too many wait already, it is asked for later.
-            let _ = self.enquiries.0.try_send(Lookup { ends: (from, to), known: Arc::downgrade(&self.known) });
+            let _ = self.enquiries.0.try_send(Lookup { ends, known: Arc::downgrade(&self.known) });
         }
-        hop
+        found.hop
     }
 
     /// An interface does not send: everything is to be asked for anew.
@@ -120,15 +127,22 @@ struct Entry {
     owes: bool,
 }
 
+/// What is known of a next hop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Found {
+    hop: Option<NextHop>,
+    /// It is time to ask for it.
+    is_due: bool,
+}
+
 impl Known {
     fn new(now: Instant) -> Self {
         Self { entries: HashMap::new(), swept: now }
     }
 
-    /// The next hop, as far as it is known; and whether it is time to ask.
-    fn find(&mut self, ends: Ends, now: Instant) -> (Option<NextHop>, bool) {
+    fn find(&mut self, ends: Ends, now: Instant) -> Found {
         let Some(entry) = self.entries.get_mut(&ends) else {
-            return (None, self.begin(ends, now));
+            return Found { hop: None, is_due: self.begin(ends, now) };
         };
         let hop = entry.hop.filter(|_| now.duration_since(entry.learnt) < LIFE);
         let patience = if hop.is_some() { REFRESH } else { RETRY };
@@ -136,7 +150,7 @@ impl Known {
         if is_due {
             entry.asked = now;
         }
-        (hop.filter(|_| !std::mem::take(&mut entry.owes)), is_due)
+        Found { hop: hop.filter(|_| !std::mem::take(&mut entry.owes)), is_due }
     }
 
     /// Makes room for one more, if there is any to be had.
@@ -166,7 +180,7 @@ const LIFE: Duration = Duration::from_secs(1);
 const REFRESH: Duration = Duration::from_millis(500);
 /// The same where there was no next hop: a neighbour may be about to be found.
 const RETRY: Duration = Duration::from_millis(100);
-/// Clients of a worker that are sent to this way. Anybody can have datagrams sent to any address: what
+/// Clients of a worker that are sent to this way. A client that forges its address has datagrams sent to any: what
 /// is kept, and how often is asked, has an end.
 const ENTRIES_MAX: usize = 4_096;
 /// Questions that may wait.
@@ -178,26 +192,35 @@ mod tests {
 
     use super::*;
 
-    const HOP: NextHop = NextHop { interface: 3, own: [1; 6], neighbour: [2; 6], mtu: 1_500, is_stale: false };
+    const HOP: NextHop =
+        NextHop { interface: IfIndex::new(3), own: [1; 6], neighbour: [2; 6], mtu: 1_500, is_stale: false };
 
     fn ends(client: usize) -> Ends {
         let client = u32::try_from(client).unwrap();
-        (Ipv4Addr::LOCALHOST.into(), Ipv4Addr::from(client).into())
+        Ends { from: Ipv4Addr::LOCALHOST.into(), to: Ipv4Addr::from(client).into() }
+    }
+
+    fn due(hop: Option<NextHop>) -> Found {
+        Found { hop, is_due: true }
+    }
+
+    fn not_due(hop: Option<NextHop>) -> Found {
+        Found { hop, is_due: false }
     }
 
     #[test]
     fn what_is_used_is_asked_for_again_and_what_is_old_is_not_used() {
         let begun = Instant::now();
         let mut known = Known::new(begun);
-        assert_eq!(known.find(ends(1), begun), (None, true));
-        assert_eq!(known.find(ends(1), begun), (None, false), "it was asked for");
+        assert_eq!(known.find(ends(1), begun), due(None));
+        assert_eq!(known.find(ends(1), begun), not_due(None), "it was asked for");
         known.learn(ends(1), Some(HOP), begun);
-        assert_eq!(known.find(ends(1), begun + REFRESH / 2), (Some(HOP), false));
-        assert_eq!(known.find(ends(1), begun + REFRESH), (Some(HOP), true));
-        assert_eq!(known.find(ends(1), begun + REFRESH), (Some(HOP), false));
-        assert_eq!(known.find(ends(1), begun + LIFE), (None, true), "the neighbour has not answered");
+        assert_eq!(known.find(ends(1), begun + REFRESH / 2), not_due(Some(HOP)));
+        assert_eq!(known.find(ends(1), begun + REFRESH), due(Some(HOP)));
+        assert_eq!(known.find(ends(1), begun + REFRESH), not_due(Some(HOP)));
+        assert_eq!(known.find(ends(1), begun + LIFE), due(None), "the neighbour has not answered");
         known.learn(ends(1), None, begun + LIFE);
-        assert_eq!(known.find(ends(1), begun + LIFE + RETRY), (None, true));
+        assert_eq!(known.find(ends(1), begun + LIFE + RETRY), due(None));
     }
 
     #[test]
@@ -207,8 +230,8 @@ mod tests {
         let stale = NextHop { is_stale: true, ..HOP };
         known.find(ends(1), begun);
         known.learn(ends(1), Some(stale), begun);
-        assert_eq!(known.find(ends(1), begun), (None, false));
-        assert_eq!(known.find(ends(1), begun), (Some(stale), false));
+        assert_eq!(known.find(ends(1), begun), not_due(None));
+        assert_eq!(known.find(ends(1), begun), not_due(Some(stale)));
     }
 
     #[test]
@@ -216,12 +239,12 @@ mod tests {
         let begun = Instant::now();
         let mut known = Known::new(begun);
         for client in 0..ENTRIES_MAX {
-            assert_eq!(known.find(ends(client), begun), (None, true));
+            assert_eq!(known.find(ends(client), begun), due(None));
         }
-        assert_eq!(known.find(ends(ENTRIES_MAX), begun), (None, false));
+        assert_eq!(known.find(ends(ENTRIES_MAX), begun), not_due(None));
         known.find(ends(7), begun + LIFE / 2);
-        assert_eq!(known.find(ends(ENTRIES_MAX), begun + LIFE), (None, true));
-        assert_eq!(known.entries.len(), 2, "who is still sent to stays");
+        assert_eq!(known.find(ends(ENTRIES_MAX), begun + LIFE), due(None));
+        assert_eq!(known.entries.len(), 2, "the client that is still sent to stays");
     }
 
     #[test]
@@ -229,11 +252,11 @@ mod tests {
         struct Fixed;
         impl Routes for Fixed {
             fn next_hop(&mut self, _: IpAddr, to: IpAddr) -> Option<NextHop> {
-                (to == ends(1).1).then_some(HOP)
+                (to == ends(1).to).then_some(HOP)
             }
         }
         let hops = NextHopCache::new(NextHopResolver::begin(Fixed).unwrap());
-        let (from, to) = ends(1);
+        let Ends { from, to } = ends(1);
         assert_eq!(hops.find(from, to), None);
         let begun = Instant::now();
         while hops.find(from, to).is_none() {

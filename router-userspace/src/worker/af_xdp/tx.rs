@@ -11,6 +11,7 @@
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use quinn_udp::Transmit;
+use router_common::identifiers::IfIndex;
 use tokio::time::sleep;
 
 use super::{Frames, Inner, encode::Heads};
@@ -27,7 +28,7 @@ impl Frames {
         let Transmit { destination, ecn, contents, segment_size, src_ip: Some(from) } = *transmit else { return false };
         let segment = segment_size.unwrap_or(contents.len());
         let Some(hop) = next_hops.find(from, destination.ip()).filter(|_| segment > 0) else { return false };
-        let Some(mut heads) = Heads::new(&hop, (SocketAddr::new(from, port), destination), ecn) else { return false };
+        let Some(mut heads) = Heads::new(&hop, SocketAddr::new(from, port), destination, ecn) else { return false };
         if heads.packet_length(segment) > hop.mtu as usize {
             return false;
         }
@@ -75,7 +76,7 @@ impl Inner {
     /// whether there was room for all of them.
     fn put<'a>(
         &mut self,
-        interface: u32,
+        interface: IfIndex,
         mut payloads: impl ExactSizeIterator<Item = &'a [u8]>,
         heads: &mut Heads,
     ) -> bool {
@@ -121,7 +122,10 @@ mod tests {
         thread,
     };
 
-    use router_common::maps::Settings;
+    use router_common::{
+        identifiers::{InterfaceQueue, QueueId},
+        maps::Settings,
+    };
 
     use super::{
         super::{
@@ -129,7 +133,7 @@ mod tests {
                 connection_ids::{ConnectionIds, configuration::tests::configuration},
                 tables::NodeTables,
             },
-            NextHop, NextHopCache, NextHopResolver, QueueId, ReceiveQueue, Routes, decode,
+            NextHop, NextHopCache, NextHopResolver, ReceiveQueue, Routes, decode,
         },
         *,
     };
@@ -140,7 +144,13 @@ mod tests {
     impl Routes for Known {
         fn next_hop(&mut self, _: IpAddr, to: IpAddr) -> Option<NextHop> {
             let interface = if to == client(1).ip() { 3 } else { 4 };
-            Some(NextHop { interface, own: [1; 6], neighbour: [2; 6], mtu: 1_500, is_stale: false })
+            Some(NextHop {
+                interface: IfIndex::new(interface),
+                own: [1; 6],
+                neighbour: [2; 6],
+                mtu: 1_500,
+                is_stale: false,
+            })
         }
     }
 
@@ -212,7 +222,7 @@ mod tests {
         }
     }
 
-    const ID: QueueId = QueueId { interface: 3, queue: 0 };
+    const ID: InterfaceQueue = InterfaceQueue { interface: IfIndex::new(3), queue: QueueId::new(0) };
 
     fn client(number: u8) -> SocketAddr {
         ([192, 0, 2, number], 50_000).into()
@@ -223,10 +233,10 @@ mod tests {
         Transmit { destination: client(to), ecn: None, contents, segment_size: Some(segment), src_ip }
     }
 
-    /// Frames with a queue on interface 3, on which is room for so many, that know where everybody is.
+    /// Frames with a queue on interface 3, on which is room for so many, that know where both clients are.
     fn frames(room: usize) -> (Frames, Arc<Mutex<Ring>>) {
         let without = Arc::new(aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &[9; 32]));
-        let ids = Arc::new(ConnectionIds::new(configuration(0, true), without));
+        let ids = Arc::new(ConnectionIds::new(configuration(0), without));
         let tables = Arc::new(NodeTables::new(Settings::new(7, 17, 1), ids, [1, 2]));
         let frames =
             Frames::new(tables, Arc::default(), Some(NextHopCache::new(NextHopResolver::begin(Known).unwrap())));

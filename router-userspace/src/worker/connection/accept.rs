@@ -6,7 +6,11 @@
 use std::{net::SocketAddr, rc::Rc, sync::Arc};
 
 use quinn::{Connecting, Connection, Endpoint, Incoming, VarInt, ZeroRttAccepted};
-use router_common::{admission::Listed, connection_id::ConnectionId};
+use router_common::{
+    admission::{Challenge, Listed},
+    connection_id::ConnectionId,
+    identifiers::SlotId,
+};
 use tokio::{
     task::spawn_local,
     time::{Instant, sleep_until},
@@ -33,7 +37,7 @@ use crate::{
 
 /// What a worker's accept loops share.
 pub(in crate::worker) struct Acceptor {
-    pub(in crate::worker) slot: u8,
+    pub(in crate::worker) slot: SlotId,
     pub(in crate::worker) admission: Arc<Admission>,
     pub(in crate::worker) tables: Arc<NodeTables>,
     pub(in crate::worker) flows: Flows,
@@ -52,8 +56,8 @@ impl Acceptor {
             let standing = match self.listed(&incoming) {
                 Listed::Drop => Err(Away::Ignore),
                 _ if listener_state.has_stopped() => Err(Away::Refuse(Refusal::Handshakes)),
-                Listed::Challenge if incoming.may_retry() => Err(Away::Retry),
                 _ if self.aims_at_a_slot(&incoming) => Err(Away::Retry),
+                listed if self.asks(listed, &incoming, address) => Err(Away::Retry),
                 Listed::No | Listed::Allow | Listed::Challenge => self.standing(address),
             };
             #[cfg(feature = "interop")]
@@ -101,6 +105,23 @@ impl Acceptor {
         self.admission.begin(claimed).map(Standing::Opening).ok_or(Away::Retry)
     }
 
+    /// Whether a client is asked to show that it receives at its address: each is where `admission.challenge` says so,
+    /// but those that the block list allows, and those that it names in any case. Where the XDP program asks, only those
+    /// come here that have shown it, and those that it cannot ask.
+    fn asks(&self, listed: Listed, incoming: &Incoming, address: Address) -> bool {
+        let asks = match listed {
+            Listed::Challenge => true,
+            Listed::Allow => false,
+            Listed::No | Listed::Drop => self.tables.admission().challenge() == Challenge::Always,
+        };
+        asks && !matches!(address, Address::Validated(_)) && incoming.may_retry() && !self.is_probe(incoming)
+    }
+
+    /// Whether it is the probe of a takeover, which is expected.
+    fn is_probe(&self, incoming: &Incoming) -> bool {
+        ConnectionId::new(&incoming.orig_dst_cid()).is_some_and(|cid| self.tables.expects_probe(&cid))
+    }
+
     /// Whether a client has chosen a connection ID that names a slot, which is how it got here. Clients
     /// choose at random; one that had such an ID from an earlier connection could put all its connections
     /// on one worker, also on one that drains. The connection ID of a Retry is ours, and names none: what
@@ -108,9 +129,9 @@ impl Acceptor {
     fn aims_at_a_slot(&self, incoming: &Incoming) -> bool {
         incoming.may_retry()
             && ConnectionId::new(&incoming.orig_dst_cid())
-                .filter(|cid| self.tables.connection_ids().now().slot(cid).is_some())
-                // One does so on purpose: the probe of a takeover.
-                .is_some_and(|cid| !self.tables.expects_probe(&cid))
+                .is_some_and(|cid| self.tables.connection_ids().now().slot(&cid).is_some())
+            // Which does so on purpose.
+            && !self.is_probe(incoming)
     }
 
     fn turn_away(&self, incoming: Incoming, away: Away) {
@@ -146,10 +167,7 @@ impl Acceptor {
             entered: self.half_open.enter(address.prefix(&self.admission.limits())),
             _gauge: Gauge::raise(&self.stats, |stats| &stats.handshakes_now),
         };
-        let traced = {
-            let terms = listener_state.terms.borrow();
-            terms.tracing.as_ref().and_then(|tracing| tracing.accept(&incoming, &terms.quic))
-        };
+        let traced = listener_state.traced(&incoming);
         let (accepted, issued) = self.issuing.noting(|| match traced {
             Some(config) => incoming.accept_with(config),
             None => incoming.accept(),
@@ -162,12 +180,7 @@ impl Acceptor {
         };
         match accepted {
             Ok(connecting) => {
-                let context = ConnectionContext {
-                    draining: listener_state.drain.hear(),
-                    listener: listener_state.listener,
-                    early_data: listener_state.terms.borrow().early_data,
-                    source_override: Arc::clone(&listener_state.source_override),
-                };
+                let context = ConnectionContext::of(listener_state);
                 let until = Instant::now() + self.admission.limits().request_timeout;
                 let begun = Begun { address, standing, handshake, until, context };
                 let acceptor = Rc::clone(self);
@@ -237,7 +250,7 @@ impl Acceptor {
                 connection.close(CLOSED, why.as_bytes());
             }
             drop(handshake);
-            // Said also when the handshake has failed, and the connection with it. Whose handshake is
+            // Said also when the handshake has failed, and the connection with it. A connection whose handshake is
             // confirmed may be closed again by now.
             let confirmed = connection.stats().frame_tx.handshake_done > 0;
             let is_complete = confirmed || connection.close_reason().is_none();
@@ -252,7 +265,8 @@ impl Acceptor {
         drop(admitted);
     }
 
-    /// Counts a connection, or closes it: others have taken the room since it began, or its address was blocked.
+    /// Counts a connection, or closes it: other connections have taken the room since it began, or its address was
+    /// blocked.
     fn let_in(&self, standing: Standing, located: &Located) -> Option<Admitted> {
         let Located { connection, address } = located;
         if self.tables.listed(address.ip()) == Listed::Drop {
@@ -357,6 +371,17 @@ struct ConnectionContext {
     source_override: Arc<SourceOverride>,
 }
 
+impl ConnectionContext {
+    fn of(listener_state: &ListenerState) -> Self {
+        Self {
+            draining: listener_state.drain.hear(),
+            listener: listener_state.listener,
+            early_data: listener_state.terms.borrow().early_data,
+            source_override: Arc::clone(&listener_state.source_override),
+        }
+    }
+}
+
 /// RAII guard of one connection: its entries in the flow table, its configuration of connection IDs, its gauge.
 struct ConnectionGuard {
     _first_flight: FirstFlightGuard,
@@ -366,7 +391,7 @@ struct ConnectionGuard {
 }
 
 /// A client-chosen connection ID's entry in the flow table, for as long as its connection
-/// lives: late copies of its first flight must find nobody else.
+/// lives: late copies of its first flight must find no other worker.
 ///
 /// None where the client answers a Retry: it sends to the connection ID of that, and what its token
 /// says of the one before may be another connection's.

@@ -219,7 +219,7 @@ mod tests {
     fn what_may_be_forged_is_not_counted() {
         let admission = admission(1_000, 20);
         let forged: Vec<_> = (0..22).filter_map(|_| admission.begin(claimed("192.0.2.1:50000"))).collect();
-        assert_eq!(forged.len(), 20, "those beyond have to show who they are");
+        assert_eq!(forged.len(), 20, "those beyond have to show their address");
         let held: Vec<_> = (0..21).map(|_| admission.admit(at("192.0.2.1:443"))).collect();
         assert!(held[..20].iter().all(Result::is_ok));
         assert_eq!(held[20].as_ref().unwrap_err(), &Refusal::PerClient);

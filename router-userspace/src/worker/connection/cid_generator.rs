@@ -3,29 +3,20 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use quinn_proto::{ConnectionIdGenerator, InvalidCid};
-use router_common::{connection_id::ConnectionId, maps::SlotState};
+use router_common::{connection_id::ConnectionId, identifiers::SlotId, maps::SlotState};
 
 use super::issuing::Issuing;
 use crate::worker::{flows::Flows, tables::NodeTables};
 
 /// Makes connection IDs, writes each to the flow table, and recognises its own.
 pub(in crate::worker) struct SteeredGenerator {
-    tables: Arc<NodeTables>,
-    slot: u8,
-    flows: Flows,
-    issuing: Issuing,
-    lifetime: Duration,
-}
-
-impl SteeredGenerator {
-    pub(in crate::worker) fn new(
-        tables: Arc<NodeTables>,
-        slot: u8,
-        (flows, issuing): (Flows, Issuing),
-        lifetime: Duration,
-    ) -> Self {
-        Self { tables, slot, flows, issuing, lifetime }
-    }
+    pub(in crate::worker) tables: Arc<NodeTables>,
+    /// Of the worker that issues them.
+    pub(in crate::worker) slot: SlotId,
+    pub(in crate::worker) flows: Flows,
+    pub(in crate::worker) issuing: Issuing,
+    /// How long a client uses one before it is given another.
+    pub(in crate::worker) lifetime: Duration,
 }
 
 impl ConnectionIdGenerator for SteeredGenerator {
@@ -40,11 +31,11 @@ impl ConnectionIdGenerator for SteeredGenerator {
     }
 
     /// The last guard against answering for another worker: only a connection ID that names
-    /// this very slot may be answered with a stateless reset, or one whose slot is free: nobody
-    /// else is left to tell its client.
+    /// this very slot may be answered with a stateless reset, or one whose slot is free: no
+    /// other worker is left to tell its client.
     ///
     /// quinn asks about short headers of connections that it does not have. What the flow table says of one
-    /// goes, or anybody could keep it there with a packet now and then.
+    /// goes, or a client could keep it there with a packet now and then.
     fn validate(&self, cid: &quinn_proto::ConnectionId) -> Result<(), InvalidCid> {
         let cid = ConnectionId::new(cid).ok_or(InvalidCid)?;
         let slot = self.tables.connection_ids().now().slot(&cid).ok_or(InvalidCid)?;
@@ -79,32 +70,37 @@ mod tests {
 
     use super::*;
     use crate::worker::{
-        connection_ids::{ConnectionIds, configuration::tests::configuration},
+        connection_ids::{
+            Configuration, ConnectionIds,
+            configuration::tests::{configuration, configuration_in_clear},
+        },
         flows::FlowTable,
     };
 
-    fn tables(encrypted: bool) -> Arc<NodeTables> {
+    /// Of two workers, whose connection IDs follow `configuration`.
+    fn tables(configuration: Arc<Configuration>) -> Arc<NodeTables> {
         let without = Arc::new(aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &[9; 32]));
-        let ids = Arc::new(ConnectionIds::new(configuration(0, encrypted), without));
+        let ids = Arc::new(ConnectionIds::new(configuration, without));
         let tables = NodeTables::new(Settings::new(7, 17, 1), ids, [1, 2]);
-        tables.set_slot_state(3, SlotState::Active);
-        tables.set_slot_state(4, SlotState::Draining);
+        tables.set_slot_state(SlotId::new(3), SlotState::Active);
+        tables.set_slot_state(SlotId::new(4), SlotState::Draining);
         Arc::new(tables)
     }
 
-    fn unwritten() -> (Flows, Issuing) {
-        (Flows::none(), Issuing::default())
+    /// Writes to no flow table.
+    fn generator(tables: &Arc<NodeTables>, slot: SlotId) -> SteeredGenerator {
+        let (flows, issuing, lifetime) = (Flows::none(), Issuing::default(), Duration::from_secs(1));
+        SteeredGenerator { tables: Arc::clone(tables), slot, flows, issuing, lifetime }
     }
 
     /// 2,000 first packets that were refused had made 2,000 entries, and used as many nonces.
     #[test]
     fn what_is_sent_and_forgotten_takes_nothing() {
-        let tables = tables(true);
+        let tables = tables(configuration(0));
         let written = Arc::new(Written::default());
         let issuing = Issuing::default();
         let flows = Flows::new(Box::new(Arc::clone(&written)));
-        let mut generator =
-            SteeredGenerator::new(Arc::clone(&tables), 3, (flows, issuing.clone()), Duration::from_secs(1));
+        let mut generator = SteeredGenerator { flows, issuing: issuing.clone(), ..generator(&tables, SlotId::new(3)) };
         let unleased = tables.connection_ids().unroutable();
         let cid = issuing.passing(|| generator.generate_cid());
         assert_eq!((cid.len(), written.0.load(Relaxed)), (17, 0));
@@ -112,7 +108,7 @@ mod tests {
         assert_eq!(tables.connection_ids().unroutable(), unleased, "it is not for want of a nonce");
         let cid = generator.generate_cid();
         let slot = tables.connection_ids().now().slot(&ConnectionId::new(&cid).unwrap());
-        assert_eq!((slot, written.0.load(Relaxed)), (Some(3), 1));
+        assert_eq!((slot, written.0.load(Relaxed)), (Some(SlotId::new(3)), 1));
     }
 
     #[derive(Default)]
@@ -131,12 +127,12 @@ mod tests {
     /// A packet now and then had kept entries of connections that have ended.
     #[test]
     fn what_no_connection_has_leaves_the_flow_table() {
-        let (tables, written) = (tables(true), Arc::new(Written::default()));
+        let (tables, written) = (tables(configuration(0)), Arc::new(Written::default()));
         let of = |slot| {
             let flows = Flows::new(Box::new(Arc::clone(&written)));
-            SteeredGenerator::new(Arc::clone(&tables), slot, (flows, Issuing::default()), Duration::from_secs(1))
+            SteeredGenerator { flows, ..generator(&tables, slot) }
         };
-        let (mut own, mut other) = (of(3), of(4));
+        let (mut own, mut other) = (of(SlotId::new(3)), of(SlotId::new(4)));
         let (cid, others) = (own.generate_cid(), other.generate_cid());
         assert!(own.validate(&others).is_err());
         assert_eq!(written.0.load(Relaxed), 2, "another worker's is not touched");
@@ -145,20 +141,19 @@ mod tests {
     }
 
     #[test]
-    fn answers_for_its_own_slot_and_for_those_that_nobody_has() {
-        for encrypted in [false, true] {
-            let tables = tables(encrypted);
-            let of = |slot| SteeredGenerator::new(Arc::clone(&tables), slot, unwritten(), Duration::from_secs(1));
-            let (mut generator, mut other, mut gone) = (of(3), of(4), of(5));
-            let own = generator.generate_cid();
-            assert_eq!(own.len(), 17);
-            assert!(generator.validate(&own).is_ok());
-            assert!(generator.validate(&other.generate_cid()).is_err());
-            assert!(generator.validate(&gone.generate_cid()).is_ok());
-            assert!(generator.validate(&quinn_proto::ConnectionId::new(&own[..16])).is_err());
-            let mut rotated = own.to_vec();
+    fn answers_for_its_own_slot_and_for_those_that_are_free() {
+        for configuration in [configuration(0), configuration_in_clear(0)] {
+            let tables = tables(configuration);
+            let [mut own, mut other, mut gone] = [3, 4, 5].map(|slot| generator(&tables, SlotId::new(slot)));
+            let cid = own.generate_cid();
+            assert_eq!(cid.len(), 17);
+            assert!(own.validate(&cid).is_ok());
+            assert!(own.validate(&other.generate_cid()).is_err());
+            assert!(own.validate(&gone.generate_cid()).is_ok());
+            assert!(own.validate(&quinn_proto::ConnectionId::new(&cid[..16])).is_err());
+            let mut rotated = cid.to_vec();
             rotated[0] |= 1 << 5;
-            assert!(generator.validate(&quinn_proto::ConnectionId::new(&rotated)).is_err());
+            assert!(own.validate(&quinn_proto::ConnectionId::new(&rotated)).is_err());
         }
     }
 }

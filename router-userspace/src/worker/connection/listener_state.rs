@@ -7,6 +7,7 @@ use std::{
     sync::Arc,
 };
 
+use quinn::{Incoming, ServerConfig};
 use tokio::sync::Notify;
 
 use crate::{
@@ -22,7 +23,7 @@ pub(in crate::worker) struct ListenerState {
     pub(in crate::worker) terms: RefCell<ListenerConfig>,
     /// Which address of ours its clients are answered from.
     pub(in crate::worker) source_override: Arc<SourceOverride>,
-    /// Whether new connections are refused, because nobody else is there for them.
+    /// Whether new connections are refused, because no other worker is there for them.
     stopped: Cell<bool>,
     pub(in crate::worker) drain: Drain,
     tcp_connections: Cell<usize>,
@@ -42,6 +43,12 @@ impl ListenerState {
             tcp_connections: Cell::default(),
             tcp_ended: Notify::new(),
         }
+    }
+
+    /// What a connection is begun with whose events are written down; none of one that is begun as all are.
+    pub(in crate::worker) fn traced(&self, incoming: &Incoming) -> Option<Arc<ServerConfig>> {
+        let terms = self.terms.borrow();
+        terms.tracing.as_ref().and_then(|tracing| tracing.accept(incoming, &terms.quic))
     }
 
     /// Whether new connections are refused.

@@ -1,4 +1,4 @@
-//! A connection from its first Initial to its end: who is let in, how it is accepted, which connection IDs it gets, and
+//! A connection from its first Initial to its end: which clients are let in, how it is accepted, which connection IDs it gets, and
 //! what is done around quinn for it.
 
 mod accept;

@@ -15,14 +15,14 @@ use rand::RngCore as _;
 use router_common::{
     aes::Block,
     connection_id::{CidConfig, ConnectionId, Encoding, Keys, MAX_LENGTH, Nonce, Opened, codec::Cipher},
+    identifiers::{ConfigRotation, SlotId},
 };
 
 use super::Nonces;
 
 /// A configuration of connection IDs.
 pub struct Configuration {
-    rotation: u8,
-    era: u64,
+    rotation: ConfigRotation,
     config: CidConfig,
     keys: HostKeys,
     reset_key: Arc<dyn HmacKey>,
@@ -39,20 +39,20 @@ pub struct Secrets {
 }
 
 impl Configuration {
-    /// The configuration of `rotation` (0 to 6), the `era`th that this node has had.
-    pub fn new(rotation: u8, era: u64, config: CidConfig, secrets: Secrets, nonces: Nonces) -> Self {
+    /// The configuration of `rotation` (0 to 6), of the era that its `nonces` are of.
+    pub fn new(rotation: ConfigRotation, config: CidConfig, secrets: Secrets, nonces: Nonces) -> Self {
         let Secrets { keys, reset_key } = secrets;
-        Self { rotation, era, config, keys, reset_key, nonces, issued: AtomicU64::new(0) }
+        Self { rotation, config, keys, reset_key, nonces, issued: AtomicU64::new(0) }
     }
 
     /// The top three bits of its connection IDs.
-    pub fn rotation(&self) -> u8 {
+    pub fn rotation(&self) -> ConfigRotation {
         self.rotation
     }
 
     /// Which one of all that this node has had.
     pub fn era(&self) -> u64 {
-        self.era
+        self.nonces.era()
     }
 
     /// What its connection IDs look like.
@@ -91,7 +91,7 @@ impl Configuration {
     }
 
     /// A fresh connection ID of `slot`; `None` if there is no nonce for it.
-    pub fn issue(&self, slot: u8) -> Option<ConnectionId> {
+    pub fn issue(&self, slot: SlotId) -> Option<ConnectionId> {
         let mut random = [0; MAX_LENGTH + 1];
         rand::rng().fill_bytes(&mut random);
         let [low_bits, octets @ ..] = random;
@@ -102,7 +102,7 @@ impl Configuration {
     }
 
     /// The slot on this node that `cid` names.
-    pub fn slot(&self, cid: &ConnectionId) -> Option<u8> {
+    pub fn slot(&self, cid: &ConnectionId) -> Option<SlotId> {
         self.config.slot(cid, &self.keys)
     }
 
@@ -116,7 +116,7 @@ impl fmt::Debug for Configuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Configuration")
             .field("rotation", &self.rotation)
-            .field("era", &self.era)
+            .field("era", &self.era())
             .finish_non_exhaustive()
     }
 }
@@ -172,39 +172,49 @@ pub(in crate::worker) mod tests {
     pub(in crate::worker) struct Unwritten;
 
     impl Ledger for Unwritten {
-        fn lease(&self, _: u64, _: u8, _: u64) -> io::Result<()> {
+        fn lease(&self, _: u64, _: SlotId, _: u64) -> io::Result<()> {
             Ok(())
         }
     }
 
-    /// Connection IDs of 17 octets and node 7; eras go with the rotations.
-    pub(in crate::worker) fn configuration(rotation: u8, encrypted: bool) -> Arc<Configuration> {
-        let config = CidConfig::new(Identity::node(7), 17, encrypted).unwrap();
+    /// Encrypted connection IDs of 17 octets and node 7; eras go with the rotations.
+    pub(in crate::worker) fn configuration(rotation: u8) -> Arc<Configuration> {
+        configuration_of(rotation, CidConfig::encrypted(Identity::node(7), 17).unwrap())
+    }
+
+    /// The same in clear.
+    pub(in crate::worker) fn configuration_in_clear(rotation: u8) -> Arc<Configuration> {
+        configuration_of(rotation, CidConfig::in_clear(Identity::node(7), 17).unwrap())
+    }
+
+    fn configuration_of(rotation: u8, config: CidConfig) -> Arc<Configuration> {
         with(rotation, config, Nonces::new(rotation.into(), [5; MAX_LENGTH], config.free_octets(), Arc::new(Unwritten)))
     }
 
     /// The same without a single nonce left.
     pub(in crate::worker) fn used_up() -> Arc<Configuration> {
-        let config = CidConfig::new(Identity::node(7), 17, true).unwrap();
+        let config = CidConfig::encrypted(Identity::node(7), 17).unwrap();
         let nonces = Nonces::new(0, [5; MAX_LENGTH], config.free_octets(), Arc::new(Unwritten));
-        with(0, config, (0..=255).fold(nonces, |nonces, slot| nonces.leased(slot, u64::MAX)))
+        with(0, config, SlotId::all().fold(nonces, |nonces, slot| nonces.leased(slot, u64::MAX)))
     }
 
     fn with(rotation: u8, config: CidConfig, nonces: Nonces) -> Arc<Configuration> {
         let keys = HostKeys::new(&[rotation; 16], [1, 2]);
         let reset_key = Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &[rotation; 32]));
-        Arc::new(Configuration::new(rotation, rotation.into(), config, Secrets { keys, reset_key }, nonces))
+        Arc::new(Configuration::new(ConfigRotation::new(rotation), config, Secrets { keys, reset_key }, nonces))
     }
 
     #[test]
     fn never_the_same_twice() {
-        for encrypted in [false, true] {
-            let configuration = configuration(2, encrypted);
+        for configuration in [configuration(2), configuration_in_clear(2)] {
             let mut seen = HashSet::new();
-            for slot in [0, 255] {
+            for slot in [0, 255].map(SlotId::new) {
                 for _ in 0..10_000 {
                     let cid = configuration.issue(slot).unwrap();
-                    assert_eq!((cid.rotation(), cid.length_bits(), configuration.slot(&cid)), (2, 16, Some(slot)));
+                    assert_eq!(
+                        (cid.rotation(), cid.length_bits(), configuration.slot(&cid)),
+                        (ConfigRotation::new(2), 16, Some(slot))
+                    );
                     assert!(seen.insert(cid));
                 }
             }
@@ -216,12 +226,15 @@ pub(in crate::worker) mod tests {
     fn both_ciphers_agree() {
         let (host, tables) = (HostKeys::new(&[3; 16], [1, 2]), CidKeys::new(&[3; 16], [1, 2]));
         for length in 8..=20 {
-            for encrypted in [false, true] {
-                let config = CidConfig::new(Identity::node(7), length, encrypted).unwrap();
+            for config in [CidConfig::in_clear, CidConfig::encrypted] {
+                let config = config(Identity::node(7), length).unwrap();
                 let nonce = Nonce { octets: [length as u8; MAX_LENGTH], low_bits: 0 };
-                let cid = config.encode(1, 9, &nonce, &host).unwrap();
-                assert_eq!(Some(cid), config.encode(1, 9, &nonce, &tables));
-                assert_eq!((config.slot(&cid, &host), config.slot(&cid, &tables)), (Some(9), Some(9)));
+                let cid = config.encode(ConfigRotation::new(1), SlotId::new(9), &nonce, &host).unwrap();
+                assert_eq!(Some(cid), config.encode(ConfigRotation::new(1), SlotId::new(9), &nonce, &tables));
+                assert_eq!(
+                    (config.slot(&cid, &host), config.slot(&cid, &tables)),
+                    (Some(SlotId::new(9)), Some(SlotId::new(9)))
+                );
                 assert_eq!(config.open(&cid, &host), config.open(&cid, &tables));
             }
         }

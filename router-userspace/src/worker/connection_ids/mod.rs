@@ -2,7 +2,7 @@
 //! follow, and what each is still used for.
 //!
 //! All workers and the agent share one [`ConnectionIds`]. A rotation adds a configuration,
-//! so that everybody can decode it, then makes it the one that is issued; what is issued no
+//! so that every worker can decode it, then makes it the one that is issued; what is issued no
 //! longer stays decodable until no connection uses it.
 
 pub(in crate::worker) mod configuration;
@@ -21,7 +21,10 @@ use std::{
 use arc_swap::{ArcSwap, Guard};
 use quinn::crypto::{CryptoError, HmacKey};
 use rand::RngCore as _;
-use router_common::connection_id::{ConnectionId, MAX_LENGTH, ROTATIONS, UNROUTABLE, codec::first_octet};
+use router_common::{
+    connection_id::{ConnectionId, MAX_LENGTH, ROTATIONS, UNROUTABLE, codec::first_octet},
+    identifiers::{ConfigRotation, SlotId},
+};
 
 pub use self::{
     configuration::{Configuration, HostKeys, Secrets},
@@ -72,7 +75,7 @@ impl ConnectionIds {
     }
 
     /// Forgets the configuration of `rotation`, unless it is the one that is issued.
-    pub fn remove(&self, rotation: u8) {
+    pub fn remove(&self, rotation: ConfigRotation) {
         let mut set = Set::clone(&self.set.load());
         if set.issuing.rotation() != rotation
             && let Some(place) = set.by_rotation.get_mut(usize::from(rotation))
@@ -87,7 +90,7 @@ impl ConnectionIds {
     /// Where no nonce is to be had (the issued configuration is used up, or its state cannot
     /// be written), it is an unroutable one: random octets under rotation 7, which the flow
     /// table alone can place. A nonce is never used twice.
-    pub fn issue(&self, slot: u8) -> ConnectionId {
+    pub fn issue(&self, slot: SlotId) -> ConnectionId {
         let set = self.set.load();
         set.issuing.issue(slot).unwrap_or_else(|| {
             self.unroutable.fetch_add(1, Ordering::Relaxed);
@@ -130,7 +133,7 @@ impl ConnectionIds {
     /// The key that signs the reset token of `cid`: its configuration's own.
     fn reset_key<T>(&self, cid: &[u8], act: impl FnOnce(&dyn HmacKey) -> T) -> T {
         let set = self.set.load();
-        match cid.first().and_then(|first| set.get(first >> 5)) {
+        match cid.first().and_then(|first| set.get(ConfigRotation::new(first >> 5))) {
             Some(configuration) => act(configuration.reset_key()),
             None => act(&*self.without),
         }
@@ -151,7 +154,7 @@ impl Set {
 
     /// The configuration of `rotation`.
     #[inline]
-    pub fn get(&self, rotation: u8) -> Option<&Arc<Configuration>> {
+    pub fn get(&self, rotation: ConfigRotation) -> Option<&Arc<Configuration>> {
         self.by_rotation.get(usize::from(rotation))?.as_ref()
     }
 
@@ -161,14 +164,13 @@ impl Set {
     }
 
     /// The slot on this node that `cid` names, whether or not a worker is there.
-    pub fn slot(&self, cid: &ConnectionId) -> Option<u8> {
+    pub fn slot(&self, cid: &ConnectionId) -> Option<SlotId> {
         self.get(cid.rotation())?.slot(cid)
     }
 
     /// The rotation for a new configuration: the next one behind the issued one that is free.
-    pub fn free_rotation(&self) -> Option<u8> {
-        let current = self.issuing.rotation();
-        (1..ROTATIONS).map(|step| (current + step) % ROTATIONS).find(|&rotation| self.get(rotation).is_none())
+    pub fn free_rotation(&self) -> Option<ConfigRotation> {
+        self.issuing.rotation().onwards().find(|&rotation| self.get(rotation).is_none())
     }
 
     fn with(mut self, configuration: Arc<Configuration>) -> Self {
@@ -201,7 +203,7 @@ impl Drop for Era {
 /// configuration that its connection ID names, and for one listener only.
 ///
 /// A worker has an endpoint for each listener, and none knows the others' connections. If their
-/// tokens were the same, anybody who sees a connection ID could ask another listener about it,
+/// tokens were the same, an attacker that sees a connection ID could ask another listener about it,
 /// and would be told the token that ends the connection (section 21.11).
 #[derive(Debug)]
 pub(in crate::worker) struct ResetKeys {
@@ -258,32 +260,35 @@ mod tests {
     }
 
     fn ids() -> Arc<ConnectionIds> {
-        Arc::new(ConnectionIds::new(configuration(0, true), without()))
+        Arc::new(ConnectionIds::new(configuration(0), without()))
     }
 
     #[test]
     fn a_rotation_is_decodable_before_and_after_it_is_issued() {
         let ids = ids();
-        let old = ids.issue(3);
-        ids.add(configuration(1, true));
-        assert_eq!((ids.issue(3).rotation(), ids.now().free_rotation()), (0, Some(2)));
-        let next = ids.now().get(1).cloned().unwrap();
+        let old = ids.issue(SlotId::new(3));
+        ids.add(configuration(1));
+        assert_eq!(
+            (ids.issue(SlotId::new(3)).rotation(), ids.now().free_rotation()),
+            (ConfigRotation::new(0), Some(ConfigRotation::new(2)))
+        );
+        let next = ids.now().get(ConfigRotation::new(1)).cloned().unwrap();
         ids.issue_under(next);
-        let new = ids.issue(4);
-        assert_eq!(new.rotation(), 1);
-        assert_eq!((ids.now().slot(&old), ids.now().slot(&new)), (Some(3), Some(4)));
-        ids.remove(0);
-        assert_eq!((ids.now().slot(&old), ids.now().slot(&new)), (None, Some(4)));
-        ids.remove(1);
-        assert_eq!(ids.now().slot(&new), Some(4), "the one that is issued stays");
+        let new = ids.issue(SlotId::new(4));
+        assert_eq!(new.rotation(), ConfigRotation::new(1));
+        assert_eq!((ids.now().slot(&old), ids.now().slot(&new)), (Some(SlotId::new(3)), Some(SlotId::new(4))));
+        ids.remove(ConfigRotation::new(0));
+        assert_eq!((ids.now().slot(&old), ids.now().slot(&new)), (None, Some(SlotId::new(4))));
+        ids.remove(ConfigRotation::new(1));
+        assert_eq!(ids.now().slot(&new), Some(SlotId::new(4)), "the one that is issued stays");
     }
 
     #[test]
     fn seven_at_a_time() {
         let ids = ids();
         for rotation in 1..ROTATIONS {
-            assert_eq!(ids.now().free_rotation(), Some(rotation));
-            ids.add(configuration(rotation, true));
+            assert_eq!(ids.now().free_rotation(), Some(ConfigRotation::new(rotation)));
+            ids.add(configuration(rotation));
         }
         assert_eq!(ids.now().free_rotation(), None);
     }
@@ -292,7 +297,7 @@ mod tests {
     fn connections_hold_their_era_and_those_before() {
         let ids = ids();
         let (one, two) = (ids.begin(), ids.begin());
-        let next = configuration(1, true);
+        let next = configuration(1);
         ids.add(Arc::clone(&next));
         ids.issue_under(Arc::clone(&next));
         let three = ids.begin();
@@ -308,7 +313,7 @@ mod tests {
     #[test]
     fn each_configuration_signs_with_its_own_key() {
         let ids = ids();
-        ids.add(configuration(1, true));
+        ids.add(configuration(1));
         let keys = ResetKeys::new(Arc::clone(&ids), ([192, 0, 2, 1], 443).into());
         let token = |first: u8| {
             let mut token = vec![0; keys.signature_len()];
@@ -319,9 +324,9 @@ mod tests {
         let before = token(0);
         assert_ne!(before, token(1 << 5));
         // With its configuration gone, nothing is signed like it.
-        let next = ids.now().get(1).cloned().unwrap();
+        let next = ids.now().get(ConfigRotation::new(1)).cloned().unwrap();
         ids.issue_under(next);
-        ids.remove(0);
+        ids.remove(ConfigRotation::new(0));
         assert_ne!(before, token(0));
     }
 
@@ -342,7 +347,7 @@ mod tests {
     #[test]
     fn without_nonces_an_unroutable_one_is_issued() {
         let ids = ConnectionIds::new(configuration::tests::used_up(), without());
-        let cid = ids.issue(3);
+        let cid = ids.issue(SlotId::new(3));
         assert_eq!((cid.rotation(), cid.len(), ids.unroutable()), (UNROUTABLE, 17, 1));
         assert_eq!(ids.now().slot(&cid), None);
     }

@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use router_common::connection_id::MAX_LENGTH;
+use router_common::{connection_id::MAX_LENGTH, identifiers::SlotId};
 
 /// Where leases are written down.
 pub trait Ledger: Send + Sync {
@@ -19,7 +19,7 @@ pub trait Ledger: Send + Sync {
     ///
     /// # Errors
     /// If it cannot be written; then they are not used.
-    fn lease(&self, era: u64, slot: u8, up_to: u64) -> io::Result<()>;
+    fn lease(&self, era: u64, slot: SlotId, up_to: u64) -> io::Result<()>;
 }
 
 /// The nonces of one configuration.
@@ -46,8 +46,13 @@ impl Nonces {
         Self { era, start, octets, slots, ledger, renewing: Mutex::default() }
     }
 
+    /// Which one of all configurations that this node has had they are of.
+    pub fn era(&self) -> u64 {
+        self.era
+    }
+
     /// The same, after runs that may have used those before number `up_to` for `slot`.
-    pub fn leased(mut self, slot: u8, up_to: u64) -> Self {
+    pub fn leased(mut self, slot: SlotId, up_to: u64) -> Self {
         let up_to = up_to.min(self.space());
         self.slots[usize::from(slot)] = Counter { next: up_to.into(), leased: up_to.into() };
         self
@@ -56,7 +61,7 @@ impl Nonces {
     /// A nonce that `slot` has never used: the first octets of these.
     ///
     /// `None` if all have been used, or if the next lease cannot be written down.
-    pub fn take(&self, slot: u8) -> Option<[u8; MAX_LENGTH]> {
+    pub fn take(&self, slot: SlotId) -> Option<[u8; MAX_LENGTH]> {
         let counter = &self.slots[usize::from(slot)];
         loop {
             let leased = counter.leased.load(Ordering::Acquire);
@@ -75,7 +80,7 @@ impl Nonces {
     /// # Errors
     /// If a lease cannot be written down.
     pub fn renew_in_time(&self) -> io::Result<()> {
-        for (slot, counter) in (0..=255).zip(self.slots.iter()) {
+        for (slot, counter) in SlotId::all().zip(self.slots.iter()) {
             let (next, leased) = (counter.next.load(Ordering::Relaxed), counter.leased.load(Ordering::Acquire));
             let running_out = leased - next.min(leased) < self.lease() / 2;
             if leased > 0 && leased < self.space() && running_out {
@@ -89,7 +94,7 @@ impl Nonces {
     ///
     /// # Errors
     /// If a lease cannot be written down, or if there are no more nonces.
-    pub fn stock_up(&self, slots: &[u8]) -> io::Result<()> {
+    pub fn stock_up(&self, slots: &[SlotId]) -> io::Result<()> {
         slots.iter().try_for_each(|&slot| {
             let leased = self.slots[usize::from(slot)].leased.load(Ordering::Acquire);
             self.renew(slot, leased)
@@ -98,7 +103,7 @@ impl Nonces {
 
     /// Leaves out what another generation may have used for `slot`: all before number `up_to`.
     /// No worker uses that slot here.
-    pub fn skip_to(&self, slot: u8, up_to: u64) {
+    pub fn skip_to(&self, slot: SlotId, up_to: u64) {
         let _alone = self.renewing.lock().unwrap_or_else(PoisonError::into_inner);
         let counter = &self.slots[usize::from(slot)];
         if counter.leased.load(Ordering::Acquire) < up_to {
@@ -114,7 +119,7 @@ impl Nonces {
     }
 
     /// Leases more for `slot`, unless another thread has done so since it had `seen`.
-    fn renew(&self, slot: u8, seen: u64) -> io::Result<()> {
+    fn renew(&self, slot: SlotId, seen: u64) -> io::Result<()> {
         let _alone = self.renewing.lock().unwrap_or_else(PoisonError::into_inner);
         let counter = &self.slots[usize::from(slot)];
         if counter.leased.load(Ordering::Acquire) != seen {
@@ -161,12 +166,12 @@ mod tests {
     /// A state folder on a disk that fails when told to.
     #[derive(Default)]
     struct Disk {
-        leases: Mutex<BTreeMap<u8, u64>>,
+        leases: Mutex<BTreeMap<SlotId, u64>>,
         fails: std::sync::atomic::AtomicBool,
     }
 
     impl Ledger for Disk {
-        fn lease(&self, era: u64, slot: u8, up_to: u64) -> io::Result<()> {
+        fn lease(&self, era: u64, slot: SlotId, up_to: u64) -> io::Result<()> {
             assert_eq!(era, 7);
             if self.fails.load(Ordering::Relaxed) {
                 return Err(io::Error::other("disk full"));
@@ -186,11 +191,11 @@ mod tests {
         let nonces = nonces(2, &disk);
         let mut seen = HashSet::new();
         for _ in 0..1 << 16 {
-            assert!(seen.insert(nonces.take(3).unwrap()));
+            assert!(seen.insert(nonces.take(SlotId::new(3)).unwrap()));
         }
-        assert_eq!(nonces.take(3), None);
+        assert_eq!(nonces.take(SlotId::new(3)), None);
         assert!(nonces.used() >= 1.0);
-        assert!(nonces.take(4).is_some(), "another slot has its own");
+        assert!(nonces.take(SlotId::new(4)).is_some(), "another slot has its own");
     }
 
     /// Whatever a run has used, the next one uses none of it.
@@ -201,7 +206,7 @@ mod tests {
         for _ in 0..20 {
             let leases = disk.leases.lock().unwrap().clone();
             let run = leases.into_iter().fold(nonces(3, &disk), |nonces, (slot, to)| nonces.leased(slot, to));
-            for slot in [0, 9] {
+            for slot in [0, 9].map(SlotId::new) {
                 for _ in 0..1_000 {
                     assert!(seen.insert((slot, run.take(slot).unwrap())));
                 }
@@ -213,15 +218,15 @@ mod tests {
     fn what_another_generation_used_is_left_out() {
         let disk = Arc::new(Disk::default());
         let (one, other) = (nonces(3, &disk), nonces(3, &disk));
-        one.stock_up(&[5]).unwrap();
-        other.stock_up(&[6]).unwrap();
+        one.stock_up(&[SlotId::new(5)]).unwrap();
+        other.stock_up(&[SlotId::new(6)]).unwrap();
         let leases = disk.leases.lock().unwrap().clone();
-        assert_eq!(leases, BTreeMap::from([(5, one.lease()), (6, one.lease())]));
-        let used: HashSet<_> = (0..one.lease()).map(|_| other.take(6).unwrap()).collect();
-        let own = one.take(5).unwrap();
+        assert_eq!(leases, BTreeMap::from([(SlotId::new(5), one.lease()), (SlotId::new(6), one.lease())]));
+        let used: HashSet<_> = (0..one.lease()).map(|_| other.take(SlotId::new(6)).unwrap()).collect();
+        let own = one.take(SlotId::new(5)).unwrap();
         leases.into_iter().for_each(|(slot, up_to)| one.skip_to(slot, up_to));
-        assert!(!used.contains(&one.take(6).unwrap()));
-        assert_eq!(one.take(5).unwrap(), one.nonce(1), "its own goes on");
+        assert!(!used.contains(&one.take(SlotId::new(6)).unwrap()));
+        assert_eq!(one.take(SlotId::new(5)).unwrap(), one.nonce(1), "its own goes on");
         assert_ne!(own, one.nonce(1));
     }
 
@@ -233,28 +238,28 @@ mod tests {
         nonces.renew_in_time().unwrap();
         assert!(disk.leases.lock().unwrap().is_empty(), "none has been used");
         for _ in 0..=lease / 2 {
-            nonces.take(1).unwrap();
+            nonces.take(SlotId::new(1)).unwrap();
         }
         nonces.renew_in_time().unwrap();
-        assert_eq!(disk.leases.lock().unwrap()[&1], 2 * lease);
+        assert_eq!(disk.leases.lock().unwrap()[&SlotId::new(1)], 2 * lease);
         nonces.renew_in_time().unwrap();
-        assert_eq!(disk.leases.lock().unwrap()[&1], 2 * lease, "there is enough left");
+        assert_eq!(disk.leases.lock().unwrap()[&SlotId::new(1)], 2 * lease, "there is enough left");
     }
 
     #[test]
     fn what_cannot_be_written_down_is_not_used() {
         let disk = Arc::new(Disk::default());
         let nonces = nonces(3, &disk);
-        nonces.take(1).unwrap();
+        nonces.take(SlotId::new(1)).unwrap();
         disk.fails.store(true, Ordering::Relaxed);
-        assert_eq!(nonces.take(2), None);
+        assert_eq!(nonces.take(SlotId::new(2)), None);
         for _ in 1..nonces.lease() {
-            nonces.take(1).unwrap();
+            nonces.take(SlotId::new(1)).unwrap();
         }
-        assert_eq!(nonces.take(1), None);
+        assert_eq!(nonces.take(SlotId::new(1)), None);
         assert!(nonces.renew_in_time().is_err());
         disk.fails.store(false, Ordering::Relaxed);
-        assert!(nonces.take(1).is_some());
+        assert!(nonces.take(SlotId::new(1)).is_some());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::{
 };
 
 use quinn_udp::RecvMeta;
+use router_common::identifiers::{ListenerId, SlotId};
 use tokio::sync::mpsc;
 
 /// A GRO train, or one datagram, of one connection's owner.
@@ -81,26 +82,33 @@ impl ForwardSender {
     }
 }
 
+/// Whose queue it is: each worker has one for each listener.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(in crate::worker) struct Recipient {
+    pub(in crate::worker) listener: ListenerId,
+    pub(in crate::worker) slot: SlotId,
+}
+
 /// The way into every worker's forward_queues.
 #[derive(Debug, Default)]
 pub(in crate::worker) struct ForwardQueues {
-    entrances: RwLock<HashMap<(u16, u8), ForwardSender>>,
+    entrances: RwLock<HashMap<Recipient, ForwardSender>>,
 }
 
 impl ForwardQueues {
-    /// Opens the queue of `slot` on `listener`, in place of any there was.
-    pub(in crate::worker) fn open(&self, listener: u16, slot: u8) -> ForwardQueue {
+    /// Opens the queue of `recipient`, in place of any there was.
+    pub(in crate::worker) fn open(&self, recipient: Recipient) -> ForwardQueue {
         let (sender, receiver) = mpsc::unbounded_channel();
         let held = Arc::new(AtomicUsize::new(0));
         let entrance = ForwardSender { sender, held: held.clone() };
-        self.entrances.write().unwrap_or_else(PoisonError::into_inner).insert((listener, slot), entrance);
+        self.entrances.write().unwrap_or_else(PoisonError::into_inner).insert(recipient, entrance);
         ForwardQueue { receiver, held }
     }
 
-    /// Puts `handed` into a queue; false if it is full or not there.
-    pub(in crate::worker) fn send(&self, listener: u16, slot: u8, handed: Forwarded) -> bool {
+    /// Puts `handed` into the queue of `recipient`; false if it is full or not there.
+    pub(in crate::worker) fn send(&self, recipient: Recipient, handed: Forwarded) -> bool {
         let entrances = self.entrances.read().unwrap_or_else(PoisonError::into_inner);
-        entrances.get(&(listener, slot)).is_some_and(|entrance| entrance.send(handed))
+        entrances.get(&recipient).is_some_and(|entrance| entrance.send(handed))
     }
 }
 
@@ -114,30 +122,32 @@ mod tests {
 
     use super::*;
 
+    const RECIPIENT: Recipient = Recipient { listener: ListenerId::new(0), slot: SlotId::new(1) };
+
     #[test]
     fn holds_as_many_octets_as_it_may_and_has_room_again_for_what_was_taken() {
         let forward_queues = ForwardQueues::default();
-        let mut queue = forward_queues.open(0, 1);
+        let mut queue = forward_queues.open(RECIPIENT);
         let datagram = |length: usize| Forwarded::new(&vec![7; length], RecvMeta { stride: length, ..meta() });
         let each = datagram(1200).size();
         let fitting = CAPACITY / each;
-        assert!((0..fitting).all(|_| forward_queues.send(0, 1, datagram(1200))));
-        assert!(!forward_queues.send(0, 1, datagram(1200)), "more than it may hold");
+        assert!((0..fitting).all(|_| forward_queues.send(RECIPIENT, datagram(1200))));
+        assert!(!forward_queues.send(RECIPIENT, datagram(1200)), "more than it may hold");
         let mut octets = [[0; 2000]; 2];
         let mut bufs = octets.each_mut().map(|octets| IoSliceMut::new(octets));
         let mut metas = [meta(); 2];
         assert_eq!(queue.take(&mut Context::from_waker(Waker::noop()), &mut bufs, &mut metas), 2);
         assert_eq!((metas[0].len, metas[1].stride, &bufs[1][..1200]), (1200, 1200, &[7; 1200][..]));
-        assert!((0..2).all(|_| forward_queues.send(0, 1, datagram(1200))), "what was taken leaves room");
-        assert!(!forward_queues.send(0, 1, datagram(1200)));
+        assert!((0..2).all(|_| forward_queues.send(RECIPIENT, datagram(1200))), "what was taken leaves room");
+        assert!(!forward_queues.send(RECIPIENT, datagram(1200)));
     }
 
     #[test]
-    fn of_nobody_takes_nothing() {
+    fn a_queue_without_a_worker_takes_nothing() {
         let forward_queues = ForwardQueues::default();
-        assert!(!forward_queues.send(0, 1, Forwarded::new(&[7], meta())));
-        drop(forward_queues.open(0, 1));
-        assert!(!forward_queues.send(0, 1, Forwarded::new(&[7], meta())), "its worker has ended");
+        assert!(!forward_queues.send(RECIPIENT, Forwarded::new(&[7], meta())));
+        drop(forward_queues.open(RECIPIENT));
+        assert!(!forward_queues.send(RECIPIENT, Forwarded::new(&[7], meta())), "its worker has ended");
     }
 
     fn meta() -> RecvMeta {

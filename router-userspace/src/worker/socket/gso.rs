@@ -23,7 +23,7 @@ use quinn_udp::{EcnCodepoint, Transmit};
 #[derive(Default)]
 pub(in crate::worker) struct GsoBuffer {
     pending: Mutex<Pending>,
-    /// Of who calls [`flush`](Self::flush).
+    /// Of the task that calls [`flush`](Self::flush).
     flusher: AtomicWaker,
 }
 
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_held_that_nobody_flushes() -> io::Result<()> {
+    fn nothing_is_held_that_no_task_flushes() -> io::Result<()> {
         let socket = Socket::default();
         send(&GsoBuffer::default(), &socket, &batch(1, &[1; 1000], Some(100)))?;
         assert_eq!(socket.sent(), [(1, vec![1])]);

@@ -30,22 +30,26 @@ use quinn_udp::{RecvMeta, Transmit};
 use router_common::{
     connection_id::ConnectionId,
     frame::{Endpoint, Payload},
+    identifiers::{ListenerId, SlotId},
     quic::{self, Kind},
     steer::Verdict,
 };
 use tokio::{io::Interest, net::UdpSocket};
 
-pub(in crate::worker) use self::{forward::ForwardQueues, preferred_address::SourceOverride};
 use self::{
     forward::{ForwardQueue, Forwarded},
     gso::{FlushState, GsoBuffer},
     preferred_address::Source,
     sender::Sender,
 };
+pub(in crate::worker) use self::{
+    forward::{ForwardQueues, Recipient},
+    preferred_address::SourceOverride,
+};
 use super::{
     af_xdp::Frames,
     stats::WorkerStats,
-    tables::{NodeTables, Placement},
+    tables::{NodeTables, Placement, Steered},
 };
 
 /// Where a worker's datagrams come from and go to.
@@ -71,10 +75,20 @@ enum Arrival {
 
 const ARRIVALS: [Arrival; 3] = [Arrival::ForwardQueue, Arrival::Frames, Arrival::Udp];
 
+/// What datagrams come by, on one listener.
+pub(in crate::worker) struct Intake {
+    /// Bound to the listener's address, without blocking.
+    pub(in crate::worker) udp: std::net::UdpSocket,
+    /// From other workers.
+    pub(in crate::worker) forwarded: ForwardQueue,
+    /// Of all the worker's listeners.
+    pub(in crate::worker) frames: Arc<Frames>,
+}
+
 /// What it takes to tell whose a datagram is, and to give it to them.
 pub(in crate::worker) struct Ownership {
-    pub(in crate::worker) slot: u8,
-    pub(in crate::worker) listener: u16,
+    pub(in crate::worker) slot: SlotId,
+    pub(in crate::worker) listener: ListenerId,
     pub(in crate::worker) placement: Placement,
     pub(in crate::worker) tables: Arc<NodeTables>,
     pub(in crate::worker) forward_queues: Arc<ForwardQueues>,
@@ -82,12 +96,11 @@ pub(in crate::worker) struct Ownership {
 }
 
 impl SteeredSocket {
-    /// Wraps `udp`; within a tokio runtime.
+    /// Within a tokio runtime.
     pub(in crate::worker) fn new(
-        udp: std::net::UdpSocket,
-        forwarded: ForwardQueue,
-        frames: Arc<Frames>,
-        (ownership, source_override): (Ownership, Arc<SourceOverride>),
+        Intake { udp, forwarded, frames }: Intake,
+        ownership: Ownership,
+        source_override: Arc<SourceOverride>,
     ) -> io::Result<Self> {
         let sender = Sender::new(&udp)?;
         let udp = UdpSocket::from_std(udp)?;
@@ -143,7 +156,7 @@ impl SteeredSocket {
 
     /// What came by AF_XDP.
     fn by_queue(&self, cx: &mut Context<'_>, bufs: &mut [IoSliceMut<'_>], metas: &mut [RecvMeta]) -> usize {
-        let filled = self.frames.poll(self.ownership.listener, cx, (bufs, metas));
+        let filled = self.frames.poll(self.ownership.listener, cx, bufs, metas);
         self.look_through(filled, bufs, metas);
         filled
     }
@@ -157,7 +170,7 @@ impl SteeredSocket {
         }
     }
 
-    /// Notes who has come to the preferred address, by the first datagram of a train.
+    /// Notes the client that has come to the preferred address, by the first datagram of a train.
     fn arrived(&self, train: &[u8], meta: &RecvMeta) {
         let first = &train[..meta.len.min(meta.stride).min(train.len())];
         self.source_override.arrived(meta.addr, meta.dst_ip, || self.ownership.is_own_short_header(first));
@@ -171,7 +184,7 @@ impl SteeredSocket {
     ) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.udp.poll_recv_ready(cx))?;
-            // An error here is the report of an ICMP message, which anybody can forge, or
+            // An error here is the report of an ICMP message, which an attacker can forge, or
             // "would block": either way the next datagram is what counts.
             let received = self.udp.try_io(Interest::READABLE, || self.sender.receive(&self.udp, bufs, metas));
             if let Ok(count) = received {
@@ -286,29 +299,29 @@ impl Ownership {
         let (mut at, mut kept) = (0, 0);
         let mut next = None;
         while at < received {
-            let (run, owner) = self.run(&buf[at..received], meta, &mut next);
+            let Run { octets, owner } = self.run(&buf[at..received], meta, &mut next);
             match owner {
                 Owner::Me => {
                     if kept != at {
-                        buf.copy_within(at..at + run, kept);
+                        buf.copy_within(at..at + octets, kept);
                     }
-                    kept += run;
-                    self.stats.datagrams_own.add(run.div_ceil(meta.stride) as u64);
+                    kept += octets;
+                    self.stats.datagrams_own.add(octets.div_ceil(meta.stride) as u64);
                 }
-                Owner::Other(slot) => self.hand_over(slot, &buf[at..at + run], *meta),
-                Owner::None => self.stats.datagrams_dropped.add(run.div_ceil(meta.stride) as u64),
+                Owner::Other(slot) => self.hand_over(slot, &buf[at..at + octets], *meta),
+                Owner::None => self.stats.datagrams_dropped.add(octets.div_ceil(meta.stride) as u64),
             }
-            at += run;
+            at += octets;
         }
         meta.len = kept;
     }
 
-    /// How many octets at the front of `train` have one owner, and who that is. Each datagram is judged once: the
-    /// owner of the one behind them is left in `next`, for the next call.
-    fn run(&self, train: &[u8], meta: &RecvMeta, next: &mut Option<Owner>) -> (usize, Owner) {
+    /// The run at the front of `train`. Each datagram is judged once: the owner of the one behind the run is left in
+    /// `next`, for the next call.
+    fn run(&self, train: &[u8], meta: &RecvMeta, next: &mut Option<Owner>) -> Run {
         let source = Endpoint::from(meta.addr);
         let mut datagrams = train.chunks(meta.stride.max(1));
-        let Some(first) = datagrams.next() else { return (train.len(), Owner::None) };
+        let Some(first) = datagrams.next() else { return Run { octets: train.len(), owner: Owner::None } };
         let owner = next.take().unwrap_or_else(|| self.owner(first, &source));
         let mut octets = first.len();
         for datagram in datagrams {
@@ -319,7 +332,7 @@ impl Ownership {
             }
             octets += datagram.len();
         }
-        (octets, owner)
+        Run { octets, owner }
     }
 
     /// Whether a datagram begins with a short header whose connection ID this worker has issued.
@@ -337,7 +350,7 @@ impl Ownership {
         if begins_nothing(datagram, self.tables.settings().cid_length()) {
             return Owner::None;
         }
-        let (verdict, rotation) = self.tables.steer(datagram, source, self.placement);
+        let Steered { verdict, rotation } = self.tables.steer(datagram, source, self.placement);
         match verdict {
             Verdict::Deliver(delivery) if delivery.number == self.slot => {
                 if let Some(rotation) = rotation {
@@ -352,9 +365,9 @@ impl Ownership {
         }
     }
 
-    fn hand_over(&self, slot: u8, train: &[u8], meta: RecvMeta) {
+    fn hand_over(&self, slot: SlotId, train: &[u8], meta: RecvMeta) {
         let datagrams = train.len().div_ceil(meta.stride.max(1)) as u64;
-        if self.forward_queues.send(self.listener, slot, Forwarded::new(train, meta)) {
+        if self.forward_queues.send(Recipient { listener: self.listener, slot }, Forwarded::new(train, meta)) {
             self.stats.handed_over.add(datagrams);
         } else {
             self.stats.hand_over_dropped.add(datagrams);
@@ -382,8 +395,14 @@ const CHOSEN_MIN: usize = 8;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Owner {
     Me,
-    Other(u8),
+    Other(SlotId),
     None,
+}
+
+/// Datagrams of one owner, one behind the other.
+struct Run {
+    octets: usize,
+    owner: Owner,
 }
 
 /// Datagrams in these buffers.

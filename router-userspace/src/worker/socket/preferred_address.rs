@@ -5,7 +5,7 @@
 //! preferred one; that client takes nothing from the first any more. So it is remembered which clients
 //! have moved: by address and port, as that is all a datagram on its way out tells.
 //!
-//! The rule this file keeps: anybody can send a datagram in a client's name, so where it came to says
+//! The rule this file keeps: an attacker can send a datagram in a client's name, so where it came to says
 //! nothing. A client that moves sends PATH_CHALLENGE frames first (RFC 9000 section 8.2), and quinn counts
 //! those of each connection. Until there is one, a few answers leave from both addresses: the client takes
 //! those that it waits for, and has lost nothing by the others.
@@ -26,7 +26,7 @@ use tokio::{sync::Notify, time::sleep};
 /// The clients of a socket that have moved.
 #[derive(Debug)]
 pub(in crate::worker) struct SourceOverride<P = Connection> {
-    /// Whether anybody is ever asked to: nothing else costs anything.
+    /// Whether clients are ever asked to: nothing else costs anything.
     used: AtomicBool,
     moves: Mutex<Moves<P>>,
     tried: Notify,
@@ -159,7 +159,7 @@ impl<P: Challenged> SourceOverride<P> {
         }
     }
 
-    /// Finds out who has moved, for as long as the socket is there.
+    /// Finds out which clients have moved, for as long as the socket is there.
     pub(in crate::worker) async fn decide(self: Arc<Self>) {
         loop {
             self.tried.notified().await;
@@ -228,7 +228,7 @@ impl<P> Drop for MayMove<P> {
     }
 }
 
-/// Anybody can have one begun: what is kept about them has an end.
+/// An attacker can have one begun: what is kept about them has an end.
 const TRIALS_MAX: usize = 256;
 /// Datagrams that leave from both addresses: the answers to a few challenges.
 const COPIES: u8 = 16;
@@ -302,7 +302,7 @@ mod tests {
 
     /// One junk datagram in a client's name had it get nothing any more.
     #[test]
-    fn nobody_moves_another() {
+    fn no_client_moves_another() {
         let (answers, victim) = (answers(), at(1));
         let _may_move = answers.may_move(Arc::clone(&victim));
         answers.arrived(client(1), Some(SECOND), || true);

@@ -13,9 +13,10 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use router_common::{
-    admission::{Prefix, Rate},
+    admission::{Challenge, Prefix, Rate, TokenKey, TokenKeys},
     connection_id::{CidKeys, ConnectionId, Identity, Nonce},
     frame::{Address, Endpoint},
+    identifiers::{ConfigRotation, CpuId, ListenerId, SlotId},
     maps::{
         Admission, AnsweredBy, Block, BlockAction, CidConfig, Listener, ListenerKey, LocalKind, Origin, Secrets,
         Settings, Slot, SlotState, SourcePorts, Stage,
@@ -27,8 +28,8 @@ use router_tests::{
     packets::{Packet, quic::Quic},
 };
 use router_userspace::{
-    agent::maglev,
-    datapath::{Datapath, FlowWriter, Initial, Pins, Size, flow_table_bytes, possible_cpus},
+    agent::{WeightedSlot, maglev},
+    datapath::{CidEntry, Datapath, FlowWriter, Initial, Pins, Size, flow_table_bytes, possible_cpus},
 };
 
 pub(super) fn run() -> anyhow::Result<()> {
@@ -45,7 +46,7 @@ pub(super) fn run() -> anyhow::Result<()> {
                 hit_above_floor.insert(flows, above);
             }
         }
-        for (name, Timing { steer, floor, above }) in bench.limited()?.into_iter().chain([bench.answered()?]) {
+        for (name, Timing { steer, floor, above }) in bench.limited()?.into_iter().chain(bench.answered()?) {
             println!("{name:<44} {flows:>9} {steer:>7.1} {floor:>7.1} {above:>7.1}");
         }
         if flows == 1_000 {
@@ -72,7 +73,7 @@ pub(super) fn run() -> anyhow::Result<()> {
 
 /// Each encoding of connection IDs, with and without a flow hit; what decoding costs above
 /// decoding in clear, of the same length and in the same turns.
-fn encodings(cpu: u32) -> anyhow::Result<Vec<(&'static str, f64)>> {
+fn encodings(cpu: CpuId) -> anyhow::Result<Vec<(&'static str, f64)>> {
     println!();
     let node = Identity::node(NODE);
     let server_id = Identity::server_id(b"a server ID").context("11 octets")?;
@@ -111,7 +112,10 @@ fn encodings(cpu: u32) -> anyhow::Result<Vec<(&'static str, f64)>> {
 }
 
 fn shapes_of(length: usize, shapes: &[(&str, Identity, bool)]) -> anyhow::Result<Vec<CidConfig>> {
-    let shape = |&(_, identity, encrypted): &(&str, Identity, bool)| CidConfig::new(identity, length, encrypted);
+    let shape = |&(_, identity, encrypted): &(&str, Identity, bool)| match encrypted {
+        true => CidConfig::encrypted(identity, length),
+        false => CidConfig::in_clear(identity, length),
+    };
     shapes.iter().map(shape).collect::<Option<_>>().context("a length that is not legal")
 }
 
@@ -142,13 +146,13 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(flows: u32, cpu: u32) -> anyhow::Result<Self> {
+    fn new(flows: u32, cpu: CpuId) -> anyhow::Result<Self> {
         Self::with(flows, cpu, &[in_clear()])
     }
 
     /// With these configurations of connection IDs, of one length, by rotation.
-    fn with(flows: u32, cpu: u32, configs: &[CidConfig]) -> anyhow::Result<Self> {
-        let other_cpu = (0..possible_cpus()).find(|&other| other != cpu).unwrap_or(cpu);
+    fn with(flows: u32, cpu: CpuId, configs: &[CidConfig]) -> anyhow::Result<Self> {
+        let other_cpu = (0..possible_cpus()).map(CpuId::new).find(|&other| other != cpu).unwrap_or(cpu);
         let directory = PathBuf::from(format!("/sys/fs/bpf/quic-router-bench-{}", std::process::id()));
         let (pins, _) = Pins::take(&directory).context("pin directory")?;
         let length = configs.first().map_or(0, CidConfig::length) as u8;
@@ -157,8 +161,15 @@ impl Bench {
         let initial = Initial {
             settings: Settings::new(NODE, length, 1),
             secrets: Secrets::new([1, 2]),
-            cid_configs: (0..).zip(configs).map(|(rotation, &config)| (rotation, config, keys())).collect(),
-            listeners: vec![(ListenerKey::exact(&any), Listener::new(0)), (ListenerKey::exact(&one), Listener::new(1))],
+            cid_configs: ConfigRotation::new(0)
+                .onwards()
+                .zip(configs)
+                .map(|(rotation, &config)| CidEntry { rotation, config, keys: keys() })
+                .collect(),
+            listeners: vec![
+                (ListenerKey::exact(&any), Listener::new(ListenerId::new(0))),
+                (ListenerKey::exact(&one), Listener::new(ListenerId::new(1))),
+            ],
         };
         let size = Size { flows: flows.max(1024) + 8 * FRAMES, cpus: possible_cpus() };
         let mut datapath = Datapath::load(pins, &size, &initial, None)?;
@@ -170,14 +181,14 @@ impl Bench {
             datapath.open_cpu(cpu)?;
             datapath.set_slot(slot, Slot::new(SlotState::Active, cpu, 1))?;
         }
-        datapath.assign(&maglev(&[(LOCAL, 1)]))?;
+        datapath.assign(&maglev(&[WeightedSlot { slot: LOCAL, weight: 1 }]))?;
         let known = fill(&mut datapath.flow_writer()?, flows)?;
         Ok(Self { datapath, configs: configs.to_vec(), known })
     }
 
     /// Packets of configuration `n`: whose connection ID is in the flow table, and is not.
     fn encoding_rows(&mut self, n: usize) -> [Row; 2] {
-        let (config, rotation) = (self.configs[n], n as u8);
+        let (config, rotation) = (self.configs[n], ConfigRotation::new(n as u8));
         let ids = |from: u32| (from..from + FRAMES).map(move |nonce| issued(&config, rotation, LOCAL, nonce));
         let frames = |from| ids(from).map(|cid| to(PORT, Quic::short(cid.as_slice())));
         let mut writer = self.datapath.flow_writer().expect("it was opened before");
@@ -224,24 +235,35 @@ impl Bench {
         Ok(limited)
     }
 
-    /// A packet of an unknown version, answered in place: each run needs the frame as it came, so each is one of its
-    /// own, beside one of `floor`.
-    fn answered(&mut self) -> anyhow::Result<(&'static str, Timing)> {
-        let (name, frame) = ("unknown version, answered by XDP", to(PORT, Quic::unknown_version(b"whatever", 1_200)));
-        self.datapath.set_admission(Admission::default().answering(AnsweredBy::Xdp))?;
+    /// Packets that are answered in place: each run needs the frame as it came, so each is one of its own, with caches
+    /// as they are then, beside one of `floor`.
+    fn answered(&mut self) -> anyhow::Result<[(&'static str, Timing); 2]> {
+        self.datapath.set_token_keys(&token_keys())?;
+        let settings = Admission::default().answering(AnsweredBy::Xdp).challenging(Challenge::Always);
+        self.datapath.set_admission(settings)?;
+        let unknown = to(PORT, Quic::unknown_version(b"whatever", 1_200));
+        let initial = to(PORT, Quic::initial(1, b"whatever"));
+        let timed = [
+            self.time_answer(&Row::new("unknown version, answered by XDP", Reason::Negotiated, [unknown]))?,
+            self.time_answer(&Row::new("Initial, answered with a Retry by XDP", Reason::Retried, [initial]))?,
+        ];
+        self.datapath.set_admission(Admission::default())?;
+        Ok(timed)
+    }
+
+    fn time_answer(&mut self, row: &Row) -> anyhow::Result<(&'static str, Timing)> {
         let before = self.datapath.counters(Stage::Xdp)?;
         let (mut steer, mut floor, mut above) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ANSWERS {
-            let with = self.datapath.try_steer(&frame, 1)?.1.as_nanos() as f64;
-            let without = self.datapath.try_floor(&frame, 1)?.1.as_nanos() as f64;
+            let with = self.datapath.try_steer(&row.frames[0], 1)?.1.as_nanos() as f64;
+            let without = self.datapath.try_floor(&row.frames[0], 1)?.1.as_nanos() as f64;
             steer.push(with);
             floor.push(without);
             above.push(with - without);
         }
-        let counted = self.datapath.counters(Stage::Xdp)?.get(Reason::Negotiated) - before.get(Reason::Negotiated);
-        ensure!(counted == ANSWERS, "{name}: {counted} of {ANSWERS} were");
-        self.datapath.set_admission(Admission::default())?;
-        Ok((name, Timing { steer: median(&mut steer), floor: median(&mut floor), above: median(&mut above) }))
+        let counted = self.datapath.counters(Stage::Xdp)?.get(row.reason) - before.get(row.reason);
+        ensure!(counted == ANSWERS, "{}: {counted} of {ANSWERS} were", row.name);
+        Ok((row.name, Timing { steer: median(&mut steer), floor: median(&mut floor), above: median(&mut above) }))
     }
 
     /// A new connection's first flight, where the block list has prefixes of others, and where it has its own.
@@ -341,16 +363,16 @@ fn others() -> impl Iterator<Item = Prefix> {
 }
 
 fn in_clear() -> CidConfig {
-    CidConfig::new(Identity::node(NODE), 17, false).expect("17 octets are a legal length")
+    CidConfig::in_clear(Identity::node(NODE), 17).expect("17 octets are a legal length")
 }
 
 /// The `n`th connection ID of a slot, in clear.
-fn cid(slot: u8, n: u32) -> ConnectionId {
-    issued(&in_clear(), 0, slot, n)
+fn cid(slot: SlotId, n: u32) -> ConnectionId {
+    issued(&in_clear(), ConfigRotation::new(0), slot, n)
 }
 
 /// The `n`th connection ID of a slot under a configuration.
-fn issued(config: &CidConfig, rotation: u8, slot: u8, n: u32) -> ConnectionId {
+fn issued(config: &CidConfig, rotation: ConfigRotation, slot: SlotId, n: u32) -> ConnectionId {
     let mut octets = [0x5a; 20];
     octets[..4].copy_from_slice(&n.to_be_bytes());
     config.encode(rotation, slot, &Nonce { octets, low_bits: 0 }, &keys()).expect("a legal rotation")
@@ -380,6 +402,12 @@ fn median(values: &mut [f64]) -> f64 {
     values[values.len() / 2]
 }
 
+/// Of the first hour after 1970 began: what time it is hangs on a clock that is not set here.
+fn token_keys() -> TokenKeys {
+    let epoch = 1;
+    TokenKeys::new(TokenKey::new(epoch, [1, 2]), TokenKey::new(epoch + 1, [3, 4]))
+}
+
 /// How often a packet is answered.
 const ANSWERS: u64 = 20_000;
 const HIT: &str = "flow hit";
@@ -389,8 +417,8 @@ const NODE: u16 = 1;
 const PORT: u16 = 443;
 /// Of the subnet that the host is in.
 const BROADCAST: [u8; 4] = [10, 0, 0, 255];
-const LOCAL: u8 = 1;
-const REMOTE: u8 = 2;
+const LOCAL: SlotId = SlotId::new(1);
+const REMOTE: SlotId = SlotId::new(2);
 /// Frames of one row, each with another connection ID.
 const FRAMES: u32 = 64;
 /// Nonces from here on are in no flow table that was filled.

@@ -2,7 +2,7 @@
 //! each of the two ways that AF_XDP's workers can send.
 //!
 //! Contenders take turns, each under the same loads from third-party clients. A load asks for the same
-//! whoever serves, so what the machine's processors were busy for, clients and kernel included, differs
+//! with every engine, so what the machine's processors were busy for, clients and kernel included, differs
 //! by the way that packets came or went. What clients did in user mode is the same by every way, and is
 //! taken off: it only pulls ratios towards 1. The figures are medians over the turns.
 
@@ -21,18 +21,18 @@ pub(super) fn run(what: Option<&str>) -> Result<()> {
     }
 }
 
-/// Who is measured by what, and how they compare.
+/// Which servers are measured by what, and how they compare.
 struct Comparison {
     contenders: Vec<Contender>,
     loads: Vec<Load>,
     /// Packets of a turn: those of the kind that is compared.
     packets: fn(&Totals) -> u64,
-    /// Whom the ratios are to, and what of: the less, the better.
+    /// Which engine the ratios are to, and what of: the less, the better.
     beside: &'static str,
     costs: (&'static str, fn(&Turn) -> f64),
 }
 
-/// Who serves, and how.
+/// Which server it is, and how it is run.
 struct Contender {
     name: &'static str,
     lab: Lab,

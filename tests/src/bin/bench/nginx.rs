@@ -11,10 +11,16 @@ pub(super) struct Nginx {
     pid: PathBuf,
 }
 
+/// Whether it has its program that finds connections which rebind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum QuicBpf {
+    On,
+    Off,
+}
+
 impl Nginx {
-    /// Starts it on the first clients' address, with two workers, before the laboratory's servers;
-    /// with `quic_bpf`, by which it finds connections that rebind, or without.
-    pub(super) fn start(lab: &Running, quic_bpf: bool) -> Result<Self> {
+    /// Starts it on the first clients' address, with two workers, before the laboratory's servers.
+    pub(super) fn start(lab: &Running, quic_bpf: QuicBpf) -> Result<Self> {
         let home = lab.home();
         let pid = home.path("nginx.pid");
         let router = lab.wire().router(443);
@@ -29,7 +35,10 @@ impl Nginx {
              \x20   ssl_certificate {home}certificate.pem;\n    ssl_certificate_key {home}certificate.key;\n\
              \x20   location / {{ proxy_pass http://web; proxy_http_version 1.1; proxy_set_header Connection \"\"; }}\n\
              \x20 }}\n}}\n",
-            quic_bpf = if quic_bpf { "on" } else { "off" },
+            quic_bpf = match quic_bpf {
+                QuicBpf::On => "on",
+                QuicBpf::Off => "off",
+            },
             pid = pid.display(),
             log = home.path("nginx.log").display(),
             home = folder.display(),

@@ -14,7 +14,7 @@ use router_tests::lab::{
     peers::{Clients, Latency, QuicGo, Summary},
 };
 
-use super::nginx::Nginx;
+use super::nginx::{Nginx, QuicBpf};
 
 pub(super) fn run() -> anyhow::Result<()> {
     let mut lab = Lab::new().workers(2).set("drain_timeout", "\"20s\"").limit("max_connections_per_ip", "10_000");
@@ -29,8 +29,8 @@ pub(super) fn run() -> anyhow::Result<()> {
     );
     let mut all: [Vec<Turn>; 3] = Default::default();
     for _ in 0..TURNS {
-        for (situation, turns) in SITUATIONS.into_iter().zip(&mut all) {
-            turns.push(turn(&mut lab, situation)?);
+        for ((name, act), turns) in SITUATIONS.into_iter().zip(&mut all) {
+            turns.push(turn(&mut lab, name, act)?);
         }
     }
     let mut p99 = Vec::new();
@@ -74,7 +74,7 @@ fn beside_nginx() -> anyhow::Result<()> {
     let upgrades = lost(&mut lab, |lab| upgrade(lab, 0))?;
     print_lost("quic-router upgrade", &upgrades);
     drop(lab);
-    for (name, quic_bpf) in [("nginx -s reload", false), ("the same with quic_bpf", true)] {
+    for (name, quic_bpf) in [("nginx -s reload", QuicBpf::Off), ("the same with quic_bpf", QuicBpf::On)] {
         let mut lab = Lab::new().build()?;
         let nginx = Nginx::start(&lab, quic_bpf)?;
         let theirs = lost(&mut lab, |_| nginx.reload())?;
@@ -132,7 +132,7 @@ fn upgrade(lab: &mut Running, _: u32) -> anyhow::Result<()> {
     lab.agent()?.upgrade(None).map(drop)
 }
 
-fn turn(lab: &mut Running, (name, act): (&str, Act)) -> anyhow::Result<Turn> {
+fn turn(lab: &mut Running, name: &str, act: Act) -> anyhow::Result<Turn> {
     let begin = |lab: &Running| {
         let new = lab.quic_go().get("/bytes/1000").connections(1_000).at_once(4).following().start()?;
         let stay = lab.quic_go().get("/bytes/1000").connections(20).requests(150).pausing(PAUSE).following().start()?;

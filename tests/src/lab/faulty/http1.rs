@@ -108,7 +108,7 @@ impl<S: Read + Write> Server<S> {
                 let _ = setsockopt(&self.tcp, sockopt::Linger, &at_once);
                 Err(Over)
             }
-            Act::Head(..) | Act::Data(_) | Act::Trailers(_) | Act::End | Act::Goodbye => {
+            Act::Head(..) | Act::Data(_) | Act::Trailers(_) | Act::End | Act::GoAway => {
                 unreachable!("{act:?} is for HTTP/2")
             }
         }

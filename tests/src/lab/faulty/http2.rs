@@ -80,7 +80,7 @@ impl Stream {
 
     async fn play(mut self, acts: Vec<Act>, close: watch::Sender<()>, leave: watch::Sender<()>) {
         for act in acts {
-            if act == Act::Goodbye {
+            if act == Act::GoAway {
                 let _ = leave.send(());
                 continue;
             }
@@ -143,7 +143,7 @@ impl Stream {
                 }
                 Err(Over("others go on".into()))
             }
-            Act::Say(_) | Act::HalfClose | Act::Close | Act::CloseUnlessFirst | Act::Cut | Act::Goodbye => {
+            Act::Say(_) | Act::HalfClose | Act::Close | Act::CloseUnlessFirst | Act::Cut | Act::GoAway => {
                 unreachable!("{act:?} is not for a stream of HTTP/2")
             }
         }

@@ -1,7 +1,7 @@
 //! Servers that are as bad as a script says, and write down what came of it.
 //!
 //! A script is a list of [`Act`]s; the last word of a request's path names it. `http1` plays scripts octet for octet,
-//! in clear or in TLS; `http2` plays the same ones in frames. Who asks for [`GOOD`] is answered well.
+//! in clear or in TLS; `http2` plays the same ones in frames. A request for [`GOOD`] is answered well.
 
 use std::{
     io,
@@ -57,7 +57,7 @@ pub enum Act {
     /// Closes the connection unless this request is the first on it.
     CloseUnlessFirst,
     /// HTTP/2: GOAWAY, after which the streams that have begun go on.
-    Goodbye,
+    GoAway,
     /// Waits until the exchanges of all other scripts have been ended by the router; for some seconds, at most.
     AfterOthers,
 }
@@ -137,8 +137,8 @@ impl Faulty {
     /// says nothing at all, for the connection. Requests are written down in
     /// `access.log`.
     ///
-    /// Connections to servers are a worker's: there is one, so that who comes next meets those of who
-    /// came before.
+    /// Connections to servers are a worker's: there is one, so that the next client meets those of the one
+    /// before.
     pub fn lab(speaks: Speaks, patience: &str, scripts: Vec<Script>) -> Result<(Running, Self)> {
         let mut lab = Lab::new().workers(1).build()?;
         lab.home().write_certificate(CERTIFICATE, &["origin.test"])?;
@@ -160,7 +160,7 @@ impl Faulty {
             log = path("access.log"),
         );
         lab.reconfigure(|config| {
-            config.listener_keys = "tcp = true\n".into();
+            config.listen_on_tcp();
             config.rest = rest;
         });
         lab.start_agent()?;
@@ -220,7 +220,7 @@ impl Drop for Faulty {
     }
 }
 
-/// All exchanges of a server; whoever waits is told of each change.
+/// All exchanges of a server; threads that wait are told of each change.
 #[derive(Clone, Debug)]
 struct Log(Arc<watch::Sender<Vec<Exchange>>>);
 
@@ -270,7 +270,7 @@ fn script<'a>(scripts: &'a [Script], target: &'a str) -> Option<(&'a str, &'a [A
 
 /// The path of a good answer, which is [`GOOD_BODY`].
 pub const GOOD: &str = "good";
-/// What nobody else says.
+/// The body of a good answer, which no script sends.
 pub const GOOD_BODY: &str = "well";
 /// Where it is.
 pub const PORT: u16 = 8090;

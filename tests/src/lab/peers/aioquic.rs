@@ -46,6 +46,12 @@ impl<'lab> Aioquic<'lab> {
         self.option("--cid")
     }
 
+    /// Each connection goes on half-way with the next keys (RFC 9001 section 6).
+    pub fn updating_keys(mut self) -> Self {
+        self.load.moving = true;
+        self.option("--keyupdate")
+    }
+
     /// Any other option.
     pub fn option(mut self, option: &str) -> Self {
         self.arguments.push(option.into());

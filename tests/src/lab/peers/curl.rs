@@ -14,6 +14,9 @@ pub struct Curl<'lab> {
 }
 
 impl<'lab> Curl<'lab> {
+    /// The options of all versions of HTTP, for [`over`](Self::over).
+    pub const VERSIONS: [&'static str; 3] = ["--http1.1", "--http2", "--http3-only"];
+
     /// A transfer of `url` by a client in `namespace`, over HTTP/3 and nothing else. A status of
     /// an error is a failure.
     pub fn new(namespace: &'lab Namespace, url: &str) -> Self {
@@ -24,6 +27,11 @@ impl<'lab> Curl<'lab> {
     pub fn over(version: &str, namespace: &'lab Namespace, url: &str) -> Self {
         let fixed = [version, "--insecure", "--silent", "--show-error", "--max-time", "30", url];
         Self { namespace, arguments: fixed.map(str::to_owned).into() }
+    }
+
+    /// Prints `format` behind each answer instead of the answer's body (curl's `--write-out`).
+    pub fn writing(self, format: &str) -> Self {
+        self.option("--output").option("/dev/null").option("--write-out").option(format)
     }
 
     /// Any other option.

@@ -68,6 +68,13 @@ pub struct Latency {
     pub worst: u64,
 }
 
+impl Summary {
+    /// Connections that were ended by a stateless reset (RFC 9000 section 10.3).
+    pub fn stateless_resets(&self) -> u64 {
+        self.errors.iter().filter(|(error, _)| error.contains("stateless reset")).map(|(_, count)| count).sum()
+    }
+}
+
 /// A run of clients in progress; killed on drop.
 #[derive(Debug)]
 pub struct Clients {
@@ -90,6 +97,13 @@ impl Clients {
     /// Waits until they have ended, at most for `patience`, and says whether they have.
     pub fn ends_within(&self, patience: Duration) -> bool {
         self.program.ends_within(patience)
+    }
+
+    /// Waits until they have ended because the router ended their connections, long before a timeout of theirs; what
+    /// became of them.
+    pub fn ended_by_router(self) -> Result<Summary> {
+        ensure!(self.ends_within(TOLD), "the clients were not told: {}", self.said());
+        self.finish()
     }
 
     /// What they have said and complained so far.
@@ -130,6 +144,10 @@ impl Clients {
         Ok(summary)
     }
 }
+
+/// How soon clients learn that the router has ended their connections. Shorter than idle timeouts, which are thirty
+/// seconds.
+const TOLD: Duration = Duration::from_secs(20);
 
 /// The program `name` of a peer.
 pub fn find(name: &str) -> Result<PathBuf> {

@@ -25,7 +25,7 @@ pub(super) fn decode(node: &Node, cid: &ConnectionId) -> api::DecodedCid {
         schema: SCHEMA,
         cid: hex::encode(octets),
         length: octets.len() as u8,
-        rotation: cid.rotation(),
+        rotation: cid.rotation().get(),
         length_bits: cid.length_bits(),
         encoding: configuration.map(|configuration| encoding_name(configuration.config()).to_owned()),
         server_id: None,
@@ -39,7 +39,7 @@ pub(super) fn decode(node: &Node, cid: &ConnectionId) -> api::DecodedCid {
         Some((config, opened)) => {
             decoded.server_id = Some(hex::encode(opened.server_id()));
             decoded.node = config.node_in(opened.server_id());
-            decoded.slot = Some(opened.slot());
+            decoded.slot = Some(opened.slot().get());
             decoded.nonce = Some(hex::encode(opened.nonce()));
             let theirs = match decoded.node {
                 Some(other) => {

@@ -5,7 +5,7 @@ use http::StatusCode;
 use crate::{
     agent::{
         control::protocol::ParseError,
-        error::{AgentError, ErrorKind},
+        error::{AgentError, ErrorKind, RoomError},
     },
     datapath::DatapathError,
 };
@@ -51,6 +51,12 @@ impl From<AgentError> for ApiError {
             ErrorKind::Kernel => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self { status, error: error.to_string(), hint: error.hint().map(str::to_owned) }
+    }
+}
+
+impl<E: RoomError> From<E> for ApiError {
+    fn from(error: E) -> Self {
+        AgentError::from(error).into()
     }
 }
 

@@ -37,7 +37,7 @@ fn walk(reader: &FlowReader, FlowFilter { slot, peer, limit }: &FlowFilter) -> a
     for (cid, flow) in reader.iter() {
         entries += 1;
         let row = row(&cid, &flow, now);
-        let wanted = slot.is_none_or(|slot| slot == row.slot)
+        let wanted = slot.is_none_or(|slot| slot.get() == row.slot)
             && peer.is_none_or(|peer| row.peer.is_some_and(|of_row| of_row.ip() == peer));
         if wanted && matching.len() < *limit {
             matching.push(row);
@@ -66,7 +66,7 @@ fn row(cid: &ConnectionId, flow: &Flow, now: u64) -> api::Flow {
     let since = |then: u64| now.saturating_sub(then) / 1_000_000;
     api::Flow {
         cid: hex::encode(cid.as_slice()),
-        slot: flow.slot(),
+        slot: flow.slot().get(),
         origin: match flow.origin() {
             Origin::Issued => api::FlowOrigin::Issued,
             Origin::Chosen => api::FlowOrigin::Chosen,

@@ -53,16 +53,7 @@ pub(in crate::agent) async fn handle(node: &Rc<Node>, request: Request) -> Resul
             workers(node).await
         }
         Request::Reload => json(&api::Reloaded { schema: SCHEMA, changes: reload(node)? }),
-        Request::Upgrade(api::UpgradeRequest { binary, timeout_ms }) => {
-            let patience = timeout_ms.map_or(UPGRADE, Duration::from_millis);
-            let successor = upgrade(node, binary, patience).await?;
-            json(&api::Upgraded {
-                schema: SCHEMA,
-                generation: successor.generation,
-                pid: successor.pid,
-                unprobed: successor.unprobed,
-            })
-        }
+        Request::Upgrade(request) => json(&upgraded(node, request).await?),
         Request::Report(neighbour) => {
             node.generations.update(neighbour);
             json(&())
@@ -70,10 +61,7 @@ pub(in crate::agent) async fn handle(node: &Rc<Node>, request: Request) -> Resul
         Request::Flows(filter) => flows(node, filter).await,
         Request::Flow(cid) => json(&flow(node, &connection_id(&cid)?)?),
         Request::Counters => json(&views::counters(&observe(node).await)?),
-        Request::Explain(api::ExplainRequest { frame }) => {
-            let frame = hex::decode(&frame).ok_or_else(|| ApiError::bad_request("frame: not hex"))?;
-            json(&explain::explain(node, &frame))
-        }
+        Request::Explain(request) => json(&explained(node, &request)?),
         Request::DecodeCid(cid) => json(&decode(node, &connection_id(&cid)?)),
         Request::IssueCid { slot } => json(&decode(node, &node.steering.tables().connection_ids().issue(slot))),
         Request::CidConfigurations => json(&configurations(node)),
@@ -85,10 +73,8 @@ pub(in crate::agent) async fn handle(node: &Rc<Node>, request: Request) -> Resul
         Request::Block(wanted) => json(&block(node, wanted).await?),
         Request::Unblock(unwanted) => json(&unblock(node, unwanted).await?),
         Request::Log => json(&log(node)),
-        Request::SetLog(api::LogRequest { filter }) => {
-            let filter = LogFilter::parse(&filter).map_err(|e| ApiError::bad_request(format!("filter: {e}")))?;
-            node.log.change(&filter);
-            tracing::info!("what is logged has changed: {filter}, until the next reload");
+        Request::SetLog(request) => {
+            change_log(node, &request)?;
             json(&log(node))
         }
     }
@@ -96,6 +82,32 @@ pub(in crate::agent) async fn handle(node: &Rc<Node>, request: Request) -> Resul
 
 async fn workers(node: &Node) -> Result<Vec<u8>, ApiError> {
     json(&views::workers(&observe(node).await))
+}
+
+/// Has another agent take over.
+async fn upgraded(node: &Rc<Node>, request: api::UpgradeRequest) -> Result<api::Upgraded, ApiError> {
+    let patience = request.timeout_ms.map_or(UPGRADE, Duration::from_millis);
+    let successor = upgrade(node, request.binary, patience).await?;
+    Ok(api::Upgraded {
+        schema: SCHEMA,
+        generation: successor.generation,
+        pid: successor.pid,
+        unprobed: successor.unprobed,
+    })
+}
+
+/// What the node would do with a frame.
+fn explained(node: &Node, request: &api::ExplainRequest) -> Result<api::Explanation, ApiError> {
+    let frame = hex::decode(&request.frame).ok_or_else(|| ApiError::bad_request("frame: not hex"))?;
+    Ok(explain::explain(node, &frame))
+}
+
+/// Logs by another filter, until the next reload.
+fn change_log(node: &Node, request: &api::LogRequest) -> Result<(), ApiError> {
+    let filter = LogFilter::parse(&request.filter).map_err(|e| ApiError::bad_request(format!("filter: {e}")))?;
+    node.log.change(&filter);
+    tracing::info!("what is logged has changed: {filter}, until the next reload");
+    Ok(())
 }
 
 /// Brings in a new configuration of connection IDs.

@@ -14,18 +14,28 @@ use crate::config::{
 const FRAMING: [&str; 8] =
     ["connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
 
-/// Whose fields are changed.
+/// The messages whose fields are changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Of {
     Requests,
     Responses,
 }
 
+/// A field's name or value as the configuration has it.
+#[derive(Clone, Copy)]
+struct Said<'s> {
+    place: Place,
+    /// The key that it stands under, for errors.
+    key: &'s str,
+    text: &'s str,
+}
+
 pub(super) fn matches(raw: Option<&At<RawHeaders>>, findings: &mut Findings<'_>) -> Vec<HeaderMatch> {
     let key = ROUTE.headers.name();
     let mut matches: Vec<HeaderMatch> = Vec::new();
     for (text, At { place, value }) in raw.into_iter().flat_map(|at| &at.value) {
-        let Some(name) = name(*place, key, text, findings) else { continue };
+        let said = Said { place: *place, key, text };
+        let Some(name) = name(said, findings) else { continue };
         if name == header::HOST {
             findings.problem(*place, key, "host is not matched here");
             findings.hint("host = \"NAME\" of the route");
@@ -40,7 +50,7 @@ pub(super) fn matches(raw: Option<&At<RawHeaders>>, findings: &mut Findings<'_>)
                 findings.hint(format!("a route before this one, with {text} = true"));
                 None
             }
-            RawSwitched::Value(text) => value_of(*place, key, text, findings),
+            RawSwitched::Value(text) => value_of(Said { text, ..said }, findings),
         };
         matches.push(HeaderMatch { name, value });
     }
@@ -56,7 +66,7 @@ pub(super) fn rewrite(raw: Option<&At<RawRewrite>>, of: Of, findings: &mut Findi
     let mut remove: Vec<HeaderName> = Vec::new();
     for At { place, value: text } in each(&raw.remove) {
         let key = format!("{key}.remove");
-        let Some(name) = changeable(*place, &key, text, of, findings) else { continue };
+        let Some(name) = changeable(Said { place: *place, key: &key, text }, of, findings) else { continue };
         if remove.contains(&name) {
             findings.problem(*place, &key, format_args!("{text} is there twice"));
         }
@@ -77,8 +87,9 @@ fn fields(
 ) -> Vec<(HeaderName, HeaderValue)> {
     let mut fields: Vec<(HeaderName, HeaderValue)> = Vec::new();
     for (text, At { place, value }) in raw.into_iter().flat_map(|at| &at.value) {
-        let value = value_of(*place, key, value, findings);
-        let Some(name) = changeable(*place, key, text, of, findings) else { continue };
+        let said = Said { place: *place, key, text };
+        let value = value_of(Said { text: value, ..said }, findings);
+        let Some(name) = changeable(said, of, findings) else { continue };
         if fields.iter().any(|(other, _)| *other == name) {
             findings.problem(*place, key, format_args!("{text} is there twice: capitals do not matter"));
         }
@@ -88,8 +99,9 @@ fn fields(
 }
 
 /// The name of a field that is the configuration's to change.
-fn changeable(place: Place, key: &str, text: &str, of: Of, findings: &mut Findings<'_>) -> Option<HeaderName> {
-    let name = name(place, key, text, findings)?;
+fn changeable(said: Said<'_>, of: Of, findings: &mut Findings<'_>) -> Option<HeaderName> {
+    let name = name(said, findings)?;
+    let Said { place, key, text } = said;
     if FRAMING.contains(&name.as_str()) {
         findings.problem(place, key, format_args!("{text} belongs to the connection or to the message's framing"));
         findings.hint("leave it out: what is right there is told anyway");
@@ -103,7 +115,7 @@ fn changeable(place: Place, key: &str, text: &str, of: Of, findings: &mut Findin
     Some(name)
 }
 
-fn name(place: Place, key: &str, text: &str, findings: &mut Findings<'_>) -> Option<HeaderName> {
+fn name(Said { place, key, text }: Said<'_>, findings: &mut Findings<'_>) -> Option<HeaderName> {
     let name = HeaderName::try_from(text).ok();
     if name.is_none() {
         findings.problem(place, key, format_args!("{text:?} is no field name"));
@@ -115,7 +127,7 @@ fn name(place: Place, key: &str, text: &str, findings: &mut Findings<'_>) -> Opt
 }
 
 /// A value as messages carry it (RFC 9110 section 5.5), without blanks around.
-fn value_of(place: Place, key: &str, text: &str, findings: &mut Findings<'_>) -> Option<HeaderValue> {
+fn value_of(Said { place, key, text }: Said<'_>, findings: &mut Findings<'_>) -> Option<HeaderValue> {
     let value = HeaderValue::try_from(text).ok().filter(|_| text.trim_matches([' ', '\t']) == text);
     if value.is_none() {
         findings.problem(place, key, format_args!("{text:?} cannot be a field's value"));

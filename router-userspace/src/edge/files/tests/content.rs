@@ -17,7 +17,7 @@ fn pattern(length: usize) -> Vec<u8> {
 }
 
 async fn body(site: &Site, path: &str) -> FileBody {
-    site.files.answer(&Method::GET, (path, &HeaderMap::new()), &site.memory).await.into_body()
+    site.files.answer(&Method::GET, path, &HeaderMap::new(), &site.memory).await.into_body()
 }
 
 async fn next(body: &mut FileBody) -> Option<io::Result<Vec<u8>>> {
@@ -103,9 +103,9 @@ async fn a_file_that_is_replaced_is_sent_as_it_was() {
     assert_eq!(site.get("/file", &[]).await.text(), "new");
 }
 
-/// 2,560 GETs that nobody read had 2,560 files open.
+/// 2,560 GETs that no client read had 2,560 files open.
 #[tokio::test]
-async fn a_file_that_nobody_reads_is_not_open() {
+async fn a_file_that_no_client_reads_is_not_open() {
     let site = Site::new();
     let path = site.file("file", pattern(3 * PIECE));
     let descriptors = || {

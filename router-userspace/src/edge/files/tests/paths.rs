@@ -10,7 +10,7 @@ use nix::{sys::stat::Mode, unistd::mkfifo};
 use super::Site;
 use crate::edge::files::Files;
 
-const SECRET: &str = "nobody may read this";
+const SECRET: &str = "no client may read this";
 
 /// Beside the served folder, within it under hidden names, and where an escape would lead.
 fn guarded() -> Site {
@@ -30,98 +30,99 @@ fn guarded() -> Site {
     site
 }
 
+/// Paths of nothing that is served, however they are read.
+const ESCAPES: &[&str] = &[
+    "/../secret.txt",
+    "/..",
+    "/../",
+    "/.",
+    "/./",
+    "/./index.html",
+    "/a/..",
+    "/a/../",
+    "/a/../index.html",
+    "/a/../../secret.txt",
+    "/a/../../x",
+    "/a/./b.txt",
+    "/..%2fsecret.txt",
+    "/..%2Fsecret.txt",
+    "/%2e%2e/secret.txt",
+    "/%2E%2e/secret.txt",
+    "/.%2e/secret.txt",
+    "/%2e%2e%2fsecret.txt",
+    "/a/%2e%2e/%2e%2e/secret.txt",
+    "/a%2fb.txt",
+    "/a/..%2f..%2fsecret.txt",
+    // Decoded once only.
+    "/%252e%252e/secret.txt",
+    "/%252e%252e%252fsecret.txt",
+    "/..%252fsecret.txt",
+    // Other ways to write a dot or a slash.
+    "/%c0%ae%c0%ae/secret.txt",
+    "/%c0%ae%c0%ae%c0%afsecret.txt",
+    "/..%c0%afsecret.txt",
+    "/..%e0%80%afsecret.txt",
+    "/%f0%80%80%ae%f0%80%80%ae/secret.txt",
+    "/%u002e%u002e/secret.txt",
+    "/\u{2024}\u{2024}/secret.txt",
+    "/\u{ff0e}\u{ff0e}/secret.txt",
+    "/..;/secret.txt",
+    "/..\\secret.txt",
+    "/..%5csecret.txt",
+    "\\..\\secret.txt",
+    // Cut short, or with something behind it.
+    "/index.html%00",
+    "/index.html%00.txt",
+    "/%00index.html",
+    "/..%00/secret.txt",
+    "/index.html%0a",
+    "/index.html/",
+    "/index.html/.",
+    "/index.html/..",
+    "/index.html/../index.html",
+    // Not an escape of anything.
+    "/index.html%",
+    "/index.html%6",
+    "/%zzindex.html",
+    "/%+6index.html",
+    "/%ff",
+    // Absolute, or not a path.
+    "//etc/passwd",
+    "///etc/passwd",
+    "/%2fetc/passwd",
+    "/%2fetc%2fpasswd",
+    "//index.html",
+    "/a//b.txt",
+    "a/b.txt",
+    "index.html",
+    "../secret.txt",
+    "",
+    "*",
+    "?",
+    "http://localhost/index.html",
+    "~/index.html",
+    "/~root/.profile",
+    "/proc/self/environ",
+    // Hidden.
+    "/.env",
+    "/%2eenv",
+    "/.git/config",
+    "/.git",
+    "/.git/",
+    "/a/.htpasswd",
+    "/a/.well-known/x",
+    "/.well-known/.hidden",
+    "/.well-known/../.env",
+    "/.well-knownx/x",
+    "/.WELL-KNOWN/x",
+];
+
 #[tokio::test]
 async fn no_path_leads_out() {
     let site = guarded();
     let absolute = site.around.join("secret.txt");
     let absolute = absolute.to_str().unwrap();
-    let mut escapes: Vec<String> = [
-        "/../secret.txt",
-        "/..",
-        "/../",
-        "/.",
-        "/./",
-        "/./index.html",
-        "/a/..",
-        "/a/../",
-        "/a/../index.html",
-        "/a/../../secret.txt",
-        "/a/../../x",
-        "/a/./b.txt",
-        "/..%2fsecret.txt",
-        "/..%2Fsecret.txt",
-        "/%2e%2e/secret.txt",
-        "/%2E%2e/secret.txt",
-        "/.%2e/secret.txt",
-        "/%2e%2e%2fsecret.txt",
-        "/a/%2e%2e/%2e%2e/secret.txt",
-        "/a%2fb.txt",
-        "/a/..%2f..%2fsecret.txt",
-        // Decoded once only.
-        "/%252e%252e/secret.txt",
-        "/%252e%252e%252fsecret.txt",
-        "/..%252fsecret.txt",
-        // Other ways to write a dot or a slash.
-        "/%c0%ae%c0%ae/secret.txt",
-        "/%c0%ae%c0%ae%c0%afsecret.txt",
-        "/..%c0%afsecret.txt",
-        "/..%e0%80%afsecret.txt",
-        "/%f0%80%80%ae%f0%80%80%ae/secret.txt",
-        "/%u002e%u002e/secret.txt",
-        "/\u{2024}\u{2024}/secret.txt",
-        "/\u{ff0e}\u{ff0e}/secret.txt",
-        "/..;/secret.txt",
-        "/..\\secret.txt",
-        "/..%5csecret.txt",
-        "\\..\\secret.txt",
-        // Cut short, or with something behind it.
-        "/index.html%00",
-        "/index.html%00.txt",
-        "/%00index.html",
-        "/..%00/secret.txt",
-        "/index.html%0a",
-        "/index.html/",
-        "/index.html/.",
-        "/index.html/..",
-        "/index.html/../index.html",
-        // Not an escape of anything.
-        "/index.html%",
-        "/index.html%6",
-        "/%zzindex.html",
-        "/%+6index.html",
-        "/%ff",
-        // Absolute, or not a path.
-        "//etc/passwd",
-        "///etc/passwd",
-        "/%2fetc/passwd",
-        "/%2fetc%2fpasswd",
-        "//index.html",
-        "/a//b.txt",
-        "a/b.txt",
-        "index.html",
-        "../secret.txt",
-        "",
-        "*",
-        "?",
-        "http://localhost/index.html",
-        "~/index.html",
-        "/~root/.profile",
-        "/proc/self/environ",
-        // Hidden.
-        "/.env",
-        "/%2eenv",
-        "/.git/config",
-        "/.git",
-        "/.git/",
-        "/a/.htpasswd",
-        "/a/.well-known/x",
-        "/.well-known/.hidden",
-        "/.well-known/../.env",
-        "/.well-knownx/x",
-        "/.WELL-KNOWN/x",
-    ]
-    .map(str::to_owned)
-    .into();
+    let mut escapes: Vec<String> = ESCAPES.iter().map(|&path| path.to_owned()).collect();
     escapes.push(absolute.to_owned());
     escapes.push(format!("/{absolute}"));
     escapes.push(absolute.replace('/', "%2f"));
@@ -227,7 +228,7 @@ async fn magic_links_are_not_followed() {
 #[tokio::test]
 async fn only_regular_files_are_served() {
     let site = Site::new();
-    // With nobody at the other end: who opened it without care would wait for ever.
+    // No process has the other end: an open without care would wait for ever.
     mkfifo(&site.path("pipe"), Mode::S_IRWXU).unwrap();
     let _socket = UnixListener::bind(site.path("socket")).unwrap();
     fs::create_dir_all(site.path("folder/index.html")).unwrap();

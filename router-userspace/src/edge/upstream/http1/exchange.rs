@@ -13,7 +13,7 @@ use std::{
 };
 
 use http::{HeaderMap, Response, StatusCode};
-use router_http1::{BodyEncoder, HeadDecoder, HeadError, RequestLine, ResponseHead, write_request};
+use router_http1::{BodyEncoder, HeadDecoder, HeadError, RequestContent, RequestLine, ResponseHead, write_request};
 use tokio::time::Instant;
 
 use super::{
@@ -47,8 +47,8 @@ impl Connection {
         asked: &RequestHead<'_>,
         body: B,
     ) -> Result<Response<Content<B>>, Unanswered<B, B::Error>> {
-        let is_empty = body.is_end_stream();
-        let encoder = BodyEncoder::new(asked.fields, is_empty);
+        let content = if body.is_end_stream() { RequestContent::Absent } else { RequestContent::Present };
+        let encoder = BodyEncoder::new(asked.fields, content);
         let mut head = std::mem::take(&mut self.write);
         head.clear();
         write_request(&asked.line, asked.fields, &encoder, &mut head);
@@ -61,11 +61,11 @@ impl Connection {
             watch: None,
         };
         let outcome = poll_fn(|cx| exchange.poll(asked, cx)).await;
-        let Exchange { upload, sending, heard, .. } = exchange;
         let head = match outcome {
             Ok(head) => head,
-            Err(failure) => return Err(Unanswered { failure, left: left(upload, is_empty, heard) }),
+            Err(failure) => return Err(Unanswered { failure, left: exchange.left(content) }),
         };
+        let Exchange { upload, sending, .. } = exchange;
         let rest = match sending {
             Sending::Begun => Remainder::Unsent(upload),
             Sending::Done => {
@@ -184,6 +184,16 @@ impl<B: Forwarded> Exchange<'_, B> {
         Ok(())
     }
 
+    /// What is left of the request where there is no response.
+    fn left(self, content: RequestContent) -> Left<B> {
+        let is_unsent = self.upload.is_unsent();
+        match content {
+            RequestContent::Absent if is_unsent => Left::Unsent(self.upload.into_parts().0),
+            RequestContent::Absent if !self.heard => Left::Unheard(self.upload.into_parts().0),
+            RequestContent::Absent | RequestContent::Present => Left::Nothing,
+        }
+    }
+
     /// Ready when nothing has moved for `limit`.
     fn poll_watch(&mut self, limit: Duration, cx: &mut Context<'_>) -> Poll<Failure<B::Error>> {
         let period = limit / PROGRESS_CHECKS;
@@ -203,16 +213,6 @@ impl<B: Forwarded> Exchange<'_, B> {
                 });
             }
         }
-    }
-}
-
-/// What is left of a request without a response.
-fn left<B: Forwarded>(upload: Upload<B>, is_empty: bool, heard: bool) -> Left<B> {
-    let is_unsent = upload.is_unsent();
-    match is_empty {
-        true if is_unsent => Left::Unsent(upload.into_parts().0),
-        true if !heard => Left::Unheard(upload.into_parts().0),
-        _ => Left::Nothing,
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use router_http1::{BodyEncoder, EncodeError};
+use router_http1::{BodyEncoder, ContentPart, EncodeError};
 use tokio::io::{AsyncWrite, WriteHalf};
 
 use crate::edge::upstream::{
@@ -120,8 +120,11 @@ impl<B: Forwarded> Upload<B> {
         };
         match with_proper_trailers(frame.map_err(UploadError::Request)?).into_data() {
             Ok(content) => {
-                let is_last = self.body.is_end_stream();
-                let behind = self.encoder.data(content.len(), is_last, &mut self.before);
+                let part = match self.body.is_end_stream() {
+                    true => ContentPart::Last(content.len()),
+                    false => ContentPart::Inner(content.len()),
+                };
+                let behind = self.encoder.data(part, &mut self.before);
                 let behind = behind.map_err(UploadError::Length)?;
                 if content.len() <= COPIED_MAX {
                     self.before.put_slice(&content);

@@ -7,6 +7,15 @@ use std::{
 
 use crate::edge::upstream::clock;
 
+/// What health checks find a server to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::edge::upstream) enum Condition {
+    /// It answers them, and gets requests.
+    Up,
+    /// It does not, and gets none.
+    Down,
+}
+
 /// Up or down, by health checks. Up before the first of them.
 ///
 /// One task writes it (`probe`), all workers read it.
@@ -30,15 +39,17 @@ impl Verdict {
         self.down.load(Relaxed)
     }
 
-    /// Whether the server is up, if health checks have found anything.
-    pub(super) fn opinion(&self) -> Option<bool> {
-        self.judged.load(Relaxed).then(|| !self.down.load(Relaxed))
+    /// What health checks have found, if they have found anything.
+    pub(super) fn opinion(&self) -> Option<Condition> {
+        let found = || if self.is_down() { Condition::Down } else { Condition::Up };
+        self.judged.load(Relaxed).then(found)
     }
 
     /// Takes in what health checks find at `now`. True if it is a change.
-    pub(super) fn set(&self, up: bool, now: u64) -> bool {
+    pub(super) fn set(&self, condition: Condition, now: u64) -> bool {
+        let down = condition == Condition::Down;
         self.judged.store(true, Relaxed);
-        let has_changed = self.down.swap(!up, Relaxed) == up;
+        let has_changed = self.down.swap(down, Relaxed) != down;
         if has_changed {
             self.changed.store(now, Relaxed);
         }
@@ -65,12 +76,15 @@ mod tests {
         let verdict = Verdict::new(1_000);
         assert_eq!((verdict.is_down(), verdict.opinion(), verdict.changed()), (false, None, None));
         assert_eq!(verdict.lasts(1_500), Duration::from_millis(500));
-        assert!(!verdict.set(true, 2_000), "it counted as up");
-        assert_eq!((verdict.opinion(), verdict.changed()), (Some(true), None));
-        assert!(verdict.set(false, 3_000));
-        assert!(!verdict.set(false, 4_000), "once only");
-        assert_eq!((verdict.is_down(), verdict.opinion(), verdict.changed()), (true, Some(false), Some(3_000)));
-        assert!(verdict.set(true, 5_000));
+        assert!(!verdict.set(Condition::Up, 2_000), "it counted as up");
+        assert_eq!((verdict.opinion(), verdict.changed()), (Some(Condition::Up), None));
+        assert!(verdict.set(Condition::Down, 3_000));
+        assert!(!verdict.set(Condition::Down, 4_000), "once only");
+        assert_eq!(
+            (verdict.is_down(), verdict.opinion(), verdict.changed()),
+            (true, Some(Condition::Down), Some(3_000))
+        );
+        assert!(verdict.set(Condition::Up, 5_000));
         assert_eq!((verdict.is_down(), verdict.changed()), (false, Some(5_000)));
         assert_eq!(verdict.lasts(5_750), Duration::from_millis(750));
     }

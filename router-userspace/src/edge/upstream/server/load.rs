@@ -45,7 +45,7 @@ impl Load {
 
 /// A request or stream in flight, which counts until this is dropped.
 ///
-/// Its end makes room without a word to those who wait for it: `queue` wraps it in a permit that hands its place on.
+/// Its end makes room without a word to the requests that wait for it: `queue` wraps it in a permit that hands its place on.
 pub(in crate::edge::upstream) struct InFlight(Option<Arc<Load>>);
 
 impl InFlight {

@@ -30,6 +30,7 @@ pub use self::report::{ServerHealth, ServerReport};
 use self::slow_start::{SlowStart, WHOLE};
 pub(super) use self::{
     addresses::Learnt,
+    health::Condition,
     load::{InFlight, Load, OpenConnection},
     state::ServerState,
     target::{Target, authority},
@@ -177,16 +178,16 @@ impl Server {
         !bad
     }
 
-    /// What health checks have found so far: up or not.
-    pub(super) fn opinion(&self) -> Option<bool> {
+    /// What health checks have found so far.
+    pub(super) fn opinion(&self) -> Option<Condition> {
         self.state.health.opinion()
     }
 
-    /// Takes in whether health checks find it up, and why. True if it has come back by it: then its places have to be
-    /// offered to those who wait.
+    /// Takes in what health checks find, and why. True if it has come back by it: then its places have to be offered to
+    /// the requests that wait.
     #[must_use]
-    pub(super) fn checked(&self, up: bool, why: &str) -> bool {
-        self.state.checked(up, why)
+    pub(super) fn checked(&self, condition: Condition, why: &str) -> bool {
+        self.state.checked(condition, why)
     }
 
     /// A health check that failed, in words.
@@ -212,8 +213,8 @@ mod tests {
         let server = server(Policy { slow_start: Some(Duration::from_secs(9)), ..POLICY });
         let weight = |now| server.weight(now);
         assert_eq!(weight(50_000), 2_000, "not at first");
-        server.state.health.set(false, 40_000);
-        server.state.health.set(true, 50_000);
+        server.state.health.set(Condition::Down, 40_000);
+        server.state.health.set(Condition::Up, 50_000);
         assert_eq!([50_000, 51_000, 54_500, 59_000].map(weight), [200, 400, 1_100, 2_000]);
         // Back from an ejection, but only once it is.
         let ejection = Ejection { failures: 1, time: Duration::from_secs(10), status: None };
@@ -229,12 +230,12 @@ mod tests {
         assert!(checked.is_healthy(0));
         checked.state.outlier.count_failure(&ejection, 50_000);
         assert!(!checked.is_healthy(55_000) && checked.is_healthy(60_000) && !checked.is_down());
-        assert!(!checked.checked(false, "no answer"));
+        assert!(!checked.checked(Condition::Down, "no answer"));
         assert!(checked.is_down() && !checked.is_healthy(60_000));
         let without = Server { state: checked.state.clone(), ..as_configured(Policy { is_checked: false, ..POLICY }) };
         assert!(!without.is_down() && without.is_healthy(55_000), "neither is asked for");
-        assert!(checked.checked(true, "well"), "it came back");
-        assert!(!checked.checked(true, "well"), "once");
+        assert!(checked.checked(Condition::Up, "well"), "it came back");
+        assert!(!checked.checked(Condition::Up, "well"), "once");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use super::{
     addresses::{AddressBook, Addresses},
-    health::Verdict,
+    health::{Condition, Verdict},
     load::Load,
     outlier::Outlier,
     target,
@@ -117,22 +117,26 @@ impl ServerState {
         }
     }
 
-    /// Takes in whether health checks find the server up, and why. True if it has come back by it. A change is logged
+    /// Takes in what health checks find the server to be, and why. True if it has come back by it. A change is logged
     /// once.
-    pub(super) fn checked(&self, up: bool, why: &str) -> bool {
+    pub(super) fn checked(&self, condition: Condition, why: &str) -> bool {
         let now = clock::now();
-        if !self.health.set(up, now) {
+        if !self.health.set(condition, now) {
             return false;
         }
         let (upstream, server) = (&self.upstream, &self.name);
-        if up {
-            // A server that answers health checks again has no time to sit out for what it failed before.
-            self.outlier.pardon(now);
-            info!(%upstream, %server, why, "server is up");
-        } else {
-            warn!(%upstream, %server, why, "server is down");
+        match condition {
+            Condition::Up => {
+                // A server that answers health checks again has no time to sit out for what it failed before.
+                self.outlier.pardon(now);
+                info!(%upstream, %server, why, "server is up");
+                true
+            }
+            Condition::Down => {
+                warn!(%upstream, %server, why, "server is down");
+                false
+            }
         }
-        up
     }
 
     /// A health check that failed, in words.

@@ -66,7 +66,7 @@ async fn those_who_wait_are_served_in_their_order_and_no_more_than_may_wait() {
     assert_eq!((upstreams.states()[0].in_flight, upstreams.states()[0].queued), (0, 0));
 }
 
-/// GHSA-7ghq-v6jf-g56c: whoever took all places, and all of the line, shut out everyone else.
+/// GHSA-7ghq-v6jf-g56c: a client that took all places, and all of the line, shut out every other.
 #[tokio::test]
 async fn a_client_leaves_places_to_others() {
     let (address, gate, paths) = gated().await;
@@ -88,7 +88,7 @@ async fn a_client_leaves_places_to_others() {
     };
     let others = [spawn("/other", CLIENT), spawn("/other", Validated::assumed("[2001:db8:0:1::1]:1"))];
     until(|| paths.lock().unwrap().iter().filter(|path| *path == "/other").count() == 2).await;
-    assert_eq!(state(), (8, 6), "they pass by those who wait");
+    assert_eq!(state(), (8, 6), "they pass by the requests that wait");
     let third = spawn("/third", Validated::assumed("[2001:db8:0:2::1]:1"));
     until(|| state() == (8, 7)).await;
     gate.add_permits(20);
@@ -228,15 +228,15 @@ async fn a_reload_keeps_state_connections_and_those_who_wait() {
 }
 
 /// Many threads take places, wait, give up and go: no more than may are ever in use, and none is
-/// lost, or somebody would wait for ever.
+/// lost, or a request would wait for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn places_are_neither_lost_nor_made_up() {
     const PLACES: u32 = 3;
-    let mut settings = settings(vec![http(nobody().await), http(nobody().await)]);
+    let mut settings = settings(vec![http(unused_address().await), http(unused_address().await)]);
     (settings.max_connections, settings.queue) = (PLACES, 10_000);
     let (upstreams, upstream) = upstream(settings);
     let in_use = Arc::new([const { AtomicU32::new(0) }; 2]);
-    let everyone: Vec<_> = (0..400)
+    let requests: Vec<_> = (0..400)
         .map(|number| {
             let (upstream, in_use) = (upstream.clone(), in_use.clone());
             tokio::spawn(async move {
@@ -262,7 +262,7 @@ async fn places_are_neither_lost_nor_made_up() {
         })
         .collect();
     let mut placed = 0;
-    for one in everyone {
+    for one in requests {
         placed += one.await.unwrap();
     }
     assert!(placed >= 400 * 50 * 6 / 7, "{placed}");

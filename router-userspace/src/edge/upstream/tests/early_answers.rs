@@ -72,7 +72,7 @@ async fn a_server_that_answers_and_closes_without_reading_is_heard() {
     until(|| upstreams.states()[0].connections == 0).await;
 }
 
-/// The response is all there, and the server still wants the request; nobody has to read the one for the other to go on.
+/// The response is all there, and the server still wants the request; the one goes on without the other being read.
 #[tokio::test]
 async fn what_is_left_of_a_request_goes_on_behind_its_answer() {
     let (told, heard) = oneshot::channel();
@@ -155,7 +155,7 @@ async fn an_idle_connection_that_its_server_closes_is_let_go_at_once() {
     assert_eq!(seen.connections.load(SeqCst), 2);
 }
 
-/// What comes behind a response is nobody's, now or later.
+/// What comes behind a response answers no request, now or later.
 #[tokio::test]
 async fn octets_behind_a_response_end_its_connection() {
     let (address, seen) = serving(|mut stream, number| async move {

@@ -1,4 +1,4 @@
-//! Who is healthy, and what becomes of requests when nobody is.
+//! Which servers are healthy, and what becomes of requests when none is.
 
 use std::{
     sync::{
@@ -83,7 +83,7 @@ async fn checks_take_a_server_out_and_back_in() {
 #[tokio::test]
 async fn a_connection_is_proof_enough_if_so_asked() {
     let (listener, address) = listener().await;
-    let mut settings = settings(vec![http(address), http(nobody().await)]);
+    let mut settings = settings(vec![http(address), http(unused_address().await)]);
     settings.health = checks(HealthProbe::Connect);
     let (upstreams, _) = upstream(settings);
     let watch = watch(&upstreams);
@@ -99,7 +99,7 @@ async fn a_connection_is_proof_enough_if_so_asked() {
 
 #[tokio::test]
 async fn what_checks_found_holds_over_a_reload_while_there_are_checks() {
-    let mut settings = settings(vec![http(nobody().await)]);
+    let mut settings = settings(vec![http(unused_address().await)]);
     settings.health = checks(HealthProbe::Connect);
     let before = upstreams(settings.clone());
     let watch = watch(&before);
@@ -213,7 +213,7 @@ async fn the_next_address_is_tried_within_the_time_for_a_connection() {
     let (address, _) = server(Speaks::Http1, |_| async { answer("ok") }).await;
     let named = ServerAddress::Http(Authority { host: "name.test".to_owned(), port: address.port() });
     let (_, upstream) = upstream(settings(vec![named]));
-    let all = [nobody().await, address].into();
+    let all = [unused_address().await, address].into();
     upstream.set().servers()[0].state().addresses().set(super::super::server::Addresses { all, trouble: None });
     for _ in 0..4 {
         // Its connection is closed after each, so that each takes the next address first.

@@ -195,7 +195,8 @@ async fn who_cannot_be_reached_is_passed_over_whatever_the_method() {
     let (address, seen) =
         server(Speaks::Http1, |request| async move { answer(request.into_body().collect().await.unwrap().to_bytes()) })
             .await;
-    let (upstreams, upstream) = upstream(settings(vec![http(nobody().await), http(nobody().await), http(address)]));
+    let (upstreams, upstream) =
+        upstream(settings(vec![http(unused_address().await), http(unused_address().await), http(address)]));
     for _ in 0..3 {
         assert_eq!(upstream.fetch(request("POST", "/", Made::of(b"once"))).await, "once");
     }
@@ -204,8 +205,8 @@ async fn who_cannot_be_reached_is_passed_over_whatever_the_method() {
 }
 
 #[tokio::test]
-async fn where_nobody_can_be_reached_the_request_comes_back() {
-    let address = nobody().await;
+async fn where_no_server_can_be_reached_the_request_comes_back() {
+    let address = unused_address().await;
     let (_, upstream) = upstream(settings(vec![http(address)]));
     let failed = upstream.fail(request("POST", "/", Made::of(b"mine"))).await;
     assert_eq!(failed.failure.answer().unwrap().0, 502);
@@ -363,7 +364,7 @@ async fn a_server_may_not_switch_protocols() {
 
 #[tokio::test]
 async fn a_connection_takes_no_longer_than_it_may() {
-    // A name that nobody resolves: there is no watch.
+    // A name that is not resolved: there is no watch.
     let unresolved = ServerAddress::Http(crate::config::Authority { host: "name.invalid".to_owned(), port: 80 });
     let mut settings = settings(vec![unresolved]);
     settings.timeouts.connect = Duration::from_millis(50);

@@ -104,7 +104,7 @@ async fn a_connection_that_is_told_to_go_finishes_what_it_has() {
     let (go, going) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
     let connections = Arc::new(AtomicUsize::new(0));
     let requests = Arc::new(AtomicUsize::new(0));
-    // hyper sends a PING after GOAWAY: who has acknowledged that has read both.
+    // hyper sends a PING after GOAWAY: a client that has acknowledged that has read both.
     let has_gone = Arc::new(Notify::new());
     let (told, held, counted, arrived) = (go.clone(), going.clone(), connections.clone(), requests.clone());
     let acknowledged = has_gone.clone();
@@ -174,7 +174,7 @@ async fn trailers_pass_both_ways() {
 }
 
 #[tokio::test]
-async fn a_response_that_nobody_wants_is_cancelled_and_its_connection_kept() {
+async fn a_response_that_is_not_wanted_is_cancelled_and_its_connection_kept() {
     let (address, seen) = server(Speaks::Http2(10), |_| async { answer(vec![b'x'; 3_000_000]) }).await;
     let (upstreams, upstream) = upstream(settings(vec![h2c(address)]));
     for _ in 0..3 {

@@ -206,8 +206,8 @@ pub(super) async fn listener() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// A port of loopback where nobody listens.
-pub(super) async fn nobody() -> SocketAddr {
+/// A port of loopback on which no socket listens.
+pub(super) async fn unused_address() -> SocketAddr {
     listener().await.1
 }
 

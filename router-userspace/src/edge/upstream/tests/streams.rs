@@ -23,8 +23,10 @@ async fn a_stream_begins_with_who_the_client_is_where_configured() {
             stream.read_to_end(&mut all).await.unwrap();
             got.send(all).unwrap();
         });
-        let mut settings =
-            settings(vec![ServerAddress::Tcp(authority(nobody().await)), ServerAddress::Tcp(authority(address))]);
+        let mut settings = settings(vec![
+            ServerAddress::Tcp(authority(unused_address().await)),
+            ServerAddress::Tcp(authority(address)),
+        ]);
         settings.proxy_protocol = proxy_protocol;
         let (upstreams, upstream) = upstream(settings);
         let mut stream = upstream.open(CLIENT, Some("198.51.100.9:4433".parse().unwrap())).await.unwrap();

@@ -1,4 +1,4 @@
-//! Servers that speak TLS: who is trusted, who we are, what is agreed on.
+//! Servers that speak TLS: which are trusted, what they are told of us, what is agreed on.
 
 use std::{
     net::SocketAddr,
@@ -28,6 +28,21 @@ struct Authorities {
     root: rcgen::Certificate,
 }
 
+/// A certificate and its key.
+struct Signed {
+    certificate: rcgen::Certificate,
+    key: KeyPair,
+}
+
+/// What a server wants of its clients.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Clients {
+    /// Nothing.
+    Unnamed,
+    /// A certificate of the same authority.
+    Certified,
+}
+
 impl Authorities {
     fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -47,36 +62,32 @@ impl Authorities {
     }
 
     /// A certificate for `name` and its key.
-    fn sign(&self, name: &str) -> (rcgen::Certificate, KeyPair) {
+    fn sign(&self, name: &str) -> Signed {
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
-        (certificate, key)
+        Signed { certificate, key }
     }
 
     fn client(&self) -> CertificateFiles {
-        let (certificate, key) = self.sign("client.test");
+        let Signed { certificate, key } = self.sign("client.test");
         let files = CertificateFiles { cert: self.folder.join("client.pem"), key: self.folder.join("client.key") };
         std::fs::write(&files.cert, certificate.pem()).unwrap();
         std::fs::write(&files.key, key.serialize_pem()).unwrap();
         files
     }
 
-    /// A server as `name` that speaks one of `alpn`, and wants a certificate from `clients`.
-    async fn server(&self, name: &str, alpn: &[&str], clients: bool) -> (SocketAddr, Arc<Seen>) {
-        self.serve(self.sign(name), alpn, clients).await
+    /// A server as `name` that speaks one of `alpn`.
+    async fn server(&self, name: &str, alpn: &[&str]) -> (SocketAddr, Arc<Seen>) {
+        self.serve(self.sign(name), alpn, Clients::Unnamed).await
     }
 
-    /// The same, with that certificate and key.
-    async fn serve(
-        &self,
-        (certificate, key): (rcgen::Certificate, KeyPair),
-        alpn: &[&str],
-        clients: bool,
-    ) -> (SocketAddr, Arc<Seen>) {
+    /// The same with what it shows, and what it wants of clients.
+    async fn serve(&self, own: Signed, alpn: &[&str], clients: Clients) -> (SocketAddr, Arc<Seen>) {
+        let Signed { certificate, key } = own;
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder =
             ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
-        let builder = if clients {
+        let builder = if clients == Clients::Certified {
             let mut roots = RootCertStore::empty();
             roots.add(self.root.der().clone()).unwrap();
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
@@ -129,7 +140,7 @@ async fn http_2_is_spoken_where_the_server_does_and_else_http_1_1() {
         (&["http/1.1"], "HTTP/1.1 /a server.test", 5),
         (&[], "HTTP/1.1 /a server.test", 5),
     ] {
-        let (address, seen) = authorities.server("server.test", alpn, false).await;
+        let (address, seen) = authorities.server("server.test", alpn).await;
         let (_, upstream) = upstream(authorities.settings(address));
         let all = futures_util::future::join_all((0..5).map(|_| upstream.fetch(get("/a")))).await;
         assert_eq!(all, [expected; 5]);
@@ -140,7 +151,7 @@ async fn http_2_is_spoken_where_the_server_does_and_else_http_1_1() {
 #[tokio::test]
 async fn the_host_is_the_name_unless_another_is_given() {
     let authorities = Authorities::new();
-    let (address, _) = authorities.server("localhost", &["http/1.1"], false).await;
+    let (address, _) = authorities.server("localhost", &["http/1.1"]).await;
     let mut settings = authorities.settings(address);
     settings.tls.name = None;
     settings.all[0].address = ServerAddress::Https(Authority { host: "localhost".to_owned(), port: address.port() });
@@ -151,10 +162,10 @@ async fn the_host_is_the_name_unless_another_is_given() {
 }
 
 #[tokio::test]
-async fn a_certificate_of_somebody_else_is_not_taken() {
+async fn a_certificate_of_another_authority_or_name_is_not_taken() {
     let (ours, theirs) = (Authorities::new(), Authorities::new());
-    let (strange, _) = theirs.server("server.test", &["h2"], false).await;
-    let (misnamed, _) = ours.server("other.test", &["h2"], false).await;
+    let (strange, _) = theirs.server("server.test", &["h2"]).await;
+    let (misnamed, _) = ours.server("other.test", &["h2"]).await;
     for address in [strange, misnamed] {
         let (_, upstream) = upstream(ours.settings(address));
         let failed = upstream.fail(get("/")).await;
@@ -176,7 +187,7 @@ async fn a_server_that_is_its_own_authority_is_trusted_by_its_name() {
         params.not_after = rcgen::date_time_ymd(until, 1, 1);
         let certificate = params.self_signed(&key).unwrap();
         std::fs::write(authorities.ca(), certificate.pem()).unwrap();
-        let (address, _) = authorities.serve((certificate, key), &["http/1.1"], false).await;
+        let (address, _) = authorities.serve(Signed { certificate, key }, &["http/1.1"], Clients::Unnamed).await;
         let (_, upstream) = upstream(authorities.settings(address));
         if is_taken {
             assert_eq!(upstream.fetch(get("/")).await, "HTTP/1.1 / server.test");
@@ -190,7 +201,7 @@ async fn a_server_that_is_its_own_authority_is_trusted_by_its_name() {
 #[tokio::test]
 async fn a_server_that_asks_who_we_are_is_told() {
     let authorities = Authorities::new();
-    let (address, seen) = authorities.server("server.test", &["http/1.1"], true).await;
+    let (address, seen) = authorities.serve(authorities.sign("server.test"), &["http/1.1"], Clients::Certified).await;
     let mut settings = authorities.settings(address);
     let (_, stranger) = upstream(settings.clone());
     stranger.fail(get("/")).await;
@@ -204,7 +215,7 @@ async fn a_server_that_asks_who_we_are_is_told() {
 async fn health_is_asked_in_tls() {
     let authorities = Authorities::new();
     for alpn in ["h2", "http/1.1"] {
-        let (good, seen) = authorities.server("server.test", &[alpn], false).await;
+        let (good, seen) = authorities.server("server.test", &[alpn]).await;
         let mut settings = authorities.settings(good);
         // Takes connections, but no TLS.
         let (_listener, bad) = listener().await;
@@ -226,7 +237,7 @@ async fn health_is_asked_in_tls() {
 #[tokio::test]
 async fn files_that_cannot_be_used_are_named() {
     let authorities = Authorities::new();
-    let address = nobody().await;
+    let address = unused_address().await;
     let complaint = |change: &dyn Fn(&mut UpstreamTls)| -> (UpstreamError, String) {
         let mut settings = authorities.settings(address);
         change(&mut settings.tls);

@@ -33,13 +33,10 @@ impl Frames<'_> {
             // PADDING, PING, HANDSHAKE_DONE
             0x00 | 0x01 | 0x1e => Some(()),
             // ACK, without and with ECN counts
-            kind @ (0x02 | 0x03) => {
-                self.varints(2)?;
-                let ranges = self.varint()?;
-                self.varints(1)?;
-                // Each takes two octets at least: a lie ends with the packet.
-                self.varints(ranges.checked_mul(2)?)?;
-                self.varints(if kind == 0x03 { 3 } else { 0 })
+            0x02 => self.ranges(),
+            0x03 => {
+                self.ranges()?;
+                self.varints(3)
             }
             // RESET_STREAM
             0x04 => self.varints(3),
@@ -63,6 +60,7 @@ impl Frames<'_> {
             0x18 => {
                 self.varints(2)?;
                 let length = usize::from(self.octets(1)?[0]);
+                // Behind it is a stateless reset token.
                 self.octets(length + 16).map(drop)
             }
             // PATH_CHALLENGE, PATH_RESPONSE
@@ -81,6 +79,16 @@ impl Frames<'_> {
         }
     }
 
+    /// What every ACK begins with (RFC 9000 section 19.3), up to its last range.
+    fn ranges(&mut self) -> Option<()> {
+        self.varints(2)?;
+        let ranges = self.varint()?;
+        self.varints(1)?;
+        // Each takes two octets at least: a lie ends with the packet.
+        self.varints(ranges.checked_mul(2)?)
+    }
+
+    /// Octets whose number stands before them.
     fn with_length(&mut self) -> Option<()> {
         let length = usize::try_from(self.varint()?).ok()?;
         self.octets(length).map(drop)
@@ -172,7 +180,7 @@ mod tests {
             &[0x0a, 4, 0x41, 0x2c],
             &[0x0a, 4, 0x44, 0],
             &[0x02, 9, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
-            // Of whatever else.
+            // Of types that are not known.
             &[0x20],
             &[0x40, 0x01],
             &[0xff, 0xff],

@@ -1,5 +1,5 @@
-//! Is a configuration of connection IDs replaced without anybody noticing, and does the old one
-//! go by itself?
+//! Is a configuration of connection IDs replaced (QUIC-LB config rotation) without a client noticing, and does the old
+//! one go by itself?
 
 use std::{
     collections::BTreeSet,
@@ -8,15 +8,12 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use router_tests::{
-    bpftool,
-    lab::{Lab, Running, until},
-};
+use router_tests::lab::{Lab, Running, until};
 use router_userspace::agent::api::CidConfiguration;
 
 /// Every two seconds for a minute, under short connections, long ones, idle ones and ones that move.
 #[test]
-fn every_two_seconds_for_a_minute() -> Result<()> {
+fn thirty_rotations_under_load_lose_nothing() -> Result<()> {
     let lab = Lab::new()
         .connection_id("lifetime", "\"3s\"")
         .limit("idle_timeout", "\"3s\"")
@@ -51,16 +48,16 @@ fn every_two_seconds_for_a_minute() -> Result<()> {
     assert_eq!(used, (0..7).collect(), "rotations that were used");
     assert!((3..=7).contains(&most), "{most} configurations at most at a time");
     // Not `handshakes_failed`: on a busy machine a copy of an Initial comes when its connection is
-    // over, and begins one that nobody finishes. That none of these failed, their clients know.
+    // over, and begins one that no client finishes. That none of these failed, their clients know.
     assert_eq!(lab.control().status()?.totals.accepted, 6_100);
     lab.expect_no_packet_astray()?;
     let last = await_one(&lab)?;
     assert_eq!((last.state.as_str(), last.rotation), ("issuing", 30 % 7));
     // In the kernel too: one is in use, and nothing is left of the others' keys.
-    let configs = bpftool::dump(&lab.home().pins().join("cid_configs"))?;
+    let configs = lab.dump("cid_configs")?;
     let in_use: Vec<_> = configs.iter().filter(|entry| entry["value"]["encoding"] != 0).collect();
     assert_eq!(in_use.len(), 1, "{in_use:?}");
-    let keys = bpftool::dump(&lab.home().pins().join("cid_keys"))?;
+    let keys = lab.dump("cid_keys")?;
     let empty = keys.iter().filter(|entry| entry["value"]["slot_mask"] == serde_json::json!([0, 0])).count();
     assert_eq!(empty, 6, "keys of configurations that are gone");
     Ok(())
@@ -68,7 +65,7 @@ fn every_two_seconds_for_a_minute() -> Result<()> {
 
 /// A rotation touches all engines alike.
 #[test]
-fn with_each_engine() -> Result<()> {
+fn a_rotation_with_each_engine() -> Result<()> {
     for engine in ["xdp", "reuseport", "userspace"] {
         let lab = Lab::new().engine(engine).limit("idle_timeout", "\"2s\"").start()?;
         let clients = lab.quic_go().get("/bytes/20000").connections(50).requests(20).pausing(SHORT * 5).start()?;
@@ -86,7 +83,7 @@ fn with_each_engine() -> Result<()> {
 
 /// While connections hold all seven, an eighth is refused, and nothing has changed.
 #[test]
-fn an_eighth_is_refused() -> Result<()> {
+fn an_eighth_configuration_in_use_is_refused() -> Result<()> {
     let lab = Lab::new().limit("idle_timeout", "\"2s\"").start()?;
     let holding = || lab.quic_go().get("/bytes/100").until_told().pausing(SHORT).start();
     let mut clients = vec![holding()?];
@@ -113,10 +110,10 @@ fn an_eighth_is_refused() -> Result<()> {
 
 /// The key of a file is taken once. What is wrong with the file changes nothing.
 #[test]
-fn a_key_from_a_file() -> Result<()> {
+fn a_key_file_is_used_once() -> Result<()> {
     let mut lab = Lab::new().limit("idle_timeout", "\"1s\"").build()?;
     let file = lab.home().path("cid.key");
-    write_key(&lab, "00112233445566778899aabbccddeeff", 0o600)?;
+    lab.home().write_with_mode("cid.key", "00112233445566778899aabbccddeeff", 0o600)?;
     lab.reconfigure(|config| config.set_connection_id("encryption", &format!("\"file:{}\"", file.display())));
     lab.start_agent()?;
     lab.quic_go().get("/bytes/10000").connections(20).rebinding_at(5_000).succeed()?;
@@ -126,7 +123,7 @@ fn a_key_from_a_file() -> Result<()> {
         ("0f1e2d3c4b5a69788796a5b4c3d2e1f0", 0o644, "open to others"),
         ("no key at all", 0o600, "neither hex nor base64"),
     ] {
-        write_key(&lab, key, mode)?;
+        lab.home().write_with_mode("cid.key", key, mode)?;
         let refused = lab.cli(&["cid", "rotate"])?;
         assert_eq!(refused.status.code(), Some(1), "{refused:?}");
         assert!(refused.stderr.contains(says) && refused.stderr.contains("cid.key"), "{refused:?}");
@@ -134,20 +131,20 @@ fn a_key_from_a_file() -> Result<()> {
         assert_eq!(lab.control().cid_configurations()?.len(), 1);
     }
     lab.quic_go().get("/bytes/10000").connections(20).succeed()?;
-    write_key(&lab, "Dx4tPEtaaXiHlqW0w9Lh8A==", 0o400)?;
+    lab.home().write_with_mode("cid.key", "Dx4tPEtaaXiHlqW0w9Lh8A==", 0o400)?;
     assert_eq!(lab.control().rotate()?.rotation, 1);
     lab.quic_go().get("/bytes/10000").connections(20).rebinding_at(5_000).succeed()?;
     await_one(&lab)?;
     // Not even when its configuration is gone.
-    write_key(&lab, "00112233445566778899aabbccddeeff", 0o600)?;
+    lab.home().write_with_mode("cid.key", "00112233445566778899aabbccddeeff", 0o600)?;
     let refused = lab.cli(&["cid", "rotate"])?;
     assert!(refused.stderr.contains("its key has been used"), "{refused:?}");
     lab.expect_no_packet_astray()
 }
 
-/// A configuration whose nonces run out is replaced before anybody has to ask.
+/// A configuration whose nonces run out is replaced before an operator has to ask.
 #[test]
-fn by_itself_before_the_nonces_run_out() -> Result<()> {
+fn nonces_that_run_out_start_a_rotation() -> Result<()> {
     let mut lab = Lab::new().limit("idle_timeout", "\"1s\"").start()?;
     lab.take_agent()?.terminate()?;
     nearly_use_up(&lab)?;
@@ -165,7 +162,7 @@ fn by_itself_before_the_nonces_run_out() -> Result<()> {
 fn an_operator_is_asked_for_a_key_before_the_nonces_run_out() -> Result<()> {
     let mut lab = Lab::new().limit("idle_timeout", "\"1s\"").build()?;
     let file = lab.home().path("cid.key");
-    write_key(&lab, "00112233445566778899aabbccddeeff", 0o600)?;
+    lab.home().write_with_mode("cid.key", "00112233445566778899aabbccddeeff", 0o600)?;
     lab.reconfigure(|config| config.set_connection_id("encryption", &format!("\"file:{}\"", file.display())));
     lab.start_agent()?;
     lab.take_agent()?.terminate()?;
@@ -176,7 +173,7 @@ fn an_operator_is_asked_for_a_key_before_the_nonces_run_out() -> Result<()> {
     let problem = problem.with_context(|| format!("{:?}", status.problems))?;
     assert!(problem.contains("cid.key") && problem.contains("try: a new key in the file"), "{problem}");
     lab.quic_go().get("/bytes/10000").connections(20).succeed()?;
-    write_key(&lab, "0f1e2d3c4b5a69788796a5b4c3d2e1f0", 0o600)?;
+    lab.home().write_with_mode("cid.key", "0f1e2d3c4b5a69788796a5b4c3d2e1f0", 0o600)?;
     lab.await_status(|status| status.healthy)?;
     assert_eq!(lab.control().cid_configurations()?[0].rotation, 1);
     Ok(())
@@ -185,7 +182,7 @@ fn an_operator_is_asked_for_a_key_before_the_nonces_run_out() -> Result<()> {
 /// Other lengths, another node or another server ID: the next start makes a configuration of its
 /// own; what was issued before stays decodable if it has the same length.
 #[test]
-fn a_changed_configuration_is_a_new_one() -> Result<()> {
+fn another_node_id_or_length_makes_a_new_configuration() -> Result<()> {
     let mut lab = Lab::new().start()?;
     lab.take_agent()?.terminate()?;
     lab.reconfigure(|config| config.set_router("node_id", "9"));
@@ -206,12 +203,12 @@ fn a_changed_configuration_is_a_new_one() -> Result<()> {
 
 /// All that is written down of the configurations, but for the nonces that workers take meanwhile.
 fn configurations_on_file(lab: &Running) -> Result<serde_json::Value> {
-    let mut pages: serde_json::Value =
+    let mut state: serde_json::Value =
         serde_json::from_slice(&fs::read(lab.home().path("state/connection-ids.json"))?)?;
-    for page in pages["configurations"].as_array_mut().context("a list of configurations")? {
-        page.as_object_mut().context("a configuration")?.remove("leased").context("leased nonces")?;
+    for configuration in state["configurations"].as_array_mut().context("a list of configurations")? {
+        configuration.as_object_mut().context("a configuration")?.remove("leased").context("leased nonces")?;
     }
-    Ok(pages)
+    Ok(state)
 }
 
 /// Waits until all configurations but the issued one have gone by themselves.
@@ -220,18 +217,12 @@ fn await_one(lab: &Running) -> Result<CidConfiguration> {
     Ok(all.remove(0))
 }
 
-fn write_key(lab: &Running, key: &str, mode: u32) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let path = lab.home().write("cid.key", key)?;
-    Ok(fs::set_permissions(path, fs::Permissions::from_mode(mode))?)
-}
-
 /// As if runs before had used 90 % of a slot's nonces.
 fn nearly_use_up(lab: &Running) -> Result<()> {
     let path = lab.home().path("state/connection-ids.json");
-    let mut book: serde_json::Value = serde_json::from_slice(&fs::read(&path)?)?;
-    book["configurations"][0]["leased"]["0"] = ((1_u64 << 63) / 10 * 9).into();
-    Ok(fs::write(path, serde_json::to_vec(&book)?)?)
+    let mut state: serde_json::Value = serde_json::from_slice(&fs::read(&path)?)?;
+    state["configurations"][0]["leased"]["0"] = ((1_u64 << 63) / 10 * 9).into();
+    Ok(fs::write(path, serde_json::to_vec(&state)?)?)
 }
 
 const HALF_A_SECOND: Duration = Duration::from_millis(500);

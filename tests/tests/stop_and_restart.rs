@@ -1,32 +1,30 @@
-//! What is left when the agent ends, well or badly, and does it start again over that?
+//! What is left when the agent is stopped or killed, does it start again over that, and does `detach` remove it?
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use anyhow::Result;
-use router_tests::lab::{Lab, Running};
+use router_tests::lab::Lab;
 use router_userspace::agent::api::Status;
 
 #[test]
-fn sigterm_closes_and_detaches() -> Result<()> {
+fn sigterm_closes_connections_and_detaches() -> Result<()> {
     let mut lab = Lab::new().start()?;
     let clients = lab.quic_go().get("/bytes/1000").connections(20).holding(Duration::from_secs(30)).start()?;
     lab.await_accepted(&clients, 20)?;
-    assert_eq!(has_xdp(&lab)?, lab.has_xdp_engine()?, "what is attached");
+    assert_eq!(lab.is_xdp_attached()?, lab.has_xdp_engine()?, "what is attached");
 
     let finished = lab.take_agent()?.terminate()?;
     assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
-    // A client that was told learns at once, not when its patience is over.
-    assert!(clients.ends_within(Duration::from_secs(5)), "the clients were not told");
-    let summary = clients.finish()?;
+    let summary = clients.ended_by_router()?;
     let lost: u64 = summary.errors.values().sum();
     // Told on hold; or, if the last one's request had not been made yet, told in answer to it.
     assert_eq!((summary.connections_ok, lost), (20, 20), "{summary:?}");
     assert!(!summary.errors.keys().any(|error| error.contains("timeout")), "{summary:?}");
-    expect_nothing_left(&lab)
+    lab.expect_nothing_left()
 }
 
 #[test]
-fn started_again_after_sigkill() -> Result<()> {
+fn a_start_after_sigkill() -> Result<()> {
     let mut lab = Lab::new().start()?;
     let (first, has_maps) = (lab.control().status()?, lab.has_maps()?);
     let clients = lab.quic_go().get("/bytes/50000000").connections(20).start()?;
@@ -46,11 +44,11 @@ fn started_again_after_sigkill() -> Result<()> {
     lab.expect_no_packet_astray()?;
 
     lab.take_agent()?.terminate()?;
-    expect_nothing_left(&lab)
+    lab.expect_nothing_left()
 }
 
 #[test]
-fn started_and_stopped_ten_times() -> Result<()> {
+fn ten_starts_and_stops() -> Result<()> {
     let mut lab = Lab::new().build()?;
     for round in 0..10 {
         lab.start_agent()?;
@@ -60,38 +58,27 @@ fn started_and_stopped_ten_times() -> Result<()> {
     }
     lab.start_agent()?;
     lab.take_agent()?.terminate()?;
-    expect_nothing_left(&lab)
+    lab.expect_nothing_left()
 }
 
 #[test]
-fn detach_removes_what_a_killed_one_left() -> Result<()> {
+fn detach_removes_what_a_killed_agent_left() -> Result<()> {
     let mut lab = Lab::new().start()?;
     let is_by_xdp = lab.has_xdp_engine()?;
     lab.take_agent()?.kill()?;
-    assert_eq!(has_xdp(&lab)?, is_by_xdp, "the link is pinned, so it outlives the agent");
+    assert_eq!(lab.is_xdp_attached()?, is_by_xdp, "the link is pinned, so it outlives the agent");
     let config = lab.home().path("config.toml");
     let config = config.to_str().expect("UTF-8");
     lab.cli(&["detach", "--config", config])?.succeeded()?;
-    expect_nothing_left(&lab)
+    lab.expect_nothing_left()
 }
 
 #[test]
-fn detach_leaves_a_living_one_alone() -> Result<()> {
+fn detach_is_refused_while_an_agent_runs() -> Result<()> {
     let lab = Lab::new().start()?;
     let config = lab.home().path("config.toml");
     let refused = lab.cli(&["detach", "--config", config.to_str().expect("UTF-8")])?;
     assert!(!refused.status.success(), "{refused:?}");
     lab.quic_go().get("/bytes/1000").connections(5).succeed()?;
     lab.expect_no_packet_astray()
-}
-
-fn expect_nothing_left(lab: &Running) -> Result<()> {
-    assert!(!lab.home().pins().exists(), "pins are left: {:?}", lab.home().pinned());
-    assert!(!has_xdp(lab)?, "an XDP program is left on the interface");
-    assert!(!fs::exists(lab.home().control())?, "the control socket is left");
-    Ok(())
-}
-
-fn has_xdp(lab: &Running) -> Result<bool> {
-    lab.network().router().has_xdp(&lab.wire().router_interface())
 }

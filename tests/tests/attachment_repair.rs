@@ -1,4 +1,4 @@
-//! Is what is attached what `status` says, and is it put right when somebody else changes it?
+//! Does `status` say what is attached and pinned, and does the agent repair it when another program changes it?
 
 use std::{
     fs,
@@ -13,23 +13,23 @@ use router_userspace::datapath::{Datapath, Initial, Pins, Size, possible_cpus};
 
 /// xdp-tools#361, calico#11012: `bpftool link detach`. An upgrade after it had not attached either.
 #[test]
-fn a_link_that_was_severed() -> Result<()> {
+fn a_detached_bpf_link_is_attached_again() -> Result<()> {
     let lab = Lab::new().by_xdp().start()?;
     let (router, ours) = (lab.network().router(), program(&lab)?);
     run(Command::new("bpftool").args(["link", "detach", "pinned"]).arg(lab.home().pins().join("link-clients0")))?;
     ensure!(!router.has_xdp("clients0")?, "it was not severed");
     until(|| router.xdp_program("clients0"), |there| *there == ours)?;
-    ensure!(lab.home().log().contains("its XDP program was detached by another program"), "nobody says so");
+    lab.await_log("its XDP program was detached by another program")?;
     serve(&lab)?;
     lab.agent()?.upgrade(None)?;
     ensure!(router.xdp_program("clients0")?.is_some_and(|there| Some(there) != ours), "the new one's");
     serve(&lab)
 }
 
-/// xdp-firewall#10: a program of somebody else's stood in the way, and goes. `auto` had stayed with the
+/// xdp-firewall#10: another program stood in the way, and goes. `auto` had stayed with the
 /// sockets, also after a reload, for a reason that was no longer true.
 #[test]
-fn an_obstacle_that_goes() -> Result<()> {
+fn auto_takes_af_xdp_when_another_xdp_program_goes() -> Result<()> {
     let mut lab = Lab::new().engine("auto").build()?;
     let obstacle = obstacle(&lab)?;
     lab.start_agent()?;
@@ -48,7 +48,7 @@ fn an_obstacle_that_goes() -> Result<()> {
 
 /// Unnoticed, and an upgrade that then failed had left XDP detached while `status` was content.
 #[test]
-fn pins_that_were_removed() -> Result<()> {
+fn removed_pins_are_put_back() -> Result<()> {
     let lab = Lab::new().by_xdp().start()?;
     let (pins, all) = (lab.home().pins().to_owned(), lab.home().pinned());
     for round in ["its pins", "the folder, too"] {
@@ -62,13 +62,12 @@ fn pins_that_were_removed() -> Result<()> {
         ensure!(lab.network().router().xdp_program("clients0")? == program(&lab)?, "{round}: still attached");
         serve(&lab)?;
     }
-    ensure!(lab.home().log().contains("pins were removed, and are there again"), "nobody says so");
+    lab.await_log("pins were removed, and are there again")?;
     // Also at once: the new generation looks for them before the agent has looked around.
     for name in lab.home().pinned() {
         fs::remove_file(pins.join(name))?;
     }
-    let broken = lab.home().write("broken", "#!/bin/sh\nexit 7\n")?;
-    run(Command::new("chmod").arg("755").arg(&broken))?;
+    let broken = lab.home().write_with_mode("broken", "#!/bin/sh\nexit 7\n", 0o755)?;
     ensure!(lab.control().upgrade(Some(&broken)).is_err());
     lab.agent()?.upgrade(None)?;
     serve(&lab)
@@ -76,7 +75,7 @@ fn pins_that_were_removed() -> Result<()> {
 
 /// bpftool#89: no reload, no upgrade, and XDP had stayed attached after a stop.
 #[test]
-fn a_file_system_mounted_over_the_pins() -> Result<()> {
+fn a_bpffs_mounted_over_the_pins_is_reported() -> Result<()> {
     let mut lab = Lab::new().by_xdp().build()?;
     // One of its own: others use the host's.
     let folder = lab.home().path("bpf");
@@ -112,7 +111,7 @@ fn program(lab: &Running) -> Result<Option<u32>> {
     Ok(lab.control().status()?.interfaces[0].program_id)
 }
 
-/// Somebody else's XDP program on the first interface, until the result is dropped.
+/// Another XDP program on the first interface, until the result is dropped.
 fn obstacle(lab: &Running) -> Result<Datapath> {
     let directory = Path::new("/sys/fs/bpf").join(lab.home().prefix() + "-obstacle");
     let (pins, _) = Pins::take(&directory)?;

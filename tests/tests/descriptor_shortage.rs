@@ -1,4 +1,4 @@
-//! Does a node that has run out of descriptors say so once, blame no server, and go on when it has some again?
+//! Does a node that has run out of file descriptors say so once, eject no server, and go on when it has some again?
 
 use std::{cell::Cell, fs, net::TcpStream};
 
@@ -8,9 +8,9 @@ use router_tests::lab::{Lab, PORT, Running, until};
 /// Connections that ask nothing take all descriptors. What had been seen: servers ejected for it, the control
 /// socket dead, a gigabyte of log in half a minute.
 #[test]
-fn of_descriptors() -> Result<()> {
+fn connections_that_take_all_descriptors() -> Result<()> {
     let lab = Lab::new().workers(2).limit("max_connections_per_ip", "10_000").config(|config| {
-        config.listener_keys = "tcp = true\n".into();
+        config.listen_on_tcp();
         config.under = ["prlimit", &format!("--nofile={DESCRIPTORS}"), "--"].map(Into::into).into();
     });
     let lab = lab.start()?;

@@ -1,11 +1,11 @@
-//! Do packets take the short way, by a worker's AF_XDP socket on the queue they come in on; and the
-//! other way, to the same worker, where they come in on another's?
+//! Do packets come by the AF_XDP socket of their worker where they are received on its queue, and by its CPU and UDP
+//! socket where they are received on another worker's?
 
 use anyhow::{Result, ensure};
 use router_tests::lab::{Lab, Running, until};
 
 #[test]
-fn who_stays_where_it_is_takes_the_sockets() -> Result<()> {
+fn packets_on_their_workers_queue_come_by_its_af_xdp_socket() -> Result<()> {
     let lab = Lab::new().engine("af_xdp").start()?;
     let queues = &lab.control().status()?.interfaces[0].queues;
     assert!(queues.iter().all(|queue| queue.mode == "copy" && queue.places), "{queues:?}");
@@ -15,13 +15,13 @@ fn who_stays_where_it_is_takes_the_sockets() -> Result<()> {
     lab.quic_go().post("/sink", 300_000).connections(20).at_once(8).succeed()?;
     lab.expect_no_packet_astray()?;
     let ways = Ways::of(&lab)?;
-    // Whoever has come in on a queue comes there with every packet.
+    // A client whose first packet came in on a queue comes there with every packet.
     assert_eq!((ways.by_cpu, ways.sockets > 3_000), (0, true), "{ways:?}");
     Ok(())
 }
 
 #[test]
-fn who_comes_to_another_queue_takes_the_other_way() -> Result<()> {
+fn packets_on_another_queue_come_to_their_worker_by_its_cpu() -> Result<()> {
     let lab = Lab::new().engine("af_xdp").start()?;
     let clients = lab.quic_go().post("/sink", BODY).connections(100).rebinding_at(BODY / 2).start()?;
     lab.await_accepted(&clients, 100)?;

@@ -1,4 +1,4 @@
-//! A client chooses its first connection ID at random. What if that looks like one of ours?
+//! Is a client served whose first connection ID, which it chooses itself, looks like one that the router has issued?
 
 use anyhow::{Context, Result};
 use router_tests::{
@@ -8,7 +8,7 @@ use router_tests::{
 
 /// By chance it names a slot that is active, draining or free.
 #[test]
-fn that_decode_to_a_slot() -> Result<()> {
+fn initials_whose_connection_id_decodes_to_a_slot_are_served() -> Result<()> {
     for engine in ["xdp", "reuseport", "userspace"] {
         // Longer than three connections take on a busy machine: what a draining slot still has at the end is closed.
         let lab = Lab::new().engine(engine).set("drain_timeout", "\"60s\"").start()?;
@@ -25,7 +25,7 @@ fn that_decode_to_a_slot() -> Result<()> {
 
 /// It names no slot: too short, of another length, of an unknown configuration, of another node.
 #[test]
-fn that_decode_to_nothing() -> Result<()> {
+fn initials_whose_connection_id_decodes_to_no_slot_are_served() -> Result<()> {
     let lab = Lab::new().start()?;
     let ours = unhex(&lab.control().generate(2)?.cid);
     let with_first = |first: u8| [&[first], &ours[1..]].concat();
@@ -39,7 +39,7 @@ fn that_decode_to_nothing() -> Result<()> {
 /// It is the very connection ID that a living connection was issued. Its owner must not suffer;
 /// the newcomer, which any endpoint would take for a part of that connection, may fail.
 #[test]
-fn that_somebody_else_was_issued() -> Result<()> {
+fn an_initial_with_another_clients_connection_id_does_not_harm_it() -> Result<()> {
     let lab = Lab::new().start()?;
     let pause = std::time::Duration::from_millis(300);
     let owner = lab.quic_go().get("/bytes/1000").requests(10).pausing(pause).start()?;

@@ -1,4 +1,4 @@
-//! Does a connection live without the maps that know it? Its connection ID has to say all.
+//! Do connections live on when the flow table loses them? Their connection IDs have to lead to the worker.
 
 use std::time::Duration;
 

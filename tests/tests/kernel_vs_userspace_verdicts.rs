@@ -1,42 +1,64 @@
-//! Do the loaded program and the function agree about packets that nobody thought of: a
-//! million of them, random and mutated?
+//! Do the loaded XDP program and the function of `router-common` give the same verdict on a million random and mutated
+//! packets?
 
 use anyhow::{Context, Result, ensure};
 use router_common::{
+    admission::Challenge,
     connection_id::{ConnectionId, Nonce},
+    identifiers::{IfIndex, InterfaceQueue, QueueId, SlotId},
     maps::{Origin, Queue, Settings},
     reason::Reason,
+    steer::Tables as _,
 };
 use router_tests::packets::{
     CID_LENGTH, Kernel, LISTENERS, NODE_ID, PLANTED_FLOWS, Packet, Random, SLOTS, Tally, World, cases, cid,
     quic::{Kind, Quic, UNKNOWN_VERSION, V1, V2},
 };
+use router_userspace::datapath::CidEntry;
 
 #[test]
-fn a_million_packets() -> Result<()> {
-    let never = [Reason::NoSlot, Reason::Queue, Reason::UnknownLimited];
-    agree("same", None, PACKETS, &never)
+fn a_million_random_packets() -> Result<()> {
+    let never = [&[Reason::Queue][..], &LIMITED, &ANSWERED].concat();
+    agree("same", World::with_all_encodings(), PACKETS, &never)
+}
+
+/// A fifth of them again, where XDP answers what it can, and asks each client for its address.
+#[test]
+fn random_packets_where_clients_are_asked() -> Result<()> {
+    let never = [&[Reason::Queue][..], &LIMITED].concat();
+    agree("asks", World::with_all_encodings().challenging(Challenge::Always), PACKETS / 5, &never)
 }
 
 /// A fifth of them again, where they come in on a queue whose worker takes new connections from it.
 #[test]
-fn on_a_queue_that_a_worker_has() -> Result<()> {
-    let queue = Queue::new(LOOPBACK, 0, ROUTER_MAC, 1).with_places(true);
-    agree("queue", Some(queue), PACKETS / 5, &[Reason::NoSlot, Reason::UnknownLimited])
+fn random_packets_on_a_queue_that_a_worker_has() -> Result<()> {
+    let queue = Queue::new(
+        InterfaceQueue { interface: IfIndex::new(LOOPBACK), queue: QueueId::new(0) },
+        ROUTER_MAC,
+        SlotId::new(1),
+    )
+    .with_places(true);
+    agree("queue", World::with_all_encodings().on_queue(queue), PACKETS / 5, &[&LIMITED[..], &ANSWERED].concat())
 }
 
-fn agree(name: &str, queue: Option<Queue>, packets_max: usize, never: &[Reason]) -> Result<()> {
+/// What hangs on how many came before, and on whether there is an active slot.
+const LIMITED: [Reason; 3] = [Reason::NoSlot, Reason::UnknownLimited, Reason::NegotiationLimited];
+/// Where XDP answers nothing, and so asks no client.
+const ANSWERED: [Reason; 3] = [Reason::ChallengeLimited, Reason::Negotiated, Reason::Retried];
+
+fn agree(name: &str, world: World, packets_max: usize, never: &[Reason]) -> Result<()> {
     let random = Random::of_now();
     let seed = random.0;
-    let world = World::with_all_encodings();
     let mut packets = Packets::new(random, &world);
     let mut kernel = Kernel::load(name, Settings::new(NODE_ID, CID_LENGTH, 1), SLOTS.into(), world.configs())?;
-    let world = queue.map_or_else(|| world.clone(), |queue| world.clone().on_queue(queue));
-    queue.map(|queue| kernel.on_queue(queue)).transpose()?;
+    world.queue().map(|queue| kernel.on_queue(*queue)).transpose()?;
+    if world.answers() {
+        kernel.answering(world.challenge())?;
+    }
     let mut flows = kernel.flow_writer()?;
     for (cid, slot) in PLANTED_FLOWS {
         let cid = ConnectionId::new(cid).context("at most 20 octets")?;
-        ensure!(flows.insert(&cid, slot, Origin::Issued), "no room for a flow");
+        ensure!(flows.insert(&cid, SlotId::new(slot), Origin::Issued), "no room for a flow");
     }
     let mut kinds = Tally::default();
     for _ in 0..packets_max / BATCH {
@@ -140,14 +162,14 @@ impl<'a> Packets<'a> {
     fn issued(&mut self, slot: u8) -> Vec<u8> {
         let mut octets = [0; 20];
         octets.copy_from_slice(&self.random.octets(20));
-        let (rotation, config, keys) = self.random.one_of(self.world.configs());
+        let CidEntry { rotation, config, keys } = self.random.one_of(self.world.configs());
         let nonce = Nonce { octets, low_bits: 0 };
-        config.encode(*rotation, slot, &nonce, keys).expect("a legal rotation").as_slice().to_vec()
+        config.encode(*rotation, SlotId::new(slot), &nonce, keys).expect("a legal rotation").as_slice().to_vec()
     }
 }
 
 const PACKETS: usize = 1_000_000;
-/// What frames without a network come in on, and whom they are addressed to.
+/// The interface that frames without a network come in on, and the link address that they are sent to.
 const LOOPBACK: u32 = 1;
 const ROUTER_MAC: [u8; 6] = [0x02, 0x77, 0, 0, 0, 1];
 /// So many go through the program before its counters are read.

@@ -1,5 +1,4 @@
-//! Do clients agree with us on what the configuration allows, and on nothing else, over TCP and QUIC
-//! alike?
+//! Are only the TLS versions and groups negotiated that the configuration allows, over TCP and QUIC alike?
 
 use anyhow::{Result, ensure};
 use router_tests::lab::{
@@ -19,13 +18,13 @@ fn with(lab: &Running, options: &[&[&str]]) -> Result<Agreed> {
 }
 
 #[test]
-fn by_default() -> Result<()> {
+fn versions_and_groups_by_default() -> Result<()> {
     let lab = lab("")?;
     assert_eq!(with(&lab, &[&["-tls1_2"]])?.version, "TLSv1.2");
     ensure!(with(&lab, &[&["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"]]).is_err());
     for (groups, expected) in [
         ("X25519MLKEM768:X25519", "X25519MLKEM768"),
-        // Who brings a key share that will do is spared the round trip to a better one.
+        // A client whose key share will do is spared the round trip to a better one.
         ("X25519:X25519MLKEM768", "X25519, 253 bits"),
         ("P-384", "ECDH, secp384r1, 384 bits"),
     ] {
@@ -42,7 +41,7 @@ fn by_default() -> Result<()> {
 }
 
 #[test]
-fn by_the_listener() -> Result<()> {
+fn versions_and_groups_of_a_listener() -> Result<()> {
     let lab = lab("minimum_tls = \"1.3\"\ngroups = [\"P-256\"]\n")?;
     ensure!(with(&lab, &[&["-tls1_2"]]).is_err());
     for (over, version) in [(&[][..], "TLSv1.3"), (&QUIC[..], "QUICv1")] {

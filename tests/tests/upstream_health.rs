@@ -1,6 +1,9 @@
-//! What do clients notice when one of the servers behind dies, and when it comes back?
+//! What do clients notice when one of the upstream servers fails or dies, and when it comes back?
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use router_tests::lab::{
@@ -14,7 +17,7 @@ const REST: &str = "[[route]]\nupstream = \"pair\"\n[upstream.pair]\nservers = [
                     health = { path = \"/bytes/1\", interval = \"100ms\", timeout = \"1s\", rise = 2, fall = 2 }\n";
 
 #[test]
-fn one_that_dies_and_returns_under_load() -> Result<()> {
+fn a_server_that_dies_and_returns_costs_no_request() -> Result<()> {
     let mut lab = Lab::new().build()?;
     let behind = lab.network().upstream();
     let _stays = Upstream::http(behind, 8080)?;
@@ -28,7 +31,7 @@ fn one_that_dies_and_returns_under_load() -> Result<()> {
     drop(dies);
     until(&lab, "the dead one is down", |served| served[1].health == "down")?;
     let at_death = served(&lab)?;
-    ensure!(at_death[1].why.is_some(), "nobody says why: {at_death:?}");
+    ensure!(at_death[1].why.is_some(), "without a reason: {at_death:?}");
     until(&lab, "the other one serves", |served| served[0].requests_total > at_death[0].requests_total + 500)?;
     assert_eq!(served(&lab)?[1].requests_total, at_death[1].requests_total, "what is down is not asked");
     let _returns = Upstream::http(lab.network().upstream(), 8081)?;
@@ -44,7 +47,7 @@ fn one_that_dies_and_returns_under_load() -> Result<()> {
 
 /// When all are down, that is said, and quickly.
 #[test]
-fn when_all_are_down() -> Result<()> {
+fn all_servers_down_is_503() -> Result<()> {
     let mut lab = Lab::new().build()?;
     lab.reconfigure(|config| config.rest = REST.replace("UPSTREAM", &UPSTREAM4.to_string()));
     lab.start_agent()?;
@@ -60,7 +63,7 @@ fn when_all_are_down() -> Result<()> {
 
 /// What is idempotent is asked again, of the other, also if the connection was new.
 #[test]
-fn one_that_fails_what_may_be_asked_again() -> Result<()> {
+fn failed_idempotent_requests_go_to_the_other_server() -> Result<()> {
     let (lab, bad, _good) = one_fails()?;
     assert_eq!(ask(&lab, "GET", "/bytes/1", 10)?, "200 ".repeat(10));
     let state = &served(&lab)?[1];
@@ -69,9 +72,9 @@ fn one_that_fails_what_may_be_asked_again() -> Result<()> {
     Ok(())
 }
 
-/// Nobody asks after its health: it is left alone for what it failed, and comes back by and by.
+/// Without health checks: a server is ejected for the requests it failed, and comes back by and by.
 #[test]
-fn one_that_fails_requests() -> Result<()> {
+fn a_failing_server_is_ejected_and_starts_slowly() -> Result<()> {
     let (lab, bad, _good) = one_fails()?;
     let statuses = ask(&lab, "POST", "/bytes/1", 6)?;
     // The good one knows nothing to post to there.
@@ -79,9 +82,9 @@ fn one_that_fails_requests() -> Result<()> {
     assert_eq!(statuses.matches("502").count(), 3, "{statuses}");
     let state = &served(&lab)?[1];
     assert_eq!((state.health.as_str(), state.requests_total, state.failures_total), ("ejected", 3, 3), "{state:?}");
-    ensure!(state.seconds <= 3 && state.why.as_ref().is_some_and(|why| why.contains("broke off")), "{state:?}");
+    ensure!(state.seconds <= EJECTION && state.why.as_ref().is_some_and(|why| why.contains("broke off")), "{state:?}");
     assert_eq!(ask(&lab, "GET", "/bytes/1", 10)?, "200 ".repeat(10));
-    assert_eq!(bad.exchanges().len(), 3, "who is ejected is not asked");
+    assert_eq!(bad.exchanges().len(), 3, "an ejected server was asked");
 
     // When it comes back it gets a tenth of what the other gets, to begin with.
     until(&lab, "it comes back", |served| served[1].health == "warming")?;
@@ -94,22 +97,28 @@ fn one_that_fails_requests() -> Result<()> {
 
 /// Without a good answer between, it is left alone for longer.
 #[test]
-fn one_that_fails_again() -> Result<()> {
+fn a_server_that_fails_again_is_ejected_for_longer() -> Result<()> {
     let (lab, bad, _good) = one_fails()?;
     ask(&lab, "POST", "/bytes/1", 6)?;
     until(&lab, "it comes back", |served| served[1].health == "warming")?;
-    let statuses = ask(&lab, "POST", "/bytes/1", 60)?;
+    // Looked at while they go on: on a slow machine they take longer than a second of the ejection.
+    let statuses = thread::scope(|scope| {
+        let asking = scope.spawn(|| ask(&lab, "POST", "/bytes/1", 60));
+        let for_longer = EJECTION + 1..=2 * EJECTION;
+        until(&lab, "it is ejected for twice the time", |served| {
+            served[1].health == "ejected" && for_longer.contains(&served[1].seconds)
+        })?;
+        asking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })?;
     assert_eq!(statuses.matches("502").count(), 3, "{statuses}");
-    let state = &served(&lab)?[1];
-    assert_eq!((state.health.as_str(), bad.exchanges().len()), ("ejected", 6), "{state:?}");
-    ensure!((4..=6).contains(&state.seconds), "3 seconds, and 3 more: {state:?}");
+    assert_eq!(bad.exchanges().len(), 6);
     Ok(())
 }
 
 /// The host of an HTTP/2 server disappears without closing its connection. Requests go to the other server instead of
 /// waiting for `response_timeout` (agentgateway#3231: 13 of 40 waited, and got 504).
 #[test]
-fn one_whose_host_is_gone() -> Result<()> {
+fn a_server_whose_host_is_gone_is_left_before_the_response_timeout() -> Result<()> {
     let mut lab = Lab::new().workers(1).build()?;
     lab.home().write_certificate("origin", &["origin.test"])?;
     let behind = lab.network().upstream();
@@ -130,7 +139,7 @@ fn one_whose_host_is_gone() -> Result<()> {
     lab.network().upstream().ip(&format!("rule add ipproto tcp sport {port} blackhole"))?;
     let begun = Instant::now();
     assert_eq!(ask(&lab, "GET", "/good", 40)?, "200 ".repeat(40));
-    ensure!(begun.elapsed() < response_timeout, "somebody waited {:?}", begun.elapsed());
+    ensure!(begun.elapsed() < response_timeout, "a client waited {:?}", begun.elapsed());
     let state = &served(&lab)?[1];
     ensure!(state.failures_total > 0, "it was not asked: {state:?}");
     Ok(())
@@ -146,7 +155,7 @@ fn one_fails() -> Result<(Running, Faulty, Upstream)> {
         config.rest = format!(
             "[[route]]\nupstream = \"pair\"\n[upstream.pair]\n\
              servers = [\"http://{UPSTREAM4}:8080\", \"http://{UPSTREAM4}:{port}\"]\nbalance = \"round-robin\"\n\
-             ejection = {{ failures = 3, time = \"3s\" }}\nslow_start = \"60s\"\n"
+             ejection = {{ failures = 3, time = \"{EJECTION}s\" }}\nslow_start = \"60s\"\n"
         );
     });
     lab.start_agent()?;
@@ -156,7 +165,7 @@ fn one_fails() -> Result<(Running, Faulty, Upstream)> {
 /// The statuses of so many requests, one after the other.
 fn ask(lab: &Running, method: &str, path: &str, times: usize) -> Result<String> {
     let curl = Curl::over("--http3-only", lab.wire().namespace(), &lab.url(path)).option("--request").option(method);
-    let curl = curl.option("--output").option("/dev/null").option("--write-out").option("%{http_code} ");
+    let curl = curl.writing("%{http_code} ");
     let url = lab.url(path);
     let more = (1..times).fold(curl, |curl, _| curl.option("--output").option("/dev/null").option(&url));
     Ok(more.succeed()?.trim_end_matches('\n').to_owned())
@@ -170,3 +179,6 @@ fn served(lab: &Running) -> Result<Vec<UpstreamServer>> {
 fn until(lab: &Running, what: &'static str, so: impl Fn(&[UpstreamServer]) -> bool) -> Result<()> {
     lab.await_status(|status| so(&status.upstreams)).context(what).map(drop)
 }
+
+/// How long a server is ejected for the first time, in seconds.
+const EJECTION: u64 = 6;

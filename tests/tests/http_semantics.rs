@@ -1,5 +1,5 @@
-//! Is what proxies get wrong refused, or handed on in the one way that every server reads alike
-//! (RFC 9110, 9112, 9113, 9114)?
+//! Are ambiguous and malformed requests (request smuggling and its like) refused, or handed on in the one form that every
+//! server reads alike (RFC 9110, 9112, 9113, 9114)?
 //!
 //! Each table has a line for a case: what is sent, what the client gets, and what reaches the server,
 //! without what the router adds to every request.
@@ -144,7 +144,7 @@ const HTTP1: &[(&str, &str, &[&str])] = &[
         "200 200",
         &["GET / | connection: te | host: a.test | te: trailers"],
     ),
-    // Nobody but the router says who a client is, whatever the spelling, in heads and in trailers.
+    // Only the router says who a client is, whatever the spelling, in heads and in trailers.
     (
         "GET / HTTP/1.1\r\nhost: a.test\r\nX_Client_Cert_Subject: CN=admin\r\nx.forwarded.for: 192.0.2.1\r\n\
          X-Real-IP: 192.0.2.1\r\nx_original-url: /x\r\nProxy: a.test\r\nx-kept: 1\r\n\r\n",
@@ -265,7 +265,7 @@ const FIELDS: &[Fields] = &[
 ];
 
 #[test]
-fn over_http_1_1() -> Result<()> {
+fn requests_over_http1() -> Result<()> {
     let (lab, recorder) = lab()?;
     let case = |(number, (text, ..)): (usize, &(&str, _, _))| {
         let (line, rest) = text.split_once('\n').unwrap_or((text, ""));
@@ -285,7 +285,7 @@ fn over_http_1_1() -> Result<()> {
 }
 
 #[test]
-fn over_http_2_and_3() -> Result<()> {
+fn requests_over_http2_and_http3() -> Result<()> {
     let (lab, recorder) = lab()?;
     let mut wrong = Vec::new();
     for http in [2, 3] {
@@ -315,7 +315,7 @@ fn lab() -> Result<(Running, Recorder)> {
     let mut lab = Lab::new().build()?;
     let recorder = Recorder::start(lab.network().upstream(), PORT)?;
     lab.reconfigure(|config| {
-        config.listener_keys = "tcp = true\n".into();
+        config.listen_on_tcp();
         config.rest = format!(
             "[[route]]\nupstream = \"recorder\"\n[upstream.recorder]\nservers = [\"http://{UPSTREAM4}:{PORT}\"]\n"
         );
@@ -331,7 +331,7 @@ fn heard(recorder: &Recorder, cases: usize) -> Result<Vec<Vec<String>>> {
         let number = message.field(NUMBER).and_then(|number| number.parse::<usize>().ok());
         match number.and_then(|number| of_cases.get_mut(number)) {
             Some(of_case) => of_case.push(shown(&message)),
-            None => anyhow::bail!("nobody asked {message:?}"),
+            None => anyhow::bail!("no case has asked {message:?}"),
         }
     }
     Ok(of_cases)

@@ -1,5 +1,4 @@
-//! Does the agent live within what its systemd unit allows it, and does it tell systemd what that
-//! needs to know?
+//! Are the capabilities of the systemd unit enough for the agent, and does it send systemd the right notifications?
 
 use std::{fs, os::unix::net::UnixDatagram, path::Path, time::Duration};
 
@@ -9,7 +8,7 @@ use router_userspace::agent::api::XdpMode;
 
 /// The capabilities of the unit, and no more, are enough to start, serve, reload, and upgrade.
 #[test]
-fn the_capabilities_of_the_unit() -> Result<()> {
+fn the_capabilities_of_the_unit_are_enough() -> Result<()> {
     let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/quic-router.service");
     let unit = fs::read_to_string(&unit).with_context(|| unit.display().to_string())?;
     let set = unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).context("a set")?;
@@ -41,11 +40,11 @@ fn the_capabilities_of_the_unit() -> Result<()> {
 
 /// READY, RELOADING, WATCHDOG, MAINPID and STOPPING, in that order and from the right process.
 #[test]
-fn what_systemd_is_told() -> Result<()> {
+fn notifications_in_their_order() -> Result<()> {
     let mut lab = Lab::new().build()?;
     let path = lab.home().path("notify.sock");
     let systemd = UnixDatagram::bind(&path)?;
-    systemd.set_read_timeout(Some(Duration::from_secs(10)))?;
+    systemd.set_read_timeout(Some(Duration::from_secs(60)))?;
     lab.reconfigure(|config| {
         config.environment.push(("NOTIFY_SOCKET".into(), path.display().to_string()));
         config.environment.push(("WATCHDOG_USEC".into(), "300000".into()));

@@ -1,18 +1,19 @@
-//! What can a client do to others with the connection IDs that it was given?
+//! Can a client harm others by connection IDs that it was given or has seen: by retiring many, by choosing a worker, by
+//! keeping flows alive?
 
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Result, ensure};
 use router_tests::{
     content::unhex,
-    lab::{Lab, PORT, Running, until, wire::Sender},
+    lab::{Lab, PORT, until, wire::Sender},
     packets::{Packet, quic::Quic},
 };
 
 /// Ten thousand had been retired in four seconds on one connection, and the flow table had as many entries
 /// more. Others are served meanwhile.
 #[test]
-fn a_flood_of_retired_ones_ends_the_connection() -> Result<()> {
+fn a_flood_of_retire_connection_id_closes_the_connection() -> Result<()> {
     let lab = Lab::new().workers(1).start()?;
     let others = lab.quic_go().get("/bytes/1000").connections(5).requests(20).pausing(SHORT).start()?;
     let flood = lab.aioquic("/bytes/1000").requests(2).option("--retire").option("5000").start()?.finish()?;
@@ -29,18 +30,18 @@ fn a_flood_of_retired_ones_ends_the_connection() -> Result<()> {
 /// Seven of seven connections had landed on the worker that an earlier connection ID named, a draining one
 /// too.
 #[test]
-fn a_new_connection_is_not_placed_by_one_that_it_has_seen() -> Result<()> {
+fn a_client_cannot_choose_its_worker_by_a_connection_id_it_has_seen() -> Result<()> {
     for engine in ["xdp", "userspace"] {
         let lab = Lab::new().engine(engine).start()?;
         lab.control().drain(1)?;
         for slot in [1, 2] {
-            let (before, retried) = (accepted_by(&lab, slot)?, lab.control().status()?.totals.retried);
+            let (before, retried) = (lab.worker(slot)?.totals.accepted, lab.control().status()?.totals.retried);
             for _ in 0..AIMED {
                 let seen = unhex(&lab.control().generate(slot)?.cid);
                 lab.aioquic("/bytes/1000").requests(1).beginning_with(&seen).succeed()?;
             }
             ensure!(lab.control().status()?.totals.retried - retried == AIMED, "each is sent a Retry");
-            let there = accepted_by(&lab, slot)? - before;
+            let there = lab.worker(slot)?.totals.accepted - before;
             let is_right = if slot == 1 { there == 0 } else { there < AIMED };
             ensure!(is_right, "{engine}: {there} of {AIMED} on slot {slot}");
         }
@@ -50,7 +51,7 @@ fn a_new_connection_is_not_placed_by_one_that_it_has_seen() -> Result<()> {
 
 /// Junk in the name of a connection that has ended had kept its entry for as long as it came.
 #[test]
-fn junk_keeps_no_entry_of_what_has_ended() -> Result<()> {
+fn junk_keeps_no_flow_of_a_closed_connection() -> Result<()> {
     let lab = Lab::new().workers(1).limit("idle_timeout", "\"300s\"").start()?;
     lab.quic_go().get("/bytes/1000").connections(3).succeed()?;
     lab.await_status(|status| status.totals.connections_now == 0)?;
@@ -69,11 +70,6 @@ fn junk_keeps_no_entry_of_what_has_ended() -> Result<()> {
         anyhow::Ok(left)
     };
     until(sending, Vec::is_empty).map(drop)
-}
-
-fn accepted_by(lab: &Running, slot: u8) -> Result<u64> {
-    let workers = lab.control().workers()?.workers;
-    Ok(workers.iter().filter(|worker| worker.slot == slot).map(|worker| worker.totals.accepted).sum())
 }
 
 const AIMED: u64 = 7;

@@ -1,10 +1,11 @@
-//! Does a request reach servers of every kind, and only those that are who they say they are?
+//! Does a request reach upstream servers of every kind (https, h2c, unix, files, fixed answers), and https servers only
+//! with the right certificate?
 
 use anyhow::{Result, ensure};
 use router_tests::lab::{Lab, Origin, Running, peers::Curl};
 
 #[test]
-fn of_every_kind() -> Result<()> {
+fn requests_reach_servers_of_every_kind() -> Result<()> {
     let mut lab = Lab::new().build()?;
     lab.home().write_certificate("origin", &["origin.test"])?;
     let origin = Origin::start(&lab, "origin")?;
@@ -32,7 +33,7 @@ fn of_every_kind() -> Result<()> {
     );
     lab.reconfigure(|config| {
         config.rest = rest;
-        config.listener_keys = "tcp = true\n".into();
+        config.listen_on_tcp();
     });
     lab.start_agent()?;
 

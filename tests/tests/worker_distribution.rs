@@ -1,17 +1,16 @@
-//! Do connections that share one address, or even one socket, still use all workers, and
-//! does each find its own?
+//! Are connections spread over all workers evenly, also if they share one address or one socket?
 
 use anyhow::Result;
 use router_tests::lab::{Lab, Running, peers::QuicGo};
 
 #[test]
-fn one_address_and_many_ports() -> Result<()> {
+fn connections_of_one_address_use_all_workers() -> Result<()> {
     let lab = Lab::new().queues(4).workers(4).start()?;
     expect_an_even_spread(&lab, |clients| clients)
 }
 
 #[test]
-fn one_socket() -> Result<()> {
+fn connections_of_one_socket_use_all_workers() -> Result<()> {
     // With AF_XDP a connection is placed by the queue that it comes in on, and these share one.
     let lab = Lab::new().engine("xdp").queues(4).workers(4).start()?;
     expect_an_even_spread(&lab, QuicGo::one_socket)
@@ -25,7 +24,7 @@ fn expect_an_even_spread<'lab>(lab: &'lab Running, how: impl Fn(QuicGo<'lab>) ->
     for _ in 0..ROUNDS {
         how(lab.quic_go().get("/bytes/2000").connections(CONNECTIONS)).succeed()?;
         let before = served;
-        for worker in lab.control().workers()?.workers {
+        for worker in lab.workers()? {
             served[usize::from(worker.slot)] = worker.totals.accepted;
         }
         let this_time: Vec<_> = (0..4).map(|slot| served[slot] - before[slot]).collect();

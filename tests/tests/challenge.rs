@@ -1,0 +1,139 @@
+//! Do clients that have to show that they receive at their address (RFC 9000 section 8.1.2) get through, and does
+//! nothing else that they send wake a worker?
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use router_tests::{
+    lab::{
+        ENGINES, Lab, PORT, Program, Running,
+        peers::{Curl, Ngtcp2, QuicGo},
+        until,
+        wire::Sender,
+    },
+    packets::{
+        Packet,
+        quic::{Kind, Quic, V1},
+    },
+};
+
+/// Each implementation takes the Retry of the XDP program for a server's, and no worker sends another.
+#[test]
+fn every_client_obeys_a_retry_of_xdp() -> Result<()> {
+    let (lab, _passing) = asking(Lab::new().by_xdp(), "always")?;
+    for (name, run) in clients() {
+        let before = lab.counters()?;
+        run(&lab).context(name)?;
+        let retried = moved(&before.moved()?, "xdp.retried");
+        ensure!(retried >= 1, "{name} was not asked");
+        println!("{name}: {retried} Retries");
+    }
+    ensure!(lab.control().status()?.totals.retried == 0, "a worker asked, too");
+    lab.expect_no_packet_astray()
+}
+
+/// Where XDP cannot ask, the workers do.
+#[test]
+fn with_each_engine_each_client_is_asked() -> Result<()> {
+    for engine in ENGINES {
+        let lab = Lab::new().engine(engine).admission("challenge", "\"always\"").start()?;
+        lab.quic_go().get("/bytes/20000").connections(20).succeed().context(engine)?;
+        // A client whose first flight has several datagrams is asked for each of them.
+        ensure!(lab.control().status()?.totals.retried >= 20, "{engine}: {:?}", lab.control().status()?.totals);
+    }
+    Ok(())
+}
+
+/// Second flights carry the token, or a connection ID of ours: none is asked again, and no early one is lost.
+#[test]
+fn a_thousand_handshakes_and_none_is_asked_twice() -> Result<()> {
+    let (lab, _passing) = asking(Lab::new().by_xdp(), "always")?;
+    for over_ipv6 in [false, true, false, true, false] {
+        let address = if over_ipv6 { (lab.wire().router6(), PORT).into() } else { lab.wire().router(PORT) };
+        QuicGo::new(lab.wire().namespace(), address).get("/bytes/1000").connections(200).succeed()?;
+    }
+    let totals = lab.control().status()?.totals;
+    ensure!((totals.accepted, totals.retried) == (1_000, 0), "{totals:?}");
+    lab.expect_no_packet_astray()
+}
+
+/// The probe of a new generation is not asked, or it would be placed elsewhere; its clients are.
+#[test]
+fn an_upgrade_where_each_client_is_asked() -> Result<()> {
+    let (lab, _passing) = asking(Lab::new().by_xdp(), "always")?;
+    lab.agent()?.upgrade(None)?;
+    let before = lab.counters()?;
+    lab.quic_go().get("/bytes/20000").connections(20).succeed()?;
+    ensure!(moved(&before.moved()?, "xdp.retried") >= 20, "{:?}", before.moved()?);
+    Ok(())
+}
+
+/// Connections that exist are asked nothing, wherever they come from.
+#[test]
+fn a_connection_that_moves_is_not_asked() -> Result<()> {
+    let (lab, _passing) = asking(Lab::new().by_xdp(), "always")?;
+    let before = lab.counters()?;
+    lab.quic_go().echo(200_000).connections(20).rebinding_at(50_000).succeed()?;
+    let moved = before.moved()?;
+    ensure!(self::moved(&moved, "xdp.challenge_limited") == 0, "{moved:?}");
+    lab.expect_no_packet_astray()
+}
+
+/// Of a flood from addresses that are forged, workers get what `new_total` says; clients get through.
+#[test]
+fn a_flood_of_initials_is_asked_and_clients_get_through() -> Result<()> {
+    let (lab, _passing) = asking(Lab::new().by_xdp().admission("new_total", "100"), "auto")?;
+    let (sender, before, begun) = (Sender::new(lab.wire().namespace(), "router0")?, lab.counters()?, Instant::now());
+    (0..MANY).try_for_each(|n| sender.send(&forged(n, Kind::Initial)))?;
+    let seen = until(|| before.moved(), |seen| moved(seen, "xdp.retried") + moved(seen, "xdp.assigned") == MANY)?;
+    // A tenth of a second's at once. The clock of the kernel's programs is up to a tick behind.
+    let most = 10.0 + 100.0 * begun.elapsed().as_secs_f64() + 2.0;
+    let let_through = moved(&seen, "xdp.assigned");
+    ensure!(let_through >= 10 && let_through as f64 <= most, "{let_through} let through, at most {most}: {seen:?}");
+    let clients = lab.quic_go().get("/bytes/20000").connections(50).start()?;
+    let mut n = MANY;
+    while !clients.ends_within(Duration::from_millis(1)) {
+        (0..100).try_for_each(|more| sender.send(&forged(n + more, Kind::Initial)))?;
+        n += 100;
+    }
+    clients.succeed()?;
+    // What cannot be asked ends here.
+    let before = lab.counters()?;
+    (0..MANY).try_for_each(|n| sender.send(&forged(n, Kind::ZeroRtt)))?;
+    let limited = |seen: &_| moved(seen, "xdp.challenge_limited");
+    let seen = until(|| before.moved(), |seen| limited(seen) + moved(seen, "xdp.assigned") == MANY)?;
+    ensure!(limited(&seen) > MANY / 2, "{seen:?}");
+    Ok(())
+}
+
+/// A laboratory whose XDP program asks.
+fn asking(lab: Lab, challenge: &str) -> Result<(Running, Program)> {
+    let lab =
+        lab.admission("answer_in_xdp", "\"always\"").admission("challenge", &format!("\"{challenge}\"")).start()?;
+    let passing = lab.wire().receiving_by_xdp()?;
+    Ok((lab, passing))
+}
+
+type Client = (&'static str, fn(&Running) -> Result<()>);
+
+fn clients() -> [Client; 4] {
+    [
+        ("quic-go", |lab| lab.quic_go().get("/bytes/100000").connections(20).succeed().map(drop)),
+        ("aioquic", |lab| lab.aioquic("/bytes/100000").connections(3).succeed().map(drop)),
+        ("ngtcp2", |lab| Ngtcp2::new(lab.wire().namespace(), lab.wire().router(PORT), "/bytes/100000").succeed()),
+        ("curl", |lab| Curl::new(lab.wire().namespace(), &lab.url("/whoami")).succeed().map(drop)),
+    ]
+}
+
+fn moved(counters: &std::collections::BTreeMap<String, u64>, name: &str) -> u64 {
+    counters.get(name).copied().unwrap_or(0)
+}
+
+/// The `n`th first flight of a flood, each from another address.
+fn forged(n: u64, kind: Kind) -> Vec<u8> {
+    let [.., a, b] = n.to_be_bytes();
+    let quic = Quic::long(kind, V1, &n.to_be_bytes()).padded_to(1_200);
+    Packet::udp(([10, 78, a, b | 1], 4_000), ([10, 77, 0, 1], PORT), quic).frame()
+}
+
+const MANY: u64 = 2_000;
