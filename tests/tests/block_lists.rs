@@ -2,7 +2,8 @@
 
 use std::{
     fmt::Write as _,
-    net::Ipv4Addr,
+    io::{self, Read as _},
+    net::{Ipv4Addr, TcpStream},
     time::{Duration, Instant},
 };
 
@@ -107,6 +108,50 @@ fn what_a_blocked_prefix_has_open_is_closed() -> Result<()> {
         ensure!(closed.requests_failed >= 4 && closed.errors.keys().any(|e| e.contains("blocked")), "{closed:?}");
         second.succeed().context(engine)?;
     }
+    Ok(())
+}
+
+/// Also by generations that drain, whose connections nothing else reaches.
+#[test]
+fn what_it_has_open_at_an_earlier_generation_is_closed() -> Result<()> {
+    // Without a kernel program there is no upgrade.
+    for engine in &ENGINES[..3] {
+        let lab = Lab::new().engine(engine).set("drain_timeout", "\"300s\"").start()?;
+        let clients = lab.quic_go().echo(1_000).connections(4).until_told().pausing(PAUSE).start()?;
+        lab.await_status(|status| status.totals.accepted == 4)?;
+        lab.agent()?.upgrade(None)?;
+        lab.await_status(|status| status.generations.len() == 2 && status.generations[1].connections == 4)?;
+        let said = done(&lab, &["block", "add", "10.77.0.0/24"])?;
+        ensure!(said == "10.77.0.0/24 is in the list; 4 connections closed\n", "{engine}: {said}");
+        let closed = clients.finish()?;
+        ensure!(closed.errors.keys().any(|e| e.contains("blocked")), "{engine}: {closed:?}");
+        lab.await_status(|status| status.generations.len() == 1)?;
+    }
+    Ok(())
+}
+
+/// HTTP over TCP is no way around the list.
+#[test]
+fn connections_of_tcp_are_closed_and_kept_out() -> Result<()> {
+    let lab = Lab::new().config(|config| config.listener_keys = "tcp = true\n".into()).start()?;
+    let wire = lab.wire();
+    let connect = || {
+        let stream = wire.namespace().enter(|| Ok(TcpStream::connect(wire.router(PORT))?))?;
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        Ok::<_, anyhow::Error>(stream)
+    };
+    let is_closed = |mut stream: TcpStream| {
+        let read = stream.read(&mut [0]);
+        matches!(&read, Ok(0)) || read.is_err_and(|e| e.kind() == io::ErrorKind::ConnectionReset)
+    };
+    let open = connect()?;
+    lab.await_status(|status| status.totals.tcp_connections_now == 1)?;
+    let said = done(&lab, &["block", "add", "10.77.0.0/24"])?;
+    ensure!(said == "10.77.0.0/24 is in the list; 1 connection closed\n", "{said}");
+    ensure!(is_closed(open), "it is still open");
+    ensure!(is_closed(connect()?), "one that came later is open");
+    hits(&lab, &[("10.77.0.0/24", 1)])?;
+    ensure!(lab.control().status()?.totals.tcp_accepted == 1);
     Ok(())
 }
 
@@ -324,3 +369,6 @@ fn done(lab: &Running, words: &[&str]) -> Result<String> {
 
 /// As many as the list of a careful operator has.
 const MANY: u32 = 50_000;
+
+/// Between two requests of a client.
+const PAUSE: Duration = Duration::from_millis(100);

@@ -81,14 +81,17 @@ fn upgrades_during_handshakes_that_lose_initials() -> Result<()> {
         _ => vec![frame.to_vec()],
     })?;
     let clients = QuicGo::new(relay.clients(), lab.wire().router(PORT)).get("/bytes/1000").connections(2_500);
-    let clients = clients.at_once(40).within(Duration::from_secs(240)).following().start()?;
+    let clients = clients.at_once(40).within(Duration::from_secs(240)).following();
     let mut upgrades = 0;
-    while !clients.ends_within(Duration::from_millis(300)) {
-        lab.agent()?.upgrade(None)?;
-        upgrades += 1;
+    // However long an upgrade takes there are some at which handshakes are begun.
+    while upgrades <= 3 {
+        let clients = clients.clone().start()?;
+        while !clients.ends_within(Duration::from_millis(300)) {
+            lab.agent()?.upgrade(None)?;
+            upgrades += 1;
+        }
+        clients.succeed()?;
     }
-    clients.succeed()?;
-    assert!(upgrades > 3, "{upgrades}");
     drop(relay);
     await_alone(&lab)
 }

@@ -13,6 +13,7 @@ use super::{
     rescan::{reconcile_queues, rescan},
     respawn,
     takeover::{self, Phase},
+    turns,
 };
 use crate::datapath::Changes;
 
@@ -58,7 +59,10 @@ fn look(node: &Rc<Node>, trigger: Trigger) {
         Trigger::Tick => {
             node.service_manager.alive();
             maintain_keys(node);
-            node.blocks.end_what_is_over(&node.steering);
+            if node.blocks.is_any_over() {
+                let node = Rc::clone(node);
+                turns::spawn("the block list", async move { node.blocks.end_what_is_over(&node.steering).await });
+            }
             respawn::reconcile_workers(node);
             reconcile_queues(node);
             renew_certificates(node);

@@ -10,6 +10,8 @@
 
 use std::{sync::Arc, time::Instant};
 
+use tokio::sync::Mutex;
+
 use super::{
     blocks::Blocks,
     connection_ids::CidRotation,
@@ -34,6 +36,8 @@ pub(super) struct Node {
     pub(super) generation: u64,
     pub(super) started: Instant,
     pub(super) source: ConfigSource,
+    /// Reloads are made one after the other.
+    pub(super) reloading: Mutex<()>,
     pub(super) log: Log,
     pub(super) secrets: Arc<Secrets>,
     /// The limits of new connections, which all workers share.

@@ -117,7 +117,7 @@ pub(super) async fn observe(node: &Node) -> Observed {
         interfaces: interfaces(node, &config.router),
         listeners: serving_report::listeners(&node.serving),
         kernel: node.steering.kernel().map(|kernel| observe_kernel(kernel, &node.steering.slots())),
-        blocks: node.blocks.counts().map(|count| blocks(node, count)).into(),
+        blocks: node.blocks.totals().map(|count| blocks(node, count)).into(),
         memory: serving_report::memory(&provision),
         connection_ids: node.keys.describe(),
         upstreams: serving_report::upstream_servers(&provision),

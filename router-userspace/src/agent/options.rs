@@ -1,6 +1,6 @@
 //! How the agent is run, besides what is in its configuration, and where that comes from.
 
-use std::{fs, net::SocketAddr, os::unix::fs::MetadataExt as _};
+use std::{fs, net::SocketAddr, os::unix::fs::MetadataExt as _, sync::Arc};
 
 use super::error::AgentError;
 use crate::{
@@ -20,16 +20,20 @@ pub struct RunOptions {
     pub log: Log,
 }
 
-/// Where the configuration comes from: read at the start, and again at every reload.
+/// Where the configuration comes from: read at the start, and again at every reload, on another thread.
+#[derive(Clone)]
 pub struct ConfigSource {
-    read: Box<dyn Fn() -> Result<Config, ConfigError>>,
+    read: Arc<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>,
     exemption: Option<Exemption>,
 }
 
 impl ConfigSource {
     /// Reads it by `read`. With an exemption a debug or sanitizer build may listen anywhere.
-    pub fn new(read: impl Fn() -> Result<Config, ConfigError> + 'static, exemption: Option<Exemption>) -> Self {
-        Self { read: Box::new(read), exemption }
+    pub fn new(
+        read: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static,
+        exemption: Option<Exemption>,
+    ) -> Self {
+        Self { read: Arc::new(read), exemption }
     }
 
     /// The configuration as it is now.

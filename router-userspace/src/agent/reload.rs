@@ -10,6 +10,8 @@
 
 use std::rc::Rc;
 
+use tokio::task::spawn_blocking;
+
 use super::{
     admission,
     error::{AgentError, ErrorKind, RoomError},
@@ -30,10 +32,13 @@ use crate::config::{self, Changed, TakenBy};
 /// # Errors
 /// If it is not valid, or asks for what cannot be had while the agent runs; nothing has
 /// changed then.
-pub(super) fn reload(node: &Rc<Node>) -> Result<Vec<String>, AgentError> {
+pub(super) async fn reload(node: &Rc<Node>) -> Result<Vec<String>, AgentError> {
     node.generations.require_charge()?;
     node.service_manager.reloading();
-    let result = reload_now(node);
+    let result = reload_now(node).await;
+    if result.is_ok() {
+        node.blocks.reload(&node.steering, &node.serving.config()).await;
+    }
     node.service_manager.ready(&match &result {
         Ok(_) => node.one_line_status(),
         Err(e) => format!("{}; reload refused: {e}", node.one_line_status()),
@@ -41,10 +46,16 @@ pub(super) fn reload(node: &Rc<Node>) -> Result<Vec<String>, AgentError> {
     result
 }
 
-fn reload_now(node: &Rc<Node>) -> Result<Vec<String>, AgentError> {
+async fn reload_now(node: &Rc<Node>) -> Result<Vec<String>, AgentError> {
+    // What is read first is not to come into force last.
+    let _one = node.reloading.lock().await;
     // Also where nothing else changes: a program that rotates the log's file asks for no more.
     node.observability.reopen_access_log()?;
-    let config = Rc::new(node.source.read()?);
+    let source = node.source.clone();
+    let read = spawn_blocking(move || source.read()).await;
+    let config = Rc::new(read.map_err(|e| AgentError::kernel(format!("the configuration: {e}")))??);
+    // An upgrade may have come between.
+    node.generations.require_charge()?;
     let before = node.serving.config();
     let changes = config::changes(&before, &config);
     refuse_immovable(&changes)?;
@@ -81,7 +92,6 @@ fn settings_in_force(node: &Node, next: &Next) {
     node.log.change(&config.router.log);
     node.admission.set_limits(config.limits);
     admission::bring_into_force(&node.steering, config);
-    node.blocks.reload(&node.steering, config);
     node.keys.silence_lasts(config.limits.idle_timeout);
     if let Some(kernel) = node.steering.kernel() {
         kernel.keep_flows_for(config.limits.idle_timeout);

@@ -58,7 +58,7 @@ async fn serve(config: Config, source: ConfigSource, options: RunOptions) -> any
             _ = terminate.recv() => break Some("SIGTERM"),
             _ = interrupt.recv() => break Some("SIGINT"),
             () = node.generations.over() => break None,
-            _ = hang_up.recv() => if let Err(e) = reload::reload(&node) {
+            _ = hang_up.recv() => if let Err(e) = reload::reload(&node).await {
                 tracing::error!("reload: {e}; nothing has changed");
             },
         }

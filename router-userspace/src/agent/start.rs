@@ -3,7 +3,7 @@
 use std::{rc::Rc, sync::Arc, time::Instant};
 
 use router_common::maps::{self, Settings, SlotState};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 
 use super::{
     admission,
@@ -184,6 +184,7 @@ fn assemble(first: &Next, source: ConfigSource, parts: Parts<'_>) -> Result<Node
         generation,
         started: Instant::now(),
         source,
+        reloading: Mutex::default(),
         log: options.log.clone(),
         secrets,
         admission,

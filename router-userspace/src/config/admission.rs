@@ -1,6 +1,6 @@
 //! `[admission]` as it is checked.
 
-use std::{num::NonZeroU32, ops::RangeInclusive};
+use std::{num::NonZeroU32, ops::RangeInclusive, sync::Arc};
 
 use router_common::admission::Challenge;
 
@@ -12,7 +12,7 @@ pub struct Admission {
     /// UDP ports that no first flight may come from; empty: any.
     pub reject_source_ports: Vec<RangeInclusive<u16>>,
     /// Prefixes that the files of `block_files` have.
-    pub blocks: Vec<FileBlock>,
+    pub blocks: Arc<[FileBlock]>,
     /// Packets a second, of the whole node, that workers get although nothing knows their connection ID; none: all.
     pub unknown: Option<NonZeroU32>,
     /// Packets of unknown versions a second, of the whole node, that are answered with Version Negotiation; none: all.

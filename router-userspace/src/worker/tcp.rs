@@ -4,11 +4,19 @@
 //! what waits at its socket, then closes it, so that the kernel brings it no more; when it is to
 //! serve again, it opens another.
 
-use std::{cell::RefCell, io, net::SocketAddr, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+};
 
+use router_common::admission::Listed;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::Notify,
     task::{AbortHandle, spawn_local},
     time::{Duration, sleep},
 };
@@ -137,17 +145,24 @@ impl TcpAcceptor {
 
     fn admit(&self, stream: TcpStream, peer: SocketAddr) {
         let stats = &self.acceptor.stats;
+        let ip = peer.ip().to_canonical();
+        if self.acceptor.tables.listed_packet(ip, |listed| listed == Listed::Drop) == Listed::Drop {
+            tracing::debug!(%peer, "TCP connection from a blocked prefix closed");
+            return;
+        }
         let peer = Validated::by_tcp(peer);
         match self.acceptor.admission.admit(peer) {
             Ok(admitted) => {
                 stats.tcp_accepted.add(1);
                 let inside = TcpGuard::enter(self, admitted);
+                let open = self.acceptor.tcp.enter(ip);
                 let (acceptor, speaks) = (Rc::clone(&self.acceptor), self.speaks.borrow().clone());
                 let (draining, mut deadline) = (self.listener_state.drain.hear(), self.listener_state.drain.hear());
                 spawn_local(async move {
                     tokio::select! {
                         () = acceptor.edge.serve_tcp(stream, speaks, peer, draining) => {}
                         () = deadline.over() => {}
+                        () = open.close.notified() => {}
                     }
                     drop(inside);
                 });
@@ -157,6 +172,48 @@ impl TcpAcceptor {
                 tracing::debug!(%peer, ?refusal, "TCP connection refused");
             }
         }
+    }
+}
+
+/// The TCP connections of a worker that are open.
+#[derive(Default)]
+pub(super) struct TcpConnections {
+    open: RefCell<BTreeMap<u64, Open>>,
+    next: Cell<u64>,
+}
+
+struct Open {
+    peer: IpAddr,
+    close: Rc<Notify>,
+}
+
+impl TcpConnections {
+    /// Notes one from `peer` until the result is dropped.
+    fn enter(self: &Rc<Self>, peer: IpAddr) -> Entered {
+        let (number, close) = (self.next.get(), Rc::new(Notify::new()));
+        self.next.set(number + 1);
+        self.open.borrow_mut().insert(number, Open { peer, close: Rc::clone(&close) });
+        Entered { number, close, of: Rc::clone(self) }
+    }
+
+    /// Closes those whose client is one that `is_meant`; how many.
+    pub(super) fn close_those(&self, is_meant: impl Fn(IpAddr) -> bool) -> u64 {
+        let open = self.open.borrow();
+        open.values().filter(|open| is_meant(open.peer)).inspect(|open| open.close.notify_one()).count() as u64
+    }
+}
+
+/// A connection's place among those that are open.
+struct Entered {
+    number: u64,
+    /// Told when it is to be closed.
+    close: Rc<Notify>,
+    of: Rc<TcpConnections>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.of.open.borrow_mut().remove(&self.number);
     }
 }
 

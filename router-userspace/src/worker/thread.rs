@@ -1,6 +1,12 @@
 //! What runs on a worker's thread: its endpoints, and what the agent tells it.
 
-use std::{collections::BTreeMap, io, mem, net::SocketAddr, rc::Rc, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    io, mem,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+};
 
 use nix::{
     sched::{CpuSet, sched_setaffinity},
@@ -116,6 +122,7 @@ impl Service {
             half_open: Rc::default(),
             issuing: Issuing::default(),
             retirements: Rc::default(),
+            tcp: Rc::default(),
             stats,
             edge: (plan.edge)(),
         });
@@ -236,9 +243,11 @@ impl Service {
 
     fn close_blocked(&self, prefix: &Prefix) -> u64 {
         let tables = &self.shared.tables;
-        self.acceptor.retirements.close_those(|peer| {
-            prefix.holds(&peer.to_canonical().into()) && tables.listed(peer.to_canonical()) == Listed::Drop
-        })
+        let is_meant = |peer: IpAddr| {
+            let peer = peer.to_canonical();
+            prefix.holds(&peer.into()) && tables.listed(peer) == Listed::Drop
+        };
+        self.acceptor.retirements.close_those(is_meant) + self.acceptor.tcp.close_those(is_meant)
     }
 
     fn listen(&mut self, listening: ListenerSocket) -> io::Result<()> {

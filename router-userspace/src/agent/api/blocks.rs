@@ -71,3 +71,10 @@ pub struct UnblockRequest {
     /// Whether it is to be in the list as one that is allowed, or as one that is not.
     pub allowed: bool,
 }
+
+/// Body of `POST /v1/blocks/close`, by which the generation in charge has those that drain close what they have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockedPrefix {
+    /// As it was added.
+    pub prefix: String,
+}

@@ -13,6 +13,7 @@
 //! | `GET /v1/blocks` | [`Blocks`] |
 //! | `POST /v1/blocks` with [`BlockRequest`] | [`BlockAdded`] |
 //! | `POST /v1/blocks/remove` with [`UnblockRequest`] | [`Blocks`] after the change |
+//! | `POST /v1/blocks/close` with [`BlockedPrefix`] (between generations) | [`BlockAdded`] |
 //! | `GET /v1/log` | [`Log`] |
 //! | `PUT /v1/log` with [`LogRequest`] | [`Log`] after the change |
 //! | `POST /v1/explain` with [`ExplainRequest`] | [`Explanation`] |
@@ -37,7 +38,7 @@ mod workers;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    blocks::{Block, BlockAdded, BlockRequest, Blocks, UnblockRequest},
+    blocks::{Block, BlockAdded, BlockRequest, BlockedPrefix, Blocks, UnblockRequest},
     changes::{CidConfiguration, CidConfigurations, Log, LogRequest, Reloaded, UpgradeRequest, Upgraded},
     explanation::{DecodedCid, ExplainRequest, Explanation, Step},
     status::{Certificate, FlowTable, Generation, Interface, Listener, Memory, Queue, Status, UpstreamServer},

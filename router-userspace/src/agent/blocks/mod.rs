@@ -2,67 +2,50 @@
 //!
 //! ```text
 //! files (config) ─┐
-//!                 ├─► wanted ─► order ─► Steering: map and workers' table
+//!                 ├─► lists ─► plan (order) ─► Steering: map and workers' table
 //! verbs (store) ──┘
 //! ```
 //!
 //! Where both name a prefix, the verb counts. What verbs have named is kept in the state folder, so that the next
-//! generation has it, and the next start.
+//! generation has it, and the next start. A list may have a hundred thousand prefixes: while the agent serves, it is
+//! read, compared and kept on other threads, and written a few hundred at a time.
 
 mod entry;
+mod lists;
 mod order;
 mod store;
 mod verbs;
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, HashMap},
-};
+use std::{cell::RefCell, sync::Arc};
 
-use router_common::{
-    admission::Prefix,
-    frame::Address,
-    maps::{BLOCKS_MAX, Block, BlockAction},
+use router_common::{admission::Prefix, frame::Address, maps::BlockAction};
+use tokio::{
+    sync::Mutex,
+    task::{spawn_blocking, yield_now},
 };
 
 pub(super) use self::{
     entry::{By, Entry},
+    lists::InForce,
     order::Write,
-    verbs::{add, list, remove},
+    verbs::{add, follow, list, remove},
 };
-use self::{order::writes, store::Store};
+use self::{
+    lists::{Lists, Named, Plan, require_room},
+    store::Store,
+};
 use super::{error::AgentError, state_dir::State, steering::Steering};
 use crate::{
     clock::monotonic_now,
-    config::Config,
-    worker::{BlockCount, BlockTable},
+    config::{Config, FileBlock},
 };
 
 /// The block list, and what is in force of it.
 pub(super) struct Blocks {
-    store: Store,
-    entries: RefCell<Entries>,
-}
-
-#[derive(Default)]
-struct Entries {
-    by_verb: BTreeMap<Prefix, Entry>,
-    by_file: BTreeMap<Prefix, Entry>,
-    in_force: BTreeMap<Prefix, Block>,
-    /// Packets for which userspace has decided, by an entry's id.
-    counts: HashMap<u32, BlockCount>,
-    last_id: u32,
-    /// The end of the entry that ends first, in nanoseconds of CLOCK_MONOTONIC.
-    next_end: Option<u64>,
-}
-
-/// An entry that is in force.
-pub(super) struct InForce {
-    pub(super) prefix: Prefix,
-    pub(super) id: u32,
-    pub(super) entry: Entry,
-    /// Packets for which userspace has decided.
-    pub(super) count: u64,
+    store: Arc<Store>,
+    lists: RefCell<Lists>,
+    /// Changes are made one after the other.
+    changing: Mutex<()>,
 }
 
 impl Blocks {
@@ -71,20 +54,23 @@ impl Blocks {
     /// # Errors
     /// If the file in the state folder cannot be read.
     pub(super) fn open(state: &State) -> Result<Self, AgentError> {
-        let store = Store::new(state);
-        let by_verb = store.read()?;
-        Ok(Self { store, entries: RefCell::new(Entries { by_verb, ..Entries::default() }) })
+        let store = Arc::new(Store::new(state));
+        let lists = Lists::default().with_verbs(store.read()?)?;
+        Ok(Self { store, lists: RefCell::new(lists), changing: Mutex::default() })
     }
 
-    /// Brings the list into force, by the generation in charge: what the one before has changed since is taken over,
-    /// with the entries that are in the kernel.
+    /// Brings the list into force at once, by the generation in charge: what the one before has changed since is taken
+    /// over, with the entries that are in the kernel.
     pub(super) fn take_charge(&self, steering: &Steering, config: &Config) {
-        let found = self.store.read().and_then(|by_verb| Ok((by_verb, steering.blocks()?)));
-        match found {
-            Ok((by_verb, in_force)) => self.entries.borrow_mut().adopt(by_verb, in_force),
+        let mut lists = self.lists.borrow().clone().with_files(by_file(&config.admission.blocks));
+        match self.store.read().and_then(|by_verb| Ok((by_verb, steering.blocks()?))) {
+            Ok((by_verb, in_force)) => lists = lists.adopting(by_verb, in_force),
             Err(e) => tracing::error!("block list: {e}"),
         }
-        self.reload(steering, config);
+        let plan = lists.plan();
+        self.begin(steering, &plan);
+        plan.writes.iter().for_each(|write| self.write(steering, write));
+        self.end(steering, plan);
     }
 
     /// Refuses a configuration whose files have more than there is room for beside what verbs have named.
@@ -92,177 +78,127 @@ impl Blocks {
     /// # Errors
     /// If there is no room.
     pub(super) fn require_room_for(&self, config: &Config) -> Result<(), AgentError> {
-        let entries = self.entries.borrow();
-        let files = config.admission.blocks.iter().filter(|block| !entries.by_verb.contains_key(&block.prefix));
-        require_room(files.count() + entries.by_verb.len())
-    }
-
-    /// What is said of a prefix, if it is in the list.
-    fn named(&self, prefix: &Prefix) -> Option<Entry> {
-        let entries = self.entries.borrow();
-        entries.by_verb.get(prefix).or_else(|| entries.by_file.get(prefix)).cloned()
+        let lists = self.lists.borrow();
+        let by_file = config.admission.blocks.iter().filter(|block| !lists.by_verb.contains_key(&block.prefix));
+        require_room(by_file.count() + lists.by_verb.len())
     }
 
     /// Brings the files' entries into force, in place of those that were read before.
-    pub(super) fn reload(&self, steering: &Steering, config: &Config) {
-        let entries = config.admission.blocks.iter().map(|block| {
-            let by = By::File(block.place.clone());
-            (block.prefix, Entry { action: block.action, until: 0, why: block.why.clone(), by })
-        });
-        self.entries.borrow_mut().by_file = entries.collect();
-        self.bring_into_force(steering);
+    pub(super) async fn reload(&self, steering: &Steering, config: &Config) {
+        let blocks = Arc::clone(&config.admission.blocks);
+        let change = move |lists: Lists| Ok(lists.with_files(by_file(&blocks)));
+        said(self.change(steering, change).await);
     }
 
     /// Removes what verbs have named until now.
-    pub(super) fn end_what_is_over(&self, steering: &Steering) {
+    pub(super) async fn end_what_is_over(&self, steering: &Steering) {
         let now = monotonic_now();
-        if self.entries.borrow().next_end.is_none_or(|end| end > now) {
-            return;
-        }
-        let mut entries = self.entries.borrow_mut();
-        entries.by_verb.retain(|prefix, entry| {
-            let is_over = entry.is_over(now);
-            if is_over {
-                tracing::info!("block list: {} of {prefix} has ended", entry.action.name());
-            }
-            !is_over
-        });
-        if let Err(e) = self.store.write(&entries.by_verb) {
-            tracing::error!("block list: {e}");
-        }
-        drop(entries);
-        self.bring_into_force(steering);
+        let change = move |lists: Lists| {
+            let mut by_verb = Named::clone(&lists.by_verb);
+            by_verb.retain(|prefix, entry| {
+                if entry.is_over(now) {
+                    tracing::info!("block list: {} of {prefix} has ended", entry.action.name());
+                }
+                !entry.is_over(now)
+            });
+            lists.with_verbs(by_verb)
+        };
+        said(self.change(steering, change).await);
+    }
+
+    /// Whether a verb has named something only until now.
+    pub(super) fn is_any_over(&self) -> bool {
+        self.lists.borrow().next_end().is_some_and(|end| end <= monotonic_now())
     }
 
     /// The entry that decides about `address`, which may have ended by now.
     pub(super) fn find(&self, address: &Address) -> Option<InForce> {
-        let entries = self.entries.borrow();
-        let lengths = (0..=128).rev();
-        let prefix =
-            lengths.map(|length| Prefix::around(address, length)).find(|at| entries.in_force.contains_key(at))?;
-        entries.shown(&prefix)
+        self.lists.borrow().find(address)
     }
 
-    /// All entries that are in force.
-    pub(super) fn in_force(&self) -> Vec<InForce> {
-        let entries = self.entries.borrow();
-        entries.in_force.keys().filter_map(|prefix| entries.shown(prefix)).collect()
+    /// What is said of a prefix, if it is in the list.
+    fn named(&self, prefix: &Prefix) -> Option<Entry> {
+        self.lists.borrow().named(prefix).cloned()
     }
 
     /// How many entries have each action.
-    pub(super) fn counts(&self) -> [(BlockAction, u64); BlockAction::ALL.len()] {
-        let mut counts = BlockAction::ALL.map(|action| (action, 0));
-        for block in self.entries.borrow().in_force.values() {
-            counts.iter_mut().filter(|(action, _)| block.action() == Some(*action)).for_each(|(_, count)| *count += 1);
-        }
-        counts
+    pub(super) fn totals(&self) -> [(BlockAction, u64); BlockAction::ALL.len()] {
+        self.lists.borrow().totals()
     }
 
-    /// Changes what verbs have named, by `change`: kept, and in force, or as it was.
-    fn change(&self, steering: &Steering, change: impl FnOnce(&mut BTreeMap<Prefix, Entry>)) -> Result<(), AgentError> {
-        let before = self.entries.borrow().by_verb.clone();
-        let mut entries = self.entries.borrow_mut();
-        change(&mut entries.by_verb);
-        let room = entries.require_room();
-        if let Err(e) = room.and_then(|()| self.store.write(&entries.by_verb)) {
-            entries.by_verb = before;
-            return Err(e);
+    /// Changes what is named, by `change`: kept where verbs have named it, and in force, or as it was.
+    async fn change(
+        &self,
+        steering: &Steering,
+        change: impl FnOnce(Lists) -> Result<Lists, AgentError> + Send + 'static,
+    ) -> Result<(), AgentError> {
+        let _one = self.changing.lock().await;
+        let (lists, store) = (self.lists.borrow().clone(), Arc::clone(&self.store));
+        let planned = spawn_blocking(move || {
+            let changed = change(lists.clone())?;
+            if !Arc::ptr_eq(&changed.by_verb, &lists.by_verb) {
+                store.write(&changed.by_verb)?;
+            }
+            Ok::<_, AgentError>(changed.plan())
+        });
+        let plan = planned.await.map_err(|e| AgentError::kernel(format!("the block list: {e}")))??;
+        self.begin(steering, &plan);
+        for some in plan.writes.chunks(WRITES_AT_ONCE) {
+            some.iter().for_each(|write| self.write(steering, write));
+            yield_now().await;
         }
-        drop(entries);
-        self.bring_into_force(steering);
+        self.end(steering, plan);
         Ok(())
     }
 
-    /// Writes of entries into a map that has room for them: the kernel has no reason to refuse, but a lack of memory.
-    fn bring_into_force(&self, steering: &Steering) {
-        let mut entries = self.entries.borrow_mut();
-        let writes = entries.writes();
-        // The count first, and last where nothing is left: an entry that is not looked up keeps nothing out.
-        let mut written = match entries.wanted().len() {
-            0 => Ok(()),
-            count => steering.set_block_count(count as u32),
-        };
-        for write in writes {
-            written = written.and(steering.write_block(&write).map(|()| entries.note(&write)));
+    /// Has workers see what the generation in charge has made of the list: here nothing else is brought into force.
+    async fn follow(&self, steering: &Steering) -> Result<(), AgentError> {
+        let _one = self.changing.lock().await;
+        let (lists, store) = (self.lists.borrow().clone(), Arc::clone(&self.store));
+        let planned = spawn_blocking(move || Ok::<_, AgentError>(lists.with_verbs(store.read()?)?.plan()));
+        let plan = planned.await.map_err(|e| AgentError::kernel(format!("the block list: {e}")))??;
+        steering.set_block_table(plan.table);
+        Ok(())
+    }
+
+    /// Before the writes of `plan`: an entry that is not looked up keeps nothing out.
+    fn begin(&self, steering: &Steering, plan: &Plan) {
+        if !plan.lists.in_force.is_empty() {
+            said(steering.set_block_count(plan.lists.in_force.len() as u32));
         }
-        steering.set_block_table(entries.table());
-        if entries.in_force.is_empty() {
-            written = written.and(steering.set_block_count(0));
+    }
+
+    /// One of them, into a map that has room for it: the kernel has no reason to refuse, but a lack of memory.
+    fn write(&self, steering: &Steering, write: &Write) {
+        said(steering.write_block(write));
+    }
+
+    /// After them.
+    fn end(&self, steering: &Steering, plan: Plan) {
+        steering.set_block_table(plan.table);
+        if plan.lists.in_force.is_empty() {
+            said(steering.set_block_count(0));
         }
-        entries.next_end = entries.by_verb.values().map(|entry| entry.until).filter(|&until| until != 0).min();
-        if let Err(e) = written {
-            tracing::error!("block list: {e}");
-        }
+        let before = self.lists.replace(plan.lists);
+        // Long ones take a while to be freed.
+        drop(std::thread::Builder::new().spawn(move || drop((before, plan.writes))));
     }
 }
 
-impl Entries {
-    fn adopt(&mut self, by_verb: BTreeMap<Prefix, Entry>, in_force: Vec<(Prefix, Block)>) {
-        self.by_verb = by_verb;
-        self.in_force = in_force.into_iter().collect();
-        self.last_id = self.in_force.values().map(Block::id).max().unwrap_or(0).max(self.last_id);
-    }
+/// What the configured files name.
+fn by_file(blocks: &[FileBlock]) -> Named {
+    let entry = |block: &FileBlock| {
+        let by = By::File(block.place.clone());
+        (block.prefix, Entry { action: block.action, until: 0, why: block.why.clone(), by })
+    };
+    blocks.iter().map(entry).collect()
+}
 
-    /// What is to be in force.
-    fn wanted(&self) -> BTreeMap<Prefix, &Entry> {
-        let mut wanted: BTreeMap<_, _> = self.by_file.iter().map(|(&prefix, entry)| (prefix, entry)).collect();
-        wanted.extend(self.by_verb.iter().map(|(&prefix, entry)| (prefix, entry)));
-        wanted
-    }
-
-    fn require_room(&self) -> Result<(), AgentError> {
-        require_room(self.wanted().len())
-    }
-
-    fn writes(&mut self) -> Vec<Write> {
-        let mut last_id = self.last_id;
-        let mut next_id = || {
-            last_id = last_id.wrapping_add(1);
-            last_id
-        };
-        let wanted = self.wanted().into_iter().map(|(prefix, entry)| {
-            let is = self.in_force.get(&prefix).filter(|block| block.action() == Some(entry.action));
-            let id = is.map_or_else(&mut next_id, Block::id);
-            (prefix, Block::new(entry.action, id, entry.until))
-        });
-        let writes = writes(&self.in_force, &wanted.collect());
-        self.last_id = last_id;
-        writes
-    }
-
-    fn note(&mut self, write: &Write) {
-        match *write {
-            Write::Set { prefix, block, .. } => {
-                self.in_force.insert(prefix, block);
-            }
-            Write::Remove { prefix, .. } => {
-                self.in_force.remove(&prefix);
-            }
-        }
-    }
-
-    /// As workers see it, with the counts of those that stay.
-    fn table(&mut self) -> BlockTable {
-        let counts = std::mem::take(&mut self.counts);
-        let count = |block: &Block| counts.get(&block.id()).cloned().unwrap_or_default();
-        let entries: Vec<_> = self.in_force.iter().map(|(&prefix, block)| (prefix, *block, count(block))).collect();
-        self.counts = entries.iter().map(|(_, block, count)| (block.id(), count.clone())).collect();
-        BlockTable::new(entries)
-    }
-
-    fn shown(&self, prefix: &Prefix) -> Option<InForce> {
-        let id = self.in_force.get(prefix)?.id();
-        let entry = self.by_verb.get(prefix).or_else(|| self.by_file.get(prefix))?.clone();
-        Some(InForce { prefix: *prefix, id, entry, count: self.counts.get(&id).map_or(0, BlockCount::get) })
+fn said(written: Result<(), AgentError>) {
+    if let Err(e) = written {
+        tracing::error!("block list: {e}");
     }
 }
 
-fn require_room(entries: usize) -> Result<(), AgentError> {
-    match entries > BLOCKS_MAX as usize {
-        false => Ok(()),
-        true => Err(AgentError::refused(format!(
-            "the block list has room for {BLOCKS_MAX} prefixes: {entries} are too many"
-        ))
-        .with_hint("quic-router block list, for what can go; or a shorter prefix for several of them")),
-    }
-}
+/// So many take some milliseconds.
+const WRITES_AT_ONCE: usize = 200;

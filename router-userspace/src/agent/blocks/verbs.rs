@@ -1,17 +1,19 @@
 //! `quic-router block` and `quic-router allow`, as the agent does it.
 
-use std::{collections::HashMap, time::SystemTime};
+use std::time::{Duration, SystemTime};
 
 use router_common::{admission::Prefix, maps::BlockAction};
-use tokio::task::spawn_blocking;
+use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{
     InForce,
     entry::{By, Entry},
+    lists::{Lists, Named},
 };
 use crate::{
     agent::{
         api::{self, SCHEMA},
+        control::{Request, aside, exchange},
         error::AgentError,
         node::Node,
     },
@@ -26,24 +28,62 @@ pub(in crate::agent) async fn add(node: &Node, prefix: Prefix, entry: Entry) -> 
     node.generations.require_charge()?;
     let action = entry.action;
     tracing::info!("block list: {} of {prefix}, by a verb", action.name());
-    node.blocks.change(&node.steering, |by_verb| drop(by_verb.insert(prefix, entry)))?;
+    let change = move |lists: Lists| {
+        let mut by_verb = Named::clone(&lists.by_verb);
+        by_verb.insert(prefix, entry);
+        lists.with_verbs(by_verb)
+    };
+    node.blocks.change(&node.steering, change).await?;
     Ok(match action {
-        BlockAction::Drop => node.roster.close_blocked(prefix).await,
+        BlockAction::Drop => node.roster.close_blocked(prefix).await + close_elsewhere(node, prefix).await,
         BlockAction::Allow | BlockAction::Challenge => 0,
     })
+}
+
+/// Closes what is open from a prefix that the generation in charge has blocked; how many connections.
+///
+/// # Errors
+/// If the state folder's file cannot be read.
+pub(in crate::agent) async fn follow(node: &Node, prefix: Prefix) -> Result<u64, AgentError> {
+    node.blocks.follow(&node.steering).await?;
+    Ok(node.roster.close_blocked(prefix).await)
+}
+
+/// The same by the generations that drain; how many.
+async fn close_elsewhere(node: &Node, prefix: Prefix) -> u64 {
+    let mut closed = 0;
+    for other in node.generations.others() {
+        let socket = aside(&node.serving.config().router.control, other.generation);
+        let request = Request::CloseBlocked(api::BlockedPrefix { prefix: prefix.to_string() });
+        let answer = match timeout(PATIENCE, exchange(&socket, &request)).await {
+            Ok(Ok((status, body))) if status.is_success() => serde_json::from_slice::<api::BlockAdded>(&body).ok(),
+            Ok(_) | Err(_) => None,
+        };
+        match answer {
+            Some(answer) => closed += answer.closed,
+            // One that has just ended, or that is older than block lists.
+            None => tracing::warn!("block list: generation {} closes nothing from {prefix}", other.generation),
+        }
+    }
+    closed
 }
 
 /// Takes back what a verb has said of a prefix: that it is allowed, or that it is not.
 ///
 /// # Errors
 /// If no verb has said it.
-pub(in crate::agent) fn remove(node: &Node, prefix: Prefix, allowed: bool) -> Result<(), AgentError> {
+pub(in crate::agent) async fn remove(node: &Node, prefix: Prefix, allowed: bool) -> Result<(), AgentError> {
     node.generations.require_charge()?;
     let found = node.blocks.named(&prefix);
     match found {
         Some(Entry { action, by: By::Verb, .. }) if (action == BlockAction::Allow) == allowed => {
             tracing::info!("block list: {} of {prefix} removed, by a verb", action.name());
-            node.blocks.change(&node.steering, |by_verb| drop(by_verb.remove(&prefix)))
+            let change = move |lists: Lists| {
+                let mut by_verb = Named::clone(&lists.by_verb);
+                by_verb.remove(&prefix);
+                lists.with_verbs(by_verb)
+            };
+            node.blocks.change(&node.steering, change).await
         }
         Some(Entry { by: By::Verb, action, .. }) => {
             let verb = if action == BlockAction::Allow { "allow" } else { "block" };
@@ -59,21 +99,18 @@ pub(in crate::agent) fn remove(node: &Node, prefix: Prefix, allowed: bool) -> Re
     }
 }
 
-/// All that are in force. What the kernel counted is read on another thread: a long list takes a while.
+/// All that are in force, collected on another thread: a long list takes a while.
 ///
 /// # Errors
-/// If the kernel does not say.
+/// If the kernel does not say what it counted.
 pub(in crate::agent) async fn list(node: &Node) -> Result<api::Blocks, AgentError> {
-    let in_force = node.blocks.in_force();
-    let ids: Vec<u32> = in_force.iter().map(|entry| entry.id).collect();
+    let lists = node.blocks.lists.borrow().clone();
     let reader = node.steering.kernel().map(|kernel| kernel.datapath.borrow().block_reader()).transpose()?;
-    let by_kernel = spawn_blocking(move || match reader {
-        Some(reader) => ids.into_iter().map(|id| (id, reader.hits(id))).collect(),
-        None => HashMap::new(),
+    let blocks = spawn_blocking(move || {
+        let hits = |entry: &InForce| entry.count + reader.as_ref().map_or(0, |reader| reader.hits(entry.id));
+        lists.all_in_force().into_iter().map(|entry| shown(hits(&entry), entry)).collect()
     });
-    let by_kernel = by_kernel.await.map_err(|e| AgentError::kernel(format!("the block list: {e}")))?;
-    let hits = |entry: &InForce| entry.count + by_kernel.get(&entry.id).copied().unwrap_or(0);
-    let blocks = in_force.into_iter().map(|entry| shown(hits(&entry), entry)).collect();
+    let blocks = blocks.await.map_err(|e| AgentError::kernel(format!("the block list: {e}")))?;
     Ok(api::Blocks { schema: SCHEMA, blocks })
 }
 
@@ -98,3 +135,6 @@ fn shown(hits: u64, InForce { prefix, id, entry, .. }: InForce) -> api::Block {
         },
     }
 }
+
+/// How long another generation may take.
+const PATIENCE: Duration = Duration::from_secs(5);

@@ -9,7 +9,7 @@ use router_common::identifiers::SlotId;
 use serde::de::DeserializeOwned;
 
 use crate::agent::{
-    api::{BlockRequest, ExplainRequest, LogRequest, UnblockRequest, UpgradeRequest},
+    api::{BlockRequest, BlockedPrefix, ExplainRequest, LogRequest, UnblockRequest, UpgradeRequest},
     hex,
     takeover::Neighbour,
 };
@@ -52,6 +52,8 @@ pub(crate) enum Request {
     Blocks,
     Block(BlockRequest),
     Unblock(UnblockRequest),
+    /// The generation in charge has blocked a prefix: this one, that drains, is to close what it has from there.
+    CloseBlocked(BlockedPrefix),
     Log,
     SetLog(LogRequest),
 }
@@ -88,6 +90,7 @@ impl Request {
             Self::Explain(explain) => serde_json::to_vec(explain)?,
             Self::Block(block) => serde_json::to_vec(block)?,
             Self::Unblock(unblock) => serde_json::to_vec(unblock)?,
+            Self::CloseBlocked(blocked) => serde_json::to_vec(blocked)?,
             Self::SetLog(log) => serde_json::to_vec(log)?,
             _ => Vec::new(),
         };
@@ -131,6 +134,7 @@ impl Request {
             Self::Blocks => get("blocks"),
             Self::Block(_) => post("blocks"),
             Self::Unblock(_) => post("blocks/remove"),
+            Self::CloseBlocked(_) => post("blocks/close"),
             Self::Log => get("log"),
             Self::SetLog(_) => (Method::PUT, "/v1/log".to_owned()),
         }
@@ -170,6 +174,7 @@ impl Request {
             ("GET", ["v1", "blocks"]) => Self::Blocks,
             ("POST", ["v1", "blocks"]) => Self::Block(json(body)?),
             ("POST", ["v1", "blocks", "remove"]) => Self::Unblock(json(body)?),
+            ("POST", ["v1", "blocks", "close"]) => Self::CloseBlocked(json(body)?),
             ("GET", ["v1", "log"]) => Self::Log,
             ("PUT", ["v1", "log"]) => Self::SetLog(json(body)?),
             (method, _) => {
@@ -256,6 +261,7 @@ mod tests {
                 why: Some("a \"scan\"".to_owned()),
             }),
             Request::Unblock(UnblockRequest { prefix: "192.0.2.0/24".to_owned(), allowed: true }),
+            Request::CloseBlocked(BlockedPrefix { prefix: "192.0.2.0/24".to_owned() }),
             Request::Log,
             Request::SetLog(LogRequest { filter: "info,quinn=debug".to_owned() }),
         ];

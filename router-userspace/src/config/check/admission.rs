@@ -21,7 +21,7 @@ pub(super) fn check(raw: &RawAdmission, findings: &mut Findings<'_>) -> Admissio
             None => REJECTED.into(),
             Some(all) => all.value.iter().filter_map(|at| ports(at, findings)).collect(),
         },
-        blocks: blocks(each(&raw.block_files), findings),
+        blocks: blocks(each(&raw.block_files), findings).into(),
         unknown: ADMISSION.unknown.read(&raw.unknown, findings).and_then(NonZeroU32::new),
         version_negotiation: ADMISSION
             .version_negotiation

@@ -32,6 +32,7 @@ use crate::{
         socket::SourceOverride,
         stats::{Stat, WorkerStats},
         tables::NodeTables,
+        tcp::TcpConnections,
     },
 };
 
@@ -45,6 +46,7 @@ pub(in crate::worker) struct Acceptor {
     pub(in crate::worker) half_open: Rc<HalfOpen>,
     pub(in crate::worker) issuing: Issuing,
     pub(in crate::worker) retirements: Rc<Retirements>,
+    pub(in crate::worker) tcp: Rc<TcpConnections>,
     pub(in crate::worker) edge: Edge,
 }
 

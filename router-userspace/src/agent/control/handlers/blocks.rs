@@ -28,8 +28,14 @@ pub(super) async fn block(node: &Node, wanted: api::BlockRequest) -> Result<api:
 
 pub(super) async fn unblock(node: &Node, unwanted: api::UnblockRequest) -> Result<api::Blocks, ApiError> {
     let api::UnblockRequest { prefix, allowed } = unwanted;
-    blocks::remove(node, self::prefix(&prefix)?, allowed)?;
+    blocks::remove(node, self::prefix(&prefix)?, allowed).await?;
     Ok(blocks::list(node).await?)
+}
+
+pub(super) async fn close_blocked(node: &Node, blocked: api::BlockedPrefix) -> Result<api::BlockAdded, ApiError> {
+    let prefix = prefix(&blocked.prefix)?;
+    let closed = blocks::follow(node, prefix).await?;
+    Ok(api::BlockAdded { schema: SCHEMA, prefix: prefix.to_string(), closed })
 }
 
 fn prefix(text: &str) -> Result<Prefix, ApiError> {

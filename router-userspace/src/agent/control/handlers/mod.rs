@@ -12,10 +12,12 @@ use serde::Serialize;
 
 pub(super) use self::error::ApiError;
 use self::{
-    blocks::{block, unblock},
+    blocks::{block, close_blocked, unblock},
     decoded::{configurations, decode},
     flows::{flow, flows},
 };
+use tokio::task::spawn_blocking;
+
 use super::protocol::Request;
 #[cfg(debug_assertions)]
 use crate::agent::respawn;
@@ -52,7 +54,7 @@ pub(in crate::agent) async fn handle(node: &Rc<Node>, request: Request) -> Resul
             respawn::make_panic(node, slot);
             workers(node).await
         }
-        Request::Reload => json(&api::Reloaded { schema: SCHEMA, changes: reload(node)? }),
+        Request::Reload => json(&api::Reloaded { schema: SCHEMA, changes: reload(node).await? }),
         Request::Upgrade(request) => json(&upgraded(node, request).await?),
         Request::Report(neighbour) => {
             node.generations.update(neighbour);
@@ -69,9 +71,10 @@ pub(in crate::agent) async fn handle(node: &Rc<Node>, request: Request) -> Resul
             rotate(node)?;
             json(&configurations(node))
         }
-        Request::Blocks => json(&list(node).await?),
+        Request::Blocks => long_json(list(node).await?).await,
         Request::Block(wanted) => json(&block(node, wanted).await?),
-        Request::Unblock(unwanted) => json(&unblock(node, unwanted).await?),
+        Request::Unblock(unwanted) => long_json(unblock(node, unwanted).await?).await,
+        Request::CloseBlocked(blocked) => json(&close_blocked(node, blocked).await?),
         Request::Log => json(&log(node)),
         Request::SetLog(request) => {
             change_log(node, &request)?;
@@ -119,6 +122,11 @@ fn rotate(node: &Node) -> Result<(), ApiError> {
 
 fn json(answer: &impl Serialize) -> Result<Vec<u8>, ApiError> {
     serde_json::to_vec(answer).map_err(ApiError::unwritable)
+}
+
+/// The same of an answer that may be long, on another thread.
+async fn long_json(answer: impl Serialize + Send + 'static) -> Result<Vec<u8>, ApiError> {
+    spawn_blocking(move || json(&answer)).await.map_err(|e| ApiError::unwritable(serde_json::Error::io(e.into())))?
 }
 
 fn log(node: &Node) -> api::Log {
