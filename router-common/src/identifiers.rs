@@ -7,7 +7,7 @@ use crate::connection_id::ROTATIONS;
 
 /// A number with a name of its own, and the wider integers that it goes into as it is.
 macro_rules! identifier {
-    ($(#[$about:meta])+ $name:ident($number:ty) into $($wider:ty),*) => {
+    ($(#[$about:meta])+ $name:ident($number:ty) $(into $($wider:ty),+)?) => {
         $(#[$about])+
         #[repr(transparent)]
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -33,12 +33,12 @@ macro_rules! identifier {
             }
         }
 
-        $(impl From<$name> for $wider {
+        $($(impl From<$name> for $wider {
             #[inline(always)]
             fn from(identifier: $name) -> Self {
                 identifier.0.into()
             }
-        })*
+        })+)?
     };
 }
 
@@ -78,6 +78,12 @@ pub struct InterfaceQueue {
     pub interface: IfIndex,
     /// Its own.
     pub queue: QueueId,
+}
+
+identifier! {
+    /// A generation: one run of the agent. It grows with every start and every upgrade on the same state folder, from 1;
+    /// 0 where no agent's run is meant.
+    GenerationId(u64)
 }
 
 identifier! {
