@@ -92,6 +92,12 @@ identifier! {
     ConfigRotation(u8) into u32, u64, usize
 }
 
+identifier! {
+    /// An era: the number of a configuration of connection IDs among all that a node has had, from 1. It grows with each,
+    /// where a [`ConfigRotation`] comes again.
+    EraId(u64)
+}
+
 impl ConfigRotation {
     /// All that a configuration can have, in the order in which they take turns, beginning with this one.
     pub fn onwards(self) -> impl Iterator<Item = Self> + Clone {

@@ -23,7 +23,7 @@ use std::{
 
 use router_common::{
     connection_id::{CidConfig, Encoding},
-    identifiers::{ConfigRotation, SlotId},
+    identifiers::{ConfigRotation, EraId, SlotId},
 };
 
 use self::{
@@ -43,7 +43,7 @@ pub(super) struct CidRotation {
     book: Arc<KeyStore>,
     secrets: Arc<Secrets>,
     plan: Plan,
-    uses: RefCell<BTreeMap<u64, Use>>,
+    uses: RefCell<BTreeMap<EraId, Use>>,
     trouble: RefCell<Option<String>>,
     keeping: Cell<bool>,
     /// Connection IDs without a nonce, when last looked at, and when there was last one more.
@@ -83,10 +83,10 @@ impl CidRotation {
         let pages = book.pages();
         let issuing = pages.issuing().ok_or_else(|| AgentError::kernel("no configuration of connection IDs"))?;
         let ids = ConnectionIds::new(configuration(issuing, &secrets, &book)?, secrets.reset_key(&[]));
-        let mut uses = BTreeMap::from([(issuing.era, Use::new(0))]);
-        for page in pages.configurations.iter().filter(|page| page.era != issuing.era) {
+        let mut uses = BTreeMap::from([(issuing.era(), Use::new(0))]);
+        for page in pages.configurations.iter().filter(|page| page.era() != issuing.era()) {
             ids.add(configuration(page, &secrets, &book)?);
-            uses.insert(page.era, Use { retired: Some(Instant::now()), ..Use::new(0) });
+            uses.insert(page.era(), Use { retired: Some(Instant::now()), ..Use::new(0) });
         }
         let (uses, trouble) = (RefCell::new(uses), RefCell::default());
         Ok(Self {
@@ -111,7 +111,7 @@ impl CidRotation {
     pub(super) fn for_kernel(&self) -> Vec<CidEntry> {
         let pages = self.book.pages();
         let row = |page: &StoredConfig| {
-            let config = page.config()?.issuing(page.era == pages.issuing);
+            let config = page.config()?.issuing(pages.issues(page));
             let keys = page.kernel_keys(self.secrets.slot_mask(&page.salt()));
             Some(CidEntry { rotation: page.rotation(), config, keys })
         };
@@ -134,7 +134,7 @@ impl CidRotation {
                 .with_hint("`quic-router status` says by what; each goes within connection_id.lifetime"));
         };
         let key = self.plan.new_key(&pages)?;
-        let page = StoredConfig::new(rotation, pages.eras + 1, self.plan.shape.clone(), key.as_deref());
+        let page = StoredConfig::new(rotation, pages.next_era(), self.plan.shape.clone(), key.as_deref());
         let new = configuration(&page, &self.secrets, &self.book)?;
         let old = self.ids.now().issuing().clone();
 
@@ -144,10 +144,9 @@ impl CidRotation {
             datapath.set_cid_config(rotation, new.config().issuing(true), &keys)?;
         }
         self.ids.add(Arc::clone(&new));
-        let era = page.era;
+        let era = page.era();
         let written = self.book.change(|pages| {
-            pages.eras = era;
-            pages.issuing = era;
+            pages.issue(era);
             pages.configurations.push(page);
         });
         if let Err(e) = written {
@@ -159,7 +158,7 @@ impl CidRotation {
         }
         self.ids.issue_under(Arc::clone(&new));
         if let Some(datapath) = kernel
-            && let Some(page) = pages.configurations.iter().find(|page| page.era == old.era())
+            && let Some(page) = pages.configurations.iter().find(|page| page.era() == old.era())
         {
             self.show_as_replaced(&old, page, datapath);
         }
@@ -256,19 +255,19 @@ impl CidRotation {
         self.book.take_back()?;
         let pages = self.book.pages();
         for page in &pages.configurations {
-            let known = self.ids.now().iter().find(|known| known.era() == page.era).cloned();
+            let known = self.ids.now().iter().find(|known| known.era() == page.era()).cloned();
             let configuration = match known {
                 Some(known) => known,
                 None => {
                     let new = configuration(page, &self.secrets, &self.book)?;
                     self.ids.add(Arc::clone(&new));
                     let unused = Use { retired: Some(Instant::now()), ..Use::new(0) };
-                    self.uses.borrow_mut().insert(page.era, unused);
+                    self.uses.borrow_mut().insert(page.era(), unused);
                     new
                 }
             };
             page.leased().for_each(|(slot, up_to)| configuration.nonces().skip_to(slot, up_to));
-            if page.era == pages.issuing {
+            if pages.issues(page) {
                 self.ids.issue_under(configuration);
             }
         }
@@ -293,7 +292,7 @@ impl CidRotation {
         all.sort_by_key(|configuration| std::cmp::Reverse(configuration.era()));
         let describe = |configuration: &&Arc<Configuration>| {
             let (page, used) = (
-                pages.configurations.iter().find(|page| page.era == configuration.era()),
+                pages.configurations.iter().find(|page| page.era() == configuration.era()),
                 uses.get(&configuration.era()),
             );
             let config = configuration.config();
@@ -354,7 +353,7 @@ impl CidRotation {
     fn forget(&self, configuration: &Configuration, kernel: Option<&mut Datapath>) -> Result<(), AgentError> {
         let rotation = configuration.rotation();
         // Each step may be done again: if one fails, all are tried again at the next look.
-        self.book.change(|pages| pages.forget(|page| page.era == configuration.era()))?;
+        self.book.change(|pages| pages.forget(|page| page.era() == configuration.era()))?;
         if let Some(datapath) = kernel {
             datapath.clear_cid_config(rotation)?;
         }
@@ -373,7 +372,7 @@ fn configuration(
 ) -> Result<Arc<Configuration>, AgentError> {
     let config = page.config().ok_or_else(|| AgentError::kernel("a configuration of connection IDs is not legal"))?;
     let ledger = Arc::clone(book);
-    let nonces = Nonces::new(page.era, page.salt(), config.free_octets(), ledger);
+    let nonces = Nonces::new(page.era(), page.salt(), config.free_octets(), ledger);
     let nonces = page.leased().fold(nonces, |nonces, (slot, up_to)| nonces.leased(slot, up_to));
     let salt = page.salt();
     let keys = HostKeys::new(&page.key(), secrets.slot_mask(&salt));

@@ -60,13 +60,12 @@ impl Plan {
         }
         // A key from a file that was issued before: its nonces go on where they were.
         if let Some(page) = pages.configurations.iter().find(|page| given.is_some() && fits(page)) {
-            let era = page.era;
+            let era = page.era();
             // A new era, so that it comes after those that were issued between.
             return Ok(book.change(|pages| {
-                pages.eras += 1;
-                pages.issuing = pages.eras;
-                let next = pages.eras;
-                pages.configurations.iter_mut().filter(|page| page.era == era).for_each(|page| page.era = next);
+                let next = pages.next_era();
+                pages.issue(next);
+                pages.configurations.iter_mut().filter(|page| page.era() == era).for_each(|page| page.move_to(next));
             })?);
         }
         let key = self.new_key(&pages)?;
@@ -74,13 +73,13 @@ impl Plan {
             pages.forget(dropped);
             let rotation = pages.free_rotation().unwrap_or_else(|| {
                 // No connection is left from earlier runs: whom the oldest is for, gave up first.
-                let oldest = pages.configurations.iter().map(|page| page.era).min().unwrap_or(0);
-                pages.forget(|page| page.era == oldest);
+                let oldest = pages.configurations.iter().map(StoredConfig::era).min();
+                pages.forget(|page| Some(page.era()) == oldest);
                 pages.free_rotation().unwrap_or(ConfigRotation::new(0))
             });
-            pages.eras += 1;
-            pages.issuing = pages.eras;
-            pages.configurations.push(StoredConfig::new(rotation, pages.eras, self.shape.clone(), key.as_deref()));
+            let era = pages.next_era();
+            pages.issue(era);
+            pages.configurations.push(StoredConfig::new(rotation, era, self.shape.clone(), key.as_deref()));
         })?)
     }
 
