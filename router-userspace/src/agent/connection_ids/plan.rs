@@ -5,9 +5,12 @@ use std::{cell::Cell, path::PathBuf, time::Duration};
 use router_common::identifiers::ConfigRotation;
 use zeroize::Zeroizing;
 
-use super::key_store::{ConfigSpec, KeyFrom, KeyStore, Pages, StoredConfig, StoredIdentity, digest};
+use super::{
+    error::CidError,
+    key_store::{ConfigSpec, KeyFrom, KeyStore, Pages, StoredConfig, StoredIdentity, digest},
+};
 use crate::{
-    agent::{error::AgentError, hex},
+    agent::hex,
     config::{Config, Encryption, key_file},
 };
 
@@ -41,7 +44,7 @@ impl Plan {
     }
 
     /// Sees to it that the book's issued configuration is what this asks for.
-    pub(super) fn prepare(&self, book: &KeyStore) -> Result<(), AgentError> {
+    pub(super) fn prepare(&self, book: &KeyStore) -> Result<(), CidError> {
         let pages = book.pages();
         let given = self.file_key()?;
         let fits =
@@ -87,7 +90,7 @@ impl Plan {
     ///
     /// # Errors
     /// If it is to come from a file, and the one there has been used.
-    pub(super) fn new_key(&self, pages: &Pages) -> Result<Option<Zeroizing<[u8; 16]>>, AgentError> {
+    pub(super) fn new_key(&self, pages: &Pages) -> Result<Option<Zeroizing<[u8; 16]>>, CidError> {
         let key = match self.shape.key_from {
             KeyFrom::None => return Ok(None),
             KeyFrom::Auto => return Ok(Some(Zeroizing::new(rand::random()))),
@@ -98,19 +101,14 @@ impl Plan {
             known || pages.spent.contains(&digest(key))
         };
         match (&self.key_file, key.as_ref().filter(|key| used(key))) {
-            (Some(path), Some(_)) => Err(AgentError::refused(format!(
-                "{}: its key has been used for a configuration of connection IDs, and each takes a new one",
-                path.display()
-            ))
-            .with_hint("a new key in the file: openssl rand -hex 16")),
+            (Some(path), Some(_)) => Err(CidError::SpentKey(path.clone())),
             _ => Ok(key),
         }
     }
 
     /// The key in the file, if one is named.
-    fn file_key(&self) -> Result<Option<Zeroizing<[u8; 16]>>, AgentError> {
+    fn file_key(&self) -> Result<Option<Zeroizing<[u8; 16]>>, CidError> {
         let Some(path) = &self.key_file else { return Ok(None) };
-        let key = key_file::read(path).map_err(|e| AgentError::refused(&e).with_hint(e.hint()))?;
-        Ok(Some(Zeroizing::new(*key.octets())))
+        Ok(Some(Zeroizing::new(*key_file::read(path)?.octets())))
     }
 }
