@@ -165,8 +165,9 @@ pub(super) enum ProvisionError {
 impl RoomError for ProvisionError {
     fn kind(&self) -> ErrorKind {
         match self {
+            Self::NoPort { .. } => ErrorKind::Kernel,
             Self::Transport(error) => error.kind(),
-            Self::NoPort { .. } | Self::NoTls { .. } | Self::Origins(_) | Self::NoTraces(_) => ErrorKind::Refused,
+            Self::NoTls { .. } | Self::Origins(_) | Self::NoTraces(_) => ErrorKind::Refused,
         }
     }
 
