@@ -1,14 +1,15 @@
 //! Why the agent does not do what was asked of it, and the way out.
 //!
 //! Errors have types of their own, room by room (`DatapathError`, `OpenError`, `ConfigError`; here `StateError`,
-//! `TakeoverError`, `SlotError`, `ReloadError`). Where one leaves its room it becomes a sentence, a hint and a kind
-//! ([`AgentError`]): these travel over the control socket, and between generations, and the kind decides the exit code.
+//! `TakeoverError`, `SlotError`, `ReloadError` and others). Where one leaves its room it becomes a sentence, a hint and a
+//! kind ([`AgentError`]): these travel over the control socket, and between generations, and the kind decides the exit
+//! code.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{config::ConfigError, datapath::DatapathError, worker::udp::OpenError};
+use crate::{build_identity::UnfitBuild, config::ConfigError, datapath::DatapathError, worker::udp::OpenError};
 
 /// Why the agent does not do what was asked of it. Whatever was begun has been taken back.
 #[derive(Debug)]
@@ -85,6 +86,16 @@ impl RoomError for ConfigError {
 
     fn hint(&self) -> Option<String> {
         self.hint().map(str::to_owned)
+    }
+}
+
+impl RoomError for UnfitBuild {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Refused
+    }
+
+    fn hint(&self) -> Option<String> {
+        None
     }
 }
 
