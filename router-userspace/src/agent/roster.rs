@@ -1,11 +1,17 @@
 //! The workers of this generation: started, asked, told to end, and counted on when they are gone.
 
-use std::{cell::RefCell, convert::Infallible, sync::Arc, time::Duration};
+use std::{cell::RefCell, convert::Infallible, io, sync::Arc, time::Duration};
 
 use router_common::identifiers::{ConfigRotation, SlotId};
 use tokio::sync::{Mutex, Notify, mpsc};
 
-use super::{api::Totals, crashed::Crashed, error::AgentError, place::Place, retired_workers::Departed};
+use super::{
+    api::Totals,
+    crashed::Crashed,
+    error::{ErrorKind, RoomError},
+    place::Place,
+    retired_workers::Departed,
+};
 use crate::worker::{Plan, Shared, Worker};
 
 /// Who works, and what those who have ended had counted.
@@ -38,10 +44,10 @@ impl Roster {
     ///
     /// # Errors
     /// If the system gives no thread, or the agent is about to stop.
-    pub(super) fn start(&self, plan: Plan) -> Result<(), AgentError> {
+    pub(super) fn start(&self, plan: Plan) -> Result<(), RosterError> {
         let shared = self.shared.borrow().clone();
-        let shared = shared.ok_or_else(|| AgentError::refused("the agent is about to stop"))?;
-        let worker = Worker::start(plan, shared).map_err(AgentError::kernel)?;
+        let shared = shared.ok_or(RosterError::Stopping)?;
+        let worker = Worker::start(plan, shared).map_err(RosterError::NotStarted)?;
         self.workers.borrow_mut().push(worker);
         Ok(())
     }
@@ -124,5 +130,29 @@ impl Roster {
     /// Waits until all have ended.
     pub(super) async fn stopped(&self) {
         while self.alive.lock().await.recv().await.is_some() {}
+    }
+}
+
+/// Why there is no worker more.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RosterError {
+    /// All are about to end.
+    #[error("the agent is about to stop")]
+    Stopping,
+    /// It has no thread, or cannot use a socket.
+    #[error(transparent)]
+    NotStarted(io::Error),
+}
+
+impl RoomError for RosterError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Stopping => ErrorKind::Refused,
+            Self::NotStarted(_) => ErrorKind::Kernel,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        None
     }
 }
