@@ -8,7 +8,7 @@
 //! What was made ready gets no packets: it is neither in the map of listeners nor in the assignment. Dropping it
 //! without a commit takes it away again.
 
-use std::{collections::BTreeMap, io, mem, net::UdpSocket, rc::Rc, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, mem, net::UdpSocket, rc::Rc, sync::Arc, time::Duration};
 
 use router_common::identifiers::{ListenerId, SlotId};
 use tokio::sync::mpsc;
@@ -28,7 +28,7 @@ use super::{
 use crate::{
     edge::{Edge, Instructions, ServedBy},
     telemetry::Meter,
-    worker::{FlowTable, ListenerConfig, ListenerSocket, NoFlows, Plan},
+    worker::{FlowTable, ListenerConfig, ListenerSocket, NoFlows, Plan, WorkerError},
 };
 
 /// Steps that were made ready.
@@ -202,7 +202,7 @@ fn edge(instructions: Instructions, slot: SlotId, meter: Arc<Meter>) -> Box<dyn 
 enum PrepareError {
     /// A worker that stays cannot use the socket of a new listener.
     #[error("a new listener: {0}")]
-    NotListening(io::Error),
+    NotListening(WorkerError),
 }
 
 impl RoomError for PrepareError {

@@ -1,6 +1,6 @@
 //! The workers of this generation: started, asked, told to end, and counted on when they are gone.
 
-use std::{cell::RefCell, convert::Infallible, io, sync::Arc, time::Duration};
+use std::{cell::RefCell, convert::Infallible, sync::Arc, time::Duration};
 
 use router_common::identifiers::{ConfigRotation, SlotId};
 use tokio::sync::{Mutex, Notify, mpsc};
@@ -12,7 +12,7 @@ use super::{
     place::Place,
     retired_workers::Departed,
 };
-use crate::worker::{Plan, Shared, Worker};
+use crate::worker::{Plan, Shared, Worker, WorkerError};
 
 /// Who works, and what those who have ended had counted.
 pub(super) struct Roster {
@@ -25,6 +25,30 @@ pub(super) struct Roster {
     ended: Arc<Notify>,
     /// Closed when the last worker has ended.
     alive: Mutex<mpsc::Receiver<Infallible>>,
+}
+
+/// Why there is no worker more.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RosterError {
+    /// All are about to end.
+    #[error("the agent is about to stop")]
+    Stopping,
+    /// It has no thread, or cannot use a socket.
+    #[error(transparent)]
+    NotStarted(WorkerError),
+}
+
+impl RoomError for RosterError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Stopping => ErrorKind::Refused,
+            Self::NotStarted(_) => ErrorKind::Kernel,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        None
+    }
 }
 
 impl Roster {
@@ -130,29 +154,5 @@ impl Roster {
     /// Waits until all have ended.
     pub(super) async fn stopped(&self) {
         while self.alive.lock().await.recv().await.is_some() {}
-    }
-}
-
-/// Why there is no worker more.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum RosterError {
-    /// All are about to end.
-    #[error("the agent is about to stop")]
-    Stopping,
-    /// It has no thread, or cannot use a socket.
-    #[error(transparent)]
-    NotStarted(io::Error),
-}
-
-impl RoomError for RosterError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Stopping => ErrorKind::Refused,
-            Self::NotStarted(_) => ErrorKind::Kernel,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        None
     }
 }

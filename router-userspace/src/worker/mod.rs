@@ -8,6 +8,7 @@ mod af_xdp;
 mod command;
 mod connection;
 mod connection_ids;
+mod error;
 mod flows;
 mod handle;
 mod plan;
@@ -22,6 +23,7 @@ pub use self::{
     af_xdp::{NextHop, NextHopResolver, ReceiveQueue, Routes},
     connection::{Admission, HandshakeWindow, Tracing, strip_padding},
     connection_ids::{Configuration, ConnectionIds, HostKeys, Ledger, Nonces, Secrets, Set},
+    error::WorkerError,
     flows::{FlowTable, NoFlows},
     handle::Worker,
     plan::{EdgeFactory, ListenerConfig, ListenerSocket, Plan},

@@ -10,6 +10,7 @@ use crate::{
         self,
         capabilities::{Capabilities, NET_RAW},
     },
+    worker::WorkerError,
 };
 
 /// Why a queue is not had.
@@ -44,7 +45,10 @@ pub(super) enum QueueError {
     /// The worker that should have it is gone.
     #[error("its worker has ended")]
     WorkerEnded,
-    /// The system refuses the socket, or the worker cannot use it.
+    /// Its worker does not take it.
+    #[error(transparent)]
+    Worker(WorkerError),
+    /// The system refuses the socket.
     #[error(transparent)]
     System(io::Error),
     /// The maps do not take it.
@@ -61,6 +65,15 @@ impl From<io::Error> for QueueError {
                 Self::NoCapability { source, missing: NET_RAW.name }
             }
             _ => Self::System(source),
+        }
+    }
+}
+
+impl From<WorkerError> for QueueError {
+    fn from(error: WorkerError) -> Self {
+        match error {
+            WorkerError::Socket(source) => source.into(),
+            other => Self::Worker(other),
         }
     }
 }
