@@ -24,7 +24,7 @@ use crate::{
     agent::{
         hex,
         state_dir::{State, read_secret, replace},
-        state_error::StateError,
+        state_error::{ConfigFault, KeyStoreFault, StateError},
     },
     worker::Ledger,
 };
@@ -181,15 +181,15 @@ pub(super) fn digest(key: &[u8; 16]) -> String {
 
 /// What stands in the file; nothing if there is none.
 fn read(path: &Path) -> Result<Pages, StateError> {
-    let refuse = |why: String| StateError::KeyStore { path: path.to_owned(), why };
+    let refuse = |why| StateError::KeyStore { path: path.to_owned(), why };
     let pages = match read_secret(path)? {
         None => Pages { version: VERSION, eras: 0, issuing: 0, configurations: Vec::new(), spent: Vec::new() },
         Some(text) => serde_json::from_slice::<Pages>(&text)
             // The error's own words might quote a key.
-            .map_err(|e| refuse(format!("not as this version writes it (line {}, column {})", e.line(), e.column())))?,
+            .map_err(|e| refuse(KeyStoreFault::Unreadable { line: e.line(), column: e.column() }))?,
     };
     if pages.version != VERSION {
-        return Err(refuse(format!("of version {}, not {VERSION}", pages.version)));
+        return Err(refuse(KeyStoreFault::OtherVersion { found: pages.version, known: VERSION }));
     }
     pages.configurations.iter().try_for_each(StoredConfig::check).map_err(refuse)?;
     Ok(pages)
@@ -304,23 +304,23 @@ impl StoredConfig {
         self.leased.iter().map(|(&slot, &up_to)| (SlotId::new(slot), up_to))
     }
 
-    fn check(&self) -> Result<(), String> {
-        let wrong = |what: &str| Err(format!("configuration {}: {what}", self.rotation));
+    fn check(&self) -> Result<(), KeyStoreFault> {
+        let wrong = |why| Err(KeyStoreFault::Configuration { rotation: self.rotation, why });
         if self.rotation >= ROTATIONS {
-            return wrong("there are rotations 0 to 6");
+            return wrong(ConfigFault::Rotation);
         }
         if self.key.as_deref().is_some_and(|key| octets::<16>(key).is_none()) {
-            return wrong("its key is not hex of 16 octets");
+            return wrong(ConfigFault::Key);
         }
         if self.key.is_some() != (self.shape.key_from != KeyFrom::None) {
-            return wrong("it has a key where it should have none, or the other way round");
+            return wrong(ConfigFault::KeyOrNone);
         }
         if octets::<MAX_LENGTH>(&self.salt).is_none() {
-            return wrong("its salt is not hex of 20 octets");
+            return wrong(ConfigFault::Salt);
         }
         match self.config() {
             Some(_) => Ok(()),
-            None => wrong("its lengths are not legal"),
+            None => wrong(ConfigFault::Lengths),
         }
     }
 }
