@@ -9,7 +9,7 @@ use router_common::{
     admission::{Challenge, Limited, Listed, TokenKey, TokenKeys},
     connection_id::{CidKeys, ConnectionId, Identity, UNROUTABLE},
     frame::{Address, Endpoint},
-    identifiers::{ConfigRotation, CpuId, IfIndex, InterfaceQueue, QueueId, SlotId},
+    identifiers::{ConfigRotation, CpuId, GenerationId, IfIndex, InterfaceQueue, QueueId, SlotId},
     maps::{CidConfig, Queue, Settings, Slot, SlotState},
     reason::Fate,
     steer::{self, Tables, Verdict},
@@ -33,7 +33,8 @@ impl Tables for Chosen {
     type Keys = CidKeys;
 
     fn settings(&self) -> Option<Settings> {
-        Some(Settings::new(0x0102, self.length, 1).with_blocks(u32::from(self.hits & 32)))
+        let settings = Settings::new(0x0102, self.length, GenerationId::new(1));
+        Some(settings.with_blocks(u32::from(self.hits & 32)))
     }
 
     fn listens(&self, _: &Endpoint) -> bool {
@@ -54,7 +55,7 @@ impl Tables for Chosen {
 
     fn slot(&self, slot: SlotId) -> Option<Slot> {
         let state = if self.hits & 4 != 0 || slot.get() % 2 == 0 { SlotState::Active } else { SlotState::Free };
-        Some(Slot::new(state, CpuId::new(0), 1))
+        Some(Slot::new(state, CpuId::new(0), GenerationId::new(1)))
     }
 
     fn assigned(&self, hash: u64) -> Option<SlotId> {

@@ -7,7 +7,7 @@ use crate::connection_id::ROTATIONS;
 
 /// A number with a name of its own, and the wider integers that it goes into as it is.
 macro_rules! identifier {
-    ($(#[$about:meta])+ $name:ident($number:ty) into $($wider:ty),*) => {
+    ($(#[$about:meta])+ $name:ident($number:ty) $(into $($wider:ty),+)?) => {
         $(#[$about])+
         #[repr(transparent)]
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -33,12 +33,12 @@ macro_rules! identifier {
             }
         }
 
-        $(impl From<$name> for $wider {
+        $($(impl From<$name> for $wider {
             #[inline(always)]
             fn from(identifier: $name) -> Self {
                 identifier.0.into()
             }
-        })*
+        })+)?
     };
 }
 
@@ -81,9 +81,21 @@ pub struct InterfaceQueue {
 }
 
 identifier! {
+    /// A generation: one run of the agent. It grows with every start and every upgrade on the same state folder, from 1;
+    /// 0 where no agent's run is meant.
+    GenerationId(u64)
+}
+
+identifier! {
     /// A config rotation (QUIC-LB): the top three bits of a connection ID's first octet, which tell the configuration
     /// that it follows. 0 to 6, or [`UNROUTABLE`](crate::connection_id::UNROUTABLE).
     ConfigRotation(u8) into u32, u64, usize
+}
+
+identifier! {
+    /// An era: the number of a configuration of connection IDs among all that a node has had, from 1. It grows with each,
+    /// where a [`ConfigRotation`] comes again.
+    EraId(u64)
 }
 
 impl ConfigRotation {

@@ -86,9 +86,9 @@ pub fn is_test_build() -> Option<&'static str> {
 /// Refuses the verb `run` in a build for interoperability tests.
 ///
 /// # Errors
-/// One sentence: why, and the way out.
-pub fn refuse_interop_run() -> Result<(), String> {
-    if INTEROP { Err(INTEROP_RUN.to_owned()) } else { Ok(()) }
+/// In such a build, always.
+pub fn refuse_interop_run() -> Result<(), UnfitBuild> {
+    if INTEROP { Err(UnfitBuild::Interop) } else { Ok(()) }
 }
 
 /// Why a test build may listen beyond loopback.
@@ -103,24 +103,39 @@ pub enum Exemption {
 /// Refuses to let a test build listen where the public could reach it: beyond loopback, unless it is exempt.
 ///
 /// # Errors
-/// One sentence: which address, why not, and the way out.
-pub fn refuse_public_listen(listeners: &[SocketAddr], exemption: Option<Exemption>) -> Result<(), String> {
+/// The first address that it refuses.
+pub fn refuse_public_listen(listeners: &[SocketAddr], exemption: Option<Exemption>) -> Result<(), UnfitBuild> {
     match is_test_build() {
         Some(reason) if exemption.is_none() => refuse_beyond_loopback(listeners, reason),
         _ => Ok(()),
     }
 }
 
-fn refuse_beyond_loopback(listeners: &[SocketAddr], reason: &str) -> Result<(), String> {
+fn refuse_beyond_loopback(listeners: &[SocketAddr], reason: &'static str) -> Result<(), UnfitBuild> {
     match listeners.iter().find(|address| !address.ip().to_canonical().is_loopback()) {
         None => Ok(()),
-        Some(address) => Err(format!(
-            "listener {address}: this is a test build ({reason}) and the address is not loopback: such builds are \
-             slow and give out under load (five concurrent clients once brought down a sanitizer-built HAProxy \
-             interop image that was used as if it were production); build with `cargo build --release`, or insist \
-             with --allow-test-build"
-        )),
+        Some(&listener) => Err(UnfitBuild::Public { listener, reason }),
     }
+}
+
+/// What a build is not fit for. One sentence: why, and the way out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnfitBuild {
+    /// To be run as a router, being the endpoint of interoperability tests.
+    #[error("{INTEROP_RUN}")]
+    Interop,
+    /// To listen where the public could reach it, being a test build.
+    #[error(
+        "listener {listener}: this is a test build ({reason}) and the address is not loopback: such builds are slow and \
+         give out under load (five concurrent clients once brought down a sanitizer-built HAProxy interop image that \
+         was used as if it were production); build with `cargo build --release`, or insist with --allow-test-build"
+    )]
+    Public {
+        /// Its address.
+        listener: SocketAddr,
+        /// Why the build is for tests only.
+        reason: &'static str,
+    },
 }
 
 /// Whether the feature `interop` is compiled in.
@@ -150,6 +165,7 @@ mod tests {
     fn any_other_address_is_refused_by_name_with_the_way_out() {
         for public in ["0.0.0.0:443", "[::]:443", "10.0.0.1:443", "192.0.2.1:443", "[2001:db8::1]:443"] {
             let error = refuse_beyond_loopback(&listeners(&["127.0.0.1:443", public]), "because").unwrap_err();
+            let error = error.to_string();
             for word in [public, "because", "cargo build --release", "--allow-test-build"] {
                 assert!(error.contains(word), "{word} is not in: {error}");
             }

@@ -7,7 +7,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use router_common::maps::{Secrets, Settings};
+use router_common::{
+    identifiers::GenerationId,
+    maps::{Secrets, Settings},
+};
 use router_tests::lab::{Lab, Running, run, until};
 use router_userspace::datapath::{Datapath, Initial, Pins, Size, possible_cpus};
 
@@ -115,7 +118,7 @@ fn program(lab: &Running) -> Result<Option<u32>> {
 fn obstacle(lab: &Running) -> Result<Datapath> {
     let directory = Path::new("/sys/fs/bpf").join(lab.home().prefix() + "-obstacle");
     let (pins, _) = Pins::take(&directory)?;
-    let (settings, secrets) = (Settings::new(9, 17, 1), Secrets::new([0; 2]));
+    let (settings, secrets) = (Settings::new(9, 17, GenerationId::new(1)), Secrets::new([0; 2]));
     let initial = Initial { settings, secrets, cid_configs: Vec::new(), listeners: Vec::new() };
     let mut datapath = Datapath::load(pins, &Size { flows: 64, cpus: possible_cpus() }, &initial, None)?;
     lab.network().router().enter(|| Ok(datapath.attach("clients0").map(drop)?))?;

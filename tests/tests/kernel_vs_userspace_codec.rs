@@ -6,7 +6,7 @@ use router_common::{
     admission::{Challenge, Limited, Listed, TokenKeys},
     connection_id::{CidConfig, CidKeys, ConnectionId, Identity, Nonce},
     frame::{Address, Endpoint},
-    identifiers::{ConfigRotation, SlotId},
+    identifiers::{ConfigRotation, GenerationId, SlotId},
     maps::{Queue, Settings, Slot},
     reason::Reason,
     steer::Tables,
@@ -60,7 +60,7 @@ fn agree(ids: usize, length: u8, shapes: &[(Identity, bool)]) -> Result<()> {
         Ok(CidEntry { rotation, config, keys })
     });
     let configs = configs.collect::<Result<Vec<_>>>()?;
-    let settings = Settings::new(NODE_ID, length, 1);
+    let settings = Settings::new(NODE_ID, length, GenerationId::new(1));
     let node = Node { settings, configs: &configs, world: World::new() };
     let mut kernel = Kernel::load("codec", node.settings, 256, &configs)?;
     for CidEntry { rotation, config, keys } in &configs {

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use router_common::{
     admission::Challenge,
     connection_id::{ConnectionId, Nonce},
-    identifiers::{IfIndex, InterfaceQueue, QueueId, SlotId},
+    identifiers::{GenerationId, IfIndex, InterfaceQueue, QueueId, SlotId},
     maps::{Origin, Queue, Settings},
     reason::Reason,
     steer::Tables as _,
@@ -50,7 +50,8 @@ fn agree(name: &str, world: World, packets_max: usize, never: &[Reason]) -> Resu
     let random = Random::of_now();
     let seed = random.0;
     let mut packets = Packets::new(random, &world);
-    let mut kernel = Kernel::load(name, Settings::new(NODE_ID, CID_LENGTH, 1), SLOTS.into(), world.configs())?;
+    let mut kernel =
+        Kernel::load(name, Settings::new(NODE_ID, CID_LENGTH, GenerationId::new(1)), SLOTS.into(), world.configs())?;
     world.queue().map(|queue| kernel.on_queue(*queue)).transpose()?;
     if world.answers() {
         kernel.answering(world.challenge())?;

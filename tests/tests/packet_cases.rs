@@ -12,7 +12,7 @@ use router_common::{
     admission::{AnswerFrame, Challenge, Limited, Scratch},
     connection_id::ConnectionId,
     frame,
-    identifiers::{IfIndex, InterfaceQueue, QueueId, SlotId},
+    identifiers::{GenerationId, IfIndex, InterfaceQueue, QueueId, SlotId},
     maps::{Origin, Queue, Settings},
     reason::{Fate, Reason},
     steer::{self, Verdict},
@@ -281,7 +281,8 @@ impl Retry {
 
 /// The program with the flows of the table, that asks or answers.
 fn kernel(name: &str, world: &World, challenge: Challenge) -> Result<Kernel> {
-    let mut kernel = Kernel::load(name, Settings::new(NODE_ID, CID_LENGTH, 1), SLOTS.into(), world.configs())?;
+    let mut kernel =
+        Kernel::load(name, Settings::new(NODE_ID, CID_LENGTH, GenerationId::new(1)), SLOTS.into(), world.configs())?;
     kernel.answering(challenge)?;
     let mut flows = kernel.flow_writer()?;
     for (cid, slot) in PLANTED_FLOWS {

@@ -26,7 +26,11 @@ pub use crate::{
     connection_id::{CidConfig, CidKeys, ConnectionId as FlowKey},
     reason::Counters,
 };
-use crate::{connection_id::ROTATIONS, identifiers::SlotId, reason::Reason};
+use crate::{
+    connection_id::ROTATIONS,
+    identifiers::{GenerationId, SlotId},
+    reason::Reason,
+};
 
 /// Version of this contract; stands in the map `settings`.
 ///
@@ -197,8 +201,9 @@ const _: () = assert!(size_of::<Settings>() == 32);
 
 impl Settings {
     /// Settings of a node whose assignment's first half is in force.
-    pub fn new(node_id: u16, cid_length: u8, generation: u64) -> Self {
-        Self { schema: SCHEMA, node_id: node_id.into(), cid_length: cid_length.into(), generation, ..Self::default() }
+    pub fn new(node_id: u16, cid_length: u8, generation: GenerationId) -> Self {
+        let (node_id, cid_length) = (node_id.into(), cid_length.into());
+        Self { schema: SCHEMA, node_id, cid_length, generation: generation.get(), ..Self::default() }
     }
 
     /// The contract's version.
@@ -259,8 +264,8 @@ impl Settings {
     }
 
     /// The run of the agent that wrote this.
-    pub fn generation(&self) -> u64 {
-        self.generation
+    pub fn generation(&self) -> GenerationId {
+        GenerationId::new(self.generation)
     }
 }
 

@@ -1,6 +1,6 @@
 //! `slots` and `slot_counters`: who is where, and what the kernel stages gave them.
 
-use crate::identifiers::CpuId;
+use crate::identifiers::{CpuId, GenerationId};
 
 /// What a slot is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,13 +28,13 @@ const _: () = assert!(size_of::<Slot>() == 24);
 
 impl Slot {
     /// A slot whose worker is pinned to `cpu`.
-    pub fn new(state: SlotState, cpu: CpuId, generation: u64) -> Self {
+    pub fn new(state: SlotState, cpu: CpuId, generation: GenerationId) -> Self {
         let state = match state {
             SlotState::Free => 0,
             SlotState::Active => 1,
             SlotState::Draining => 2,
         };
-        Self { state, cpu: cpu.get(), generation, ..Self::default() }
+        Self { state, cpu: cpu.get(), generation: generation.get(), ..Self::default() }
     }
 
     /// What it is doing.
@@ -83,8 +83,8 @@ impl Slot {
     }
 
     /// The run of the agent that took it.
-    pub fn generation(&self) -> u64 {
-        self.generation
+    pub fn generation(&self) -> GenerationId {
+        GenerationId::new(self.generation)
     }
 }
 

@@ -24,7 +24,10 @@ use tokio::{
     sync::{Notify, Semaphore, watch},
 };
 
-use super::{error::AgentError, turns};
+use super::{
+    error::{ErrorKind, RoomError},
+    turns,
+};
 use crate::{
     telemetry::shortage,
     worker::tcp::{self, PortUse},
@@ -70,13 +73,15 @@ impl Bound {
     ///
     /// # Errors
     /// If it cannot be had; names it, and who to ask.
-    pub(super) fn new(address: SocketAddr, port_use: PortUse) -> Result<Self, AgentError> {
+    pub(super) fn new(address: SocketAddr, port_use: PortUse) -> Result<Self, AdminError> {
         // Sharing is for generations of one node: another node of the same user would be let in.
         let alone = match port_use {
             PortUse::Alone => tcp::bind(address, PortUse::Alone).map(drop),
             PortUse::Shared => Ok(()),
         };
-        let socket = alone.and_then(|()| tcp::bind(address, PortUse::Shared)).map_err(|e| refused(address, &e))?;
+        let socket = alone
+            .and_then(|()| tcp::bind(address, PortUse::Shared))
+            .map_err(|source| AdminError::of(address, source))?;
         Ok(Self { address, socket })
     }
 
@@ -89,13 +94,13 @@ impl Bound {
     ///
     /// # Errors
     /// If another process has taken the address meanwhile.
-    pub(super) fn answer<T: HealthSource + 'static>(self, source: &Rc<T>) -> Result<Admin, AgentError> {
+    pub(super) fn answer<T: HealthSource + 'static>(self, source: &Rc<T>) -> Result<Admin, AdminError> {
         let address = self.address;
         let listen = || {
             self.socket.listen(BACKLOG)?;
             TcpListener::from_std(StdListener::from(self.socket))
         };
-        let listener = listen().map_err(|e| refused(address, &e))?;
+        let listener = listen().map_err(|source| AdminError::of(address, source))?;
         let (open, closed) = watch::channel(());
         turns::spawn("admin listener", accept(listener, Rc::clone(source), closed));
         Ok(Admin { address, _open: open })
@@ -109,13 +114,46 @@ impl Admin {
     }
 }
 
-fn refused(address: SocketAddr, error: &io::Error) -> AgentError {
-    let refused = AgentError::kernel(format!("admin.address {address}: {error}"));
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            refused.with_hint(format!("`ss -ltnp sport = :{}` names the process", address.port()))
+/// Why nothing is answered on the admin address.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AdminError {
+    /// Another process has it.
+    #[error("admin.address {address}: {source}")]
+    InUse {
+        /// Where.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The system refuses a socket there.
+    #[error("admin.address {address}: {source}")]
+    System {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl AdminError {
+    fn of(address: SocketAddr, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::AddrInUse => Self::InUse { address, source },
+            _ => Self::System { address, source },
         }
-        _ => refused,
+    }
+}
+
+impl RoomError for AdminError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Kernel
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::InUse { address, .. } => Some(format!("`ss -ltnp sport = :{}` names the process", address.port())),
+            Self::System { .. } => None,
+        }
     }
 }
 
@@ -232,7 +270,6 @@ mod tests {
     };
 
     use super::*;
-    use crate::agent::error::ErrorKind;
 
     struct Fake {
         serves: Cell<bool>,
@@ -343,7 +380,7 @@ mod tests {
                 let error = Bound::new(address, port_use).unwrap_err();
                 assert_eq!(error.to_string(), format!("admin.address {address}: Address already in use (os error 98)"));
                 let hint = format!("`ss -ltnp sport = :{}` names the process", address.port());
-                assert_eq!((error.hint(), error.kind()), (Some(&*hint), ErrorKind::Kernel));
+                assert_eq!((error.hint(), error.kind()), (Some(hint), ErrorKind::Kernel));
             }
             // Nor is another node let in that would let us in.
             let admin = bound().answer(&Fake::new("another node")).unwrap();

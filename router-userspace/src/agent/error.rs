@@ -1,14 +1,15 @@
 //! Why the agent does not do what was asked of it, and the way out.
 //!
 //! Errors have types of their own, room by room (`DatapathError`, `OpenError`, `ConfigError`; here `StateError`,
-//! `TakeoverError`, `SlotError`, `ReloadError`). Where one leaves its room it becomes a sentence, a hint and a kind
-//! ([`AgentError`]): these travel over the control socket, and between generations, and the kind decides the exit code.
+//! `TakeoverError`, `SlotError`, `ReloadError` and others). Where one leaves its room it becomes a sentence, a hint and a
+//! kind ([`AgentError`]): these travel over the control socket, and between generations, and the kind decides the exit
+//! code.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{config::ConfigError, datapath::DatapathError, worker::udp::OpenError};
+use crate::{build_identity::UnfitBuild, config::ConfigError, datapath::DatapathError, worker::udp::OpenError};
 
 /// Why the agent does not do what was asked of it. Whatever was begun has been taken back.
 #[derive(Debug)]
@@ -30,16 +31,19 @@ pub enum ErrorKind {
 
 impl AgentError {
     /// The answer is no: exit code 1.
+    #[cfg(test)]
     pub fn refused(message: impl fmt::Display) -> Self {
         Self { message: message.to_string(), hint: None, kind: ErrorKind::Refused }
     }
 
     /// The kernel or the system refused: exit code 4.
+    #[cfg(test)]
     pub fn kernel(message: impl fmt::Display) -> Self {
         Self { message: message.to_string(), hint: None, kind: ErrorKind::Kernel }
     }
 
     /// The same with a way out.
+    #[cfg(test)]
     pub fn with_hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }
@@ -85,6 +89,16 @@ impl RoomError for ConfigError {
 
     fn hint(&self) -> Option<String> {
         self.hint().map(str::to_owned)
+    }
+}
+
+impl RoomError for UnfitBuild {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Refused
+    }
+
+    fn hint(&self) -> Option<String> {
+        None
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    io,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,7 +14,7 @@ use router_common::identifiers::SlotId;
 
 use super::{
     api::FlowTable,
-    error::AgentError,
+    error::{AgentError, ErrorKind, RoomError},
     flow_sweeper::{self, Lifetimes, Sweeper},
     flows::KernelFlows,
 };
@@ -42,7 +43,7 @@ impl Kernel {
             Lifetimes { idle: config.limits.idle_timeout, cid: config.connection_id.lifetime },
             Arc::clone(&swept),
         )
-        .map_err(|e| AgentError::kernel(format!("the sweeper cannot be started: {e}")))?;
+        .map_err(KernelError::NoSweeper)?;
         Ok(Self {
             flows: datapath.flow_reader()?,
             entries: datapath.flow_count(),
@@ -77,5 +78,23 @@ impl Kernel {
             sweeper: self.sweeper.sender(),
             full: Arc::clone(&self.full),
         }))
+    }
+}
+
+/// Why a node has no kernel half, other than what the datapath says.
+#[derive(Debug, thiserror::Error)]
+enum KernelError {
+    /// The system gives no thread.
+    #[error("the sweeper cannot be started: {0}")]
+    NoSweeper(io::Error),
+}
+
+impl RoomError for KernelError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Kernel
+    }
+
+    fn hint(&self) -> Option<String> {
+        None
     }
 }

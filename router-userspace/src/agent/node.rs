@@ -10,6 +10,7 @@
 
 use std::{sync::Arc, time::Instant};
 
+use router_common::identifiers::GenerationId;
 use tokio::sync::Mutex;
 
 use super::{
@@ -33,7 +34,7 @@ use crate::{telemetry::Log, worker::Admission};
 /// Everything that runs. Dropping it detaches the datapath.
 pub(super) struct Node {
     /// One run of the agent; grows with every start on the same state folder.
-    pub(super) generation: u64,
+    pub(super) generation: GenerationId,
     pub(super) started: Instant,
     pub(super) source: ConfigSource,
     /// Reloads are made one after the other.

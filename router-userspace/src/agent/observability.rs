@@ -4,14 +4,15 @@
 use std::{
     cell::{Ref, RefCell},
     collections::BTreeMap,
+    io,
     rc::Rc,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use super::{
-    admin::{Admin, Bound, HealthSource},
-    error::AgentError,
+    admin::{Admin, AdminError, Bound, HealthSource},
+    error::{ErrorKind, RoomError},
     socket_drops::SocketDrops,
 };
 use crate::{
@@ -49,7 +50,7 @@ impl Observability {
     ///
     /// # Errors
     /// If the access log's file or the admin address cannot be had.
-    pub(super) fn start(config: &Config, port_use: PortUse) -> Result<Self, AgentError> {
+    pub(super) fn start(config: &Config, port_use: PortUse) -> Result<Self, ObservabilityError> {
         let access_log = config.access_log.as_ref().map(|wanted| open(wanted, None)).transpose()?;
         let admin = bind(config, port_use)?;
         Ok(Self {
@@ -90,9 +91,9 @@ impl Observability {
     ///
     /// # Errors
     /// If it cannot be opened; the one before stays in use.
-    pub(super) fn reopen_access_log(&self) -> Result<(), AgentError> {
+    pub(super) fn reopen_access_log(&self) -> Result<(), ObservabilityError> {
         match &*self.access_log.borrow() {
-            Some(log) => log.reopen().map_err(AgentError::kernel).map_err(for_the_log),
+            Some(log) => log.reopen().map_err(ObservabilityError::AccessLog),
             None => Ok(()),
         }
     }
@@ -101,7 +102,7 @@ impl Observability {
     ///
     /// # Errors
     /// If it cannot be had; nothing has changed then.
-    pub(super) fn prepare(&self, config: &Config) -> Result<Prepared, AgentError> {
+    pub(super) fn prepare(&self, config: &Config) -> Result<Prepared, ObservabilityError> {
         let now = self.access_log();
         let access_log = config.access_log.as_ref().map(|wanted| open(wanted, now.as_ref())).transpose()?;
         let stays = self.admin.borrow().address() == config.admin.map(|admin| admin.address);
@@ -167,7 +168,7 @@ impl Listener {
     }
 }
 
-fn bind(config: &Config, port_use: PortUse) -> Result<Listener, AgentError> {
+fn bind(config: &Config, port_use: PortUse) -> Result<Listener, AdminError> {
     match config.admin {
         Some(admin) => Ok(Listener::Bound(Bound::new(admin.address, port_use)?)),
         None => Ok(Listener::None),
@@ -175,18 +176,41 @@ fn bind(config: &Config, port_use: PortUse) -> Result<Listener, AgentError> {
 }
 
 /// The log that is wanted: the one there is, if it is that one.
-fn open(wanted: &config::AccessLog, now: Option<&AccessLog>) -> Result<AccessLog, AgentError> {
+fn open(wanted: &config::AccessLog, now: Option<&AccessLog>) -> Result<AccessLog, ObservabilityError> {
     let (to, format) = (wanted.to.clone(), wanted.format);
     let log = match now {
         Some(now) if now.is(&to, format) => Ok(now.clone()),
         Some(now) => now.successor(to, format),
         None => AccessLog::open(to, format),
     };
-    log.map_err(AgentError::kernel).map_err(for_the_log)
+    log.map_err(ObservabilityError::AccessLog)
 }
 
-fn for_the_log(error: AgentError) -> AgentError {
-    AgentError::kernel(format!("access_log.file: {error}")).with_hint("a folder that exists and may be written to")
+/// Why a node is not seen by what its configuration asks for.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ObservabilityError {
+    /// The access log's file cannot be opened.
+    #[error("access_log.file: {0}")]
+    AccessLog(io::Error),
+    /// The admin address cannot be had.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+}
+
+impl RoomError for ObservabilityError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::AccessLog(_) => ErrorKind::Kernel,
+            Self::Admin(error) => error.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::AccessLog(_) => Some("a folder that exists and may be written to".to_owned()),
+            Self::Admin(error) => error.hint(),
+        }
+    }
 }
 
 /// How long the last lines may take.

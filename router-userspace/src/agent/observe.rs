@@ -9,7 +9,7 @@ use std::{
 };
 
 use router_common::{
-    identifiers::{CpuId, SlotId},
+    identifiers::{CpuId, GenerationId, SlotId},
     maps::{BlockAction, Counters, SlotCounters, SlotState, Stage},
 };
 use tokio::task::spawn_blocking;
@@ -31,7 +31,7 @@ use crate::{
 
 /// All that is known of a node.
 pub(super) struct Observed {
-    pub(super) generation: u64,
+    pub(super) generation: GenerationId,
     pub(super) generations: Vec<api::Generation>,
     pub(super) node_id: u16,
     pub(super) started: SystemTime,

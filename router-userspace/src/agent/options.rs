@@ -44,7 +44,7 @@ impl ConfigSource {
         let config = (self.read)()?;
         let addresses: Vec<SocketAddr> = config.listeners.iter().map(|listener| listener.address).collect();
         let exemption = self.exemption.or_else(|| in_private_namespace().then_some(Exemption::PrivateNamespace));
-        build_identity::refuse_public_listen(&addresses, exemption).map_err(AgentError::refused)?;
+        build_identity::refuse_public_listen(&addresses, exemption)?;
         Ok(config)
     }
 }

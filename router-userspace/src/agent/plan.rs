@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 
 use nix::{
+    errno::Errno,
     sched::{CpuSet, sched_getaffinity},
     unistd::Pid,
 };
@@ -19,7 +20,7 @@ use router_common::{
 use super::{
     addresses::mapped,
     engine,
-    error::{AgentError, ErrorKind, RoomError},
+    error::{ErrorKind, RoomError},
     known_listener::KnownListener,
     place::Place,
 };
@@ -97,11 +98,17 @@ pub(super) enum PlanError {
     /// There are 256 slots.
     #[error("router.workers: {taken} of 256 slots are taken, and {wanted} more are needed")]
     NoSlots { taken: usize, wanted: usize },
+    /// The kernel does not say which CPUs there are for workers.
+    #[error("cannot read this process's CPU affinity: {0}")]
+    NoCpus(Errno),
 }
 
 impl RoomError for PlanError {
     fn kind(&self) -> ErrorKind {
-        ErrorKind::Refused
+        match self {
+            Self::NoCpus(_) => ErrorKind::Kernel,
+            Self::StillClosing(_) | Self::NoNumber(_) | Self::NoSlots { .. } => ErrorKind::Refused,
+        }
     }
 
     fn hint(&self) -> Option<String> {
@@ -109,6 +116,7 @@ impl RoomError for PlanError {
             Self::StillClosing(_) => "again in a while: router.drain_timeout at most",
             Self::NoNumber(_) => "again in a while: some listeners are about to end",
             Self::NoSlots { .. } => "again when workers or generations that drain have ended, or fewer workers",
+            Self::NoCpus(_) => return None,
         };
         Some(hint.to_owned())
     }
@@ -169,9 +177,8 @@ fn place(count: usize, present: &Present) -> Vec<Place> {
 ///
 /// # Errors
 /// If the kernel does not say.
-pub(super) fn usable_cpus() -> Result<Vec<CpuId>, AgentError> {
-    let allowed = sched_getaffinity(Pid::from_raw(0))
-        .map_err(|e| AgentError::kernel(format!("cannot read this process's CPU affinity: {e}")))?;
+pub(super) fn usable_cpus() -> Result<Vec<CpuId>, PlanError> {
+    let allowed = sched_getaffinity(Pid::from_raw(0)).map_err(PlanError::NoCpus)?;
     let usable = (0..CpuSet::count()).filter(|&cpu| allowed.is_set(cpu).unwrap_or(false));
     Ok(usable.map(|cpu| CpuId::new(cpu as u32)).collect())
 }

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::{
     drain,
-    error::AgentError,
+    error::{AgentError, ErrorKind, RoomError},
     interfaces::{self, Attached},
     listeners,
     node::Node,
@@ -28,7 +28,7 @@ use super::{
 use crate::{
     edge::{Edge, Instructions, ServedBy},
     telemetry::Meter,
-    worker::{FlowTable, ListenerConfig, ListenerSocket, NoFlows, Plan},
+    worker::{FlowTable, ListenerConfig, ListenerSocket, NoFlows, Plan, WorkerError},
 };
 
 /// Steps that were made ready.
@@ -122,7 +122,7 @@ impl<'a> Prepared<'a> {
                 let part = by_slot.remove(&place.slot).and_then(|socket| part(*listener, socket));
                 let listens = part.map(|part| node.roster.of_slot(place.slot, |worker| worker.listen(part)));
                 if let Some(Some(Err(e))) = listens {
-                    return Err(AgentError::kernel(format!("a new listener: {e}")));
+                    return Err(PrepareError::NotListening(e).into());
                 }
             }
         }
@@ -195,4 +195,22 @@ fn edge(instructions: Instructions, slot: SlotId, meter: Arc<Meter>) -> Box<dyn 
     let node = instructions.config.router.node_id;
     let description = format!("node {node}, worker {slot}, slot {slot}, process {}", std::process::id());
     Box::new(move || Edge::new(&instructions, ServedBy { slot: slot.to_string(), description }, meter))
+}
+
+/// Why steps cannot be made ready, other than what the kernel and the rooms say that are asked.
+#[derive(Debug, thiserror::Error)]
+enum PrepareError {
+    /// A worker that stays cannot use the socket of a new listener.
+    #[error("a new listener: {0}")]
+    NotListening(WorkerError),
+}
+
+impl RoomError for PrepareError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Kernel
+    }
+
+    fn hint(&self) -> Option<String> {
+        None
+    }
 }

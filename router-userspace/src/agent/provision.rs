@@ -1,21 +1,21 @@
 //! What a configuration is served with: TLS, transport, ports and origins, made ready before anything
 //! of it comes into force.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
 
 use http::HeaderValue;
 
 use super::{
     certificates::CertificateFiles,
-    error::AgentError,
+    error::{ErrorKind, RoomError},
     secrets::Secrets,
-    transport_config::{self, Common},
+    transport_config::{self, Common, TransportError},
 };
 use crate::{
     config::{Config, EarlyData, Listener, Qlog},
     edge::{
-        Origins, Speaks,
-        tls::{self, Presented, Resumption, tickets::Tickets},
+        OriginError, Origins, Speaks,
+        tls::{self, Presented, Resumption, TlsError, tickets::Tickets},
     },
     worker::{
         ListenerConfig, Tracing,
@@ -42,7 +42,7 @@ impl Provision {
     ///
     /// # Errors
     /// What cannot be had, by its name in the configuration.
-    pub(super) fn new(config: &Config, secrets: &Secrets, before: Option<&Self>) -> Result<Self, AgentError> {
+    pub(super) fn new(config: &Config, secrets: &Secrets, before: Option<&Self>) -> Result<Self, ProvisionError> {
         let resumption = match before {
             Some(before) => before.resumption.clone(),
             None => Resumption::new(Arc::new(Tickets::new(&secrets.ticket_secret()))),
@@ -52,17 +52,14 @@ impl Provision {
         let open = before.map(Self::ports).unwrap_or_default();
         // To bind is enough: a socket that listened beside those of a generation that serves would be brought its clients.
         for address in ports(&terms).filter(|address| !open.contains(address)) {
-            tcp::bind(address, PortUse::Shared).map(drop).map_err(|e| {
-                let refused = AgentError::refused(format!("listener: TCP {address}: {e}"));
-                refused.with_hint(format!("`ss -tlnp sport = :{}` names the process", address.port()))
-            })?;
+            tcp::bind(address, PortUse::Shared).map_err(|source| ProvisionError::NoPort { address, source })?;
         }
-        let origins = Origins::new(config, before.map(|before| &before.origins)).map_err(AgentError::refused)?;
+        let origins = Origins::new(config, before.map(|before| &before.origins))?;
         Ok(Self { terms, certificates, origins, files, resumption })
     }
 
     /// The same with other certificates: those that are in the files now.
-    pub(super) fn with_certificates_of_now(&self, config: &Config, secrets: &Secrets) -> Result<Self, AgentError> {
+    pub(super) fn with_certificates_of_now(&self, config: &Config, secrets: &Secrets) -> Result<Self, ProvisionError> {
         let (terms, certificates) = terms(config, secrets, &self.resumption)?.into_iter().unzip();
         Ok(Self { terms, certificates, ..self.clone() })
     }
@@ -86,14 +83,14 @@ fn terms(
     config: &Config,
     secrets: &Secrets,
     resumption: &Resumption,
-) -> Result<Vec<(ListenerConfig, Vec<Presented>)>, AgentError> {
+) -> Result<Vec<(ListenerConfig, Vec<Presented>)>, ProvisionError> {
     let transport = Arc::new(transport_config::transport(config)?);
     let common = Common { config, secrets, transport };
     let resumption = resumption.under(&transport_config::remembered(config));
     let tracing = config.qlog.as_ref().map(|qlog| tracing(qlog, config)).transpose()?;
     let terms = |listener: &Listener| {
-        let wrong = |e| AgentError::refused(format!("listener {}: {e}", listener.address));
-        let tls = tls::tls(listener, &config.routes, &resumption).map_err(wrong)?;
+        let no_tls = |source| ProvisionError::NoTls { listener: listener.address, source };
+        let tls = tls::tls(listener, &config.routes, &resumption).map_err(no_tls)?;
         let quic = transport_config::server(listener, tls.quic, &common)?;
         let early_data = listener.early_data == EarlyData::Safe;
         let tracing = tracing.clone();
@@ -112,11 +109,11 @@ fn terms(
     config.listeners.iter().map(terms).collect()
 }
 
-fn tracing(qlog: &Qlog, config: &Config) -> Result<Arc<Tracing>, AgentError> {
+fn tracing(qlog: &Qlog, config: &Config) -> Result<Arc<Tracing>, ProvisionError> {
     // It can be had: the others' has been made of the same.
     let config = config.clone();
     let transport = move || transport_config::transport(&config).unwrap_or_default();
-    let tracing = Tracing::new(qlog.dir.clone(), qlog.sample, transport).map_err(AgentError::refused)?;
+    let tracing = Tracing::new(qlog.dir.clone(), qlog.sample, transport).map_err(ProvisionError::NoTraces)?;
     Ok(Arc::new(tracing))
 }
 
@@ -133,4 +130,52 @@ fn tcp(listener: &Listener, tls: Option<Arc<rustls::ServerConfig>>) -> BTreeMap<
 fn alt_svc(listener: &Listener) -> Option<HeaderValue> {
     let max_age = listener.alt_svc_max_age?.as_secs();
     HeaderValue::try_from(format!("h3=\":{}\"; ma={max_age}", listener.address.port())).ok()
+}
+
+/// Why a configuration cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ProvisionError {
+    /// The TLS of a listener.
+    #[error("listener {listener}: {source}")]
+    NoTls {
+        /// Its address.
+        listener: SocketAddr,
+        /// Why.
+        source: TlsError,
+    },
+    /// QUIC.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// A TCP port cannot be bound.
+    #[error("listener: TCP {address}: {source}")]
+    NoPort {
+        /// With the port.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// Servers, or a folder.
+    #[error(transparent)]
+    Origins(#[from] OriginError),
+    /// Nothing can be written where traces should go. Names the folder.
+    #[error(transparent)]
+    NoTraces(io::Error),
+}
+
+impl RoomError for ProvisionError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoPort { .. } => ErrorKind::Kernel,
+            Self::Transport(error) => error.kind(),
+            Self::NoTls { .. } | Self::Origins(_) | Self::NoTraces(_) => ErrorKind::Refused,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoPort { address, .. } => Some(format!("`ss -tlnp sport = :{}` names the process", address.port())),
+            Self::Transport(error) => error.hint(),
+            Self::NoTls { .. } | Self::Origins(_) | Self::NoTraces(_) => None,
+        }
+    }
 }

@@ -10,7 +10,7 @@
 
 use std::rc::Rc;
 
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, spawn_blocking};
 
 use super::{
     admission,
@@ -53,7 +53,7 @@ async fn reload_now(node: &Rc<Node>) -> Result<Vec<String>, AgentError> {
     node.observability.reopen_access_log()?;
     let source = node.source.clone();
     let read = spawn_blocking(move || source.read()).await;
-    let config = Rc::new(read.map_err(|e| AgentError::kernel(format!("the configuration: {e}")))??);
+    let config = Rc::new(read.map_err(ReloadError::Unread)??);
     // An upgrade may have come between.
     node.generations.require_charge()?;
     let before = node.serving.config();
@@ -134,19 +134,25 @@ enum ReloadError {
         /// What takes all of them.
         taken_by: TakenBy,
     },
+    /// The thread that reads the configuration has ended.
+    #[error("the configuration: {0}")]
+    Unread(JoinError),
 }
 
 impl RoomError for ReloadError {
     fn kind(&self) -> ErrorKind {
-        ErrorKind::Refused
+        match self {
+            Self::Immovable { .. } => ErrorKind::Refused,
+            Self::Unread(_) => ErrorKind::Kernel,
+        }
     }
 
     fn hint(&self) -> Option<String> {
-        let Self::Immovable { taken_by, .. } = self;
-        Some(match taken_by {
-            TakenBy::Restart => "stop and start the agent".to_owned(),
-            TakenBy::Reload | TakenBy::Upgrade => "quic-router upgrade, which takes it".to_owned(),
-        })
+        match self {
+            Self::Immovable { taken_by: TakenBy::Restart, .. } => Some("stop and start the agent".to_owned()),
+            Self::Immovable { .. } => Some("quic-router upgrade, which takes it".to_owned()),
+            Self::Unread(_) => None,
+        }
     }
 }
 

@@ -11,8 +11,14 @@ use tokio::{
     time::timeout,
 };
 
-use super::{api::Totals, crashed::Crashed, error::AgentError, place::Place, retired_workers::Departed};
-use crate::worker::{Plan, Shared, Worker};
+use super::{
+    api::Totals,
+    crashed::Crashed,
+    error::{ErrorKind, RoomError},
+    place::Place,
+    retired_workers::Departed,
+};
+use crate::worker::{Plan, Shared, Worker, WorkerError};
 
 /// Who works, and what those who have ended had counted.
 pub(super) struct Roster {
@@ -25,6 +31,30 @@ pub(super) struct Roster {
     ended: Arc<Notify>,
     /// Closed when the last worker has ended.
     alive: Mutex<mpsc::Receiver<Infallible>>,
+}
+
+/// Why there is no worker more.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RosterError {
+    /// All are about to end.
+    #[error("the agent is about to stop")]
+    Stopping,
+    /// It has no thread, or cannot use a socket.
+    #[error(transparent)]
+    NotStarted(WorkerError),
+}
+
+impl RoomError for RosterError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Stopping => ErrorKind::Refused,
+            Self::NotStarted(_) => ErrorKind::Kernel,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        None
+    }
 }
 
 impl Roster {
@@ -44,10 +74,10 @@ impl Roster {
     ///
     /// # Errors
     /// If the system gives no thread, or the agent is about to stop.
-    pub(super) fn start(&self, plan: Plan) -> Result<(), AgentError> {
+    pub(super) fn start(&self, plan: Plan) -> Result<(), RosterError> {
         let shared = self.shared.borrow().clone();
-        let shared = shared.ok_or_else(|| AgentError::refused("the agent is about to stop"))?;
-        let worker = Worker::start(plan, shared).map_err(AgentError::kernel)?;
+        let shared = shared.ok_or(RosterError::Stopping)?;
+        let worker = Worker::start(plan, shared).map_err(RosterError::NotStarted)?;
         self.workers.borrow_mut().push(worker);
         Ok(())
     }

@@ -3,14 +3,19 @@
 //! All of it is one thread, on which nothing takes longer than about ten milliseconds ([`turns`](super::turns)): long
 //! tables are walked on others, and so is what requests depend on ([`upstream_watch`](super::upstream_watch)).
 
-use std::{fs, io::Write as _, path::Path, rc::Rc, time::Duration};
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::Path,
+    rc::Rc,
+    time::Duration,
+};
 
-use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{
     control, core_dumps, descriptors,
-    error::AgentError,
+    error::{AgentError, ErrorKind, RoomError},
     maintenance,
     node::Node,
     observe,
@@ -24,25 +29,22 @@ use crate::{config::Config, datapath};
 /// Runs the agent until it is told to stop.
 ///
 /// # Errors
-/// [`AgentError`] if it cannot start; then nothing of it is left.
-pub fn run(source: ConfigSource, options: RunOptions) -> anyhow::Result<()> {
+/// If it cannot start; then nothing of it is left.
+pub fn run(source: ConfigSource, options: RunOptions) -> Result<(), AgentError> {
     let config = source.read()?;
     for notice in &config.notices {
         tracing::warn!("{notice}");
     }
     core_dumps::without_memory();
     descriptors::raise_limit();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("the agent's runtime cannot be made")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::NoRuntime)?;
     tokio::task::LocalSet::new().block_on(&runtime, serve(config, source, options))
 }
 
-async fn serve(config: Config, source: ConfigSource, options: RunOptions) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
-    let mut hang_up = signal(SignalKind::hangup()).context("SIGHUP cannot be awaited")?;
+async fn serve(config: Config, source: ConfigSource, options: RunOptions) -> Result<(), AgentError> {
+    let mut terminate = awaited(SignalKind::terminate(), "SIGTERM")?;
+    let mut interrupt = awaited(SignalKind::interrupt(), "SIGINT")?;
+    let mut hang_up = awaited(SignalKind::hangup(), "SIGHUP")?;
     let (node, control) = start::begin(config, source, &options).await?;
     let answering = control::serve(control, Rc::clone(&node));
     turns::spawn("maintenance", maintenance::run(Rc::clone(&node)));
@@ -50,7 +52,7 @@ async fn serve(config: Config, source: ConfigSource, options: RunOptions) -> any
         tracing::info!("{line}");
     }
     // The parent process may have closed it.
-    let _ = writeln!(std::io::stdout(), "ready");
+    let _ = writeln!(io::stdout(), "ready");
     node.service_manager.ready(&node.one_line_status());
 
     let signal = loop {
@@ -87,6 +89,36 @@ async fn serve(config: Config, source: ConfigSource, options: RunOptions) -> any
     node.observability.flush();
     tracing::info!("stopped");
     Ok(())
+}
+
+fn awaited(kind: SignalKind, name: &'static str) -> Result<Signal, RunError> {
+    signal(kind).map_err(|source| RunError::NoSignal { name, source })
+}
+
+/// Why the agent's process is not fit to run it.
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    /// Its thread has no runtime.
+    #[error("the agent's runtime cannot be made: {0}")]
+    NoRuntime(io::Error),
+    /// It would not be told to stop, or to reload.
+    #[error("{name} cannot be awaited: {source}")]
+    NoSignal {
+        /// The signal.
+        name: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl RoomError for RunError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Kernel
+    }
+
+    fn hint(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Tells all workers to stop: connections have `grace` to finish. Said again, the shorter grace counts.

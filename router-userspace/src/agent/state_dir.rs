@@ -9,6 +9,7 @@ use std::{
 };
 
 use nix::fcntl::{Flock, FlockArg};
+use router_common::identifiers::GenerationId;
 use zeroize::Zeroizing;
 
 use super::{secrets::Secrets, state_error::StateError};
@@ -52,14 +53,14 @@ impl State {
     }
 
     /// The number of this run: one more than that of the last one here.
-    pub(super) fn next_generation(&self) -> Result<u64, StateError> {
+    pub(super) fn next_generation(&self) -> Result<GenerationId, StateError> {
         let path = self.directory.join("generation");
         let last = match fs::read_to_string(&path) {
             Ok(text) => text.trim().parse::<u64>().map_err(|why| StateError::NoNumber { path: path.clone(), why })?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => 0,
             Err(e) => return Err(failed(&path, e)),
         };
-        let next = last + 1;
+        let next = GenerationId::new(last + 1);
         self.replace("generation", format!("{next}\n").as_bytes())?;
         Ok(next)
     }
@@ -155,11 +156,11 @@ mod tests {
         let path = folder("stay");
         let first = State::take(&path).unwrap();
         let seed = first.secrets().unwrap().hash_seed();
-        assert_eq!(first.next_generation().unwrap(), 1);
+        assert_eq!(first.next_generation().unwrap(), GenerationId::new(1));
         drop(first);
         let second = State::take(&path).unwrap();
         assert_eq!(second.secrets().unwrap().hash_seed(), seed);
-        assert_eq!(second.next_generation().unwrap(), 2);
+        assert_eq!(second.next_generation().unwrap(), GenerationId::new(2));
         fs::remove_dir_all(path).unwrap();
     }
 

@@ -40,7 +40,7 @@ pub(super) enum StateError {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        why: String,
+        why: KeyStoreFault,
     },
     /// The system refuses a file or the folder.
     #[error("state folder: {}: {source}", path.display())]
@@ -50,6 +50,50 @@ pub(super) enum StateError {
         /// Why.
         source: io::Error,
     },
+}
+
+/// What is wrong with the file of connection IDs' configurations. Its text is not quoted: there are keys in it.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum KeyStoreFault {
+    /// It is no JSON, or has other fields.
+    #[error("not as this version writes it (line {line}, column {column})")]
+    Unreadable {
+        /// Where, from 1.
+        line: usize,
+        /// Where in the line, from 1.
+        column: usize,
+    },
+    /// It is of another form.
+    #[error("of version {found}, not {known}")]
+    OtherVersion {
+        /// Its version.
+        found: u32,
+        /// The one that is written here.
+        known: u32,
+    },
+    /// One of its configurations makes no sense.
+    #[error("configuration {rotation}: {why}")]
+    Configuration {
+        /// Which, as it says itself.
+        rotation: u8,
+        /// Why.
+        why: ConfigFault,
+    },
+}
+
+/// What is wrong with a configuration of connection IDs as it stands in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ConfigFault {
+    #[error("there are rotations 0 to 6")]
+    Rotation,
+    #[error("its key is not hex of 16 octets")]
+    Key,
+    #[error("it has a key where it should have none, or the other way round")]
+    KeyOrNone,
+    #[error("its salt is not hex of 20 octets")]
+    Salt,
+    #[error("its lengths are not legal")]
+    Lengths,
 }
 
 impl RoomError for StateError {

@@ -6,7 +6,7 @@ use std::{cell::RefCell, collections::BTreeMap, os::fd::AsFd as _, rc::Rc, sync:
 use router_common::{
     admission::{Limited, Prefix, Rate, TokenKeys},
     frame::Address,
-    identifiers::{CpuId, ListenerId, SlotId},
+    identifiers::{CpuId, GenerationId, ListenerId, SlotId},
     maps::{
         Admission, Block, BlockAction, Listener, ListenerKey, LocalKind, SOURCE_PORT_WORDS, Slot, SlotState,
         SourcePorts,
@@ -29,7 +29,7 @@ use crate::{
 
 /// The kernel's view of slots, listeners and the assignment, and the workers'.
 pub(super) struct Steering {
-    generation: u64,
+    generation: GenerationId,
     tables: Arc<NodeTables>,
     /// None: the engine uses no BPF.
     kernel: Option<Kernel>,
@@ -46,7 +46,7 @@ pub(super) struct SlotContext {
 
 impl Steering {
     /// No slot is taken yet, and no listener is there.
-    pub(super) fn new(generation: u64, tables: Arc<NodeTables>, kernel: Option<Kernel>) -> Self {
+    pub(super) fn new(generation: GenerationId, tables: Arc<NodeTables>, kernel: Option<Kernel>) -> Self {
         Self { generation, tables, kernel, places: RefCell::default() }
     }
 
@@ -333,7 +333,7 @@ mod tests {
     }
 
     fn steering() -> Steering {
-        Steering::new(1, Arc::new(NodeTables::for_tests()), None)
+        Steering::new(GenerationId::new(1), Arc::new(NodeTables::for_tests()), None)
     }
 
     fn place(slot: u8, cpu: u32) -> Place {

@@ -1,13 +1,17 @@
 //! What a configuration makes of QUIC: transport parameters, and what is done with what clients send.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use quinn::{
     IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, ValidationTokenConfig, VarInt,
     congestion::{BbrConfig, ControllerFactory, CubicConfig, NewRenoConfig},
+    crypto::rustls::NoInitialCipherSuite,
 };
 
-use super::{error::AgentError, secrets::Secrets};
+use super::{
+    error::{ErrorKind, RoomError},
+    secrets::Secrets,
+};
 use crate::{
     address::{path::Witnessing, tokens},
     config::{Config, Congestion, Listener, Transport},
@@ -29,13 +33,13 @@ pub(super) fn server(
     listener: &Listener,
     tls: Arc<rustls::ServerConfig>,
     common: &Common<'_>,
-) -> Result<ServerConfig, AgentError> {
+) -> Result<ServerConfig, TransportError> {
     let Common { config, secrets, transport } = common;
     #[cfg(not(feature = "interop"))]
     let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls);
     #[cfg(feature = "interop")]
     let crypto = crate::interop::quic(tls);
-    let crypto = crypto.map_err(|e| AgentError::refused(format!("listener {}: {e}", listener.address)))?;
+    let crypto = crypto.map_err(|source| TransportError::NoQuic { listener: listener.address, source })?;
     let mut server = ServerConfig::new(strip_padding(crypto), secrets.token_key());
     server.transport_config(Arc::clone(transport)).migration(config.transport.migration);
     let mut tokens = ValidationTokenConfig::default();
@@ -50,11 +54,9 @@ pub(super) fn server(
 }
 
 /// What connections of all listeners have in common.
-pub(super) fn transport(config: &Config) -> Result<TransportConfig, AgentError> {
+pub(super) fn transport(config: &Config) -> Result<TransportConfig, TransportError> {
     let idle = config.limits.idle_timeout;
-    let idle = IdleTimeout::try_from(idle).map_err(|_| {
-        AgentError::refused(format!("limits.idle_timeout: {idle:?} exceeds the largest that QUIC can carry, 2^62-1 ms"))
-    })?;
+    let idle = IdleTimeout::try_from(idle).map_err(|_| TransportError::LongIdleTimeout(idle))?;
     let wanted = &config.transport;
     let mut transport = TransportConfig::default();
     transport
@@ -105,6 +107,32 @@ pub(super) fn remembered(config: &Config) -> Vec<u8> {
     } = config.transport;
     let limits = [stream_window, connection_window, max_streams, config.limits.max_header_bytes];
     limits.into_iter().flat_map(u32::to_be_bytes).collect()
+}
+
+/// Why QUIC cannot be spoken as a configuration asks for it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TransportError {
+    /// Its TLS has no cipher suite that protects Initial packets.
+    #[error("listener {listener}: {source}")]
+    NoQuic {
+        /// Its address.
+        listener: SocketAddr,
+        /// What quinn says.
+        source: NoInitialCipherSuite,
+    },
+    /// The transport parameter max_idle_timeout has no room for it.
+    #[error("limits.idle_timeout: {0:?} exceeds the largest that QUIC can carry, 2^62-1 ms")]
+    LongIdleTimeout(Duration),
+}
+
+impl RoomError for TransportError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Refused
+    }
+
+    fn hint(&self) -> Option<String> {
+        None
+    }
 }
 
 /// NEW_TOKEN tokens for each path that a client has validated: for its next connection and one beside.

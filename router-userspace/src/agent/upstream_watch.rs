@@ -3,11 +3,11 @@
 //! It has a thread of its own. Requests depend on it, and it must not wait while the agent walks a map or answers a
 //! client.
 
-use std::{sync::Arc, thread};
+use std::{io, sync::Arc, thread};
 
 use tokio::{runtime, sync::watch};
 
-use super::error::AgentError;
+use super::error::{ErrorKind, RoomError};
 use crate::edge::upstream::Upstreams;
 
 /// The watch over the upstreams in force. Dropping it ends it.
@@ -20,12 +20,11 @@ impl UpstreamWatch {
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub(super) fn start() -> Result<Self, AgentError> {
-        let failed = |e| AgentError::kernel(format!("upstreams cannot be watched: {e}"));
-        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    pub(super) fn start() -> Result<Self, WatchError> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(WatchError::NotStarted)?;
         let (upstreams, changed) = watch::channel(None);
         let run = move || runtime.block_on(watch_each(changed));
-        thread::Builder::new().name("upstreams".to_owned()).spawn(run).map_err(failed)?;
+        thread::Builder::new().name("upstreams".to_owned()).spawn(run).map_err(WatchError::NotStarted)?;
         Ok(Self { upstreams })
     }
 
@@ -50,5 +49,23 @@ async fn watch_each(mut changed: watch::Receiver<Option<Arc<Upstreams>>>) {
             ended = changed.changed() => if ended.is_err() { return },
             () = watching => {}
         }
+    }
+}
+
+/// Why upstreams are not watched.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WatchError {
+    /// The system gives no thread, or no runtime for it.
+    #[error("upstreams cannot be watched: {0}")]
+    NotStarted(io::Error),
+}
+
+impl RoomError for WatchError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Kernel
+    }
+
+    fn hint(&self) -> Option<String> {
+        None
     }
 }

@@ -30,7 +30,7 @@ pub(super) struct Detach {
 impl Detach {
     pub(super) fn execute(&self, global: &Global) -> Result<Exit, Fail> {
         let (bpf_dir, control) = self.places(global)?;
-        let report = agent::detach(&bpf_dir, &control).map_err(|error| Fail::from(&error))?;
+        let report = agent::detach(&bpf_dir, &control)?;
         if self.json.json {
             output::print_json(&Removed { schema: SCHEMA, removed: &report.removed })?;
         } else {

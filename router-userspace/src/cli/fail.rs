@@ -120,26 +120,17 @@ impl From<ConfigError> for Fail {
     }
 }
 
-impl From<&AgentError> for Fail {
-    fn from(error: &AgentError) -> Self {
+/// What the agent itself could not do.
+impl From<AgentError> for Fail {
+    fn from(error: AgentError) -> Self {
         let exit = match error.kind() {
             ErrorKind::Refused => Exit::No,
             ErrorKind::Kernel => Exit::Kernel,
         };
-        let fail = Self::new(exit, error);
+        let fail = Self::new(exit, &error);
         match error.hint() {
             Some(hint) => fail.hint(hint),
             None => fail,
-        }
-    }
-}
-
-/// What the agent itself could not do.
-impl From<anyhow::Error> for Fail {
-    fn from(error: anyhow::Error) -> Self {
-        match error.downcast_ref::<AgentError>() {
-            Some(start) => start.into(),
-            None => Self::new(Exit::Kernel, format!("{error:#}")),
         }
     }
 }
@@ -180,12 +171,10 @@ mod tests {
 
     #[test]
     fn the_agents_own_errors_keep_exit_code_and_hint() {
-        let refused = anyhow::Error::from(AgentError::refused("port in use").with_hint("another"));
+        let refused = AgentError::refused("port in use").with_hint("another");
         assert_eq!(Fail::from(refused), Fail::new(Exit::No, "port in use").hint("another"));
-        let kernel = anyhow::Error::from(AgentError::kernel("no BPF")).context("starting");
+        let kernel = AgentError::kernel("no BPF");
         assert_eq!(Fail::from(kernel), Fail::new(Exit::Kernel, "no BPF"));
-        let other = anyhow::anyhow!("cause").context("effect");
-        assert_eq!(Fail::from(other), Fail::new(Exit::Kernel, "effect: cause"));
     }
 
     #[test]

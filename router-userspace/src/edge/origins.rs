@@ -1,10 +1,10 @@
 //! Where responses come from: servers and folders, and the instructions that name them.
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     memory::Memory,
-    route::Folders,
+    route::{FolderError, Folders},
     tls::certificate_names::Shown,
     upstream::{UpstreamError, Upstreams},
 };
@@ -38,7 +38,7 @@ pub enum OriginError {
     Upstream(#[from] UpstreamError),
     /// A folder cannot be opened. Names it.
     #[error(transparent)]
-    Folder(#[from] io::Error),
+    Folder(#[from] FolderError),
 }
 
 impl Origins {

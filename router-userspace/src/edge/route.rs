@@ -1,6 +1,6 @@
 //! Where a request or a raw connection goes: the first route that matches wins.
 
-use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use http::{HeaderMap, Method, Request, StatusCode, Uri, uri::PathAndQuery};
 
@@ -71,17 +71,25 @@ pub(super) struct RawRoute {
 #[derive(Default)]
 pub(super) struct Folders(BTreeMap<Arc<str>, Arc<Files>>);
 
+/// Why the folder of an upstream cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("upstream.{upstream}: {}: {source}", folder.display())]
+pub struct FolderError {
+    upstream: Arc<str>,
+    folder: PathBuf,
+    source: io::Error,
+}
+
 impl Folders {
     /// Opens them.
     ///
     /// # Errors
     /// The first that cannot be opened, by its upstream and path.
-    pub(super) fn open(config: &Config) -> Result<Self, io::Error> {
+    pub(super) fn open(config: &Config) -> Result<Self, FolderError> {
         let mut folders = BTreeMap::new();
         for (name, upstream) in &config.upstreams {
             if let config::Upstream::Files(folder) = upstream {
-                let named =
-                    |e: io::Error| io::Error::new(e.kind(), format!("upstream.{name}: {}: {e}", folder.display()));
+                let named = |source| FolderError { upstream: name.clone(), folder: folder.clone(), source };
                 folders.insert(name.clone(), Arc::new(Files::open(folder).map_err(named)?));
             }
         }

@@ -43,7 +43,7 @@ fn serve() -> anyhow::Result<()> {
     let log = Log::start(&read()?.router.log, None);
     // The environment has insisted already.
     let options = RunOptions { kernel_log: None, takeover: false, log };
-    agent::run(ConfigSource::new(read, Some(Exemption::Allowed)), options)
+    Ok(agent::run(ConfigSource::new(read, Some(Exemption::Allowed)), options)?)
 }
 
 const NAME: &str = "quic-router-interop";

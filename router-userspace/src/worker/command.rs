@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     af_xdp::ReceiveQueue,
+    error::WorkerError,
     plan::{ListenerConfig, ListenerSocket},
 };
 use crate::edge::Instructions;
@@ -60,5 +61,5 @@ pub(super) enum Command {
 /// The ends that the thread holds: commands come in by one, and by the other it says whether it serves.
 pub(super) struct Channels {
     pub(super) commands: mpsc::UnboundedReceiver<Command>,
-    pub(super) ready: std_mpsc::SyncSender<io::Result<()>>,
+    pub(super) ready: std_mpsc::SyncSender<Result<(), WorkerError>>,
 }

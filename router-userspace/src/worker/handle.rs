@@ -21,6 +21,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use super::{
     af_xdp::ReceiveQueue,
     command::{Channels, Command},
+    error::WorkerError,
     plan::{ListenerConfig, ListenerSocket, Plan},
     shared::Shared,
     stats::WorkerStats,
@@ -45,13 +46,13 @@ impl Worker {
     ///
     /// # Errors
     /// If the thread cannot be made or pinned, or a socket cannot be used.
-    pub fn start(plan: Plan, shared: Shared) -> io::Result<Self> {
+    pub fn start(plan: Plan, shared: Shared) -> Result<Self, WorkerError> {
         let (slot, cpu) = (plan.slot, plan.cpu);
         let stats = Arc::<WorkerStats>::default();
         let (commands, received) = mpsc::unbounded_channel();
         let (ready, is_ready) = std_mpsc::sync_channel(1);
         let running = Arc::new(AtomicBool::new(true));
-        std::thread::Builder::new().name(format!("worker-{slot}")).spawn({
+        let spawned = std::thread::Builder::new().name(format!("worker-{slot}")).spawn({
             let stats = Arc::clone(&stats);
             let end = End { running: Arc::clone(&running), said: shared.ended() };
             move || {
@@ -59,19 +60,16 @@ impl Worker {
                 let _end = end;
                 thread::run(plan, shared, stats, Channels { commands: received, ready });
             }
-        })?;
+        });
+        spawned.map_err(WorkerError::NoThread)?;
         match is_ready.recv_timeout(ANSWER_TIMEOUT) {
             Ok(Ok(())) => {
                 Ok(Self { slot, cpu, stats, commands, running, stopping: Cell::default(), until: Cell::default() })
             }
             Ok(Err(e)) => Err(e),
-            Err(RecvTimeoutError::Disconnected) => {
-                Err(io::Error::other(format!("worker {slot} ended before it was ready")))
-            }
+            Err(RecvTimeoutError::Disconnected) => Err(WorkerError::EndedEarly(slot)),
             // It ends by itself: nothing is left that could tell it anything.
-            Err(RecvTimeoutError::Timeout) => {
-                Err(io::Error::other(format!("worker {slot} was not ready within {ANSWER_TIMEOUT:?}")))
-            }
+            Err(RecvTimeoutError::Timeout) => Err(WorkerError::NotReady { slot, patience: ANSWER_TIMEOUT }),
         }
     }
 
@@ -165,7 +163,7 @@ impl Worker {
     ///
     /// # Errors
     /// If the socket cannot be used, or the worker has ended or does not answer within ten seconds.
-    pub fn listen(&self, listening: ListenerSocket) -> io::Result<()> {
+    pub fn listen(&self, listening: ListenerSocket) -> Result<(), WorkerError> {
         let (done, is_done) = std_mpsc::sync_channel(1);
         self.tell(Command::Listen { listening, done });
         self.answer(&is_done)
@@ -175,7 +173,7 @@ impl Worker {
     ///
     /// # Errors
     /// If the socket cannot be used, or the worker has ended or does not answer within ten seconds.
-    pub fn receive(&self, id: InterfaceQueue, queue: Box<dyn ReceiveQueue>) -> io::Result<()> {
+    pub fn receive(&self, id: InterfaceQueue, queue: Box<dyn ReceiveQueue>) -> Result<(), WorkerError> {
         let (done, is_done) = std_mpsc::sync_channel(1);
         self.tell(Command::Receive { id, queue, done });
         // It may come to it later all the same.
@@ -184,13 +182,12 @@ impl Worker {
 
     /// The outcome of a command. A worker does what it is told between two packets, so the agent waits no longer than a
     /// worker that hangs may cost it.
-    fn answer(&self, is_done: &std_mpsc::Receiver<io::Result<()>>) -> io::Result<()> {
-        is_done.recv_timeout(ANSWER_TIMEOUT).unwrap_or_else(|e| {
-            Err(io::Error::other(match e {
-                RecvTimeoutError::Disconnected => format!("worker {} has ended", self.slot),
-                RecvTimeoutError::Timeout => format!("worker {} has not answered within {ANSWER_TIMEOUT:?}", self.slot),
-            }))
-        })
+    fn answer(&self, is_done: &std_mpsc::Receiver<io::Result<()>>) -> Result<(), WorkerError> {
+        let done = is_done.recv_timeout(ANSWER_TIMEOUT).map_err(|e| match e {
+            RecvTimeoutError::Disconnected => WorkerError::Ended(self.slot),
+            RecvTimeoutError::Timeout => WorkerError::Silent { slot: self.slot, patience: ANSWER_TIMEOUT },
+        });
+        Ok(done??)
     }
 
     /// Has it read what has come in on a queue, to which nothing more comes, and close it then.

@@ -9,6 +9,7 @@ mod blocks;
 mod command;
 mod connection;
 mod connection_ids;
+mod error;
 mod first_flights;
 mod flows;
 mod handle;
@@ -25,6 +26,7 @@ pub use self::{
     blocks::{BlockCount, BlockTable},
     connection::{Admission, HandshakeWindow, Tracing, strip_padding},
     connection_ids::{Configuration, ConnectionIds, HostKeys, Ledger, Nonces, Secrets, Set},
+    error::WorkerError,
     flows::{FlowTable, NoFlows},
     handle::Worker,
     plan::{EdgeFactory, ListenerConfig, ListenerSocket, Plan},

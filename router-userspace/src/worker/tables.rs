@@ -17,7 +17,7 @@ use router_common::{
     admission::{Challenge, InPlace, Limited, Listed, TokenKeys},
     connection_id::ConnectionId,
     frame::{Address, Endpoint, Payload},
-    identifiers::{ConfigRotation, CpuId, SlotId},
+    identifiers::{ConfigRotation, CpuId, GenerationId, SlotId},
     maps::{
         Admission, Assigned, BlockAction, CidConfig, Listener, ListenerKey, Queue, Settings, Slot, SlotState,
         SourcePorts,
@@ -296,7 +296,7 @@ impl Tables for View<'_> {
     }
 
     fn slot(&self, slot: SlotId) -> Option<Slot> {
-        Some(Slot::new(self.tables.slot_state(slot), CpuId::new(0), 0))
+        Some(Slot::new(self.tables.slot_state(slot), CpuId::new(0), GenerationId::new(0)))
     }
 
     fn assigned(&self, hash: u64) -> Option<SlotId> {
@@ -380,7 +380,7 @@ mod tests {
         pub(crate) fn for_tests() -> Self {
             let without = Arc::new(aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &[9; 32]));
             let ids = Arc::new(ConnectionIds::new(configuration(0), without));
-            Self::new(Settings::new(7, 17, 1), ids, [1, 2])
+            Self::new(Settings::new(7, 17, GenerationId::new(1)), ids, [1, 2])
         }
     }
 

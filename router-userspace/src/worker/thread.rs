@@ -29,6 +29,7 @@ use super::{
     command::{Channels, Command},
     connection::{Acceptor, CLOSED, Issuing, ListenerState, SteeredGenerator},
     connection_ids::ResetKeys,
+    error::WorkerError,
     flows::Flows,
     plan::{ListenerSocket, Plan},
     shared::Shared,
@@ -45,8 +46,8 @@ pub(super) fn run(plan: Plan, shared: Shared, stats: Arc<WorkerStats>, channels:
     let runtime = pin_to(plan.cpu).and_then(|()| runtime());
     let runtime = match runtime {
         Ok(runtime) => runtime,
-        Err(e) => {
-            let _ = channels.ready.send(Err(io::Error::new(e.kind(), format!("worker {slot}: {e}"))));
+        Err(source) => {
+            let _ = channels.ready.send(Err(WorkerError::NotSetUp { slot, source }));
             return;
         }
     };
@@ -62,7 +63,7 @@ async fn serve(mut plan: Plan, shared: Shared, stats: Arc<WorkerStats>, mut chan
     let mut service = Service::new(plan, shared, stats);
     for listening in sockets {
         if let Err(e) = service.listen(listening) {
-            let _ = channels.ready.send(Err(e));
+            let _ = channels.ready.send(Err(e.into()));
             return;
         }
     }

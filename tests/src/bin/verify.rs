@@ -4,7 +4,10 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use router_common::maps::{FLOWS_PER_CONNECTION, Secrets, Settings};
+use router_common::{
+    identifiers::GenerationId,
+    maps::{FLOWS_PER_CONNECTION, Secrets, Settings},
+};
 use router_userspace::datapath::{Datapath, Initial, Pins, Size, flow_table_bytes, possible_cpus};
 
 fn main() -> ExitCode {
@@ -22,7 +25,7 @@ fn within_budget() -> anyhow::Result<bool> {
     let directory = PathBuf::from(format!("/sys/fs/bpf/quic-router-verify-{}", std::process::id()));
     let (pins, _) = Pins::take(&directory)?;
     let initial = Initial {
-        settings: Settings::new(1, 17, 1),
+        settings: Settings::new(1, 17, GenerationId::new(1)),
         secrets: Secrets::new([0; 2]),
         cid_configs: Vec::new(),
         listeners: Vec::new(),

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Result, bail, ensure};
 use router_common::{
     admission::Challenge,
-    identifiers::{CpuId, ListenerId, SlotId},
+    identifiers::{CpuId, GenerationId, ListenerId, SlotId},
     maps::{AnsweredBy, Hop, Listener, Queue, Secrets, Settings, Slot, SlotState, SourcePorts, Stage},
     reason::{Counters, Reason},
     steer::{self, Verdict},
@@ -66,7 +66,7 @@ impl Kernel {
         for slot in SlotId::all().take(slots) {
             let cpu = CpuId::new(u32::from(slot) % possible_cpus());
             datapath.open_cpu(cpu)?;
-            datapath.set_slot(slot, Slot::new(SlotState::Active, cpu, 1))?;
+            datapath.set_slot(slot, Slot::new(SlotState::Active, cpu, GenerationId::new(1)))?;
         }
         datapath.assign(&World::assignment())?;
         datapath.set_local_addresses(&World::local_addresses())?;

@@ -10,7 +10,7 @@ use router_common::{
     admission::{Challenge, Limited, Listed, Prefix, TokenKey, TokenKeys},
     connection_id::{CidKeys, ConnectionId, Identity},
     frame::{Address, Endpoint},
-    identifiers::{ConfigRotation, CpuId, SlotId},
+    identifiers::{ConfigRotation, CpuId, GenerationId, SlotId},
     maps::{
         ASSIGNMENT_SIZE, Assigned, Block, BlockAction, CidConfig, ListenerKey, LocalKind, Queue, Settings, Slot,
         SlotState,
@@ -127,7 +127,8 @@ impl Tables for World {
     type Keys = CidKeys;
 
     fn settings(&self) -> Option<Settings> {
-        Some(Settings::new(NODE_ID, CID_LENGTH, 1).with_blocks(BLOCKS.len() as u32))
+        let settings = Settings::new(NODE_ID, CID_LENGTH, GenerationId::new(1));
+        Some(settings.with_blocks(BLOCKS.len() as u32))
     }
 
     fn listens(&self, destination: &Endpoint) -> bool {
@@ -149,7 +150,7 @@ impl Tables for World {
 
     fn slot(&self, slot: SlotId) -> Option<Slot> {
         let state = if slot < SlotId::new(SLOTS) { SlotState::Active } else { SlotState::Free };
-        Some(Slot::new(state, CpuId::new(0), 1))
+        Some(Slot::new(state, CpuId::new(0), GenerationId::new(1)))
     }
 
     fn assigned(&self, hash: u64) -> Option<SlotId> {

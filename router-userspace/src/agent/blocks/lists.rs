@@ -12,11 +12,8 @@ use router_common::{
     maps::{BLOCKS_MAX, Block, BlockAction},
 };
 
-use super::{Entry, Write, order::writes};
-use crate::{
-    agent::error::AgentError,
-    worker::{BlockCount, BlockTable},
-};
+use super::{Entry, Write, error::BlockListError, order::writes};
+use crate::worker::{BlockCount, BlockTable};
 
 /// Entries by their prefixes.
 pub(super) type Named = BTreeMap<Prefix, Entry>;
@@ -68,7 +65,7 @@ impl Lists {
     ///
     /// # Errors
     /// If there is no room for them.
-    pub(super) fn with_verbs(self, by_verb: Named) -> Result<Self, AgentError> {
+    pub(super) fn with_verbs(self, by_verb: Named) -> Result<Self, BlockListError> {
         let by_file = self.by_file.keys().filter(|prefix| !by_verb.contains_key(prefix));
         require_room(by_file.count() + by_verb.len())?;
         Ok(Self { by_verb: Arc::new(by_verb), ..self })
@@ -146,13 +143,10 @@ impl Lists {
 ///
 /// # Errors
 /// If there are more.
-pub(super) fn require_room(entries: usize) -> Result<(), AgentError> {
+pub(super) fn require_room(entries: usize) -> Result<(), BlockListError> {
     match entries > BLOCKS_MAX as usize {
         false => Ok(()),
-        true => Err(AgentError::refused(format!(
-            "the block list has room for {BLOCKS_MAX} prefixes: {entries} are too many"
-        ))
-        .with_hint("quic-router block list, for what can go; or a shorter prefix for several of them")),
+        true => Err(BlockListError::Full { entries }),
     }
 }
 

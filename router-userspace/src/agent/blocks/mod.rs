@@ -11,12 +11,13 @@
 //! read, compared and kept on other threads, and written a few hundred at a time.
 
 mod entry;
+mod error;
 mod lists;
 mod order;
 mod store;
 mod verbs;
 
-use std::{cell::RefCell, sync::Arc};
+use std::{cell::RefCell, fmt::Display, sync::Arc};
 
 use router_common::{admission::Prefix, frame::Address, maps::BlockAction};
 use tokio::{
@@ -31,6 +32,7 @@ pub(super) use self::{
     verbs::{add, follow, list, remove},
 };
 use self::{
+    error::BlockListError,
     lists::{Lists, Named, Plan, require_room},
     store::Store,
 };
@@ -53,7 +55,7 @@ impl Blocks {
     ///
     /// # Errors
     /// If the file in the state folder cannot be read.
-    pub(super) fn open(state: &State) -> Result<Self, AgentError> {
+    pub(super) fn open(state: &State) -> Result<Self, BlockListError> {
         let store = Arc::new(Store::new(state));
         let lists = Lists::default().with_verbs(store.read()?)?;
         Ok(Self { store, lists: RefCell::new(lists), changing: Mutex::default() })
@@ -63,7 +65,8 @@ impl Blocks {
     /// over, with the entries that are in the kernel.
     pub(super) fn take_charge(&self, steering: &Steering, config: &Config) {
         let mut lists = self.lists.borrow().clone().with_files(by_file(&config.admission.blocks));
-        match self.store.read().and_then(|by_verb| Ok((by_verb, steering.blocks()?))) {
+        let found = self.store.read().map_err(AgentError::from).and_then(|by_verb| Ok((by_verb, steering.blocks()?)));
+        match found {
             Ok((by_verb, in_force)) => lists = lists.adopting(by_verb, in_force),
             Err(e) => tracing::error!("block list: {e}"),
         }
@@ -77,7 +80,7 @@ impl Blocks {
     ///
     /// # Errors
     /// If there is no room.
-    pub(super) fn require_room_for(&self, config: &Config) -> Result<(), AgentError> {
+    pub(super) fn require_room_for(&self, config: &Config) -> Result<(), BlockListError> {
         let lists = self.lists.borrow();
         let by_file = config.admission.blocks.iter().filter(|block| !lists.by_verb.contains_key(&block.prefix));
         require_room(by_file.count() + lists.by_verb.len())
@@ -130,8 +133,8 @@ impl Blocks {
     async fn change(
         &self,
         steering: &Steering,
-        change: impl FnOnce(Lists) -> Result<Lists, AgentError> + Send + 'static,
-    ) -> Result<(), AgentError> {
+        change: impl FnOnce(Lists) -> Result<Lists, BlockListError> + Send + 'static,
+    ) -> Result<(), BlockListError> {
         let _one = self.changing.lock().await;
         let (lists, store) = (self.lists.borrow().clone(), Arc::clone(&self.store));
         let planned = spawn_blocking(move || {
@@ -139,9 +142,9 @@ impl Blocks {
             if !Arc::ptr_eq(&changed.by_verb, &lists.by_verb) {
                 store.write(&changed.by_verb)?;
             }
-            Ok::<_, AgentError>(changed.plan())
+            Ok::<_, BlockListError>(changed.plan())
         });
-        let plan = planned.await.map_err(|e| AgentError::kernel(format!("the block list: {e}")))??;
+        let plan = planned.await.map_err(BlockListError::Thread)??;
         self.begin(steering, &plan);
         for some in plan.writes.chunks(WRITES_AT_ONCE) {
             some.iter().for_each(|write| self.write(steering, write));
@@ -152,11 +155,11 @@ impl Blocks {
     }
 
     /// Has workers see what the generation in charge has made of the list: here nothing else is brought into force.
-    async fn follow(&self, steering: &Steering) -> Result<(), AgentError> {
+    async fn follow(&self, steering: &Steering) -> Result<(), BlockListError> {
         let _one = self.changing.lock().await;
         let (lists, store) = (self.lists.borrow().clone(), Arc::clone(&self.store));
-        let planned = spawn_blocking(move || Ok::<_, AgentError>(lists.with_verbs(store.read()?)?.plan()));
-        let plan = planned.await.map_err(|e| AgentError::kernel(format!("the block list: {e}")))??;
+        let planned = spawn_blocking(move || Ok::<_, BlockListError>(lists.with_verbs(store.read()?)?.plan()));
+        let plan = planned.await.map_err(BlockListError::Thread)??;
         steering.set_block_table(plan.table);
         Ok(())
     }
@@ -194,7 +197,7 @@ fn by_file(blocks: &[FileBlock]) -> Named {
     blocks.iter().map(entry).collect()
 }
 
-fn said(written: Result<(), AgentError>) {
+fn said<E: Display>(written: Result<(), E>) {
     if let Err(e) = written {
         tracing::error!("block list: {e}");
     }

@@ -10,12 +10,12 @@ use std::{
 use router_common::{admission::Prefix, maps::BlockAction};
 use serde::{Deserialize, Serialize};
 
-use super::entry::{By, Entry};
+use super::{
+    entry::{By, Entry},
+    error::BlockListError,
+};
 use crate::{
-    agent::{
-        error::AgentError,
-        state_dir::{self, State},
-    },
+    agent::state_dir::{self, State},
     clock::monotonic_now,
 };
 
@@ -49,16 +49,13 @@ impl Store {
     ///
     /// # Errors
     /// If the file is damaged, or cannot be read.
-    pub(super) fn read(&self) -> Result<BTreeMap<Prefix, Entry>, AgentError> {
+    pub(super) fn read(&self) -> Result<BTreeMap<Prefix, Entry>, BlockListError> {
         let text = match fs::read(&self.path) {
             Ok(text) => text,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-            Err(e) => return Err(failed(&self.path, &e)),
+            Err(e) => return Err(failed(&self.path, e)),
         };
-        let damaged = |why: &str| {
-            AgentError::refused(format!("{}: {why}", self.path.display()))
-                .with_hint("removing the file: prefixes that were named by verbs are then forgotten")
-        };
+        let damaged = |why: &str| BlockListError::Damaged { path: self.path.clone(), why: why.to_owned() };
         let stored: Stored = serde_json::from_slice(&text).map_err(|e| damaged(&e.to_string()))?;
         let (now, wall) = (monotonic_now(), milliseconds(SystemTime::now()));
         let mut entries = BTreeMap::new();
@@ -80,7 +77,7 @@ impl Store {
     ///
     /// # Errors
     /// If they cannot be written; the file is as it was then.
-    pub(super) fn write(&self, entries: &BTreeMap<Prefix, Entry>) -> Result<(), AgentError> {
+    pub(super) fn write(&self, entries: &BTreeMap<Prefix, Entry>) -> Result<(), BlockListError> {
         let (now, wall) = (monotonic_now(), milliseconds(SystemTime::now()));
         let stored = |(prefix, entry): (&Prefix, &Entry)| StoredEntry {
             prefix: prefix.to_string(),
@@ -89,8 +86,8 @@ impl Store {
             why: entry.why.clone(),
         };
         let stored = Stored { blocks: entries.iter().map(stored).collect() };
-        let text = serde_json::to_vec_pretty(&stored).map_err(|e| failed(&self.path, &e.into()))?;
-        state_dir::replace(&self.path, &text).map_err(|e| failed(&self.path, &e))
+        let text = serde_json::to_vec_pretty(&stored).map_err(|e| failed(&self.path, e.into()))?;
+        state_dir::replace(&self.path, &text).map_err(|e| failed(&self.path, e))
     }
 }
 
@@ -99,8 +96,8 @@ fn milliseconds(time: SystemTime) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn failed(path: &Path, error: &io::Error) -> AgentError {
-    AgentError::kernel(format!("state folder: {}: {error}", path.display()))
+fn failed(path: &Path, source: io::Error) -> BlockListError {
+    BlockListError::File { path: path.to_owned(), source }
 }
 
 const FILE: &str = "blocks.json";
@@ -108,6 +105,7 @@ const FILE: &str = "blocks.json";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::error::RoomError as _;
 
     fn store(name: &str) -> Store {
         let path = std::env::temp_dir().join(format!("quic-router-blocks-{}-{name}", std::process::id()));

@@ -8,6 +8,7 @@ use tokio::{task::spawn_blocking, time::timeout};
 use super::{
     InForce,
     entry::{By, Entry},
+    error::BlockListError,
     lists::{Lists, Named},
 };
 use crate::{
@@ -83,19 +84,11 @@ pub(in crate::agent) async fn remove(node: &Node, prefix: Prefix, allowed: bool)
                 by_verb.remove(&prefix);
                 lists.with_verbs(by_verb)
             };
-            node.blocks.change(&node.steering, change).await
+            Ok(node.blocks.change(&node.steering, change).await?)
         }
-        Some(Entry { by: By::Verb, action, .. }) => {
-            let verb = if action == BlockAction::Allow { "allow" } else { "block" };
-            let there = AgentError::refused(format!("{prefix} is in the list as {}", action.name()));
-            Err(there.with_hint(format!("quic-router {verb} remove {prefix}")))
-        }
-        Some(Entry { by: By::File(place), .. }) => {
-            let there = AgentError::refused(format!("{prefix} is not in the list by a verb, but by {place}"));
-            Err(there.with_hint("taking the line out, and quic-router reload"))
-        }
-        None => Err(AgentError::refused(format!("{prefix} is not in the list"))
-            .with_hint("quic-router block list, which has the prefixes as they were added")),
+        Some(Entry { by: By::Verb, action, .. }) => Err(BlockListError::ListedAs { prefix, action }.into()),
+        Some(Entry { by: By::File(place), .. }) => Err(BlockListError::ByFile { prefix, place }.into()),
+        None => Err(BlockListError::NotListed(prefix).into()),
     }
 }
 
@@ -110,7 +103,7 @@ pub(in crate::agent) async fn list(node: &Node) -> Result<api::Blocks, AgentErro
         let hits = |entry: &InForce| entry.count + reader.as_ref().map_or(0, |reader| reader.hits(entry.id));
         lists.all_in_force().into_iter().map(|entry| shown(hits(&entry), entry)).collect()
     });
-    let blocks = blocks.await.map_err(|e| AgentError::kernel(format!("the block list: {e}")))?;
+    let blocks = blocks.await.map_err(BlockListError::Thread)?;
     Ok(api::Blocks { schema: SCHEMA, blocks })
 }
 

@@ -15,7 +15,7 @@ use std::{
 
 use router_common::{
     connection_id::{CidConfig, CidKeys, Identity, MAX_LENGTH, ROTATIONS},
-    identifiers::{ConfigRotation, SlotId},
+    identifiers::{ConfigRotation, EraId, SlotId},
 };
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -24,7 +24,7 @@ use crate::{
     agent::{
         hex,
         state_dir::{State, read_secret, replace},
-        state_error::StateError,
+        state_error::{ConfigFault, KeyStoreFault, StateError},
     },
     worker::Ledger,
 };
@@ -44,9 +44,9 @@ pub(super) struct Pages {
     /// Of this file's form: [`VERSION`].
     version: u32,
     /// How many configurations this node has had.
-    pub(super) eras: u64,
+    eras: u64,
     /// The era of the configuration that new connection IDs follow.
-    pub(super) issuing: u64,
+    issuing: u64,
     /// Those that can be decoded.
     pub(super) configurations: Vec<StoredConfig>,
     /// Digests of keys from files that were used and are not to be used again.
@@ -58,7 +58,7 @@ pub(super) struct Pages {
 #[serde(deny_unknown_fields)]
 pub(super) struct StoredConfig {
     rotation: u8,
-    pub(super) era: u64,
+    era: u64,
     /// Seconds since 1970.
     pub(super) created: u64,
     pub(super) shape: ConfigSpec,
@@ -181,24 +181,24 @@ pub(super) fn digest(key: &[u8; 16]) -> String {
 
 /// What stands in the file; nothing if there is none.
 fn read(path: &Path) -> Result<Pages, StateError> {
-    let refuse = |why: String| StateError::KeyStore { path: path.to_owned(), why };
+    let refuse = |why| StateError::KeyStore { path: path.to_owned(), why };
     let pages = match read_secret(path)? {
         None => Pages { version: VERSION, eras: 0, issuing: 0, configurations: Vec::new(), spent: Vec::new() },
         Some(text) => serde_json::from_slice::<Pages>(&text)
             // The error's own words might quote a key.
-            .map_err(|e| refuse(format!("not as this version writes it (line {}, column {})", e.line(), e.column())))?,
+            .map_err(|e| refuse(KeyStoreFault::Unreadable { line: e.line(), column: e.column() }))?,
     };
     if pages.version != VERSION {
-        return Err(refuse(format!("of version {}, not {VERSION}", pages.version)));
+        return Err(refuse(KeyStoreFault::OtherVersion { found: pages.version, known: VERSION }));
     }
     pages.configurations.iter().try_for_each(StoredConfig::check).map_err(refuse)?;
     Ok(pages)
 }
 
 impl Ledger for KeyStore {
-    fn lease(&self, era: u64, slot: SlotId, up_to: u64) -> io::Result<()> {
+    fn lease(&self, era: EraId, slot: SlotId, up_to: u64) -> io::Result<()> {
         self.try_change(|pages| {
-            for page in pages.configurations.iter_mut().filter(|page| page.era == era) {
+            for page in pages.configurations.iter_mut().filter(|page| page.era() == era) {
                 page.leased.insert(slot.get(), up_to);
             }
         })
@@ -208,7 +208,23 @@ impl Ledger for KeyStore {
 impl Pages {
     /// The configuration that new connection IDs follow; none before the first.
     pub(super) fn issuing(&self) -> Option<&StoredConfig> {
-        self.configurations.iter().find(|page| page.era == self.issuing)
+        self.configurations.iter().find(|page| self.issues(page))
+    }
+
+    /// Whether new connection IDs follow `page`.
+    pub(super) fn issues(&self, page: &StoredConfig) -> bool {
+        page.era == self.issuing
+    }
+
+    /// The era of the configuration that comes next.
+    pub(super) fn next_era(&self) -> EraId {
+        EraId::new(self.eras + 1)
+    }
+
+    /// From now on new connection IDs follow the configuration of `era`, which is the last one.
+    pub(super) fn issue(&mut self, era: EraId) {
+        self.eras = era.get();
+        self.issuing = era.get();
     }
 
     /// Whether there is a configuration of `rotation`.
@@ -233,11 +249,11 @@ impl Pages {
 
 impl StoredConfig {
     /// A new configuration.
-    pub(super) fn new(rotation: ConfigRotation, era: u64, shape: ConfigSpec, key: Option<&[u8; 16]>) -> Self {
+    pub(super) fn new(rotation: ConfigRotation, era: EraId, shape: ConfigSpec, key: Option<&[u8; 16]>) -> Self {
         let created = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Self {
             rotation: rotation.get(),
-            era,
+            era: era.get(),
             created: created.map_or(0, |since| since.as_secs()),
             shape,
             key: key.map(|key| Zeroizing::new(hex::encode(key))),
@@ -249,6 +265,16 @@ impl StoredConfig {
     /// What tells its connection IDs from other configurations'.
     pub(super) fn rotation(&self) -> ConfigRotation {
         ConfigRotation::new(self.rotation)
+    }
+
+    /// Which one of all that this node has had.
+    pub(super) fn era(&self) -> EraId {
+        EraId::new(self.era)
+    }
+
+    /// From now on it counts as the one of `era`.
+    pub(super) fn move_to(&mut self, era: EraId) {
+        self.era = era.get();
     }
 
     /// What its connection IDs look like.
@@ -278,23 +304,23 @@ impl StoredConfig {
         self.leased.iter().map(|(&slot, &up_to)| (SlotId::new(slot), up_to))
     }
 
-    fn check(&self) -> Result<(), String> {
-        let wrong = |what: &str| Err(format!("configuration {}: {what}", self.rotation));
+    fn check(&self) -> Result<(), KeyStoreFault> {
+        let wrong = |why| Err(KeyStoreFault::Configuration { rotation: self.rotation, why });
         if self.rotation >= ROTATIONS {
-            return wrong("there are rotations 0 to 6");
+            return wrong(ConfigFault::Rotation);
         }
         if self.key.as_deref().is_some_and(|key| octets::<16>(key).is_none()) {
-            return wrong("its key is not hex of 16 octets");
+            return wrong(ConfigFault::Key);
         }
         if self.key.is_some() != (self.shape.key_from != KeyFrom::None) {
-            return wrong("it has a key where it should have none, or the other way round");
+            return wrong(ConfigFault::KeyOrNone);
         }
         if octets::<MAX_LENGTH>(&self.salt).is_none() {
-            return wrong("its salt is not hex of 20 octets");
+            return wrong(ConfigFault::Salt);
         }
         match self.config() {
             Some(_) => Ok(()),
-            None => wrong("its lengths are not legal"),
+            None => wrong(ConfigFault::Lengths),
         }
     }
 }
@@ -342,9 +368,13 @@ mod tests {
     fn with_one(state: &State) -> KeyStore {
         let book = KeyStore::open(state).unwrap();
         book.change(|pages| {
-            pages.configurations.push(StoredConfig::new(ConfigRotation::new(3), 1, shape(), Some(&[7; 16])));
-            pages.issuing = 1;
-            pages.eras = 1;
+            pages.configurations.push(StoredConfig::new(
+                ConfigRotation::new(3),
+                EraId::new(1),
+                shape(),
+                Some(&[7; 16]),
+            ));
+            pages.issue(EraId::new(1));
         })
         .unwrap();
         book
@@ -353,7 +383,7 @@ mod tests {
     #[test]
     fn what_was_written_is_there_in_the_next_run() {
         let (state, path) = state("again");
-        with_one(&state).lease(1, SlotId::new(9), 4_096).unwrap();
+        with_one(&state).lease(EraId::new(1), SlotId::new(9), 4_096).unwrap();
         let pages = KeyStore::open(&state).unwrap().pages();
         let page = pages.issuing().unwrap();
         assert_eq!((page.rotation, *page.key(), &page.shape), (3, [7; 16], &shape()));
@@ -393,7 +423,7 @@ mod tests {
         let (state, path) = state("unwritable");
         let book = with_one(&state);
         fs::create_dir(path.join("connection-ids.json.new")).unwrap();
-        assert!(book.lease(1, SlotId::new(0), 1).is_err());
+        assert!(book.lease(EraId::new(1), SlotId::new(0), 1).is_err());
         let error = book.change(|pages| pages.issuing = 5).unwrap_err();
         assert!(error.to_string().contains(FILE), "{error}");
         assert_eq!(book.pages().issuing, 1);

@@ -11,6 +11,7 @@
 //! when no connection can have its IDs any more, and none of them has been seen for as long
 //! as a connection may be silent.
 
+mod error;
 mod key_store;
 mod plan;
 
@@ -23,14 +24,15 @@ use std::{
 
 use router_common::{
     connection_id::{CidConfig, Encoding},
-    identifiers::{ConfigRotation, SlotId},
+    identifiers::{ConfigRotation, EraId, SlotId},
 };
 
 use self::{
+    error::CidError,
     key_store::{KeyStore, StoredConfig},
     plan::Plan,
 };
-use super::{api, error::AgentError, hex, secrets::Secrets, state_dir::State};
+use super::{api, error::RoomError as _, hex, secrets::Secrets, state_dir::State};
 use crate::{
     config::Config,
     datapath::{CidEntry, Datapath},
@@ -43,7 +45,7 @@ pub(super) struct CidRotation {
     book: Arc<KeyStore>,
     secrets: Arc<Secrets>,
     plan: Plan,
-    uses: RefCell<BTreeMap<u64, Use>>,
+    uses: RefCell<BTreeMap<EraId, Use>>,
     trouble: RefCell<Option<String>>,
     keeping: Cell<bool>,
     /// Connection IDs without a nonce, when last looked at, and when there was last one more.
@@ -76,17 +78,17 @@ impl CidRotation {
     ///
     /// # Errors
     /// If the state folder or a key file does not allow it; nothing has changed then.
-    pub(super) fn start(config: &Config, state: &State, secrets: Arc<Secrets>) -> Result<Self, AgentError> {
+    pub(super) fn start(config: &Config, state: &State, secrets: Arc<Secrets>) -> Result<Self, CidError> {
         let plan = Plan::of(config);
         let book = Arc::new(KeyStore::open(state)?);
         plan.prepare(&book)?;
         let pages = book.pages();
-        let issuing = pages.issuing().ok_or_else(|| AgentError::kernel("no configuration of connection IDs"))?;
+        let issuing = pages.issuing().ok_or(CidError::NoneIssued)?;
         let ids = ConnectionIds::new(configuration(issuing, &secrets, &book)?, secrets.reset_key(&[]));
-        let mut uses = BTreeMap::from([(issuing.era, Use::new(0))]);
-        for page in pages.configurations.iter().filter(|page| page.era != issuing.era) {
+        let mut uses = BTreeMap::from([(issuing.era(), Use::new(0))]);
+        for page in pages.configurations.iter().filter(|page| page.era() != issuing.era()) {
             ids.add(configuration(page, &secrets, &book)?);
-            uses.insert(page.era, Use { retired: Some(Instant::now()), ..Use::new(0) });
+            uses.insert(page.era(), Use { retired: Some(Instant::now()), ..Use::new(0) });
         }
         let (uses, trouble) = (RefCell::new(uses), RefCell::default());
         Ok(Self {
@@ -111,7 +113,7 @@ impl CidRotation {
     pub(super) fn for_kernel(&self) -> Vec<CidEntry> {
         let pages = self.book.pages();
         let row = |page: &StoredConfig| {
-            let config = page.config()?.issuing(page.era == pages.issuing);
+            let config = page.config()?.issuing(pages.issues(page));
             let keys = page.kernel_keys(self.secrets.slot_mask(&page.salt()));
             Some(CidEntry { rotation: page.rotation(), config, keys })
         };
@@ -127,14 +129,11 @@ impl CidRotation {
         &self,
         kernel: Option<&mut Datapath>,
         seen: impl Fn(ConfigRotation) -> u64,
-    ) -> Result<(), AgentError> {
+    ) -> Result<(), CidError> {
         let pages = self.book.pages();
-        let Some(rotation) = pages.free_rotation() else {
-            return Err(AgentError::refused("all seven configurations of connection IDs are still in use")
-                .with_hint("`quic-router status` says by what; each goes within connection_id.lifetime"));
-        };
+        let rotation = pages.free_rotation().ok_or(CidError::AllInUse)?;
         let key = self.plan.new_key(&pages)?;
-        let page = StoredConfig::new(rotation, pages.eras + 1, self.plan.shape.clone(), key.as_deref());
+        let page = StoredConfig::new(rotation, pages.next_era(), self.plan.shape.clone(), key.as_deref());
         let new = configuration(&page, &self.secrets, &self.book)?;
         let old = self.ids.now().issuing().clone();
 
@@ -144,10 +143,9 @@ impl CidRotation {
             datapath.set_cid_config(rotation, new.config().issuing(true), &keys)?;
         }
         self.ids.add(Arc::clone(&new));
-        let era = page.era;
+        let era = page.era();
         let written = self.book.change(|pages| {
-            pages.eras = era;
-            pages.issuing = era;
+            pages.issue(era);
             pages.configurations.push(page);
         });
         if let Err(e) = written {
@@ -159,7 +157,7 @@ impl CidRotation {
         }
         self.ids.issue_under(Arc::clone(&new));
         if let Some(datapath) = kernel
-            && let Some(page) = pages.configurations.iter().find(|page| page.era == old.era())
+            && let Some(page) = pages.configurations.iter().find(|page| page.era() == old.era())
         {
             self.show_as_replaced(&old, page, datapath);
         }
@@ -189,17 +187,13 @@ impl CidRotation {
                 self.forget(&configuration, kernel.as_deref_mut())?;
             }
             let issuing = self.ids.now().issuing().clone();
-            issuing.nonces().renew_in_time().map_err(|e| {
-                AgentError::kernel(format!("connection IDs of configuration {}: {e}", issuing.rotation()))
-            })?;
+            let rotation = issuing.rotation();
+            issuing.nonces().renew_in_time().map_err(|source| CidError::NoNonces { rotation, source })?;
             if issuing.nonces().used() >= NEARLY_USED_UP {
-                self.rotate(kernel, &seen).map_err(|e| {
-                    let used = issuing.nonces().used() * 100.0;
-                    let message = format!(
-                        "connection IDs: configuration {} has used {used:.0} % of its nonces and cannot be rotated: {e}",
-                        issuing.rotation()
-                    );
-                    AgentError::refused(message).with_hint(e.hint().unwrap_or("quic-router cid rotate"))
+                self.rotate(kernel, &seen).map_err(|e| CidError::NotReplaced {
+                    rotation,
+                    used: issuing.nonces().used(),
+                    source: Box::new(e),
                 })?;
             }
             let unroutable = self.ids.unroutable();
@@ -207,16 +201,11 @@ impl CidRotation {
                 self.ran_short.set(Some(Instant::now()));
             }
             if self.ran_short.get().is_some_and(|when| when.elapsed() < REMEMBERED) {
-                let message = format!(
-                    "connection IDs: {unroutable} were issued without a nonce, and only the flow table can place them"
-                );
-                return Err(
-                    AgentError::kernel(message).with_hint("the log says whether the state folder can be written")
-                );
+                return Err(CidError::Unroutable(unroutable));
             }
             Ok(())
         })();
-        let trouble = result.err().map(|e: AgentError| match e.hint() {
+        let trouble = result.err().map(|e: CidError| match e.hint() {
             Some(hint) => format!("{e} (try: {hint})"),
             None => e.to_string(),
         });
@@ -237,11 +226,11 @@ impl CidRotation {
     ///
     /// # Errors
     /// If these cannot be written down; then nothing has changed.
-    pub(super) fn lend(&self, slots: &[SlotId]) -> Result<(), AgentError> {
+    pub(super) fn lend(&self, slots: &[SlotId]) -> Result<(), CidError> {
         let issuing = self.ids.now().issuing().clone();
         if issuing.is_encrypted() {
-            let wrong = |e| AgentError::kernel(format!("connection IDs of configuration {}: {e}", issuing.rotation()));
-            issuing.nonces().stock_up(slots).map_err(wrong)?;
+            let rotation = issuing.rotation();
+            issuing.nonces().stock_up(slots).map_err(|source| CidError::NoNonces { rotation, source })?;
         }
         self.book.lend();
         Ok(())
@@ -252,23 +241,23 @@ impl CidRotation {
     ///
     /// # Errors
     /// If it cannot be read.
-    pub(super) fn take_back(&self) -> Result<(), AgentError> {
+    pub(super) fn take_back(&self) -> Result<(), CidError> {
         self.book.take_back()?;
         let pages = self.book.pages();
         for page in &pages.configurations {
-            let known = self.ids.now().iter().find(|known| known.era() == page.era).cloned();
+            let known = self.ids.now().iter().find(|known| known.era() == page.era()).cloned();
             let configuration = match known {
                 Some(known) => known,
                 None => {
                     let new = configuration(page, &self.secrets, &self.book)?;
                     self.ids.add(Arc::clone(&new));
                     let unused = Use { retired: Some(Instant::now()), ..Use::new(0) };
-                    self.uses.borrow_mut().insert(page.era, unused);
+                    self.uses.borrow_mut().insert(page.era(), unused);
                     new
                 }
             };
             page.leased().for_each(|(slot, up_to)| configuration.nonces().skip_to(slot, up_to));
-            if page.era == pages.issuing {
+            if pages.issues(page) {
                 self.ids.issue_under(configuration);
             }
         }
@@ -293,7 +282,7 @@ impl CidRotation {
         all.sort_by_key(|configuration| std::cmp::Reverse(configuration.era()));
         let describe = |configuration: &&Arc<Configuration>| {
             let (page, used) = (
-                pages.configurations.iter().find(|page| page.era == configuration.era()),
+                pages.configurations.iter().find(|page| page.era() == configuration.era()),
                 uses.get(&configuration.era()),
             );
             let config = configuration.config();
@@ -351,10 +340,10 @@ impl CidRotation {
         self.ids.now().iter().filter(is_over).cloned().collect()
     }
 
-    fn forget(&self, configuration: &Configuration, kernel: Option<&mut Datapath>) -> Result<(), AgentError> {
+    fn forget(&self, configuration: &Configuration, kernel: Option<&mut Datapath>) -> Result<(), CidError> {
         let rotation = configuration.rotation();
         // Each step may be done again: if one fails, all are tried again at the next look.
-        self.book.change(|pages| pages.forget(|page| page.era == configuration.era()))?;
+        self.book.change(|pages| pages.forget(|page| page.era() == configuration.era()))?;
         if let Some(datapath) = kernel {
             datapath.clear_cid_config(rotation)?;
         }
@@ -366,14 +355,10 @@ impl CidRotation {
 }
 
 /// `page` as the workers have it.
-fn configuration(
-    page: &StoredConfig,
-    secrets: &Secrets,
-    book: &Arc<KeyStore>,
-) -> Result<Arc<Configuration>, AgentError> {
-    let config = page.config().ok_or_else(|| AgentError::kernel("a configuration of connection IDs is not legal"))?;
+fn configuration(page: &StoredConfig, secrets: &Secrets, book: &Arc<KeyStore>) -> Result<Arc<Configuration>, CidError> {
+    let config = page.config().ok_or(CidError::Illegal)?;
     let ledger = Arc::clone(book);
-    let nonces = Nonces::new(page.era, page.salt(), config.free_octets(), ledger);
+    let nonces = Nonces::new(page.era(), page.salt(), config.free_octets(), ledger);
     let nonces = page.leased().fold(nonces, |nonces, (slot, up_to)| nonces.leased(slot, up_to));
     let salt = page.salt();
     let keys = HostKeys::new(&page.key(), secrets.slot_mask(&salt));

@@ -5,9 +5,12 @@ use std::{cell::Cell, path::PathBuf, time::Duration};
 use router_common::identifiers::ConfigRotation;
 use zeroize::Zeroizing;
 
-use super::key_store::{ConfigSpec, KeyFrom, KeyStore, Pages, StoredConfig, StoredIdentity, digest};
+use super::{
+    error::CidError,
+    key_store::{ConfigSpec, KeyFrom, KeyStore, Pages, StoredConfig, StoredIdentity, digest},
+};
 use crate::{
-    agent::{error::AgentError, hex},
+    agent::hex,
     config::{Config, Encryption, key_file},
 };
 
@@ -41,7 +44,7 @@ impl Plan {
     }
 
     /// Sees to it that the book's issued configuration is what this asks for.
-    pub(super) fn prepare(&self, book: &KeyStore) -> Result<(), AgentError> {
+    pub(super) fn prepare(&self, book: &KeyStore) -> Result<(), CidError> {
         let pages = book.pages();
         let given = self.file_key()?;
         let fits =
@@ -60,13 +63,12 @@ impl Plan {
         }
         // A key from a file that was issued before: its nonces go on where they were.
         if let Some(page) = pages.configurations.iter().find(|page| given.is_some() && fits(page)) {
-            let era = page.era;
+            let era = page.era();
             // A new era, so that it comes after those that were issued between.
             return Ok(book.change(|pages| {
-                pages.eras += 1;
-                pages.issuing = pages.eras;
-                let next = pages.eras;
-                pages.configurations.iter_mut().filter(|page| page.era == era).for_each(|page| page.era = next);
+                let next = pages.next_era();
+                pages.issue(next);
+                pages.configurations.iter_mut().filter(|page| page.era() == era).for_each(|page| page.move_to(next));
             })?);
         }
         let key = self.new_key(&pages)?;
@@ -74,13 +76,13 @@ impl Plan {
             pages.forget(dropped);
             let rotation = pages.free_rotation().unwrap_or_else(|| {
                 // No connection is left from earlier runs: whom the oldest is for, gave up first.
-                let oldest = pages.configurations.iter().map(|page| page.era).min().unwrap_or(0);
-                pages.forget(|page| page.era == oldest);
+                let oldest = pages.configurations.iter().map(StoredConfig::era).min();
+                pages.forget(|page| Some(page.era()) == oldest);
                 pages.free_rotation().unwrap_or(ConfigRotation::new(0))
             });
-            pages.eras += 1;
-            pages.issuing = pages.eras;
-            pages.configurations.push(StoredConfig::new(rotation, pages.eras, self.shape.clone(), key.as_deref()));
+            let era = pages.next_era();
+            pages.issue(era);
+            pages.configurations.push(StoredConfig::new(rotation, era, self.shape.clone(), key.as_deref()));
         })?)
     }
 
@@ -88,7 +90,7 @@ impl Plan {
     ///
     /// # Errors
     /// If it is to come from a file, and the one there has been used.
-    pub(super) fn new_key(&self, pages: &Pages) -> Result<Option<Zeroizing<[u8; 16]>>, AgentError> {
+    pub(super) fn new_key(&self, pages: &Pages) -> Result<Option<Zeroizing<[u8; 16]>>, CidError> {
         let key = match self.shape.key_from {
             KeyFrom::None => return Ok(None),
             KeyFrom::Auto => return Ok(Some(Zeroizing::new(rand::random()))),
@@ -99,19 +101,14 @@ impl Plan {
             known || pages.spent.contains(&digest(key))
         };
         match (&self.key_file, key.as_ref().filter(|key| used(key))) {
-            (Some(path), Some(_)) => Err(AgentError::refused(format!(
-                "{}: its key has been used for a configuration of connection IDs, and each takes a new one",
-                path.display()
-            ))
-            .with_hint("a new key in the file: openssl rand -hex 16")),
+            (Some(path), Some(_)) => Err(CidError::SpentKey(path.clone())),
             _ => Ok(key),
         }
     }
 
     /// The key in the file, if one is named.
-    fn file_key(&self) -> Result<Option<Zeroizing<[u8; 16]>>, AgentError> {
+    fn file_key(&self) -> Result<Option<Zeroizing<[u8; 16]>>, CidError> {
         let Some(path) = &self.key_file else { return Ok(None) };
-        let key = key_file::read(path).map_err(|e| AgentError::refused(&e).with_hint(e.hint()))?;
-        Ok(Some(Zeroizing::new(*key.octets())))
+        Ok(Some(Zeroizing::new(*key_file::read(path)?.octets())))
     }
 }

@@ -213,12 +213,14 @@ const FLOWS: usize = 1_000;
 
 #[cfg(test)]
 mod tests {
+    use router_common::identifiers::GenerationId;
+
     use super::*;
     use crate::agent::api::BlockAction;
 
     fn neighbour() -> Neighbour {
         Neighbour {
-            generation: 2,
+            generation: GenerationId::new(2),
             pid: 7,
             places: vec![(3, 1).into()],
             sockets: vec![9],

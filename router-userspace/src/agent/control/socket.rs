@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use router_common::identifiers::GenerationId;
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::agent::error::{ErrorKind, RoomError};
@@ -70,7 +71,7 @@ impl ControlSocket {
     }
 
     /// Takes another name beside the configured one, which the next generation is about to take.
-    pub(in crate::agent) fn step_aside(&self, generation: u64) -> Result<(), ControlError> {
+    pub(in crate::agent) fn step_aside(&self, generation: GenerationId) -> Result<(), ControlError> {
         let here = aside(&self.path, generation);
         // What a run of that number left, long ago.
         let _ = fs::remove_file(&here);
@@ -98,7 +99,7 @@ impl Drop for ControlSocket {
 }
 
 /// Where the control socket of a generation is that has handed over.
-pub(in crate::agent) fn aside(path: &Path, generation: u64) -> PathBuf {
+pub(in crate::agent) fn aside(path: &Path, generation: GenerationId) -> PathBuf {
     beside(path, &generation.to_string())
 }
 

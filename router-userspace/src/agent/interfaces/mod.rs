@@ -9,6 +9,7 @@ mod attach;
 use std::{
     cell::{Cell, Ref, RefCell},
     collections::BTreeMap,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -17,7 +18,7 @@ use router_common::identifiers::IfIndex;
 
 pub(super) use self::attach::{Attached, Ingress, attach_all};
 use super::{
-    error::AgentError,
+    error::{ErrorKind, RoomError},
     kernel::Kernel,
     steering::{SlotContext, Steering},
 };
@@ -187,10 +188,9 @@ impl Interfaces {
     ///
     /// # Errors
     /// If it could not find them.
-    pub(super) fn refuse_hidden_pins(&self, router: &Router) -> Result<(), AgentError> {
+    pub(super) fn refuse_hidden_pins(&self, router: &Router) -> Result<(), InterfacesError> {
         match self.pins_are_hidden.get() {
-            true => Err(AgentError::refused(format!("{}: {HIDDEN}", router.bpf_dir.display()))
-                .with_hint("`umount` of what was mounted over it, or stop and start the agent")),
+            true => Err(InterfacesError::HiddenPins(router.bpf_dir.clone())),
             false => Ok(()),
         }
     }
@@ -238,6 +238,24 @@ fn change(before: Seen, now: Seen, ours: Option<u32>, tried: Tried) -> Option<Ch
         (Some(_), Some(_)) => (now.program != ours).then_some(Change::Severed),
         // Whatever the reason was, it may be over; a driver that refuses is not asked all the time.
         (Some(_), None) => (before.program != now.program || tried == Tried::LongAgo).then_some(Change::MayBeFree),
+    }
+}
+
+/// Why another generation could not take over.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum InterfacesError {
+    /// It would not find the maps and links: their folder.
+    #[error("{}: {HIDDEN}", .0.display())]
+    HiddenPins(PathBuf),
+}
+
+impl RoomError for InterfacesError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Refused
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("`umount` of what was mounted over it, or stop and start the agent".to_owned())
     }
 }
 

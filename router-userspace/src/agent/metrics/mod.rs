@@ -76,7 +76,7 @@ impl Snapshot {
         Self {
             build: build_identity::summary(),
             kind: build_identity::kind(),
-            generation: observed.generation,
+            generation: observed.generation.get(),
             started: observed.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
             workers: views::workers(&observed).workers,
             totals: Totals { socket_drops: observed.socket_drops, ..views::sum(&observed) },

@@ -54,7 +54,7 @@ fn part(all: u32, id: InterfaceQueue, device: &Device, config: &AfXdp) -> Result
     let frames = (even / ways).min(u64::from(FRAMES_MAX)) as u32;
     match frames.checked_ilog2().map(|power| 1 << power) {
         Some(frames @ FRAMES_MIN..) => Ok((frames, frames.min(sending_max))),
-        _ => Err(QueueError::Refused(format!("af_xdp.memory is too small for {all} queues"))),
+        _ => Err(QueueError::LittleMemory(all)),
     }
 }
 

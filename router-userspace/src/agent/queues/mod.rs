@@ -16,7 +16,7 @@ mod plan;
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
-    io, thread,
+    thread,
     time::Instant,
 };
 
@@ -27,14 +27,14 @@ use router_common::{
 
 use self::{
     accept_rate::Arrivals,
-    error::QueueError,
+    error::{AfXdpError, QueueError},
     memory::Memory,
     of_kernel::OfKernel,
     open::{Device, OpenQueue, OpenQueues},
     pending_bind::{AwaitedQueues, BETWEEN_TRIES, PATIENCE},
     plan::{Load, Share},
 };
-use super::{api, error::AgentError, kernel::Kernel, roster::Roster, steering::Steering};
+use super::{api, kernel::Kernel, roster::Roster, steering::Steering};
 use crate::{
     config::{Config, CpuMap, Engine},
     datapath::{self, QueueSocketPlan},
@@ -70,7 +70,7 @@ impl Queues {
     ///
     /// # Errors
     /// If AF_XDP was asked for by name, and an interface has no queue for it.
-    pub(super) fn begin(&self, context: &QueueContext<'_>, steered: &[String]) -> Result<(), AgentError> {
+    pub(super) fn begin(&self, context: &QueueContext<'_>, steered: &[String]) -> Result<(), AfXdpError> {
         let begun = Instant::now();
         loop {
             self.scan(context.config, steered);
@@ -82,9 +82,7 @@ impl Queues {
             // A process that had them may have ended just now: the kernel takes its time.
             if begun.elapsed() > PATIENCE {
                 let why = self.why_not(without).unwrap_or_else(|| "its queues are in use".to_owned());
-                return Err(AgentError::kernel(format!("interface {without}: AF_XDP cannot be had: {why}")).with_hint(
-                    "engine = \"auto\", which takes the next best; quic-router doctor says what is missing",
-                ));
+                return Err(AfXdpError::NoQueue { interface: without.clone(), why });
             }
             thread::sleep(BETWEEN_TRIES);
         }
@@ -172,15 +170,14 @@ impl Queues {
         let passed_by = (!chains.is_empty()).then(|| chains.join(", "));
         self.passed_by.borrow_mut().clone_from(&passed_by);
         if let (Engine::Auto, Some(chains)) = (engine, passed_by) {
-            let refused = || Err(QueueError::Refused(format!("netfilter rules would be passed by: {chains}")));
-            steered.iter().for_each(|name| self.note(name, refused()));
+            steered.iter().for_each(|name| self.note(name, Err(QueueError::PassesNetfilter(chains.clone()))));
             return Vec::new();
         }
         // A socket outside of a VRF gets nothing from its interfaces; an AF_XDP socket would.
         let suits = |name: &&String| match datapath::vrf(name) {
             None => true,
             Some(vrf) => {
-                self.note(name, Err(QueueError::Refused(format!("the interface belongs to the VRF {vrf}"))));
+                self.note(name, Err(QueueError::InVrf(vrf)));
                 false
             }
         };
@@ -234,7 +231,7 @@ impl Queues {
         let leaves_checksums_out = device.facts.leaves_checksums_out;
         let queue = Box::new(OfKernel { socket, leaves_checksums_out });
         let received = context.roster.of_slot(share.slot, |worker| worker.receive(id, queue));
-        received.unwrap_or_else(|| Err(io::Error::other("its worker has ended")))?;
+        received.ok_or(QueueError::WorkerEnded)??;
         datapath.borrow_mut().set_queue(&entry)?;
         self.open.insert(id, OpenQueue { interface: device.name.clone(), entry, copying, sends, frames });
         tracing::debug!("queue {} of {} is slot {}'s, after {:?}", id.queue, device.name, share.slot, since.elapsed());
@@ -273,7 +270,8 @@ impl Queues {
         match done {
             Ok(()) => drop(why_not.remove(interface)),
             Err(QueueError::Busy) => {}
-            Err(QueueError::Refused(why)) => {
+            Err(refused) => {
+                let why = refused.to_string();
                 let before = why_not.insert(interface.to_owned(), why.clone());
                 if before.as_ref() != Some(&why) {
                     tracing::warn!("interface {interface}: AF_XDP: {why}");

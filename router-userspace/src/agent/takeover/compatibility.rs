@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf};
 
-use router_common::maps::Settings;
+use router_common::{identifiers::GenerationId, maps::Settings};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Router;
@@ -22,7 +22,7 @@ pub(in crate::agent) struct Compatibility {
 
 impl Compatibility {
     pub(in crate::agent) fn of(router: &Router, cid_length: u8) -> Self {
-        let settings = Settings::new(router.node_id, cid_length, 0);
+        let settings = Settings::new(router.node_id, cid_length, GenerationId::new(0));
         Self {
             schema: settings.schema(),
             node_id: settings.node_id(),

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use router_common::identifiers::GenerationId;
 use tokio::sync::{Notify, oneshot};
 
 use super::{error::TakeoverError, protocol::Neighbour, watch};
@@ -141,7 +142,7 @@ impl Generations {
     }
 
     /// Another generation has ended.
-    pub(super) fn forget(&self, generation: u64) {
+    pub(super) fn forget(&self, generation: GenerationId) {
         self.others.borrow_mut().retain(|known| known.generation != generation);
     }
 

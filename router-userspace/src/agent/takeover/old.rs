@@ -178,7 +178,7 @@ fn resume(node: &Rc<Node>) {
             Ok(datapath.resume(&config.router.interfaces)?)
         },
         &|| select_again(node),
-        &|| node.keys.take_back(),
+        &|| Ok(node.keys.take_back()?),
         &|| activate_own_slots(node),
         &|| node.steering.account_where_xdp_does_not(),
         &|| Ok(node.generations.control()?.step_back()?),

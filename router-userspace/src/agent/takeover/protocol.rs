@@ -3,6 +3,7 @@
 
 use std::{io, time::Duration};
 
+use router_common::identifiers::GenerationId;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufStream},
@@ -25,7 +26,8 @@ pub(in crate::agent) const TARGET: &str = "/v1/takeover";
 /// A generation as the others have to know it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Neighbour {
-    pub(in crate::agent) generation: u64,
+    #[serde(with = "generation_id")]
+    pub(in crate::agent) generation: GenerationId,
     pub(in crate::agent) pid: u32,
     /// Its slots, each with its CPU.
     pub(in crate::agent) places: Vec<Place>,
@@ -40,6 +42,20 @@ pub(crate) struct Neighbour {
     /// What of it could not be probed, one sentence a listener.
     #[serde(default)]
     pub(in crate::agent) unprobed: Vec<String>,
+}
+
+/// A generation's number, written as a plain one.
+mod generation_id {
+    use router_common::identifiers::GenerationId;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(id: &GenerationId, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(id.get())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<GenerationId, D::Error> {
+        u64::deserialize(deserializer).map(GenerationId::new)
+    }
 }
 
 /// What the new one finds: the one that serves first, then those before it.
@@ -109,5 +125,19 @@ impl Channel {
             Ok(Err(e)) => Err(e),
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {patience:?}"))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A generation of another version reads it.
+    #[test]
+    fn the_number_of_a_generation_is_a_plain_one() {
+        let line = r#"{"generation":7,"pid":1,"places":[],"sockets":[],"listeners":[],"connections":0,"seconds_left":null,"age_seconds":2,"unprobed":[]}"#;
+        let read: Neighbour = serde_json::from_str(line).unwrap();
+        assert_eq!(read.generation, GenerationId::new(7));
+        assert_eq!(serde_json::to_string(&read).unwrap(), line);
     }
 }

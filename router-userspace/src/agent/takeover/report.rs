@@ -32,7 +32,7 @@ pub(super) fn own(node: &Node) -> Neighbour {
 /// All generations, this one first.
 pub(in crate::agent) fn describe(node: &Node) -> Vec<api::Generation> {
     let describe = |one: &Neighbour, state| api::Generation {
-        generation: one.generation,
+        generation: one.generation.get(),
         pid: one.pid,
         state,
         slots: one.places.iter().map(|place| place.slot.get()).collect(),

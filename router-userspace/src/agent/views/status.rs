@@ -18,7 +18,7 @@ pub(in crate::agent) fn status(observed: Observed) -> api::Status {
         build: build_identity::summary(),
         pid: std::process::id(),
         node_id: observed.node_id,
-        generation: observed.generation,
+        generation: observed.generation.get(),
         generations: observed.generations,
         uptime_seconds: observed.uptime_seconds,
         healthy: problems.is_empty(),

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use router_common::{
-    identifiers::{CpuId, ListenerId, SlotId},
+    identifiers::{CpuId, GenerationId, ListenerId, SlotId},
     maps::SlotState,
 };
 
@@ -33,7 +33,7 @@ fn worker(slot: u8, slot_state: SlotState) -> ObservedWorker {
 fn sound() -> Observed {
     let receive_buffer = 2 * udp::RECEIVE_BUFFER as u64;
     Observed {
-        generation: 3,
+        generation: GenerationId::new(3),
         generations: Vec::new(),
         node_id: 7,
         started: SystemTime::UNIX_EPOCH,

@@ -123,7 +123,7 @@ mod tests {
     };
 
     use router_common::{
-        identifiers::{InterfaceQueue, QueueId},
+        identifiers::{GenerationId, InterfaceQueue, QueueId},
         maps::Settings,
     };
 
@@ -237,7 +237,7 @@ mod tests {
     fn frames(room: usize) -> (Frames, Arc<Mutex<Ring>>) {
         let without = Arc::new(aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &[9; 32]));
         let ids = Arc::new(ConnectionIds::new(configuration(0), without));
-        let tables = Arc::new(NodeTables::new(Settings::new(7, 17, 1), ids, [1, 2]));
+        let tables = Arc::new(NodeTables::new(Settings::new(7, 17, GenerationId::new(1)), ids, [1, 2]));
         let frames =
             Frames::new(tables, Arc::default(), Some(NextHopCache::new(NextHopResolver::begin(Known).unwrap())));
         let ring = Arc::new(Mutex::new(Ring { room, ..Ring::default() }));

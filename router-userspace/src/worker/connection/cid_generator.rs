@@ -66,7 +66,7 @@ impl fmt::Debug for SteeredGenerator {
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-    use router_common::{connection_id::UNROUTABLE, maps::Settings};
+    use router_common::{connection_id::UNROUTABLE, identifiers::GenerationId, maps::Settings};
 
     use super::*;
     use crate::worker::{
@@ -81,7 +81,7 @@ mod tests {
     fn tables(configuration: Arc<Configuration>) -> Arc<NodeTables> {
         let without = Arc::new(aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &[9; 32]));
         let ids = Arc::new(ConnectionIds::new(configuration, without));
-        let tables = NodeTables::new(Settings::new(7, 17, 1), ids, [1, 2]);
+        let tables = NodeTables::new(Settings::new(7, 17, GenerationId::new(1)), ids, [1, 2]);
         tables.set_slot_state(SlotId::new(3), SlotState::Active);
         tables.set_slot_state(SlotId::new(4), SlotState::Draining);
         Arc::new(tables)

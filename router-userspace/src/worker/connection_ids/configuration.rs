@@ -15,7 +15,7 @@ use rand::RngCore as _;
 use router_common::{
     aes::Block,
     connection_id::{CidConfig, ConnectionId, Encoding, Keys, MAX_LENGTH, Nonce, Opened, codec::Cipher},
-    identifiers::{ConfigRotation, SlotId},
+    identifiers::{ConfigRotation, EraId, SlotId},
 };
 
 use super::Nonces;
@@ -51,7 +51,7 @@ impl Configuration {
     }
 
     /// Which one of all that this node has had.
-    pub fn era(&self) -> u64 {
+    pub fn era(&self) -> EraId {
         self.nonces.era()
     }
 
@@ -172,7 +172,7 @@ pub(in crate::worker) mod tests {
     pub(in crate::worker) struct Unwritten;
 
     impl Ledger for Unwritten {
-        fn lease(&self, _: u64, _: SlotId, _: u64) -> io::Result<()> {
+        fn lease(&self, _: EraId, _: SlotId, _: u64) -> io::Result<()> {
             Ok(())
         }
     }
@@ -188,13 +188,14 @@ pub(in crate::worker) mod tests {
     }
 
     fn configuration_of(rotation: u8, config: CidConfig) -> Arc<Configuration> {
-        with(rotation, config, Nonces::new(rotation.into(), [5; MAX_LENGTH], config.free_octets(), Arc::new(Unwritten)))
+        let era = EraId::new(rotation.into());
+        with(rotation, config, Nonces::new(era, [5; MAX_LENGTH], config.free_octets(), Arc::new(Unwritten)))
     }
 
     /// The same without a single nonce left.
     pub(in crate::worker) fn used_up() -> Arc<Configuration> {
         let config = CidConfig::encrypted(Identity::node(7), 17).unwrap();
-        let nonces = Nonces::new(0, [5; MAX_LENGTH], config.free_octets(), Arc::new(Unwritten));
+        let nonces = Nonces::new(EraId::new(0), [5; MAX_LENGTH], config.free_octets(), Arc::new(Unwritten));
         with(0, config, SlotId::all().fold(nonces, |nonces, slot| nonces.leased(slot, u64::MAX)))
     }
 

@@ -23,7 +23,7 @@ use quinn::crypto::{CryptoError, HmacKey};
 use rand::RngCore as _;
 use router_common::{
     connection_id::{ConnectionId, MAX_LENGTH, ROTATIONS, UNROUTABLE, codec::first_octet},
-    identifiers::{ConfigRotation, SlotId},
+    identifiers::{ConfigRotation, EraId, SlotId},
 };
 
 pub use self::{
@@ -35,7 +35,7 @@ pub use self::{
 pub struct ConnectionIds {
     set: ArcSwap<Set>,
     /// Connections now, by the era they were accepted in.
-    eras: Mutex<BTreeMap<u64, u64>>,
+    eras: Mutex<BTreeMap<EraId, u64>>,
     /// Signs the reset tokens of connection IDs without a configuration.
     without: Arc<dyn HmacKey>,
     unroutable: AtomicU64,
@@ -117,16 +117,16 @@ impl ConnectionIds {
     }
 
     /// Connections now that were accepted in `era`.
-    pub fn connections_of(&self, era: u64) -> u64 {
+    pub fn connections_of(&self, era: EraId) -> u64 {
         self.eras().get(&era).copied().unwrap_or(0)
     }
 
     /// Connections now that may have connection IDs of `era`: those accepted then or before.
-    pub fn connections_up_to(&self, era: u64) -> u64 {
+    pub fn connections_up_to(&self, era: EraId) -> u64 {
         self.eras().range(..=era).map(|(_, count)| count).sum()
     }
 
-    fn eras(&self) -> MutexGuard<'_, BTreeMap<u64, u64>> {
+    fn eras(&self) -> MutexGuard<'_, BTreeMap<EraId, u64>> {
         self.eras.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -184,7 +184,7 @@ impl Set {
 #[derive(Debug)]
 pub struct Era {
     ids: Arc<ConnectionIds>,
-    era: u64,
+    era: EraId,
 }
 
 impl Drop for Era {
@@ -301,7 +301,7 @@ mod tests {
         ids.add(Arc::clone(&next));
         ids.issue_under(Arc::clone(&next));
         let three = ids.begin();
-        let eras = |ids: &ConnectionIds| (ids.connections_up_to(0), ids.connections_up_to(next.era()));
+        let eras = |ids: &ConnectionIds| (ids.connections_up_to(EraId::new(0)), ids.connections_up_to(next.era()));
         assert_eq!((eras(&ids), ids.connections_of(next.era())), ((2, 3), 1));
         drop(one);
         drop(three);

@@ -11,7 +11,10 @@ use std::{
     },
 };
 
-use router_common::{connection_id::MAX_LENGTH, identifiers::SlotId};
+use router_common::{
+    connection_id::MAX_LENGTH,
+    identifiers::{EraId, SlotId},
+};
 
 /// Where leases are written down.
 pub trait Ledger: Send + Sync {
@@ -19,12 +22,12 @@ pub trait Ledger: Send + Sync {
     ///
     /// # Errors
     /// If it cannot be written; then they are not used.
-    fn lease(&self, era: u64, slot: SlotId, up_to: u64) -> io::Result<()>;
+    fn lease(&self, era: EraId, slot: SlotId, up_to: u64) -> io::Result<()>;
 }
 
 /// The nonces of one configuration.
 pub struct Nonces {
-    era: u64,
+    era: EraId,
     start: [u8; MAX_LENGTH],
     octets: usize,
     slots: Box<[Counter; 256]>,
@@ -41,13 +44,13 @@ struct Counter {
 
 impl Nonces {
     /// Nonces of `octets` octets (1 to 20) that count from `start` on, none of them used.
-    pub fn new(era: u64, start: [u8; MAX_LENGTH], octets: usize, ledger: Arc<dyn Ledger>) -> Self {
+    pub fn new(era: EraId, start: [u8; MAX_LENGTH], octets: usize, ledger: Arc<dyn Ledger>) -> Self {
         let slots = Box::new(std::array::from_fn(|_| Counter::default()));
         Self { era, start, octets, slots, ledger, renewing: Mutex::default() }
     }
 
     /// Which one of all configurations that this node has had they are of.
-    pub fn era(&self) -> u64 {
+    pub fn era(&self) -> EraId {
         self.era
     }
 
@@ -171,8 +174,8 @@ mod tests {
     }
 
     impl Ledger for Disk {
-        fn lease(&self, era: u64, slot: SlotId, up_to: u64) -> io::Result<()> {
-            assert_eq!(era, 7);
+        fn lease(&self, era: EraId, slot: SlotId, up_to: u64) -> io::Result<()> {
+            assert_eq!(era, EraId::new(7));
             if self.fails.load(Ordering::Relaxed) {
                 return Err(io::Error::other("disk full"));
             }
@@ -182,7 +185,7 @@ mod tests {
     }
 
     fn nonces(octets: usize, disk: &Arc<Disk>) -> Nonces {
-        Nonces::new(7, [0xff; MAX_LENGTH], octets, Arc::clone(disk) as _)
+        Nonces::new(EraId::new(7), [0xff; MAX_LENGTH], octets, Arc::clone(disk) as _)
     }
 
     #[test]

@@ -16,7 +16,7 @@ use router_common::{
     admission::{Challenge, Prefix, Rate, TokenKey, TokenKeys},
     connection_id::{CidKeys, ConnectionId, Identity, Nonce},
     frame::{Address, Endpoint},
-    identifiers::{ConfigRotation, CpuId, ListenerId, SlotId},
+    identifiers::{ConfigRotation, CpuId, GenerationId, ListenerId, SlotId},
     maps::{
         Admission, AnsweredBy, Block, BlockAction, CidConfig, Listener, ListenerKey, LocalKind, Origin, Secrets,
         Settings, Slot, SlotState, SourcePorts, Stage,
@@ -159,7 +159,7 @@ impl Bench {
         let any = Endpoint { address: Address::ipv4([0; 4]), port: PORT };
         let one = Endpoint { address: Address::ipv4([10, 0, 0, 1]), port: PORT + 1 };
         let initial = Initial {
-            settings: Settings::new(NODE, length, 1),
+            settings: Settings::new(NODE, length, GenerationId::new(1)),
             secrets: Secrets::new([1, 2]),
             cid_configs: ConfigRotation::new(0)
                 .onwards()
@@ -179,7 +179,7 @@ impl Bench {
         datapath.set_source_ports(&SourcePorts::refusing(&[0..=1_023]))?;
         for (slot, cpu) in [(LOCAL, cpu), (REMOTE, other_cpu)] {
             datapath.open_cpu(cpu)?;
-            datapath.set_slot(slot, Slot::new(SlotState::Active, cpu, 1))?;
+            datapath.set_slot(slot, Slot::new(SlotState::Active, cpu, GenerationId::new(1)))?;
         }
         datapath.assign(&maglev(&[WeightedSlot { slot: LOCAL, weight: 1 }]))?;
         let known = fill(&mut datapath.flow_writer()?, flows)?;

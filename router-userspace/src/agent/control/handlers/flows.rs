@@ -4,13 +4,13 @@ use router_common::{
     connection_id::ConnectionId,
     maps::{Flow, Origin},
 };
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, spawn_blocking};
 
 use crate::{
     agent::{
         addresses::socket_address,
         api::{self, SCHEMA},
-        error::AgentError,
+        error::{ErrorKind, RoomError},
         hex,
         kernel::Kernel,
         node::Node,
@@ -25,9 +25,9 @@ use super::{super::protocol::FlowFilter, error::ApiError};
 /// wait for that.
 pub(super) async fn flows(node: &Node, filter: FlowFilter) -> Result<Vec<u8>, ApiError> {
     let kernel = kernel(node)?;
-    let reader = kernel.datapath.borrow().flow_reader().map_err(AgentError::from)?;
+    let reader = kernel.datapath.borrow().flow_reader()?;
     let written = spawn_blocking(move || serde_json::to_vec(&walk(&reader, &filter))).await;
-    let written = written.map_err(|e| AgentError::kernel(format!("the flow table: {e}")))?;
+    let written = written.map_err(FlowsError::NotWalked)?;
     written.map_err(ApiError::unwritable)
 }
 
@@ -77,5 +77,23 @@ fn row(cid: &ConnectionId, flow: &Flow, now: u64) -> api::Flow {
         peer_changes: flow.peer_changes(),
         age_ms: since(flow.created()),
         idle_ms: (flow.packets() > 0).then(|| since(flow.last_seen())),
+    }
+}
+
+/// Why the flow table is not shown.
+#[derive(Debug, thiserror::Error)]
+enum FlowsError {
+    /// The thread that walked it has not come to the end.
+    #[error("the flow table: {0}")]
+    NotWalked(JoinError),
+}
+
+impl RoomError for FlowsError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Kernel
+    }
+
+    fn hint(&self) -> Option<String> {
+        None
     }
 }

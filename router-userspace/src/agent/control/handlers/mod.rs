@@ -93,7 +93,7 @@ async fn upgraded(node: &Rc<Node>, request: api::UpgradeRequest) -> Result<api::
     let successor = upgrade(node, request.binary, patience).await?;
     Ok(api::Upgraded {
         schema: SCHEMA,
-        generation: successor.generation,
+        generation: successor.generation.get(),
         pid: successor.pid,
         unprobed: successor.unprobed,
     })

@@ -1,0 +1,91 @@
+//! Why connection IDs are not configured as they should be.
+
+use std::{io, path::PathBuf};
+
+use router_common::identifiers::ConfigRotation;
+
+use crate::{
+    agent::{
+        error::{ErrorKind, RoomError},
+        state_error::StateError,
+    },
+    config::KeyFileError,
+    datapath::DatapathError,
+};
+
+/// Why a configuration of connection IDs is not had, not replaced, or not fit to go on with.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::agent) enum CidError {
+    /// The key store names none that is issued.
+    #[error("no configuration of connection IDs")]
+    NoneIssued,
+    /// One in the key store has lengths that are not legal.
+    #[error("a configuration of connection IDs is not legal")]
+    Illegal,
+    /// No rotation is free.
+    #[error("all seven configurations of connection IDs are still in use")]
+    AllInUse,
+    /// The key in the operator's file is not a new one: the file.
+    #[error("{}: its key has been used for a configuration of connection IDs, and each takes a new one", .0.display())]
+    SpentKey(PathBuf),
+    /// There is no key in the operator's file.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    /// Nonces are not to be had.
+    #[error("connection IDs of configuration {rotation}: {source}")]
+    NoNonces {
+        /// Of which configuration.
+        rotation: ConfigRotation,
+        /// Why.
+        source: io::Error,
+    },
+    /// The issued configuration should be replaced, and is not.
+    #[error(
+        "connection IDs: configuration {rotation} has used {:.0} % of its nonces and cannot be rotated: {source}",
+        .used * 100.0
+    )]
+    NotReplaced {
+        /// Which it is.
+        rotation: ConfigRotation,
+        /// The largest share of its nonces that any slot has used, 0 to 1.
+        used: f64,
+        /// Why.
+        source: Box<Self>,
+    },
+    /// Connection IDs were issued without a nonce: how many.
+    #[error("connection IDs: {0} were issued without a nonce, and only the flow table can place them")]
+    Unroutable(u64),
+    /// The key store cannot be read or written.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The maps do not take it.
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
+}
+
+impl RoomError for CidError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoneIssued | Self::Illegal | Self::NoNonces { .. } | Self::Unroutable(_) => ErrorKind::Kernel,
+            Self::AllInUse | Self::SpentKey(_) | Self::KeyFile(_) | Self::NotReplaced { .. } => ErrorKind::Refused,
+            Self::State(error) => error.kind(),
+            Self::Datapath(error) => error.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let fixed = match self {
+            Self::NoneIssued | Self::Illegal | Self::NoNonces { .. } => return None,
+            Self::AllInUse => "`quic-router status` says by what; each goes within connection_id.lifetime",
+            Self::SpentKey(_) => "a new key in the file: openssl rand -hex 16",
+            Self::KeyFile(error) => return Some(error.hint()),
+            Self::NotReplaced { source, .. } => {
+                return Some(source.hint().unwrap_or_else(|| "quic-router cid rotate".to_owned()));
+            }
+            Self::Unroutable(_) => "the log says whether the state folder can be written",
+            Self::State(error) => return error.hint(),
+            Self::Datapath(error) => return error.hint(),
+        };
+        Some(fixed.to_owned())
+    }
+}
