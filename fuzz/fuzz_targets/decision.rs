@@ -95,6 +95,14 @@ impl Tables for Chosen {
         self.admission & 1 << kind as u8 == 0
     }
 
+    fn admits_from(&self, _: &Address) -> bool {
+        self.admission & 128 == 0
+    }
+
+    fn admits_validated(&self, _: &Address) -> bool {
+        self.admission & 128 == 0
+    }
+
     fn answers(&self) -> bool {
         self.admission & 8 != 0
     }

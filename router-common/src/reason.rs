@@ -149,6 +149,10 @@ reasons! {
         UnknownLimited = unknown_limited,
         /// An unknown version, and more such packets came than `admission.version_negotiation` answers in a second, for the whole node. `false` there turns this off.
         NegotiationLimited = negotiation_limited,
+        /// A first flight with a valid token, from a prefix that sends more of them than `admission.new_per_source` lets through
+        /// in a second, while its clients are asked to show that they receive at their address. `false` there turns this
+        /// off.
+        SourceLimited = source_limited,
         /// A first flight while clients are asked to show that they receive at their address (`admission.challenge`, `admission.new_total`), which cannot be asked so: 0-RTT, which its client sends again, or an Initial with a token that proves nothing, of which more than `admission.new_total` came in a second.
         ChallengeLimited = challenge_limited,
     }

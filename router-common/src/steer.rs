@@ -69,6 +69,13 @@ pub trait Tables {
     /// explain only looks.
     fn admits(&self, kind: Limited) -> bool;
 
+    /// Whether one more first flight from a source is let through whose client was not asked for its address. Its place
+    /// is then taken among those of the prefix; a view that is there to explain only looks.
+    fn admits_from(&self, source: &Address) -> bool;
+
+    /// The same of a client that was asked, and has shown that it receives there.
+    fn admits_validated(&self, source: &Address) -> bool;
+
     /// Whether packets are answered where they are looked at.
     fn answers(&self) -> bool;
 
@@ -165,7 +172,7 @@ pub fn challenged<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> Verdic
     };
     finish(frame, &datagram, tables, |header| {
         let in_place = InPlace::of(frame, &datagram, header.kind, tables);
-        admission::challenged(in_place, tables)
+        admission::challenged(in_place, || Some(datagram.source.address), tables)
     })
 }
 
@@ -210,8 +217,9 @@ fn unplaced<B: Bytes + ?Sized, T: Tables>(
     in_place: impl FnOnce(Kind) -> InPlace,
     tables: &T,
 ) -> Verdict<T::Flow> {
-    let source = Late { port: datagram.source.port, read: || frame::source_address(frame) };
-    finish(frame, datagram, tables, |header| admission::judge(header.kind, &source, || in_place(header.kind), tables))
+    finish(frame, datagram, tables, |header| {
+        admission::judge(header.kind, &datagram.source, || in_place(header.kind), tables)
+    })
 }
 
 /// Carries out what `judge` says of a datagram whose connection ID places it nowhere.

@@ -9,15 +9,15 @@ use core::ptr::NonNull;
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     btf_maps::{
-        Array, CpuMap, HashMap, LpmTrie, PerCpuArray, PerCpuHashMap, ProgramArray, ReusePortSockArray, XskMap,
-        lpm_trie::Key,
+        Array, CpuMap, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap, ProgramArray, ReusePortSockArray,
+        XskMap, lpm_trie::Key,
     },
     helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_coarse_ns},
     macros::btf_map,
     programs::{SkReuseportContext, XdpContext},
 };
 use router_common::{
-    admission::{Challenge, Limited, Listed, Scratch},
+    admission::{Challenge, Limited, Listed, Rate, SKETCH_CELLS, Scratch, take_from_any},
     connection_id::ConnectionId,
     frame::{Address, Endpoint},
     identifiers::{ConfigRotation, CpuId, IfIndex, InterfaceQueue, QueueId, SlotId},
@@ -25,7 +25,8 @@ use router_common::{
         ASSIGNMENT_SIZE, Admission, Assigned, BLOCK_TOTALS, BLOCKS_CAPACITY, BUCKETS, Block, BlockHits, BlockKey,
         Bucket, CID_CONFIGS, CidConfig, CidKeys, Counters, Flow, FlowKey, Hop, LISTENERS_MAX, LOCAL_ADDRESSES_MAX,
         Listener, ListenerKey, Listens, Local, LocalKey, Port, Program, QUEUES_MAX, Queue, SLOTS, SOURCE_PORT_WORDS,
-        Secrets, Settings, Slot, SlotCounters, SourcePorts, Stage, TokenKeys,
+        SOURCES_MAX, Secrets, Settings, SketchCell, Slot, SlotCounters, SourceCount, SourceKey, SourcePorts, Stage,
+        TokenKeys,
     },
     reason::Reason,
     steer::Tables,
@@ -91,6 +92,10 @@ static BLOCK_HITS: PerCpuHashMap<u32, BlockHits, { BLOCKS_CAPACITY as usize }, {
     PerCpuHashMap::new();
 #[btf_map(name = "block_totals")]
 static BLOCK_TOTAL: PerCpuArray<BlockHits, { BLOCK_TOTALS as usize }> = PerCpuArray::new();
+#[btf_map(name = "sketch")]
+static SKETCH: Array<SketchCell, { SKETCH_CELLS as usize }> = Array::new();
+#[btf_map(name = "sources")]
+static SOURCE: LruHashMap<SourceKey, SourceCount, { SOURCES_MAX as usize }> = LruHashMap::new();
 
 /// The decision's view of the maps.
 pub(crate) struct Maps {
@@ -215,19 +220,40 @@ impl Tables for Maps {
         // SAFETY: the helper only reads a clock.
         let now = unsafe { bpf_ktime_get_coarse_ns() };
         let Some(rate) = ADMISSION.get(0).and_then(|admission| admission.rate_at(kind, now)) else { return true };
-        let Some(bucket) = BUCKET.get_ptr_mut(kind as u32) else { return true };
         // Its first word.
-        let word = bucket.cast::<u64>();
-        // SAFETY: the entry of an array lives as long as its map. Other CPUs may write the word at the same time: it is
-        // read and written whole, and `Rate` says what may be lost so.
-        match rate.take(unsafe { word.read_volatile() }, now) {
-            Some(next) => {
-                // SAFETY: as above.
-                unsafe { word.write_volatile(next) };
-                true
-            }
-            None => false,
-        }
+        BUCKET.get_ptr_mut(kind as u32).is_none_or(|bucket| take(bucket.cast(), &rate, now))
+    }
+
+    #[inline(always)]
+    fn admits_from(&self, source: &Address) -> bool {
+        let Some(admission) = ADMISSION.get(0) else { return true };
+        let (Some(rate), Some(secrets)) = (admission.source_rate(), SECRETS.get(0)) else { return true };
+        // SAFETY: the helper only reads a clock.
+        let now = unsafe { bpf_ktime_get_coarse_ns() };
+        let cells = admission.source_prefix(source).cells(secrets.hash_seed());
+        // The word is all of it.
+        take_from_any(cells, |cell| SKETCH.get_ptr_mut(cell).is_none_or(|cell| take(cell.cast(), &rate, now)))
+    }
+
+    #[inline(always)]
+    fn admits_validated(&self, source: &Address) -> bool {
+        let Some(admission) = ADMISSION.get(0) else { return true };
+        let Some(rate) = admission.source_rate() else { return true };
+        // SAFETY: the helper only reads a clock.
+        let now = unsafe { bpf_ktime_get_coarse_ns() };
+        let key = SourceKey::from(admission.source_prefix(source));
+        let Some(count) = SOURCE.get_ptr_mut(&key) else {
+            let first = rate.take(0, now).unwrap_or_default();
+            // There is room: the kernel makes it.
+            let _ = SOURCE.insert(&key, &SourceCount::begin(first), 0);
+            return true;
+        };
+        // SAFETY: the kernel keeps the entry until the program ends (RCU). Other CPUs may write the same plain numbers at
+        // the same time, which `SourceCount::count` allows for.
+        let count = unsafe { &mut *count };
+        let next = rate.take(count.word(), now);
+        count.count(next);
+        next.is_some()
     }
 
     #[inline(always)]
@@ -275,6 +301,21 @@ impl StoredFlow {
         // SAFETY: the entry lives until the program ends; other CPUs may write the same plain
         // numbers at the same time, which `Flow::account` allows for.
         unsafe { entry.as_mut() }.account(bytes, peer, now);
+    }
+}
+
+/// Takes a place of a bucket whose `word` this is, in an entry of an array; whether there was one.
+#[inline(always)]
+fn take(word: *mut u64, rate: &Rate, now: u64) -> bool {
+    // SAFETY: the entry of an array lives as long as its map. Other CPUs may write the word at the same time: it is read
+    // and written whole, and `Rate` says what may be lost so.
+    match rate.take(unsafe { word.read_volatile() }, now) {
+        Some(next) => {
+            // SAFETY: as above.
+            unsafe { word.write_volatile(next) };
+            true
+        }
+        None => false,
     }
 }
 

@@ -167,6 +167,14 @@ impl Tables for Node<'_> {
         true
     }
 
+    fn admits_from(&self, _: &Address) -> bool {
+        true
+    }
+
+    fn admits_validated(&self, _: &Address) -> bool {
+        true
+    }
+
     fn answers(&self) -> bool {
         false
     }

@@ -42,7 +42,8 @@ fn random_packets_on_a_queue_that_a_worker_has() -> Result<()> {
 }
 
 /// What hangs on how many came before, and on whether there is an active slot.
-const LIMITED: [Reason; 3] = [Reason::NoSlot, Reason::UnknownLimited, Reason::NegotiationLimited];
+const LIMITED: [Reason; 4] =
+    [Reason::NoSlot, Reason::UnknownLimited, Reason::NegotiationLimited, Reason::SourceLimited];
 /// Where XDP answers nothing, and so asks no client.
 const ANSWERED: [Reason; 3] = [Reason::ChallengeLimited, Reason::Negotiated, Reason::Retried];
 

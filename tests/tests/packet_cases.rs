@@ -9,11 +9,11 @@ use std::{
 use anyhow::{Context, Result};
 
 use router_common::{
-    admission::{AnswerFrame, Challenge, Limited, Scratch},
+    admission::{AnswerFrame, Challenge, Limited, Rate, Scratch},
     connection_id::ConnectionId,
     frame,
     identifiers::{GenerationId, IfIndex, InterfaceQueue, QueueId, SlotId},
-    maps::{Origin, Queue, Settings},
+    maps::{Origin, PerSource, Queue, Settings},
     reason::{Fate, Reason},
     steer::{self, Verdict},
 };
@@ -116,6 +116,7 @@ fn the_table_has_every_reason() {
         Reason::NegotiationLimited,
         Reason::Negotiated,
         Reason::ChallengeLimited,
+        Reason::SourceLimited,
         Reason::Retried,
     ];
     let all = Reason::ALL.iter().filter(|&reason| !others.contains(reason));
@@ -225,23 +226,70 @@ fn tokens_of_the_loaded_program() -> Result<()> {
     Ok(())
 }
 
+/// A prefix that sends more than its share is asked while others are not; and what it then sends with tokens has a limit
+/// of its own.
+#[test]
+fn prefixes_have_a_share_each() -> Result<()> {
+    let (quiet, busy) =
+        (World::new().challenging(Challenge::Auto), World::new().challenging(Challenge::Auto).with_busy_sources());
+    let mut kernel = kernel("sources", &quiet, Challenge::Auto)?;
+    // None in the time of this test but the first two.
+    let rate = Rate::with_burst(1, 2).map(|rate| PerSource { rate, prefix4: 24, prefix6: 56 });
+    kernel.limit_sources(rate.context("a rate")?)?;
+    for client in [CLIENT_V4, CLIENT_V6] {
+        let mut is = |reason: Reason, world: &World, frame: Vec<u8>| -> Result<()> {
+            assert_eq!(steer::frame(&frame[..], world).0.reason(), reason);
+            kernel.agree(std::slice::from_ref(&frame), |frame| Tally::decided(frame, world)).map(drop)
+        };
+        let fresh = |host| client.at(host).initial(b"whatever", &[], 4_000);
+        is(Reason::Assigned, &quiet, fresh(1))?;
+        is(Reason::Assigned, &quiet, fresh(2))?;
+        is(Reason::Retried, &busy, fresh(3))?;
+        is(Reason::Assigned, &quiet, client.elsewhere().initial(b"whatever", &[], 4_000))?;
+        let retry = Retry::read(&kernel.answer(&fresh(4))?.frame)?;
+        let mut is = |reason: Reason, world: &World| -> Result<()> {
+            let frame = client.at(4).initial(&retry.source, &retry.token, 4_000);
+            assert_eq!(steer::frame(&frame[..], world).0.reason(), reason);
+            kernel.agree(std::slice::from_ref(&frame), |frame| Tally::decided(frame, world)).map(drop)
+        };
+        is(Reason::Assigned, &quiet)?;
+        is(Reason::Assigned, &quiet)?;
+        is(Reason::SourceLimited, &busy)?;
+    }
+    Ok(())
+}
+
 /// A client of a listener of the table.
 #[derive(Clone, Copy)]
 struct Client {
     is_ipv4: bool,
+    /// The prefix that it is in, and its host there.
+    network: u8,
+    host: u8,
 }
 
-const CLIENT_V4: Client = Client { is_ipv4: true };
-const CLIENT_V6: Client = Client { is_ipv4: false };
+const CLIENT_V4: Client = Client { is_ipv4: true, network: 0, host: 99 };
+const CLIENT_V6: Client = Client { is_ipv4: false, network: 0, host: 0x99 };
 
 impl Client {
+    /// One beside it.
+    fn at(self, host: u8) -> Self {
+        Self { host, ..self }
+    }
+
+    /// One in another prefix.
+    fn elsewhere(self) -> Self {
+        Self { network: self.network + 1, ..self }
+    }
+
     /// A first flight that carries `token`.
     fn initial(self, destination: &[u8], token: &[u8], port: u16) -> Vec<u8> {
         let quic = Quic::initial_with_token(destination, token);
-        let address = |host| [0xfd77, 0, 0, 0, 0, 0, 0, host];
+        let Self { network, host, .. } = self;
+        let address = |network: u8, host: u8| [0xfd77, 0, 0, u16::from(network) << 8, 0, 0, 0, host.into()];
         match self.is_ipv4 {
-            true => Packet::udp(([10, 77, 0, 99], port), LISTENERS[0], quic).frame(),
-            false => Packet::udp((address(0x99), port), (address(1), LISTENERS[1].port()), quic).frame(),
+            true => Packet::udp(([10, 77, network, host], port), LISTENERS[0], quic).frame(),
+            false => Packet::udp((address(network, host), port), (address(0, 1), LISTENERS[1].port()), quic).frame(),
         }
     }
 }

@@ -62,12 +62,9 @@ impl<F: Fn() -> Option<Address>> Source for Late<F> {
 
 /// What the list says of a packet's source; nothing is looked up while it is empty.
 #[inline(always)]
-pub fn listed<S: Source, T: Tables>(source: &S, tables: &T) -> Listed {
+pub fn listed<T: Tables>(source: Option<&Address>, tables: &T) -> Listed {
     if tables.settings().is_none_or(|settings| settings.blocks() == 0) {
         return Listed::No;
     }
-    match source.address() {
-        Some(address) => tables.listed(&address),
-        None => Listed::No,
-    }
+    source.map_or(Listed::No, |address| tables.listed(address))
 }

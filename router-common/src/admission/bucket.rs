@@ -32,6 +32,12 @@ impl Rate {
         Some(Self { interval, tolerance: (burst - 1) * interval, generation: 0 })
     }
 
+    /// `packets` a second, and `burst` of them, at least one, at once; none for 0.
+    pub fn with_burst(packets: u32, burst: u32) -> Option<Self> {
+        let rate = Self::per_second(packets)?;
+        Some(Self { tolerance: u64::from(burst.saturating_sub(1)) * rate.interval, ..rate })
+    }
+
     /// As the map `admission` has it; none if `interval` is 0.
     #[inline(always)]
     pub(crate) fn of(interval: u64, tolerance: u64, generation: u64) -> Option<Self> {
@@ -111,6 +117,15 @@ mod tests {
         assert_eq!(taken(&rate, &mut word, second), 1_000);
         // A second of silence is worth no more than a burst.
         assert_eq!(taken(&rate, &mut word, [A_WHILE + 2 * SECOND; 1_000]), 100);
+    }
+
+    #[test]
+    fn a_burst_of_its_own() {
+        let (rate, mut word) = (Rate::with_burst(10, 25).unwrap(), 0);
+        assert_eq!(taken(&rate, &mut word, [A_WHILE; 100]), 25);
+        assert_eq!(taken(&rate, &mut word, [A_WHILE + SECOND; 100]), 10);
+        assert_eq!(Rate::with_burst(10, 0), Rate::with_burst(10, 1));
+        assert_eq!(Rate::with_burst(0, 5), None);
     }
 
     #[test]

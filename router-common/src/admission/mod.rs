@@ -13,6 +13,7 @@ mod ghash;
 mod in_place;
 mod prefix;
 mod retry;
+mod source;
 mod token;
 mod version_negotiation;
 
@@ -26,12 +27,13 @@ pub use self::{
     in_place::{InPlace, Validation},
     prefix::{Prefix, PrefixError},
     retry::{Request, retry},
+    source::{SKETCH_CELLS, SKETCH_COLUMNS, SKETCH_ROWS, SourcePrefix, take_from_any},
     token::{
         EPOCH_LENGTH, Presented, TOKEN_LIFETIME, TokenFault, TokenKey, TokenKeys, epoch_of_nonce, open_token, verify,
     },
     version_negotiation::version_negotiation,
 };
-use crate::{quic::Kind, reason::Reason, steer::Tables};
+use crate::{frame::Address, quic::Kind, reason::Reason, steer::Tables};
 
 /// What is let through at a rate, for the whole node: the keys of the map `buckets`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,7 +56,7 @@ impl Limited {
 /// anything is kept about them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Challenge {
-    /// While more of them come than [`Limited::New`] has room for.
+    /// While more of them come than [`Limited::New`] has room for, or than one prefix may send.
     Auto,
     /// All of them.
     Always,
@@ -77,7 +79,9 @@ pub enum Outcome {
 /// looked at only where that decides.
 #[inline(always)]
 pub fn judge<S: Source, T: Tables>(kind: Kind, source: &S, in_place: impl FnOnce() -> InPlace, tables: &T) -> Outcome {
-    let listed = listed(source, tables);
+    // Once: looked at again, the verifier would have to be shown again that it is there.
+    let address = source.address();
+    let listed = listed(address.as_ref(), tables);
     match listed {
         Listed::Drop => return Outcome::Drop(Reason::Blocked),
         Listed::Allow => return Outcome::Deliver,
@@ -96,10 +100,10 @@ pub fn judge<S: Source, T: Tables>(kind: Kind, source: &S, in_place: impl FnOnce
         },
         Kind::Handshake | Kind::OneRtt if !tables.admits(Limited::Unknown) => Outcome::Drop(Reason::UnknownLimited),
         Kind::Handshake | Kind::OneRtt => Outcome::Deliver,
-        Kind::Initial | Kind::ZeroRtt if tables.answers() && is_asked(listed, tables) => match kind {
+        Kind::Initial | Kind::ZeroRtt if tables.answers() && is_asked(listed, address.as_ref(), tables) => match kind {
             // Its client has to begin anew, and sends it again then.
             Kind::ZeroRtt => Outcome::Drop(Reason::ChallengeLimited),
-            _ => challenged(in_place(), tables),
+            _ => challenged(in_place(), || address, tables),
         },
         Kind::Initial | Kind::ZeroRtt => Outcome::Deliver,
     }
@@ -107,18 +111,25 @@ pub fn judge<S: Source, T: Tables>(kind: Kind, source: &S, in_place: impl FnOnce
 
 /// Whether the client of a first flight is to show that it receives at its address, where that can be asked.
 #[inline(always)]
-fn is_asked<T: Tables>(listed: Listed, tables: &T) -> bool {
+fn is_asked<T: Tables>(listed: Listed, source: Option<&Address>, tables: &T) -> bool {
     match tables.challenge() {
         Challenge::Never => false,
         Challenge::Always => true,
-        Challenge::Auto => listed == Listed::Challenge || !tables.admits(Limited::New),
+        Challenge::Auto => {
+            listed == Listed::Challenge
+                || source.is_some_and(|source| !tables.admits_from(source))
+                || !tables.admits(Limited::New)
+        }
     }
 }
 
 /// Judges an Initial whose client is to show that it receives at its address.
 #[inline(always)]
-pub fn challenged<T: Tables>(in_place: InPlace, tables: &T) -> Outcome {
+pub fn challenged<T: Tables>(in_place: InPlace, source: impl FnOnce() -> Option<Address>, tables: &T) -> Outcome {
     match in_place {
+        InPlace::Initial(Validation::Done) if source().is_some_and(|source| !tables.admits_validated(&source)) => {
+            Outcome::Drop(Reason::SourceLimited)
+        }
         InPlace::Initial(Validation::None) => Outcome::Answer(Answer::Retry),
         // A worker's, perhaps, and a client takes no second Retry.
         InPlace::Initial(Validation::Doubtful) if !tables.admits(Limited::New) => {

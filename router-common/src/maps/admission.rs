@@ -3,7 +3,10 @@
 
 use core::ops::RangeInclusive;
 
-use crate::admission::{Challenge, Limited, Rate};
+use crate::{
+    admission::{Challenge, Limited, Rate, SourcePrefix},
+    frame::Address,
+};
 
 /// Value of `admission` (one entry): how many packets of a kind are let through, for the whole node.
 #[repr(C)]
@@ -16,10 +19,26 @@ pub struct Admission {
     unix_offset: u64,
     answers: u32,
     challenge: u32,
+    per_source: Limit,
+    prefix4: u32,
+    prefix6: u32,
+    pressed: u32,
+    reserved: u32,
     generation: u64,
 }
 
-const _: () = assert!(size_of::<Admission>() == 80);
+const _: () = assert!(size_of::<Admission>() == 112);
+
+/// How many first flights are let through from one prefix of addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PerSource {
+    /// In a second, and at once.
+    pub rate: Rate,
+    /// Leading bits of an IPv4 address that make a prefix.
+    pub prefix4: u8,
+    /// The same of an IPv6 address.
+    pub prefix6: u8,
+}
 
 /// Who answers what takes no connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +47,15 @@ pub enum AnsweredBy {
     Xdp,
     /// A worker.
     Worker,
+}
+
+/// How many of the handshakes that workers have room for are open.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pressure {
+    /// At one of them more than half.
+    High,
+    /// Less.
+    Low,
 }
 
 /// A part of [`Admission`]: the rate of a kind. All zero where it is not limited.
@@ -56,6 +84,50 @@ impl Admission {
         }
     }
 
+    /// The same with what one prefix of addresses may send; none: anything. A generation of its own, likewise.
+    pub fn limiting_sources(self, limit: Option<PerSource>) -> Self {
+        Self {
+            per_source: limit.map(|limit| limit.rate).into(),
+            // As the addresses are mapped into IPv6.
+            prefix4: limit.map_or(0, |limit| 96 + u32::from(limit.prefix4)),
+            prefix6: limit.map_or(0, |limit| limit.prefix6.into()),
+            generation: self.generation.wrapping_add(1),
+            ..self
+        }
+    }
+
+    /// How many first flights are let through from one prefix; none if they are not limited.
+    #[inline(always)]
+    pub fn source_rate(&self) -> Option<Rate> {
+        Rate::of(self.per_source.interval, self.per_source.tolerance, self.generation)
+    }
+
+    /// The prefix by which a source is counted for that.
+    #[inline(always)]
+    pub fn source_prefix(&self, source: &Address) -> SourcePrefix {
+        SourcePrefix::of(source, self.prefix_bits(source))
+    }
+
+    /// The bits of it that count, 0 to 128, as addresses are mapped into IPv6.
+    pub fn source_prefix_bits(&self, source: &Address) -> u8 {
+        self.prefix_bits(source) as u8
+    }
+
+    #[inline(always)]
+    fn prefix_bits(&self, source: &Address) -> u32 {
+        if source.is_ipv4() { self.prefix4 } else { self.prefix6 }
+    }
+
+    /// The same while workers have so many handshakes that are not complete that each client is to be asked, or no more.
+    pub fn pressed(self, pressed: Pressure) -> Self {
+        Self { pressed: (pressed == Pressure::High).into(), ..self }
+    }
+
+    /// Whether they have.
+    pub fn pressure(&self) -> Pressure {
+        if self.pressed == 0 { Pressure::Low } else { Pressure::High }
+    }
+
     /// The same with [`Limited::Unknown`] not limited before `from`, in nanoseconds of CLOCK_MONOTONIC.
     pub fn limiting_unknown_from(self, from: u64) -> Self {
         Self { unknown_from: from, ..self }
@@ -82,10 +154,12 @@ impl Admission {
         Self { challenge, ..self }
     }
 
-    /// Whether clients are asked to show that they receive at their address.
+    /// Whether clients are asked to show that they receive at their address. While workers are under pressure, `Auto`
+    /// is `Always`.
     #[inline(always)]
     pub fn challenge(&self) -> Challenge {
         match self.challenge {
+            0 if self.pressed != 0 => Challenge::Always,
             0 => Challenge::Auto,
             1 => Challenge::Always,
             _ => Challenge::Never,

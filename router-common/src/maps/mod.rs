@@ -12,14 +12,16 @@ mod flow;
 mod listener;
 mod queue;
 mod slot;
+mod sources;
 
 pub use self::{
-    admission::{Admission, AnsweredBy, BUCKETS, Bucket, Limit, SOURCE_PORT_WORDS, SourcePorts},
+    admission::{Admission, AnsweredBy, BUCKETS, Bucket, Limit, PerSource, Pressure, SOURCE_PORT_WORDS, SourcePorts},
     blocks::{BLOCK_TOTALS, BLOCKS_CAPACITY, BLOCKS_MAX, Block, BlockAction, BlockHits, BlockKey},
     flow::{Flow, Origin},
     listener::{Listener, ListenerKey, Listens, Port},
     queue::{Local, LocalKey, LocalKind, Queue, SocketPlace},
     slot::{Hop, Slot, SlotCounters, SlotState},
+    sources::{SOURCES_MAX, SketchCell, SourceCount, SourceKey},
 };
 pub use crate::{
     admission::TokenKeys,
@@ -93,9 +95,13 @@ pub mod names {
 
     /// [`TokenKeys`](super::TokenKeys)
     pub const TOKEN_KEYS: &str = "token_keys";
+    /// Cell to [`SketchCell`](super::SketchCell)
+    pub const SKETCH: &str = "sketch";
+    /// [`SourceKey`](super::SourceKey) to [`SourceCount`](super::SourceCount)
+    pub const SOURCES: &str = "sources";
 
     /// All of them.
-    pub const ALL: [&str; 25] = [
+    pub const ALL: [&str; 27] = [
         SETTINGS,
         LISTENERS,
         PORTS,
@@ -121,6 +127,8 @@ pub mod names {
         BLOCKS,
         BLOCK_HITS,
         BLOCK_TOTALS,
+        SKETCH,
+        SOURCES,
     ];
 }
 

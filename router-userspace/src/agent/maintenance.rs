@@ -15,7 +15,7 @@ use super::{
     takeover::{self, Phase},
     turns,
 };
-use crate::datapath::Changes;
+use crate::{datapath::Changes, worker::Worker};
 
 /// Why to look.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,7 @@ enum Trigger {
     Announced,
     WorkerEnded,
     QueueMayBeFree,
+    Pressed,
 }
 
 /// Does what has to be done now and then, for as long as the agent runs.
@@ -41,6 +42,7 @@ pub(super) async fn run(node: Rc<Node>) {
             () = node.roster.one_ended() => Trigger::WorkerEnded,
             _ = tick.tick() => Trigger::Tick,
             () = node.queues.may_be_free() => Trigger::QueueMayBeFree,
+            () = node.admission.pressed() => Trigger::Pressed,
         };
         if trigger == Trigger::Announced {
             change.set(announced(changes.as_ref()));
@@ -66,6 +68,7 @@ fn look(node: &Rc<Node>, trigger: Trigger) {
             respawn::reconcile_workers(node);
             reconcile_queues(node);
             renew_certificates(node);
+            admission::relieve(&node.steering, most_handshakes(node), &node.serving.config());
         }
         Trigger::RescanDue => {
             admission::keep_token_keys(&node.steering, &node.secrets);
@@ -77,7 +80,14 @@ fn look(node: &Rc<Node>, trigger: Trigger) {
             reconcile_queues(node);
         }
         Trigger::QueueMayBeFree => reconcile_queues(node),
+        Trigger::Pressed => admission::press(&node.steering),
     }
+}
+
+/// How many handshakes are open at the worker that has most.
+fn most_handshakes(node: &Node) -> u64 {
+    let each = |workers: &[Worker]| workers.iter().map(|worker| worker.stats().totals().handshakes_now).max();
+    node.roster.read(each).unwrap_or(0)
 }
 
 /// Connection IDs: forgets what is out of use, keeps nonces in stock, and rotates before they run out.

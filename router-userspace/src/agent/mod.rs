@@ -34,6 +34,7 @@ mod kernel;
 #[cfg(test)]
 mod kernel_answers;
 mod known_listener;
+mod levels;
 mod listeners;
 mod local_addresses;
 mod maintenance;

@@ -11,7 +11,6 @@
 use std::{sync::Arc, time::Instant};
 
 use router_common::identifiers::GenerationId;
-use tokio::sync::Mutex;
 
 use super::{
     blocks::Blocks,
@@ -37,8 +36,6 @@ pub(super) struct Node {
     pub(super) generation: GenerationId,
     pub(super) started: Instant,
     pub(super) source: ConfigSource,
-    /// Reloads are made one after the other.
-    pub(super) reloading: Mutex<()>,
     pub(super) log: Log,
     pub(super) secrets: Arc<Secrets>,
     /// The limits of new connections, which all workers share.

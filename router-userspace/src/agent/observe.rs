@@ -117,7 +117,7 @@ pub(super) async fn observe(node: &Node) -> Observed {
         interfaces: interfaces(node, &config.router),
         listeners: serving_report::listeners(&node.serving),
         kernel: node.steering.kernel().map(|kernel| observe_kernel(kernel, &node.steering.slots())),
-        blocks: node.blocks.totals().map(|count| blocks(node, count)).into(),
+        blocks: node.blocks.totals().map(|(action, entries)| blocks(node, action, entries)).into(),
         memory: serving_report::memory(&provision),
         connection_ids: node.keys.describe(),
         upstreams: serving_report::upstream_servers(&provision),
@@ -145,7 +145,7 @@ fn workers(node: &Node, sockets: &[SocketInfo], drops: &HashMap<u64, u64>) -> Ve
     node.roster.read(|workers| workers.iter().map(observe).collect())
 }
 
-fn blocks(node: &Node, (action, entries): (BlockAction, u64)) -> ObservedBlocks {
+fn blocks(node: &Node, action: BlockAction, entries: u64) -> ObservedBlocks {
     let hits = node.steering.block_total(action).inspect_err(|e| tracing::warn!("block list: {e}")).ok();
     ObservedBlocks { action, entries, hits }
 }

@@ -47,8 +47,7 @@ pub(super) async fn reload(node: &Rc<Node>) -> Result<Vec<String>, AgentError> {
 }
 
 async fn reload_now(node: &Rc<Node>) -> Result<Vec<String>, AgentError> {
-    // What is read first is not to come into force last.
-    let _one = node.reloading.lock().await;
+    let _one = node.serving.reloading().lock().await;
     // Also where nothing else changes: a program that rotates the log's file asks for no more.
     node.observability.reopen_access_log()?;
     let source = node.source.clone();

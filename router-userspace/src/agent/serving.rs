@@ -11,6 +11,8 @@ use router_common::{
     maps::{Listener, ListenerKey},
 };
 
+use tokio::sync::Mutex;
+
 use super::{
     certificates::CertificateFiles,
     known_listener::KnownListener,
@@ -31,6 +33,8 @@ pub(super) struct Next {
 /// What is in force.
 pub(super) struct Serving {
     config: RefCell<Rc<Config>>,
+    /// See [`Serving::reloading`].
+    reloading: Mutex<()>,
     provision: RefCell<Rc<Provision>>,
     listeners: RefCell<Vec<Numbered>>,
     /// No longer in the configuration; their connections have some time left.
@@ -45,6 +49,7 @@ impl Serving {
     pub(super) fn new(first: &Next, upstreams: UpstreamWatch) -> Self {
         Self {
             config: RefCell::new(Rc::clone(&first.config)),
+            reloading: Mutex::default(),
             provision: RefCell::new(Rc::clone(&first.provision)),
             listeners: RefCell::default(),
             closing: RefCell::default(),
@@ -57,6 +62,12 @@ impl Serving {
     /// The configuration in force.
     pub(super) fn config(&self) -> Rc<Config> {
         Rc::clone(&self.config.borrow())
+    }
+
+    /// Held by a reload from when it reads the configuration until it is in force: what is read first is not to come
+    /// into force last.
+    pub(super) fn reloading(&self) -> &Mutex<()> {
+        &self.reloading
     }
 
     /// What it is served with.

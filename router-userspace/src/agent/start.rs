@@ -3,7 +3,7 @@
 use std::{rc::Rc, sync::Arc, time::Instant};
 
 use router_common::maps::{self, Settings, SlotState};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 
 use super::{
     admission,
@@ -154,8 +154,7 @@ fn assemble(first: &Next, source: ConfigSource, parts: Parts<'_>) -> Result<Node
     let Parts { options, before, state, secrets, observability } = parts;
     let (config, is_first) = (&*first.config, before.is_empty());
     let keys = CidRotation::start(config, &state, Arc::clone(&secrets))?;
-    let blocks = Blocks::open(&state)?;
-    blocks.require_room_for(config)?;
+    let blocks = Blocks::open(&state, config)?;
     let generation = state.next_generation()?;
     let settings = Settings::new(config.router.node_id, config.connection_id.length, generation);
     let initial = Initial {
@@ -172,19 +171,17 @@ fn assemble(first: &Next, source: ConfigSource, parts: Parts<'_>) -> Result<Node
     let tables = Arc::new(NodeTables::new(settings, Arc::clone(keys.ids()), secrets.hash_seed()));
     let (living, alive) = mpsc::channel(1);
     let admission = Admission::new(config.limits);
-    let lifetime = config.connection_id.lifetime;
-    let shared = Shared::new(Arc::clone(&tables), Arc::clone(&admission), lifetime, living)
+    let shared = Shared::new(Arc::clone(&tables), Arc::clone(&admission), config.connection_id.lifetime, living)
         .steered_by_kernel(datapath.is_some())
         .sending_frames(sending::begin(config)?);
     let kernel = datapath.map(|datapath| Kernel::new(datapath, config)).transpose()?;
     let steering = Steering::new(generation, tables, kernel);
-    let others = before.iter().flat_map(|other| other.places.iter().map(|place| place.slot));
-    steering.know_of_others(others, SlotState::Draining);
+    let places = before.iter().flat_map(|other| &other.places);
+    steering.know_of_others(places.map(|place| place.slot), SlotState::Draining);
     Ok(Node {
         generation,
         started: Instant::now(),
         source,
-        reloading: Mutex::default(),
         log: options.log.clone(),
         secrets,
         admission,

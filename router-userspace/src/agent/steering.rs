@@ -8,7 +8,7 @@ use router_common::{
     frame::Address,
     identifiers::{CpuId, GenerationId, ListenerId, SlotId},
     maps::{
-        Admission, Block, BlockAction, Listener, ListenerKey, LocalKind, SOURCE_PORT_WORDS, Slot, SlotState,
+        Admission, Block, BlockAction, Listener, ListenerKey, LocalKind, Pressure, SOURCE_PORT_WORDS, Slot, SlotState,
         SourcePorts,
     },
 };
@@ -18,6 +18,7 @@ use super::{
     blocks, engine,
     error::AgentError,
     kernel::Kernel,
+    levels::SourceLevel,
     place::Place,
     sockets::SocketsBySlot,
 };
@@ -255,6 +256,11 @@ impl Steering {
         self.kernel.as_ref().and_then(|kernel| kernel.datapath.borrow_mut().token_keys().ok())
     }
 
+    /// Says whether workers have so many handshakes open that each client is to be asked for its address.
+    pub(super) fn set_pressure(&self, pressure: Pressure) -> Result<(), AgentError> {
+        self.change_admission(|admission| admission.pressed(pressure))
+    }
+
     /// Lifts the limit of packets whose connection ID nothing knows for `time`: connections may have ended without notice, and their clients are told
     /// by a stateless reset, as soon as they ask.
     pub(super) fn lift_limits_for(&self, time: Duration) -> Result<(), AgentError> {
@@ -271,6 +277,18 @@ impl Steering {
             }
             None => Ok((self.tables.admission(), self.tables.bucket(of))),
         }
+    }
+
+    /// What the prefix of a source may send now; none if that is not limited, or no kernel program counts it.
+    pub(super) fn source_level(&self, source: &Address) -> Result<Option<SourceLevel>, AgentError> {
+        let Some(kernel) = &self.kernel else { return Ok(None) };
+        let mut datapath = kernel.datapath.borrow_mut();
+        let admission = datapath.admission()?;
+        let prefix = admission.source_prefix(source);
+        let cells = prefix.cells(self.tables.hash_seed()).map(|cell| datapath.sketch_cell(cell));
+        let words = cells.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().map(|cell| cell.word());
+        let count = datapath.source(prefix.into())?;
+        Ok(SourceLevel::new(&admission, source, words, count))
     }
 
     /// The kernel's is the generations' common one: each changes what is there.

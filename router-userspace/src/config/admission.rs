@@ -23,6 +23,14 @@ pub struct Admission {
     pub challenge: Challenge,
     /// First flights a second, of the whole node, beyond which they have to; none: never.
     pub new_total: Option<NonZeroU32>,
+    /// First flights a second from one prefix of addresses; none: any number.
+    pub new_per_source: Option<NonZeroU32>,
+    /// How many of them may come at once.
+    pub new_per_source_burst: u32,
+    /// Leading bits of an IPv4 address that make such a prefix, 1 to 32.
+    pub source_prefix4: u8,
+    /// The same of an IPv6 address, 1 to 128.
+    pub source_prefix6: u8,
 }
 
 /// Whether the XDP program answers by itself what takes no connection.

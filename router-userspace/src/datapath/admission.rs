@@ -1,6 +1,9 @@
 //! The maps that say what is turned away.
 
-use router_common::maps::{Admission, Bucket, SOURCE_PORT_WORDS, SourcePorts, TokenKeys, names};
+use aya::maps::{HashMap, MapData, MapError};
+use router_common::maps::{
+    Admission, Bucket, SOURCE_PORT_WORDS, SketchCell, SourceCount, SourceKey, SourcePorts, TokenKeys, names,
+};
 
 use super::{Datapath, error::Result, plain::Plain};
 
@@ -32,6 +35,24 @@ impl Datapath {
     /// Says by which they are from now on.
     pub fn set_token_keys(&mut self, keys: &TokenKeys) -> Result<()> {
         Ok(self.array(names::TOKEN_KEYS)?.set(0, Plain(*keys), 0)?)
+    }
+
+    /// What was let through of the prefixes that share a cell of the sketch.
+    pub fn sketch_cell(&mut self, cell: u32) -> Result<SketchCell> {
+        Ok(self.array::<SketchCell>(names::SKETCH)?.get(&cell, 0)?.0)
+    }
+
+    /// First flights of a prefix whose clients have shown that they receive there; none before the first.
+    pub fn source(&self, key: SourceKey) -> Result<Option<SourceCount>> {
+        match self.sources()?.get(&Plain(key), 0) {
+            Ok(count) => Ok(Some(count.0)),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    fn sources(&self) -> Result<HashMap<&MapData, Plain<SourceKey>, Plain<SourceCount>>> {
+        Ok(self.map(names::SOURCES)?.try_into()?)
     }
 
     /// What was let through of the kind with this index.

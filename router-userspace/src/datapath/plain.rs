@@ -4,7 +4,8 @@
 
 use router_common::maps::{
     Admission, Assigned, Block, BlockHits, BlockKey, Bucket, CidConfig, CidKeys, Counters, Flow, FlowKey, Listener,
-    ListenerKey, Local, LocalKey, Port, Queue, Secrets, Settings, Slot, SlotCounters, SourcePorts, TokenKeys,
+    ListenerKey, Local, LocalKey, Port, Queue, Secrets, Settings, SketchCell, Slot, SlotCounters, SourceCount,
+    SourceKey, SourcePorts, TokenKeys,
 };
 
 /// A key or value of the contract, as aya wants it.
@@ -41,7 +42,10 @@ contract!(
     Secrets,
     Settings,
     Slot,
+    SketchCell,
     SlotCounters,
+    SourceCount,
+    SourceKey,
     SourcePorts,
     TokenKeys
 );

@@ -19,6 +19,7 @@ mod socket;
 mod stats;
 mod tables;
 pub mod tcp;
+mod tcp_connections;
 mod thread;
 
 pub use self::{

@@ -350,6 +350,15 @@ impl Tables for View<'_> {
         bucket.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| rate.take(word, now)).is_ok()
     }
 
+    /// It is asked where packets are answered, of what is not to come to a worker.
+    fn admits_from(&self, _: &Address) -> bool {
+        true
+    }
+
+    fn admits_validated(&self, _: &Address) -> bool {
+        true
+    }
+
     /// quinn does, on the worker that gets the packet.
     fn answers(&self) -> bool {
         false

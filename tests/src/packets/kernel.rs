@@ -9,7 +9,7 @@ use anyhow::{Result, bail, ensure};
 use router_common::{
     admission::Challenge,
     identifiers::{CpuId, GenerationId, ListenerId, SlotId},
-    maps::{AnsweredBy, Hop, Listener, Queue, Secrets, Settings, Slot, SlotState, SourcePorts, Stage},
+    maps::{AnsweredBy, Hop, Listener, PerSource, Queue, Secrets, Settings, Slot, SlotState, SourcePorts, Stage},
     reason::{Counters, Reason},
     steer::{self, Verdict},
 };
@@ -83,6 +83,12 @@ impl Kernel {
     /// the loopback interface, whose index is 1.
     pub fn on_queue(&mut self, queue: Queue) -> Result<()> {
         Ok(self.datapath.set_queue(&queue)?)
+    }
+
+    /// From now on it lets so much through of one prefix.
+    pub fn limit_sources(&mut self, limit: PerSource) -> Result<()> {
+        let admission = self.datapath.admission()?.limiting_sources(Some(limit));
+        Ok(self.datapath.set_admission(admission)?)
     }
 
     /// From now on the program answers what it can itself, and asks clients for their address so; it has the keys

@@ -28,6 +28,7 @@ pub struct World {
     configs: Vec<CidEntry>,
     queue: Option<Queue>,
     full: Option<Limited>,
+    busy_sources: bool,
     answers: bool,
     challenge: Challenge,
     token_keys: TokenKeys,
@@ -40,7 +41,16 @@ impl World {
             PLANTED_FLOWS.map(|(cid, slot)| (ConnectionId::new(cid).expect("at most 20 octets"), SlotId::new(slot)));
         let configs = vec![entry(0, in_clear(NODE_ID))];
         let (challenge, token_keys) = (Challenge::Never, Self::token_keys_now());
-        Self { flows: flows.into(), configs, queue: None, full: None, answers: false, challenge, token_keys }
+        Self {
+            flows: flows.into(),
+            configs,
+            queue: None,
+            full: None,
+            busy_sources: false,
+            answers: false,
+            challenge,
+            token_keys,
+        }
     }
 
     /// The same with an encrypted configuration under rotation 1, and under rotation 2 one whose
@@ -63,6 +73,11 @@ impl World {
     /// The same where no more packets of a kind are let through.
     pub fn without_room_for(self, kind: Limited) -> Self {
         Self { full: Some(kind), ..self }
+    }
+
+    /// The same where no prefix may send more first flights.
+    pub fn with_busy_sources(self) -> Self {
+        Self { busy_sources: true, ..self }
     }
 
     /// The same where XDP answers what it can itself.
@@ -184,6 +199,14 @@ impl Tables for World {
 
     fn admits(&self, kind: Limited) -> bool {
         self.full != Some(kind)
+    }
+
+    fn admits_from(&self, _: &Address) -> bool {
+        !self.busy_sources
+    }
+
+    fn admits_validated(&self, _: &Address) -> bool {
+        !self.busy_sources
     }
 
     fn answers(&self) -> bool {

@@ -69,15 +69,33 @@ async fn close_elsewhere(node: &Node, prefix: Prefix) -> u64 {
     closed
 }
 
+/// What a verb has said of a prefix.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::agent) enum NamedAs {
+    /// That it is allowed.
+    Allowed,
+    /// That it is not: dropped or asked.
+    Blocked,
+}
+
+impl NamedAs {
+    fn of(action: BlockAction) -> Self {
+        match action {
+            BlockAction::Allow => Self::Allowed,
+            BlockAction::Challenge | BlockAction::Drop => Self::Blocked,
+        }
+    }
+}
+
 /// Takes back what a verb has said of a prefix: that it is allowed, or that it is not.
 ///
 /// # Errors
 /// If no verb has said it.
-pub(in crate::agent) async fn remove(node: &Node, prefix: Prefix, allowed: bool) -> Result<(), AgentError> {
+pub(in crate::agent) async fn remove(node: &Node, prefix: Prefix, named: NamedAs) -> Result<(), AgentError> {
     node.generations.require_charge()?;
     let found = node.blocks.named(&prefix);
     match found {
-        Some(Entry { action, by: By::Verb, .. }) if (action == BlockAction::Allow) == allowed => {
+        Some(Entry { action, by: By::Verb, .. }) if NamedAs::of(action) == named => {
             tracing::info!("block list: {} of {prefix} removed, by a verb", action.name());
             let change = move |lists: Lists| {
                 let mut by_verb = Named::clone(&lists.by_verb);

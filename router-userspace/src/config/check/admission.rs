@@ -30,6 +30,10 @@ pub(super) fn check(raw: &RawAdmission, findings: &mut Findings<'_>) -> Admissio
         answer_in_xdp: ADMISSION.answer_in_xdp.read(&raw.answer_in_xdp, findings),
         challenge: ADMISSION.challenge.read(&raw.challenge, findings),
         new_total: ADMISSION.new_total.read(&raw.new_total, findings).and_then(NonZeroU32::new),
+        new_per_source: ADMISSION.new_per_source.read(&raw.new_per_source, findings).and_then(NonZeroU32::new),
+        new_per_source_burst: ADMISSION.new_per_source_burst.read(&raw.new_per_source_burst, findings),
+        source_prefix4: ADMISSION.source_prefix4.read(&raw.source_prefix4, findings),
+        source_prefix6: ADMISSION.source_prefix6.read(&raw.source_prefix6, findings),
     }
 }
 

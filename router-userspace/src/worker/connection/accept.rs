@@ -32,7 +32,7 @@ use crate::{
         socket::SourceOverride,
         stats::{Stat, WorkerStats},
         tables::NodeTables,
-        tcp::TcpConnections,
+        tcp_connections::TcpConnections,
     },
 };
 
@@ -90,6 +90,9 @@ impl Acceptor {
     fn standing(&self, address: Address) -> Result<Standing, Away> {
         let (open, limits) = (self.half_open.count(), self.admission.limits());
         let limit = limits.max_handshakes;
+        if open >= limit.div_ceil(2) as usize {
+            self.admission.press();
+        }
         let (claimed, limit) = match address {
             Address::Validated(address) => {
                 let admitted = self.admission.admit(address).map_err(Away::Refuse)?;

@@ -16,6 +16,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use tokio::sync::Notify;
 
 use crate::{
     address::{Prefix, Unvalidated, Validated},
@@ -32,6 +33,7 @@ pub struct Admission {
     opening: AtomicU32,
     hasher: RandomState,
     by_prefix: [Mutex<HashMap<Prefix, Taken>>; 64],
+    pressed: Notify,
 }
 
 /// What one client has of both.
@@ -61,7 +63,18 @@ impl Admission {
             opening: AtomicU32::new(0),
             hasher: RandomState::new(),
             by_prefix: array::from_fn(|_| Mutex::default()),
+            pressed: Notify::new(),
         })
+    }
+
+    /// Says that half of the handshakes that a worker has room for are open.
+    pub(super) fn press(&self) {
+        self.pressed.notify_one();
+    }
+
+    /// Waits until a worker says so.
+    pub async fn pressed(&self) {
+        self.pressed.notified().await;
     }
 
     /// The limits.

@@ -6,7 +6,7 @@ use super::error::ApiError;
 use crate::{
     agent::{
         api::{self, SCHEMA},
-        blocks::{self, By, Entry},
+        blocks::{self, By, Entry, NamedAs},
         node::Node,
     },
     clock::monotonic_now,
@@ -28,7 +28,8 @@ pub(super) async fn block(node: &Node, wanted: api::BlockRequest) -> Result<api:
 
 pub(super) async fn unblock(node: &Node, unwanted: api::UnblockRequest) -> Result<api::Blocks, ApiError> {
     let api::UnblockRequest { prefix, allowed } = unwanted;
-    blocks::remove(node, self::prefix(&prefix)?, allowed).await?;
+    let named = if allowed { NamedAs::Allowed } else { NamedAs::Blocked };
+    blocks::remove(node, self::prefix(&prefix)?, named).await?;
     Ok(blocks::list(node).await?)
 }
 

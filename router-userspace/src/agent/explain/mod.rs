@@ -1,30 +1,26 @@
 //! What would happen to a packet: the decision, taken step by step with the live tables.
 
+mod admission;
+mod tables;
+
 use std::collections::BTreeMap;
 
 use router_common::{
-    admission::{self, Challenge, Destination, InPlace, Limited, Listed, Outcome, TokenKeys},
-    connection_id::ConnectionId,
-    frame::{self, Address, Datagram, Endpoint},
-    identifiers::{ConfigRotation, SlotId},
-    maps::{CidConfig, LocalKind, Queue, Settings, Slot},
+    admission::{Destination, InPlace, Listed, Outcome, destination, judge, listed},
+    frame::{self, Datagram, Endpoint},
+    identifiers::SlotId,
     quic::{self, Header, Kind},
     reason::Reason,
     steer::{self, Tables, Verdict},
 };
 
+use self::tables::LiveTables;
 use super::{
     addresses::socket_address,
-    admission::{Level, per_second},
     api::{Explanation, SCHEMA, Step},
-    blocks::{By, InForce},
     connection_ids::encoding_name,
     hex,
     node::Node,
-};
-use crate::{
-    clock::monotonic_now,
-    worker::{HostKeys, Placement, View},
 };
 
 /// Explains what becomes of an Ethernet frame.
@@ -70,7 +66,7 @@ fn steps(bytes: &[u8], tables: &LiveTables<'_>) -> Vec<Step> {
         step("parse", because(Reason::NotListener));
         return steps;
     };
-    match admission::destination(&datagram.destination.address, tables) {
+    match destination(&datagram.destination.address, tables) {
         Destination::Own => {}
         Destination::Many => {
             step("parse", format!("listener {} is on every address, and that one is for many hosts", listener.id()));
@@ -131,61 +127,15 @@ fn route(
         findings.push(("route", decoded));
     }
     if !matches!(verdict.reason(), Reason::Flow | Reason::Cid) {
-        findings.extend(listed(source, tables).map(|finding| ("admission", finding)));
-        if matches!(admission::listed(source, tables), Listed::No | Listed::Challenge) {
-            findings.push(("admission", admitted(header.kind, source.port, tables)));
+        findings.extend(admission::listed(source, tables).map(|finding| ("admission", finding)));
+        if matches!(listed(Some(&source.address), tables), Listed::No | Listed::Challenge) {
+            findings.push(("admission", admission::admitted(header.kind, source, tables)));
         }
     }
     let is_placed = matches!(verdict.reason(), Reason::Flow | Reason::Cid)
-        || admission::judge(header.kind, source, || in_place, tables) == Outcome::Deliver;
+        || judge(header.kind, source, || in_place, tables) == Outcome::Deliver;
     findings.push((if is_placed { "route" } else { "admission" }, because(verdict.reason())));
     findings
-}
-
-/// What the block list says of a packet's source, if it has an entry for it.
-fn listed(source: &Endpoint, tables: &LiveTables<'_>) -> Option<String> {
-    let InForce { prefix, id, entry, .. } = tables.node.blocks.find(&source.address)?;
-    let why = entry.why.map(|why| format!(": {why}")).unwrap_or_default();
-    let by = match entry.by {
-        By::Verb => "a verb".to_owned(),
-        By::File(place) => place,
-    };
-    let does = match admission::listed(source, tables) {
-        Listed::No => "has ended",
-        Listed::Allow => "lets it pass what else is asked",
-        Listed::Challenge => "has its worker answer with a Retry, unless it comes with the token of one",
-        Listed::Drop => "drops it",
-    };
-    Some(format!("entry {id} of the block list, {} of {prefix} by {by}{why}, {does}", entry.action.name()))
-}
-
-/// What is asked of a packet that no connection is known to send.
-fn admitted(kind: Kind, source_port: u16, tables: &LiveTables<'_>) -> String {
-    let port = match (kind.may_be_first_flight(), tables.refuses_port(source_port)) {
-        (true, true) => {
-            return format!("a first flight from port {source_port}, which admission.reject_source_ports has");
-        }
-        (true, false) => format!("a first flight from port {source_port}: admission.reject_source_ports lacks it"),
-        (false, _) => String::new(),
-    };
-    let of = match kind {
-        Kind::Initial | Kind::ZeroRtt if !tables.answers() => {
-            return format!("{port}; no client is sent a Retry by XDP: admission.answer_in_xdp");
-        }
-        Kind::Initial | Kind::ZeroRtt => match tables.challenge() {
-            Challenge::Never => return format!("{port}; no client is sent a Retry by XDP: admission.challenge"),
-            Challenge::Always => return format!("{port}; each client is sent a Retry: admission.challenge"),
-            Challenge::Auto => Limited::New,
-        },
-        Kind::UnknownVersion => Limited::VersionNegotiation,
-        Kind::Handshake | Kind::OneRtt => Limited::Unknown,
-    };
-    let per_second = per_second(&tables.node.serving.config().admission, of);
-    let room = match tables.node.steering.admission(of) {
-        Ok((admission, word)) => Level { of, per_second, admission, word }.in_words(),
-        Err(e) => format!("whether there is room for one more such packet cannot be read: {e}"),
-    };
-    if port.is_empty() { room } else { format!("{port}; {room}") }
 }
 
 /// By which socket, where workers have receive queues: it depends on the queue that the frame comes in on,
@@ -232,105 +182,4 @@ fn describe_header(header: &Header) -> String {
 /// A reason as the last word on a packet.
 fn because(reason: Reason) -> String {
     format!("{}, {}: {}", reason.fate().name(), reason.name(), reason.explanation())
-}
-
-/// The node's tables with the kernel's flow table in front.
-struct LiveTables<'a> {
-    node: &'a Node,
-    view: View<'a>,
-    arrival: Option<Queue>,
-    token_keys: Option<TokenKeys>,
-}
-
-impl<'a> LiveTables<'a> {
-    /// For a frame that comes in on a queue which a worker has, or on any other.
-    fn new(node: &'a Node, arrival: Option<Queue>) -> Self {
-        let view = node.steering.tables().view(Placement::Assignment);
-        Self { node, view, arrival, token_keys: node.steering.token_keys() }
-    }
-}
-
-impl Tables for LiveTables<'_> {
-    type Flow = ();
-    type Keys = HostKeys;
-
-    fn settings(&self) -> Option<Settings> {
-        self.view.settings()
-    }
-
-    fn listens(&self, destination: &Endpoint) -> bool {
-        self.view.listens(destination)
-    }
-
-    fn flow(&self, cid: &ConnectionId) -> Option<((), SlotId)> {
-        let in_kernel = self.node.steering.kernel().and_then(|kernel| kernel.flows.get(cid));
-        in_kernel.map(|flow| ((), flow.slot())).or_else(|| self.view.flow(cid))
-    }
-
-    fn cid_config(&self, rotation: ConfigRotation) -> Option<&CidConfig> {
-        self.view.cid_config(rotation)
-    }
-
-    fn cid_keys(&self, rotation: ConfigRotation) -> Option<&HostKeys> {
-        self.view.cid_keys(rotation)
-    }
-
-    fn slot(&self, slot: SlotId) -> Option<Slot> {
-        self.view.slot(slot)
-    }
-
-    fn assigned(&self, hash: u64) -> Option<SlotId> {
-        self.view.assigned(hash)
-    }
-
-    fn hash_seed(&self) -> Option<[u64; 2]> {
-        self.view.hash_seed()
-    }
-
-    fn queue(&self) -> Option<&Queue> {
-        self.arrival.as_ref()
-    }
-
-    fn is_local(&self, address: &Address) -> bool {
-        self.node.local_addresses.kind(address) == Some(LocalKind::Own)
-    }
-
-    fn is_broadcast(&self, address: &Address) -> bool {
-        self.node.local_addresses.kind(address) == Some(LocalKind::Broadcast)
-    }
-
-    /// It only looks.
-    fn listed(&self, source: &Address) -> Listed {
-        self.node.steering.tables().listed(*source)
-    }
-
-    fn refuses_port(&self, port: u16) -> bool {
-        self.view.refuses_port(port)
-    }
-
-    /// It only looks.
-    fn admits(&self, kind: Limited) -> bool {
-        let now = monotonic_now();
-        let limit = self.node.steering.admission(kind).ok();
-        let limit = limit.and_then(|(admission, word)| Some((admission.rate_at(kind, now)?, word)));
-        limit.is_none_or(|(rate, word)| rate.room(word, now) > 0)
-    }
-
-    fn challenge(&self) -> Challenge {
-        self.view.challenge()
-    }
-
-    fn token_keys(&self) -> Option<&TokenKeys> {
-        self.token_keys.as_ref()
-    }
-
-    fn unix_seconds(&self) -> u64 {
-        self.view.unix_seconds()
-    }
-
-    fn answers(&self) -> bool {
-        let steering = &self.node.steering;
-        steering.kernel().is_some()
-            && steering.admission(Limited::VersionNegotiation).is_ok_and(|(admission, _)| admission.answers())
-    }
 }
