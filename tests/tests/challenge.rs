@@ -3,12 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use router_tests::{
     lab::{
         ENGINES, Lab, PORT, Program, Running,
         peers::{Curl, Ngtcp2, QuicGo},
-        until,
+        unanswered, until,
         wire::Sender,
     },
     packets::{
@@ -16,6 +16,7 @@ use router_tests::{
         quic::{Kind, Quic, V1},
     },
 };
+use router_userspace::agent::api;
 
 /// Each implementation takes the Retry of the XDP program for a server's, and no worker sends another.
 #[test]
@@ -106,6 +107,56 @@ fn a_flood_of_initials_is_asked_and_clients_get_through() -> Result<()> {
     Ok(())
 }
 
+/// A prefix that sends more than its share is asked, those in it that are honest get through, and no other is asked.
+#[test]
+fn a_flood_of_one_prefix_has_that_prefix_asked() -> Result<()> {
+    let lab = Lab::new().by_xdp().clients(2).admission("new_per_source", "10").admission("new_per_source_burst", "60");
+    let (lab, _passing) = asking(lab, "auto")?;
+    let [here, there] = &lab.network().clients()[..] else { bail!("two wires") };
+    let _passing_there = there.receiving_by_xdp()?;
+    let (sender, before, begun) = (Sender::new(here.namespace(), "router0")?, lab.counters()?, Instant::now());
+    (0..MANY).try_for_each(|n| sender.send(&from([10, 77, 1, n as u8], n, Kind::Initial)))?;
+    let seen = until(|| before.moved(), |seen| moved(seen, "xdp.retried") + moved(seen, "xdp.assigned") == MANY)?;
+    let (most, let_through) = (60.0 + 10.0 * begun.elapsed().as_secs_f64() + 2.0, moved(&seen, "xdp.assigned"));
+    ensure!(let_through >= 60 && let_through as f64 <= most, "{let_through} let through, at most {most}: {seen:?}");
+
+    let before = lab.counters()?;
+    lab.quic_go().get("/bytes/20000").connections(10).succeed()?;
+    ensure!(moved(&before.moved()?, "xdp.retried") == 0, "{:?}", before.moved()?);
+    let explained = lab.control().explain(&from([10, 77, 1, 7], 7, Kind::Initial))?;
+    // How much it may send by now is another question.
+    let said = |one: &api::Step| one.finding.contains("from 10.77.1.0/24 (admission.new_per_source)");
+    ensure!(explained.steps.iter().any(said), "{explained:?}");
+    QuicGo::new(there.namespace(), there.router(PORT)).get("/bytes/20000").connections(10).succeed()?;
+    let seen = before.moved()?;
+    ensure!(moved(&seen, "xdp.retried") >= 10 && moved(&seen, "xdp.source_limited") == 0, "{seen:?}");
+    Ok(())
+}
+
+/// Handshakes that are begun and not completed have each client asked, as long as they are open.
+#[test]
+fn half_open_handshakes_have_each_client_asked() -> Result<()> {
+    let lab = Lab::new().by_xdp().workers(1).limit("max_handshakes", "16").limit("request_timeout", "\"3s\"");
+    let (lab, _passing) = asking(lab, "auto")?;
+    let relay = lab.relay(unanswered(20))?;
+    let clients = QuicGo::new(relay.clients(), lab.wire().router(PORT)).get("/bytes/1000");
+    let before = lab.counters()?;
+    let _deaf = clients.clone().connections(20).start()?;
+    until(|| before.moved(), |seen| moved(seen, "xdp.retried") > 0)?;
+    let before = lab.counters()?;
+    clients.clone().connections(5).succeed()?;
+    ensure!(moved(&before.moved()?, "xdp.retried") >= 5, "{:?}", before.moved()?);
+
+    lab.await_status(|status| status.totals.handshakes_now == 0)?;
+    let asked = || {
+        let before = lab.counters()?;
+        clients.clone().succeed()?;
+        Ok(moved(&before.moved()?, "xdp.retried"))
+    };
+    until(asked, |&asked| asked == 0)?;
+    Ok(())
+}
+
 /// A laboratory whose XDP program asks.
 fn asking(lab: Lab, challenge: &str) -> Result<(Running, Program)> {
     let lab =
@@ -132,8 +183,13 @@ fn moved(counters: &std::collections::BTreeMap<String, u64>, name: &str) -> u64 
 /// The `n`th first flight of a flood, each from another address.
 fn forged(n: u64, kind: Kind) -> Vec<u8> {
     let [.., a, b] = n.to_be_bytes();
+    from([10, 78, a, b | 1], n, kind)
+}
+
+/// The same from an address.
+fn from(source: [u8; 4], n: u64, kind: Kind) -> Vec<u8> {
     let quic = Quic::long(kind, V1, &n.to_be_bytes()).padded_to(1_200);
-    Packet::udp(([10, 78, a, b | 1], 4_000), ([10, 77, 0, 1], PORT), quic).frame()
+    Packet::udp((source, 4_000), ([10, 77, 0, 1], PORT), quic).frame()
 }
 
 const MANY: u64 = 2_000;

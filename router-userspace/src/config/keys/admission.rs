@@ -62,10 +62,10 @@ table! {
     /// How many first flights begin connections from one prefix of addresses without being asked first, and how many of
     /// those that were asked, and have shown their address, where the XDP program can ask. Of the latter what comes beyond
     /// is dropped: name what your largest network of clients behind one address needs. `false`: any number.
-    new_per_source: NumberOrOff<u32> { range: 1..=10_000_000, unit: "packets a second" } = 200, Reload;
+    new_per_source: NumberOrOff<u32> { range: 1..=10_000_000, unit: "packets a second" } = 1_000, Reload;
 
     /// How many of either may come from a prefix at once.
-    new_per_source_burst: Number<u32> { range: 1..=10_000_000, unit: "packets" } = 1_000, Reload;
+    new_per_source_burst: Number<u32> { range: 1..=10_000_000, unit: "packets" } = 5_000, Reload;
 
     /// Leading bits of an IPv4 address that make a prefix for that.
     source_prefix4: Number<u8> { range: 1..=32, unit: "bits" } = 24, Reload;
