@@ -112,7 +112,7 @@ fn a_flood_of_initials_is_asked_and_clients_get_through() -> Result<()> {
 fn a_flood_of_one_prefix_has_that_prefix_asked() -> Result<()> {
     let lab = Lab::new().by_xdp().clients(2).admission("new_per_source", "10").admission("new_per_source_burst", "60");
     let (lab, _passing) = asking(lab, "auto")?;
-    let [here, there] = &lab.network().clients()[..] else { bail!("two wires") };
+    let [here, there] = lab.network().clients() else { bail!("two wires") };
     let _passing_there = there.receiving_by_xdp()?;
     let (sender, before, begun) = (Sender::new(here.namespace(), "router0")?, lab.counters()?, Instant::now());
     (0..MANY).try_for_each(|n| sender.send(&from([10, 77, 1, n as u8], n, Kind::Initial)))?;
@@ -130,6 +130,12 @@ fn a_flood_of_one_prefix_has_that_prefix_asked() -> Result<()> {
     QuicGo::new(there.namespace(), there.router(PORT)).get("/bytes/20000").connections(10).succeed()?;
     let seen = before.moved()?;
     ensure!(moved(&seen, "xdp.retried") >= 10 && moved(&seen, "xdp.source_limited") == 0, "{seen:?}");
+    let top: api::AdmissionTop = serde_json::from_str(&lab.cli(&["admission", "top", "--json"])?.succeeded()?.stdout)?;
+    let source = &top.sources[0];
+    ensure!(
+        top.sources.len() == 1 && source.prefix == "10.77.1.0/24" && source.admitted >= 10 && source.refused == 0,
+        "{top:?}"
+    );
     Ok(())
 }
 

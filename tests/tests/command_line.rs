@@ -9,7 +9,9 @@ use router_tests::{
     lab::{Lab, Running},
     packets::cases,
 };
-use router_userspace::agent::api::{CidConfigurations, Counters, DecodedCid, Explanation, Flows, Status, Workers};
+use router_userspace::agent::api::{
+    self, CidConfigurations, Counters, DecodedCid, Explanation, Flows, Status, Workers,
+};
 use serde::de::DeserializeOwned;
 
 const USAGE: i32 = 2;
@@ -52,11 +54,19 @@ fn every_reading_verb_speaks_json() -> Result<()> {
     assert_eq!(json::<Workers>(&lab, &["workers", "list"])?.workers.len(), 4);
     assert!(json::<Flows>(&lab, &["flows", "list"])?.entries > 0);
     assert!(json::<Counters>(&lab, &["counters"])?.stages.iter().all(|stage| stage.closes));
+    let admission: api::Admission = json(&lab, &["admission", "status"])?;
+    assert!(
+        admission.limits.len() == 3 && admission.maps.iter().any(|map| map.map == "sketch" && map.octets >= 524_288),
+        "{admission:?}"
+    );
+    assert_eq!(json::<api::AdmissionTop>(&lab, &["admission", "top"])?.sources.len(), 0);
     for verb in [&["doctor"][..], &["version"]] {
         let _: serde_json::Value = json(&lab, verb)?;
     }
     // And to people.
-    for verb in [&["status"][..], &["workers", "list"], &["flows", "list"], &["counters"]] {
+    let admission = [&["admission", "status"][..], &["admission", "top"]];
+    for verb in [&["status"][..], &["workers", "list"], &["flows", "list"], &["counters"]].into_iter().chain(admission)
+    {
         let said = lab.cli(verb)?.succeeded()?.stdout;
         assert!(said.lines().count() > 1 && !said.starts_with('{'), "{said}");
     }

@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, time::Duration};
 use router_common::{
     admission::{Limited, Prefix},
     frame::Address,
-    maps::{Admission, SourceCount},
+    maps::{Admission, SourceCount, SourceKey},
 };
 
 use crate::clock::monotonic_now;
@@ -19,27 +19,49 @@ pub(super) struct Level {
 }
 
 impl Level {
+    /// The key of the configuration that says how many.
+    pub(super) fn key(&self) -> &'static str {
+        match self.of {
+            Limited::Unknown => "admission.unknown",
+            Limited::VersionNegotiation => "admission.version_negotiation",
+            Limited::New => "admission.new_total",
+        }
+    }
+
+    /// How many would be let through at once now; none: any number.
+    pub(super) fn room(&self) -> Option<u64> {
+        let now = monotonic_now();
+        Some(self.admission.rate_at(self.of, now)?.room(self.word, now))
+    }
+
+    /// For how long nothing is limited yet, although something is to be.
+    pub(super) fn lifted(&self) -> Option<Duration> {
+        let now = monotonic_now();
+        let is_lifted = self.admission.rate(self.of).is_some() && self.admission.rate_at(self.of, now).is_none();
+        is_lifted.then(|| Duration::from_nanos(self.admission.unknown_from().saturating_sub(now)))
+    }
+
     /// The limit, and what room there is now.
     pub(super) fn in_words(&self) -> String {
         let (kind, key) = match self.of {
-            Limited::Unknown => ("whose connection ID nothing knows", "admission.unknown"),
-            Limited::VersionNegotiation => ("of unknown versions", "admission.version_negotiation"),
-            Limited::New => ("that begin connections", "admission.new_total"),
+            Limited::Unknown => ("whose connection ID nothing knows", self.key()),
+            Limited::VersionNegotiation => ("of unknown versions", self.key()),
+            Limited::New => ("that begin connections", self.key()),
         };
-        let now = monotonic_now();
-        let (Some(rate), Some(per_second)) = (self.admission.rate(self.of), self.per_second) else {
-            return format!("packets {kind} are not limited: {key}");
-        };
-        let is_lifted = self.admission.rate_at(self.of, now).is_none();
-        let lifted = Duration::from_nanos(self.admission.unknown_from().saturating_sub(now));
-        match rate.room(self.word, now) {
-            _ if is_lifted => format!(
+        let Some(per_second) = self.per_second else { return format!("packets {kind} are not limited: {key}") };
+        match (self.lifted(), self.room()) {
+            (Some(time), _) => format!(
                 "connections have ended with a worker or a run before: for another {} s packets {kind} are not limited to \
                  {per_second} a second ({key})",
-                lifted.as_secs() + 1
+                time.as_secs() + 1
             ),
-            0 => format!("of {per_second} packets a second {kind} ({key}), there is no room for one more now"),
-            room => format!("of {per_second} packets a second {kind} ({key}), there is room for {room} now"),
+            (None, None) => format!("packets {kind} are not limited: {key}"),
+            (None, Some(0)) => {
+                format!("of {per_second} packets a second {kind} ({key}), there is no room for one more now")
+            }
+            (None, Some(room)) => {
+                format!("of {per_second} packets a second {kind} ({key}), there is room for {room} now")
+            }
         }
     }
 }
@@ -68,6 +90,11 @@ impl SourceLevel {
         let validated = rate.room(count.map_or(0, |count| count.word()), now);
         let length = admission.source_prefix_bits(source);
         Some(Self { prefix: Prefix::around(source, length), unasked, validated, count })
+    }
+
+    /// Of a prefix whose clients have shown their address.
+    pub(super) fn of_validated(admission: &Admission, key: &SourceKey, count: SourceCount) -> Option<Self> {
+        Self::new(admission, &key.address(), [], Some(count))
     }
 
     pub(super) fn in_words(&self) -> String {

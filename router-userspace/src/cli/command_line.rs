@@ -8,7 +8,7 @@ use std::{
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
 
 use super::{
-    block, check, cid, completions, counters, detach, doctor, explain,
+    admission, block, check, cid, completions, counters, detach, doctor, explain,
     fail::{Exit, Fail},
     flows, log, man,
     options::Global,
@@ -49,6 +49,8 @@ enum Verb {
     Flows(flows::Flows),
     Counters(counters::Counters),
     #[command(subcommand)]
+    Admission(admission::Admission),
+    #[command(subcommand)]
     Block(block::Block),
     #[command(subcommand)]
     Allow(block::Allow),
@@ -74,6 +76,7 @@ impl Verb {
             Self::Workers(verb) => verb.execute(&global.client()?),
             Self::Flows(verb) => verb.execute(&global.client()?),
             Self::Counters(verb) => verb.execute(&global.client()?),
+            Self::Admission(verb) => verb.execute(&global.client()?),
             Self::Block(verb) => verb.execute(&global.client()?),
             Self::Allow(verb) => verb.execute(&global.client()?),
             Self::Log(verb) => verb.execute(&global.client()?),

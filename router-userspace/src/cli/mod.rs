@@ -4,6 +4,7 @@
 //! runs behind it. Help texts, man pages and completions all come from the definition in
 //! `command_line.rs`.
 
+mod admission;
 mod block;
 mod capture;
 mod check;

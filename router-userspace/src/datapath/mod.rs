@@ -33,6 +33,7 @@ mod xdp_links;
 mod xsk;
 
 pub use self::{
+    admission::{MapMemory, SourceReader},
     attach::{Attachment, Mode},
     blocks::BlockReader,
     changes::Changes,

@@ -10,6 +10,8 @@
 //! | `GET /v1/flows?slot=N&peer=IP&limit=N` | [`Flows`] |
 //! | `GET /v1/flows/CID` | [`Flows`] with one entry, or 404 |
 //! | `GET /v1/counters` | [`Counters`] |
+//! | `GET /v1/admission` | [`Admission`] |
+//! | `GET /v1/admission/top?limit=N` | [`AdmissionTop`] |
 //! | `GET /v1/blocks` | [`Blocks`] |
 //! | `POST /v1/blocks` with [`BlockRequest`] | [`BlockAdded`] |
 //! | `POST /v1/blocks/remove` with [`UnblockRequest`] | [`Blocks`] after the change |
@@ -27,6 +29,7 @@
 //! Anything that fails answers with a status of 400 or above and a [`Failure`]. Fields are
 //! added, never renamed or removed, while [`SCHEMA`] stays.
 
+mod admission;
 mod blocks;
 mod changes;
 mod explanation;
@@ -38,14 +41,15 @@ mod workers;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    admission::{Admission, AdmissionLimit, AdmissionTop, BlockTotal, MapMemory, SourceLimit, TopSource},
     blocks::{Block, BlockAdded, BlockRequest, BlockedPrefix, Blocks, UnblockRequest},
     changes::{CidConfiguration, CidConfigurations, Log, LogRequest, Reloaded, UpgradeRequest, Upgraded},
     explanation::{DecodedCid, ExplainRequest, Explanation, Step},
     status::{Certificate, FlowTable, Generation, Interface, Listener, Memory, Queue, Status, UpstreamServer},
     traffic::{Counters, Flow, Flows, SlotCounters, Stage},
     words::{
-        BlockAction, CertificateSource, CidState, FlowOrigin, GenerationState, Health, ListenerState, QueueMode,
-        RunningEngine, WorkerState, XdpMode,
+        BlockAction, CertificateSource, Challenge, CidState, FlowOrigin, GenerationState, Health, ListenerState,
+        QueueMode, RunningEngine, WorkerState, XdpMode,
     },
     workers::{Totals, Worker, Workers},
 };

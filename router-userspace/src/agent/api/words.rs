@@ -55,6 +55,13 @@ words! {
         Drop = "drop",
     }
 
+    /// Whether clients are asked to show that they receive at their address.
+    Challenge {
+        Auto = "auto",
+        Always = "always",
+        Never = "never",
+    }
+
     /// What a generation does.
     GenerationState {
         /// It gets ready.

@@ -49,6 +49,11 @@ pub(crate) enum Request {
     },
     CidConfigurations,
     RotateCids,
+    Admission,
+    /// The busiest prefixes, at most so many.
+    AdmissionTop {
+        limit: usize,
+    },
     Blocks,
     Block(BlockRequest),
     Unblock(UnblockRequest),
@@ -131,6 +136,8 @@ impl Request {
             Self::IssueCid { slot } => post(&format!("connection-id?slot={slot}")),
             Self::CidConfigurations => get("connection-id-configurations"),
             Self::RotateCids => post("connection-id-configurations"),
+            Self::Admission => get("admission"),
+            Self::AdmissionTop { limit } => get(&format!("admission/top?limit={limit}")),
             Self::Blocks => get("blocks"),
             Self::Block(_) => post("blocks"),
             Self::Unblock(_) => post("blocks/remove"),
@@ -171,6 +178,10 @@ impl Request {
             }
             ("GET", ["v1", "connection-id-configurations"]) => Self::CidConfigurations,
             ("POST", ["v1", "connection-id-configurations"]) => Self::RotateCids,
+            ("GET", ["v1", "admission"]) => Self::Admission,
+            ("GET", ["v1", "admission", "top"]) => {
+                Self::AdmissionTop { limit: query.get("limit", "a number")?.unwrap_or(TOP) }
+            }
             ("GET", ["v1", "blocks"]) => Self::Blocks,
             ("POST", ["v1", "blocks"]) => Self::Block(json(body)?),
             ("POST", ["v1", "blocks", "remove"]) => Self::Unblock(json(body)?),
@@ -208,6 +219,8 @@ impl Query<'_> {
 }
 
 const SLOT: &str = "a slot, 0 to 255";
+/// At most so many prefixes, unless the request says otherwise.
+const TOP: usize = 20;
 /// At most so many entries of the flow table, unless the request says otherwise.
 const FLOWS: usize = 1_000;
 
@@ -263,6 +276,8 @@ mod tests {
                 why: Some("a \"scan\"".to_owned()),
             }),
             Request::Unblock(UnblockRequest { prefix: "192.0.2.0/24".to_owned(), allowed: true }),
+            Request::Admission,
+            Request::AdmissionTop { limit: 7 },
             Request::CloseBlocked(BlockedPrefix { prefix: "192.0.2.0/24".to_owned() }),
             Request::Log,
             Request::SetLog(LogRequest { filter: "info,quinn=debug".to_owned() }),

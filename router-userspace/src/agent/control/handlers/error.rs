@@ -1,6 +1,7 @@
 //! Why a request on the control socket is not answered, as HTTP says it.
 
 use http::StatusCode;
+use tokio::task::JoinError;
 
 use crate::{
     agent::{
@@ -29,6 +30,11 @@ impl ApiError {
 
 impl ApiError {
     /// An answer that cannot be put into JSON.
+    /// The thread that worked on it has ended.
+    pub(super) fn lost(error: JoinError) -> Self {
+        Self { status: StatusCode::INTERNAL_SERVER_ERROR, error: error.to_string(), hint: None }
+    }
+
     pub(super) fn unwritable(error: serde_json::Error) -> Self {
         let error = format!("the answer cannot be written: {error}");
         Self { status: StatusCode::INTERNAL_SERVER_ERROR, error, hint: None }

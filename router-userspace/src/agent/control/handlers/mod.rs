@@ -1,5 +1,6 @@
 //! What each request on the control socket is answered: state is read from below, here and now.
 
+mod admission;
 mod blocks;
 mod decoded;
 mod error;
@@ -71,6 +72,8 @@ pub(in crate::agent) async fn handle(node: &Rc<Node>, request: Request) -> Resul
             rotate(node)?;
             json(&configurations(node))
         }
+        Request::Admission => json(&admission::status(node).await?),
+        Request::AdmissionTop { limit } => long_json(admission::top(node, limit).await?).await,
         Request::Blocks => long_json(list(node).await?).await,
         Request::Block(wanted) => json(&block(node, wanted).await?),
         Request::Unblock(unwanted) => long_json(unblock(node, unwanted).await?).await,
