@@ -61,7 +61,8 @@ func runClients(o *options) bool {
 	begun := time.Now()
 	slots := make(chan struct{}, max(1, o.atOnce))
 	var all sync.WaitGroup
-	for range o.connections {
+	for i := range o.connections {
+		time.Sleep(time.Until(begun.Add(time.Duration(i) * o.every)))
 		slots <- struct{}{}
 		all.Add(1)
 		go func() {

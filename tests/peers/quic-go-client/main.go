@@ -35,7 +35,9 @@ type options struct {
 	resume, v2, classic                 bool
 	cidLength                           int
 	timeout, pause, hold, keepAlive     time.Duration
+	every                               time.Duration
 	bodies, digests, checkPost, json    bool
+	times                               bool
 	label, serverID, resetKey, tokenKey string
 	rotation                            int
 	retry, untilTold                    bool
@@ -77,6 +79,7 @@ func parse(verb string, arguments []string) *options {
 	f.StringVar(&o.ca, "ca", "", "verify the server with the certificates of this file")
 	f.IntVar(&o.connections, "n", 5, "connections in all")
 	f.IntVar(&o.atOnce, "c", 5, "connections at once")
+	f.DurationVar(&o.every, "every", 0, "begin the connections so far apart, however long those before them take")
 	f.IntVar(&o.requests, "r", 10, "get: requests on each connection")
 	f.IntVar(&o.par, "par", 1, "get: requests at once on each connection")
 	f.IntVar(&o.streams, "streams", 4, "echo: streams on each connection")
@@ -103,6 +106,7 @@ func parse(verb string, arguments []string) *options {
 	f.BoolVar(&o.bodies, "bodies", false, "count the different short answers")
 	f.BoolVar(&o.digests, "sha256", false, "count the different answers by SHA-256")
 	f.BoolVar(&o.json, "json", false, "end with the summary as one line of JSON")
+	f.BoolVar(&o.times, "times", false, "have the time of each handshake in the summary")
 	f.StringVar(&o.label, "label", "A", "serve: what /label answers")
 	f.StringVar(&o.serverID, "sid", "", "serve: server ID (hex) in QUIC-LB connection IDs in clear")
 	f.IntVar(&o.rotation, "cr", 0, "serve: QUIC-LB configuration, 0 to 6")

@@ -28,6 +28,7 @@ type summary struct {
 	Milliseconds      int64          `json:"milliseconds"`
 	Handshakes        latency        `json:"handshakes"`
 	Requests          latency        `json:"requests"`
+	HandshakeTimes    []int64        `json:"handshake_times,omitempty"` // in microseconds, sorted
 }
 
 // latency is in microseconds.
@@ -115,6 +116,11 @@ func (t *tally) print(o *options, took time.Duration) bool {
 	s := &t.sum
 	s.Milliseconds = took.Milliseconds()
 	s.Handshakes, s.Requests = latencies(t.handshakes), latencies(t.requests)
+	if o.times {
+		for _, time := range t.handshakes {
+			s.HandshakeTimes = append(s.HandshakeTimes, time.Microseconds())
+		}
+	}
 	fmt.Printf("%s: connections ok=%d failed=%d  requests ok=%d failed=%d  moved=%d 0rtt=%d resumed=%d  bytes=%d  %.2fs  %.0f requests/s %.0f connections/s\n",
 		o.verb, s.ConnectionsOK, s.ConnectionsFailed, s.RequestsOK, s.RequestsFailed, s.Moved, s.ZeroRTT, s.Resumed,
 		s.Bytes, took.Seconds(), float64(s.RequestsOK)/took.Seconds(), float64(s.ConnectionsOK)/took.Seconds())

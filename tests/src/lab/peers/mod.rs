@@ -55,6 +55,9 @@ pub struct Summary {
     /// How long requests, or streams, took; of `goq` only.
     #[serde(default)]
     pub requests: Latency,
+    /// How long each handshake took in microseconds, the shortest first, if that was asked for.
+    #[serde(default)]
+    pub handshake_times: Vec<u64>,
 }
 
 /// How long something took, in microseconds.

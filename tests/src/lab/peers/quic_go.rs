@@ -56,6 +56,16 @@ impl<'lab> QuicGo<'lab> {
         self
     }
 
+    /// The connections begin so far apart, however long those before them take.
+    pub fn every(self, time: Duration) -> Self {
+        self.option("every", format!("{}us", time.as_micros()))
+    }
+
+    /// The summary has the time of each handshake.
+    pub fn timing_each(self) -> Self {
+        self.flag("times")
+    }
+
     /// A connection may take so long in all.
     pub fn within(mut self, time: Duration) -> Self {
         self.time = time;
