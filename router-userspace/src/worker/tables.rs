@@ -326,7 +326,11 @@ impl Tables for View<'_> {
         self.tables.broadcast.load().contains(address)
     }
 
+    /// Where the kernel placed the packet, it was asked there, where the block list may have let it pass.
     fn refuses_port(&self, port: u16) -> bool {
+        if matches!(self.placement, Placement::Kernel(_)) {
+            return false;
+        }
         let words = self.tables.source_ports.load();
         words.get(SourcePorts::index(port) as usize).is_some_and(|word| word.refuses(port))
     }

@@ -12,6 +12,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -70,9 +71,16 @@ async fn probe_one(
     let protocols = offered_protocols(&node.serving.config().routes, listener.address);
     let cid = node.steering.tables().connection_ids().issue(slot);
     let _expected = node.steering.tables().expect_probe(cid);
-    let served = match timeout(patience, connect(listener, cid, protocols)).await {
+    let mut connecting = pin!(connect(listener, cid, protocols));
+    let (mut within, mut served) = (patience, timeout(patience, &mut connecting).await);
+    // It is reached, and the host is busy.
+    if served.is_err() && datagrams(node) > received {
+        within += MORE_PATIENCE;
+        served = timeout(MORE_PATIENCE, connecting).await;
+    }
+    let served = match served {
         Ok(served) => served.map_err(|e| e.to_string()),
-        Err(_) => Err(format!("no answer within {patience:?}")),
+        Err(_) => Err(format!("no answer within {within:?}")),
     };
     if let Err(e) = served {
         let nothing_came = datagrams(node) == received;
@@ -199,6 +207,8 @@ impl ServerCertVerifier for Ourselves {
 const CERTIFICATE_REQUIRED: u8 = 116;
 
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Where datagrams have come to a worker that has not answered yet.
+const MORE_PATIENCE: Duration = Duration::from_secs(9);
 /// Where so many listeners have not been reached, for each of the others.
 const LITTLE_PATIENCE: Duration = Duration::from_millis(250);
 const MANY: usize = 5;
