@@ -1,6 +1,7 @@
 //! Raw frames, put on a wire and taken off it, octet by octet as they are.
 
 use std::{
+    io::IoSlice,
     os::fd::{AsRawFd, OwnedFd},
     sync::{
         Arc,
@@ -16,7 +17,10 @@ use nix::{
     errno::Errno,
     ifaddrs::getifaddrs,
     sys::{
-        socket::{self, AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, setsockopt, sockopt},
+        socket::{
+            self, AddressFamily, LinkAddr, MsgFlags, MultiHeaders, SockFlag, SockProtocol, SockType, setsockopt,
+            sockopt,
+        },
         time::TimeVal,
     },
 };
@@ -41,6 +45,27 @@ impl Sender {
         let sent = socket::send(self.socket.as_raw_fd(), frame, MsgFlags::empty())?;
         if sent != frame.len() {
             bail!("only {sent} of {} octets were sent", frame.len());
+        }
+        Ok(())
+    }
+
+    /// Sends whole frames, each in two parts, as fast as the kernel takes them, while there are any and `goes_on` says
+    /// so. What the wire has no room for is lost.
+    pub fn flood<'f>(&self, frames: impl Iterator<Item = [&'f [u8]; 2]>, goes_on: impl Fn() -> bool) -> Result<()> {
+        let mut headers = MultiHeaders::<LinkAddr>::preallocate(BURST, None);
+        // The socket is bound to its interface.
+        let nowhere_else = [None; BURST];
+        let mut frames = frames.map(|parts| parts.map(IoSlice::new));
+        while goes_on() {
+            let burst: Vec<_> = frames.by_ref().take(BURST).collect();
+            if burst.is_empty() {
+                break;
+            }
+            let socket = self.socket.as_raw_fd();
+            match socket::sendmmsg(socket, &mut headers, &burst, nowhere_else, [], MsgFlags::empty()) {
+                Ok(_) | Err(Errno::ENOBUFS) => {}
+                Err(error) => return Err(error).context("cannot send a burst of frames"),
+            }
         }
         Ok(())
     }
@@ -150,6 +175,8 @@ fn link_address(link: &str) -> Result<LinkAddr> {
 
 /// `sll_pkttype` of a frame that this host sends (packet(7)).
 const PACKET_OUTGOING: u8 = 4;
+/// Frames that one system call sends.
+const BURST: usize = 64;
 /// A burst of a hundred handshakes fits.
 const RECEIVE_BUFFER: usize = 16 << 20;
 const LOOK_UP: Duration = Duration::from_millis(50);
