@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what a packet, a takeover, a request, an idle connection and cryptography cost.
+//! `cargo xtask bench`: what a packet, a takeover, a flood, a request, an idle connection and cryptography cost.
 
 use clap::{Args, Subcommand};
 
@@ -36,6 +36,12 @@ enum What {
     },
     /// What clients notice of reloads and upgrades, beside nginx
     Takeover,
+    /// What a flood of Initials from forged addresses does to clients, with the challenge on and off
+    Flood {
+        /// Options of its own: --rounds N, --seconds N, --record
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
     /// A handshake and a packet with aws-lc-rs, beside ring
     Crypto,
     /// Requests, new connections and bulk beside other proxies
@@ -58,6 +64,7 @@ impl Bench {
             What::Datapath => ("datapath", &[], Vec::new()),
             What::Engines { part } => ("engines", &[Peer::QuicGo], part.into_iter().collect()),
             What::Takeover => ("takeover", &[Peer::QuicGo, Peer::Nginx], Vec::new()),
+            What::Flood { options } => ("flood", &[Peer::QuicGo], options),
             What::Idle { options } => ("idle", &Peer::OF_BENCH_HTTP, options),
             What::Http { options } => ("http", &Peer::OF_BENCH_HTTP, options),
         };

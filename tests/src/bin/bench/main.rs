@@ -4,6 +4,7 @@ use std::{env, process::ExitCode};
 
 mod datapath;
 mod engines;
+mod flood;
 mod http;
 mod nginx;
 mod takeover;
@@ -13,12 +14,13 @@ fn main() -> ExitCode {
     let outcome = match env::args().nth(1).as_deref() {
         Some("datapath") => datapath::run(),
         Some("engines") => engines::run(env::args().nth(2).as_deref()),
+        Some("flood") => flood::run(),
         Some("http") => http::run(),
         Some("idle") => http::run_idle(),
         Some("takeover") => takeover::run(),
         Some("training") => training::run(),
         _ => {
-            eprintln!("usage: bench datapath | engines [sending] | http | idle | takeover | training");
+            eprintln!("usage: bench datapath | engines [sending] | flood | http | idle | takeover | training");
             return ExitCode::from(2);
         }
     };
