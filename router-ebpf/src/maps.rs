@@ -242,10 +242,10 @@ impl Tables for Maps {
         // SAFETY: the helper only reads a clock.
         let now = unsafe { bpf_ktime_get_coarse_ns() };
         let key = SourceKey::from(admission.source_prefix(source));
-        let Some(count) = SOURCE.get_ptr_mut(&key) else {
+        let Some(count) = SOURCE.get_ptr_mut(key) else {
             let first = rate.take(0, now).unwrap_or_default();
             // There is room: the kernel makes it.
-            let _ = SOURCE.insert(&key, &SourceCount::begin(first), 0);
+            let _ = SOURCE.insert(key, SourceCount::begin(first), 0);
             return true;
         };
         // SAFETY: the kernel keeps the entry until the program ends (RCU). Other CPUs may write the same plain numbers at

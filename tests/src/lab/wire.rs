@@ -49,16 +49,20 @@ impl Sender {
         Ok(())
     }
 
-    /// Sends whole frames, some at a time, as fast as the kernel takes them, again and again from the first, while
-    /// `goes_on` says so. What the wire has no room for is lost.
-    pub fn flood(&self, frames: &[Vec<u8>], goes_on: impl Fn() -> bool) -> Result<()> {
-        let slices: Vec<_> = frames.iter().map(|frame| [IoSlice::new(frame)]).collect();
+    /// Sends whole frames, each in two parts, as fast as the kernel takes them, while there are any and `goes_on` says
+    /// so. What the wire has no room for is lost.
+    pub fn flood<'f>(&self, frames: impl Iterator<Item = [&'f [u8]; 2]>, goes_on: impl Fn() -> bool) -> Result<()> {
         let mut headers = MultiHeaders::<LinkAddr>::preallocate(BURST, None);
         // The socket is bound to its interface.
         let nowhere_else = [None; BURST];
-        for burst in slices.chunks(BURST).cycle().take_while(|_| goes_on()) {
+        let mut frames = frames.map(|parts| parts.map(IoSlice::new));
+        while goes_on() {
+            let burst: Vec<_> = frames.by_ref().take(BURST).collect();
+            if burst.is_empty() {
+                break;
+            }
             let socket = self.socket.as_raw_fd();
-            match socket::sendmmsg(socket, &mut headers, burst, nowhere_else, [], MsgFlags::empty()) {
+            match socket::sendmmsg(socket, &mut headers, &burst, nowhere_else, [], MsgFlags::empty()) {
                 Ok(_) | Err(Errno::ENOBUFS) => {}
                 Err(error) => return Err(error).context("cannot send a burst of frames"),
             }

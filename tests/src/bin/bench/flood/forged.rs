@@ -3,7 +3,9 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    panic,
     sync::Arc,
+    thread::{self, ScopedJoinHandle},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -19,23 +21,60 @@ use rustls::{
 };
 use rustls_pki_types::ServerName;
 
-/// A flood's, in the order in which they are sent, again and again.
-pub(super) type Frames = Arc<[Vec<u8>]>;
+/// A flood's, in the order in which they are sent.
+#[derive(Clone)]
+pub(super) struct Frames {
+    flights: Arc<Vec<Flight>>,
+    /// From the addresses of which flood.
+    which: usize,
+}
+
+/// A first flight, and what it has before it in each flood: Ethernet, IP and UDP.
+#[derive(Clone)]
+struct Flight {
+    initial: [u8; DATAGRAM],
+    heads: [[u8; HEAD]; FLOODS.len()],
+}
+
+type Source = fn(&Wire, &mut Random) -> Ipv4Addr;
+
+impl Frames {
+    /// Each, in two parts.
+    pub(super) fn parts(&self) -> impl Iterator<Item = [&[u8]; 2]> + Clone {
+        self.flights.iter().map(|flight| [&flight.heads[self.which][..], &flight.initial[..]])
+    }
+}
 
 /// The floods, by what their sources are.
-pub(super) fn floods(wire: &Wire) -> Result<[(&'static str, Frames); 2]> {
+pub(super) fn floods(wire: &Wire) -> Result<Vec<(&'static str, Frames)>> {
+    let mut flights = vec![Flight { initial: [0; DATAGRAM], heads: [[0; HEAD]; FLOODS.len()] }; DIFFERENT];
+    let share = DIFFERENT.div_ceil(thread::available_parallelism()?.get());
+    let (suite, hello) = (suite()?, client_hello()?);
+    thread::scope(|scope| {
+        let begin = |flights| scope.spawn(|| fill(flights, wire, &suite, &hello));
+        let threads: Vec<_> = flights.chunks_mut(share).map(begin).collect();
+        let join = |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic));
+        threads.into_iter().try_for_each(join)
+    })?;
+    let flights = Arc::new(flights);
+    let flood = |(which, (name, _)): (usize, &(_, _))| (*name, Frames { flights: Arc::clone(&flights), which });
+    Ok(FLOODS.iter().enumerate().map(flood).collect())
+}
+
+fn fill(flights: &mut [Flight], wire: &Wire, suite: &Suite, hello: &[u8]) -> Result<()> {
     let mut random = Random::of_now();
-    let initials = initials(&mut random)?;
-    let mut from = |source: fn(&Wire, &mut Random) -> Ipv4Addr| {
-        let to = SocketAddr::from((wire.router4(), PORT));
-        let frame = |initial: &Vec<u8>| {
+    let to = SocketAddr::from((wire.router4(), PORT));
+    for flight in flights {
+        let initial = initial(suite, hello, &random.octets(CID_LENGTH))?;
+        for ((_, source), head) in FLOODS.iter().zip(&mut flight.heads) {
             // A port that a client's system gives out.
             let port = 32_768 + random.below(28_232) as u16;
-            Packet::udp((source(wire, &mut random), port), to, initial.clone()).frame()
-        };
-        initials.iter().map(frame).collect()
-    };
-    Ok([("from everywhere", from(anywhere)), ("from the clients' prefix", from(beside_the_clients))])
+            let frame = Packet::udp((source(wire, &mut random), port), to, initial.clone()).frame();
+            head.copy_from_slice(&frame[..HEAD]);
+        }
+        flight.initial.copy_from_slice(&initial);
+    }
+    Ok(())
 }
 
 /// Any address that a host may have, but for networks that are nobody's or the laboratory's own.
@@ -54,11 +93,6 @@ fn anywhere(_: &Wire, random: &mut Random) -> Ipv4Addr {
 fn beside_the_clients(wire: &Wire, random: &mut Random) -> Ipv4Addr {
     let [a, b, c, _] = wire.client4()[0].octets();
     Ipv4Addr::new(a, b, c, 4 + random.below(251) as u8)
-}
-
-fn initials(random: &mut Random) -> Result<Vec<Vec<u8>>> {
-    let (suite, hello) = (suite()?, client_hello()?);
-    (0..DIFFERENT).map(|_| initial(&suite, &hello, &random.octets(CID_LENGTH))).collect()
 }
 
 /// RFC 9000 section 17.2.2, protected as RFC 9001 section 5 says.
@@ -119,9 +153,11 @@ fn client_hello() -> Result<Vec<u8>> {
     Ok(hello)
 }
 
-/// Initials of a flood: many times as many as handshakes that workers keep open, so that hardly any comes again while
-/// its connection is still there.
-const DIFFERENT: usize = 1 << 16;
+const FLOODS: [(&str, Source); 2] = [("from everywhere", anywhere), ("from the clients' prefix", beside_the_clients)];
+/// So many that none comes again within a turn: it would be a packet of the handshake that the first one has begun.
+const DIFFERENT: usize = 800_000;
+/// Of Ethernet, IPv4 and UDP.
+const HEAD: usize = 14 + 20 + 8;
 const DATAGRAM: usize = 1_200;
 const CID_LENGTH: usize = 8;
 const SOURCE: [u8; 8] = *b"nobody's";

@@ -25,7 +25,7 @@ impl Generator {
         let sender = Sender::new(wire.namespace(), "router0")?;
         let goes_on = Arc::new(AtomicBool::new(true));
         let told = Arc::clone(&goes_on);
-        let thread = thread::spawn(move || sender.flood(&frames, || told.load(Ordering::Relaxed)));
+        let thread = thread::spawn(move || sender.flood(frames.parts().cycle(), || told.load(Ordering::Relaxed)));
         Ok(Self { goes_on, thread: Some(thread) })
     }
 

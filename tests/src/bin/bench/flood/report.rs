@@ -120,7 +120,7 @@ const COLUMNS: [Column; 12] = [
     Column { name: "p99, ms", of: |turn| turn.took(0.99), shown: number },
     Column { name: "workers, ms/s", of: Turn::workers, shown: count },
     Column { name: "Retry by XDP", of: Turn::retried, shown: percent },
-    Column { name: "limited", of: Turn::limited, shown: percent },
+    Column { name: "limited/s", of: Turn::limited, shown: number },
     Column { name: "to workers", of: Turn::left, shown: percent },
     Column { name: "of it read", of: Turn::read, shown: percent },
     Column { name: "Retries/s by workers", of: Turn::retried_by_workers, shown: number },
@@ -130,19 +130,20 @@ const COLUMNS: [Column; 12] = [
 const PREFACE: &str = "# A flood of Initials from forged addresses
 
 Written by `cargo xtask bench flood --record`. Engine `xdp`, two workers, `answer_in_xdp = \"always\"`, all in network
-namespaces of one machine: a multi-queue veth whose clients' end receives by XDP, too. One thread sends
-Initials of 1,200 octets from there as fast as it can, and on a veth its core receives them and runs the XDP program, so
-*packets/s* is what a core sends, judges and answers; workers that are busy take some of it. Each Initial is whole,
-with a ClientHello, a connection ID of its own and the address of nobody's: any address, or one of the clients' /24, which
-`client_prefix4 = 24` makes one client with them. There are 65,536, sent again and again. quic-go clients begin at an even
-pace, with one request each, a second after the flood has begun.
+namespaces of one machine: a multi-queue veth whose clients' end receives by XDP, too. One thread sends Initials of 1,200
+octets from there as fast as it can, and on a veth its core receives them and runs the XDP program, so *packets/s* is what
+a core sends, judges and answers; workers that are busy take some of it. Each Initial is whole, with a ClientHello, a
+connection ID of its own and a forged address: any, or one of the clients' /24, which `client_prefix4 = 24` makes one
+client with them. None is sent twice in a turn while any of 800,000 is left: it would belong to the handshake that the
+first has begun. quic-go clients begin at an even pace, with one request each, a second after the flood has begun.
 
 *Clients done*: whose handshake was complete before they gave up; *at once*: within 200 ms, when quic-go sends its first
 flight again, so nothing of theirs was lost; *p50*, *p99*: of those done. *Workers*: processor time of their threads, of
-2,000 ms in a second. Then what became of what came by the wire, clients' packets included: parts that XDP answered, that
-`new_total` had no room for (*limited*), and that were the workers'; how much of these they read, as the rest finds its
-socket full; and handshakes that were open in the end. `auto` with 2_000 is with `new_total = 2_000` in place of the default,
-20,000; `never` is the challenge off: workers ask near `max_handshakes`.
+2,000 ms in a second. Then what became of what came by the wire, clients' packets included: the part that XDP answered
+with a Retry; what it dropped with the reason `challenge_limited`; the part that was the workers', and how much of that
+they read: what is missing found its socket full, what is beyond 100 % had waited there. In the end, Retries that workers
+sent, and handshakes that were still open. `auto` with 2_000 is with `new_total = 2_000` in place of the default, 20,000;
+`never` is the challenge off: workers ask near `max_handshakes`.
 ";
 
 #[cfg(test)]

@@ -94,9 +94,9 @@ impl Turn {
         self.retried as f64 / self.received as f64
     }
 
-    /// The part that XDP dropped.
+    /// What XDP dropped in a second.
     pub(super) fn limited(&self) -> f64 {
-        self.limited as f64 / self.received as f64
+        self.limited as f64 / self.time.as_secs_f64()
     }
 
     /// The part that XDP left to the workers' sockets.
@@ -169,7 +169,7 @@ mod tests {
         };
         assert_eq!((turn.done(), turn.at_once()), (0.5, 0.3));
         assert_eq!((turn.took(0.5), turn.took(0.99)), (3.0, 250.0));
-        assert_eq!((turn.retried(), turn.limited(), turn.left(), turn.read()), (0.6, 0.2, 0.2, 0.25));
+        assert_eq!((turn.retried(), turn.limited(), turn.left(), turn.read()), (0.6, 10_000.0, 0.2, 0.25));
         assert_eq!((turn.carried(), turn.workers(), turn.retried_by_workers()), (50_000.0, 250.0, 2_000.0));
     }
 }
