@@ -18,8 +18,8 @@ use router_common::{
     frame::{Address, Endpoint},
     identifiers::{ConfigRotation, CpuId, GenerationId, ListenerId, SlotId},
     maps::{
-        Admission, AnsweredBy, Block, BlockAction, CidConfig, Listener, ListenerKey, LocalKind, Origin, Secrets,
-        Settings, Slot, SlotState, SourcePorts, Stage,
+        Admission, AnsweredBy, Block, BlockAction, CidConfig, Listener, ListenerKey, LocalKind, Origin, PerSource,
+        Secrets, Settings, Slot, SlotState, SourcePorts, Stage,
     },
     reason::Reason,
 };
@@ -219,8 +219,9 @@ impl Bench {
         ]
     }
 
-    /// Packets whose connection ID nothing knows, where they are limited: with room for each, and with room for none.
-    fn limited(&mut self) -> anyhow::Result<[(&'static str, Timing); 2]> {
+    /// Packets whose connection ID nothing knows, where they are limited: with room for each, and with room for none; and
+    /// first flights that are counted by their prefix.
+    fn limited(&mut self) -> anyhow::Result<[(&'static str, Timing); 3]> {
         let unknown = || to(PORT, Quic::short(&[0xff; 17]));
         let within = Row::new("unknown, within its limit", Reason::Unknown, [unknown()]);
         let beyond = Row::new("unknown, beyond its limit", Reason::UnknownLimited, [unknown()]);
@@ -230,7 +231,13 @@ impl Bench {
         // One a second: it has gone before the row begins.
         self.datapath.set_admission(limit(1).limiting(|_| Rate::per_second(1)))?;
         self.datapath.try_steer(&unknown(), 1)?;
-        let limited = [(within.name, timed), (beyond.name, self.time(&beyond)?)];
+        let beyond = (beyond.name, self.time(&beyond)?);
+        let first_flight = to(PORT, Quic::initial(1, b"whatever"));
+        let counted = Row::new("new connection, of a prefix with a rate", Reason::Assigned, [first_flight]);
+        let per_source = Rate::per_second(u32::MAX).map(|rate| PerSource { rate, prefix4: 24, prefix6: 56 });
+        let settings = Admission::default().answering(AnsweredBy::Xdp).limiting_sources(per_source);
+        self.datapath.set_admission(settings)?;
+        let limited = [(within.name, timed), beyond, (counted.name, self.time(&counted)?)];
         self.datapath.set_admission(Admission::default())?;
         Ok(limited)
     }
