@@ -226,6 +226,29 @@ fn tokens_of_the_loaded_program() -> Result<()> {
     Ok(())
 }
 
+/// A token is good for fifteen seconds, and as long as it is, again and again.
+#[test]
+fn tokens_that_come_late_prove_nothing() -> Result<()> {
+    let world = World::new().challenging(Challenge::Always);
+    let busy = World::new().challenging(Challenge::Always).without_room_for(Limited::New);
+    let mut kernel = kernel("late", &world, Challenge::Always)?;
+    let retry = Retry::read(&kernel.answer(&CLIENT_V4.initial(b"whatever", &[], 4_000))?.frame)?;
+    let frame = CLIENT_V4.initial(&retry.source, &retry.token, 4_000);
+    for (seconds, expected) in [
+        (0, [Reason::Assigned; 2]),
+        (14, [Reason::Assigned; 2]),
+        (16, [Reason::Assigned, Reason::ChallengeLimited]),
+        (3_600 * 3, [Reason::Assigned, Reason::ChallengeLimited]),
+    ] {
+        let [world, busy] = [&world, &busy].map(|world| world.clone().later(seconds));
+        kernel.pass(seconds)?;
+        kernel.agree(std::slice::from_ref(&frame), |frame| Tally::decided(frame, &world))?;
+        let verdicts = [&world, &busy].map(|world| steer::frame(&frame[..], world).0.reason());
+        assert_eq!(verdicts, expected, "after {seconds} s");
+    }
+    Ok(())
+}
+
 /// A prefix that sends more than its share is asked while others are not; and what it then sends with tokens has a limit
 /// of its own.
 #[test]

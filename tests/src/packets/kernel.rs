@@ -100,6 +100,13 @@ impl Kernel {
         Ok(self.datapath.set_token_keys(&World::token_keys_now())?)
     }
 
+    /// From now on it is so many seconds after [`World::NOW`].
+    pub fn pass(&mut self, seconds: u64) -> Result<()> {
+        let offset = ((World::NOW + seconds) * 1_000_000_000).wrapping_sub(monotonic_now()?);
+        let admission = self.datapath.admission()?.with_unix_offset(offset);
+        Ok(self.datapath.set_admission(admission)?)
+    }
+
     /// What it made of a frame: what it returned, and the octets it left.
     pub fn answer(&mut self, frame: &[u8]) -> Result<Trial> {
         let trial = self.datapath.try_answer(frame)?;

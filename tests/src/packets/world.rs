@@ -32,6 +32,7 @@ pub struct World {
     answers: bool,
     challenge: Challenge,
     token_keys: TokenKeys,
+    now: u64,
 }
 
 impl World {
@@ -50,6 +51,7 @@ impl World {
             answers: false,
             challenge,
             token_keys,
+            now: Self::NOW,
         }
     }
 
@@ -88,6 +90,11 @@ impl World {
     /// The same where XDP asks clients to show that they receive at their address.
     pub fn challenging(self, challenge: Challenge) -> Self {
         Self { challenge, answers: true, ..self }
+    }
+
+    /// The same so many seconds after [`NOW`](Self::NOW).
+    pub fn later(self, seconds: u64) -> Self {
+        Self { now: Self::NOW + seconds, ..self }
     }
 
     /// What vouches for tokens there.
@@ -222,7 +229,7 @@ impl Tables for World {
     }
 
     fn unix_seconds(&self) -> u64 {
-        Self::NOW
+        self.now
     }
 }
 
