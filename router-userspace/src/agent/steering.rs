@@ -261,8 +261,8 @@ impl Steering {
         self.change_admission(|admission| admission.pressed(pressure))
     }
 
-    /// Lifts the limit of packets whose connection ID nothing knows for `time`: connections may have ended without notice, and their clients are told
-    /// by a stateless reset, as soon as they ask.
+    /// Lifts the limit of packets whose connection ID nothing knows for `time`: connections may have ended without notice,
+    /// and their clients are told by a stateless reset, as soon as they ask.
     pub(super) fn lift_limits_for(&self, time: Duration) -> Result<(), AgentError> {
         let from = monotonic_now().saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
         self.change_admission(|admission| admission.limiting_unknown_from(from))

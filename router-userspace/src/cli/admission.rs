@@ -22,7 +22,7 @@ pub(super) enum Admission {
     },
     /// Show the busiest prefixes whose clients were asked for their address, and the blocked ones with the most packets
     Top {
-        /// So many of each
+        /// How many of each to show
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
         limit: u16,
         #[command(flatten)]

@@ -31,7 +31,7 @@ pub(in crate::agent) enum CidError {
     /// There is no key in the operator's file.
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
-    /// Nonces are not to be had.
+    /// No nonces can be obtained.
     #[error("connection IDs of configuration {rotation}: {source}")]
     NoNonces {
         /// Of which configuration.

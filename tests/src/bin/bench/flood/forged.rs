@@ -1,5 +1,5 @@
 //! First flights that a worker has to take for a client's: whole Initials with a ClientHello in them, each with a
-//! connection ID of its own, from addresses of nobody's.
+//! connection ID of its own, from forged addresses.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
