@@ -23,5 +23,5 @@ pub(super) use self::{
     entry::{By, Entry},
     lists::InForce,
     order::Write,
-    verbs::{NamedAs, add, follow, list, remove},
+    verbs::{NamedAs, add, follow, list, remove, shown_action},
 };

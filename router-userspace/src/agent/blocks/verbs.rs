@@ -131,11 +131,7 @@ fn shown(hits: u64, InForce { prefix, id, entry, .. }: InForce) -> api::Block {
     api::Block {
         id,
         prefix: prefix.to_string(),
-        action: match entry.action {
-            BlockAction::Allow => api::BlockAction::Allow,
-            BlockAction::Challenge => api::BlockAction::Challenge,
-            BlockAction::Drop => api::BlockAction::Drop,
-        },
+        action: shown_action(entry.action),
         why: entry.why,
         until: left.map(|left| since.as_secs() + left),
         seconds_left: left,
@@ -144,6 +140,15 @@ fn shown(hits: u64, InForce { prefix, id, entry, .. }: InForce) -> api::Block {
             By::Verb => "verb".to_owned(),
             By::File(place) => place,
         },
+    }
+}
+
+/// An action as the control socket says it.
+pub(in crate::agent) fn shown_action(action: BlockAction) -> api::BlockAction {
+    match action {
+        BlockAction::Allow => api::BlockAction::Allow,
+        BlockAction::Challenge => api::BlockAction::Challenge,
+        BlockAction::Drop => api::BlockAction::Drop,
     }
 }
 

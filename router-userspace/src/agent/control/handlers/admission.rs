@@ -4,7 +4,7 @@ use std::{cmp::Reverse, num::NonZeroU32};
 
 use router_common::{
     admission::{Challenge, Limited},
-    maps::{BlockAction, Pressure},
+    maps::Pressure,
 };
 use tokio::task::spawn_blocking;
 
@@ -31,7 +31,7 @@ pub(super) async fn status(node: &Node) -> Result<api::Admission, ApiError> {
         None => Vec::new(),
     };
     let blocks = node.blocks.totals().into_iter().map(|(action, entries)| api::BlockTotal {
-        action: action_of(action),
+        action: blocks::shown_action(action),
         entries,
         hits: node.steering.block_total(action).ok(),
     });
@@ -69,14 +69,6 @@ fn per_source(admission: &config::Admission, per_second: NonZeroU32) -> api::Sou
         burst: admission.new_per_source_burst,
         prefix4: admission.source_prefix4,
         prefix6: admission.source_prefix6,
-    }
-}
-
-fn action_of(action: BlockAction) -> api::BlockAction {
-    match action {
-        BlockAction::Allow => api::BlockAction::Allow,
-        BlockAction::Challenge => api::BlockAction::Challenge,
-        BlockAction::Drop => api::BlockAction::Drop,
     }
 }
 
