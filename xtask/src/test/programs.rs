@@ -97,8 +97,8 @@ fn program(message: &str) -> Option<Program> {
 const LABORATORY: &str = "tests";
 
 /// The packages that have tests.
-pub(super) const PACKAGES: [&str; 6] =
-    ["router-common", "router-http1", "router-http3", "router-userspace", "router-tests", "xtask"];
+pub(super) const PACKAGES: [&str; 7] =
+    ["router-cluster", "router-common", "router-http1", "router-http3", "router-userspace", "router-tests", "xtask"];
 
 #[cfg(test)]
 mod tests {

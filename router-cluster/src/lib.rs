@@ -1,0 +1,9 @@
+//! Nodes that serve one address together: who they are, which numbers they have, and the keys that they share.
+//!
+//! The rule of this crate: it knows neither QUIC connections nor kernel maps. The agent asks it who the other nodes are
+//! and tells them about itself; what follows for packets is the agent's to decide.
+
+#![forbid(unsafe_code)]
+
+pub mod membership;
+pub mod secret;
