@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use super::{
     admission,
     blocks::Blocks,
+    cluster::MembershipEngine,
     connection_ids::CidRotation,
     control::ControlSocket,
     engine::{self, Loaded},
@@ -92,7 +93,11 @@ fn start(
         true => State::take(&config.router.state_dir)?,
         false => State::share(&config.router.state_dir)?,
     };
-    let secrets = Arc::new(state.secrets()?);
+    let membership = config.cluster.as_ref().map(MembershipEngine::open).transpose()?;
+    let secrets = Arc::new(match &membership {
+        Some(membership) => membership.secrets()?,
+        None => state.secrets()?,
+    });
     let steps = first_steps(&config, before)?;
     let provision = Provision::new(&config, &secrets, None)?;
     let port_use = if is_first { PortUse::Alone } else { PortUse::Shared };
@@ -100,7 +105,7 @@ fn start(
     let known: Vec<_> = before.iter().flat_map(|other| other.sockets.clone()).collect();
     let sockets = sockets::open(&steps, &known)?;
     let next = Next { config: Rc::new(config), provision: Rc::new(provision) };
-    let node = Rc::new(assemble(&next, source, Parts { options, before, state, secrets, observability })?);
+    let node = Rc::new(assemble(&next, source, Parts { options, before, state, secrets, membership, observability })?);
 
     // Before the programs: they judge only what is for this host.
     node.local_addresses.reconcile(&node.steering);
@@ -146,14 +151,16 @@ struct Parts<'a> {
     before: &'a [Neighbour],
     state: State,
     secrets: Arc<Secrets>,
+    membership: Option<MembershipEngine>,
     observability: Observability,
 }
 
 /// A node without workers or listeners; its programs are loaded.
 fn assemble(first: &Next, source: ConfigSource, parts: Parts<'_>) -> Result<Node, AgentError> {
-    let Parts { options, before, state, secrets, observability } = parts;
+    let Parts { options, before, state, secrets, membership, observability } = parts;
     let (config, is_first) = (&*first.config, before.is_empty());
-    let keys = CidRotation::start(config, &state, Arc::clone(&secrets))?;
+    let cluster = membership.as_ref().map(MembershipEngine::state);
+    let keys = CidRotation::start(config, &state, Arc::clone(&secrets), cluster.as_deref())?;
     let blocks = Blocks::open(&state, config)?;
     let generation = state.next_generation()?;
     let settings = Settings::new(config.router.node_id, config.connection_id.length, generation);

@@ -139,6 +139,8 @@ words! {
 
     /// What a configuration of connection IDs is for.
     CidState {
+        /// Decoded, and issued by later: all nodes of a cluster decode by it first.
+        Announced = "announced",
         /// New connection IDs follow it.
         Issuing = "issuing",
         /// It is only decoded, and is removed when no connection uses it.
