@@ -5,5 +5,6 @@
 
 #![forbid(unsafe_code)]
 
+pub mod distribution;
 pub mod membership;
 pub mod secret;
