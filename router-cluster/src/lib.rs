@@ -6,5 +6,6 @@
 #![forbid(unsafe_code)]
 
 pub mod distribution;
+pub mod hello;
 pub mod membership;
 pub mod secret;
