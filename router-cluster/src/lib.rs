@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod distribution;
+pub mod health;
 pub mod hello;
 pub mod membership;
 pub mod secret;
