@@ -5,5 +5,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod distribution;
+pub mod health;
+pub mod hello;
 pub mod membership;
 pub mod secret;

@@ -14,6 +14,8 @@ pub struct CidConfiguration {
     pub state: CidState,
     /// The [`revision`](super::ClusterState::revision) that announced it. Once every live node acks that, all decode it.
     pub announced: u64,
+    /// The revision with which it came into its state.
+    pub entered: u64,
     /// When it came into its state, in seconds since 1970; 0 where nobody has noted it.
     pub since: u64,
     /// What its connection IDs look like; none where each node's own configuration says so.

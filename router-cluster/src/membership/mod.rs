@@ -98,6 +98,7 @@ pub struct Claim {
     pub address: std::net::IpAddr,
     /// The random number in its state folder.
     pub incarnation: Incarnation,
-    /// The random number of this run.
-    pub run: u64,
+    /// A number that every run on this host has and no other host: a hash of the kernel's boot ID, for one. Two runs with
+    /// one incarnation are generations of one node if they have the same, and else a node and its copy.
+    pub host: u64,
 }

@@ -81,8 +81,8 @@ impl NodeRecord {
 pub struct RunInfo {
     /// The incarnation that the number was given to.
     pub incarnation: Incarnation,
-    /// Random number of this run of the agent: two nodes that claim one incarnation at a time are told apart by it.
-    pub run: u64,
+    /// The host that it runs on: see [`Claim::host`](super::Claim::host).
+    pub host: u64,
     /// The highest [`revision`](super::ClusterState::revision) whose connection-ID configurations it decodes.
     pub acks: u64,
     /// Versions of the tunnel's format that it reads.

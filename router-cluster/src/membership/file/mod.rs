@@ -162,6 +162,7 @@ fn configuration(rotation: ConfigRotation, epoch: &Epoch, secret: &ClusterSecret
         rotation,
         state: epoch.state,
         announced: epoch.number,
+        entered: epoch.number,
         since: 0,
         shape: None,
         secrets: CidSecrets::from(*secrets),
@@ -199,7 +200,7 @@ mod tests {
                          [[node]]\nnumber = 5\naddress = \"fd00::5\"\n";
 
     fn claim(address: &str) -> Claim {
-        Claim { address: address.parse().unwrap(), incarnation: Incarnation::new(1), run: 1 }
+        Claim { address: address.parse().unwrap(), incarnation: Incarnation::new(1), host: 1 }
     }
 
     #[tokio::test]
