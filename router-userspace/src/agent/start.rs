@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::{
     admission,
     blocks::Blocks,
-    cluster::MembershipEngine,
+    cluster::{self, Cluster, MembershipEngine},
     connection_ids::CidRotation,
     control::ControlSocket,
     engine::{self, Loaded},
@@ -113,6 +113,8 @@ fn start(
     if is_first {
         node.blocks.take_charge(&node.steering, &next.config);
     }
+    // Before the workers: they tell clients how long a datagram may be.
+    cluster::tell_workers(&node);
     // Ports are opened by the generation in charge.
     let for_workers = if is_first { Rc::clone(&next.provision) } else { Rc::new(next.provision.without_ports()) };
     let for_workers = Next { config: Rc::clone(&next.config), provision: for_workers };
@@ -125,6 +127,7 @@ fn start(
     if let Some(e) = prepared.commit().into_iter().next() {
         return Err(e);
     }
+    cluster::take_charge(&node);
     if let Some(context) = rescan::queue_context(&node, &next.config) {
         node.queues.begin(&context, &node.interfaces.steered())?;
     }
@@ -159,8 +162,12 @@ struct Parts<'a> {
 fn assemble(first: &Next, source: ConfigSource, parts: Parts<'_>) -> Result<Node, AgentError> {
     let Parts { options, before, state, secrets, membership, observability } = parts;
     let (config, is_first) = (&*first.config, before.is_empty());
-    let cluster = membership.as_ref().map(MembershipEngine::state);
-    let keys = CidRotation::start(config, &state, Arc::clone(&secrets), cluster.as_deref())?;
+    let members = membership.as_ref().map(MembershipEngine::state);
+    let keys = CidRotation::start(config, &state, Arc::clone(&secrets), members.as_deref())?;
+    let cluster = match (&config.cluster, membership) {
+        (Some(config), Some(engine)) => Some(Cluster::open(config, engine, Arc::clone(&secrets))?),
+        _ => None,
+    };
     let blocks = Blocks::open(&state, config)?;
     let generation = state.next_generation()?;
     let settings = Settings::new(config.router.node_id, config.connection_id.length, generation);
@@ -180,7 +187,8 @@ fn assemble(first: &Next, source: ConfigSource, parts: Parts<'_>) -> Result<Node
     let admission = Admission::new(config.limits);
     let shared = Shared::new(Arc::clone(&tables), Arc::clone(&admission), config.connection_id.lifetime, living)
         .steered_by_kernel(datapath.is_some())
-        .sending_frames(sending::begin(config)?);
+        .sending_frames(sending::begin(config)?)
+        .with_tunnel(cluster.as_ref().map(|cluster| Arc::clone(cluster.tunnel())));
     let kernel = datapath.map(|datapath| Kernel::new(datapath, config)).transpose()?;
     let steering = Steering::new(generation, tables, kernel);
     let places = before.iter().flat_map(|other| &other.places);
@@ -194,6 +202,8 @@ fn assemble(first: &Next, source: ConfigSource, parts: Parts<'_>) -> Result<Node
         admission,
         steering,
         blocks,
+        cluster,
+        tunnel_intake: shared.tunnel_intake(),
         roster: Roster::new(shared, alive),
         serving: Serving::new(first, UpstreamWatch::start()?),
         interfaces: Interfaces::default(),

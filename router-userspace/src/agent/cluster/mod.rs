@@ -1,6 +1,21 @@
 //! The other hosts behind the same addresses: who they are, how packets of theirs get to them, and the keys that all of
 //! them have.
+//!
+//! ```text
+//! engine (file, etcd) ─► records ─┐
+//! kernel's routes ─► ways ────────┼─► table ─► Steering: nodes, tunnel's keys, assignment; kernel and workers alike
+//! configuration ──────────────────┘
+//! ```
 
+mod component;
+mod health;
 mod membership;
+mod routes;
+mod table;
+mod upkeep;
 
-pub(super) use self::membership::MembershipEngine;
+pub(super) use self::{
+    component::{Cluster, ClusterError, NodeTable},
+    membership::MembershipEngine,
+    upkeep::{leave, reconcile, reload, run, take_charge, tell_workers},
+};

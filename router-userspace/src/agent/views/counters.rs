@@ -97,7 +97,7 @@ fn socket_stage(observed: &Observed) -> Option<api::Stage> {
 
 fn worker_stage(observed: &Observed) -> api::Stage {
     let sum = sum(observed);
-    let reasons = sum.datagrams_own + sum.datagrams_dropped + sum.handed_over + sum.hand_over_dropped;
+    let reasons = sum.datagrams_own + sum.datagrams_dropped + sum.handed_over + sum.hand_over_dropped + sum.sent_on;
     api::Stage {
         name: "worker".to_owned(),
         received: sum.datagrams_received,
@@ -105,7 +105,7 @@ fn worker_stage(observed: &Observed) -> api::Stage {
         dropped: named(&[("bad", sum.datagrams_dropped), ("inbox_full", sum.hand_over_dropped)]),
         delivered: named(&[("own", sum.datagrams_own), ("handed_over", sum.handed_over)]),
         answered: BTreeMap::new(),
-        forwarded: BTreeMap::new(),
+        forwarded: named(&[("sent_on", sum.sent_on)]),
         closes: sum.datagrams_received == reasons,
     }
 }

@@ -1,0 +1,264 @@
+//! The cluster as this node knows it.
+
+use std::{
+    cell::{Ref, RefCell},
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::IpAddr,
+    sync::Arc,
+};
+
+use router_cluster::{
+    health::Judgement,
+    membership::{ClusterState, NodeNumber, NodeRecord, View},
+};
+use router_common::{
+    frame::Endpoint,
+    identifiers::{IfIndex, NodeId},
+    maps::AssignedNode,
+};
+use tokio::sync::{mpsc, watch};
+
+use super::{
+    membership::MembershipEngine,
+    routes::{RouteWatch, Ways},
+    table::{Known, id, tunnel_keys},
+};
+use crate::{
+    agent::{
+        error::{ErrorKind, RoomError},
+        secrets::Secrets,
+    },
+    config,
+    worker::{ControlDatagram, NodeList, Tunnel, TunnelIntake, TunnelReceiver},
+};
+
+/// The other nodes, the way to them, and this node's ends of the tunnel.
+pub(in crate::agent) struct Cluster {
+    own: NodeNumber,
+    engine: MembershipEngine,
+    secrets: Arc<Secrets>,
+    tunnel: Arc<Tunnel>,
+    receiver: RefCell<Option<TunnelReceiver>>,
+    said: mpsc::Sender<ControlDatagram>,
+    heard: RefCell<Option<mpsc::Receiver<ControlDatagram>>>,
+    routes: RouteWatch,
+    /// What each other node's record said last.
+    records: RefCell<BTreeMap<NodeNumber, NodeRecord>>,
+    judgements: RefCell<BTreeMap<NodeNumber, Judgement>>,
+}
+
+/// What follows for packets.
+#[derive(Clone, PartialEq, Eq)]
+pub(in crate::agent) struct NodeTable {
+    /// For workers and the kernel.
+    pub(in crate::agent) list: NodeList,
+    /// Which nodes new connections are for; none: this node keeps what it gets.
+    pub(in crate::agent) assignment: Option<Box<[AssignedNode]>>,
+}
+
+impl Cluster {
+    /// The cluster of `config`, whose engine has been asked. Nothing comes by the tunnel yet.
+    ///
+    /// # Errors
+    /// If this node is not one of it, or has no socket to send from.
+    pub(in crate::agent) fn open(
+        config: &config::Cluster,
+        engine: MembershipEngine,
+        secrets: Arc<Secrets>,
+    ) -> Result<Self, ClusterError> {
+        let own = number_of(&engine.state(), config.address).ok_or(ClusterError::NotListed(config.address))?;
+        let tunnel = Arc::new(Tunnel::open(id(own), config.address).map_err(ClusterError::NoSocket)?);
+        let (said, heard) = mpsc::channel(CONTROL_WAITING);
+        let records = records_of_others(&engine.state(), own);
+        let routes = RouteWatch::start(config.address, destinations(&records)).map_err(ClusterError::NoRoutes)?;
+        let cluster = Self {
+            own,
+            engine,
+            secrets,
+            tunnel,
+            receiver: RefCell::default(),
+            said,
+            heard: RefCell::new(Some(heard)),
+            routes,
+            records: RefCell::new(records),
+            judgements: RefCell::default(),
+        };
+        cluster.judge();
+        Ok(cluster)
+    }
+
+    /// This node's number.
+    pub(in crate::agent) fn own(&self) -> NodeNumber {
+        self.own
+    }
+
+    /// The near end of the tunnel.
+    pub(in crate::agent) fn tunnel(&self) -> &Arc<Tunnel> {
+        &self.tunnel
+    }
+
+    /// What the engine says, and how far that can be relied on.
+    pub(in crate::agent) fn view(&self) -> Arc<View> {
+        self.engine.view()
+    }
+
+    /// What each other node's record said last.
+    pub(in crate::agent) fn records(&self) -> Ref<'_, BTreeMap<NodeNumber, NodeRecord>> {
+        self.records.borrow()
+    }
+
+    /// What each other node counts as.
+    pub(in crate::agent) fn judgements(&self) -> Ref<'_, BTreeMap<NodeNumber, Judgement>> {
+        self.judgements.borrow()
+    }
+
+    /// The ways to them.
+    pub(super) fn ways(&self) -> watch::Ref<'_, Ways> {
+        self.routes.ways()
+    }
+
+    /// Tells each change of these.
+    pub(super) fn watch_ways(&self) -> watch::Receiver<Ways> {
+        self.routes.watch()
+    }
+
+    /// Tells each change of what the engine says.
+    pub(super) fn watch_members(&self) -> watch::Receiver<Arc<View>> {
+        self.engine.watch()
+    }
+
+    /// Asks the engine again, where it does not tell of changes by itself.
+    ///
+    /// # Errors
+    /// If what it says makes no sense; then what it said before stays.
+    pub(in crate::agent) fn reload(&self) -> Result<(), ClusterError> {
+        self.engine.reload().map_err(|e| ClusterError::Unreadable(e.to_string()))
+    }
+
+    /// Takes in what other nodes send to this one: by the generation in charge.
+    ///
+    /// # Errors
+    /// If there is no socket for it.
+    pub(in crate::agent) fn take_charge(
+        &self,
+        config: &config::Cluster,
+        intake: &TunnelIntake,
+    ) -> Result<(), ClusterError> {
+        let (tunnel, said) = (Arc::clone(&self.tunnel), self.said.clone());
+        let receiver = TunnelReceiver::start(config.tunnel(), tunnel, intake, said).map_err(ClusterError::NoSocket)?;
+        self.receiver.replace(Some(receiver));
+        Ok(())
+    }
+
+    /// Another generation takes it in from now on.
+    pub(in crate::agent) fn leave(&self) {
+        self.receiver.take();
+    }
+
+    /// What other nodes say; once, for the one that listens.
+    pub(super) fn control(&self) -> Option<mpsc::Receiver<ControlDatagram>> {
+        self.heard.take()
+    }
+
+    /// Looks at the members anew: who is there, and where.
+    pub(super) fn look_at_members(&self) {
+        let now = records_of_others(&self.engine.state(), self.own);
+        {
+            let mut records = self.records.borrow_mut();
+            let before = destinations(&records);
+            // One that is not listed any more may have connections yet.
+            records.extend(now);
+            let after = destinations(&records);
+            if before != after {
+                self.routes.want(after);
+            }
+        }
+        self.judge();
+    }
+
+    /// Has ways looked for at once: something about links or routes has changed.
+    pub(in crate::agent) fn look_for_ways(&self) {
+        self.routes.want(destinations(&self.records.borrow()));
+    }
+
+    /// What follows for packets, where XDP programs are on the interfaces `steered`.
+    pub(in crate::agent) fn table(&self, config: &config::Cluster, steered: &BTreeSet<IfIndex>) -> NodeTable {
+        let (view, records, judgements, ways) =
+            (self.engine.view(), self.records.borrow(), self.judgements.borrow(), self.routes.ways());
+        let known = Known {
+            config,
+            own: self.own,
+            state: &view.state,
+            records: &records,
+            judgements: &judgements,
+            ways: &ways,
+            steered,
+        };
+        let list = NodeList {
+            nodes: known.nodes(),
+            keys: tunnel_keys(&view.state, &self.secrets),
+            tunnel: Some(Endpoint::from(config.tunnel())),
+            longest: known.longest(),
+            ..NodeList::EMPTY
+        };
+        NodeTable { list, assignment: known.assignment(self.secrets.hash_seed()) }
+    }
+
+    fn judge(&self) {
+        let state = self.engine.state();
+        let judged = |&number: &NodeNumber| (number, super::health::by_record(state.node(number)));
+        *self.judgements.borrow_mut() = self.records.borrow().keys().map(judged).collect();
+    }
+}
+
+fn number_of(state: &ClusterState, address: IpAddr) -> Option<NodeNumber> {
+    let records = state.nodes.values().filter_map(|member| member.record.as_ref());
+    records.into_iter().find(|record| record.address == address).map(|record| record.number)
+}
+
+fn records_of_others(state: &ClusterState, own: NodeNumber) -> BTreeMap<NodeNumber, NodeRecord> {
+    let others = state.nodes.iter().filter(|(number, _)| **number != own);
+    others.filter_map(|(&number, member)| Some((number, member.record.clone()?))).collect()
+}
+
+fn destinations(records: &BTreeMap<NodeNumber, NodeRecord>) -> BTreeMap<NodeId, IpAddr> {
+    records.values().map(|record| (id(record.number), record.address)).collect()
+}
+
+/// Why there is no cluster for this node.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::agent) enum ClusterError {
+    /// The engine has no node with this address.
+    #[error("cluster.address: no node of the cluster has {0}")]
+    NotListed(IpAddr),
+    /// Nothing can be sent or received. Names the address.
+    #[error("cluster: the tunnel's socket: {0}")]
+    NoSocket(io::Error),
+    /// The kernel does not say how nodes are reached.
+    #[error("cluster: routes cannot be asked for: {0}")]
+    NoRoutes(io::Error),
+    /// What the engine says makes no sense.
+    #[error("{0}")]
+    Unreadable(String),
+}
+
+impl RoomError for ClusterError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotListed(_) | Self::Unreadable(_) => ErrorKind::Refused,
+            Self::NoSocket(_) | Self::NoRoutes(_) => ErrorKind::Kernel,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotListed(address) => Some(format!("[[node]] with address = \"{address}\" in cluster.members")),
+            Self::NoSocket(_) => Some("`ip address` says whether cluster.address is this host's".to_owned()),
+            Self::NoRoutes(_) | Self::Unreadable(_) => None,
+        }
+    }
+}
+
+/// What nodes say that waits to be listened to, in datagrams.
+const CONTROL_WAITING: usize = 4_096;

@@ -1,0 +1,91 @@
+//! Keeps what kernel and workers know of the other nodes up to date.
+
+use std::{collections::BTreeSet, future::pending, rc::Rc};
+
+use nix::net::if_::if_nametoindex;
+use router_common::identifiers::IfIndex;
+
+use super::{Cluster, NodeTable};
+use crate::agent::{node::Node, takeover::Phase};
+
+/// Does so for as long as the agent runs.
+pub(in crate::agent) async fn run(node: Rc<Node>) {
+    let Some(cluster) = &node.cluster else { return };
+    let (mut ways, mut members) = (cluster.watch_ways(), cluster.watch_members());
+    loop {
+        tokio::select! {
+            changed = ways.changed() => if changed.is_err() { pending::<()>().await },
+            changed = members.changed() => {
+                if changed.is_err() {
+                    pending::<()>().await;
+                }
+                cluster.look_at_members();
+            }
+        }
+        if node.generations.phase() == Phase::InCharge {
+            reconcile(&node);
+        }
+    }
+}
+
+/// Brings into force what is known of the other nodes: by the generation in charge.
+pub(in crate::agent) fn reconcile(node: &Node) {
+    let Some(table) = table(node) else { return };
+    if let Err(e) = node.steering.set_nodes(table) {
+        tracing::error!("cluster: {e}");
+    }
+}
+
+/// Tells the workers alone: of a generation that is not in charge.
+pub(in crate::agent) fn tell_workers(node: &Node) {
+    if let Some(table) = table(node) {
+        node.steering.know_of_nodes(table);
+    }
+}
+
+/// Begins to take in what other nodes send to this one, and brings what is known of them into force.
+pub(in crate::agent) fn take_charge(node: &Node) {
+    let config = node.serving.config();
+    let (Some(cluster), Some(config)) = (&node.cluster, &config.cluster) else { return };
+    if let Err(e) = cluster.take_charge(config, &node.tunnel_intake) {
+        tracing::error!("{e}");
+    }
+    reconcile(node);
+}
+
+/// The generation in charge is another from now on.
+pub(in crate::agent) fn leave(node: &Node) {
+    if let Some(cluster) = &node.cluster {
+        cluster.leave();
+        node.steering.forget_nodes_of_kernel();
+    }
+}
+
+/// What the list of nodes says has been read anew: keys first, then the nodes.
+pub(in crate::agent) fn reload(node: &Node) {
+    let Some(cluster) = &node.cluster else { return };
+    if let Err(e) = cluster.reload() {
+        return tracing::error!("reload: {e}");
+    }
+    follow_keys(node, cluster);
+    cluster.look_at_members();
+    reconcile(node);
+}
+
+fn follow_keys(node: &Node, cluster: &Cluster) {
+    let mut datapath = node.steering.kernel().map(|kernel| kernel.datapath.borrow_mut());
+    if let Err(e) = node.keys.follow(&cluster.view().state, datapath.as_deref_mut()) {
+        tracing::error!("reload: {e}");
+    }
+}
+
+fn table(node: &Node) -> Option<NodeTable> {
+    let config = node.serving.config();
+    Some(node.cluster.as_ref()?.table(config.cluster.as_ref()?, &steered(node)))
+}
+
+/// The interfaces that an XDP program of ours is on.
+fn steered(node: &Node) -> BTreeSet<IfIndex> {
+    let index = |name: &String| if_nametoindex(name.as_str()).ok().map(IfIndex::new);
+    node.interfaces.steered().iter().filter_map(index).collect()
+}
