@@ -10,3 +10,5 @@ pub mod health;
 pub mod hello;
 pub mod membership;
 pub mod secret;
+#[cfg(test)]
+mod simulation;

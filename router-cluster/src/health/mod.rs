@@ -25,7 +25,7 @@
 //! - The time in which this process stood still. Between two inputs, two seconds count at most; inputs come once a second
 //!   ([`Health::judge`] says when).
 //! - That a node says nothing to this one because it need not. Beyond 64 nodes each says hello to 16
-//!   ([`audience`]), and only they can tell its silence. So each node publishes whom it should hear and does not
+//!   ([`Audiences`]), and only they can tell its silence. So each node publishes whom it should hear and does not
 //!   ([`Health::unheard`], in its record), and for the others a node is silent as long as, in a live view, more than half
 //!   of those that it says hello to have a record that says so. They wait for three seconds themselves; from then on, the
 //!   clock of `dead_after` runs. Without a live view the others' words are old, and the node counts as up. Nodes may
@@ -55,7 +55,7 @@ use self::{
     node::{Listener, Node, Now},
 };
 use crate::{
-    hello::{HELLO_INTERVAL, audience},
+    hello::{Audiences, HELLO_INTERVAL},
     membership::{Member, NodeNumber, Presence, View},
 };
 
@@ -84,8 +84,8 @@ pub struct Health {
 #[derive(Clone, Debug, Default)]
 struct Cluster {
     is_live: bool,
-    /// The nodes that have a record, and this one.
-    present: BTreeSet<NodeNumber>,
+    /// Of the nodes that have a record, and this one.
+    audiences: Audiences,
     /// By node that does not hear them: the nodes that say hello to it.
     unheard: BTreeMap<NodeNumber, BTreeSet<NodeNumber>>,
 }
@@ -103,7 +103,8 @@ impl Health {
     /// No node is known yet.
     pub fn new(config: HealthConfig, now: Instant) -> Self {
         let config = HealthConfig { dead_after: config.dead_after.max(UNREACHABLE_AFTER), ..config };
-        let cluster = Cluster { present: BTreeSet::from([config.own]), ..Cluster::default() };
+        let audiences = Audiences::new(&BTreeSet::from([config.own]));
+        let cluster = Cluster { audiences, ..Cluster::default() };
         Self { config, listening: Listening::new(now), cluster, nodes: BTreeMap::new() }
     }
 
@@ -114,7 +115,8 @@ impl Health {
         let members = &view.state.nodes;
         self.cluster.is_live = view.freshness.is_live();
         let present = members.iter().filter(|(_, member)| member.presence() == Presence::Present);
-        self.cluster.present = present.map(|(&number, _)| number).chain([self.config.own]).collect();
+        let present = present.map(|(&number, _)| number).chain([self.config.own]).collect();
+        self.cluster.audiences = Audiences::new(&present);
         for (&number, member) in members.iter().filter(|(number, _)| **number != self.config.own) {
             match self.nodes.entry(number) {
                 Entry::Occupied(node) if self.cluster.is_live => node.into_mut().seen(at, member),
@@ -206,7 +208,7 @@ impl HeardBy {
 impl Cluster {
     /// Who hears `speaker`, and if it is not `own`, what they say in a live view.
     fn listener(&self, own: NodeNumber, speaker: NodeNumber) -> HeardBy {
-        let listeners = audience(speaker, &self.present);
+        let listeners = self.audiences.of(speaker);
         if listeners.contains(&own) {
             return HeardBy::Us;
         }

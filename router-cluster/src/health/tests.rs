@@ -544,8 +544,9 @@ mod in_a_large_cluster {
     /// A node that says hello to this one, or to others only; the same in a cluster of 65.
     fn speaker(says: Says) -> NodeNumber {
         let of_65: BTreeSet<_> = (1..=65).map(number).collect();
-        let is_heard =
-            |speaker: &NodeNumber| [&all(), &of_65].map(|nodes| audience(*speaker, nodes).contains(&number(OWN)));
+        let is_heard = |speaker: &NodeNumber| {
+            [&all(), &of_65].map(|nodes| Audiences::new(nodes).of(*speaker).contains(&number(OWN)))
+        };
         let wanted = [says == Here; 2];
         (2..=65).map(number).find(|speaker| is_heard(speaker) == wanted).unwrap()
     }
@@ -556,7 +557,7 @@ mod in_a_large_cluster {
 
     /// The first `count` of those that `silent` says hello to do not hear it.
     fn unheard(silent: NodeNumber, count: usize) -> BTreeMap<NodeNumber, BTreeSet<NodeNumber>> {
-        audience(silent, &all()).into_iter().take(count).map(|listener| (listener, [silent].into())).collect()
+        Audiences::new(&all()).of(silent).into_iter().take(count).map(|listener| (listener, [silent].into())).collect()
     }
 
     struct Large {
@@ -633,7 +634,7 @@ mod in_a_large_cluster {
         large.say_unheard(9);
         large.expect(61.0, Forwarded);
         let mut members = members();
-        let dead = audience(large.peer, &all()).into_iter().next().unwrap();
+        let dead = Audiences::new(&all()).of(large.peer).into_iter().next().unwrap();
         members.insert(dead, Member::default());
         // With one node less, the peer has another listener in its place, which hears it.
         large.members(Freshness::Live, members);

@@ -1,6 +1,6 @@
 //! Whom a node says hello to.
 
-use std::{cmp::Reverse, collections::BTreeSet};
+use std::collections::BTreeSet;
 
 use router_common::siphash;
 
@@ -9,30 +9,56 @@ use crate::membership::NodeNumber;
 /// In a cluster of up to so many nodes, each says hello to each other: at 64, 63 small datagrams a second.
 pub const EVERYONE_UP_TO: usize = 64;
 
-/// In a larger one, each node says hello to so many others.
+/// In a larger one, each node says hello to so many others: half of them before it on the ring, half of them after it.
 pub const AUDIENCE_SIZE: usize = 16;
 
-/// The nodes of `nodes` that `speaker` says hello to, never itself. All others in a cluster of up to
-/// [`EVERYONE_UP_TO`] nodes, else the [`AUDIENCE_SIZE`] with the highest rendezvous hash of the two numbers. The speaker
-/// belongs to the cluster, be it one of `nodes` or not.
+/// Who says hello to whom: the nodes of a cluster on a ring, in an order that has nothing to do with their numbers, racks
+/// or addresses.
 ///
-/// It is a function of the arguments alone: nodes that know of the same nodes agree on who hears whom, and when a node
-/// comes or goes, an audience changes by one place at most.
-pub fn audience(speaker: NodeNumber, nodes: &BTreeSet<NodeNumber>) -> BTreeSet<NodeNumber> {
-    let others = nodes.iter().copied().filter(|&node| node != speaker);
-    let count = nodes.len() + usize::from(!nodes.contains(&speaker));
-    if count <= EVERYONE_UP_TO {
-        return others.collect();
-    }
-    let mut ranked: Vec<_> = others.map(|listener| (Reverse(weight(speaker, listener)), listener)).collect();
-    ranked.select_nth_unstable(AUDIENCE_SIZE);
-    ranked.into_iter().take(AUDIENCE_SIZE).map(|(_, listener)| listener).collect()
+/// A node's audience are its neighbours on the ring, so if one says hello to another, that one says hello to it: without
+/// an answer, neither would learn that it is heard, nor could a new run prove that it is alive. (That each chose by
+/// rendezvous hash would not be mutual.) The order depends on the numbers alone: nodes that know of the same nodes agree,
+/// and when one comes or goes, each audience changes by one place at most.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Audiences {
+    ring: Vec<Place>,
 }
 
-/// Nobody gains by choosing who hears him, so the key is no secret.
-fn weight(speaker: NodeNumber, listener: NodeNumber) -> u64 {
-    let [weight, _] = siphash::mac(&[speaker.get().into(), listener.get().into()], [0x6865_6c6c_6f73, 1]);
-    weight
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Place {
+    hash: u64,
+    node: NodeNumber,
+}
+
+impl Place {
+    fn of(node: NodeNumber) -> Self {
+        // Nobody gains by choosing who hears him, so the key is no secret.
+        let [hash, _] = siphash::mac(&[node.get().into()], [0x6865_6c6c_6f73, 1]);
+        Self { hash, node }
+    }
+}
+
+impl Audiences {
+    /// Those of a cluster of `nodes`.
+    pub fn new(nodes: &BTreeSet<NodeNumber>) -> Self {
+        let mut ring: Vec<_> = nodes.iter().copied().map(Place::of).collect();
+        ring.sort_unstable();
+        Self { ring }
+    }
+
+    /// The nodes that `speaker` says hello to, and that say hello to it: all others in a cluster of up to
+    /// [`EVERYONE_UP_TO`] nodes, else [`AUDIENCE_SIZE`]. The speaker counts as one of the cluster, be it there or not.
+    pub fn of(&self, speaker: NodeNumber) -> BTreeSet<NodeNumber> {
+        let own = Place::of(speaker);
+        let at = self.ring.partition_point(|place| *place < own);
+        let is_there = self.ring.get(at) == Some(&own);
+        let before = self.ring[..at].iter().rev().chain(self.ring[at..].iter().rev());
+        let after = self.ring[at..].iter().skip(usize::from(is_there)).chain(&self.ring[..at]);
+        let each =
+            if self.ring.len() + usize::from(!is_there) <= EVERYONE_UP_TO { EVERYONE_UP_TO } else { AUDIENCE_SIZE / 2 };
+        let neighbours = before.take(each).chain(after.take(each)).map(|place| place.node);
+        neighbours.filter(|&node| node != speaker).collect()
+    }
 }
 
 #[cfg(test)]
@@ -49,38 +75,45 @@ mod tests {
 
     #[test]
     fn all_others_hear_a_node_of_a_small_cluster() {
-        let all = nodes(64);
-        let heard_by = audience(number(7), &all);
-        assert_eq!(heard_by.len(), 63);
-        assert!(!heard_by.contains(&number(7)));
-        assert!(audience(number(7), &BTreeSet::from([number(7)])).is_empty());
+        for count in [2, 3, 17, 64] {
+            let audiences = Audiences::new(&nodes(count));
+            for speaker in nodes(count) {
+                let mut others = nodes(count);
+                others.remove(&speaker);
+                assert_eq!(audiences.of(speaker), others);
+            }
+        }
+        assert!(Audiences::new(&nodes(1)).of(number(1)).is_empty());
+        assert!(Audiences::new(&BTreeSet::new()).of(number(1)).is_empty());
+    }
+
+    #[test]
+    fn in_a_large_cluster_each_hears_those_that_hear_it() {
+        for count in [65, 300, 1_024] {
+            let audiences = Audiences::new(&nodes(count));
+            for speaker in nodes(count) {
+                let listeners = audiences.of(speaker);
+                assert_eq!(listeners.len(), AUDIENCE_SIZE);
+                assert!(!listeners.contains(&speaker));
+                assert!(listeners.iter().all(|&listener| audiences.of(listener).contains(&speaker)), "{speaker}");
+            }
+        }
     }
 
     #[test]
     fn the_speaker_belongs_to_the_cluster() {
-        let (with, mut without) = (nodes(65), nodes(65));
-        without.remove(&number(7));
-        assert_eq!(audience(number(7), &with), audience(number(7), &without));
-    }
-
-    #[test]
-    fn in_a_large_cluster_each_is_heard_by_as_many_and_hears_about_as_many() {
-        let all = nodes(300);
-        let mut hears = vec![0; 301];
-        for &speaker in &all {
-            let listeners = audience(speaker, &all);
-            assert_eq!(listeners.len(), AUDIENCE_SIZE);
-            assert!(!listeners.contains(&speaker));
-            listeners.iter().for_each(|listener| hears[usize::from(listener.get())] += 1);
+        for speaker in nodes(65) {
+            let mut without = nodes(65);
+            without.remove(&speaker);
+            assert_eq!(Audiences::new(&nodes(65)).of(speaker), Audiences::new(&without).of(speaker));
         }
-        assert!(hears[1..].iter().all(|&count| (2..=40).contains(&count)), "{hears:?}");
     }
 
     #[test]
     fn one_node_more_changes_one_place_at_most() {
-        let (before, after) = (nodes(100), nodes(101));
-        for &speaker in &before {
-            let stay = audience(speaker, &before).intersection(&audience(speaker, &after)).count();
+        let [before, after] = [100, 101].map(|count| Audiences::new(&nodes(count)));
+        for speaker in nodes(100) {
+            let stay = before.of(speaker).intersection(&after.of(speaker)).count();
             assert!(stay >= AUDIENCE_SIZE - 1, "{speaker}: {stay}");
         }
     }
@@ -88,7 +121,7 @@ mod tests {
     /// Nodes of different versions have to agree.
     #[test]
     fn an_audience_is_the_same_in_every_version() {
-        let listeners: Vec<_> = audience(number(7), &nodes(100)).into_iter().map(NodeNumber::get).collect();
-        assert_eq!(listeners, [4, 11, 20, 31, 32, 47, 49, 52, 55, 60, 61, 66, 68, 80, 90, 92]);
+        let listeners: Vec<_> = Audiences::new(&nodes(100)).of(number(7)).into_iter().map(NodeNumber::get).collect();
+        assert_eq!(listeners, [2, 6, 8, 12, 15, 20, 21, 34, 48, 49, 51, 56, 64, 71, 77, 83]);
     }
 }

@@ -47,6 +47,9 @@ pub enum HelloError {
         /// Whose it would have to be.
         peer: NodeNumber,
     },
+    /// It is in the name of a node that this one does not know.
+    #[error("a hello in the name of node {0}, of which this node has no record (yet)")]
+    UnknownSender(NodeNumber),
     /// Its tag does not hold.
     #[error(
         "a hello in the name of node {0} is not sealed under this cluster's secret: it is forged, or the secret files of \

@@ -43,7 +43,7 @@ pub struct Hello {
     /// What the sender says of itself.
     pub announcement: Announcement,
     /// Whether more hellos follow. Not so in the last ones to a receiver that the sender no longer chooses (see
-    /// [`audience`](super::audience)): its silence says nothing from then on.
+    /// [`Audiences`](super::Audiences)): its silence says nothing from then on.
     pub continues: bool,
     /// The longest hello of the receiver that reached the sender lately: octets of UDP payload, 0 if none did.
     pub longest_heard: u16,

@@ -1,6 +1,6 @@
 //! Hellos: the datagrams by which nodes know that the others are alive, hear them, and carry their packets.
 //!
-//! A node sends one a second to each other ([`audience`]), through the UDP port of the tunnel: so what a firewall does to
+//! A node sends one a second to each other, in a large cluster to some ([`Audiences`]), through the UDP port of the tunnel: so what a firewall does to
 //! hellos it does to packets, and neighbours stay resolved. On the wire, in network byte order:
 //!
 //! ```text
@@ -47,6 +47,7 @@
 mod audience;
 mod error;
 mod exchange;
+mod hellos;
 mod link;
 mod longest;
 mod message;
@@ -55,9 +56,10 @@ mod tests;
 mod wire;
 
 pub use self::{
-    audience::{AUDIENCE_SIZE, EVERYONE_UP_TO, audience},
+    audience::{AUDIENCE_SIZE, Audiences, EVERYONE_UP_TO},
     error::{HelloError, SealError},
     exchange::{ECHO_LIFETIME, Heard, HelloExchange, Moment, WayReport},
+    hellos::{Hellos, IncomingHello, OutgoingHello},
     link::{HELLO_LENGTH, HelloLink},
     message::{Announcement, Echo, HELLO_INTERVAL, Hello, PADDED_EVERY, Run},
     wire::Header,
