@@ -16,8 +16,9 @@ use router_common::{
     identifiers::{CpuId, GenerationId, IfIndex, ListenerId, NodeId, SlotId},
     maps::{
         Admission, AssignedNode, Block, BlockAction, Listener, ListenerKey, LocalKind, Node, NodeCounters, Pressure,
-        SOURCE_PORT_WORDS, Slot, SlotState, SourcePorts,
+        SOURCE_PORT_WORDS, Slot, SlotState, SourcePorts, Stage,
     },
+    reason::Reason,
 };
 
 use super::{
@@ -351,6 +352,12 @@ impl Steering {
     pub(super) fn assigned_node(&self, hash: u64) -> Option<NodeId> {
         let nodes = self.nodes.borrow();
         nodes.as_ref()?.assignment.as_ref()?.get(AssignedNode::index(0, hash) as usize)?.node()
+    }
+
+    /// Packets to the tunnel's port that a kernel program has dropped because nothing vouches for them.
+    pub(super) fn tunnel_forged(&self) -> u64 {
+        let Some(kernel) = &self.kernel else { return 0 };
+        kernel.datapath.borrow_mut().counters(Stage::Unwrap).map_or(0, |counters| counters.get(Reason::TunnelForged))
     }
 
     /// What the kernel's programs counted between this node and another.

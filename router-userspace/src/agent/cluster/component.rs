@@ -10,19 +10,21 @@ use std::{
 
 use router_cluster::{
     health::Judgement,
-    membership::{ClusterState, NodeNumber, NodeRecord, View},
+    hello::{Announcement, WayReport},
+    membership::{ClusterState, DEFAULT_WEIGHT, Member, NodeNumber, NodeRecord, NodeState, TunnelVersions, View},
 };
 use router_common::{
-    frame::Endpoint,
+    frame::{Endpoint, IPV4_LENGTH, IPV6_LENGTH, UDP_LENGTH},
     identifiers::{IfIndex, NodeId},
-    maps::AssignedNode,
+    maps::{self, AssignedNode},
 };
 use tokio::sync::{mpsc, watch};
 
 use super::{
+    health::{HealthWatch, WatchConfig},
     membership::MembershipEngine,
     routes::{RouteWatch, Ways},
-    table::{Known, id, tunnel_keys},
+    table::{Known, id, node_state, tunnel_keys},
 };
 use crate::{
     agent::{
@@ -45,6 +47,7 @@ pub(in crate::agent) struct Cluster {
     routes: RouteWatch,
     /// What each other node's record said last.
     records: RefCell<BTreeMap<NodeNumber, NodeRecord>>,
+    health: RefCell<HealthWatch>,
     judgements: RefCell<BTreeMap<NodeNumber, Judgement>>,
 }
 
@@ -72,6 +75,7 @@ impl Cluster {
         let (said, heard) = mpsc::channel(CONTROL_WAITING);
         let records = records_of_others(&engine.state(), own);
         let routes = RouteWatch::start(config.address, destinations(&records)).map_err(ClusterError::NoRoutes)?;
+        let health = HealthWatch::new(watch_config(own, &engine, config), engine.secret().clone());
         let cluster = Self {
             own,
             engine,
@@ -82,9 +86,10 @@ impl Cluster {
             heard: RefCell::new(Some(heard)),
             routes,
             records: RefCell::new(records),
+            health: RefCell::new(health),
             judgements: RefCell::default(),
         };
-        cluster.judge();
+        cluster.look_at_members();
         Ok(cluster)
     }
 
@@ -113,9 +118,9 @@ impl Cluster {
         self.judgements.borrow()
     }
 
-    /// The ways to them.
-    pub(super) fn ways(&self) -> watch::Ref<'_, Ways> {
-        self.routes.ways()
+    /// The longest packet that the interface towards a node carries, in octets from its IP header on.
+    pub(super) fn mtu(&self, number: NodeNumber) -> Option<u32> {
+        self.routes.ways().get(&id(number)).and_then(|way| way.mtu)
     }
 
     /// Tells each change of these.
@@ -148,7 +153,16 @@ impl Cluster {
         let (tunnel, said) = (Arc::clone(&self.tunnel), self.said.clone());
         let receiver = TunnelReceiver::start(config.tunnel(), tunnel, intake, said).map_err(ClusterError::NoSocket)?;
         self.receiver.replace(Some(receiver));
+        // Until now others have been told by another generation, or not at all.
+        self.watch_anew(config);
         Ok(())
+    }
+
+    /// Forgets what was heard of the others.
+    pub(in crate::agent) fn watch_anew(&self, config: &config::Cluster) {
+        let health = HealthWatch::new(watch_config(self.own, &self.engine, config), self.engine.secret().clone());
+        self.health.replace(health);
+        self.look_at_members();
     }
 
     /// Another generation takes it in from now on.
@@ -174,7 +188,45 @@ impl Cluster {
                 self.routes.want(after);
             }
         }
+        self.health.borrow_mut().members(&self.engine.view());
         self.judge();
+    }
+
+    /// Says to the other nodes that this one is there, and whether it `takes` new connections.
+    pub(super) fn say_hello(&self, takes: bool) {
+        let state = self.engine.state();
+        let own = state.node(self.own);
+        let announcement = Announcement {
+            state: own.and_then(Member::state).unwrap_or(NodeState::Up),
+            takes_new_connections: takes,
+            weight: own.and_then(|own| own.record.as_ref()).map_or(DEFAULT_WEIGHT, |record| record.weight),
+            revision: state.revision,
+            tunnel_versions: TUNNEL_VERSIONS,
+        };
+        let records = self.records.borrow();
+        let longest = |number: NodeNumber| {
+            let mtu = self.routes.ways().get(&id(number)).and_then(|way| way.mtu).unwrap_or(0);
+            let headers = match records.get(&number).is_some_and(|record| record.address.is_ipv6()) {
+                true => IPV6_LENGTH + UDP_LENGTH,
+                false => IPV4_LENGTH + UDP_LENGTH,
+            };
+            u16::try_from((mtu as usize).saturating_sub(headers)).unwrap_or(PAYLOAD_MAX)
+        };
+        for hello in self.health.borrow_mut().say(announcement, longest) {
+            if let Some(record) = records.get(&hello.to) {
+                self.tunnel.send_control(record.tunnel(), &hello.datagram);
+            }
+        }
+    }
+
+    /// Takes what another node may have said.
+    pub(super) fn hear(&self, datagram: &ControlDatagram) {
+        self.health.borrow_mut().hear(&datagram.octets);
+    }
+
+    /// What is known of the ways to the others, by their hellos.
+    pub(in crate::agent) fn reports(&self) -> BTreeMap<NodeNumber, WayReport> {
+        self.health.borrow().ways()
     }
 
     /// Has ways looked for at once: something about links or routes has changed.
@@ -205,11 +257,30 @@ impl Cluster {
         NodeTable { list, assignment: known.assignment(self.secrets.hash_seed()) }
     }
 
-    fn judge(&self) {
-        let state = self.engine.state();
-        let judged = |&number: &NodeNumber| (number, super::health::by_record(state.node(number)));
-        *self.judgements.borrow_mut() = self.records.borrow().keys().map(judged).collect();
+    /// Looks what each other node counts as now.
+    pub(super) fn judge(&self) {
+        let now = self.health.borrow_mut().judge();
+        let before = self.judgements.replace(now.clone());
+        for (number, judgement) in &now {
+            let state = node_state(judgement);
+            if before.get(number).is_none_or(|before| node_state(before) == state) {
+                continue;
+            }
+            let (name, reason) = (state.name(), judgement.reason);
+            match state {
+                maps::NodeState::Up | maps::NodeState::Draining => {
+                    tracing::info!("cluster: node {number} is {name}: {reason}");
+                }
+                maps::NodeState::Silent | maps::NodeState::Unreachable | maps::NodeState::Gone => {
+                    tracing::warn!("cluster: node {number} is {name}: {reason}");
+                }
+            }
+        }
     }
+}
+
+fn watch_config(own: NodeNumber, engine: &MembershipEngine, config: &config::Cluster) -> WatchConfig {
+    WatchConfig { own, engine: engine.info(), dead_after: config.dead_after }
 }
 
 fn number_of(state: &ClusterState, address: IpAddr) -> Option<NodeNumber> {
@@ -259,6 +330,12 @@ impl RoomError for ClusterError {
         }
     }
 }
+
+/// The form of the tunnel that this version reads and writes.
+const TUNNEL_VERSIONS: TunnelVersions = TunnelVersions { lowest: 1, highest: 1 };
+
+/// Octets of a UDP payload, at most.
+const PAYLOAD_MAX: u16 = 65_507;
 
 /// What nodes say that waits to be listened to, in datagrams.
 const CONTROL_WAITING: usize = 4_096;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use router_cluster::{
     membership::{
-        ClusterState, Membership as _, View,
+        ClusterState, EngineInfo, Membership as _, View,
         file::{File, ListError},
     },
     secret::{ClusterSecret, SecretError},
@@ -21,6 +21,7 @@ use crate::{
 
 /// The engine of `[cluster]`.
 pub(in crate::agent) struct MembershipEngine {
+    secret: ClusterSecret,
     file: File,
 }
 
@@ -32,8 +33,18 @@ impl MembershipEngine {
     pub(in crate::agent) fn open(cluster: &config::Cluster) -> Result<Self, MembershipError> {
         let secret = ClusterSecret::read(&cluster.secret)?;
         match cluster.engine {
-            config::MembershipEngine::File => Ok(Self { file: File::open(&cluster.members, secret)? }),
+            config::MembershipEngine::File => Ok(Self { file: File::open(&cluster.members, secret.clone())?, secret }),
         }
+    }
+
+    /// The secret by which nodes know each other.
+    pub(super) fn secret(&self) -> &ClusterSecret {
+        &self.secret
+    }
+
+    /// What it can do.
+    pub(super) fn info(&self) -> EngineInfo {
+        self.file.engine()
     }
 
     /// Asks it again, where it does not tell of changes by itself.

@@ -10,12 +10,14 @@
 mod component;
 mod health;
 mod membership;
+mod report;
 mod routes;
 mod table;
 mod upkeep;
 
 pub(super) use self::{
-    component::{Cluster, ClusterError, NodeTable},
+    component::{Cluster, NodeTable},
     membership::MembershipEngine,
+    report::describe,
     upkeep::{leave, reconcile, reload, run, take_charge, tell_workers},
 };

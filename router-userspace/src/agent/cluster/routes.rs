@@ -101,11 +101,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_loopback_has_a_length_and_no_hop() {
+    fn what_is_wanted_is_looked_for_and_the_loopback_is_no_way() {
         let own = IpAddr::from([127, 0, 0, 1]);
         let watch = RouteWatch::start(own, BTreeMap::from([(NodeId::new(2), IpAddr::from([127, 0, 0, 2]))])).unwrap();
-        let way = watch.ways()[&NodeId::new(2)];
-        assert_eq!((way.hop, way.mtu.is_some_and(|mtu| mtu >= 1_500)), (None, true));
+        assert_eq!(watch.ways()[&NodeId::new(2)], Way::default());
         watch.want(BTreeMap::new());
         let (mut changes, runtime) =
             (watch.watch(), tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap());

@@ -45,7 +45,7 @@ impl Known<'_> {
 
     fn node(&self, record: &NodeRecord, judgement: &Judgement) -> Node {
         let source = address(self.config.address);
-        let node = Node::new(state(judgement), Endpoint::from(record.tunnel()), source);
+        let node = Node::new(node_state(judgement), Endpoint::from(record.tunnel()), source);
         let path = self.ways.get(&id(record.number)).and_then(|way| self.path(way));
         path.map_or(node, |path| node.with_path(&path))
     }
@@ -120,7 +120,8 @@ pub(super) fn id(number: NodeNumber) -> NodeId {
     NodeId::new(number.get())
 }
 
-fn state(judgement: &Judgement) -> maps::NodeState {
+/// What a node counts as, as maps have it.
+pub(super) fn node_state(judgement: &Judgement) -> maps::NodeState {
     match (judgement.state, judgement.forwards) {
         (NodeHealth::Up, _) => maps::NodeState::Up,
         (NodeHealth::Draining, _) => maps::NodeState::Draining,

@@ -1,9 +1,11 @@
 //! Keeps what kernel and workers know of the other nodes up to date.
 
-use std::{collections::BTreeSet, future::pending, rc::Rc};
+use std::{collections::BTreeSet, rc::Rc};
 
 use nix::net::if_::if_nametoindex;
-use router_common::identifiers::IfIndex;
+use router_cluster::hello::HELLO_INTERVAL;
+use router_common::{identifiers::IfIndex, maps::SlotState};
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Cluster, NodeTable};
 use crate::agent::{node::Node, takeover::Phase};
@@ -11,21 +13,36 @@ use crate::agent::{node::Node, takeover::Phase};
 /// Does so for as long as the agent runs.
 pub(in crate::agent) async fn run(node: Rc<Node>) {
     let Some(cluster) = &node.cluster else { return };
+    let Some(mut control) = cluster.control() else { return };
     let (mut ways, mut members) = (cluster.watch_ways(), cluster.watch_members());
+    let mut hello = interval(HELLO_INTERVAL);
+    hello.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        // None of their other ends goes before this.
         tokio::select! {
-            changed = ways.changed() => if changed.is_err() { pending::<()>().await },
-            changed = members.changed() => {
-                if changed.is_err() {
-                    pending::<()>().await;
+            Some(datagram) = control.recv() => {
+                cluster.hear(&datagram);
+                while let Ok(datagram) = control.try_recv() {
+                    cluster.hear(&datagram);
                 }
-                cluster.look_at_members();
             }
+            _ = hello.tick() => if node.generations.phase() == Phase::InCharge {
+                cluster.say_hello(takes_new_connections(&node));
+            },
+            Ok(()) = ways.changed() => {}
+            Ok(()) = members.changed() => cluster.look_at_members(),
         }
         if node.generations.phase() == Phase::InCharge {
+            cluster.judge();
             reconcile(&node);
         }
     }
+}
+
+/// Whether a worker of this node takes new connections.
+fn takes_new_connections(node: &Node) -> bool {
+    let tables = node.steering.tables();
+    !node.roster.is_stopping() && node.steering.slots().iter().any(|&slot| tables.slot_state(slot) == SlotState::Active)
 }
 
 /// Brings into force what is known of the other nodes: by the generation in charge.

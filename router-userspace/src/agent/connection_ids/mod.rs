@@ -217,7 +217,7 @@ impl CidRotation {
         }
         let page = StoredConfig::of_cluster(shared, self.book.pages().next_era(), self.plan.shape.clone());
         let (era, new) = (page.era(), configuration(&page, &self.secrets, &self.book)?);
-        if let Some(datapath) = kernel.as_deref_mut() {
+        if let Some(datapath) = kernel {
             let keys = page.kernel_keys(self.secrets.slot_mask(&page.salt()));
             datapath.set_cid_config(rotation, *new.config(), &keys)?;
         }

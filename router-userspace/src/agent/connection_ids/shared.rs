@@ -86,6 +86,7 @@ mod tests {
             state,
             announced: number.into(),
             since: 0,
+            entered: number.into(),
             shape: None,
             secrets: CidSecrets::from([number; 36]),
         }

@@ -24,6 +24,7 @@ use crate::{
 pub(in crate::agent) fn counters(observed: &Observed) -> Result<api::Counters, &DatapathError> {
     let kernel = observed.kernel.as_ref().map(|kernel| kernel.counters.as_ref()).transpose()?;
     let mut stages = kernel.map(stages).unwrap_or_default();
+    stages.extend(observed.tunnel.as_ref().map(|counters| stage("tunnel", counters)));
     stages.extend(socket_stage(observed));
     stages.push(worker_stage(observed));
     let slots = kernel

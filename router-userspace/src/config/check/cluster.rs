@@ -153,8 +153,7 @@ fn listed(members: &At<PathBuf>, secret: ClusterSecret, findings: &mut Findings<
 fn check_numbers(state: &ClusterState, members: &At<PathBuf>, findings: &mut Findings<'_>) {
     let mut numbers: Vec<_> = state.cid.values().map(|cid| cid.announced).collect();
     numbers.sort_unstable();
-    if let Some(gap) = numbers.array_windows::<2>().find(|[one, next]| one + 1 != *next) {
-        let [one, next] = gap;
+    if let Some((one, next)) = numbers.iter().zip(numbers.iter().skip(1)).find(|(one, next)| *one + 1 != **next) {
         let why = format!("{}: connection_ids.announced: {next} comes after {one}", members.value.display());
         findings.problem(members.place, CLUSTER.members.name(), why);
         findings.hint(format!("one behind the other: [{one}, {}]", one + 1));

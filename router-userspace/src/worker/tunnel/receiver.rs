@@ -161,7 +161,6 @@ impl FarEnd {
             stride: payload.len(),
             ecn: EcnCodepoint::from_bits(opened.ds),
             dst_ip: Some(socket_address(inner.destination).ip()),
-            ..RecvMeta::default()
         };
         let recipient = Recipient { listener: listener.id(), slot: delivery.number };
         match self.intake.forward_queues.send(recipient, Forwarded::new(payload, meta)) {

@@ -26,7 +26,7 @@ use crate::{
     agent::{
         api::{self, SCHEMA},
         blocks::list,
-        drain, explain, hex,
+        cluster, drain, explain, hex,
         node::Node,
         observe::observe,
         reload::reload,
@@ -71,6 +71,10 @@ pub(in crate::agent) async fn handle(node: &Rc<Node>, request: Request) -> Resul
         Request::RotateCids => {
             rotate(node)?;
             json(&configurations(node))
+        }
+        Request::Cluster => {
+            let known = cluster::describe(node);
+            json(&known.ok_or_else(|| ApiError::not_found("this node is in no cluster: there is no [cluster]"))?)
         }
         Request::Admission => json(&admission::status(node).await?),
         Request::AdmissionTop { limit } => long_json(admission::top(node, limit).await?).await,
