@@ -94,10 +94,7 @@ fn start(
         false => State::share(&config.router.state_dir)?,
     };
     let membership = config.cluster.as_ref().map(MembershipEngine::open).transpose()?;
-    let secrets = Arc::new(match &membership {
-        Some(membership) => membership.secrets()?,
-        None => state.secrets()?,
-    });
+    let secrets = secrets(&state, membership.as_ref())?;
     let steps = first_steps(&config, before)?;
     let provision = Provision::new(&config, &secrets, None)?;
     let port_use = if is_first { PortUse::Alone } else { PortUse::Shared };
@@ -114,7 +111,7 @@ fn start(
         node.blocks.take_charge(&node.steering, &next.config);
     }
     // Before the workers: they tell clients how long a datagram may be.
-    cluster::tell_workers(&node);
+    cluster::begin(&node)?;
     // Ports are opened by the generation in charge.
     let for_workers = if is_first { Rc::clone(&next.provision) } else { Rc::new(next.provision.without_ports()) };
     let for_workers = Next { config: Rc::clone(&next.config), provision: for_workers };
@@ -127,15 +124,29 @@ fn start(
     if let Some(e) = prepared.commit().into_iter().next() {
         return Err(e);
     }
-    cluster::take_charge(&node);
-    if let Some(context) = rescan::queue_context(&node, &next.config) {
+    take_charge(&node, &next.config)?;
+    Ok(node)
+}
+
+/// The keys that all nodes of a cluster have, or this node's own.
+fn secrets(state: &State, membership: Option<&MembershipEngine>) -> Result<Arc<Secrets>, AgentError> {
+    Ok(Arc::new(match membership {
+        Some(membership) => membership.secrets()?,
+        None => state.secrets()?,
+    }))
+}
+
+/// What the first generation does once it serves.
+fn take_charge(node: &Rc<Node>, config: &Config) -> Result<(), AgentError> {
+    cluster::take_charge(node);
+    if let Some(context) = rescan::queue_context(node, config) {
         node.queues.begin(&context, &node.interfaces.steered())?;
     }
     // Last: its time begins when packets come.
-    admission::lift_after_start(&node.steering, &next.config)?;
+    admission::lift_after_start(&node.steering, config)?;
     admission::keep_token_keys(&node.steering, &node.secrets);
-    admission::bring_into_force(&node.steering, &next.config);
-    Ok(node)
+    admission::bring_into_force(&node.steering, config);
+    Ok(())
 }
 
 fn first_steps(config: &Config, before: &[Neighbour]) -> Result<Steps, AgentError> {
@@ -164,20 +175,11 @@ fn assemble(first: &Next, source: ConfigSource, parts: Parts<'_>) -> Result<Node
     let (config, is_first) = (&*first.config, before.is_empty());
     let members = membership.as_ref().map(MembershipEngine::state);
     let keys = CidRotation::start(config, &state, Arc::clone(&secrets), members.as_deref())?;
-    let cluster = match (&config.cluster, membership) {
-        (Some(config), Some(engine)) => Some(Cluster::open(config, engine, Arc::clone(&secrets))?),
-        _ => None,
-    };
+    let cluster = membership.map(|engine| Cluster::open(config, engine, Arc::clone(&secrets))).transpose()?;
     let blocks = Blocks::open(&state, config)?;
     let generation = state.next_generation()?;
     let settings = Settings::new(config.router.node_id, config.connection_id.length, generation);
-    let initial = Initial {
-        settings,
-        secrets: maps::Secrets::new(secrets.hash_seed()),
-        cid_configs: keys.for_kernel(),
-        // They come into force with their workers.
-        listeners: Vec::new(),
-    };
+    let initial = initial(settings, &secrets, &keys);
     let Loaded { datapath, why_not } = match is_first {
         true => engine::load(config, &initial, options)?,
         false => engine::join(config, &initial, options)?,
@@ -216,4 +218,10 @@ fn assemble(first: &Next, source: ConfigSource, parts: Parts<'_>) -> Result<Node
         why_userspace: why_not,
         _state: state,
     })
+}
+
+/// What the kernel's programs begin with. Listeners come into force with their workers.
+fn initial(settings: Settings, secrets: &Secrets, keys: &CidRotation) -> Initial {
+    let secrets = maps::Secrets::new(secrets.hash_seed());
+    Initial { settings, secrets, cid_configs: keys.for_kernel(), listeners: Vec::new() }
 }

@@ -1,10 +1,10 @@
 //! The other nodes of the cluster, as workers know of them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use router_common::{
     frame::{Endpoint, IPV4_LENGTH, IPV6_LENGTH, UDP_LENGTH},
-    identifiers::NodeId,
+    identifiers::{NodeId, SlotId},
     maps::{AssignedNode, Node},
     tunnel::TunnelKeys,
 };
@@ -23,6 +23,8 @@ pub struct NodeList {
     pub keys: TunnelKeys,
     /// Where the tunnel ends on this node.
     pub tunnel: Option<Endpoint>,
+    /// Where other generations of this node take what comes by the tunnel for their slots.
+    pub generations: BTreeMap<SlotId, SocketAddr>,
     /// Whether what comes to workers' sockets has passed an XDP program, that of the tunnel's end among them: then a first
     /// flight may have been sent on already, and is not sent on again.
     pub is_behind_xdp: bool,
@@ -38,6 +40,7 @@ impl NodeList {
         assignment: None,
         keys: TunnelKeys::NONE,
         tunnel: None,
+        generations: BTreeMap::new(),
         is_behind_xdp: false,
         longest: 0,
     };

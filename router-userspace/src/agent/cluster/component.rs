@@ -4,7 +4,7 @@ use std::{
     cell::{Ref, RefCell},
     collections::{BTreeMap, BTreeSet},
     io,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr, UdpSocket},
     sync::Arc,
 };
 
@@ -31,7 +31,8 @@ use crate::{
         error::{ErrorKind, RoomError},
         secrets::Secrets,
     },
-    config,
+    config::{self, Config},
+    datapath::checksums,
     worker::{ControlDatagram, NodeList, Tunnel, TunnelIntake, TunnelReceiver},
 };
 
@@ -42,6 +43,7 @@ pub(in crate::agent) struct Cluster {
     secrets: Arc<Secrets>,
     tunnel: Arc<Tunnel>,
     receiver: RefCell<Option<TunnelReceiver>>,
+    near: RefCell<Option<TunnelReceiver>>,
     said: mpsc::Sender<ControlDatagram>,
     heard: RefCell<Option<mpsc::Receiver<ControlDatagram>>>,
     routes: RouteWatch,
@@ -64,14 +66,16 @@ impl Cluster {
     /// The cluster of `config`, whose engine has been asked. Nothing comes by the tunnel yet.
     ///
     /// # Errors
-    /// If this node is not one of it, or has no socket to send from.
+    /// If there is none in the configuration, this node is not one of it, or it has no socket to send from.
     pub(in crate::agent) fn open(
-        config: &config::Cluster,
+        config: &Config,
         engine: MembershipEngine,
         secrets: Arc<Secrets>,
     ) -> Result<Self, ClusterError> {
+        let config = config.cluster.as_ref().ok_or(ClusterError::NotConfigured)?;
         let own = number_of(&engine.state(), config.address).ok_or(ClusterError::NotListed(config.address))?;
-        let tunnel = Arc::new(Tunnel::open(id(own), config.address).map_err(ClusterError::NoSocket)?);
+        let socket = socket(SocketAddr::new(config.address, 0))?;
+        let tunnel = Arc::new(Tunnel::new(id(own), socket).map_err(ClusterError::NoSocket)?);
         let (said, heard) = mpsc::channel(CONTROL_WAITING);
         let records = records_of_others(&engine.state(), own);
         let routes = RouteWatch::start(config.address, destinations(&records)).map_err(ClusterError::NoRoutes)?;
@@ -82,6 +86,7 @@ impl Cluster {
             secrets,
             tunnel,
             receiver: RefCell::default(),
+            near: RefCell::default(),
             said,
             heard: RefCell::new(Some(heard)),
             routes,
@@ -141,6 +146,16 @@ impl Cluster {
         self.engine.reload().map_err(|e| ClusterError::Unreadable(e.to_string()))
     }
 
+    /// Takes in what other generations of this node were sent for its slots, to `intake`.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub(in crate::agent) fn listen_to_generations(&self, intake: &TunnelIntake) -> Result<(), ClusterError> {
+        let receiver = TunnelReceiver::of_other_generations(Arc::clone(&self.tunnel), intake);
+        self.near.replace(Some(receiver.map_err(ClusterError::NoSocket)?));
+        Ok(())
+    }
+
     /// Takes in what other nodes send to this one: by the generation in charge.
     ///
     /// # Errors
@@ -151,7 +166,8 @@ impl Cluster {
         intake: &TunnelIntake,
     ) -> Result<(), ClusterError> {
         let (tunnel, said) = (Arc::clone(&self.tunnel), self.said.clone());
-        let receiver = TunnelReceiver::start(config.tunnel(), tunnel, intake, said).map_err(ClusterError::NoSocket)?;
+        let socket = socket(config.tunnel())?;
+        let receiver = TunnelReceiver::start(socket, tunnel, intake, said).map_err(ClusterError::NoSocket)?;
         self.receiver.replace(Some(receiver));
         // Until now others have been told by another generation, or not at all.
         self.watch_anew(config);
@@ -283,6 +299,12 @@ fn watch_config(own: NodeNumber, engine: &MembershipEngine, config: &config::Clu
     WatchConfig { own, engine: engine.info(), dead_after: config.dead_after }
 }
 
+/// A socket on an address for other nodes.
+fn socket(address: SocketAddr) -> Result<UdpSocket, ClusterError> {
+    let bound = Tunnel::bind(address).and_then(|socket| checksums::leave_out(&socket).map(|()| socket));
+    bound.map_err(|e| ClusterError::NoSocket(io::Error::new(e.kind(), format!("{address}: {e}"))))
+}
+
 fn number_of(state: &ClusterState, address: IpAddr) -> Option<NodeNumber> {
     let records = state.nodes.values().filter_map(|member| member.record.as_ref());
     records.into_iter().find(|record| record.address == address).map(|record| record.number)
@@ -300,6 +322,9 @@ fn destinations(records: &BTreeMap<NodeNumber, NodeRecord>) -> BTreeMap<NodeId, 
 /// Why there is no cluster for this node.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::agent) enum ClusterError {
+    /// There is no `[cluster]`.
+    #[error("there is no [cluster] in the configuration")]
+    NotConfigured,
     /// The engine has no node with this address.
     #[error("cluster.address: no node of the cluster has {0}")]
     NotListed(IpAddr),
@@ -317,7 +342,7 @@ pub(in crate::agent) enum ClusterError {
 impl RoomError for ClusterError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotListed(_) | Self::Unreadable(_) => ErrorKind::Refused,
+            Self::NotConfigured | Self::NotListed(_) | Self::Unreadable(_) => ErrorKind::Refused,
             Self::NoSocket(_) | Self::NoRoutes(_) => ErrorKind::Kernel,
         }
     }
@@ -326,7 +351,7 @@ impl RoomError for ClusterError {
         match self {
             Self::NotListed(address) => Some(format!("[[node]] with address = \"{address}\" in cluster.members")),
             Self::NoSocket(_) => Some("`ip address` says whether cluster.address is this host's".to_owned()),
-            Self::NoRoutes(_) | Self::Unreadable(_) => None,
+            Self::NotConfigured | Self::NoRoutes(_) | Self::Unreadable(_) => None,
         }
     }
 }

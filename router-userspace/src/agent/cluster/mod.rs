@@ -19,5 +19,5 @@ pub(super) use self::{
     component::{Cluster, NodeTable},
     membership::MembershipEngine,
     report::describe,
-    upkeep::{leave, reconcile, reload, run, take_charge, tell_workers},
+    upkeep::{begin, leave, reconcile, reload, run, take_charge},
 };

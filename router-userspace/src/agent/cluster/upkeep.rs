@@ -8,7 +8,10 @@ use router_common::{identifiers::IfIndex, maps::SlotState};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Cluster, NodeTable};
-use crate::agent::{node::Node, takeover::Phase};
+use crate::{
+    agent::{error::AgentError, node::Node, takeover::Phase},
+    worker::NodeList,
+};
 
 /// Does so for as long as the agent runs.
 pub(in crate::agent) async fn run(node: Rc<Node>) {
@@ -53,11 +56,15 @@ pub(in crate::agent) fn reconcile(node: &Node) {
     }
 }
 
-/// Tells the workers alone: of a generation that is not in charge.
-pub(in crate::agent) fn tell_workers(node: &Node) {
-    if let Some(table) = table(node) {
-        node.steering.know_of_nodes(table);
-    }
+/// Has workers know of the other nodes, before they start: the kernel is told by the generation in charge.
+///
+/// # Errors
+/// If the system gives no thread for what comes by way of other generations.
+pub(in crate::agent) fn begin(node: &Node) -> Result<(), AgentError> {
+    let (Some(cluster), Some(table)) = (&node.cluster, table(node)) else { return Ok(()) };
+    cluster.listen_to_generations(&node.tunnel_intake)?;
+    node.steering.know_of_nodes(table);
+    Ok(())
 }
 
 /// Begins to take in what other nodes send to this one, and brings what is known of them into force.
@@ -98,7 +105,13 @@ fn follow_keys(node: &Node, cluster: &Cluster) {
 
 fn table(node: &Node) -> Option<NodeTable> {
     let config = node.serving.config();
-    Some(node.cluster.as_ref()?.table(config.cluster.as_ref()?, &steered(node)))
+    let NodeTable { list, assignment } = node.cluster.as_ref()?.table(config.cluster.as_ref()?, &steered(node));
+    let others = node.generations.others();
+    let slots = others.iter().flat_map(|other| {
+        let tunnel = other.tunnel;
+        other.places.iter().filter_map(move |place| Some((place.slot, tunnel?)))
+    });
+    Some(NodeTable { list: NodeList { generations: slots.collect(), ..list }, assignment })
 }
 
 /// The interfaces that an XDP program of ours is on.

@@ -245,6 +245,7 @@ mod tests {
             seconds_left: Some(5),
             age_seconds: 6,
             unprobed: Vec::new(),
+            tunnel: Some(([127, 0, 0, 1], 4_000).into()),
         }
     }
 

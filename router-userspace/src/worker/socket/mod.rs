@@ -6,7 +6,7 @@
 //! datagram's connection ID is checked, and what belongs to another worker goes to that
 //! worker's forward queue, counted. It is never answered from here.
 
-mod forward;
+pub(in crate::worker) mod forward;
 mod gso;
 mod preferred_address;
 mod sender;

@@ -12,6 +12,8 @@
 mod counts;
 mod receiver;
 mod send;
+#[cfg(test)]
+mod tests;
 
 pub(in crate::worker) use self::send::Train;
 pub use self::{

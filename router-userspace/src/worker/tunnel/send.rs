@@ -2,7 +2,7 @@
 
 use std::{
     fmt, io,
-    net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket},
+    net::{Ipv6Addr, SocketAddr, UdpSocket},
 };
 
 use quinn_udp::{EcnCodepoint, Transmit, UdpSocketState};
@@ -37,14 +37,44 @@ pub(in crate::worker) struct Train<'a> {
 }
 
 impl Tunnel {
-    /// The end of node `own`, which sends from `address`.
+    /// A socket on an address for other nodes, beside those of other generations.
     ///
     /// # Errors
-    /// If there is no socket for it, which names the address.
-    pub fn open(own: NodeId, address: IpAddr) -> io::Result<Self> {
-        let socket = bind(SocketAddr::new(address, 0))?;
+    /// If it cannot be bound.
+    pub fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.set_reuse_port(true)?;
+        socket.set_nonblocking(true)?;
+        udp::set_buffers(&socket)?;
+        udp::bind(&socket, address)?;
+        Ok(socket.into())
+    }
+
+    /// The end of node `own`, which sends by a socket that [`bind`](Self::bind) made, on any port.
+    ///
+    /// # Errors
+    /// If the kernel refuses an option that congestion marks need.
+    pub fn new(own: NodeId, socket: UdpSocket) -> io::Result<Self> {
         let state = UdpSocketState::new((&socket).into())?;
         Ok(Self { socket, state, own, counts: Counting::default() })
+    }
+
+    /// Where it takes what another generation of this node has been sent for one of its slots.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.socket.local_addr().ok()
+    }
+
+    /// Another handle on its socket, to receive by.
+    pub(super) fn handle(&self) -> io::Result<UdpSocket> {
+        self.socket.try_clone()
+    }
+
+    /// Hands an outer datagram to another generation of this node, with its congestion mark.
+    pub(super) fn hand_over(&self, to: SocketAddr, datagram: &[u8], ecn: Option<EcnCodepoint>) -> bool {
+        self.transmit(to, datagram, ecn).is_ok()
     }
 
     /// What was counted so far.
@@ -107,22 +137,6 @@ impl fmt::Debug for Tunnel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tunnel").field("socket", &self.socket).field("own", &self.own).finish_non_exhaustive()
     }
-}
-
-/// A socket on an address for other nodes, beside those of other generations.
-pub(super) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
-    let bound = || -> io::Result<Socket> {
-        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-        if address.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        socket.set_reuse_port(true)?;
-        socket.set_nonblocking(true)?;
-        udp::set_buffers(&socket)?;
-        udp::bind(&socket, address)?;
-        Ok(socket)
-    };
-    bound().map(UdpSocket::from).map_err(|e| io::Error::new(e.kind(), format!("{address}: {e}")))
 }
 
 /// Where a node's end of the tunnel is.
