@@ -83,7 +83,8 @@ pub struct RunInfo {
     pub incarnation: Incarnation,
     /// The host that it runs on: see [`Claim::host`](super::Claim::host).
     pub host: u64,
-    /// The highest [`revision`](super::ClusterState::revision) whose connection-ID configurations it decodes.
+    /// The highest [`revision`](super::ClusterState::revision) that it follows: it decodes all configurations of connection
+    /// IDs of that revision, and issues by the one that issues there.
     pub acks: u64,
     /// Versions of the tunnel's format that it reads.
     pub versions: TunnelVersions,
