@@ -627,6 +627,19 @@ mod in_a_large_cluster {
         large.expect(105.0, Gone);
     }
 
+    /// The two had different ideas of who hears whom.
+    #[test]
+    fn a_hello_is_more_than_the_others_words() {
+        let mut large = Large::with(speaker(Elsewhere));
+        large.expect(60.0, Up);
+        large.say_unheard(16);
+        large.expect(67.0, Dropped);
+        large.course.health.heard(large.course.now(), large.peer, word());
+        large.expect(69.9, Up);
+        large.expect(70.0, Forwarded);
+        large.expect(77.0, Dropped);
+    }
+
     #[test]
     fn those_that_are_gone_say_nothing() {
         let mut large = Large::with(speaker(Elsewhere));
