@@ -1,10 +1,12 @@
-//! What each other node counts as: up, draining, unreachable or gone.
+//! What each other node counts as: up, draining, silent, unreachable or gone.
 //!
 //! ```text
-//!            no hello for 3 s                      two witnesses, or `forget`
-//! up ◄──────────────────────────► unreachable ────────────────────────────────► gone ──► up
-//! draining      a hello            packets are forwarded until there was no          a new record
-//!                                  hello for `dead_after`, then dropped
+//!            no hello for 3 s     for `dead_after`                   two witnesses, or `forget`
+//! up       ────────────────► silent ─────────────► unreachable ───────────────────────────────► gone
+//! draining                   packets are           packets are                                   packets are answered
+//!    ▲  ▲                    forwarded             dropped                                       by resets
+//!    │  └──── a hello ─────────┴─────────────────────┘                                             │
+//!    └─────────────────────────────────────────────────────────────────────────── a new record ───┘
 //! ```
 //!
 //! A node that is gone has its connections reset by the others, so a living one must never count as gone. It takes two
@@ -15,7 +17,7 @@
 //! 2. No hello came for `dead_after`. A node whose hellos are filtered keeps its lease and is alive.
 //!
 //! Both have to hold at the same time. Or an operator says `forget`, who then answers for it. While the engine is away,
-//! the last known state holds and no record ends; hellos still tell who is unreachable. A node that is gone stays so,
+//! the last known state holds and no record ends; hellos still tell who is silent and unreachable. A node that is gone stays so,
 //! whatever is heard of it, until it has a new record: its connections were reset, and its number alone does not tell
 //! that it is the same process.
 //!
@@ -46,7 +48,7 @@ use std::{
 };
 
 pub use self::{
-    evidence::{DEFAULT_DEAD_AFTER, Engine, UNREACHABLE_AFTER, Word},
+    evidence::{DEFAULT_DEAD_AFTER, Engine, SILENT_AFTER, Word},
     judgement::{Judgement, NodeHealth},
     reason::{Reason, SecondWitness},
 };
@@ -67,7 +69,7 @@ pub struct HealthConfig {
     /// Its membership engine.
     pub engine: Engine,
     /// How long a node may be silent until its packets are dropped, and until its silence is one of two witnesses that it
-    /// is gone. Not less than [`UNREACHABLE_AFTER`], which is taken in its place; default [`DEFAULT_DEAD_AFTER`].
+    /// is gone. Not less than [`SILENT_AFTER`], which is taken in its place; default [`DEFAULT_DEAD_AFTER`].
     pub dead_after: Duration,
 }
 
@@ -102,7 +104,7 @@ pub struct Assessment {
 impl Health {
     /// No node is known yet.
     pub fn new(config: HealthConfig, now: Instant) -> Self {
-        let config = HealthConfig { dead_after: config.dead_after.max(UNREACHABLE_AFTER), ..config };
+        let config = HealthConfig { dead_after: config.dead_after.max(SILENT_AFTER), ..config };
         let audiences = Audiences::new(&BTreeSet::from([config.own]));
         let cluster = Cluster { audiences, ..Cluster::default() };
         Self { config, listening: Listening::new(now), cluster, nodes: BTreeMap::new() }
@@ -172,8 +174,9 @@ impl Health {
     pub fn unheard(&mut self, now: Instant) -> BTreeSet<NodeNumber> {
         let what = self.now(now);
         let heard_by_us = self.nodes.iter_mut().filter(|(_, node)| node.is_heard_by_us());
-        let unheard = heard_by_us
-            .filter_map(|(&number, node)| (node.judge(&what).state == NodeHealth::Unreachable).then_some(number));
+        let unheard = heard_by_us.filter_map(|(&number, node)| {
+            matches!(node.judge(&what).state, NodeHealth::Silent | NodeHealth::Unreachable).then_some(number)
+        });
         unheard.collect()
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    evidence::{Engine, UNREACHABLE_AFTER, Word},
+    evidence::{Engine, SILENT_AFTER, Word},
     judgement::{Judgement, NodeHealth},
     reason::{Reason, SecondWitness},
 };
@@ -123,7 +123,7 @@ impl Node {
             return self.gone(now, gone);
         }
         match silence {
-            Some(silence) if silence >= self.patience(now) => self.unreachable(now, silence),
+            Some(silence) if silence >= self.patience(now) => self.silent(now, silence),
             _ => self.alive(now),
         }
     }
@@ -135,11 +135,11 @@ impl Node {
         thresholds.into_iter().filter(|&threshold| threshold > silence).map(|threshold| threshold - silence).min()
     }
 
-    /// How long it may be silent before it is unreachable: one that was never heard is given the time that packets are
+    /// How long no hello may come before it counts as silent: one that was never heard is given the time that packets are
     /// forwarded anyway, because whoever has just been started has heard nobody.
     fn patience(&self, now: &Now) -> Duration {
         let is_new = self.heard.is_none() && now.at.saturating_sub(self.since) < now.dead_after;
-        if is_new { now.dead_after } else { UNREACHABLE_AFTER }
+        if is_new { now.dead_after } else { SILENT_AFTER }
     }
 
     /// For how long it has been silent, as far as that is evidence; none where nobody has a right to hear from it.
@@ -149,11 +149,11 @@ impl Node {
         let continues = self.heard.is_none_or(|last| last.word.continues);
         match self.listener {
             Listener::Us if continues => Some(ours),
-            Listener::Us => Some(ours).filter(|&ours| ours < UNREACHABLE_AFTER),
-            Listener::Others { .. } if ours < UNREACHABLE_AFTER => Some(ours),
+            Listener::Us => Some(ours).filter(|&ours| ours < SILENT_AFTER),
+            Listener::Others { .. } if ours < SILENT_AFTER => Some(ours),
             Listener::Others { silent_since } => {
                 // They say so after they have waited themselves.
-                let others = silent_since.map(|since| now.at.saturating_sub(since) + UNREACHABLE_AFTER);
+                let others = silent_since.map(|since| now.at.saturating_sub(since) + SILENT_AFTER);
                 others.map(|others| others.min(ours))
             }
         }
@@ -165,7 +165,7 @@ impl Node {
             || self.record.as_ref().is_some_and(|record| record.is_draining);
         let takes_new_connections = !is_draining && announced.is_none_or(|said| said.takes_new_connections);
         let state = if is_draining { NodeHealth::Draining } else { NodeHealth::Up };
-        Judgement { state, forwards: true, takes_new_connections, reason: self.why_alive(now) }
+        Judgement { state, takes_new_connections, reason: self.why_alive(now) }
     }
 
     fn why_alive(&self, now: &Now) -> Reason {
@@ -186,25 +186,24 @@ impl Node {
         }
     }
 
-    fn unreachable(&self, now: &Now, silent: Duration) -> Judgement {
-        let forwards = silent < now.dead_after;
-        let reason = if forwards {
-            Reason::Silent { silent, left: now.dead_after - silent }
+    fn silent(&self, now: &Now, silent: Duration) -> Judgement {
+        let (state, reason) = if silent < now.dead_after {
+            (NodeHealth::Silent, Reason::Silent { silent, left: now.dead_after - silent })
         } else {
             let second =
                 if now.is_live { SecondWitness::HasRecord(now.engine) } else { SecondWitness::NotLive(now.engine) };
-            Reason::SilentForLong { silent, second }
+            (NodeHealth::Unreachable, Reason::SilentForLong { silent, second })
         };
-        Judgement { state: NodeHealth::Unreachable, forwards, takes_new_connections: false, reason }
+        Judgement { state, takes_new_connections: false, reason }
     }
 
     fn gone(&self, now: &Now, gone: Gone) -> Judgement {
-        let ago = self.heard.map(|last| now.at.saturating_sub(last.at)).filter(|&ago| ago < UNREACHABLE_AFTER);
+        let ago = self.heard.map(|last| now.at.saturating_sub(last.at)).filter(|&ago| ago < SILENT_AFTER);
         let reason = match (ago, gone) {
             (Some(ago), _) => Reason::GoneButHeard { ago, engine: now.engine },
             (None, Gone::RecordEnded { silent }) => Reason::RecordEnded { engine: now.engine, silent },
             (None, Gone::Forgotten) => Reason::Forgotten,
         };
-        Judgement { state: NodeHealth::Gone, forwards: false, takes_new_connections: false, reason }
+        Judgement { state: NodeHealth::Gone, takes_new_connections: false, reason }
     }
 }
