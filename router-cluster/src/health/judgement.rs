@@ -13,7 +13,8 @@ pub enum NodeHealth {
     Up,
     /// It keeps its connections, and new ones go to others.
     Draining,
-    /// It has not been heard for a while. Packets of its connections are forwarded all the same; new ones go to others.
+    /// It has not been heard for a while, or was gone and is heard again. Packets of its connections are forwarded all the
+    /// same; new ones go to others.
     Silent,
     /// It has not been heard for `dead_after`. Packets of its connections are dropped, as they would be lost. It may be
     /// alive, so nobody answers them.

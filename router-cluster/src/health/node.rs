@@ -41,6 +41,8 @@ pub(super) struct Node {
     record: Option<Record>,
     listener: Listener,
     gone: Option<Gone>,
+    /// Whether it was heard after it was gone, and has had no record since.
+    is_back: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -69,17 +71,24 @@ enum Gone {
 
 impl Node {
     pub(super) fn new(at: Duration) -> Self {
-        Self { since: at, heard: None, record: None, listener: Listener::Us, gone: None }
+        Self { since: at, heard: None, record: None, listener: Listener::Us, gone: None, is_back: false }
     }
 
+    /// It is alive: that its record has ended is no reason any more to answer in its place.
     pub(super) fn heard(&mut self, at: Duration, word: Word) {
         self.heard = Some(LastWord { at, word });
+        if let Some(Gone::RecordEnded { .. }) = self.gone {
+            (self.gone, self.is_back) = (None, true);
+        }
     }
 
     /// What a live view says of it. Where it counts as gone, a record is a new one: it had none, or was forgotten.
     pub(super) fn seen(&mut self, at: Duration, member: &Member) {
-        if self.gone.is_some() && member.presence() == Presence::Present {
-            *self = Self { listener: self.listener, ..Self::new(at) };
+        if member.presence() == Presence::Present {
+            self.is_back = false;
+            if self.gone.is_some() {
+                *self = Self { listener: self.listener, ..Self::new(at) };
+            }
         }
         self.remembered(member);
     }
@@ -109,7 +118,7 @@ impl Node {
         self.listener == Listener::Us
     }
 
-    /// What it counts as now. That it is gone is kept until there is a new record.
+    /// What it counts as now. That it is gone is kept until it is heard or has a new record.
     pub(super) fn judge(&mut self, now: &Now) -> Judgement {
         let silence = self.silence(now);
         let is_witnessed = now.is_live && self.record.is_none();
@@ -164,6 +173,10 @@ impl Node {
         let is_draining = announced.is_some_and(|said| said.state == NodeState::Draining)
             || self.record.as_ref().is_some_and(|record| record.is_draining);
         let takes_new_connections = !is_draining && announced.is_none_or(|said| said.takes_new_connections);
+        if let Some(last) = self.heard.filter(|_| self.is_back) {
+            let reason = Reason::BackWithoutRecord { ago: now.at.saturating_sub(last.at), engine: now.engine };
+            return Judgement { state: NodeHealth::Silent, takes_new_connections: false, reason };
+        }
         let state = if is_draining { NodeHealth::Draining } else { NodeHealth::Up };
         Judgement { state, takes_new_connections, reason: self.why_alive(now) }
     }
@@ -200,8 +213,8 @@ impl Node {
     fn gone(&self, now: &Now, gone: Gone) -> Judgement {
         let ago = self.heard.map(|last| now.at.saturating_sub(last.at)).filter(|&ago| ago < SILENT_AFTER);
         let reason = match (ago, gone) {
-            (Some(ago), _) => Reason::GoneButHeard { ago, engine: now.engine },
-            (None, Gone::RecordEnded { silent }) => Reason::RecordEnded { engine: now.engine, silent },
+            (_, Gone::RecordEnded { silent }) => Reason::RecordEnded { engine: now.engine, silent },
+            (Some(ago), Gone::Forgotten) => Reason::ForgottenButHeard { ago },
             (None, Gone::Forgotten) => Reason::Forgotten,
         };
         Judgement { state: NodeHealth::Gone, takes_new_connections: false, reason }

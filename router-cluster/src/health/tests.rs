@@ -296,16 +296,15 @@ mod witnesses {
     use super::*;
 
     #[test]
-    fn a_node_that_is_gone_comes_back_with_a_new_record_only() {
+    fn a_node_that_is_gone_is_up_with_a_new_record_only() {
         let mut course = course(
             Engine::Leased,
             &[
                 (0.0, Live, Up),
                 (10.0, LiveWithout, Gone),
-                (11.0, Hello, Gone),
                 (12.0, AwayWithout, Gone),
                 (12.5, Away, Gone),
-                (13.0, LiveWithout, Gone),
+                (13.0, LiveUnknown, Gone),
                 (14.0, Live, Up),
                 // And is given its time as a node that has just been started is.
                 (23.9, Look, Up),
@@ -317,11 +316,35 @@ mod witnesses {
         assert_eq!(course.judgement().unwrap().state, Up);
     }
 
+    /// Both witnesses were wrong at a time, or it was started anew and cannot be seen to have a record.
     #[test]
-    fn a_node_that_is_gone_and_heard_says_so() {
-        let mut course = course(Engine::Leased, &[(0.0, Live, Up), (10.0, LiveWithout, Gone), (11.0, Hello, Gone)]);
+    fn a_node_that_is_gone_and_heard_is_not_answered_for() {
+        let mut course = course(
+            Engine::Leased,
+            &[(0.0, Live, Up), (10.0, LiveWithout, Gone), (11.0, Hello, Silent), (12.0, Hello, Silent)],
+        );
         let reason = course.judgement().unwrap().reason.to_string();
-        assert_eq!(reason, "heard 0.0 s ago, but counts as gone until it has a new record under a new lease");
+        let expected =
+            "heard 0.0 s ago, after it was gone; gets nothing new until it has a new record under a new lease";
+        assert_eq!(reason, expected);
+        course.happens(Live);
+        assert_eq!(course.judgement().unwrap().state, Up);
+    }
+
+    #[test]
+    fn a_node_that_was_heard_after_it_was_gone_takes_two_witnesses_again() {
+        let heard_again = [(0.0, Live, Up), (10.0, LiveWithout, Gone), (11.0, Hello, Silent)];
+        let more = [(20.9, Look, Silent), (21.0, Look, Gone)];
+        course(Engine::Leased, &[heard_again.as_slice(), &more].concat());
+        let away = [(12.0, AwayWithout, Silent), (21.0, Look, Unreachable), (600.0, LiveWithout, Gone)];
+        course(Engine::Leased, &[heard_again.as_slice(), &away].concat());
+    }
+
+    #[test]
+    fn a_node_that_is_forgotten_and_heard_says_so() {
+        let mut course = course(Engine::File, &[(0.0, Live, Up), (1.0, Forgotten, Gone), (2.0, Hello, Gone)]);
+        let reason = course.judgement().unwrap().reason.to_string();
+        assert_eq!(reason, "an operator said `forget`, but it was heard 0.0 s ago: stop it");
     }
 
     #[test]
@@ -722,26 +745,32 @@ mod at_random {
         heard: u64,
         has_record: bool,
         is_live: bool,
-        /// Both witnesses, or an operator, have said it since the last new record.
-        may_be_gone: bool,
+        /// Both witnesses have said so, and it was neither heard nor had a new record since.
+        is_witnessed: bool,
+        /// An operator has said so, and it had no new record since.
+        is_forgotten: bool,
     }
 
     impl Truth {
         fn sees(&mut self, at: u64, event: Event) {
             match event {
-                Hello | DrainingHello => self.heard = at,
+                Hello | DrainingHello => (self.heard, self.is_witnessed) = (at, false),
                 Live => {
-                    if self.may_be_gone {
-                        (self.may_be_gone, self.heard) = (false, at);
-                    }
+                    // One that was gone is given its time.
+                    self.heard = if self.is_gone() { at } else { self.heard };
+                    (self.is_witnessed, self.is_forgotten) = (false, false);
                     (self.is_live, self.has_record) = (true, true);
                 }
                 LiveWithout | LiveUnknown => (self.is_live, self.has_record) = (true, false),
                 Away | AwayWithout => self.is_live = false,
-                Forgotten => (self.is_live, self.has_record, self.may_be_gone) = (true, false, true),
+                Forgotten => (self.is_live, self.has_record, self.is_forgotten) = (true, false, true),
                 _ => {}
             }
-            self.may_be_gone |= self.is_live && !self.has_record && at - self.heard >= 10_000;
+            self.is_witnessed |= self.is_live && !self.has_record && at - self.heard >= 10_000;
+        }
+
+        fn is_gone(&self) -> bool {
+            self.is_witnessed || self.is_forgotten
         }
     }
 
@@ -765,7 +794,8 @@ mod at_random {
         for seed in 0..2_000 {
             let mut random = Random(seed);
             let mut course = course(Engine::Leased, &[(0.0, Live, Up)]);
-            let mut truth = Truth { heard: 0, has_record: true, is_live: true, may_be_gone: false };
+            let mut truth =
+                Truth { heard: 0, has_record: true, is_live: true, is_witnessed: false, is_forgotten: false };
             let mut was_gone = false;
             for _ in 0..200 {
                 course.milliseconds += random.below(1_500);
@@ -774,7 +804,7 @@ mod at_random {
                 truth.sees(course.milliseconds, event);
                 let judgement = course.judgement().unwrap();
                 let is_gone = judgement.state == Gone;
-                assert_eq!(is_gone, truth.may_be_gone, "seed {seed}, {} ms: {event:?}", course.milliseconds);
+                assert_eq!(is_gone, truth.is_gone(), "seed {seed}, {} ms: {event:?}", course.milliseconds);
                 let silent = course.milliseconds - truth.heard;
                 let is_dropped = judgement.state == Unreachable;
                 assert!(silent >= 10_000 || !is_dropped, "seed {seed}: dropped after {silent} ms");
