@@ -473,7 +473,7 @@ mod listening {
 
     #[test]
     fn when_to_look_again_is_when_something_changes() {
-        let mut course = course(Engine::Leased, &[(0.0, Live, Up), (0.7, Hello, Up)]);
+        let mut course = course(Engine::Leased, &[(0.0, Live, Up), (0.7, Hello, Up), (1.0, Look, Up)]);
         let mut changes = Vec::new();
         let mut before = course.judgement().unwrap();
         while course.milliseconds < 15_000 {

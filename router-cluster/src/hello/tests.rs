@@ -162,7 +162,10 @@ mod on_the_wire {
         assert_eq!(with(0, 0x03), Err(HelloError::NoControlMessage));
         assert_eq!(with(0, 0x65), Err(HelloError::NoControlMessage));
         assert_eq!(with(1, 4), Err(HelloError::OtherControlType(4)));
-        assert_eq!(with(4, 2), Err(HelloError::OtherVersion { version: 2, reserved: 0 }));
+        for reserved in [2, 3, 5, 10, 11] {
+            assert_eq!(with(reserved, 1), Err(HelloError::NoControlMessage), "octet {reserved}");
+        }
+        assert_eq!(with(4, 2), Err(HelloError::OtherVersion(2)));
         assert!(with(4, 2).unwrap_err().to_string().contains("version 2"));
     }
 
