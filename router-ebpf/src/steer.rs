@@ -87,12 +87,12 @@ pub(crate) fn go_on(ctx: &XdpContext, program: Program, stage: Stage) -> u32 {
 #[inline(always)]
 pub(crate) fn carry_out(ctx: &XdpContext, stage: Stage, verdict: &Verdict<StoredFlow>) -> u32 {
     log::steered(ctx, verdict);
-    if let Verdict::Forward(Forward { node, reason }) = verdict {
-        if let Some(handover) = maps::handover() {
-            handover.node = (*node).into();
-            handover.is_new = u32::from(*reason == Reason::ForwardedNew);
-            return go_on(ctx, Program::Forward, stage);
-        }
+    if let Verdict::Forward(Forward { node, reason }) = verdict
+        && let Some(handover) = maps::handover()
+    {
+        handover.node = (*node).into();
+        handover.is_new = u32::from(*reason == Reason::ForwardedNew);
+        return go_on(ctx, Program::Forward, stage);
     }
     maps::count(stage, verdict.reason());
     match verdict {

@@ -35,12 +35,15 @@ impl TunnelKey {
     /// length, and first 16 octets of payload.
     #[inline(always)]
     pub fn tag(&self, sender: NodeId, inner: &Inner) -> u64 {
-        let ([from0, from1], [to0, to1]) = (inner.source.address.words(), inner.destination.address.words());
-        let ports = u64::from(inner.source.port) << 16 | u64::from(inner.destination.port);
-        let who = u64::from(sender.get()) << 32 | u64::from(inner.payload_length);
-        let [first, second] = inner.payload;
-        let [tag, _] = siphash::mac(&[who, from0, from1, to0, to1, ports, first, second], self.key);
-        tag
+        let Inner { source, destination, payload_length, payload: [first, second] } = inner;
+        let ports = u64::from(source.port) << 16 | u64::from(destination.port);
+        let who = u64::from(sender.get()) << 48 | u64::from(*payload_length) << 32 | ports;
+        let ([from0, from1], [to0, to1]) = (source.address.words(), destination.address.words());
+        // By its length a message says of which family it is.
+        match source.address.is_ipv4() {
+            true => siphash::short_mac(&[who, from1 << 32 | to1 & 0xffff_ffff, *first, *second], self.key),
+            false => siphash::short_mac(&[who, from0, from1, to0, to1, *first, *second], self.key),
+        }
     }
 }
 
