@@ -9,6 +9,11 @@
 #[cfg(test)]
 extern crate self as router_cluster;
 
+pub mod distribution;
+pub mod health;
+pub mod hello;
 pub mod membership;
 pub mod seal;
 pub mod secret;
+#[cfg(test)]
+mod simulation;

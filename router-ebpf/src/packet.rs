@@ -10,14 +10,14 @@ use core::mem::MaybeUninit;
 use aya_ebpf::{
     EbpfContext as _,
     helpers::generated::{
-        bpf_get_prandom_u32, bpf_skb_load_bytes, bpf_skb_load_bytes_relative, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail,
-        bpf_xdp_get_buff_len, bpf_xdp_store_bytes,
+        bpf_get_prandom_u32, bpf_skb_load_bytes, bpf_skb_load_bytes_relative, bpf_xdp_adjust_head, bpf_xdp_adjust_meta,
+        bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_store_bytes,
     },
     programs::{SkReuseportContext, XdpContext},
 };
 use router_common::{
     bytes::{Bytes, Octets},
-    frame::{Address, Endpoint, IPV6, Payload, UDP_LENGTH},
+    frame::{Address, ETHERNET_LENGTH, Endpoint, IPV6, Payload, UDP_LENGTH, updated_checksum},
     identifiers::SlotId,
 };
 
@@ -79,6 +79,42 @@ pub(crate) fn write<const N: usize>(ctx: &XdpContext, at: usize, octets: &[u8; N
     // SAFETY: `from` has `N` octets, which the helper only reads, `length` of them; it checks that the frame has
     // so many. No packet pointer is kept.
     unsafe { bpf_xdp_store_bytes(ctx.ctx, at as u32, from, length as u32) == 0 }
+}
+
+/// Puts `MORE` octets before the frame's first, and `headers`' first `LENGTH` over what is then the first; whether those
+/// were written. `None`: there is no room before it, and the frame is as it was.
+#[inline(always)]
+pub(crate) fn push<const MORE: usize, const LENGTH: usize>(ctx: &XdpContext, headers: &[u8; 80]) -> Option<bool> {
+    const { assert!(LENGTH <= 80) };
+    // SAFETY: the helper checks that there is room; no packet pointer is kept.
+    if unsafe { bpf_xdp_adjust_head(ctx.ctx, -(MORE as i32)) } != 0 {
+        return None;
+    }
+    Some(write(ctx, 0, headers, LENGTH))
+}
+
+/// Takes `LESS` octets off the frame's beginning, and puts its link addresses before what is left, with this type;
+/// whether it was done.
+#[inline(always)]
+pub(crate) fn pull<const LESS: usize>(ctx: &XdpContext, ethertype: u16) -> bool {
+    let Some(Octets::<16>(mut ethernet)) = Frame(ctx).read(0) else { return false };
+    [ethernet[ETHERNET_LENGTH - 2], ethernet[ETHERNET_LENGTH - 1]] = ethertype.to_be_bytes();
+    // SAFETY: the helper checks that the frame has so many octets; no packet pointer is kept.
+    let is_shorter = unsafe { bpf_xdp_adjust_head(ctx.ctx, LESS as i32) == 0 };
+    is_shorter && write(ctx, 0, &ethernet, ETHERNET_LENGTH)
+}
+
+/// Writes the DS field of a plain packet; whether it was done.
+#[inline(always)]
+pub(crate) fn mark(ctx: &XdpContext, is_ipv4: bool, ds: u8) -> bool {
+    let Some(Octets::<2>([first, second])) = Frame(ctx).read(ETHERNET_LENGTH) else { return false };
+    if !is_ipv4 {
+        return write(ctx, ETHERNET_LENGTH, &[first & 0xf0 | ds >> 4, ds << 4 | second & 0x0f], 2);
+    }
+    let Some(Octets::<2>(sum)) = Frame(ctx).read(ETHERNET_LENGTH + 10) else { return false };
+    let (was, is) = (u16::from_be_bytes([first, second]), u16::from_be_bytes([first, ds]));
+    let sum = updated_checksum(u16::from_be_bytes(sum), was, is);
+    write(ctx, ETHERNET_LENGTH, &is.to_be_bytes(), 2) && write(ctx, ETHERNET_LENGTH + 10, &sum.to_be_bytes(), 2)
 }
 
 /// A random number, not for secrets.

@@ -61,9 +61,9 @@ fn look(node: &Rc<Node>, trigger: Trigger) {
         Trigger::Tick => {
             node.service_manager.alive();
             maintain_keys(node);
-            if node.blocks.is_any_over() {
+            if node.blocks.has_to_catch_up() {
                 let node = Rc::clone(node);
-                turns::spawn("the block list", async move { node.blocks.end_what_is_over(&node.steering).await });
+                turns::spawn("the block list", async move { node.blocks.catch_up(&node.steering).await });
             }
             respawn::reconcile_workers(node);
             reconcile_queues(node);

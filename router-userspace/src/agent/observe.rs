@@ -92,6 +92,8 @@ pub(super) struct ObservedKernel {
 pub(super) struct KernelCounters {
     /// None: no program is attached to an interface.
     pub(super) xdp: Option<Counters>,
+    /// None: no tunnel ends at one.
+    pub(super) unwrap: Option<Counters>,
     pub(super) select: Counters,
     pub(super) slots: Vec<(SlotId, SlotCounters)>,
 }
@@ -158,9 +160,13 @@ fn counters(kernel: &Kernel, slots: &[SlotId]) -> Result<KernelCounters, Datapat
     let mut datapath = kernel.datapath.borrow_mut();
     let is_attached = !datapath.attachments().is_empty();
     let xdp = if is_attached { Some(datapath.counters(Stage::Xdp)?) } else { None };
+    let unwrap = match is_attached && datapath.ends_tunnels() {
+        true => Some(datapath.counters(Stage::Unwrap)?),
+        false => None,
+    };
     let select = datapath.counters(Stage::Select)?;
     let of_slot = |&slot: &SlotId| datapath.slot_counters(slot).map(|counters| (slot, counters));
-    Ok(KernelCounters { xdp, select, slots: slots.iter().map(of_slot).collect::<Result<_, _>>()? })
+    Ok(KernelCounters { xdp, unwrap, select, slots: slots.iter().map(of_slot).collect::<Result<_, _>>()? })
 }
 
 /// How packets come from each interface; one row for all, called `*`, where the engine does not go by interface.

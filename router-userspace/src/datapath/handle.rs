@@ -25,6 +25,7 @@ pub struct Datapath {
     pub(super) settings: Settings,
     pub(super) attachments: BTreeMap<String, Attachment>,
     pub(super) flow_count: FlowCount,
+    pub(super) tunnel_port: Option<u16>,
     _kernel_log: Option<KernelLog>,
 }
 
@@ -32,7 +33,7 @@ impl Datapath {
     /// Of loaded programs: attached to nothing, and with nothing written yet.
     pub(super) fn new(ebpf: Ebpf, kernel_log: Option<KernelLog>, pins: Pins, settings: Settings) -> Self {
         let (attachments, flow_count) = (BTreeMap::new(), FlowCount::default());
-        Self { ebpf, pins, settings, attachments, flow_count, _kernel_log: kernel_log }
+        Self { ebpf, pins, settings, attachments, flow_count, tunnel_port: None, _kernel_log: kernel_log }
     }
 
     /// Says whether everything is detached and unpinned when this is dropped, or another

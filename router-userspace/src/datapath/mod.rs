@@ -20,6 +20,7 @@ mod loading;
 mod maps;
 mod netfilter;
 mod netlink;
+mod nodes;
 mod object;
 mod pins;
 mod plain;

@@ -13,6 +13,7 @@ mod error;
 mod first_flights;
 mod flows;
 mod handle;
+mod nodes;
 mod plan;
 mod shared;
 mod socket;
@@ -30,6 +31,7 @@ pub use self::{
     error::WorkerError,
     flows::{FlowTable, NoFlows},
     handle::Worker,
+    nodes::NodeList,
     plan::{EdgeFactory, ListenerConfig, ListenerSocket, Plan},
     shared::Shared,
     socket::udp,

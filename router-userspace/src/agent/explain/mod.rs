@@ -46,6 +46,7 @@ pub(super) fn explain(node: &Node, bytes: &[u8]) -> Explanation {
             Verdict::Drop(_) => "drop".to_owned(),
             Verdict::Deliver(delivery) => format!("deliver to slot {}", delivery.number),
             Verdict::Answer(_) => "answer".to_owned(),
+            Verdict::Forward(forward) => format!("forward to node {}", forward.node),
         },
         reason: reason.name().to_owned(),
     }

@@ -194,6 +194,7 @@ impl Snapshot {
                 ("dropped", &stage.dropped),
                 ("delivered", &stage.delivered),
                 ("answered", &stage.answered),
+                ("forwarded", &stage.forwarded),
             ];
             fates.into_iter().flat_map(move |(fate, reasons)| {
                 let labels =
@@ -364,7 +365,7 @@ const CONNECTIONS_REFUSED: &str = "Connections refused, by limit: `max_connectio
 const DATAGRAMS: &str = "The datagrams received: the worker's `own`, `bad` (also what was not admitted, where no kernel program \
     has seen it), `handed_over` to their worker, or lost because its inbox was full (`inbox_full`).";
 
-const KERNEL_PACKETS: &str = "Each packet that entered a stage: `passed`, `dropped`, `delivered` or `answered`, and why. \
+const KERNEL_PACKETS: &str = "Each packet that entered a stage: `passed`, `dropped`, `delivered`, `answered` or `forwarded`, and why. \
     `quic-router counters` shows the same.";
 
 const SLOT_PACKETS: &str = "What the kernel gave each slot: `xdp_local`, `xdp_stayed`, `xdp_redirected`, `xdp_unredirected`, \

@@ -78,6 +78,7 @@ fn sample() -> Snapshot {
             dropped: reasons(&[("truncated", 2)]),
             delivered: reasons(&[("flow", 7)]),
             answered: reasons(&[("negotiated", 3)]),
+            forwarded: reasons(&[("forwarded_new", 2)]),
             closes: true,
         }],
         slots: vec![api::SlotCounters {
@@ -132,6 +133,7 @@ fn each_number_stands_where_it_is_looked_for() {
         r#"kernel_packets_total{stage="xdp",fate="dropped",reason="truncated"} 2"#,
         r#"kernel_packets_total{stage="xdp",fate="delivered",reason="flow"} 7"#,
         r#"kernel_packets_total{stage="xdp",fate="answered",reason="negotiated"} 3"#,
+        r#"kernel_packets_total{stage="xdp",fate="forwarded",reason="forwarded_new"} 2"#,
         r#"slot_packets_total{slot="3",hop="unselected"} 5"#,
         r#"slot_packets_total{slot="3",hop="xdp_socket"} 6"#,
         r#"blocks{action="drop"} 3"#,

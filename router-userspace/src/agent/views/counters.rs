@@ -35,7 +35,8 @@ pub(in crate::agent) fn counters(observed: &Observed) -> Result<api::Counters, &
 /// Those of the kernel's programs.
 fn stages(kernel: &KernelCounters) -> Vec<api::Stage> {
     let xdp = kernel.xdp.iter().map(|counters| stage("xdp", counters));
-    xdp.chain([stage("select", &kernel.select)]).collect()
+    let unwrap = kernel.unwrap.iter().map(|counters| stage("unwrap", counters));
+    xdp.chain(unwrap).chain([stage("select", &kernel.select)]).collect()
 }
 
 fn slot(slot: SlotId, counters: &SlotCounters) -> api::SlotCounters {
@@ -63,6 +64,7 @@ fn stage(name: &str, counters: &maps::Counters) -> api::Stage {
         dropped: of(Fate::Dropped),
         delivered: of(Fate::Delivered),
         answered: of(Fate::Answered),
+        forwarded: of(Fate::Forwarded),
         closes: counters.closes(),
     }
 }
@@ -88,6 +90,7 @@ fn socket_stage(observed: &Observed) -> Option<api::Stage> {
         dropped: named(&dropped),
         delivered: named(&[("listener", sum.frames_delivered)]),
         answered: BTreeMap::new(),
+        forwarded: BTreeMap::new(),
         closes: sum.frames_received == reasons,
     })
 }
@@ -102,6 +105,7 @@ fn worker_stage(observed: &Observed) -> api::Stage {
         dropped: named(&[("bad", sum.datagrams_dropped), ("inbox_full", sum.hand_over_dropped)]),
         delivered: named(&[("own", sum.datagrams_own), ("handed_over", sum.handed_over)]),
         answered: BTreeMap::new(),
+        forwarded: BTreeMap::new(),
         closes: sum.datagrams_received == reasons,
     }
 }

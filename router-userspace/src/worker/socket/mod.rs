@@ -361,7 +361,7 @@ impl Ownership {
             Verdict::Deliver(delivery) => Owner::Other(delivery.number),
             // No slot is active: the worker that has the datagram may refuse the connection.
             Verdict::Pass(_) | Verdict::Answer(_) => Owner::Me,
-            Verdict::Drop(_) => Owner::None,
+            Verdict::Drop(_) | Verdict::Forward(_) => Owner::None,
         }
     }
 
