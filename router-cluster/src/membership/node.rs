@@ -1,6 +1,7 @@
 //! A node, as the others know it.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     net::{IpAddr, SocketAddr},
 };
@@ -93,6 +94,9 @@ pub struct RunInfo {
     /// Hash of its listeners' addresses, in hex. Stateless reset keys depend on listeners, so those of all nodes have
     /// to be equal.
     pub listeners: String,
+    /// The nodes that should say hello to it and do not ([`Health::unheard`](crate::health::Health::unheard)).
+    #[serde(default)]
+    pub unheard: BTreeSet<NodeNumber>,
 }
 
 /// The versions of the tunnel's format that a node reads, both ends included.

@@ -2,7 +2,7 @@
 //!
 //! It is told how another node joins, and looks at nothing but what the trait says.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use router_cluster::membership::{
     Change, CidShape, CidState, Claim, ClusterState, Freshness, Incarnation, Membership, MembershipError, NodeNumber,
@@ -67,6 +67,7 @@ impl Node {
             versions: TunnelVersions { lowest: 1, highest: 1 },
             engine: "xdp".to_owned(),
             listeners: "00ff".to_owned(),
+            unheard: BTreeSet::new(),
         };
         let (address, state) = (self.claim.address, NodeState::Up);
         self.publish(NodeRecord { number, address, port: 6080, weight: 100, state, run: Some(run) }).await;
@@ -153,6 +154,7 @@ async fn records_are_seen_by_all(first: &mut Node, second: &mut Node) {
     let mut record = first.record.clone().unwrap();
     record.state = NodeState::Draining;
     record.weight = 7;
+    record.run.as_mut().unwrap().unheard.insert(NodeNumber::new(9).unwrap());
     first.publish(record.clone()).await;
     let is_told = |view: &View| view.state.node(number).and_then(|member| member.record.as_ref()) == Some(&record);
     second.until("the record as it was told", is_told).await;

@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::SystemTime};
+use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
 
 use super::*;
 use crate::membership::{Freshness, Incarnation, Member, NodeRecord, NodeState, Order, RunInfo, TunnelVersions};
@@ -42,6 +42,7 @@ fn set(state: &mut ClusterState, number: u16, acks: u64) {
         versions: TunnelVersions { lowest: 1, highest: 1 },
         engine: "xdp".to_owned(),
         listeners: String::new(),
+        unheard: BTreeSet::new(),
     };
     let (address, state_of_node) = ([10, 0, 0, 1].into(), NodeState::Up);
     let record = NodeRecord { number, address, port: 6080, weight: 100, state: state_of_node, run: Some(run) };

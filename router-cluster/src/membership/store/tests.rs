@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::{
     membership::{
@@ -88,6 +90,7 @@ fn record(number: NodeNumber, claim: Claim) -> NodeRecord {
         versions: TunnelVersions { lowest: 1, highest: 2 },
         engine: "af_xdp".to_owned(),
         listeners: "00".to_owned(),
+        unheard: BTreeSet::new(),
     };
     NodeRecord { number, address: claim.address, port: 6080, weight: 100, state: NodeState::Up, run: Some(run) }
 }

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::{
     membership::{
@@ -55,6 +57,7 @@ fn record() -> NodeRecord {
         versions: TunnelVersions { lowest: 1, highest: 1 },
         engine: "xdp".to_owned(),
         listeners: String::new(),
+        unheard: BTreeSet::new(),
     };
     let number = NodeNumber::new(1).unwrap();
     NodeRecord { number, address: [10, 0, 0, 1].into(), port: 6080, weight: 100, state: NodeState::Up, run: Some(run) }
