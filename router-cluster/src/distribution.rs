@@ -6,22 +6,21 @@
 
 use std::collections::BTreeMap;
 
-use router_common::siphash;
+use router_common::{maps::NODE_ASSIGNMENT_SIZE, siphash};
 
 use crate::membership::NodeNumber;
 
-/// Entries of the table: a prime, so that Maglev's permutations work.
-pub const DISTRIBUTION_SIZE: usize = 4_099;
+const SIZE: usize = NODE_ASSIGNMENT_SIZE as usize;
 
-/// The table for `weights`: the active nodes, each with its share of new connections relative to the others'. A node of
+/// The table of [`NODE_ASSIGNMENT_SIZE`] entries for `weights`: the active nodes, each with its share of new connections relative to the others'. A node of
 /// weight 0 gets none. Without a node that gets any, every entry is `None`.
 ///
 /// `seed` is the cluster's, so that clients cannot know which node a connection ID leads to.
 pub fn distribution(weights: &BTreeMap<NodeNumber, u16>, seed: [u64; 2]) -> Vec<Option<NodeNumber>> {
-    let mut table = vec![None; DISTRIBUTION_SIZE];
+    let mut table = vec![None; SIZE];
     let heaviest = weights.values().copied().max().unwrap_or(0).into();
     let mut nodes: Vec<_> = weights.iter().map(|(&node, &weight)| Share::new(node, weight, seed)).collect();
-    let mut free = if heaviest == 0 { 0 } else { DISTRIBUTION_SIZE };
+    let mut free = if heaviest == 0 { 0 } else { SIZE };
     while free > 0 {
         for share in &mut nodes {
             // The heaviest takes an entry each turn, the others one each so many turns: their entries spread over the
@@ -50,7 +49,7 @@ struct Share {
 
 impl Share {
     fn new(node: NodeNumber, weight: u16, seed: [u64; 2]) -> Self {
-        let size = DISTRIBUTION_SIZE as u64;
+        let size = SIZE as u64;
         let [offset, skip] = siphash::mac(&[node.get().into()], seed);
         let (next, skip) = ((offset % size) as usize, (skip % (size - 1) + 1) as usize);
         Self { node, weight: weight.into(), credit: 0, next, skip }
@@ -93,7 +92,7 @@ mod tests {
         for count in [1, 2, 3, 4, 7, 64, 1_000] {
             let shares = shares(&distribution(&equals(count), SEED));
             assert_eq!(shares.len(), usize::from(count));
-            let even = DISTRIBUTION_SIZE / usize::from(count);
+            let even = SIZE / usize::from(count);
             assert!(shares.values().all(|&share| share == even || share == even + 1), "{count}: {shares:?}");
         }
     }
@@ -102,9 +101,9 @@ mod tests {
     fn shares_follow_the_weights() {
         let weights = BTreeMap::from([(number(3), 100), (number(5), 250), (number(9), 50), (number(700), 1)]);
         let table = distribution(&weights, SEED);
-        assert_eq!(table.len(), DISTRIBUTION_SIZE);
+        assert_eq!(table.len(), SIZE);
         for (node, share) in shares(&table) {
-            let wanted = DISTRIBUTION_SIZE as f64 * f64::from(weights[&node]) / 401.0;
+            let wanted = SIZE as f64 * f64::from(weights[&node]) / 401.0;
             assert!((share as f64 - wanted).abs() <= 2.0, "{node}: {share} instead of {wanted}");
         }
     }
@@ -115,7 +114,7 @@ mod tests {
         assert!(distribution(&weights, SEED).iter().all(|&node| node == Some(number(2))));
         for nobody in [BTreeMap::new(), BTreeMap::from([(number(1), 0)])] {
             let table = distribution(&nobody, SEED);
-            assert!(table.len() == DISTRIBUTION_SIZE && table.iter().all(Option::is_none));
+            assert!(table.len() == SIZE && table.iter().all(Option::is_none));
         }
     }
 
@@ -129,7 +128,7 @@ mod tests {
             let mut pairs = with.iter().zip(&without);
             let moved = pairs.by_ref().filter(|(with, without)| **with != Some(number(2)) && with != without).count();
             // Those that the node itself had have to move.
-            assert!(moved < DISTRIBUTION_SIZE / 10, "{count}: {moved}");
+            assert!(moved < SIZE / 10, "{count}: {moved}");
         }
     }
 
@@ -139,7 +138,7 @@ mod tests {
         assert_eq!(distribution(&weights, SEED), distribution(&weights, SEED));
         let [table, other] = [SEED, [1, 2]].map(|seed| distribution(&weights, seed));
         let same = table.iter().zip(&other).filter(|(one, other)| one == other).count();
-        assert!((DISTRIBUTION_SIZE / 5..DISTRIBUTION_SIZE / 3).contains(&same), "{same}");
+        assert!((SIZE / 5..SIZE / 3).contains(&same), "{same}");
     }
 
     /// All nodes of a cluster must have the same table, also while they run different versions: this one may not change.

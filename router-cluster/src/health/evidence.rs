@@ -7,8 +7,8 @@ use crate::{
     membership::EngineInfo,
 };
 
-/// How long a node that was heard may be silent before it is unreachable: the loss of two hellos in a row is none.
-pub const UNREACHABLE_AFTER: Duration = Duration::from_secs(3);
+/// How long no hello of a node that was heard may come before it counts as silent: the loss of two in a row is nothing.
+pub const SILENT_AFTER: Duration = Duration::from_secs(3);
 
 /// `dead_after` unless the configuration says another.
 pub const DEFAULT_DEAD_AFTER: Duration = Duration::from_secs(10);

@@ -1,10 +1,13 @@
-//! What each other node counts as: up, draining, unreachable or gone.
+//! What each other node counts as: up, draining, silent, unreachable or gone.
 //!
 //! ```text
-//!            no hello for 3 s                      two witnesses, or `forget`
-//! up ◄──────────────────────────► unreachable ────────────────────────────────► gone ──► up
-//! draining      a hello            packets are forwarded until there was no          a new record
-//!                                  hello for `dead_after`, then dropped
+//!           no hello for 3 s        for `dead_after`               two witnesses, or `forget`
+//! up       ─────────────────► silent ──────────────► unreachable ─────────────────────────────► gone
+//! draining                    packets are            packets are                                packets are
+//!  ▲  ▲                       forwarded              dropped                                    answered by resets
+//!  │  └──── a hello ─────────────┴──────────────────────┘                                        │  │
+//!  │                             ▲────────────────────────────── a hello ───────────────────────┘  │
+//!  └───────────────────────────────────────────────────────────── a new record ──────────────────────┘
 //! ```
 //!
 //! A node that is gone has its connections reset by the others, so a living one must never count as gone. It takes two
@@ -15,21 +18,23 @@
 //! 2. No hello came for `dead_after`. A node whose hellos are filtered keeps its lease and is alive.
 //!
 //! Both have to hold at the same time. Or an operator says `forget`, who then answers for it. While the engine is away,
-//! the last known state holds and no record ends; hellos still tell who is unreachable. A node that is gone stays so,
-//! whatever is heard of it, until it has a new record: its connections were reset, and its number alone does not tell
-//! that it is the same process.
+//! the last known state holds and no record ends; hellos still tell who is silent and unreachable.
+//!
+//! A node that is gone stays so while the engine is away. It is up again with a new record only. A hello, which only a
+//! process that lives can say, does not make it up, but it ends the resets: one of the two witnesses was wrong or is out
+//! of date, and packets are forwarded to it. What that process does not know it answers with resets by itself.
 //!
 //! What silence is not:
 //!
 //! - The first `dead_after` that this node listens for another: after a restart it has heard nobody, and drops nothing.
 //! - The time in which this process stood still. Between two inputs, two seconds count at most; inputs come once a second
 //!   ([`Health::judge`] says when).
-//! - That a node says nothing to this one because it need not. Beyond 64 nodes each says hello to 16
-//!   ([`Audiences`]), and only they can tell its silence. So each node publishes whom it should hear and does not
-//!   ([`Health::unheard`], in its record), and for the others a node is silent as long as, in a live view, more than half
-//!   of those that it says hello to have a record that says so. They wait for three seconds themselves; from then on, the
-//!   clock of `dead_after` runs. Without a live view the others' words are old, and the node counts as up. Nodes may
-//!   disagree for a moment about who hears whom: a speaker that leaves a listener out says so in its last hellos
+//! - That a node says nothing to this one because it need not. Beyond 64 nodes each says hello to 16 ([`Audiences`]), and
+//!   only they can tell its silence. So each node publishes whom it should hear and does not ([`Health::unheard`], in its
+//!   record), and for the others a node is silent as long as, in a live view, more than half of those that it says hello
+//!   to have a record that says so. They wait for three seconds themselves; from then on, the clock of `dead_after` runs.
+//!   Without a live view the others' words are old, and the node counts as up. Nodes may disagree for a moment about who
+//!   hears whom: a speaker that leaves a listener out says so in its last hellos
 //!   ([`Hello::continues`](crate::hello::Hello::continues)), and a listener that becomes one listens from then on.
 
 mod evidence;
@@ -46,7 +51,7 @@ use std::{
 };
 
 pub use self::{
-    evidence::{DEFAULT_DEAD_AFTER, Engine, UNREACHABLE_AFTER, Word},
+    evidence::{DEFAULT_DEAD_AFTER, Engine, SILENT_AFTER, Word},
     judgement::{Judgement, NodeHealth},
     reason::{Reason, SecondWitness},
 };
@@ -67,7 +72,7 @@ pub struct HealthConfig {
     /// Its membership engine.
     pub engine: Engine,
     /// How long a node may be silent until its packets are dropped, and until its silence is one of two witnesses that it
-    /// is gone. Not less than [`UNREACHABLE_AFTER`], which is taken in its place; default [`DEFAULT_DEAD_AFTER`].
+    /// is gone. Not less than [`SILENT_AFTER`], which is taken in its place; default [`DEFAULT_DEAD_AFTER`].
     pub dead_after: Duration,
 }
 
@@ -102,7 +107,7 @@ pub struct Assessment {
 impl Health {
     /// No node is known yet.
     pub fn new(config: HealthConfig, now: Instant) -> Self {
-        let config = HealthConfig { dead_after: config.dead_after.max(UNREACHABLE_AFTER), ..config };
+        let config = HealthConfig { dead_after: config.dead_after.max(SILENT_AFTER), ..config };
         let audiences = Audiences::new(&BTreeSet::from([config.own]));
         let cluster = Cluster { audiences, ..Cluster::default() };
         Self { config, listening: Listening::new(now), cluster, nodes: BTreeMap::new() }
@@ -172,8 +177,9 @@ impl Health {
     pub fn unheard(&mut self, now: Instant) -> BTreeSet<NodeNumber> {
         let what = self.now(now);
         let heard_by_us = self.nodes.iter_mut().filter(|(_, node)| node.is_heard_by_us());
-        let unheard = heard_by_us
-            .filter_map(|(&number, node)| (node.judge(&what).state == NodeHealth::Unreachable).then_some(number));
+        let unheard = heard_by_us.filter_map(|(&number, node)| {
+            matches!(node.judge(&what).state, NodeHealth::Silent | NodeHealth::Unreachable).then_some(number)
+        });
         unheard.collect()
     }
 

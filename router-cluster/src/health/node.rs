@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    evidence::{Engine, UNREACHABLE_AFTER, Word},
+    evidence::{Engine, SILENT_AFTER, Word},
     judgement::{Judgement, NodeHealth},
     reason::{Reason, SecondWitness},
 };
@@ -41,6 +41,8 @@ pub(super) struct Node {
     record: Option<Record>,
     listener: Listener,
     gone: Option<Gone>,
+    /// Whether it was heard after it was gone, and has had no record since.
+    is_back: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -69,17 +71,24 @@ enum Gone {
 
 impl Node {
     pub(super) fn new(at: Duration) -> Self {
-        Self { since: at, heard: None, record: None, listener: Listener::Us, gone: None }
+        Self { since: at, heard: None, record: None, listener: Listener::Us, gone: None, is_back: false }
     }
 
+    /// It is alive: that its record has ended is no reason any more to answer in its place.
     pub(super) fn heard(&mut self, at: Duration, word: Word) {
         self.heard = Some(LastWord { at, word });
+        if let Some(Gone::RecordEnded { .. }) = self.gone {
+            (self.gone, self.is_back) = (None, true);
+        }
     }
 
     /// What a live view says of it. Where it counts as gone, a record is a new one: it had none, or was forgotten.
     pub(super) fn seen(&mut self, at: Duration, member: &Member) {
-        if self.gone.is_some() && member.presence() == Presence::Present {
-            *self = Self { listener: self.listener, ..Self::new(at) };
+        if member.presence() == Presence::Present {
+            self.is_back = false;
+            if self.gone.is_some() {
+                *self = Self { listener: self.listener, ..Self::new(at) };
+            }
         }
         self.remembered(member);
     }
@@ -109,7 +118,7 @@ impl Node {
         self.listener == Listener::Us
     }
 
-    /// What it counts as now. That it is gone is kept until there is a new record.
+    /// What it counts as now. That it is gone is kept until it is heard or has a new record.
     pub(super) fn judge(&mut self, now: &Now) -> Judgement {
         let silence = self.silence(now);
         let is_witnessed = now.is_live && self.record.is_none();
@@ -123,7 +132,7 @@ impl Node {
             return self.gone(now, gone);
         }
         match silence {
-            Some(silence) if silence >= self.patience(now) => self.unreachable(now, silence),
+            Some(silence) if silence >= self.patience(now) => self.silent(now, silence),
             _ => self.alive(now),
         }
     }
@@ -135,11 +144,11 @@ impl Node {
         thresholds.into_iter().filter(|&threshold| threshold > silence).map(|threshold| threshold - silence).min()
     }
 
-    /// How long it may be silent before it is unreachable: one that was never heard is given the time that packets are
+    /// How long no hello may come before it counts as silent: one that was never heard is given the time that packets are
     /// forwarded anyway, because whoever has just been started has heard nobody.
     fn patience(&self, now: &Now) -> Duration {
         let is_new = self.heard.is_none() && now.at.saturating_sub(self.since) < now.dead_after;
-        if is_new { now.dead_after } else { UNREACHABLE_AFTER }
+        if is_new { now.dead_after } else { SILENT_AFTER }
     }
 
     /// For how long it has been silent, as far as that is evidence; none where nobody has a right to hear from it.
@@ -149,11 +158,11 @@ impl Node {
         let continues = self.heard.is_none_or(|last| last.word.continues);
         match self.listener {
             Listener::Us if continues => Some(ours),
-            Listener::Us => Some(ours).filter(|&ours| ours < UNREACHABLE_AFTER),
-            Listener::Others { .. } if ours < UNREACHABLE_AFTER => Some(ours),
+            Listener::Us => Some(ours).filter(|&ours| ours < SILENT_AFTER),
+            Listener::Others { .. } if ours < SILENT_AFTER => Some(ours),
             Listener::Others { silent_since } => {
                 // They say so after they have waited themselves.
-                let others = silent_since.map(|since| now.at.saturating_sub(since) + UNREACHABLE_AFTER);
+                let others = silent_since.map(|since| now.at.saturating_sub(since) + SILENT_AFTER);
                 others.map(|others| others.min(ours))
             }
         }
@@ -164,8 +173,12 @@ impl Node {
         let is_draining = announced.is_some_and(|said| said.state == NodeState::Draining)
             || self.record.as_ref().is_some_and(|record| record.is_draining);
         let takes_new_connections = !is_draining && announced.is_none_or(|said| said.takes_new_connections);
+        if let Some(last) = self.heard.filter(|_| self.is_back) {
+            let reason = Reason::BackWithoutRecord { ago: now.at.saturating_sub(last.at), engine: now.engine };
+            return Judgement { state: NodeHealth::Silent, takes_new_connections: false, reason };
+        }
         let state = if is_draining { NodeHealth::Draining } else { NodeHealth::Up };
-        Judgement { state, forwards: true, takes_new_connections, reason: self.why_alive(now) }
+        Judgement { state, takes_new_connections, reason: self.why_alive(now) }
     }
 
     fn why_alive(&self, now: &Now) -> Reason {
@@ -186,25 +199,24 @@ impl Node {
         }
     }
 
-    fn unreachable(&self, now: &Now, silent: Duration) -> Judgement {
-        let forwards = silent < now.dead_after;
-        let reason = if forwards {
-            Reason::Silent { silent, left: now.dead_after - silent }
+    fn silent(&self, now: &Now, silent: Duration) -> Judgement {
+        let (state, reason) = if silent < now.dead_after {
+            (NodeHealth::Silent, Reason::Silent { silent, left: now.dead_after - silent })
         } else {
             let second =
                 if now.is_live { SecondWitness::HasRecord(now.engine) } else { SecondWitness::NotLive(now.engine) };
-            Reason::SilentForLong { silent, second }
+            (NodeHealth::Unreachable, Reason::SilentForLong { silent, second })
         };
-        Judgement { state: NodeHealth::Unreachable, forwards, takes_new_connections: false, reason }
+        Judgement { state, takes_new_connections: false, reason }
     }
 
     fn gone(&self, now: &Now, gone: Gone) -> Judgement {
-        let ago = self.heard.map(|last| now.at.saturating_sub(last.at)).filter(|&ago| ago < UNREACHABLE_AFTER);
+        let ago = self.heard.map(|last| now.at.saturating_sub(last.at)).filter(|&ago| ago < SILENT_AFTER);
         let reason = match (ago, gone) {
-            (Some(ago), _) => Reason::GoneButHeard { ago, engine: now.engine },
-            (None, Gone::RecordEnded { silent }) => Reason::RecordEnded { engine: now.engine, silent },
+            (_, Gone::RecordEnded { silent }) => Reason::RecordEnded { engine: now.engine, silent },
+            (Some(ago), Gone::Forgotten) => Reason::ForgottenButHeard { ago },
             (None, Gone::Forgotten) => Reason::Forgotten,
         };
-        Judgement { state: NodeHealth::Gone, forwards: false, takes_new_connections: false, reason }
+        Judgement { state: NodeHealth::Gone, takes_new_connections: false, reason }
     }
 }

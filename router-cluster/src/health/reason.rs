@@ -56,8 +56,13 @@ pub enum Reason {
     },
     /// It is gone, by an operator's word.
     Forgotten,
-    /// It counts as gone, but was heard after that.
-    GoneButHeard {
+    /// It is gone by an operator's word, and alive.
+    ForgottenButHeard {
+        /// How long ago it was heard.
+        ago: Duration,
+    },
+    /// It was gone, by two witnesses, and was heard after that.
+    BackWithoutRecord {
         /// How long ago it was heard.
         ago: Duration,
         /// Where it has to have a new record.
@@ -100,8 +105,16 @@ impl fmt::Display for Reason {
                 write!(f, "{}, and there was no hello for {}", engine.ended(), Seconds(silent))
             }
             Self::Forgotten => f.write_str("an operator said `forget`"),
-            Self::GoneButHeard { ago, engine } => {
-                write!(f, "heard {} ago, but counts as gone until {}", Seconds(ago), engine.begins_anew())
+            Self::ForgottenButHeard { ago } => {
+                write!(f, "an operator said `forget`, but it was heard {} ago: stop it", Seconds(ago))
+            }
+            Self::BackWithoutRecord { ago, engine } => {
+                write!(
+                    f,
+                    "heard {} ago, after it was gone; gets nothing new until {}",
+                    Seconds(ago),
+                    engine.begins_anew()
+                )
             }
         }
     }

@@ -75,6 +75,7 @@ enum Event {
 }
 
 use Event::*;
+use NodeHealth::{Draining, Gone, Silent, Unreachable, Up};
 
 /// Health of one node, and a clock.
 struct Course {
@@ -142,37 +143,8 @@ impl Course {
     }
 }
 
-/// What the peer counts as, and what becomes of packets of its connections.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Expected {
-    Up,
-    Draining,
-    /// Unreachable, and packets are forwarded.
-    Forwarded,
-    /// Unreachable, and packets are dropped.
-    Dropped,
-    Gone,
-}
-
-use Expected::{Dropped, Forwarded, Gone, Up};
-
-impl Expected {
-    fn of(judgement: &Judgement) -> Self {
-        let Judgement { state, forwards, takes_new_connections, .. } = *judgement;
-        assert_eq!(takes_new_connections, state == NodeHealth::Up);
-        match (state, forwards) {
-            (NodeHealth::Up, true) => Up,
-            (NodeHealth::Draining, true) => Self::Draining,
-            (NodeHealth::Unreachable, true) => Forwarded,
-            (NodeHealth::Unreachable, false) => Dropped,
-            (NodeHealth::Gone, false) => Gone,
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
 /// Seconds, what happens then, and what the peer counts as right after it.
-type Step = (f64, Event, Expected);
+type Step = (f64, Event, NodeHealth);
 
 #[track_caller]
 fn course(engine: Engine, steps: &[Step]) -> Course {
@@ -181,7 +153,8 @@ fn course(engine: Engine, steps: &[Step]) -> Course {
         course.until(seconds);
         course.happens(event);
         let judgement = course.judgement().unwrap();
-        assert_eq!(Expected::of(&judgement), expected, "{event:?} at {seconds} s: {judgement:?}");
+        assert_eq!(judgement.state, expected, "{event:?} at {seconds} s: {judgement:?}");
+        assert_eq!(judgement.takes_new_connections, judgement.state == Up);
         let said = judgement.reason.to_string();
         assert!(!said.is_empty() && !said.ends_with('.'), "{said}");
     }
@@ -201,9 +174,9 @@ mod by_the_table {
                 (0.5, Hello, Up),
                 (3.4, Look, Up),
                 // Its connections: silence for 10 s at most, then resets.
-                (3.5, Look, Forwarded),
-                (9.0, LiveWithout, Forwarded),
-                (10.4, Look, Forwarded),
+                (3.5, Look, Silent),
+                (9.0, LiveWithout, Silent),
+                (10.4, Look, Silent),
                 (10.5, Look, Gone),
                 (3_600.0, Look, Gone),
             ],
@@ -214,7 +187,10 @@ mod by_the_table {
 
     #[test]
     fn a_lease_ends_after_the_silence_became_long() {
-        course(Engine::Leased, &[(0.0, Live, Up), (0.5, Hello, Up), (10.5, Look, Dropped), (12.0, LiveWithout, Gone)]);
+        course(
+            Engine::Leased,
+            &[(0.0, Live, Up), (0.5, Hello, Up), (10.5, Look, Unreachable), (12.0, LiveWithout, Gone)],
+        );
     }
 
     #[test]
@@ -228,15 +204,15 @@ mod by_the_table {
             Engine::Leased,
             &[
                 (0.0, Live, Up),
-                (0.5, DrainingHello, Expected::Draining),
+                (0.5, DrainingHello, Draining),
                 (1.5, Hello, Up),
-                (2.0, LiveDraining, Expected::Draining),
-                (2.5, Hello, Expected::Draining),
+                (2.0, LiveDraining, Draining),
+                (2.5, Hello, Draining),
                 (3.0, Live, Up),
-                (3.5, DrainingHello, Expected::Draining),
+                (3.5, DrainingHello, Draining),
                 // It has drained and ends.
-                (6.5, Look, Forwarded),
-                (7.0, LiveWithout, Forwarded),
+                (6.5, Look, Silent),
+                (7.0, LiveWithout, Silent),
                 (13.5, Look, Gone),
             ],
         );
@@ -268,16 +244,16 @@ mod by_the_table {
                 (0.0, Live, Up),
                 (0.5, Hello, Up),
                 (1.0, AwayWithout, Up),
-                (3.5, Look, Forwarded),
-                (10.5, Look, Dropped),
-                (3_600.0, Look, Dropped),
+                (3.5, Look, Silent),
+                (10.5, Look, Unreachable),
+                (3_600.0, Look, Unreachable),
             ],
         );
         let reason = course.judgement().unwrap().reason.to_string();
         assert!(reason.contains("not gone, because the membership engine is away"), "{reason}");
         // Its lease is seen to have ended once the view is live again.
         course.happens(LiveWithout);
-        assert_eq!(course.judgement().unwrap().state, NodeHealth::Gone);
+        assert_eq!(course.judgement().unwrap().state, Gone);
     }
 
     /// This node was started from a snapshot of its state folder.
@@ -285,7 +261,7 @@ mod by_the_table {
     fn etcd_cannot_be_reached_at_the_start() {
         course(
             Engine::Leased,
-            &[(0.0, Away, Up), (1.0, Hello, Up), (4.0, Look, Forwarded), (11.0, Look, Dropped), (12.0, Hello, Up)],
+            &[(0.0, Away, Up), (1.0, Hello, Up), (4.0, Look, Silent), (11.0, Look, Unreachable), (12.0, Hello, Up)],
         );
     }
 
@@ -293,12 +269,12 @@ mod by_the_table {
     fn a_firewall_filters_the_tunnels_port() {
         // From the beginning, and later.
         for first in [Look, Hello] {
-            let mut course = course(Engine::Leased, &[(0.0, Live, Up), (0.0, first, Up), (10.0, Look, Dropped)]);
+            let mut course = course(Engine::Leased, &[(0.0, Live, Up), (0.0, first, Up), (10.0, Look, Unreachable)]);
             course.until(600.0);
             let reason = course.judgement().unwrap().reason;
             assert!(matches!(reason, Reason::SilentForLong { second: SecondWitness::HasRecord(_), .. }), "{reason}");
             course.happens(Hello);
-            assert_eq!(course.judgement().unwrap().state, NodeHealth::Up);
+            assert_eq!(course.judgement().unwrap().state, Up);
         }
     }
 
@@ -320,32 +296,55 @@ mod witnesses {
     use super::*;
 
     #[test]
-    fn a_node_that_is_gone_comes_back_with_a_new_record_only() {
+    fn a_node_that_is_gone_is_up_with_a_new_record_only() {
         let mut course = course(
             Engine::Leased,
             &[
                 (0.0, Live, Up),
                 (10.0, LiveWithout, Gone),
-                (11.0, Hello, Gone),
                 (12.0, AwayWithout, Gone),
                 (12.5, Away, Gone),
-                (13.0, LiveWithout, Gone),
+                (13.0, LiveUnknown, Gone),
                 (14.0, Live, Up),
                 // And is given its time as a node that has just been started is.
                 (23.9, Look, Up),
-                (24.0, Look, Dropped),
+                (24.0, Look, Unreachable),
             ],
         );
         course.happens(Hello);
         course.happens(LiveWithout);
-        assert_eq!(course.judgement().unwrap().state, NodeHealth::Up);
+        assert_eq!(course.judgement().unwrap().state, Up);
+    }
+
+    /// Both witnesses were wrong at a time, or it was started anew and cannot be seen to have a record.
+    #[test]
+    fn a_node_that_is_gone_and_heard_is_not_answered_for() {
+        let mut course = course(
+            Engine::Leased,
+            &[(0.0, Live, Up), (10.0, LiveWithout, Gone), (11.0, Hello, Silent), (12.0, Hello, Silent)],
+        );
+        let reason = course.judgement().unwrap().reason.to_string();
+        let expected =
+            "heard 0.0 s ago, after it was gone; gets nothing new until it has a new record under a new lease";
+        assert_eq!(reason, expected);
+        course.happens(Live);
+        assert_eq!(course.judgement().unwrap().state, Up);
     }
 
     #[test]
-    fn a_node_that_is_gone_and_heard_says_so() {
-        let mut course = course(Engine::Leased, &[(0.0, Live, Up), (10.0, LiveWithout, Gone), (11.0, Hello, Gone)]);
+    fn a_node_that_was_heard_after_it_was_gone_takes_two_witnesses_again() {
+        let heard_again = [(0.0, Live, Up), (10.0, LiveWithout, Gone), (11.0, Hello, Silent)];
+        let more = [(20.9, Look, Silent), (21.0, Look, Gone)];
+        course(Engine::Leased, &[heard_again.as_slice(), &more].concat());
+        let away = [(12.0, AwayWithout, Silent), (21.0, Look, Unreachable), (600.0, LiveWithout, Gone)];
+        course(Engine::Leased, &[heard_again.as_slice(), &away].concat());
+    }
+
+    #[test]
+    fn a_node_that_is_forgotten_and_heard_says_so() {
+        let mut course = course(Engine::File, &[(0.0, Live, Up), (1.0, Forgotten, Gone), (2.0, Hello, Gone)]);
         let reason = course.judgement().unwrap().reason.to_string();
-        assert_eq!(reason, "heard 0.0 s ago, but counts as gone until it has a new record under a new lease");
+        assert_eq!(reason, "an operator said `forget`, but it was heard 0.0 s ago: stop it");
     }
 
     #[test]
@@ -374,7 +373,7 @@ mod witnesses {
     #[test]
     fn a_node_in_the_file_is_never_gone_by_its_silence() {
         let mut course =
-            course(Engine::File, &[(0.0, Live, Up), (0.5, Hello, Up), (3.5, Look, Forwarded), (10.5, Look, Dropped)]);
+            course(Engine::File, &[(0.0, Live, Up), (0.5, Hello, Up), (3.5, Look, Silent), (10.5, Look, Unreachable)]);
         course.until(86_400.0);
         let reason = course.judgement().unwrap().reason.to_string();
         assert!(reason.ends_with("the members' file names it (`nodes forget` says that it is gone)"), "{reason}");
@@ -389,7 +388,7 @@ mod witnesses {
                 (0.5, Hello, Up),
                 (1.0, LiveWithout, Up),
                 (1.5, Hello, Up),
-                (4.5, Look, Forwarded),
+                (4.5, Look, Silent),
                 (11.5, Look, Gone),
                 // The file cannot be read, then names it again.
                 (12.0, AwayWithout, Gone),
@@ -397,12 +396,15 @@ mod witnesses {
             ],
         );
         // The other way round: silent, then taken out.
-        course(Engine::File, &[(0.0, Live, Up), (0.5, Hello, Up), (10.5, Look, Dropped), (60.0, LiveWithout, Gone)]);
+        course(
+            Engine::File,
+            &[(0.0, Live, Up), (0.5, Hello, Up), (10.5, Look, Unreachable), (60.0, LiveWithout, Gone)],
+        );
     }
 
     #[test]
     fn a_file_that_cannot_be_read_takes_nobody_out() {
-        course(Engine::File, &[(0.0, Live, Up), (0.5, AwayWithout, Up), (11.0, Look, Dropped), (12.0, Hello, Up)]);
+        course(Engine::File, &[(0.0, Live, Up), (0.5, AwayWithout, Up), (11.0, Look, Unreachable), (12.0, Hello, Up)]);
     }
 
     /// Both have to hold at the same time.
@@ -413,10 +415,10 @@ mod witnesses {
             &[
                 (0.0, Live, Up),
                 (0.5, Hello, Up),
-                (9.0, LiveWithout, Forwarded),
-                (9.5, AwayWithout, Forwarded),
-                (60.0, Look, Dropped),
-                (61.0, Live, Dropped),
+                (9.0, LiveWithout, Silent),
+                (9.5, AwayWithout, Silent),
+                (60.0, Look, Unreachable),
+                (61.0, Live, Unreachable),
                 (62.0, Hello, Up),
             ],
         );
@@ -435,7 +437,7 @@ mod witnesses {
     fn a_node_that_no_view_has_named_is_judged_as_the_others() {
         course(
             Engine::Leased,
-            &[(0.0, Hello, Up), (3.0, Look, Forwarded), (10.0, Look, Dropped), (11.0, Live, Dropped)],
+            &[(0.0, Hello, Up), (3.0, Look, Silent), (10.0, Look, Unreachable), (11.0, Live, Unreachable)],
         );
         course(Engine::Leased, &[(0.0, Hello, Up), (0.5, LiveUnknown, Up), (10.0, Look, Gone)]);
     }
@@ -450,28 +452,28 @@ mod listening {
             course(Engine::Leased, &[(0.0, Live, Up), (0.5, Hello, Up), (1.0, LiveWithout, Up), (1.4, Hello, Up)]);
         // Stopped for a minute, and what has arrived meanwhile is read after the first look.
         course.milliseconds += 60_000;
-        assert_eq!(course.judgement().unwrap().state, NodeHealth::Up);
+        assert_eq!(course.judgement().unwrap().state, Up);
         course.until(62.3);
-        assert_eq!(course.judgement().unwrap().state, NodeHealth::Up);
+        assert_eq!(course.judgement().unwrap().state, Up);
         course.until(62.4);
-        assert_eq!(course.judgement().unwrap().state, NodeHealth::Unreachable);
+        assert_eq!(course.judgement().unwrap().state, Silent);
         course.until(69.4);
-        assert_eq!(course.judgement().unwrap().state, NodeHealth::Gone);
+        assert_eq!(course.judgement().unwrap().state, Gone);
     }
 
     #[test]
     fn time_never_goes_back() {
-        let mut course = course(Engine::Leased, &[(0.0, Live, Up), (0.5, Hello, Up), (5.0, Look, Forwarded)]);
+        let mut course = course(Engine::Leased, &[(0.0, Live, Up), (0.5, Hello, Up), (5.0, Look, Silent)]);
         course.milliseconds = 100;
-        assert_eq!(course.judgement().unwrap().state, NodeHealth::Unreachable);
+        assert_eq!(course.judgement().unwrap().state, Silent);
         course.milliseconds = 10_500;
         // From 5 s on, two seconds at most were listened.
-        assert!(course.judgement().unwrap().forwards);
+        assert_eq!(course.judgement().unwrap().state, Silent);
     }
 
     #[test]
     fn when_to_look_again_is_when_something_changes() {
-        let mut course = course(Engine::Leased, &[(0.0, Live, Up), (0.7, Hello, Up)]);
+        let mut course = course(Engine::Leased, &[(0.0, Live, Up), (0.7, Hello, Up), (1.0, Look, Up)]);
         let mut changes = Vec::new();
         let mut before = course.judgement().unwrap();
         while course.milliseconds < 15_000 {
@@ -480,7 +482,7 @@ mod listening {
             assert!(Duration::ZERO < pause && pause <= Duration::from_secs(1), "{pause:?}");
             course.milliseconds += pause.as_millis() as u64;
             let judgement = course.judgement().unwrap();
-            if (judgement.state, judgement.forwards) != (before.state, before.forwards) {
+            if judgement.state != before.state {
                 changes.push(course.milliseconds);
             }
             before = judgement;
@@ -493,7 +495,7 @@ mod listening {
         let mut course = course(Engine::Leased, &[(0.0, Live, Up)]);
         course.health.heard(course.now(), number(PEER), Word { hears_us: false, ..word() });
         let judgement = course.judgement().unwrap();
-        assert_eq!(judgement.state, NodeHealth::Up);
+        assert_eq!(judgement.state, Up);
         assert!(judgement.reason.to_string().contains("it does not hear this node"), "{}", judgement.reason);
     }
 
@@ -504,7 +506,7 @@ mod listening {
         none.announcement.takes_new_connections = false;
         course.health.heard(course.now(), number(PEER), none);
         let judgement = course.judgement().unwrap();
-        assert!(judgement.state == NodeHealth::Up && !judgement.takes_new_connections);
+        assert!(judgement.state == Up && !judgement.takes_new_connections);
     }
 
     #[test]
@@ -516,12 +518,12 @@ mod listening {
     }
 
     #[test]
-    fn dead_after_is_not_less_than_what_makes_unreachable() {
+    fn dead_after_is_not_less_than_what_makes_silent() {
         let now = Instant::now();
         let config = HealthConfig { own: number(OWN), engine: Engine::File, dead_after: Duration::ZERO };
         let mut health = Health::new(config, now);
         health.membership(now, &view(Freshness::Live, [(number(PEER), member(number(PEER)))]));
-        assert_eq!(health.judge(now).nodes[&number(PEER)].state, NodeHealth::Up);
+        assert_eq!(health.judge(now).nodes[&number(PEER)].state, Up);
     }
 }
 
@@ -589,10 +591,10 @@ mod in_a_large_cluster {
         }
 
         #[track_caller]
-        fn expect(&mut self, seconds: f64, expected: Expected) {
+        fn expect(&mut self, seconds: f64, expected: NodeHealth) {
             self.course.until(seconds);
             let judgement = self.course.health.judge(self.course.now()).nodes[&self.peer];
-            assert_eq!(Expected::of(&judgement), expected, "at {seconds} s: {judgement:?}");
+            assert_eq!(judgement.state, expected, "at {seconds} s: {judgement:?}");
         }
     }
 
@@ -613,18 +615,31 @@ mod in_a_large_cluster {
         large.say_unheard(8);
         large.expect(90.0, Up);
         large.say_unheard(9);
-        large.expect(90.0, Forwarded);
+        large.expect(90.0, Silent);
         // One more says so: the clock goes on.
         large.say_unheard(10);
-        large.expect(96.9, Forwarded);
-        large.expect(97.0, Dropped);
+        large.expect(96.9, Silent);
+        large.expect(97.0, Unreachable);
         large.say_unheard(8);
         large.expect(98.0, Up);
         large.say_unheard(16);
-        large.expect(99.0, Forwarded);
+        large.expect(99.0, Silent);
         large.lease_ends();
-        large.expect(104.9, Forwarded);
+        large.expect(104.9, Silent);
         large.expect(105.0, Gone);
+    }
+
+    /// The two had different ideas of who hears whom.
+    #[test]
+    fn a_hello_is_more_than_the_others_words() {
+        let mut large = Large::with(speaker(Elsewhere));
+        large.expect(60.0, Up);
+        large.say_unheard(16);
+        large.expect(67.0, Unreachable);
+        large.course.health.heard(large.course.now(), large.peer, word());
+        large.expect(69.9, Up);
+        large.expect(70.0, Silent);
+        large.expect(77.0, Unreachable);
     }
 
     #[test]
@@ -632,7 +647,7 @@ mod in_a_large_cluster {
         let mut large = Large::with(speaker(Elsewhere));
         large.expect(60.0, Up);
         large.say_unheard(9);
-        large.expect(61.0, Forwarded);
+        large.expect(61.0, Silent);
         let mut members = members();
         let dead = Audiences::new(&all()).of(large.peer).into_iter().next().unwrap();
         members.insert(dead, Member::default());
@@ -646,14 +661,14 @@ mod in_a_large_cluster {
         let mut large = Large::with(speaker(Elsewhere));
         large.expect(60.0, Up);
         large.say_unheard(16);
-        large.expect(61.0, Forwarded);
+        large.expect(61.0, Silent);
         large.members(last_known(), members());
         large.expect(61.0, Up);
         large.expect(600.0, Up);
         // And the clock begins anew with a live one.
         large.members(Freshness::Live, members());
-        large.expect(606.9, Forwarded);
-        large.expect(607.0, Dropped);
+        large.expect(606.9, Silent);
+        large.expect(607.0, Unreachable);
     }
 
     #[test]
@@ -663,7 +678,7 @@ mod in_a_large_cluster {
         large.course.health.heard(large.course.now(), peer, word());
         large.expect(2.9, Up);
         assert!(!large.course.health.unheard(large.course.now()).contains(&peer));
-        large.expect(3.0, Forwarded);
+        large.expect(3.0, Silent);
         assert!(large.course.health.unheard(large.course.now()).contains(&peer));
         large.course.health.heard(large.course.now(), peer, word());
         large.expect(3.0, Up);
@@ -677,7 +692,7 @@ mod in_a_large_cluster {
         large.course.health.heard(large.course.now(), peer, Word { continues: false, ..word() });
         large.expect(600.0, Up);
         large.course.health.heard(large.course.now(), peer, word());
-        large.expect(603.0, Forwarded);
+        large.expect(603.0, Silent);
     }
 
     /// The cluster shrinks to a size in which each hears each other: nobody is silent for not having spoken before.
@@ -690,7 +705,7 @@ mod in_a_large_cluster {
         fewer.retain(|&node, _| node <= number(50) || node == peer);
         large.members(Freshness::Live, fewer);
         large.expect(609.9, Up);
-        large.expect(610.0, Dropped);
+        large.expect(610.0, Unreachable);
     }
 
     #[test]
@@ -730,26 +745,32 @@ mod at_random {
         heard: u64,
         has_record: bool,
         is_live: bool,
-        /// Both witnesses, or an operator, have said it since the last new record.
-        may_be_gone: bool,
+        /// Both witnesses have said so, and it was neither heard nor had a new record since.
+        is_witnessed: bool,
+        /// An operator has said so, and it had no new record since.
+        is_forgotten: bool,
     }
 
     impl Truth {
         fn sees(&mut self, at: u64, event: Event) {
             match event {
-                Hello | DrainingHello => self.heard = at,
+                Hello | DrainingHello => (self.heard, self.is_witnessed) = (at, false),
                 Live => {
-                    if self.may_be_gone {
-                        (self.may_be_gone, self.heard) = (false, at);
-                    }
+                    // One that was gone is given its time.
+                    self.heard = if self.is_gone() { at } else { self.heard };
+                    (self.is_witnessed, self.is_forgotten) = (false, false);
                     (self.is_live, self.has_record) = (true, true);
                 }
                 LiveWithout | LiveUnknown => (self.is_live, self.has_record) = (true, false),
                 Away | AwayWithout => self.is_live = false,
-                Forgotten => (self.is_live, self.has_record, self.may_be_gone) = (true, false, true),
+                Forgotten => (self.is_live, self.has_record, self.is_forgotten) = (true, false, true),
                 _ => {}
             }
-            self.may_be_gone |= self.is_live && !self.has_record && at - self.heard >= 10_000;
+            self.is_witnessed |= self.is_live && !self.has_record && at - self.heard >= 10_000;
+        }
+
+        fn is_gone(&self) -> bool {
+            self.is_witnessed || self.is_forgotten
         }
     }
 
@@ -773,7 +794,8 @@ mod at_random {
         for seed in 0..2_000 {
             let mut random = Random(seed);
             let mut course = course(Engine::Leased, &[(0.0, Live, Up)]);
-            let mut truth = Truth { heard: 0, has_record: true, is_live: true, may_be_gone: false };
+            let mut truth =
+                Truth { heard: 0, has_record: true, is_live: true, is_witnessed: false, is_forgotten: false };
             let mut was_gone = false;
             for _ in 0..200 {
                 course.milliseconds += random.below(1_500);
@@ -781,10 +803,11 @@ mod at_random {
                 course.happens(event);
                 truth.sees(course.milliseconds, event);
                 let judgement = course.judgement().unwrap();
-                let is_gone = judgement.state == NodeHealth::Gone;
-                assert_eq!(is_gone, truth.may_be_gone, "seed {seed}, {} ms: {event:?}", course.milliseconds);
+                let is_gone = judgement.state == Gone;
+                assert_eq!(is_gone, truth.is_gone(), "seed {seed}, {} ms: {event:?}", course.milliseconds);
                 let silent = course.milliseconds - truth.heard;
-                assert!(silent >= 10_000 || is_gone || judgement.forwards, "seed {seed}: dropped after {silent} ms");
+                let is_dropped = judgement.state == Unreachable;
+                assert!(silent >= 10_000 || !is_dropped, "seed {seed}: dropped after {silent} ms");
                 gone += u32::from(is_gone && !was_gone);
                 back += u32::from(was_gone && !is_gone);
                 was_gone = is_gone;

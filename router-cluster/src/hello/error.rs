@@ -18,16 +18,8 @@ pub enum HelloError {
     #[error("GUE control type {0} is not a hello's")]
     OtherControlType(u8),
     /// It is a hello whose form this version does not read.
-    #[error(
-        "hello of version {version} (reserved octet {reserved}): this node reads version 1; bring the nodes to versions \
-         that are next to each other"
-    )]
-    OtherVersion {
-        /// Its version.
-        version: u8,
-        /// An octet that has to be 0 in version 1.
-        reserved: u8,
-    },
+    #[error("hello of version {0}: this node reads version 1; bring the nodes to versions that are next to each other")]
+    OtherVersion(u8),
     /// It is from or for the number 0.
     #[error("a hello from or for node 0, which no node is")]
     NoNode,

@@ -21,6 +21,10 @@ const LAST_HELLOS: u8 = 3;
 
 /// The hellos between this node and all others. There is no socket and no clock here: the caller sends what it is given,
 /// and tells what arrives.
+///
+/// Every second: [`say`](Self::say), and send what comes of it. For each datagram at the tunnel's port that is a control
+/// message of GUE: [`hear`](Self::hear), and if it [counts](Heard::Counted), tell [`Health`](crate::health::Health) of it.
+/// Whenever the membership changes: [`members`](Self::members).
 pub struct Hellos {
     secret: ClusterSecret,
     own: NodeNumber,

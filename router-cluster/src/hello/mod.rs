@@ -1,7 +1,8 @@
 //! Hellos: the datagrams by which nodes know that the others are alive, hear them, and carry their packets.
 //!
-//! A node sends one a second to each other, in a large cluster to some ([`Audiences`]), through the UDP port of the tunnel: so what a firewall does to
-//! hellos it does to packets, and neighbours stay resolved. On the wire, in network byte order:
+//! A node sends one a second to each other, in a large cluster to some ([`Audiences`]), through the UDP port of the
+//! tunnel: so what a firewall does to hellos it does to packets, and neighbours stay resolved. On the wire, in network
+//! byte order:
 //!
 //! ```text
 //! GUE: version 0, control bit, Hlen 5 (0x25), control type 0x81, flags 0      4 octets   ┐
@@ -38,8 +39,9 @@
 //! started again may be kept out, and only as long as somebody replays recordings to it. A run that had been proven
 //! before may come back (an upgrade that is reversed), but never with what was heard of it already.
 //!
-//! One who can hold back datagrams can keep a node "alive" with those that he held back, in their order, one for each.
-//! He could as well drop them all; what he can do is make the others forward into the void, never reset connections.
+//! An attacker who can hold back datagrams can keep a dead node "alive" with those held back, one hello for each. The
+//! same attacker could drop them all. What comes of it is that packets are forwarded to a dead node; it never makes
+//! anybody reset connections of a living one.
 //!
 //! **The fabric's MTU.** Every 30th hello is padded to the longest packet that the interface carries, with DF; each side
 //! says the longest that arrived ([`WayReport`]). IP and UDP headers, 28 octets or 48, come on top.

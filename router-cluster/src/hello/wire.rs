@@ -55,16 +55,17 @@ impl Header {
             [FIRST_OCTET, other, 0, 0] => return Err(HelloError::OtherControlType(other)),
             _ => return Err(HelloError::NoControlMessage),
         }
-        let [version, reserved] = reader.octets()?;
-        if version != VERSION || reserved != 0 {
-            return Err(HelloError::OtherVersion { version, reserved });
+        match reader.octets()? {
+            [VERSION, 0] => {}
+            [VERSION, _] => return Err(HelloError::NoControlMessage),
+            [version, _] => return Err(HelloError::OtherVersion(version)),
         }
         let sender = node(reader.u16()?)?;
         let receiver = node(reader.u16()?)?;
-        // Two octets of zeros, so that the nonce begins where a word does.
+        // So that the nonce begins where a word does.
         match reader.u16()? {
             0 => Ok(Self { sender, receiver, nonce: reader.octets()? }),
-            reserved => Err(HelloError::OtherVersion { version, reserved: reserved.to_be_bytes()[0] }),
+            _ => Err(HelloError::NoControlMessage),
         }
     }
 

@@ -1,6 +1,7 @@
 //! A node, as the others know it.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     net::{IpAddr, SocketAddr},
 };
@@ -83,7 +84,8 @@ pub struct RunInfo {
     pub incarnation: Incarnation,
     /// The host that it runs on: see [`Claim::host`](super::Claim::host).
     pub host: u64,
-    /// The highest [`revision`](super::ClusterState::revision) whose connection-ID configurations it decodes.
+    /// The highest [`revision`](super::ClusterState::revision) that it follows: it decodes all configurations of connection
+    /// IDs of that revision, and issues by the one that issues there.
     pub acks: u64,
     /// Versions of the tunnel's format that it reads.
     pub versions: TunnelVersions,
@@ -92,6 +94,9 @@ pub struct RunInfo {
     /// Hash of its listeners' addresses, in hex. Stateless reset keys depend on listeners, so those of all nodes have
     /// to be equal.
     pub listeners: String,
+    /// The nodes that should say hello to it and do not ([`Health::unheard`](crate::health::Health::unheard)).
+    #[serde(default)]
+    pub unheard: BTreeSet<NodeNumber>,
 }
 
 /// The versions of the tunnel's format that a node reads, both ends included.

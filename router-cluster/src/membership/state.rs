@@ -81,11 +81,11 @@ pub enum Presence {
 }
 
 /// What an engine knows now.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
     /// The state, whole.
     pub state: Arc<ClusterState>,
-    /// The engine's own number of this state; it grows with every change, of node records too. For
+    /// The engine's own number of this state: with every change, of node records too, there is another. For
     /// [`Change::nodes_as_of`](super::Change::nodes_as_of).
     pub version: u64,
     /// How far it can be relied on.
