@@ -16,6 +16,7 @@ use tokio::task::spawn_blocking;
 
 use super::{
     api::{self, Totals},
+    cluster,
     interfaces::{Attached, Ingress},
     kernel::Kernel,
     node::Node,
@@ -49,6 +50,9 @@ pub(super) struct Observed {
     /// Entries of the block list, by action.
     pub(super) blocks: Vec<ObservedBlocks>,
     pub(super) memory: api::Memory,
+    pub(super) cluster: Option<api::Cluster>,
+    /// What came to the tunnel's socket; none: there is no cluster.
+    pub(super) tunnel: Option<Counters>,
     pub(super) connection_ids: Vec<api::CidConfiguration>,
     pub(super) upstreams: Vec<api::UpstreamServer>,
     pub(super) certificates: Vec<api::Certificate>,
@@ -121,6 +125,8 @@ pub(super) async fn observe(node: &Node) -> Observed {
         kernel: node.steering.kernel().map(|kernel| observe_kernel(kernel, &node.steering.slots())),
         blocks: node.blocks.totals().map(|(action, entries)| blocks(node, action, entries)).into(),
         memory: serving_report::memory(&provision),
+        cluster: cluster::describe(node),
+        tunnel: node.cluster.as_ref().map(|cluster| cluster.tunnel().counts().received),
         connection_ids: node.keys.describe(),
         upstreams: serving_report::upstream_servers(&provision),
         certificates: serving_report::certificates(&config, &provision),

@@ -9,6 +9,7 @@ mod attach;
 mod blocks;
 pub(crate) mod capabilities;
 mod changes;
+pub mod checksums;
 #[cfg(test)]
 mod document;
 mod error;

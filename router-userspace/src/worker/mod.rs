@@ -22,6 +22,7 @@ mod tables;
 pub mod tcp;
 mod tcp_connections;
 mod thread;
+mod tunnel;
 
 pub use self::{
     af_xdp::{NextHop, NextHopResolver, ReceiveQueue, Routes},
@@ -37,4 +38,5 @@ pub use self::{
     socket::udp,
     stats::{Kind, Metric, Totals, WorkerStats},
     tables::{NodeTables, Placement, View},
+    tunnel::{ControlDatagram, Tunnel, TunnelCounts, TunnelIntake, TunnelReceiver},
 };

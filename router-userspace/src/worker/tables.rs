@@ -253,9 +253,11 @@ impl NodeTables {
             Err(reason) => return Steered { verdict: Verdict::Drop(reason), rotation: None },
         };
         let view = self.view(placement);
+        // One hop, never two: of a first flight the sockets do not tell whether it came out of the tunnel.
+        let may_be_forwarded = view.nodes.is_behind_xdp && header.kind.may_be_first_flight();
         let verdict = match arrival {
-            Arrival::Direct => steer::route(&header, source, InPlace::Nothing, &view),
-            Arrival::Forwarded => steer::route_forwarded(&header, source, &view),
+            Arrival::Direct if !may_be_forwarded => steer::route(&header, source, InPlace::Nothing, &view),
+            Arrival::Direct | Arrival::Forwarded => steer::route_forwarded(&header, source, &view),
         };
         let rotation = (verdict.reason() == Reason::Cid).then(|| header.destination.rotation());
         Steered { verdict, rotation }

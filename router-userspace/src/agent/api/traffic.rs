@@ -45,8 +45,8 @@ pub struct Flow {
 pub struct Counters {
     /// [`SCHEMA`](super::SCHEMA)
     pub schema: u32,
-    /// In the order a packet meets them: `xdp`, `unwrap`, `select`, `worker`; those the engine has, and `unwrap` in a
-    /// cluster.
+    /// In the order a packet meets them: `xdp`, `unwrap`, `select`, `tunnel` (the socket of the cluster's tunnel), `af_xdp`,
+    /// `worker`; those the engine has, and `unwrap` and `tunnel` in a cluster.
     pub stages: Vec<Stage>,
     /// By slot: what XDP and `select` gave each.
     pub slots: Vec<SlotCounters>,
@@ -56,7 +56,7 @@ pub struct Counters {
 /// `answered` + `forwarded`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stage {
-    /// `xdp`, `unwrap`, `select` or `worker`
+    /// `xdp`, `unwrap`, `select`, `tunnel`, `af_xdp` or `worker`
     pub name: String,
     /// Packets that entered.
     pub received: u64,

@@ -134,7 +134,7 @@ impl Tables for LiveTables<'_> {
     }
 
     fn assigned_node(&self, hash: u64) -> Option<NodeId> {
-        self.view.assigned_node(hash)
+        self.view.assigned_node(hash).or_else(|| self.node.steering.assigned_node(hash))
     }
 
     fn tunnel_keys(&self) -> Option<&TunnelKeys> {

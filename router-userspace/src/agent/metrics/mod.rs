@@ -5,6 +5,7 @@
 //! The rule this room keeps: a label's values come from the configuration or from a list in the
 //! code, never from a client.
 
+mod cluster;
 mod page;
 #[cfg(test)]
 mod tests;
@@ -61,6 +62,7 @@ struct Snapshot {
     sums: Sums,
     upstreams: Vec<api::UpstreamServer>,
     certificates: Vec<api::Certificate>,
+    cluster: Option<api::Cluster>,
     access_log_dropped: Option<u64>,
     longest_turn: Duration,
 }
@@ -88,6 +90,7 @@ impl Snapshot {
             sums,
             upstreams: observed.upstreams,
             certificates: observed.certificates,
+            cluster: observed.cluster,
             access_log_dropped,
             longest_turn: observed.longest_turn,
         }
@@ -185,7 +188,7 @@ impl Snapshot {
 
     fn kernel(&self, page: &mut Page<'_>) -> fmt::Result {
         let received = self.stages.iter().map(|stage| ([("stage", Text(&stage.name))], stage.received));
-        let what = "Packets that entered `xdp`, `select` or `af_xdp` (the AF_XDP sockets); the engine may have some of them, or \
+        let what = "Packets that entered `xdp`, `unwrap` (by the tunnel), `select`, `tunnel` (its socket) or `af_xdp` (the AF_XDP sockets); the engine may have some of them, or \
                     none.";
         page.counter("kernel_packets_received", what, received)?;
         let reasons = self.stages.iter().flat_map(|stage| {
@@ -331,6 +334,7 @@ impl Collector for Snapshot {
         self.datagrams(page)?;
         self.kernel(page)?;
         self.blocks(page)?;
+        cluster::write(self.cluster.as_ref(), page)?;
         self.routes(page)?;
         self.upstreams(page)?;
         self.rest(page)

@@ -24,6 +24,7 @@ use crate::{
 pub(in crate::agent) fn counters(observed: &Observed) -> Result<api::Counters, &DatapathError> {
     let kernel = observed.kernel.as_ref().map(|kernel| kernel.counters.as_ref()).transpose()?;
     let mut stages = kernel.map(stages).unwrap_or_default();
+    stages.extend(observed.tunnel.as_ref().map(|counters| stage("tunnel", counters)));
     stages.extend(socket_stage(observed));
     stages.push(worker_stage(observed));
     let slots = kernel
@@ -97,7 +98,7 @@ fn socket_stage(observed: &Observed) -> Option<api::Stage> {
 
 fn worker_stage(observed: &Observed) -> api::Stage {
     let sum = sum(observed);
-    let reasons = sum.datagrams_own + sum.datagrams_dropped + sum.handed_over + sum.hand_over_dropped;
+    let reasons = sum.datagrams_own + sum.datagrams_dropped + sum.handed_over + sum.hand_over_dropped + sum.sent_on;
     api::Stage {
         name: "worker".to_owned(),
         received: sum.datagrams_received,
@@ -105,7 +106,7 @@ fn worker_stage(observed: &Observed) -> api::Stage {
         dropped: named(&[("bad", sum.datagrams_dropped), ("inbox_full", sum.hand_over_dropped)]),
         delivered: named(&[("own", sum.datagrams_own), ("handed_over", sum.handed_over)]),
         answered: BTreeMap::new(),
-        forwarded: BTreeMap::new(),
+        forwarded: named(&[("sent_on", sum.sent_on)]),
         closes: sum.datagrams_received == reasons,
     }
 }
