@@ -13,7 +13,7 @@ use router_common::{
     maps::{CidConfig, Node, NodePath, NodeState, Queue, Settings, Slot, SlotState, Stage},
     reason::Fate,
     steer::{self, Tables, Verdict},
-    tunnel::{Leaving, Outer, TunnelKey, TunnelKeys},
+    tunnel::{Leaving, Outer, Receiver, TunnelKey, TunnelKeys},
 };
 
 /// Tables that the fuzzer chooses: which look-ups hit is in its first octets.
@@ -215,8 +215,8 @@ fn tunnelled(frame: &[u8], tables: &Chosen) -> Option<Vec<u8>> {
     let mut outer = Outer::EMPTY;
     let node = Node::new(NodeState::Up, SENDER, SENDER.address).with_path(&PATH);
     let key = tables.tunnel_keys.sending()?;
-    let length = outer.write(&packet, is_ipv4, NodeId::new(7), (key, &node));
-    Some([&outer.0[..length], frame.get(14..14 + packet.length)?].concat())
+    let length = outer.write(&packet, is_ipv4, NodeId::new(7), Receiver { key, node: &node });
+    Some([&outer.octets()[..length], frame.get(14..14 + packet.length)?].concat())
 }
 
 const STATES: [NodeState; 5] = NodeState::ALL;

@@ -103,7 +103,7 @@ pub trait Tables {
     /// where a packet is looked at first.
     fn assigned_node(&self, hash: u64) -> Option<NodeId>;
 
-    /// What vouches for the packets that nodes send on to each other.
+    /// What vouches for the packets that nodes send on to each other, and where tunnels end.
     fn tunnel_keys(&self) -> Option<&TunnelKeys>;
 }
 
@@ -229,7 +229,7 @@ pub struct Delivery<F> {
 pub fn frame<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> (Verdict<T::Flow>, Option<Datagram>) {
     match decided(frame, Arrival::Direct, tables) {
         Ok(decided) => decided,
-        Err(outer) => match InnerFrame::of(frame, &outer, tables) {
+        Err(Tunnelled) => match InnerFrame::of(frame, tables) {
             // What is in there is decided about where it is, and ends in no other tunnel.
             Ok(inner) => {
                 decided(&inner, Arrival::Forwarded, tables).unwrap_or((Verdict::Drop(Reason::Misrouted), None))
@@ -247,21 +247,24 @@ pub fn stage<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> Stage {
     }
 }
 
-/// All that is decided about a frame; the outer datagram of one for the tunnel's end.
+/// It came to the tunnel's end, and what is in it has to be decided about.
+struct Tunnelled;
+
+/// All that is decided about a frame that is not for the tunnel's end.
 #[inline(always)]
 fn decided<B: Bytes + ?Sized, T: Tables>(
     frame: &B,
     arrival: Arrival,
     tables: &T,
-) -> Result<(Verdict<T::Flow>, Option<Datagram>), Datagram> {
+) -> Result<(Verdict<T::Flow>, Option<Datagram>), Tunnelled> {
     let (known, datagram) = known(frame, arrival, tables);
     let verdict = match (known, &datagram) {
         (Known::Verdict(verdict), _) => verdict,
-        (Known::Tunnel, Some(datagram)) => return Err(*datagram),
+        (Known::Tunnel, _) => return Err(Tunnelled),
         (Known::Unplaced(passage), Some(datagram)) => {
             unplaced(frame, datagram, passage, |kind| InPlace::of(frame, datagram, kind, tables), tables)
         }
-        (Known::Tunnel | Known::Unplaced(_), None) => Verdict::Pass(Reason::Malformed),
+        (Known::Unplaced(_), None) => Verdict::Pass(Reason::Malformed),
     };
     Ok((verdict, datagram))
 }
@@ -289,7 +292,7 @@ pub fn known<B: Bytes + ?Sized, T: Tables>(
             Ok(verdict) => (Known::Verdict(verdict), Some(datagram)),
             Err(named) => (Known::Unplaced(Passage { named, arrival }), Some(datagram)),
         },
-        Err(Elsewhere::Tunnel(outer)) => (Known::Tunnel, Some(outer)),
+        Err(Elsewhere::Tunnel) => (Known::Tunnel, None),
         Err(Elsewhere::Verdict(verdict)) => (Known::Verdict(verdict), None),
     }
 }
@@ -326,7 +329,7 @@ enum Elsewhere<F> {
     /// It is decided.
     Verdict(Verdict<F>),
     /// The tunnel ends here.
-    Tunnel(Datagram),
+    Tunnel,
 }
 
 /// The datagram in a frame, if it is for a listener of this host, and can be answered.
@@ -347,7 +350,7 @@ fn listened<B: Bytes + ?Sized, T: Tables>(
     };
     if !tables.listens(&datagram.destination) {
         return match arrival == Arrival::Direct && tables.is_tunnel(&datagram.destination) {
-            true => Err(Elsewhere::Tunnel(datagram)),
+            true => Err(Elsewhere::Tunnel),
             false => verdict(not_listener),
         };
     }

@@ -24,9 +24,10 @@ use router_common::{
     maps::{
         ASSIGNMENT_SIZE, Admission, Assigned, AssignedNode, BLOCK_TOTALS, BLOCKS_CAPACITY, BUCKETS, Block, BlockHits,
         BlockKey, Bucket, CID_CONFIGS, CidConfig, CidKeys, Counters, DEVICES_MAX, Flow, FlowKey, Hop, LISTENERS_MAX,
-        LOCAL_ADDRESSES_MAX, Listener, ListenerKey, Listens, Local, LocalKey, NODE_ASSIGNMENT_SIZE, NODES_MAX,
-        NewConnections, Node, NodeCounters, Port, Program, QUEUES_MAX, Queue, SLOTS, SOURCE_PORT_WORDS, SOURCES_MAX,
-        Secrets, Settings, SketchCell, Slot, SlotCounters, SourceCount, SourceKey, SourcePorts, Stage, TokenKeys,
+        LOCAL_ADDRESSES_MAX, Listener, ListenerKey, Listens, Local, LocalKey, NODE_ASSIGNMENT_SIZE, NODE_NUMBERS,
+        NODES_MAX, NewConnections, Node, NodeCounters, NodePlace, Port, Program, QUEUES_MAX, Queue, SLOTS,
+        SOURCE_PORT_WORDS, SOURCES_MAX, Secrets, Settings, SketchCell, Slot, SlotCounters, SourceCount, SourceKey,
+        SourcePorts, Stage, TokenKeys,
     },
     reason::Reason,
     steer::Tables,
@@ -98,13 +99,12 @@ static SKETCH: Array<SketchCell, { SKETCH_CELLS as usize }> = Array::new();
 #[btf_map(name = "sources")]
 static SOURCE: LruHashMap<SourceKey, SourceCount, { SOURCES_MAX as usize }> = LruHashMap::new();
 
-/// The agent adds and removes the entries.
 #[btf_map(name = "nodes")]
-static NODE: HashMap<u32, Node, { NODES_MAX as usize }> = HashMap::new();
-/// The agent adds and removes the entries, each beside that of `nodes`.
+static NODE: Array<Node, { NODES_MAX as usize }> = Array::new();
+#[btf_map(name = "node_places")]
+static NODE_PLACE: Array<NodePlace, { NODE_NUMBERS as usize }> = Array::new();
 #[btf_map(name = "node_counters")]
-static NODE_COUNTER: PerCpuHashMap<u32, NodeCounters, { NODES_MAX as usize }, { BPF_F_NO_PREALLOC as usize }> =
-    PerCpuHashMap::new();
+static NODE_COUNTER: PerCpuArray<NodeCounters, { NODES_MAX as usize }> = PerCpuArray::new();
 #[btf_map(name = "node_assignment")]
 static NODE_ASSIGNMENT: Array<AssignedNode, { 2 * NODE_ASSIGNMENT_SIZE as usize }> = Array::new();
 #[btf_map(name = "tunnel_keys")]
@@ -312,7 +312,8 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn is_tunnel(&self, destination: &Endpoint) -> bool {
-        PORTS.get(destination.port.into()).is_some_and(Port::is_tunnel) && self.is_local(&destination.address)
+        PORTS.get(destination.port.into()).is_some_and(Port::is_tunnel)
+            && tunnel_keys().is_some_and(|keys| keys.end_at(&destination.address))
     }
 
     #[inline(always)]
@@ -454,9 +455,9 @@ pub(crate) fn token_keys() -> Option<&'static TokenKeys> {
 /// Another node.
 #[inline(always)]
 pub(crate) fn node(number: u32) -> Option<&'static Node> {
-    // SAFETY: the kernel keeps the entry until the program ends (RCU), also if the agent deletes it. Where the agent writes
-    // it meanwhile, a mix of old and new plain numbers is read: the packet is lost then at worst.
-    unsafe { NODE.get(number) }
+    // Where the agent writes it meanwhile, a mix of old and new plain numbers is read: the packet is lost then at worst.
+    let node = NODE.get(NODE_PLACE.get(number)?.index()?)?;
+    (node.number()? == NodeId::new(number as u16)).then_some(node)
 }
 
 /// This node's own number.
@@ -474,7 +475,8 @@ pub(crate) fn tunnel_keys() -> Option<&'static TunnelKeys> {
 /// Counts something between this node and another one.
 #[inline(always)]
 pub(crate) fn count_node(number: u32, count: impl FnOnce(&mut NodeCounters)) {
-    if let Some(counters) = NODE_COUNTER.get_ptr_mut(number) {
+    let place = NODE_PLACE.get(number).and_then(NodePlace::index);
+    if let Some(counters) = place.and_then(|place| NODE_COUNTER.get_ptr_mut(place)) {
         // SAFETY: this CPU's own value; nothing else on this CPU holds a reference to it.
         count(unsafe { &mut *counters });
     }

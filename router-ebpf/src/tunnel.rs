@@ -8,10 +8,10 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use router_common::{
-    frame::{self, ETHERNET_LENGTH, IPV4, IPV6},
+    frame::{ETHERNET_LENGTH, IPV4, IPV6},
     maps::{Program, Stage},
     reason::Reason,
-    tunnel::{Leaving, Opened, Refused, open_frame, outer_length},
+    tunnel::{Leaving, Opened, Receiver, Refused, open_frame, outer_length},
 };
 
 use crate::{
@@ -71,10 +71,10 @@ fn send(ctx: &XdpContext, came_by: u32, number: u32) -> Sent {
         return Sent::Kept;
     }
     let (Some(own), Some(outer)) = (maps::own_number(), maps::outer()) else { return Sent::Kept };
-    outer.write(&packet, is_ipv4, own, (key, node));
+    outer.write(&packet, is_ipv4, own, Receiver { key, node });
     let is_written = match node.address().is_ipv4() {
-        true => packet::push::<{ outer_length(true) }, { ETHERNET_LENGTH + outer_length(true) }>(ctx, &outer.0),
-        false => packet::push::<{ outer_length(false) }, { ETHERNET_LENGTH + outer_length(false) }>(ctx, &outer.0),
+        true => packet::push::<{ ETHERNET_LENGTH + outer_length(true) }>(ctx, outer),
+        false => packet::push::<{ ETHERNET_LENGTH + outer_length(false) }>(ctx, outer),
     };
     let Some(is_written) = is_written else { return Sent::Kept };
     maps::count_node(number, |counters| {
@@ -92,16 +92,8 @@ fn send(ctx: &XdpContext, came_by: u32, number: u32) -> Sent {
 /// Takes the packet out of a frame for the tunnel's end.
 #[inline(always)]
 pub(crate) fn unwrap(ctx: &XdpContext) -> u32 {
-    let frame = Frame(ctx);
-    let outer = match frame::parse(&frame) {
-        Ok(outer) => outer,
-        Err(reason) => {
-            maps::count(Stage::Unwrap, reason);
-            return XDP_PASS;
-        }
-    };
-    match open_frame(&frame, &outer, &Maps::for_frame(ctx)) {
-        Ok(opened) => take(ctx, &opened, outer.destination.address.is_ipv4()),
+    match open_frame(&Frame(ctx), &Maps::for_frame(ctx)) {
+        Ok((opened, is_over_ipv4)) => take(ctx, &opened, is_over_ipv4),
         Err(refused) => {
             maps::count(Stage::Unwrap, refused.reason());
             match refused {

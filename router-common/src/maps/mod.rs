@@ -21,8 +21,8 @@ pub use self::{
     flow::{Flow, Origin},
     listener::{Listener, ListenerKey, Listens, Port},
     nodes::{
-        AssignedNode, DEVICES_MAX, NODE_ASSIGNMENT_SIZE, NODES_MAX, NewConnections, Node, NodeCounters, NodePath,
-        NodeState,
+        AssignedNode, DEVICES_MAX, NODE_ASSIGNMENT_SIZE, NODE_NUMBERS, NODES_MAX, NewConnections, Node, NodeCounters,
+        NodePath, NodePlace, NodeState,
     },
     queue::{Local, LocalKey, LocalKind, Queue, SocketPlace},
     slot::{Hop, Slot, SlotCounters, SlotState},
@@ -106,9 +106,11 @@ pub mod names {
     /// [`SourceKey`](super::SourceKey) to [`SourceCount`](super::SourceCount)
     pub const SOURCES: &str = "sources";
 
-    /// Node number to [`Node`](super::Node)
+    /// Place to [`Node`](super::Node)
     pub const NODES: &str = "nodes";
-    /// Node number to [`NodeCounters`](super::NodeCounters), per CPU
+    /// Node number to [`NodePlace`](super::NodePlace)
+    pub const NODE_PLACES: &str = "node_places";
+    /// Place to [`NodeCounters`](super::NodeCounters), per CPU
     pub const NODE_COUNTERS: &str = "node_counters";
     /// [`AssignedNode::index`](super::AssignedNode::index) to [`AssignedNode`](super::AssignedNode)
     pub const NODE_ASSIGNMENT: &str = "node_assignment";
@@ -118,7 +120,7 @@ pub mod names {
     pub const DEVICES: &str = "devices";
 
     /// All of them.
-    pub const ALL: [&str; 32] = [
+    pub const ALL: [&str; 33] = [
         SETTINGS,
         LISTENERS,
         PORTS,
@@ -147,6 +149,7 @@ pub mod names {
         SKETCH,
         SOURCES,
         NODES,
+        NODE_PLACES,
         NODE_COUNTERS,
         NODE_ASSIGNMENT,
         TUNNEL_KEYS,

@@ -1,4 +1,6 @@
-//! `nodes`, `node_counters`, `node_assignment`: the other nodes of the cluster.
+//! `nodes`, `node_places`, `node_counters`, `node_assignment`: the other nodes of the cluster.
+//!
+//! A node's number is any; its place is low. So all that a packet looks up is in arrays.
 
 use crate::{
     frame::{Address, Endpoint},
@@ -8,6 +10,9 @@ use crate::{
 /// Other nodes that a node can know of.
 pub const NODES_MAX: u32 = 1_024;
 
+/// Entries of `node_places`: all numbers of nodes.
+pub const NODE_NUMBERS: u32 = 65_536;
+
 /// Interfaces by which other nodes can be reached, other than the one that a packet came in by.
 pub const DEVICES_MAX: u32 = 64;
 
@@ -15,11 +20,37 @@ pub const DEVICES_MAX: u32 = 64;
 /// times the nodes.
 pub const NODE_ASSIGNMENT_SIZE: u32 = 4_099;
 
-/// Value of `nodes`, by node number: another node, and the way there.
+/// Value of `node_places`, by node number: where the node is in `nodes` and `node_counters`.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NodePlace {
+    /// 1 more than that; 0: nowhere.
+    place: u32,
+}
+
+impl NodePlace {
+    /// Nowhere: no node has the number.
+    pub const NONE: Self = Self { place: 0 };
+
+    /// There.
+    pub fn new(index: u32) -> Self {
+        Self { place: index + 1 }
+    }
+
+    /// Where.
+    #[inline(always)]
+    pub fn index(&self) -> Option<u32> {
+        self.place.checked_sub(1)
+    }
+}
+
+/// Value of `nodes`, by place: another node, and the way there.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Node {
     state: u32,
+    number: u32,
+    place: u32,
     interface: u32,
     address: [u8; 16],
     source: [u8; 16],
@@ -29,7 +60,7 @@ pub struct Node {
     longest: u16,
 }
 
-const _: () = assert!(size_of::<Node>() == 56);
+const _: () = assert!(size_of::<Node>() == 64);
 
 /// What a node is to the others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -92,18 +123,29 @@ pub struct NodePath {
 }
 
 impl Node {
+    /// None: what an empty place has.
+    pub const NONE: Self = Self {
+        state: 0,
+        number: 0,
+        place: 0,
+        interface: 0,
+        address: [0; 16],
+        source: [0; 16],
+        own_mac: [0; 6],
+        neighbour_mac: [0; 6],
+        port: 0,
+        longest: 0,
+    };
+
     /// The node at `endpoint` (its address for other nodes, and its tunnel's port), to which this node sends from
     /// `source`. It is reached by workers' sockets only, until it has a [path](Self::with_path).
     pub fn new(state: NodeState, endpoint: Endpoint, source: Address) -> Self {
         Self {
             state: state.number(),
-            interface: 0,
             address: endpoint.address.octets().0,
             source: source.octets().0,
-            own_mac: [0; 6],
-            neighbour_mac: [0; 6],
             port: endpoint.port,
-            longest: 0,
+            ..Self::NONE
         }
     }
 
@@ -111,6 +153,23 @@ impl Node {
     pub fn with_path(self, path: &NodePath) -> Self {
         let &NodePath { interface, own_mac, neighbour_mac, longest } = path;
         Self { interface: interface.get(), own_mac, neighbour_mac, longest, ..self }
+    }
+
+    /// The same, as it stands at a place.
+    pub fn at(self, number: NodeId, place: u32) -> Self {
+        Self { number: number.into(), place, ..self }
+    }
+
+    /// The number of the node that is at this place, if one is.
+    #[inline(always)]
+    pub fn number(&self) -> Option<NodeId> {
+        (self.state != 0).then_some(NodeId::new(self.number as u16))
+    }
+
+    /// Where it stands, and is counted.
+    #[inline(always)]
+    pub fn place(&self) -> u32 {
+        self.place
     }
 
     /// The same, in another state.
@@ -173,7 +232,7 @@ impl Node {
     }
 }
 
-/// Value of `node_counters`, by node number, one per CPU: packets to and from another node by the tunnel, as kernel programs
+/// Value of `node_counters`, by place, one per CPU: packets to and from another node by the tunnel, as kernel programs
 /// sent and took them. Octets are those of inner packets, from their IP header on.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -282,11 +341,19 @@ mod tests {
         for state in NodeState::ALL {
             let node = Node::new(NodeState::Up, endpoint, source).with_state(state);
             assert_eq!((node.state(), node.interface(), node.longest()), (state, None, 0));
+            let placed = node.at(NodeId::new(65_535), 1_023);
+            assert_eq!((placed.number(), placed.place()), (Some(NodeId::new(65_535)), 1_023));
             let node = node.with_path(&path);
             assert_eq!((node.address(), node.port(), node.source()), (endpoint.address, 6080, source));
             assert_eq!((node.interface(), node.longest()), (Some(IfIndex::new(7)), 1_456));
             assert_eq!((node.own_mac(), node.neighbour_mac(), node.state()), ([1; 6], [2; 6], state));
         }
+    }
+
+    #[test]
+    fn a_place_is_somewhere_or_nowhere() {
+        assert_eq!((NodePlace::NONE.index(), NodePlace::new(0).index()), (None, Some(0)));
+        assert_eq!((NodePlace::new(1_023).index(), Node::NONE.number()), (Some(1_023), None));
     }
 
     #[test]

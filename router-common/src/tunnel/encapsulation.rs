@@ -3,7 +3,7 @@
 use super::{Header, InnerPacket, TunnelKey, header::HEADER_LENGTH};
 use crate::{
     bytes::{Bytes, Octets},
-    frame::{Address, ETHERNET_LENGTH, HOPS, IPV4, IPV4_LENGTH, IPV6, IPV6_LENGTH, UDP, UDP_LENGTH, checksum},
+    frame::{ETHERNET_LENGTH, HOPS, IPV4, IPV4_LENGTH, IPV6, IPV6_LENGTH, UDP, UDP_LENGTH, checksum},
     identifiers::NodeId,
     maps::Node,
 };
@@ -54,60 +54,96 @@ pub const fn outer_length(is_ipv4: bool) -> usize {
     (if is_ipv4 { IPV4_LENGTH } else { IPV6_LENGTH }) + UDP_LENGTH + HEADER_LENGTH
 }
 
-/// The octets of the headers, Ethernet's among them, in a buffer for whole words: [`OUTER_MAX`] are used at most.
-pub type Outer = Octets<80>;
+/// The headers around a packet, Ethernet's among them.
+///
+/// As words, each with its first octet the highest. Two octets before the first header are left out, so that the IP header
+/// begins a word.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Outer {
+    words: [u64; OUTER_WORDS],
+}
+
+/// Words of [`Outer`].
+pub const OUTER_WORDS: usize = 10;
 
 impl Outer {
     /// No headers yet.
-    pub const EMPTY: Self = Octets([0; 80]);
+    pub const EMPTY: Self = Self { words: [0; OUTER_WORDS] };
 
-    /// Writes the headers around `packet`, of a family, for its way to `node`; the octets that there are, Ethernet's
-    /// among them.
+    /// Writes the headers around `packet`, of a family, for its way to `node`; how many octets there are.
     #[inline(always)]
-    pub fn write(
-        &mut self,
-        packet: &InnerPacket,
-        is_ipv4: bool,
-        sender: NodeId,
-        (key, node): (&TunnelKey, &Node),
-    ) -> usize {
-        let tag = key.tag(sender, &packet.inner);
-        let header = Header { is_ipv4, key: key.octet(), sender, tag }.octets();
-        let length = (UDP_LENGTH + HEADER_LENGTH + packet.length) as u16;
-        let [s0, s1] = source_port(packet).to_be_bytes();
-        let ([d0, d1], [l0, l1]) = (node.port().to_be_bytes(), length.to_be_bytes());
-        let udp = Octets([s0, s1, d0, d1, l0, l1, 0, 0]);
-        self.put::<0, 6>(&Octets(node.neighbour_mac()));
-        self.put::<6, 6>(&Octets(node.own_mac()));
+    pub fn write(&mut self, packet: &InnerPacket, is_ipv4: bool, sender: NodeId, to: Receiver<'_>) -> usize {
+        let Receiver { key, node } = to;
+        let header = Header { is_ipv4, key: key.octet(), sender, tag: key.tag(sender, &packet.inner) };
+        let length = UDP_LENGTH + HEADER_LENGTH + packet.length;
+        let ports = u64::from(source_port(packet)) << 16 | u64::from(node.port());
+        let [gue, private, tag] = header.words();
         let (from, to) = (node.source(), node.address());
+        let words = &mut self.words;
+        words[0] = number(node.neighbour_mac());
         if to.is_ipv4() {
-            self.put::<12, 2>(&Octets(IPV4.to_be_bytes()));
-            self.put::<14, IPV4_LENGTH>(&ipv4(from, to, packet.ds, length));
-            self.put::<34, UDP_LENGTH>(&udp);
-            self.put::<42, HEADER_LENGTH>(&header);
+            let ([_, from], [_, to]) = (from.words(), to.words());
+            let (from, to) = (from & LOW_HALF, to & LOW_HALF);
+            let total = (IPV4_LENGTH + length) as u64;
+            let first = 0x4500_0000_0000_4000 | u64::from(packet.ds) << 48 | total << 32;
+            let hops = u64::from(u16::from_be_bytes([HOPS, UDP]));
+            // It may not be fragmented, and has no identification then (RFC 6864 section 4.1).
+            let sum =
+                (first >> 48) + total + 0x4000 + hops + (from >> 16) + (from & 0xffff) + (to >> 16) + (to & 0xffff);
+            words[1] = number(node.own_mac()) << 16 | u64::from(IPV4);
+            words[2] = first;
+            words[3] = hops << 48 | u64::from(checksum(sum as u32)) << 32 | from;
+            words[4] = to << 32 | ports;
+            words[5] = (length as u64) << 48 | gue;
+            words[6] = private << 32 | tag >> 32;
+            words[7] = tag << 32;
         } else {
-            let [first, second] = (0x6000 | u16::from(packet.ds) << 4).to_be_bytes();
-            self.put::<12, 2>(&Octets(IPV6.to_be_bytes()));
-            self.put::<14, 8>(&Octets([first, second, 0, 0, l0, l1, UDP, HOPS]));
-            self.put::<22, 16>(&from.octets());
-            self.put::<38, 16>(&to.octets());
-            self.put::<54, UDP_LENGTH>(&udp);
-            self.put::<62, HEADER_LENGTH>(&header);
+            let first = 0x6000_0000_0000_0000 | u64::from(packet.ds) << 52;
+            words[1] = number(node.own_mac()) << 16 | u64::from(IPV6);
+            words[2] = first | (length as u64) << 16 | u64::from(u16::from_be_bytes([UDP, HOPS]));
+            [words[3], words[4]] = from.words();
+            [words[5], words[6]] = to.words();
+            words[7] = ports << 32 | (length as u64) << 16;
+            words[8] = gue << 32 | private;
+            words[9] = tag;
         }
         ETHERNET_LENGTH + outer_length(to.is_ipv4())
     }
+
+    /// The word at `index`, its octets as they stand in a packet; those of the first are its last six.
+    #[inline(always)]
+    pub fn word(&self, index: usize) -> u64 {
+        self.words[index].to_be()
+    }
+
+    /// The octets: [`write`](Self::write) has said how many there are.
+    pub fn octets(&self) -> [u8; OUTER_MAX] {
+        let mut octets = [0; OUTER_MAX];
+        let all = self.words.iter().flat_map(|word| word.to_be_bytes()).skip(2);
+        octets.iter_mut().zip(all).for_each(|(to, octet)| *to = octet);
+        octets
+    }
 }
 
-/// An IPv4 header (RFC 791 section 3.1) around a datagram of `length` octets. It may not be fragmented, and has no
-/// identification then (RFC 6864 section 4.1).
-#[inline(always)]
-fn ipv4(from: Address, to: Address, ds: u8, length: u16) -> Octets<IPV4_LENGTH> {
-    let total = IPV4_LENGTH as u16 + length;
-    let fixed = 0x4500 + u32::from(ds) + 0x4000 + u32::from(u16::from_be_bytes([HOPS, UDP])) + u32::from(total);
-    let [c0, c1] = checksum(fixed + from.sum() + to.sum()).to_be_bytes();
-    let ([l0, l1], Octets(f), Octets(t)) = (total.to_be_bytes(), from.octets(), to.octets());
-    Octets([0x45, ds, l0, l1, 0, 0, 0x40, 0, HOPS, UDP, c0, c1, f[12], f[13], f[14], f[15], t[12], t[13], t[14], t[15]])
+const _: () = assert!(OUTER_MAX == 8 * OUTER_WORDS - 2);
+
+/// Who a packet is for, and what vouches for it there.
+#[derive(Clone, Copy)]
+pub struct Receiver<'a> {
+    /// The key.
+    pub key: &'a TunnelKey,
+    /// The node.
+    pub node: &'a Node,
 }
+
+/// A link address as a number.
+#[inline(always)]
+fn number([a, b, c, d, e, f]: [u8; 6]) -> u64 {
+    u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+}
+
+const LOW_HALF: u64 = 0xffff_ffff;
 
 /// The outer source port: one of a flow's own, so that the far end's receive queues share the flows.
 #[inline(always)]

@@ -1,43 +1,43 @@
 //! A tunnel's packet in its Ethernet frame.
 
-use super::{HEADER_LENGTH, Opened, OuterFacts, Refused, open, outer_length};
+use super::{HEADER_LENGTH, InnerPacket, Opened, OuterFacts, Refused, open, outer_length};
 use crate::{
     bytes::{Bytes, Octets},
-    frame::{Datagram, ETHERNET_LENGTH, IPV4, IPV4_LENGTH, IPV6, IPV6_LENGTH, UDP_LENGTH},
+    frame::{ETHERNET_LENGTH, IPV4, IPV4_LENGTH, IPV6, IPV6_LENGTH, UDP_LENGTH},
     steer::Tables,
 };
 
-/// Opens the packet in a frame whose datagram is `outer`, to the tunnel's port.
+/// Opens the packet in a frame to the tunnel's port; with it comes whether the tunnel is one over IPv4.
 ///
 /// # Errors
 /// If it is not taken. What is not plain is for the socket that the port has: the kernel's stack gives it the datagram.
 #[inline(always)]
-pub fn open_frame<B: Bytes + ?Sized, T: Tables>(frame: &B, outer: &Datagram, tables: &T) -> Result<Opened, Refused> {
-    let Some(Octets::<2>([first, second])) = frame.read(ETHERNET_LENGTH).filter(|_| outer.is_plain()) else {
-        return Err(Refused::Control);
-    };
-    let (source, payload_length) = (outer.source.address, outer.payload.length);
+pub fn open_frame<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> Result<(Opened, bool), Refused> {
+    let Octets::<2>(ethertype) = frame.read(ETHERNET_LENGTH - 2).ok_or(Refused::Control)?;
     let (keys, node) = (tables.tunnel_keys(), |number| tables.node(number));
-    if source.is_ipv4() {
-        open::<PAYLOAD_V4, { PAYLOAD_V4 + HEADER_LENGTH }, B>(
-            frame,
-            &OuterFacts { source, ds: second, payload_length },
-            keys,
-            node,
-        )
-    } else {
-        let ds = first << 4 | second >> 4;
-        open::<PAYLOAD_V6, { PAYLOAD_V6 + HEADER_LENGTH }, B>(
-            frame,
-            &OuterFacts { source, ds, payload_length },
-            keys,
-            node,
-        )
+    match u16::from_be_bytes(ethertype) {
+        IPV4 => {
+            let outer = facts(InnerPacket::read::<ETHERNET_LENGTH, B>(frame, true))?;
+            Ok((open::<INNER_V4, B>(frame, &outer, keys, node)?, true))
+        }
+        IPV6 => {
+            let outer = facts(InnerPacket::read::<ETHERNET_LENGTH, B>(frame, false))?;
+            Ok((open::<INNER_V6, B>(frame, &outer, keys, node)?, false))
+        }
+        _ => Err(Refused::Control),
     }
 }
 
-const PAYLOAD_V4: usize = ETHERNET_LENGTH + IPV4_LENGTH + UDP_LENGTH;
-const PAYLOAD_V6: usize = ETHERNET_LENGTH + IPV6_LENGTH + UDP_LENGTH;
+/// What an outer packet says, if it is plain.
+#[inline(always)]
+fn facts(outer: Option<InnerPacket>) -> Result<OuterFacts, Refused> {
+    let InnerPacket { inner, ds, .. } = outer.ok_or(Refused::Control)?;
+    let (source, header) = (inner.source.address, inner.payload);
+    Ok(OuterFacts { source, ds, payload_length: inner.payload_length.into(), header })
+}
+
+const INNER_V4: usize = ETHERNET_LENGTH + IPV4_LENGTH + UDP_LENGTH + HEADER_LENGTH;
+const INNER_V6: usize = ETHERNET_LENGTH + IPV6_LENGTH + UDP_LENGTH + HEADER_LENGTH;
 
 /// A frame as it is once the tunnel's headers are off, without taking them off: for those who only look.
 pub struct InnerFrame<'a, B: ?Sized> {
@@ -47,14 +47,14 @@ pub struct InnerFrame<'a, B: ?Sized> {
 }
 
 impl<'a, B: Bytes + ?Sized> InnerFrame<'a, B> {
-    /// The one in a frame whose datagram is `outer`.
+    /// The one in a frame to the tunnel's port.
     ///
     /// # Errors
     /// If the packet is not taken.
-    pub fn of<T: Tables>(frame: &'a B, outer: &Datagram, tables: &T) -> Result<Self, Refused> {
-        let opened = open_frame(frame, outer, tables)?;
+    pub fn of<T: Tables>(frame: &'a B, tables: &T) -> Result<Self, Refused> {
+        let (opened, is_over_ipv4) = open_frame(frame, tables)?;
         let ethertype = if opened.packet.inner.destination.address.is_ipv4() { IPV4 } else { IPV6 };
-        let overhead = outer_length(outer.destination.address.is_ipv4());
+        let overhead = outer_length(is_over_ipv4);
         Ok(Self { outer: frame, overhead, ethertype: ethertype.to_be_bytes() })
     }
 }

@@ -31,36 +31,61 @@ impl Header {
     /// Its octets.
     #[inline(always)]
     pub fn octets(&self) -> Octets<HEADER_LENGTH> {
+        let [gue, private, tag] = self.words();
+        let ([_, _, _, _, g0, g1, g2, g3], [_, _, _, _, p0, p1, p2, p3]) = (gue.to_be_bytes(), private.to_be_bytes());
+        let [t0, t1, t2, t3, t4, t5, t6, t7] = tag.to_be_bytes();
+        Octets([g0, g1, g2, g3, p0, p1, p2, p3, t0, t1, t2, t3, t4, t5, t6, t7])
+    }
+
+    /// The same as numbers, of 4, 4 and 8 octets.
+    #[inline(always)]
+    pub(super) fn words(&self) -> [u64; 3] {
         let protocol = if self.is_ipv4 { PROTOCOL_IPV4 } else { PROTOCOL_IPV6 };
-        let [s0, s1] = self.sender.get().to_be_bytes();
-        let [t0, t1, t2, t3, t4, t5, t6, t7] = self.tag.to_be_bytes();
-        Octets([PRIVATE_WORDS, protocol, 0, 0, FORWARDED, self.key, s0, s1, t0, t1, t2, t3, t4, t5, t6, t7])
+        let gue = u64::from(PRIVATE_WORDS) << 24 | u64::from(protocol) << 16;
+        let private = u64::from(FORWARDED) << 24 | u64::from(self.key) << 16 | u64::from(self.sender.get());
+        [gue, private, self.tag]
     }
 
     /// Reads them.
     ///
     /// # Errors
     /// Anything that [`octets`](Self::octets) would not have made.
-    #[inline(always)]
     pub fn read(octets: &Octets<HEADER_LENGTH>) -> Result<Self, Unreadable> {
-        let Octets([first, protocol, f0, f1, kind, key, s0, s1, t0, t1, t2, t3, t4, t5, t6, t7]) = *octets;
-        if first & VERSION == 0 && first & CONTROL != 0 {
+        let [a, b, c, d, e, f, g, h, tag @ ..] = octets.0;
+        Self::of_words([u64::from_be_bytes([a, b, c, d, e, f, g, h]), u64::from_be_bytes(tag)])
+    }
+
+    /// The same of two words, the first octet of each the highest.
+    ///
+    /// # Errors
+    /// As of [`read`](Self::read).
+    #[inline(always)]
+    pub(super) fn of_words([first, tag]: [u64; 2]) -> Result<Self, Unreadable> {
+        if first >> 56 & (VERSION | CONTROL) == CONTROL {
             return Err(Unreadable::Control);
         }
-        let is_ipv4 = protocol == PROTOCOL_IPV4;
-        let is_ours = first == PRIVATE_WORDS && f0 | f1 == 0 && kind == FORWARDED;
-        if !is_ours || !is_ipv4 && protocol != PROTOCOL_IPV6 {
-            return Err(Unreadable::Malformed);
-        }
-        let sender = NodeId::new(u16::from_be_bytes([s0, s1]));
-        Ok(Self { is_ipv4, key, sender, tag: u64::from_be_bytes([t0, t1, t2, t3, t4, t5, t6, t7]) })
+        let is_ipv4 = match first >> 24 {
+            OF_IPV4 => true,
+            OF_IPV6 => false,
+            _ => return Err(Unreadable::Malformed),
+        };
+        let (key, sender) = ((first >> 16) as u8, NodeId::new(first as u16));
+        Ok(Self { is_ipv4, key, sender, tag })
     }
+}
+
+/// The first five octets, for each family.
+const OF_IPV4: u64 = of(PROTOCOL_IPV4);
+const OF_IPV6: u64 = of(PROTOCOL_IPV6);
+
+const fn of(protocol: u8) -> u64 {
+    ((PRIVATE_WORDS as u64) << 24 | (protocol as u64) << 16) << 8 | FORWARDED as u64
 }
 
 /// The first octet: version 0, no control message, three words behind the header of one.
 const PRIVATE_WORDS: u8 = 3;
-const VERSION: u8 = 0xc0;
-const CONTROL: u8 = 0x20;
+const VERSION: u64 = 0xc0;
+const CONTROL: u64 = 0x20;
 /// Protocol numbers of an inner packet.
 const PROTOCOL_IPV4: u8 = 4;
 const PROTOCOL_IPV6: u8 = 41;

@@ -97,8 +97,9 @@ impl Inner {
     }
 }
 
+/// 16 octets as two words, the first octet of each the highest.
 #[inline(always)]
-fn words(o: [u8; 16]) -> [u64; 2] {
+pub(super) fn words(o: [u8; 16]) -> [u64; 2] {
     [
         u64::from_be_bytes([o[0], o[1], o[2], o[3], o[4], o[5], o[6], o[7]]),
         u64::from_be_bytes([o[8], o[9], o[10], o[11], o[12], o[13], o[14], o[15]]),

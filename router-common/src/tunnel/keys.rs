@@ -1,7 +1,7 @@
 //! What nodes vouch with for the packets that they forward.
 
 use super::Inner;
-use crate::{identifiers::NodeId, siphash};
+use crate::{frame::Address, identifiers::NodeId, siphash};
 
 /// A key, and the epoch that it is for.
 ///
@@ -57,18 +57,31 @@ pub struct TunnelKeys {
     keys: [TunnelKey; 2],
     sending: u32,
     reserved: u32,
+    ends: [[u8; 16]; 2],
 }
 
-const _: () = assert!(size_of::<TunnelKeys>() == 56);
+const _: () = assert!(size_of::<TunnelKeys>() == 88);
 
 impl TunnelKeys {
     /// No keys: nothing is forwarded, and nothing is taken.
-    pub const NONE: Self = Self { keys: [TunnelKey::NONE; 2], sending: 0, reserved: 0 };
+    pub const NONE: Self = Self { keys: [TunnelKey::NONE; 2], sending: 0, reserved: 0, ends: [[0; 16]; 2] };
 
     /// Packets are sent under `sending`, and those under either are taken.
     pub fn new(sending: TunnelKey, other: TunnelKey) -> Self {
         let keys = if sending.epoch.is_multiple_of(2) { [sending, other] } else { [other, sending] };
-        Self { keys, sending: sending.epoch, reserved: 0 }
+        Self { keys, sending: sending.epoch, ..Self::NONE }
+    }
+
+    /// The same for tunnels that end at these addresses of this node: two at most, the unspecified one for none.
+    pub fn ending_at(self, ends: [Address; 2]) -> Self {
+        Self { ends: ends.map(|end| end.octets().0), ..self }
+    }
+
+    /// Whether a tunnel ends at this address.
+    #[inline(always)]
+    pub fn end_at(&self, address: &Address) -> bool {
+        let [first, second] = self.ends;
+        (Address::new(first) == *address) | (Address::new(second) == *address)
     }
 
     /// The key to send under; none before there is one.
@@ -88,6 +101,14 @@ impl TunnelKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tunnel_ends_where_it_is_said_to() {
+        let (v4, v6) = (Address::ipv4([10, 0, 0, 1]), Address::new([0xfd; 16]));
+        let keys = TunnelKeys::NONE.ending_at([v4, Address::UNSPECIFIED]);
+        assert!(keys.end_at(&v4) && !keys.end_at(&v6));
+        assert!(TunnelKeys::NONE.ending_at([v4, v6]).end_at(&v6));
+    }
 
     #[test]
     fn a_packet_names_its_key_by_an_octet() {

@@ -24,12 +24,12 @@ mod open;
 
 pub use self::{
     ecn::decapsulated,
-    encapsulation::{Leaving, OUTER_MAX, Outer, outer_length},
+    encapsulation::{Leaving, OUTER_MAX, OUTER_WORDS, Outer, Receiver, outer_length},
     frame::{InnerFrame, open_frame},
     header::{HEADER_LENGTH, Header, Unreadable},
     inner::{Inner, InnerPacket},
     keys::{TunnelKey, TunnelKeys},
-    open::{Opened, OuterFacts, Refused, open},
+    open::{Opened, OuterFacts, Refused, open, open_payload},
 };
 
 /// The UDP port of tunnels by default, that of GUE in IANA's registry.

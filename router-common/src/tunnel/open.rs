@@ -1,6 +1,6 @@
 //! The far end: which packets of a tunnel are taken.
 
-use super::{Header, InnerPacket, TunnelKeys, Unreadable, decapsulated, header::HEADER_LENGTH};
+use super::{Header, InnerPacket, TunnelKeys, Unreadable, decapsulated, header::HEADER_LENGTH, inner::words};
 use crate::{bytes::Bytes, frame::Address, identifiers::NodeId, maps::Node, reason::Reason};
 
 /// A packet that another node has forwarded, as it came out of the tunnel.
@@ -46,27 +46,26 @@ pub struct OuterFacts {
     pub ds: u8,
     /// Octets of its UDP payload.
     pub payload_length: usize,
+    /// The first 16 of them, as two words, the first octet of each the highest.
+    pub header: [u64; 2],
 }
 
-/// Opens the outer UDP payload that begins at `AT` of `packet`; the inner packet begins at `INNER`, [`HEADER_LENGTH`]
-/// octets further.
+/// Opens the tunnel's packet whose inner packet begins at `INNER` of `packet`.
 ///
 /// # Errors
 /// If it is none of a node's, by its form, the sender's address, and the tag.
 #[inline(always)]
-pub fn open<'a, const AT: usize, const INNER: usize, B: Bytes + ?Sized>(
+pub fn open<'a, const INNER: usize, B: Bytes + ?Sized>(
     packet: &B,
     outer: &OuterFacts,
     keys: Option<&TunnelKeys>,
     node: impl FnOnce(NodeId) -> Option<&'a Node>,
 ) -> Result<Opened, Refused> {
-    const { assert!(INNER == AT + HEADER_LENGTH) };
     let forged = Refused::Forged { sender: None };
-    let header = match packet.read(AT).map(|octets| Header::read(&octets)) {
-        Some(Ok(header)) => header,
-        Some(Err(Unreadable::Control)) => return Err(Refused::Control),
-        // The shortest control message is shorter.
-        Some(Err(Unreadable::Malformed)) | None => return Err(forged),
+    let header = match Header::of_words(outer.header) {
+        Ok(header) => header,
+        Err(Unreadable::Control) => return Err(Refused::Control),
+        Err(Unreadable::Malformed) => return Err(forged),
     };
     let sender = header.sender;
     let is_the_senders = node(sender).ok_or(forged)?.address() == outer.source;
@@ -81,4 +80,25 @@ pub fn open<'a, const AT: usize, const INNER: usize, B: Bytes + ?Sized>(
     }
     let ds = decapsulated(inner.ds, outer.ds).ok_or(forged)?;
     Ok(Opened { sender, packet: inner, ds })
+}
+
+/// Opens the UDP payload that a tunnel's socket has received, from the address and with the DS field of `outer`; the inner
+/// packet begins at its octet [`HEADER_LENGTH`].
+///
+/// # Errors
+/// As of [`open`]; also if it is too short to say anything.
+pub fn open_payload<'a>(
+    payload: &[u8],
+    source: Address,
+    ds: u8,
+    keys: &TunnelKeys,
+    node: impl FnOnce(NodeId) -> Option<&'a Node>,
+) -> Result<Opened, Refused> {
+    let Some(header) = payload.first_chunk::<HEADER_LENGTH>() else {
+        // The shortest control message is 4 octets.
+        let is_control = payload.first().is_some_and(|first| first & 0xe0 == 0x20);
+        return Err(if is_control { Refused::Control } else { Refused::Forged { sender: None } });
+    };
+    let outer = OuterFacts { source, ds, payload_length: payload.len(), header: words(*header) };
+    open::<HEADER_LENGTH, _>(payload, &outer, Some(keys), node)
 }

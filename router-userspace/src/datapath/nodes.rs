@@ -1,9 +1,11 @@
 //! The maps about the other nodes of a cluster.
 
-use aya::maps::{DevMapHash, MapError, PerCpuHashMap};
+use std::collections::{BTreeMap, BTreeSet};
+
+use aya::maps::{Array, DevMapHash, MapData, MapError, PerCpuArray, PerCpuValues};
 use router_common::{
     identifiers::{IfIndex, NodeId},
-    maps::{AssignedNode, NODE_ASSIGNMENT_SIZE, NewConnections, Node, NodeCounters, Port, names},
+    maps::{AssignedNode, NODE_ASSIGNMENT_SIZE, NODES_MAX, NewConnections, Node, NodeCounters, NodePlace, Port, names},
     tunnel::TunnelKeys,
 };
 
@@ -11,25 +13,42 @@ use super::{
     error::{DatapathError, Result},
     handle::Datapath,
     plain::Plain,
+    size::possible_cpus,
 };
 
 impl Datapath {
     /// Tells the kernel of another node: its packets are forwarded and taken from now on, as its state says, and counted
     /// from 0 if it was not known.
+    ///
+    /// # Errors
+    /// If there is no place for it, or the kernel refuses.
     pub fn set_node(&mut self, number: NodeId, node: Node) -> Result<()> {
-        let number = u32::from(number);
-        if self.node_counters(number)?.is_none() {
-            let none = vec![Plain(NodeCounters::default()); super::size::possible_cpus() as usize];
-            let none = aya::maps::PerCpuValues::try_from(none).map_err(MapError::from)?;
-            self.counters_of_nodes()?.insert(number, none, 0)?;
+        let places = self.node_places()?;
+        let known = places.get(&number).copied();
+        let taken: BTreeSet<_> = places.values().copied().collect();
+        let free = || (0..NODES_MAX).find(|place| !taken.contains(place));
+        let place = known.or_else(free).ok_or(DatapathError::TooManyNodes)?;
+        if known.is_none() {
+            self.clear_node_counters(place)?;
         }
-        Ok(self.nodes()?.insert(number, Plain(node), 0)?)
+        self.array(names::NODES)?.set(place, Plain(node.at(number, place)), 0)?;
+        self.array(names::NODE_PLACES)?.set(number.into(), Plain(NodePlace::new(place)), 0)?;
+        self.node_places()?.insert(number, place);
+        Ok(())
     }
 
     /// Forgets a node, and what was counted of it.
     pub fn remove_node(&mut self, number: NodeId) -> Result<()> {
-        absent_is_fine(self.nodes()?.remove(&number.into()))?;
-        absent_is_fine(self.counters_of_nodes()?.remove(&number.into()))
+        let Some(place) = self.node_places()?.remove(&number) else { return Ok(()) };
+        self.array(names::NODE_PLACES)?.set(number.into(), Plain(NodePlace::NONE), 0)?;
+        Ok(self.array(names::NODES)?.set(place, Plain(Node::NONE), 0)?)
+    }
+
+    /// The other nodes that the kernel has, as this generation or the one before has written them.
+    pub fn nodes(&mut self) -> Result<BTreeMap<NodeId, Node>> {
+        let nodes: Array<_, Plain<Node>> = self.array(names::NODES)?;
+        let all = (0..NODES_MAX).map(|place| Ok(nodes.get(&place, 0)?.0)).collect::<Result<Vec<_>>>()?;
+        Ok(all.into_iter().filter_map(|node| Some((node.number()?, node))).collect())
     }
 
     /// Says how many other nodes there are; 0: no connection ID is another node's.
@@ -39,7 +58,13 @@ impl Datapath {
 
     /// What was counted between this node and another, all CPUs added up; nothing of one that is not known.
     pub fn counters_of_node(&mut self, number: NodeId) -> Result<Option<NodeCounters>> {
-        self.node_counters(number.into())
+        let Some(place) = self.node_places()?.get(&number).copied() else { return Ok(None) };
+        let map: PerCpuArray<_, Plain<NodeCounters>> = self.map(names::NODE_COUNTERS)?.try_into()?;
+        let mut sum = NodeCounters::default();
+        for counters in map.get(&place, 0)?.iter() {
+            sum.add(&counters.0);
+        }
+        Ok(Some(sum))
     }
 
     /// Brings an assignment of new connections to nodes into force: into the half not in use, then one write flips.
@@ -91,27 +116,23 @@ impl Datapath {
         absent_is_fine(self.devices()?.remove(interface.get()))
     }
 
-    fn node_counters(&mut self, number: u32) -> Result<Option<NodeCounters>> {
-        match self.counters_of_nodes()?.get(&number, 0) {
-            Ok(each) => Ok(Some(each.iter().fold(NodeCounters::default(), |mut sum, counters| {
-                sum.add(&counters.0);
-                sum
-            }))),
-            Err(MapError::KeyNotFound) => Ok(None),
-            Err(e) => Err(e.into()),
-        }
-    }
-
-    fn nodes(&mut self) -> Result<aya::maps::HashMap<&mut aya::maps::MapData, u32, Plain<Node>>> {
-        Ok(self.ebpf.map_mut(names::NODES).ok_or(DatapathError::MissingMap(names::NODES))?.try_into()?)
-    }
-
-    fn counters_of_nodes(&mut self) -> Result<PerCpuHashMap<&mut aya::maps::MapData, u32, Plain<NodeCounters>>> {
+    fn clear_node_counters(&mut self, place: u32) -> Result<()> {
+        let none = vec![Plain(NodeCounters::default()); possible_cpus() as usize];
+        let none = PerCpuValues::try_from(none).map_err(MapError::from)?;
         let map = self.ebpf.map_mut(names::NODE_COUNTERS).ok_or(DatapathError::MissingMap(names::NODE_COUNTERS))?;
-        Ok(map.try_into()?)
+        Ok(PerCpuArray::try_from(map)?.set(place, none, 0)?)
     }
 
-    fn devices(&mut self) -> Result<DevMapHash<&mut aya::maps::MapData>> {
+    /// The place of each node. They are read when they are first asked for: the generation before may have given them.
+    fn node_places(&mut self) -> Result<&mut BTreeMap<NodeId, u32>> {
+        if self.node_places.is_none() {
+            let places = self.nodes()?.into_iter().map(|(number, node)| (number, node.place()));
+            self.node_places = Some(places.collect());
+        }
+        Ok(self.node_places.get_or_insert_default())
+    }
+
+    fn devices(&mut self) -> Result<DevMapHash<&mut MapData>> {
         Ok(self.ebpf.map_mut(names::DEVICES).ok_or(DatapathError::MissingMap(names::DEVICES))?.try_into()?)
     }
 }

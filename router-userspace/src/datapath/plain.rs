@@ -4,8 +4,8 @@
 
 use router_common::maps::{
     Admission, Assigned, AssignedNode, Block, BlockHits, BlockKey, Bucket, CidConfig, CidKeys, Counters, Flow, FlowKey,
-    Listener, ListenerKey, Local, LocalKey, Node, NodeCounters, Port, Queue, Secrets, Settings, SketchCell, Slot,
-    SlotCounters, SourceCount, SourceKey, SourcePorts, TokenKeys, TunnelKeys,
+    Listener, ListenerKey, Local, LocalKey, Node, NodeCounters, NodePlace, Port, Queue, Secrets, Settings, SketchCell,
+    Slot, SlotCounters, SourceCount, SourceKey, SourcePorts, TokenKeys, TunnelKeys,
 };
 
 /// A key or value of the contract, as aya wants it.
@@ -40,6 +40,7 @@ contract!(
     LocalKey,
     Node,
     NodeCounters,
+    NodePlace,
     Port,
     Queue,
     Secrets,

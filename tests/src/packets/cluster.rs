@@ -85,7 +85,8 @@ impl Cluster {
 
     /// Its keys: that of epoch 9 in use, and the next one.
     pub fn keys() -> TunnelKeys {
-        TunnelKeys::new(TunnelKey::new(9, [9, 90]), TunnelKey::new(10, [10, 100]))
+        let keys = TunnelKeys::new(TunnelKey::new(9, [9, 90]), TunnelKey::new(10, [10, 100]));
+        keys.ending_at([own_address(UP).into(), own_address(UP_V6).into()])
     }
 }
 

@@ -252,7 +252,8 @@ impl Tables for World {
     }
 
     fn is_tunnel(&self, destination: &Endpoint) -> bool {
-        self.cluster.is_some() && destination.port == TUNNEL_PORT && self.is_local(&destination.address)
+        destination.port == TUNNEL_PORT
+            && self.cluster.as_ref().is_some_and(|cluster| cluster.keys.end_at(&destination.address))
     }
 
     fn node(&self, node: NodeId) -> Option<&Node> {

@@ -22,7 +22,7 @@ use router_common::{
         NodeState, Origin, PerSource, Secrets, Settings, Slot, SlotState, SourcePorts, Stage,
     },
     reason::Reason,
-    tunnel::{Leaving, Outer, TunnelKey, TunnelKeys},
+    tunnel::{Leaving, Outer, Receiver, TunnelKey, TunnelKeys},
 };
 use router_tests::{
     cpu,
@@ -274,7 +274,7 @@ impl Bench {
         let [near, far] = [Address::ipv4([10, 0, 0, 1]), Address::ipv4([10, 0, 0, 9])];
         let path = NodePath { interface: IfIndex::new(1), own_mac: [2; 6], neighbour_mac: [4; 6], longest: 1_456 };
         let other = Node::new(NodeState::Up, Endpoint { address: far, port: TUNNEL_PORT }, near).with_path(&path);
-        let keys = TunnelKeys::new(TunnelKey::new(1, [5, 6]), TunnelKey::NONE);
+        let keys = TunnelKeys::new(TunnelKey::new(1, [5, 6]), TunnelKey::NONE).ending_at([near, Address::UNSPECIFIED]);
         self.datapath.set_node(OTHER, other)?;
         self.datapath.set_tunnel_keys(&keys)?;
         self.datapath.set_tunnel_port(Some(TUNNEL_PORT))?;
@@ -286,8 +286,8 @@ impl Bench {
         let from_other = Node::new(NodeState::Up, Endpoint { address: near, port: TUNNEL_PORT }, far).with_path(&path);
         let mut outer = Outer::EMPTY;
         let key = keys.sending().context("a key")?;
-        let length = outer.write(&packet, is_ipv4, OTHER, (key, &from_other));
-        let tunnelled = [&outer.0[..length], &own[14..]].concat();
+        let length = outer.write(&packet, is_ipv4, OTHER, Receiver { key, node: &from_other });
+        let tunnelled = [&outer.octets()[..length], &own[14..]].concat();
         let others = CidConfig::in_clear(Identity::node(OTHER.get()), 17).context("a legal length")?;
         let others = issued(&others, ConfigRotation::new(0), LOCAL, UNWRITTEN);
         let others = to(PORT, Quic::short(others.as_slice()).padded_to(1_200));
