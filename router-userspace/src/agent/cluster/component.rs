@@ -14,7 +14,7 @@ use router_cluster::{
     membership::{ClusterState, DEFAULT_WEIGHT, Member, NodeNumber, NodeRecord, NodeState, TunnelVersions, View},
 };
 use router_common::{
-    frame::{Endpoint, IPV4_LENGTH, IPV6_LENGTH, UDP_LENGTH},
+    frame::{Address, Endpoint, IPV4_LENGTH, IPV6_LENGTH, UDP_LENGTH},
     identifiers::{IfIndex, NodeId},
     maps::{self, AssignedNode},
 };
@@ -263,10 +263,11 @@ impl Cluster {
             ways: &ways,
             steered,
         };
+        let tunnel = Endpoint::from(config.tunnel());
         let list = NodeList {
             nodes: known.nodes(),
-            keys: tunnel_keys(&view.state, &self.secrets),
-            tunnel: Some(Endpoint::from(config.tunnel())),
+            keys: tunnel_keys(&view.state, &self.secrets).ending_at([tunnel.address, Address::UNSPECIFIED]),
+            tunnel: Some(tunnel),
             longest: known.longest(),
             ..NodeList::EMPTY
         };

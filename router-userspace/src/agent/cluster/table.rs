@@ -122,13 +122,7 @@ pub(super) fn id(number: NodeNumber) -> NodeId {
 
 /// What a node counts as, as maps have it.
 pub(super) fn node_state(judgement: &Judgement) -> maps::NodeState {
-    match (judgement.state, judgement.forwards) {
-        (NodeHealth::Up, _) => maps::NodeState::Up,
-        (NodeHealth::Draining, _) => maps::NodeState::Draining,
-        (NodeHealth::Unreachable, true) => maps::NodeState::Silent,
-        (NodeHealth::Unreachable, false) => maps::NodeState::Unreachable,
-        (NodeHealth::Gone, _) => maps::NodeState::Gone,
-    }
+    judgement.state.into()
 }
 
 fn address(ip: std::net::IpAddr) -> Address {
@@ -169,9 +163,9 @@ mod tests {
         }
     }
 
-    fn judgement(state: NodeHealth, forwards: bool) -> Judgement {
+    fn judgement(state: NodeHealth) -> Judgement {
         let takes_new_connections = state == NodeHealth::Up;
-        Judgement { state, forwards, takes_new_connections, reason: Reason::HeardByOthers }
+        Judgement { state, takes_new_connections, reason: Reason::HeardByOthers }
     }
 
     fn way(interface: u32, mtu: u32) -> Way {
@@ -206,13 +200,13 @@ mod tests {
                 dead_after: Duration::from_secs(10),
             };
             let judgements = [
-                (2, judgement(NodeHealth::Up, true)),
-                (3, judgement(NodeHealth::Draining, true)),
-                (4, judgement(NodeHealth::Unreachable, true)),
-                (5, judgement(NodeHealth::Unreachable, false)),
-                (6, judgement(NodeHealth::Gone, false)),
+                (2, judgement(NodeHealth::Up)),
+                (3, judgement(NodeHealth::Draining)),
+                (4, judgement(NodeHealth::Silent)),
+                (5, judgement(NodeHealth::Unreachable)),
+                (6, judgement(NodeHealth::Gone)),
                 // Heard of, but nobody knows where.
-                (7, judgement(NodeHealth::Up, true)),
+                (7, judgement(NodeHealth::Up)),
             ];
             Self {
                 config,
