@@ -16,7 +16,7 @@ use router_cluster::{
     },
 };
 use router_common::{
-    frame::{Endpoint, IPV4_LENGTH, IPV6_LENGTH, UDP_LENGTH},
+    frame::{Address, Endpoint, IPV4_LENGTH, IPV6_LENGTH, UDP_LENGTH},
     identifiers::{IfIndex, NodeId},
     maps::{self, AssignedNode},
 };
@@ -313,10 +313,12 @@ impl Cluster {
             ways: &ways,
             steered,
         };
+        let tunnel = Endpoint::from(config.tunnel());
+        let keys = tunnel_keys(&view.state, &self.secrets, self.engine.info());
         let list = NodeList {
             nodes: known.nodes(),
-            keys: tunnel_keys(&view.state, &self.secrets, self.engine.info()),
-            tunnel: Some(Endpoint::from(config.tunnel())),
+            keys: keys.ending_at([tunnel.address, Address::UNSPECIFIED]),
+            tunnel: Some(tunnel),
             longest: known.longest(),
             ..NodeList::EMPTY
         };
