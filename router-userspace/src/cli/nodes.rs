@@ -152,6 +152,8 @@ pub(super) mod tests {
             longest_heard: [1_472, 1_472],
             heard_ms_ago: Some(300),
             hears_us: true,
+            does_not_hear: Vec::new(),
+            same_listeners: None,
             round_trip_us: Some(412),
             clock_ahead_ms: Some(-3),
             forwarded_packets: 1_200,

@@ -72,6 +72,12 @@ pub struct ClusterNode {
     pub heard_ms_ago: Option<u64>,
     /// Whether it says that it hears this one.
     pub hears_us: bool,
+    /// The nodes that it should hear and does not, as its record says; empty where the engine has no such records.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub does_not_hear: Vec<u16>,
+    /// Whether its listeners have the same addresses as those of the node that was asked; none: it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_listeners: Option<bool>,
     /// The way there and back, in microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub round_trip_us: Option<u64>,

@@ -63,6 +63,8 @@ pub(in crate::agent) fn describe(node: &Node) -> Option<api::Cluster> {
 fn others(node: &Node, cluster: &Cluster, counts: &TunnelCounts) -> Vec<api::ClusterNode> {
     let (records, judgements, reports) = (cluster.records(), cluster.judgements(), cluster.reports());
     let list = node.steering.tables().nodes();
+    let state = cluster.view().state.clone();
+    let own = state.node(cluster.own()).and_then(|own| own.record.as_ref()?.run.as_ref());
     let describe = |record: &NodeRecord| {
         let judgement = judgements.get(&record.number)?;
         let (counters, report) = (counters(node, record.number, counts), reports.get(&record.number));
@@ -73,6 +75,7 @@ fn others(node: &Node, cluster: &Cluster, counts: &TunnelCounts) -> Vec<api::Clu
             takes_new_connections: judgement.takes_new_connections,
             by: Some(if path.is_some() { "xdp" } else { "relay" }.to_owned()),
             mtu: cluster.mtu(record.number),
+            same_listeners: own.zip(record.run.as_ref()).map(|(own, other)| own.listeners == other.listeners),
             ..counted(record, &counters)
         };
         Some(report.map_or(described.clone(), |report| heard(described, report)))
@@ -108,6 +111,8 @@ fn counted(record: &NodeRecord, counters: &NodeCounters) -> api::ClusterNode {
         longest_heard: [0; 2],
         heard_ms_ago: None,
         hears_us: false,
+        does_not_hear: record.run.iter().flat_map(|run| &run.unheard).map(|number| number.get()).collect(),
+        same_listeners: None,
         round_trip_us: None,
         clock_ahead_ms: None,
         forwarded_packets: counters.forwarded_packets,

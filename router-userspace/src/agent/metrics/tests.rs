@@ -47,6 +47,8 @@ fn node(number: u16) -> api::ClusterNode {
         longest_heard: [0; 2],
         heard_ms_ago: None,
         hears_us: true,
+        does_not_hear: Vec::new(),
+        same_listeners: None,
         round_trip_us: Some(500),
         clock_ahead_ms: None,
         forwarded_packets: 8,
