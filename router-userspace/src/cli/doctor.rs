@@ -7,15 +7,15 @@ use super::{
     output,
 };
 use crate::{
-    agent::{api::Status, control::Request},
+    agent::control::Request,
     config::{Config, StartFlags},
-    doctor::{Finding, Findings, Wanted, examine},
+    doctor::{Agent, Finding, Findings, Wanted, examine, examine_cluster},
 };
 
 /// Say what on this host is fine, what is not, and how to mend it
 ///
 /// Looks at kernel, privileges, interfaces, sockets and memory, for what the configuration wants
-/// if there is one. Changes nothing; needs no agent. Exits with 1 if anything fails.
+/// if there is one, and at the cluster that it describes. Changes nothing; needs no agent. Exits with 1 if anything fails.
 #[derive(clap::Args, Debug)]
 pub(super) struct Doctor {
     /// Look at this interface, in place of the configuration's (repeatable)
@@ -23,6 +23,20 @@ pub(super) struct Doctor {
     interface: Vec<String>,
     #[command(flatten)]
     json: Json,
+    #[command(subcommand)]
+    only: Option<Only>,
+}
+
+/// What is looked at alone.
+#[derive(clap::Subcommand, Debug)]
+enum Only {
+    /// Look at the cluster alone: which nodes hear each other, how long packets between them may be, clocks, addresses
+    ///
+    /// Of the other nodes the agent that runs is asked; without one, this host alone is looked at.
+    Cluster {
+        #[command(flatten)]
+        json: Json,
+    },
 }
 
 impl Doctor {
@@ -37,8 +51,18 @@ impl Doctor {
             }
         };
         let wanted = wanted.answered_at(global.control.as_deref());
-        let findings = Findings::new(trouble.into_iter().chain(look(&wanted)).collect());
-        if self.json.json {
+        let (found, json) = match &self.only {
+            None => (look(&wanted), self.json.json),
+            Some(Only::Cluster { json }) => {
+                let found = match examine_cluster(&wanted, running_agent(&wanted).as_ref()) {
+                    None if trouble.is_none() => return Err(no_cluster()),
+                    found => found.unwrap_or_default(),
+                };
+                (found, self.json.json || json.json)
+            }
+        };
+        let findings = Findings::new(trouble.into_iter().chain(found).collect());
+        if json {
             output::print_json(&findings)?;
         } else {
             output::print(&findings.text())?;
@@ -57,6 +81,14 @@ pub(super) fn exit(findings: &Findings) -> Exit {
     if findings.healthy() { Exit::Done } else { Exit::No }
 }
 
-fn running_agent(wanted: &Wanted) -> Option<Status> {
-    Client::new(wanted.control()).ok()?.ask(&Request::Status).ok()?.read().ok()
+fn no_cluster() -> Fail {
+    Fail::new(Exit::No, "this host is to be in no cluster: the configuration has no [cluster]")
+        .hint("--config FILE, if it is another one")
+}
+
+fn running_agent(wanted: &Wanted) -> Option<Agent> {
+    let client = Client::new(wanted.control()).ok()?;
+    let status = client.ask(&Request::Status).ok()?.read().ok()?;
+    let cluster = client.ask(&Request::Cluster).ok().and_then(|answer| answer.read().ok());
+    Some(Agent { status, cluster })
 }

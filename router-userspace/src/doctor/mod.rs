@@ -3,7 +3,9 @@
 //! Each theme is a room of its own that gathers facts and then judges them with a pure function.
 //! The rule they keep: nothing is changed, and nothing is claimed that was not looked at.
 
+mod agent;
 mod capacity;
+mod cluster;
 mod finding;
 mod interface;
 mod kernel;
@@ -15,29 +17,38 @@ mod tcp;
 mod wanted;
 
 pub(crate) use self::{
+    agent::Agent,
     finding::{Finding, Findings},
     wanted::Wanted,
 };
-use crate::{agent::api::Status, build_identity};
+use crate::build_identity;
 
-/// Looks at everything that matters for what is wanted. `agent` is the status of the one that runs: its own programs and
-/// sockets are no obstacles.
-pub(crate) fn examine(wanted: &Wanted, agent: Option<&Status>) -> Vec<Finding> {
+/// Looks at everything that matters for what is wanted. `agent` is the one that runs: its own programs and sockets are no
+/// obstacles.
+pub(crate) fn examine(wanted: &Wanted, agent: Option<&Agent>) -> Vec<Finding> {
     let mut findings = vec![build()];
-    if let Some(status) = agent {
+    let status = agent.map(|agent| &agent.status);
+    if let Some(status) = status {
         findings.push(Finding::ok("agent", format!("process {} runs and answers", status.pid)));
     }
     findings.extend(kernel::judge(&kernel::facts(wanted), wanted));
     findings.extend(privileges::judge(&privileges::facts_of(wanted), wanted));
     findings.extend(netfilter::judge(&netfilter::facts(), wanted));
     for name in &wanted.interfaces {
-        let facts = link::facts(name, wanted, agent);
+        let facts = link::facts(name, wanted, status);
         findings.extend(interface::judge(name, facts.as_ref(), wanted));
     }
-    findings.extend(sockets::judge(&sockets::facts(agent.map(|status| status.pid), wanted), wanted));
+    findings.extend(sockets::judge(&sockets::facts(status.map(|status| status.pid), wanted), wanted));
     findings.extend(tcp::judge(&tcp::facts(), wanted));
     findings.extend(capacity::judge(&capacity::facts(), wanted));
+    findings.extend(examine_cluster(wanted, agent).unwrap_or_default());
     findings
+}
+
+/// Looks at the cluster alone; none where the configuration has none.
+pub(crate) fn examine_cluster(wanted: &Wanted, agent: Option<&Agent>) -> Option<Vec<Finding>> {
+    let config = wanted.cluster.as_ref()?;
+    Some(cluster::judge(&cluster::facts(config, wanted, agent)))
 }
 
 fn build() -> Finding {

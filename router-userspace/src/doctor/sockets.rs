@@ -89,7 +89,7 @@ fn absent(listener: SocketAddr) -> Finding {
 
 /// Whether a socket on `bound` is in the way of one on `listener`: the same port and address, or
 /// one of them any address.
-fn overlap(listener: SocketAddr, bound: SocketAddr) -> bool {
+pub(super) fn overlap(listener: SocketAddr, bound: SocketAddr) -> bool {
     let any = listener.ip().is_unspecified() || bound.ip().is_unspecified();
     listener.port() == bound.port() && listener.is_ipv4() == bound.is_ipv4() && (listener.ip() == bound.ip() || any)
 }
@@ -126,7 +126,7 @@ fn udp_memory_suffices(facts: &Facts, wanted: &Wanted) -> Option<Finding> {
 }
 
 /// The inodes of the sockets that a process holds.
-fn sockets_of(pid: u32) -> HashSet<u64> {
+pub(super) fn sockets_of(pid: u32) -> HashSet<u64> {
     let inode = |link: &str| link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok();
     let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     descriptors.filter_map(|entry| inode(fs::read_link(entry.path()).ok()?.to_str()?)).collect()

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::finding::{Finding, Level};
-use crate::config::{Config, Engine, SendBy, StartFlags};
+use crate::config::{Cluster, Config, Engine, SendBy, StartFlags};
 
 /// What the host has to bear.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub(crate) struct Wanted {
     pub(super) sends_frames: bool,
     pub(super) bpf_dir: PathBuf,
     pub(super) control: PathBuf,
+    /// The cluster that this host is to be a node of.
+    pub(super) cluster: Option<Cluster>,
 }
 
 /// How much something matters.
@@ -62,6 +64,7 @@ impl Wanted {
             sends_frames: config.af_xdp.send == SendBy::AfXdp,
             bpf_dir: config.router.bpf_dir.clone(),
             control: config.router.control.clone(),
+            cluster: config.cluster.clone(),
         }
     }
 
@@ -130,6 +133,7 @@ impl Wanted {
             sends_frames: false,
             bpf_dir: crate::config::DEFAULT_BPF_DIR.into(),
             control: "/nowhere/control.sock".into(),
+            cluster: None,
         }
     }
 }
