@@ -9,10 +9,11 @@ use router_common::{
     admission::{Challenge, Limited, Listed, TokenKey, TokenKeys},
     connection_id::{CidKeys, ConnectionId, Identity, UNROUTABLE},
     frame::{Address, Endpoint},
-    identifiers::{ConfigRotation, CpuId, GenerationId, IfIndex, InterfaceQueue, QueueId, SlotId},
-    maps::{CidConfig, Queue, Settings, Slot, SlotState},
+    identifiers::{ConfigRotation, CpuId, GenerationId, IfIndex, InterfaceQueue, NodeId, QueueId, SlotId},
+    maps::{CidConfig, Node, NodePath, NodeState, Queue, Settings, Slot, SlotState, Stage},
     reason::Fate,
     steer::{self, Tables, Verdict},
+    tunnel::{Leaving, Outer, Receiver, TunnelKey, TunnelKeys},
 };
 
 /// Tables that the fuzzer chooses: which look-ups hit is in its first octets.
@@ -26,6 +27,8 @@ struct Chosen {
     keys: CidKeys,
     queue: Queue,
     token_keys: TokenKeys,
+    node: Node,
+    tunnel_keys: TunnelKeys,
 }
 
 impl Tables for Chosen {
@@ -34,7 +37,7 @@ impl Tables for Chosen {
 
     fn settings(&self) -> Option<Settings> {
         let settings = Settings::new(0x0102, self.length, GenerationId::new(1));
-        Some(settings.with_blocks(u32::from(self.hits & 32)))
+        Some(settings.with_blocks(u32::from(self.hits & 32)).with_nodes(u32::from(self.hits & 4)))
     }
 
     fn listens(&self, _: &Endpoint) -> bool {
@@ -122,7 +125,26 @@ impl Tables for Chosen {
     fn unix_seconds(&self) -> u64 {
         NOW
     }
+
+    fn is_tunnel(&self, destination: &Endpoint) -> bool {
+        destination.port == TUNNEL_PORT
+    }
+
+    fn node(&self, node: NodeId) -> Option<&Node> {
+        (node.get() != 0x0102).then_some(&self.node)
+    }
+
+    fn assigned_node(&self, hash: u64) -> Option<NodeId> {
+        (hash & 1 != 0).then_some(NodeId::new((hash >> 8) as u16))
+    }
+
+    fn tunnel_keys(&self) -> Option<&TunnelKeys> {
+        Some(&self.tunnel_keys)
+    }
 }
+
+/// Where tunnels end.
+const TUNNEL_PORT: u16 = 6_080;
 
 /// What time it is there, in seconds from 1970 on.
 const NOW: u64 = 1_800_000_000;
@@ -151,8 +173,18 @@ fuzz_target!(|input: &[u8]| {
         keys,
         queue,
         token_keys: TokenKeys::new(TokenKey::new(epoch, [5, 6]), TokenKey::new(epoch - 1, [7, 8])),
+        node: Node::new(STATES[usize::from(*slot) % STATES.len()], SENDER, SENDER.address),
+        tunnel_keys: TunnelKeys::new(TunnelKey::new(1, [1, 2]), TunnelKey::NONE),
     };
-    let (verdict, datagram) = steer::frame(frame, &tables);
+    decide(frame, &tables);
+    if let Some(tunnelled) = tunnelled(frame, &tables) {
+        decide(&tunnelled, &tables);
+    }
+});
+
+/// What is decided about a frame keeps its word.
+fn decide(frame: &[u8], tables: &Chosen) {
+    let (verdict, datagram) = steer::frame(frame, tables);
     let fate = match verdict {
         Verdict::Pass(_) => Fate::Passed,
         Verdict::Drop(_) => Fate::Dropped,
@@ -164,6 +196,10 @@ fuzz_target!(|input: &[u8]| {
             assert!(delivery.socket.index().is_none_or(|index| Some(index) == of_queue), "to another's");
             Fate::Delivered
         }
+        Verdict::Forward(_) => {
+            assert_eq!(steer::stage(frame, tables), Stage::Xdp, "sent on twice");
+            Fate::Forwarded
+        }
         Verdict::Answer(_) => {
             assert!(tables.answers(), "answered where nothing is");
             assert!(datagram.is_some(), "answered without a datagram");
@@ -171,4 +207,19 @@ fuzz_target!(|input: &[u8]| {
         }
     };
     assert_eq!(verdict.reason().fate(), fate, "a reason of another fate");
-});
+}
+
+/// The frame's packet as another node would send it on, with its own tag, in IPv4.
+fn tunnelled(frame: &[u8], tables: &Chosen) -> Option<Vec<u8>> {
+    let Leaving::Packet { packet, is_ipv4 } = Leaving::of(frame, &tables.node.with_path(&PATH)) else { return None };
+    let mut outer = Outer::EMPTY;
+    let node = Node::new(NodeState::Up, SENDER, SENDER.address).with_path(&PATH);
+    let key = tables.tunnel_keys.sending()?;
+    let length = outer.write(&packet, is_ipv4, NodeId::new(7), Receiver { key, node: &node });
+    Some([&outer.octets()[..length], frame.get(14..14 + packet.length)?].concat())
+}
+
+const STATES: [NodeState; 5] = NodeState::ALL;
+const SENDER: Endpoint = Endpoint { address: Address::ipv4([10, 0, 0, 7]), port: TUNNEL_PORT };
+const PATH: NodePath =
+    NodePath { interface: IfIndex::new(1), own_mac: [1; 6], neighbour_mac: [2; 6], longest: u16::MAX };

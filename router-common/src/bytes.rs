@@ -9,6 +9,19 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Octets<const N: usize>(pub [u8; N]);
 
+impl<const M: usize> Octets<M> {
+    /// Writes octets over its own, from `AT` on.
+    #[inline(always)]
+    pub(crate) fn put<const AT: usize, const N: usize>(&mut self, octets: &Octets<N>) {
+        const { assert!(AT + N <= M) };
+        let mut i = 0;
+        while i < N {
+            self.0[AT + i] = octets.0[i];
+            i += 1;
+        }
+    }
+}
+
 /// A packet, or the linear part of one.
 pub trait Bytes {
     /// The `N` octets at offset `at`; `None` unless all of them are there.

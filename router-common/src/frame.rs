@@ -317,11 +317,28 @@ pub const UDP_LENGTH: usize = 8;
 /// More extension headers than real hosts send; what has more is left to the kernel.
 const MAX_EXTENSIONS: usize = 6;
 
-const IPV4: u16 = 0x0800;
+/// The EtherType of IPv4.
+pub const IPV4: u16 = 0x0800;
 /// The EtherType of IPv6.
 pub const IPV6: u16 = 0x86dd;
 const VLAN: u16 = 0x8100;
 const QINQ: u16 = 0x88a8;
+
+/// Time to live, hop limit: what Linux sends with.
+pub(crate) const HOPS: u8 = 64;
+
+/// The Internet checksum (RFC 1071) of 16-bit words with this sum.
+#[inline(always)]
+pub(crate) fn checksum(sum: u32) -> u16 {
+    let sum = (sum & 0xffff) + (sum >> 16);
+    !((sum & 0xffff) + (sum >> 16)) as u16
+}
+
+/// A checksum after one of its 16-bit words has changed (RFC 1624).
+#[inline(always)]
+pub fn updated_checksum(sum: u16, was: u16, is: u16) -> u16 {
+    checksum(u32::from(!sum) + u32::from(!was) + u32::from(is))
+}
 
 /// The protocol number of UDP.
 pub const UDP: u8 = 17;

@@ -48,6 +48,12 @@ identifier! {
 }
 
 identifier! {
+    /// A node's number in its cluster, 1 to 65,535, `router.node_id` where there is none: two octets of each connection ID
+    /// that the node issues (QUIC-LB: of its server ID).
+    NodeId(u16) into u32, u64
+}
+
+identifier! {
     /// A listener's number, unique on a node over all generations: 0 to 63, below
     /// [`LISTENERS_MAX`](crate::maps::LISTENERS_MAX). It is kept as long as the listener's address is in the
     /// configuration, and lower ones are given first.

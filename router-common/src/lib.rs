@@ -29,3 +29,4 @@ pub mod quic;
 pub mod reason;
 pub mod siphash;
 pub mod steer;
+pub mod tunnel;

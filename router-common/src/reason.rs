@@ -15,6 +15,8 @@ pub enum Fate {
     Delivered,
     /// Answered where it was looked at; its octets went no further.
     Answered,
+    /// Sent on to another node of the cluster.
+    Forwarded,
 }
 
 impl Fate {
@@ -25,6 +27,7 @@ impl Fate {
             Self::Dropped => "dropped",
             Self::Delivered => "delivered",
             Self::Answered => "answered",
+            Self::Forwarded => "forwarded",
         }
     }
 }
@@ -125,6 +128,8 @@ reasons! {
         NotListener = not_listener,
         /// To a listener, but no slot is active: the kernel chooses among the sockets there are.
         NoSlot = no_slot,
+        /// To the tunnel's port, for the agent's socket there: what nodes of a cluster tell each other, or a packet of theirs that is not plain.
+        TunnelSocket = tunnel_socket,
     }
     Dropped {
         /// Ends before its QUIC header does.
@@ -155,6 +160,14 @@ reasons! {
         SourceLimited = source_limited,
         /// A first flight while clients are asked to show that they receive at their address (`admission.challenge`, `admission.new_total`), which cannot be asked so: 0-RTT, which its client sends again, or an Initial with a token that proves nothing, of which more than `admission.new_total` came in a second.
         ChallengeLimited = challenge_limited,
+        /// To the tunnel's port, but made by no node of the cluster: no sender of this number with this address, or no tag that vouches for the packet under one of the cluster's keys.
+        TunnelForged = tunnel_forged,
+        /// Out of the tunnel, but nothing of this node's: its connection ID names another node, or it is for no listener here. It is not forwarded twice. Nodes whose lists of nodes or listeners differ do this: `quic-router nodes list` and the configurations show where.
+        Misrouted = misrouted,
+        /// Its connection ID names a node that has not been heard for longer than `cluster.dead_after`, or a number that no node has.
+        NodeUnreachable = node_unreachable,
+        /// For another node, and longer than what the network between the nodes carries with the tunnel's headers: a client that sends more than this node's `max_udp_payload_size` allows (RFC 9000 section 18.2). It finds out by itself.
+        TooLongToForward = too_long_to_forward,
     }
     Delivered {
         /// The flow table knew the connection ID.
@@ -167,12 +180,20 @@ reasons! {
         Unknown = unknown,
         /// A client-chosen connection ID, placed where it came in: with the owner of the receive queue.
         Queue = queue,
+        /// Its connection ID names a node that is gone for good: a worker answers with a stateless reset in its place (RFC 9000 section 10.3).
+        NodeGone = node_gone,
     }
     Answered {
         /// An unknown version: the XDP program sent a Version Negotiation packet back (RFC 9000 section 6.1).
         Negotiated = negotiated,
         /// An Initial without a token, while clients are asked to show that they receive at their address (`admission.challenge`): the XDP program sent a Retry back (RFC 9000 section 8.1.2).
         Retried = retried,
+    }
+    Forwarded {
+        /// Its connection ID names another node of the cluster, which it was sent on to.
+        Forwarded = forwarded,
+        /// A new connection that `cluster.new_connections = "hash"` gives to another node.
+        ForwardedNew = forwarded_new,
     }
 }
 

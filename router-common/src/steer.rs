@@ -4,17 +4,22 @@
 //! decoded; what is not admitted ends here, and what needs no worker is answered; the assignment, by a keyed hash of the connection
 //! ID. Never by 4-tuple: many connections share one, and one connection changes it. Where a worker has the receive queue
 //! that a frame came in on (AF_XDP), a new connection may be placed by that instead.
+//!
+//! In a cluster the connection ID may name another node. The packet is sent on to it then; what another node has sent
+//! on is decided about in the same way, but never sent on again. A first flight depends on no other node: what its
+//! client-chosen connection ID names, it names by chance.
 
 use crate::{
     admission::{self, Answer, Challenge, Destination, InPlace, Late, Limited, Listed, Outcome, Source, TokenKeys},
     bytes::Bytes,
-    connection_id::{ConnectionId, Keys},
+    connection_id::{ConnectionId, Keys, Owner},
     frame::{self, Address, Datagram, Endpoint, Payload},
     hash,
-    identifiers::{ConfigRotation, SlotId},
-    maps::{CidConfig, Queue, SOCKET_FRAME_MAX, Settings, Slot, SlotState, SocketPlace},
+    identifiers::{ConfigRotation, NodeId, SlotId},
+    maps::{CidConfig, Node, NodeState, Queue, SOCKET_FRAME_MAX, Settings, Slot, SlotState, SocketPlace, Stage},
     quic::{self, Header, Kind},
     reason::Reason,
+    tunnel::{InnerFrame, Refused, TunnelKeys},
 };
 
 /// The decision's view of the maps. Each method is one look-up; one of them changes something.
@@ -87,6 +92,19 @@ pub trait Tables {
 
     /// The seconds from 1970 on.
     fn unix_seconds(&self) -> u64;
+
+    /// Whether a destination is where the tunnel from other nodes ends.
+    fn is_tunnel(&self, destination: &Endpoint) -> bool;
+
+    /// Another node of the cluster.
+    fn node(&self, node: NodeId) -> Option<&Node>;
+
+    /// The other node that new connections with this hash are for. `None`: this node takes them, and everywhere but
+    /// where a packet is looked at first.
+    fn assigned_node(&self, hash: u64) -> Option<NodeId>;
+
+    /// What vouches for the packets that nodes send on to each other, and where tunnels end.
+    fn tunnel_keys(&self) -> Option<&TunnelKeys>;
 }
 
 /// What to do with a packet.
@@ -100,6 +118,8 @@ pub enum Verdict<F> {
     Deliver(Delivery<F>),
     /// Send this back, and give the packet to no one.
     Answer(Answer),
+    /// Send it on to another node.
+    Forward(Forward),
 }
 
 impl<F> Verdict<F> {
@@ -110,8 +130,82 @@ impl<F> Verdict<F> {
             Self::Pass(reason) | Self::Drop(reason) => *reason,
             Self::Deliver(delivery) => delivery.reason,
             Self::Answer(answer) => answer.reason(),
+            Self::Forward(forward) => forward.reason,
         }
     }
+}
+
+/// A packet's way to another node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Forward {
+    /// The node.
+    pub node: NodeId,
+    /// Why there.
+    pub reason: Reason,
+}
+
+/// How a packet came to this node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Arrival {
+    /// From its client.
+    Direct,
+    /// By the tunnel: another node has sent it on.
+    Forwarded,
+}
+
+/// What a connection ID says of a packet that neither a flow nor a slot of this node has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Named {
+    /// No other node.
+    Nobody,
+    /// A node that is gone for good.
+    Gone,
+    /// A node that cannot be reached, or that there is none of.
+    Unreachable,
+}
+
+/// What is known of a packet when its connection ID has placed it nowhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Passage {
+    /// What its connection ID says.
+    pub named: Named,
+    /// How it came.
+    pub arrival: Arrival,
+}
+
+impl Passage {
+    /// As a number, for the kernel program that goes on.
+    #[inline(always)]
+    pub fn word(self) -> u32 {
+        let named = match self.named {
+            Named::Nobody => 0,
+            Named::Gone => 1,
+            Named::Unreachable => 2,
+        };
+        named | u32::from(self.arrival == Arrival::Forwarded) << 8
+    }
+
+    /// Of that number.
+    #[inline(always)]
+    pub fn of_word(word: u32) -> Self {
+        let named = match word & 0xff {
+            1 => Named::Gone,
+            2 => Named::Unreachable,
+            _ => Named::Nobody,
+        };
+        Self { named, arrival: if word & 0x100 == 0 { Arrival::Direct } else { Arrival::Forwarded } }
+    }
+}
+
+/// What the first part of the decision says of a frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Known<F> {
+    /// All.
+    Verdict(Verdict<F>),
+    /// Where it does not belong: [`first_flight`] has the rest.
+    Unplaced(Passage),
+    /// It came to the tunnel's end: it has to be unwrapped.
+    Tunnel,
 }
 
 /// A packet's way to its worker.
@@ -129,36 +223,88 @@ pub struct Delivery<F> {
     pub socket: SocketPlace,
 }
 
-/// Decides about an Ethernet frame. With the verdict comes the datagram, if there is one,
-/// for accounting.
+/// Decides about an Ethernet frame, in whose way a tunnel may end. With the verdict comes the datagram, if there is one,
+/// for accounting: that of the packet within the tunnel.
 #[inline(always)]
 pub fn frame<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> (Verdict<T::Flow>, Option<Datagram>) {
-    let datagram = match listened(frame, tables) {
-        Ok(datagram) => datagram,
-        Err(verdict) => return (verdict, None),
-    };
-    let verdict = placed(frame, &datagram, tables)
-        .unwrap_or_else(|| unplaced(frame, &datagram, |kind| InPlace::of(frame, &datagram, kind, tables), tables));
-    (verdict, Some(datagram))
-}
-
-/// The first part of [`frame`], for a kernel program of its own: what of the verdict the flow table and the connection
-/// ID say. `None` where they say nothing: [`first_flight`] has the rest. The verifier looks at what comes last once for
-/// each way that leads there, and would not come to an end if it were all in one.
-#[inline(always)]
-pub fn known<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> (Option<Verdict<T::Flow>>, Option<Datagram>) {
-    match listened(frame, tables) {
-        Ok(datagram) => (placed(frame, &datagram, tables), Some(datagram)),
-        Err(verdict) => (Some(verdict), None),
+    match decided(frame, Arrival::Direct, tables) {
+        Ok(decided) => decided,
+        Err(Tunnelled) => match InnerFrame::of(frame, tables) {
+            // What is in there is decided about where it is, and ends in no other tunnel.
+            Ok(inner) => {
+                decided(&inner, Arrival::Forwarded, tables).unwrap_or((Verdict::Drop(Reason::Misrouted), None))
+            }
+            Err(refused) => (not_taken(refused), None),
+        },
     }
 }
 
-/// The second part, for a frame of which [`known`] knows nothing. Each Initial whose client is to show that it receives
-/// at its address is to be answered, whatever it has to show: [`challenged`] looks at that.
+/// The stage that counts a frame.
+pub fn stage<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> Stage {
+    match decided(frame, Arrival::Direct, tables) {
+        Ok(_) => Stage::Xdp,
+        Err(_) => Stage::Unwrap,
+    }
+}
+
+/// It came to the tunnel's end, and what is in it has to be decided about.
+struct Tunnelled;
+
+/// All that is decided about a frame that is not for the tunnel's end.
 #[inline(always)]
-pub fn first_flight<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> Verdict<T::Flow> {
+fn decided<B: Bytes + ?Sized, T: Tables>(
+    frame: &B,
+    arrival: Arrival,
+    tables: &T,
+) -> Result<(Verdict<T::Flow>, Option<Datagram>), Tunnelled> {
+    let (known, datagram) = known(frame, arrival, tables);
+    let verdict = match (known, &datagram) {
+        (Known::Verdict(verdict), _) => verdict,
+        (Known::Tunnel, _) => return Err(Tunnelled),
+        (Known::Unplaced(passage), Some(datagram)) => {
+            unplaced(frame, datagram, passage, |kind| InPlace::of(frame, datagram, kind, tables), tables)
+        }
+        (Known::Unplaced(_), None) => Verdict::Pass(Reason::Malformed),
+    };
+    Ok((verdict, datagram))
+}
+
+/// What becomes of a packet to the tunnel's end that is not taken out of it.
+#[inline(always)]
+pub fn not_taken<F>(refused: Refused) -> Verdict<F> {
+    match refused {
+        Refused::Control => Verdict::Pass(refused.reason()),
+        Refused::Forged { .. } => Verdict::Drop(refused.reason()),
+    }
+}
+
+/// The first part of [`frame`], for a kernel program of its own: what of the verdict the flow table and the connection
+/// ID say. The verifier looks at what comes last once for each way that leads there, and would not come to an end if it
+/// were all in one.
+#[inline(always)]
+pub fn known<B: Bytes + ?Sized, T: Tables>(
+    frame: &B,
+    arrival: Arrival,
+    tables: &T,
+) -> (Known<T::Flow>, Option<Datagram>) {
+    match listened(frame, arrival, tables) {
+        Ok(datagram) => match placed(frame, &datagram, arrival, tables) {
+            Ok(verdict) => (Known::Verdict(verdict), Some(datagram)),
+            Err(named) => (Known::Unplaced(Passage { named, arrival }), Some(datagram)),
+        },
+        Err(Elsewhere::Tunnel) => (Known::Tunnel, None),
+        Err(Elsewhere::Verdict(verdict)) => (Known::Verdict(verdict), None),
+    }
+}
+
+/// The second part, for a frame of which [`known`] knows no more than `passage`. Each Initial whose client is to show that
+/// it receives at its address is to be answered, whatever it has to show: [`challenged`] looks at that.
+#[inline(always)]
+pub fn first_flight<B: Bytes + ?Sized, T: Tables>(frame: &B, passage: Passage, tables: &T) -> Verdict<T::Flow> {
     match frame::parse(frame) {
-        Ok(datagram) => unplaced(frame, &datagram, |kind| InPlace::at_first_sight(frame, &datagram, kind), tables),
+        Ok(datagram) => {
+            unplaced(frame, &datagram, passage, |kind| InPlace::at_first_sight(frame, &datagram, kind), tables)
+        }
         Err(reason) => Verdict::Pass(reason),
     }
 }
@@ -172,41 +318,72 @@ pub fn challenged<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> Verdic
     };
     finish(frame, &datagram, tables, |header| {
         let in_place = InPlace::of(frame, &datagram, header.kind, tables);
-        admission::challenged(in_place, || Some(datagram.source.address), tables)
+        let outcome = admission::challenged(in_place, || Some(datagram.source.address), tables);
+        // Each kernel program that answers sees packets of clients.
+        settle(header, Passage { named: Named::Nobody, arrival: Arrival::Direct }, outcome, tables)
     })
 }
 
-/// The datagram in a frame, if it is for a listener of this host, and can be answered; else the verdict.
+/// A frame without a datagram for a listener of this host.
+enum Elsewhere<F> {
+    /// It is decided.
+    Verdict(Verdict<F>),
+    /// The tunnel ends here.
+    Tunnel,
+}
+
+/// The datagram in a frame, if it is for a listener of this host, and can be answered.
 #[inline(always)]
-fn listened<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> Result<Datagram, Verdict<T::Flow>> {
-    let datagram = frame::parse(frame).map_err(Verdict::Pass)?;
+fn listened<B: Bytes + ?Sized, T: Tables>(
+    frame: &B,
+    arrival: Arrival,
+    tables: &T,
+) -> Result<Datagram, Elsewhere<T::Flow>> {
+    let verdict = |verdict| Err(Elsewhere::Verdict(verdict));
+    let datagram = match frame::parse(frame) {
+        Ok(datagram) => datagram,
+        Err(reason) => return verdict(Verdict::Pass(reason)),
+    };
+    let not_listener = match arrival {
+        Arrival::Direct => Verdict::Pass(Reason::NotListener),
+        Arrival::Forwarded => Verdict::Drop(Reason::Misrouted),
+    };
     if !tables.listens(&datagram.destination) {
-        return Err(Verdict::Pass(Reason::NotListener));
+        return match arrival == Arrival::Direct && tables.is_tunnel(&datagram.destination) {
+            true => Err(Elsewhere::Tunnel),
+            false => verdict(not_listener),
+        };
     }
     // A listener on every address is for every address of this host: what only passes through is not its.
     match admission::destination(&datagram.destination.address, tables) {
         Destination::Own => {}
-        Destination::Many => return Err(Verdict::Drop(Reason::Broadcast)),
-        Destination::Other => return Err(Verdict::Pass(Reason::NotListener)),
+        Destination::Many => return verdict(Verdict::Drop(Reason::Broadcast)),
+        Destination::Other => return verdict(not_listener),
     }
     if !datagram.source.can_be_answered() {
-        return Err(Verdict::Drop(Reason::Unanswerable));
+        return verdict(Verdict::Drop(Reason::Unanswerable));
     }
     Ok(datagram)
 }
 
-/// The verdict about a datagram whose connection ID says where it belongs, or which is no sound QUIC.
+/// The verdict about a datagram whose connection ID says where it belongs, or which is no sound QUIC; else what its
+/// connection ID says all the same.
 #[inline(always)]
-fn placed<B: Bytes + ?Sized, T: Tables>(frame: &B, datagram: &Datagram, tables: &T) -> Option<Verdict<T::Flow>> {
+fn placed<B: Bytes + ?Sized, T: Tables>(
+    frame: &B,
+    datagram: &Datagram,
+    arrival: Arrival,
+    tables: &T,
+) -> Result<Verdict<T::Flow>, Named> {
     // Looked at here, where the headers' lengths are known: behind the decision the verifier would have
     // to tell apart every way that led there.
     let queue = tables.queue().filter(|queue| suits_a_socket(frame, datagram, queue, tables));
-    let Some(settings) = tables.settings() else { return Some(Verdict::Pass(Reason::NoSlot)) };
+    let Some(settings) = tables.settings() else { return Ok(Verdict::Pass(Reason::NoSlot)) };
     let verdict = match quic::classify(frame, datagram.payload, settings.cid_length()) {
-        Ok(header) => by_connection_id(&header.destination, tables)?,
+        Ok(header) => by_connection_id(&header, arrival, tables)?,
         Err(reason) => Verdict::Drop(reason),
     };
-    Some(or_by_queue(verdict, queue, tables))
+    Ok(or_by_queue(verdict, queue, tables))
 }
 
 /// The verdict about one that does not say so; what a packet of a kind is `in_place`, if it can be answered there.
@@ -214,30 +391,27 @@ fn placed<B: Bytes + ?Sized, T: Tables>(frame: &B, datagram: &Datagram, tables: 
 fn unplaced<B: Bytes + ?Sized, T: Tables>(
     frame: &B,
     datagram: &Datagram,
+    passage: Passage,
     in_place: impl FnOnce(Kind) -> InPlace,
     tables: &T,
 ) -> Verdict<T::Flow> {
     finish(frame, datagram, tables, |header| {
-        admission::judge(header.kind, &datagram.source, || in_place(header.kind), tables)
+        judged(header, &datagram.source, passage, || in_place(header.kind), tables)
     })
 }
 
-/// Carries out what `judge` says of a datagram whose connection ID places it nowhere.
+/// Carries out what `place` says of a datagram whose connection ID places it nowhere.
 #[inline(always)]
 fn finish<B: Bytes + ?Sized, T: Tables>(
     frame: &B,
     datagram: &Datagram,
     tables: &T,
-    judge: impl FnOnce(&Header) -> Outcome,
+    place: impl FnOnce(&Header) -> Verdict<T::Flow>,
 ) -> Verdict<T::Flow> {
     let queue = tables.queue().filter(|queue| suits_a_socket(frame, datagram, queue, tables));
     let Some(settings) = tables.settings() else { return Verdict::Pass(Reason::NoSlot) };
     match quic::classify(frame, datagram.payload, settings.cid_length()) {
-        Ok(header) => match judge(&header) {
-            Outcome::Deliver => or_by_queue(assigned(&header, tables), queue, tables),
-            Outcome::Drop(reason) => Verdict::Drop(reason),
-            Outcome::Answer(answer) => Verdict::Answer(answer),
-        },
+        Ok(header) => or_by_queue(place(&header), queue, tables),
         Err(reason) => Verdict::Drop(reason),
     }
 }
@@ -265,26 +439,32 @@ pub fn segment<B: Bytes + ?Sized, T: Tables>(
     }
 }
 
-/// Finds the slot of a classified packet from `source`, unless it is turned away, or answered for what it is
+/// Finds the slot of a classified packet from `source`, unless it is turned away, sent on, or answered for what it is
 /// `in_place`.
 #[inline(always)]
 pub fn route<S: Source, T: Tables>(header: &Header, source: &S, in_place: InPlace, tables: &T) -> Verdict<T::Flow> {
-    by_connection_id(&header.destination, tables).unwrap_or_else(|| {
-        match admission::judge(header.kind, source, || in_place, tables) {
-            Outcome::Deliver => assigned(header, tables),
-            Outcome::Drop(reason) => Verdict::Drop(reason),
-            Outcome::Answer(answer) => Verdict::Answer(answer),
-        }
+    by_connection_id(header, Arrival::Direct, tables).unwrap_or_else(|named| {
+        judged(header, source, Passage { named, arrival: Arrival::Direct }, || in_place, tables)
     })
 }
 
-/// The slot that the flow table has for a connection ID, or that it names itself.
+/// The same of one that another node has sent on.
 #[inline(always)]
-fn by_connection_id<T: Tables>(cid: &ConnectionId, tables: &T) -> Option<Verdict<T::Flow>> {
+pub fn route_forwarded<S: Source, T: Tables>(header: &Header, source: &S, tables: &T) -> Verdict<T::Flow> {
+    by_connection_id(header, Arrival::Forwarded, tables).unwrap_or_else(|named| {
+        judged(header, source, Passage { named, arrival: Arrival::Forwarded }, || InPlace::Nothing, tables)
+    })
+}
+
+/// The slot that the flow table has for a connection ID, or that it names itself, or the node; else what it says all the
+/// same.
+#[inline(always)]
+fn by_connection_id<T: Tables>(header: &Header, arrival: Arrival, tables: &T) -> Result<Verdict<T::Flow>, Named> {
+    let cid = &header.destination;
     if let Some((flow, number)) = tables.flow(cid)
         && let Some(slot) = taken(number, tables)
     {
-        return Some(Verdict::Deliver(Delivery {
+        return Ok(Verdict::Deliver(Delivery {
             number,
             slot,
             flow: Some(flow),
@@ -292,17 +472,81 @@ fn by_connection_id<T: Tables>(cid: &ConnectionId, tables: &T) -> Option<Verdict
             socket: SocketPlace::NONE,
         }));
     }
-    let number = decoded(cid, tables)?;
-    let slot = taken(number, tables)?;
-    Some(Verdict::Deliver(Delivery { number, slot, flow: None, reason: Reason::Cid, socket: SocketPlace::NONE }))
+    match owner(cid, tables) {
+        Some(Owner::Slot(number)) => {
+            let slot = taken(number, tables).ok_or(Named::Nobody)?;
+            Ok(Verdict::Deliver(Delivery { number, slot, flow: None, reason: Reason::Cid, socket: SocketPlace::NONE }))
+        }
+        Some(Owner::Node(node)) => by_node(node, header.kind, arrival, tables),
+        None => Err(Named::Nobody),
+    }
 }
 
-/// The slot that the assignment has for a packet which nothing else places.
+/// The verdict about a packet whose connection ID names another node.
 #[inline(always)]
-fn assigned<T: Tables>(header: &Header, tables: &T) -> Verdict<T::Flow> {
-    let reason = if header.kind.may_be_first_flight() { Reason::Assigned } else { Reason::Unknown };
-    if let Some(seed) = tables.hash_seed()
-        && let Some(number) = tables.assigned(hash::of(&header.destination, seed))
+fn by_node<T: Tables>(node: NodeId, kind: Kind, arrival: Arrival, tables: &T) -> Result<Verdict<T::Flow>, Named> {
+    if tables.settings().is_none_or(|settings| settings.nodes() == 0) {
+        return Err(Named::Nobody);
+    }
+    if arrival == Arrival::Forwarded {
+        return if kind.may_be_first_flight() { Err(Named::Nobody) } else { Ok(Verdict::Drop(Reason::Misrouted)) };
+    }
+    match tables.node(node).map(Node::state) {
+        Some(NodeState::Up | NodeState::Draining | NodeState::Silent) => {
+            Ok(Verdict::Forward(Forward { node, reason: Reason::Forwarded }))
+        }
+        Some(NodeState::Gone) => Err(Named::Gone),
+        Some(NodeState::Unreachable) | None => Err(Named::Unreachable),
+    }
+}
+
+/// The verdict about a packet that its connection ID places nowhere.
+#[inline(always)]
+fn judged<S: Source, T: Tables>(
+    header: &Header,
+    source: &S,
+    passage: Passage,
+    in_place: impl FnOnce() -> InPlace,
+    tables: &T,
+) -> Verdict<T::Flow> {
+    if passage.named == Named::Unreachable && !header.kind.may_be_first_flight() {
+        return Verdict::Drop(Reason::NodeUnreachable);
+    }
+    let outcome = match passage.arrival {
+        Arrival::Direct => admission::judge(header.kind, source, in_place, tables),
+        Arrival::Forwarded => admission::judge_forwarded(header.kind, source, tables),
+    };
+    settle(header, passage, outcome, tables)
+}
+
+/// Carries out what admission says of one.
+#[inline(always)]
+fn settle<T: Tables>(header: &Header, passage: Passage, outcome: Outcome, tables: &T) -> Verdict<T::Flow> {
+    match outcome {
+        Outcome::Deliver => assigned(header, passage, tables),
+        Outcome::Drop(reason) => Verdict::Drop(reason),
+        Outcome::Answer(answer) => Verdict::Answer(answer),
+    }
+}
+
+/// The slot, or the node, that the assignment has for a packet which nothing else places.
+#[inline(always)]
+fn assigned<T: Tables>(header: &Header, passage: Passage, tables: &T) -> Verdict<T::Flow> {
+    let reason = match (header.kind.may_be_first_flight(), passage.named) {
+        (true, _) => Reason::Assigned,
+        (false, Named::Gone) => Reason::NodeGone,
+        (false, _) => Reason::Unknown,
+    };
+    let Some(seed) = tables.hash_seed() else { return Verdict::Pass(Reason::NoSlot) };
+    let hash = hash::of(&header.destination, seed);
+    if passage.arrival == Arrival::Direct
+        && matches!(header.kind, Kind::Initial | Kind::ZeroRtt)
+        && let Some(node) = tables.assigned_node(hash)
+        && tables.node(node).is_some_and(|node| node.state() == NodeState::Up)
+    {
+        return Verdict::Forward(Forward { node, reason: Reason::ForwardedNew });
+    }
+    if let Some(number) = tables.assigned(hash)
         && let Some(slot) = taken(number, tables)
     {
         return Verdict::Deliver(Delivery { number, slot, flow: None, reason, socket: SocketPlace::NONE });
@@ -352,11 +596,21 @@ fn suits_a_socket<B: Bytes + ?Sized, T: Tables>(frame: &B, datagram: &Datagram, 
         && !tables.is_local(&datagram.source.address)
 }
 
-/// The slot on this node that `cid` names, whether or not a worker is there.
+/// Who issued `cid`, as it says itself: a slot of this node, whether or not a worker is there, or another node, whether or
+/// not there is one of that number.
+#[inline(always)]
+pub fn owner<T: Tables>(cid: &ConnectionId, tables: &T) -> Option<Owner> {
+    let rotation = cid.rotation();
+    tables.cid_config(rotation)?.owner(cid, tables.cid_keys(rotation)?)
+}
+
+/// The slot of this node that `cid` names.
 #[inline(always)]
 pub fn decoded<T: Tables>(cid: &ConnectionId, tables: &T) -> Option<SlotId> {
-    let rotation = cid.rotation();
-    tables.cid_config(rotation)?.slot(cid, tables.cid_keys(rotation)?)
+    match owner(cid, tables)? {
+        Owner::Slot(slot) => Some(slot),
+        Owner::Node(_) => None,
+    }
 }
 
 /// What is in slot `number`, unless it is free.

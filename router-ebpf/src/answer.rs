@@ -39,7 +39,7 @@ pub(crate) fn challenge(ctx: &XdpContext) -> u32 {
             AnswerFrame::retry(&Frame(ctx), &Issue { key, now: maps::unix_seconds(), random }, scratch)
         });
     }
-    carry_out(ctx, &verdict)
+    carry_out(ctx, Stage::Xdp, &verdict)
 }
 
 /// Sends what `build` makes in place of the frame.

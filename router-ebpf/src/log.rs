@@ -26,7 +26,7 @@ mod imp {
     #[inline(always)]
     fn slot(verdict: &Verdict<StoredFlow>) -> i32 {
         match verdict {
-            Verdict::Pass(_) | Verdict::Drop(_) | Verdict::Answer(_) => -1,
+            Verdict::Pass(_) | Verdict::Drop(_) | Verdict::Answer(_) | Verdict::Forward(_) => -1,
             Verdict::Deliver(delivery) => delivery.number.get().into(),
         }
     }

@@ -3,8 +3,9 @@
 //! Two programs, `steer` (XDP) and `select` (`sk_reuseport`). Each reads bytes, asks
 //! [`router_common::steer`], obeys its verdict, and counts. No policy lives here, and no
 //! `unsafe` outside `packet` and `maps`. `steer` goes on with `first_flight` where the connection ID says
-//! nothing, and that with `negotiate` or `challenge` where a packet is answered; `floor` is there to
-//! measure them by.
+//! nothing, and that with `negotiate` or `challenge` where a packet is answered; with `forward` where another node of the
+//! cluster owns the connection, and with `unwrap` and `unwrapped` where another node has sent a packet. `floor` is there
+//! to measure them by.
 
 #![no_std]
 #![no_main]
@@ -18,6 +19,7 @@ mod maps;
 mod packet;
 mod select;
 mod steer;
+mod tunnel;
 
 use aya_ebpf::{
     macros::{sk_reuseport, xdp},
@@ -28,6 +30,24 @@ use aya_ebpf::{
 #[xdp(frags)]
 fn steer(ctx: XdpContext) -> u32 {
     steer::run(&ctx)
+}
+
+/// Where `steer` goes on with what another node owns.
+#[xdp(frags)]
+fn forward(ctx: XdpContext) -> u32 {
+    tunnel::forward(&ctx)
+}
+
+/// Where `steer` goes on with what another node has sent on: takes it out of the tunnel.
+#[xdp(frags)]
+fn unwrap(ctx: XdpContext) -> u32 {
+    tunnel::unwrap(&ctx)
+}
+
+/// Where `unwrap` goes on: decides about the packet as `steer` does.
+#[xdp(frags)]
+fn unwrapped(ctx: XdpContext) -> u32 {
+    steer::run_unwrapped(&ctx)
 }
 
 /// Where `steer` goes on with what neither the flow table nor its connection ID places.

@@ -9,8 +9,8 @@ use core::ptr::NonNull;
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     btf_maps::{
-        Array, CpuMap, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap, ProgramArray, ReusePortSockArray,
-        XskMap, lpm_trie::Key,
+        Array, CpuMap, DevMapHash, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap, ProgramArray,
+        ReusePortSockArray, XskMap, lpm_trie::Key,
     },
     helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_coarse_ns},
     macros::btf_map,
@@ -20,16 +20,18 @@ use router_common::{
     admission::{Challenge, Limited, Listed, Rate, SKETCH_CELLS, Scratch, take_from_any},
     connection_id::ConnectionId,
     frame::{Address, Endpoint},
-    identifiers::{ConfigRotation, CpuId, IfIndex, InterfaceQueue, QueueId, SlotId},
+    identifiers::{ConfigRotation, CpuId, IfIndex, InterfaceQueue, NodeId, QueueId, SlotId},
     maps::{
-        ASSIGNMENT_SIZE, Admission, Assigned, BLOCK_TOTALS, BLOCKS_CAPACITY, BUCKETS, Block, BlockHits, BlockKey,
-        Bucket, CID_CONFIGS, CidConfig, CidKeys, Counters, Flow, FlowKey, Hop, LISTENERS_MAX, LOCAL_ADDRESSES_MAX,
-        Listener, ListenerKey, Listens, Local, LocalKey, Port, Program, QUEUES_MAX, Queue, SLOTS, SOURCE_PORT_WORDS,
-        SOURCES_MAX, Secrets, Settings, SketchCell, Slot, SlotCounters, SourceCount, SourceKey, SourcePorts, Stage,
-        TokenKeys,
+        ASSIGNMENT_SIZE, Admission, Assigned, AssignedNode, BLOCK_TOTALS, BLOCKS_CAPACITY, BUCKETS, Block, BlockHits,
+        BlockKey, Bucket, CID_CONFIGS, CidConfig, CidKeys, Counters, DEVICES_MAX, Flow, FlowKey, Hop, LISTENERS_MAX,
+        LOCAL_ADDRESSES_MAX, Listener, ListenerKey, Listens, Local, LocalKey, NODE_ASSIGNMENT_SIZE, NODE_NUMBERS,
+        NODES_MAX, NewConnections, Node, NodeCounters, NodePlace, Port, Program, QUEUES_MAX, Queue, SLOTS,
+        SOURCE_PORT_WORDS, SOURCES_MAX, Secrets, Settings, SketchCell, Slot, SlotCounters, SourceCount, SourceKey,
+        SourcePorts, Stage, TokenKeys,
     },
     reason::Reason,
     steer::Tables,
+    tunnel::{Outer, TunnelKeys},
 };
 
 #[btf_map(name = "settings")]
@@ -96,6 +98,38 @@ static BLOCK_TOTAL: PerCpuArray<BlockHits, { BLOCK_TOTALS as usize }> = PerCpuAr
 static SKETCH: Array<SketchCell, { SKETCH_CELLS as usize }> = Array::new();
 #[btf_map(name = "sources")]
 static SOURCE: LruHashMap<SourceKey, SourceCount, { SOURCES_MAX as usize }> = LruHashMap::new();
+
+#[btf_map(name = "nodes")]
+static NODE: Array<Node, { NODES_MAX as usize }> = Array::new();
+#[btf_map(name = "node_places")]
+static NODE_PLACE: Array<NodePlace, { NODE_NUMBERS as usize }> = Array::new();
+#[btf_map(name = "node_counters")]
+static NODE_COUNTER: PerCpuArray<NodeCounters, { NODES_MAX as usize }> = PerCpuArray::new();
+#[btf_map(name = "node_assignment")]
+static NODE_ASSIGNMENT: Array<AssignedNode, { 2 * NODE_ASSIGNMENT_SIZE as usize }> = Array::new();
+#[btf_map(name = "tunnel_keys")]
+static TUNNEL_KEYS: Array<TunnelKeys, 1> = Array::new();
+#[btf_map(name = "devices")]
+static DEVICES: DevMapHash<{ DEVICES_MAX as usize }> = DevMapHash::new();
+/// From one program to the one that goes on; no part of the contract.
+#[btf_map(name = "handover")]
+static HANDOVER: PerCpuArray<Handover, 1> = PerCpuArray::new();
+/// Of `forward`, for what its stack has no room for; no part of the contract.
+#[btf_map(name = "outer")]
+static OUTER: PerCpuArray<Outer, 1> = PerCpuArray::new();
+
+/// What one program tells another that goes on.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Handover {
+    /// [`Passage::word`](router_common::steer::Passage::word), for `first_flight`.
+    pub(crate) passage: u32,
+    /// The node, for `forward`.
+    pub(crate) node: u32,
+    /// Whether the node gets it as a new connection: 1, else 0.
+    pub(crate) is_new: u32,
+    reserved: u32,
+}
 
 /// The decision's view of the maps.
 pub(crate) struct Maps {
@@ -275,6 +309,33 @@ impl Tables for Maps {
     fn unix_seconds(&self) -> u64 {
         unix_seconds()
     }
+
+    #[inline(always)]
+    fn is_tunnel(&self, destination: &Endpoint) -> bool {
+        PORTS.get(destination.port.into()).is_some_and(Port::is_tunnel)
+            && tunnel_keys().is_some_and(|keys| keys.end_at(&destination.address))
+    }
+
+    #[inline(always)]
+    fn node(&self, number: NodeId) -> Option<&Node> {
+        node(number.into())
+    }
+
+    #[inline(always)]
+    fn assigned_node(&self, hash: u64) -> Option<NodeId> {
+        if self.has_passed_xdp() {
+            return None;
+        }
+        match SETTINGS.get(0)?.new_connections() {
+            NewConnections::Local => None,
+            NewConnections::ByHash { half } => NODE_ASSIGNMENT.get(AssignedNode::index(half, hash))?.node(),
+        }
+    }
+
+    #[inline(always)]
+    fn tunnel_keys(&self) -> Option<&TunnelKeys> {
+        tunnel_keys()
+    }
 }
 
 /// An entry of the flow table, in place.
@@ -389,6 +450,66 @@ pub(crate) fn redirect_to_socket(index: u32) -> Option<u32> {
 #[inline(always)]
 pub(crate) fn token_keys() -> Option<&'static TokenKeys> {
     TOKEN_KEYS.get(0)
+}
+
+/// Another node.
+#[inline(always)]
+pub(crate) fn node(number: u32) -> Option<&'static Node> {
+    // Where the agent writes it meanwhile, a mix of old and new plain numbers is read: the packet is lost then at worst.
+    let node = NODE.get(NODE_PLACE.get(number)?.index()?)?;
+    (node.number()? == NodeId::new(number as u16)).then_some(node)
+}
+
+/// This node's own number.
+#[inline(always)]
+pub(crate) fn own_number() -> Option<NodeId> {
+    SETTINGS.get(0).map(Settings::node)
+}
+
+/// What vouches for packets that nodes send on to each other.
+#[inline(always)]
+pub(crate) fn tunnel_keys() -> Option<&'static TunnelKeys> {
+    TUNNEL_KEYS.get(0)
+}
+
+/// Counts something between this node and another one.
+#[inline(always)]
+pub(crate) fn count_node(number: u32, count: impl FnOnce(&mut NodeCounters)) {
+    let place = NODE_PLACE.get(number).and_then(NodePlace::index);
+    if let Some(counters) = place.and_then(|place| NODE_COUNTER.get_ptr_mut(place)) {
+        // SAFETY: this CPU's own value; nothing else on this CPU holds a reference to it.
+        count(unsafe { &mut *counters });
+    }
+}
+
+/// Whether packets can be sent by an interface.
+#[inline(always)]
+pub(crate) fn has_device(interface: IfIndex) -> bool {
+    DEVICES.get_ifindex(interface.get()).is_some()
+}
+
+/// Sends the packet by it; the action to return.
+#[inline(always)]
+pub(crate) fn redirect_to_device(interface: IfIndex) -> u32 {
+    match DEVICES.redirect(interface.get(), 0) {
+        Ok(action) | Err(action) => action,
+    }
+}
+
+/// Where programs of this CPU leave word for each other.
+#[inline(always)]
+pub(crate) fn handover() -> Option<&'static mut Handover> {
+    let handover = NonNull::new(HANDOVER.get_ptr_mut(0)?)?.as_ptr();
+    // SAFETY: this CPU's own value, and one program at a time runs there with it.
+    Some(unsafe { &mut *handover })
+}
+
+/// Memory of this CPU's, to build outer headers in.
+#[inline(always)]
+pub(crate) fn outer() -> Option<&'static mut Outer> {
+    let outer = NonNull::new(OUTER.get_ptr_mut(0)?)?.as_ptr();
+    // SAFETY: likewise.
+    Some(unsafe { &mut *outer })
 }
 
 /// The seconds from 1970 on.

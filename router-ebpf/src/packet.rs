@@ -10,15 +10,16 @@ use core::mem::MaybeUninit;
 use aya_ebpf::{
     EbpfContext as _,
     helpers::generated::{
-        bpf_get_prandom_u32, bpf_skb_load_bytes, bpf_skb_load_bytes_relative, bpf_xdp_adjust_meta, bpf_xdp_adjust_tail,
-        bpf_xdp_get_buff_len, bpf_xdp_store_bytes,
+        bpf_get_prandom_u32, bpf_skb_load_bytes, bpf_skb_load_bytes_relative, bpf_xdp_adjust_head, bpf_xdp_adjust_meta,
+        bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_store_bytes,
     },
     programs::{SkReuseportContext, XdpContext},
 };
 use router_common::{
     bytes::{Bytes, Octets},
-    frame::{Address, Endpoint, IPV6, Payload, UDP_LENGTH},
+    frame::{Address, ETHERNET_LENGTH, Endpoint, IPV6, Payload, UDP_LENGTH, updated_checksum},
     identifiers::SlotId,
+    tunnel::Outer,
 };
 
 /// An Ethernet frame as XDP sees it.
@@ -79,6 +80,77 @@ pub(crate) fn write<const N: usize>(ctx: &XdpContext, at: usize, octets: &[u8; N
     // SAFETY: `from` has `N` octets, which the helper only reads, `length` of them; it checks that the frame has
     // so many. No packet pointer is kept.
     unsafe { bpf_xdp_store_bytes(ctx.ctx, at as u32, from, length as u32) == 0 }
+}
+
+/// Puts `outer`'s headers, of `LENGTH` octets, around the packet in a frame, whose own Ethernet header goes; whether they
+/// were written. `None`: there is no room before it, and the frame is as it was.
+#[inline(always)]
+pub(crate) fn push<const LENGTH: usize>(ctx: &XdpContext, outer: &Outer) -> Option<bool> {
+    // Whole words behind the first six octets, or half a word more.
+    const { assert!(LENGTH % 8 == 6 || LENGTH % 8 == 2) };
+    // SAFETY: the helper checks that there is room; no packet pointer is kept.
+    if unsafe { bpf_xdp_adjust_head(ctx.ctx, -((LENGTH - ETHERNET_LENGTH) as i32)) } != 0 {
+        return None;
+    }
+    let start = ctx.data();
+    if start + LENGTH > ctx.data_end() {
+        return Some(false);
+    }
+    // SAFETY: `start..start + LENGTH` lies within the packet's linear part, as just checked, and each word is written
+    // within that.
+    unsafe {
+        store!("u16", start, outer.word(0) >> 16);
+        store!("u32", start + 2, outer.word(0) >> 32);
+        let mut word = 1;
+        while 6 + 8 * word <= LENGTH {
+            store!("u64", start + 8 * word - 2, outer.word(word));
+            word += 1;
+        }
+        if LENGTH % 8 == 2 {
+            store!("u32", start + 8 * word - 2, outer.word(word));
+        }
+    }
+    Some(true)
+}
+
+/// Takes `LESS` octets off the frame's beginning, and puts its link addresses before what is left, with this type;
+/// whether it was done.
+#[inline(always)]
+pub(crate) fn pull<const LESS: usize>(ctx: &XdpContext, ethertype: u16) -> bool {
+    let start = ctx.data();
+    if start + ETHERNET_LENGTH > ctx.data_end() {
+        return false;
+    }
+    // SAFETY: the addresses lie within the packet's linear part, as just checked.
+    let (first, second) = unsafe { (load!("u64", start), load!("u32", start + 8)) };
+    // SAFETY: the helper checks that the frame has so many octets; no packet pointer is kept.
+    if unsafe { bpf_xdp_adjust_head(ctx.ctx, LESS as i32) } != 0 {
+        return false;
+    }
+    let start = ctx.data();
+    if start + ETHERNET_LENGTH > ctx.data_end() {
+        return false;
+    }
+    // SAFETY: they lie within it again, as just checked.
+    unsafe {
+        store!("u64", start, first);
+        store!("u32", start + 8, second);
+        store!("u16", start + 12, u64::from(ethertype.to_be()));
+    }
+    true
+}
+
+/// Writes the DS field of a plain packet; whether it was done.
+#[inline(always)]
+pub(crate) fn mark(ctx: &XdpContext, is_ipv4: bool, ds: u8) -> bool {
+    let Some(Octets::<2>([first, second])) = Frame(ctx).read(ETHERNET_LENGTH) else { return false };
+    if !is_ipv4 {
+        return write(ctx, ETHERNET_LENGTH, &[first & 0xf0 | ds >> 4, ds << 4 | second & 0x0f], 2);
+    }
+    let Some(Octets::<2>(sum)) = Frame(ctx).read(ETHERNET_LENGTH + 10) else { return false };
+    let (was, is) = (u16::from_be_bytes([first, second]), u16::from_be_bytes([first, ds]));
+    let sum = updated_checksum(u16::from_be_bytes(sum), was, is);
+    write(ctx, ETHERNET_LENGTH, &is.to_be_bytes(), 2) && write(ctx, ETHERNET_LENGTH + 10, &sum.to_be_bytes(), 2)
 }
 
 /// A random number, not for secrets.
@@ -213,6 +285,19 @@ macro_rules! load {
     }};
 }
 use load;
+
+/// Stores a word in a packet with one instruction, for the same reason.
+macro_rules! store {
+    ($width:literal, $address:expr, $word:expr) => {
+        core::arch::asm!(
+            concat!("*(", $width, " *)({address} + 0) = {word}"),
+            word = in(reg) $word,
+            address = in(reg) $address,
+            options(nostack, preserves_flags),
+        )
+    };
+}
+use store;
 
 /// `BPF_HDR_START_NET`
 const HEADER_START_NETWORK: u32 = 1;

@@ -27,8 +27,8 @@ pub(crate) fn run(ctx: &SkReuseportContext) -> u32 {
     maps::count(Stage::Select, verdict.reason());
     log::selected(ctx, &verdict);
     match verdict {
-        // The program has no way to answer by; what can is a worker.
-        Verdict::Pass(_) | Verdict::Answer(_) => SK_PASS,
+        // The program has no way to answer, or to send on, by; what can is a worker.
+        Verdict::Pass(_) | Verdict::Answer(_) | Verdict::Forward(_) => SK_PASS,
         Verdict::Drop(_) => SK_DROP,
         Verdict::Deliver(delivery) => {
             // Where there are XDP programs, for what came by an interface without one.

@@ -1,7 +1,8 @@
 //! `steer`, the XDP program: to the worker that owns the connection, by its AF_XDP socket or its CPU.
 //!
 //! It knows what the flow table and the connection ID say. `first_flight` goes on with what they say nothing of, and
-//! with that `challenge` in turn (tail calls): each is verified by itself.
+//! with that `challenge` in turn (tail calls): each is verified by itself. So does `forward` with what another node owns,
+//! and `unwrap` with what another node has sent.
 
 use aya_ebpf::{
     bindings::xdp_action::{XDP_DROP, XDP_PASS},
@@ -11,7 +12,7 @@ use router_common::{
     admission::Answer,
     maps::{Hop, Program, Stage},
     reason::Reason,
-    steer::{self, Delivery, Verdict},
+    steer::{self, Arrival, Delivery, Forward, Known, Passage, Verdict},
 };
 
 use crate::{
@@ -23,40 +24,79 @@ use crate::{
 /// Decides about one frame and carries it out, unless another program has to.
 #[inline(always)]
 pub(crate) fn run(ctx: &XdpContext) -> u32 {
-    let (verdict, datagram) = steer::known(&Frame(ctx), &Maps::for_frame(ctx));
-    let Some(verdict) = verdict else { return go_on(ctx, Program::FirstFlight) };
-    if let (Verdict::Deliver(Delivery { flow: Some(flow), .. }), Some(datagram)) = (&verdict, &datagram) {
-        flow.account(datagram.payload.length, &datagram.source);
+    decide(ctx, Arrival::Direct)
+}
+
+/// The same for one that is out of the tunnel.
+#[inline(always)]
+pub(crate) fn run_unwrapped(ctx: &XdpContext) -> u32 {
+    decide(ctx, Arrival::Forwarded)
+}
+
+#[inline(always)]
+fn decide(ctx: &XdpContext, arrival: Arrival) -> u32 {
+    let (known, datagram) = steer::known(&Frame(ctx), arrival, &Maps::for_frame(ctx));
+    match known {
+        Known::Verdict(verdict) => {
+            if let (Verdict::Deliver(Delivery { flow: Some(flow), .. }), Some(datagram)) = (&verdict, &datagram) {
+                flow.account(datagram.payload.length, &datagram.source);
+            }
+            carry_out(ctx, stage(arrival), &verdict)
+        }
+        Known::Unplaced(passage) => {
+            if let Some(handover) = maps::handover() {
+                handover.passage = passage.word();
+            }
+            go_on(ctx, Program::FirstFlight, stage(arrival))
+        }
+        Known::Tunnel => go_on(ctx, Program::Unwrap, Stage::Unwrap),
     }
-    carry_out(ctx, &verdict)
+}
+
+/// Who counts a packet.
+#[inline(always)]
+fn stage(arrival: Arrival) -> Stage {
+    match arrival {
+        Arrival::Direct => Stage::Xdp,
+        Arrival::Forwarded => Stage::Unwrap,
+    }
 }
 
 /// Decides about one frame that neither the flow table nor its connection ID places.
 #[inline(always)]
 pub(crate) fn first_flight(ctx: &XdpContext) -> u32 {
-    match steer::first_flight(&Frame(ctx), &Maps::for_frame(ctx)) {
-        Verdict::Answer(Answer::VersionNegotiation) => go_on(ctx, Program::Negotiate),
-        Verdict::Answer(Answer::Retry) => go_on(ctx, Program::Challenge),
-        verdict => carry_out(ctx, &verdict),
+    let passage = Passage::of_word(maps::handover().map_or(0, |handover| handover.passage));
+    let stage = stage(passage.arrival);
+    match steer::first_flight(&Frame(ctx), passage, &Maps::for_frame(ctx)) {
+        Verdict::Answer(Answer::VersionNegotiation) => go_on(ctx, Program::Negotiate, stage),
+        Verdict::Answer(Answer::Retry) => go_on(ctx, Program::Challenge, stage),
+        verdict => carry_out(ctx, stage, &verdict),
     }
 }
 
 /// With another program, which counts the packet, too.
 #[inline(always)]
-fn go_on(ctx: &XdpContext, program: Program) -> u32 {
+pub(crate) fn go_on(ctx: &XdpContext, program: Program, stage: Stage) -> u32 {
     maps::go_on_with(ctx, program);
     // It is missing: any worker can answer.
-    maps::count(Stage::Xdp, Reason::NoSlot);
+    maps::count(stage, Reason::NoSlot);
     XDP_PASS
 }
 
 /// Counts a packet, and does with it what is decided.
 #[inline(always)]
-pub(crate) fn carry_out(ctx: &XdpContext, verdict: &Verdict<StoredFlow>) -> u32 {
-    maps::count(Stage::Xdp, verdict.reason());
+pub(crate) fn carry_out(ctx: &XdpContext, stage: Stage, verdict: &Verdict<StoredFlow>) -> u32 {
     log::steered(ctx, verdict);
+    if let Verdict::Forward(Forward { node, reason }) = verdict
+        && let Some(handover) = maps::handover()
+    {
+        handover.node = (*node).into();
+        handover.is_new = u32::from(*reason == Reason::ForwardedNew);
+        return go_on(ctx, Program::Forward, stage);
+    }
+    maps::count(stage, verdict.reason());
     match verdict {
-        Verdict::Answer(_) | Verdict::Pass(_) => XDP_PASS,
+        Verdict::Answer(_) | Verdict::Pass(_) | Verdict::Forward(_) => XDP_PASS,
         Verdict::Drop(_) => XDP_DROP,
         Verdict::Deliver(delivery) => deliver(ctx, delivery),
     }

@@ -94,7 +94,7 @@ fn what_comes(lab: &Running, sender: &Sender, case: &Case) -> Result<Comes> {
         Fate::Dropped => comes == Comes::Nowhere,
         // What the stack has no device or route for, or no way to check, ends there with every engine.
         Fate::Delivered => comes == Comes::Nowhere || comes == case.slot.map_or(Comes::AnySlot, Comes::Slot),
-        Fate::Passed | Fate::Answered => true,
+        Fate::Passed | Fate::Answered | Fate::Forwarded => true,
     };
     ensure!(as_the_table_says, "{comes:?}, which is not what {:?} says", case.reason);
     Ok(comes)

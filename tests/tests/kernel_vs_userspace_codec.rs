@@ -6,10 +6,11 @@ use router_common::{
     admission::{Challenge, Limited, Listed, TokenKeys},
     connection_id::{CidConfig, CidKeys, ConnectionId, Identity, Nonce},
     frame::{Address, Endpoint},
-    identifiers::{ConfigRotation, GenerationId, SlotId},
-    maps::{Queue, Settings, Slot},
+    identifiers::{ConfigRotation, GenerationId, NodeId, SlotId},
+    maps::{self, Queue, Settings, Slot},
     reason::Reason,
     steer::Tables,
+    tunnel::TunnelKeys,
 };
 use router_tests::packets::{Kernel, LISTENERS, NODE_ID, Packet, Random, Tally, World, quic::Quic};
 use router_userspace::datapath::CidEntry;
@@ -189,6 +190,22 @@ impl Tables for Node<'_> {
 
     fn unix_seconds(&self) -> u64 {
         World::NOW
+    }
+
+    fn is_tunnel(&self, _: &Endpoint) -> bool {
+        false
+    }
+
+    fn node(&self, _: NodeId) -> Option<&maps::Node> {
+        None
+    }
+
+    fn assigned_node(&self, _: u64) -> Option<NodeId> {
+        None
+    }
+
+    fn tunnel_keys(&self) -> Option<&TunnelKeys> {
+        None
     }
 }
 

@@ -39,6 +39,7 @@ fn the_steer_function_gives_the_verdicts() {
                 (delivery.reason.fate() == Fate::Delivered).then_some(Some(delivery.number.get()))
             }
             Verdict::Answer(answer) => (answer.reason().fate() == Fate::Answered).then_some(None),
+            Verdict::Forward(forward) => (forward.reason.fate() == Fate::Forwarded).then_some(None),
         };
         let slot = slot.unwrap_or_else(|| panic!("{}: {verdict:?} has the wrong fate", case.name));
         assert!(case.slot.is_none() || case.slot == slot, "{}: delivered to {slot:?}", case.name);
@@ -56,7 +57,7 @@ fn the_loaded_xdp_program_gives_the_verdicts() -> Result<()> {
             Fate::Dropped => &[XDP_DROP],
             // On its worker's CPU already, or on the way there.
             Fate::Delivered => &[XDP_PASS, XDP_REDIRECT],
-            Fate::Answered => &[XDP_TX],
+            Fate::Answered | Fate::Forwarded => &[XDP_TX],
         };
         assert!(expected.contains(&action.returned), "{}: XDP action {}", case.name, action.returned);
         action.before.expect("xdp", &[(case.reason.name(), 1)]).with_context(|| case.name.to_owned())?;
@@ -78,7 +79,9 @@ fn packets_on_the_wire_get_the_verdicts() -> Result<()> {
             .filter(|&(_, n)| n > 0)
             .collect();
         match (case.reason.fate(), case.slot) {
-            (Fate::Passed | Fate::Dropped | Fate::Answered, _) => assert!(moved.is_empty(), "{}: {moved:?}", case.name),
+            (Fate::Passed | Fate::Dropped | Fate::Answered | Fate::Forwarded, _) => {
+                assert!(moved.is_empty(), "{}: {moved:?}", case.name)
+            }
             (Fate::Delivered, Some(slot)) => assert_eq!(moved, [(slot, 1)].into(), "{}", case.name),
             (Fate::Delivered, None) => assert_eq!(moved.values().sum::<u64>(), 1, "{}: {moved:?}", case.name),
         }
@@ -98,6 +101,7 @@ fn explain_gives_the_verdicts() -> Result<()> {
             (Fate::Delivered, Some(slot)) => format!("deliver to slot {slot}"),
             (Fate::Delivered, None) => "deliver to slot ".to_owned(),
             (Fate::Answered, _) => "answer".to_owned(),
+            (Fate::Forwarded, _) => "forward".to_owned(),
         };
         assert!(explanation.verdict.starts_with(&verdict), "{}: {explanation:?}", case.name);
     }
@@ -119,7 +123,18 @@ fn the_table_has_every_reason() {
         Reason::SourceLimited,
         Reason::Retried,
     ];
-    let all = Reason::ALL.iter().filter(|&reason| !others.contains(reason));
+    // Those are about other nodes: `node_packets` has them.
+    let between_nodes = [
+        Reason::TunnelSocket,
+        Reason::TunnelForged,
+        Reason::Misrouted,
+        Reason::NodeUnreachable,
+        Reason::TooLongToForward,
+        Reason::NodeGone,
+        Reason::Forwarded,
+        Reason::ForwardedNew,
+    ];
+    let all = Reason::ALL.iter().filter(|&reason| !others.contains(reason) && !between_nodes.contains(reason));
     let unknown: Vec<_> = all.map(|reason| reason.name()).filter(|name| !known.contains(name)).collect();
     assert!(unknown.is_empty(), "no case for {unknown:?}");
 }

@@ -3,10 +3,10 @@
 //! An answer goes back by the way the packet came: its link addresses, addresses and ports change places. It is
 //! never longer than the packet, and nothing is remembered of it.
 
-use super::{ANSWER_MAX, Request, Scratch, TokenKey, answer::HEADERS_MAX, retry, version_negotiation};
+use super::{ANSWER_MAX, Request, Scratch, TokenKey, retry, version_negotiation};
 use crate::{
     bytes::{Bytes, Octets},
-    frame::{self, Datagram, ETHERNET_LENGTH, IPV4_LENGTH, IPV6_LENGTH, UDP, UDP_LENGTH},
+    frame::{self, Datagram, ETHERNET_LENGTH, HOPS, IPV4_LENGTH, IPV6_LENGTH, UDP, UDP_LENGTH, checksum},
     quic::{self, LongHeader},
     reason::Reason,
 };
@@ -112,37 +112,26 @@ fn put_headers<B: Bytes + ?Sized>(frame: &B, asked: &Datagram, length: u16, scra
     let ([f0, f1], [t0, t1], [l0, l1]) = (from.port.to_be_bytes(), to.port.to_be_bytes(), length.to_be_bytes());
     let udp = Octets([f0, f1, t0, t1, l0, l1, c0, c1]);
     let headers = scratch.headers_mut();
-    put::<0, 6>(headers, &frame.read(6)?);
-    put::<6, 6>(headers, &frame.read(0)?);
-    put::<12, 2>(headers, &frame.read(12)?);
+    headers.put::<0, 6>(&frame.read(6)?);
+    headers.put::<6, 6>(&frame.read(0)?);
+    headers.put::<12, 2>(&frame.read(12)?);
     if from.address.is_ipv4() {
         let length = IPV4_LENGTH as u16 + length;
         // Never in fragments, so without an identification (RFC 6864 section 4.1).
         let fixed = 0x4500 + 0x4000 + u32::from(u16::from_be_bytes([HOPS, UDP])) + u32::from(length);
         let [c0, c1] = checksum(fixed + from.address.sum() + to.address.sum()).to_be_bytes();
         let [l0, l1] = length.to_be_bytes();
-        put::<14, 12>(headers, &Octets([0x45, 0, l0, l1, 0, 0, 0x40, 0, HOPS, UDP, c0, c1]));
-        put::<26, 4>(headers, &frame.read(30)?);
-        put::<30, 4>(headers, &frame.read(26)?);
-        put::<34, UDP_LENGTH>(headers, &udp);
+        headers.put::<14, 12>(&Octets([0x45, 0, l0, l1, 0, 0, 0x40, 0, HOPS, UDP, c0, c1]));
+        headers.put::<26, 4>(&frame.read(30)?);
+        headers.put::<30, 4>(&frame.read(26)?);
+        headers.put::<34, UDP_LENGTH>(&udp);
         Some(ETHERNET_LENGTH + IPV4_LENGTH + UDP_LENGTH)
     } else {
-        put::<14, 8>(headers, &Octets([0x60, 0, 0, 0, l0, l1, UDP, HOPS]));
-        put::<22, 16>(headers, &frame.read(38)?);
-        put::<38, 16>(headers, &frame.read(22)?);
-        put::<54, UDP_LENGTH>(headers, &udp);
+        headers.put::<14, 8>(&Octets([0x60, 0, 0, 0, l0, l1, UDP, HOPS]));
+        headers.put::<22, 16>(&frame.read(38)?);
+        headers.put::<38, 16>(&frame.read(22)?);
+        headers.put::<54, UDP_LENGTH>(&udp);
         Some(ETHERNET_LENGTH + IPV6_LENGTH + UDP_LENGTH)
-    }
-}
-
-/// Writes octets to the headers, from `AT` on.
-#[inline(always)]
-fn put<const AT: usize, const N: usize>(headers: &mut Octets<HEADERS_MAX>, octets: &Octets<N>) {
-    const { assert!(AT + N <= HEADERS_MAX) };
-    let mut i = 0;
-    while i < N {
-        headers.0[AT + i] = octets.0[i];
-        i += 1;
     }
 }
 
@@ -151,13 +140,3 @@ fn put<const AT: usize, const N: usize>(headers: &mut Octets<HEADERS_MAX>, octet
 fn sum(octets: &Octets<ANSWER_MAX>) -> u32 {
     octets.0.as_chunks::<2>().0.iter().map(|word| u32::from(u16::from_be_bytes(*word))).sum()
 }
-
-/// The Internet checksum (RFC 1071) of words with this sum.
-#[inline(always)]
-fn checksum(sum: u32) -> u16 {
-    let sum = (sum & 0xffff) + (sum >> 16);
-    !((sum & 0xffff) + (sum >> 16)) as u16
-}
-
-/// Time to live, hop limit: what Linux sends with.
-const HOPS: u8 = 64;

@@ -109,6 +109,20 @@ pub fn judge<S: Source, T: Tables>(kind: Kind, source: &S, in_place: impl FnOnce
     }
 }
 
+/// Judges one that another node has sent on: what it was asked there, a first flight is not asked again.
+#[inline(always)]
+pub fn judge_forwarded<S: Source, T: Tables>(kind: Kind, source: &S, tables: &T) -> Outcome {
+    let address = source.address();
+    match listed(address.as_ref(), tables) {
+        Listed::Drop => Outcome::Drop(Reason::Blocked),
+        Listed::Allow => Outcome::Deliver,
+        Listed::Challenge | Listed::No if !kind.may_be_first_flight() && !tables.admits(Limited::Unknown) => {
+            Outcome::Drop(Reason::UnknownLimited)
+        }
+        Listed::Challenge | Listed::No => Outcome::Deliver,
+    }
+}
+
 /// Whether the client of a first flight is to show that it receives at its address, where that can be asked.
 #[inline(always)]
 fn is_asked<T: Tables>(listed: Listed, source: Option<&Address>, tables: &T) -> bool {

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     aes::RoundKeys,
     hash,
-    identifiers::{ConfigRotation, SlotId},
+    identifiers::{ConfigRotation, NodeId, SlotId},
 };
 
 /// Value of the map `cid_configs`, by rotation: how to decode its connection IDs.
@@ -225,11 +225,21 @@ impl CidConfig {
     }
 
     /// The slot that `cid` names, if it is a connection ID of this node.
+    #[inline(always)]
+    pub fn slot<K: Keys>(&self, cid: &ConnectionId, keys: &K) -> Option<SlotId> {
+        match self.owner(cid, keys)? {
+            Owner::Slot(slot) => Some(slot),
+            Owner::Node(_) => None,
+        }
+    }
+
+    /// Who issued `cid`, as it says itself. `None` if that cannot be: it has another length, or another server ID, where
+    /// those come from outside. Any other says something; of one that a client chose, what it says is random.
     ///
     /// The length bits of the first octet are not looked at: they are for those who do not
     /// know the configuration.
     #[inline(always)]
-    pub fn slot<K: Keys>(&self, cid: &ConnectionId, keys: &K) -> Option<SlotId> {
+    pub fn owner<K: Keys>(&self, cid: &ConnectionId, keys: &K) -> Option<Owner> {
         let encoding = self.encoding()?;
         if cid.len() != self.length() {
             return None;
@@ -240,12 +250,12 @@ impl CidConfig {
         let [mask_high, mask_low] = if slot_at == 0 { [0; 2] } else { first_bits(8 * slot_at as u32) };
         let [ours_high, ours_low] = self.identity_words();
         if (high ^ ours_high) & mask_high | (low ^ ours_low) & mask_low != 0 {
-            return None;
+            return self.slot_is_in_server_id().then_some(Owner::Node(NodeId::new((high >> 48) as u16)));
         }
         let slot = if slot_at < 8 { high >> (56 - 8 * slot_at) } else { low >> (120 - 8 * slot_at) } as u8;
         match encoding {
-            Encoding::ClearMaskedSlot => Some(SlotId::new(slot ^ self.mask(cid, keys))),
-            Encoding::Clear | Encoding::SinglePass | Encoding::FourPass => Some(SlotId::new(slot)),
+            Encoding::ClearMaskedSlot => Some(Owner::Slot(SlotId::new(slot ^ self.mask(cid, keys)))),
+            Encoding::Clear | Encoding::SinglePass | Encoding::FourPass => Some(Owner::Slot(SlotId::new(slot))),
         }
     }
 
@@ -332,6 +342,15 @@ impl CidConfig {
         }
         hash::words([first, second, third], keys.slot_mask()) as u8
     }
+}
+
+/// Who issued a connection ID.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Owner {
+    /// The worker in a slot of this node.
+    Slot(SlotId),
+    /// Another node, if there is one of this number.
+    Node(NodeId),
 }
 
 /// What a nonce is taken from.

@@ -7,7 +7,7 @@
 pub mod codec;
 mod config;
 
-pub use self::config::{CidConfig, CidKeys, Encoding, Identity, Keys, Nonce, Opened};
+pub use self::config::{CidConfig, CidKeys, Encoding, Identity, Keys, Nonce, Opened, Owner};
 use crate::{bytes::Octets, identifiers::ConfigRotation};
 
 /// The longest connection ID of QUIC versions 1 and 2, in octets (RFC 9000 section 17.2).

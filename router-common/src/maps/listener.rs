@@ -70,7 +70,7 @@ pub struct Port {
     any_ipv4: u8,
     any_ipv6: u8,
     some: u8,
-    reserved: u8,
+    tunnel: u8,
 }
 
 const _: () = assert!(size_of::<Port>() == 4);
@@ -96,6 +96,17 @@ impl Port {
             (false, _) => self.some = 1,
         }
         self
+    }
+
+    /// The same, saying whether it is the port of the cluster's tunnel.
+    pub fn with_tunnel(self, yes: bool) -> Self {
+        Self { tunnel: yes.into(), ..self }
+    }
+
+    /// Whether it is the port of the cluster's tunnel.
+    #[inline(always)]
+    pub fn is_tunnel(&self) -> bool {
+        self.tunnel != 0
     }
 
     /// Whether an address on this port is a listener's.

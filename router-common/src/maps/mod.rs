@@ -10,6 +10,7 @@ mod admission;
 mod blocks;
 mod flow;
 mod listener;
+mod nodes;
 mod queue;
 mod slot;
 mod sources;
@@ -19,6 +20,10 @@ pub use self::{
     blocks::{BLOCK_TOTALS, BLOCKS_CAPACITY, BLOCKS_MAX, Block, BlockAction, BlockHits, BlockKey},
     flow::{Flow, Origin},
     listener::{Listener, ListenerKey, Listens, Port},
+    nodes::{
+        AssignedNode, DEVICES_MAX, NODE_ASSIGNMENT_SIZE, NODE_NUMBERS, NODES_MAX, NewConnections, Node, NodeCounters,
+        NodePath, NodePlace, NodeState,
+    },
     queue::{Local, LocalKey, LocalKind, Queue, SocketPlace},
     slot::{Hop, Slot, SlotCounters, SlotState},
     sources::{SOURCES_MAX, SketchCell, SourceCount, SourceKey},
@@ -27,18 +32,19 @@ pub use crate::{
     admission::TokenKeys,
     connection_id::{CidConfig, CidKeys, ConnectionId as FlowKey},
     reason::Counters,
+    tunnel::TunnelKeys,
 };
 use crate::{
     connection_id::ROTATIONS,
-    identifiers::{GenerationId, SlotId},
+    identifiers::{GenerationId, NodeId, SlotId},
     reason::Reason,
 };
 
 /// Version of this contract; stands in the map `settings`.
 ///
 /// One more reason is one more field of `counters`, and so the next version by itself: 5 was that of 24 reasons. Any other
-/// change raises the 5; where a reason goes, it rises so that the sum does.
-pub const SCHEMA: u32 = 5 + (Reason::ALL.len() as u32 - 24);
+/// change raises the 6; where a reason goes, it rises so that the sum does.
+pub const SCHEMA: u32 = 6 + (Reason::ALL.len() as u32 - 24);
 
 /// The maps' names, as they are pinned and as `bpftool` shows them.
 pub mod names {
@@ -100,8 +106,21 @@ pub mod names {
     /// [`SourceKey`](super::SourceKey) to [`SourceCount`](super::SourceCount)
     pub const SOURCES: &str = "sources";
 
+    /// Place to [`Node`](super::Node)
+    pub const NODES: &str = "nodes";
+    /// Node number to [`NodePlace`](super::NodePlace)
+    pub const NODE_PLACES: &str = "node_places";
+    /// Place to [`NodeCounters`](super::NodeCounters), per CPU
+    pub const NODE_COUNTERS: &str = "node_counters";
+    /// [`AssignedNode::index`](super::AssignedNode::index) to [`AssignedNode`](super::AssignedNode)
+    pub const NODE_ASSIGNMENT: &str = "node_assignment";
+    /// [`TunnelKeys`](super::TunnelKeys)
+    pub const TUNNEL_KEYS: &str = "tunnel_keys";
+    /// Interface to the device that nodes are reached by
+    pub const DEVICES: &str = "devices";
+
     /// All of them.
-    pub const ALL: [&str; 27] = [
+    pub const ALL: [&str; 33] = [
         SETTINGS,
         LISTENERS,
         PORTS,
@@ -129,6 +148,12 @@ pub mod names {
         BLOCK_TOTALS,
         SKETCH,
         SOURCES,
+        NODES,
+        NODE_PLACES,
+        NODE_COUNTERS,
+        NODE_ASSIGNMENT,
+        TUNNEL_KEYS,
+        DEVICES,
     ];
 }
 
@@ -168,11 +193,13 @@ pub enum Stage {
     Xdp = 0,
     /// The `sk_reuseport` program.
     Select = 1,
+    /// The XDP program, for what comes to the tunnel's port: the packet within, once it is out.
+    Unwrap = 2,
 }
 
 impl Stage {
-    /// Both, in the order a packet meets them.
-    pub const ALL: [Self; 2] = [Self::Xdp, Self::Select];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Xdp, Self::Select, Self::Unwrap];
 }
 
 /// Keys of the map `programs`: what `steer` hands a packet over to.
@@ -185,11 +212,18 @@ pub enum Program {
     Negotiate = 1,
     /// Answers with a Retry what has no token.
     Challenge = 2,
+    /// Sends a packet on to another node.
+    Forward = 3,
+    /// Takes a packet out of the tunnel.
+    Unwrap = 4,
+    /// Decides about one that is out of the tunnel.
+    Unwrapped = 5,
 }
 
 impl Program {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::FirstFlight, Self::Negotiate, Self::Challenge];
+    pub const ALL: [Self; 6] =
+        [Self::FirstFlight, Self::Negotiate, Self::Challenge, Self::Forward, Self::Unwrap, Self::Unwrapped];
 }
 
 /// Value of `settings` (one entry): what holds for the whole node.
@@ -202,10 +236,12 @@ pub struct Settings {
     assignment_half: u32,
     select_accounts: u32,
     blocks: u32,
+    nodes: u32,
+    new_connections: u32,
     generation: u64,
 }
 
-const _: () = assert!(size_of::<Settings>() == 32);
+const _: () = assert!(size_of::<Settings>() == 40);
 
 impl Settings {
     /// Settings of a node whose assignment's first half is in force.
@@ -234,8 +270,8 @@ impl Settings {
     /// The same, of a generation that comes after the one which has `running` in force: until it
     /// flips, the same half of the assignment is.
     pub fn after(self, running: Self) -> Self {
-        let Self { assignment_half, select_accounts, blocks, .. } = running;
-        Self { assignment_half, select_accounts, blocks, ..self }
+        let Self { assignment_half, select_accounts, blocks, nodes, new_connections, .. } = running;
+        Self { assignment_half, select_accounts, blocks, nodes, new_connections, ..self }
     }
 
     /// Which half of the assignment is in force, 0 or 1.
@@ -269,6 +305,34 @@ impl Settings {
     /// The same with so many entries in the block list.
     pub fn with_blocks(self, blocks: u32) -> Self {
         Self { blocks, ..self }
+    }
+
+    /// Other nodes that this one knows of; 0: no connection ID is another node's.
+    #[inline(always)]
+    pub fn nodes(&self) -> u32 {
+        self.nodes
+    }
+
+    /// The same with so many other nodes.
+    pub fn with_nodes(self, nodes: u32) -> Self {
+        Self { nodes, ..self }
+    }
+
+    /// Which new connections go to other nodes.
+    #[inline(always)]
+    pub fn new_connections(&self) -> NewConnections {
+        NewConnections::of_word(self.new_connections)
+    }
+
+    /// The same with others.
+    pub fn with_new_connections(self, new: NewConnections) -> Self {
+        Self { new_connections: new.word(), ..self }
+    }
+
+    /// This node.
+    #[inline(always)]
+    pub fn node(&self) -> NodeId {
+        NodeId::new(self.node_id as u16)
     }
 
     /// The run of the agent that wrote this.

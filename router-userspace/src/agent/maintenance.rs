@@ -8,7 +8,7 @@ use std::{future::pending, pin::pin, rc::Rc, time::Duration};
 use tokio::time::{interval, sleep};
 
 use super::{
-    admission, listeners,
+    admission, cluster, listeners,
     node::Node,
     rescan::{reconcile_queues, rescan},
     respawn,
@@ -61,9 +61,9 @@ fn look(node: &Rc<Node>, trigger: Trigger) {
         Trigger::Tick => {
             node.service_manager.alive();
             maintain_keys(node);
-            if node.blocks.is_any_over() {
+            if node.blocks.has_to_catch_up() {
                 let node = Rc::clone(node);
-                turns::spawn("the block list", async move { node.blocks.end_what_is_over(&node.steering).await });
+                turns::spawn("the block list", async move { node.blocks.catch_up(&node.steering).await });
             }
             respawn::reconcile_workers(node);
             reconcile_queues(node);
@@ -73,8 +73,15 @@ fn look(node: &Rc<Node>, trigger: Trigger) {
         Trigger::RescanDue => {
             admission::keep_token_keys(&node.steering, &node.secrets);
             rescan(node);
+            // How packets come in may have changed.
+            cluster::reconcile(node);
         }
-        Trigger::Announced => rescan(node),
+        Trigger::Announced => {
+            rescan(node);
+            if let Some(cluster) = &node.cluster {
+                cluster.look_for_ways();
+            }
+        }
         Trigger::WorkerEnded => {
             respawn::reconcile_workers(node);
             reconcile_queues(node);

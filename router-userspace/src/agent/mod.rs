@@ -16,6 +16,7 @@ pub mod api;
 mod assignment;
 mod blocks;
 mod certificates;
+mod cluster;
 mod connection_ids;
 pub(crate) mod control;
 mod core_dumps;

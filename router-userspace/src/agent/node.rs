@@ -14,6 +14,7 @@ use router_common::identifiers::GenerationId;
 
 use super::{
     blocks::Blocks,
+    cluster::Cluster,
     connection_ids::CidRotation,
     interfaces::Interfaces,
     local_addresses::LocalAddresses,
@@ -28,7 +29,10 @@ use super::{
     steering::{SlotContext, Steering},
     takeover::{Generations, Phase},
 };
-use crate::{telemetry::Log, worker::Admission};
+use crate::{
+    telemetry::Log,
+    worker::{Admission, TunnelIntake},
+};
 
 /// Everything that runs. Dropping it detaches the datapath.
 pub(super) struct Node {
@@ -42,6 +46,10 @@ pub(super) struct Node {
     pub(super) admission: Arc<Admission>,
     pub(super) steering: Steering,
     pub(super) blocks: Blocks,
+    /// None: no other node has the same addresses.
+    pub(super) cluster: Option<Cluster>,
+    /// Where what comes by the tunnel goes.
+    pub(super) tunnel_intake: TunnelIntake,
     pub(super) roster: Roster,
     pub(super) serving: Serving,
     pub(super) interfaces: Interfaces,

@@ -16,6 +16,7 @@ use tokio::task::spawn_blocking;
 
 use super::{
     api::{self, Totals},
+    cluster,
     interfaces::{Attached, Ingress},
     kernel::Kernel,
     node::Node,
@@ -49,6 +50,9 @@ pub(super) struct Observed {
     /// Entries of the block list, by action.
     pub(super) blocks: Vec<ObservedBlocks>,
     pub(super) memory: api::Memory,
+    pub(super) cluster: Option<api::Cluster>,
+    /// What came to the tunnel's socket; none: there is no cluster.
+    pub(super) tunnel: Option<Counters>,
     pub(super) connection_ids: Vec<api::CidConfiguration>,
     pub(super) upstreams: Vec<api::UpstreamServer>,
     pub(super) certificates: Vec<api::Certificate>,
@@ -92,6 +96,8 @@ pub(super) struct ObservedKernel {
 pub(super) struct KernelCounters {
     /// None: no program is attached to an interface.
     pub(super) xdp: Option<Counters>,
+    /// None: no tunnel ends at one.
+    pub(super) unwrap: Option<Counters>,
     pub(super) select: Counters,
     pub(super) slots: Vec<(SlotId, SlotCounters)>,
 }
@@ -119,6 +125,8 @@ pub(super) async fn observe(node: &Node) -> Observed {
         kernel: node.steering.kernel().map(|kernel| observe_kernel(kernel, &node.steering.slots())),
         blocks: node.blocks.totals().map(|(action, entries)| blocks(node, action, entries)).into(),
         memory: serving_report::memory(&provision),
+        cluster: cluster::describe(node),
+        tunnel: node.cluster.as_ref().map(|cluster| cluster.tunnel().counts().received),
         connection_ids: node.keys.describe(),
         upstreams: serving_report::upstream_servers(&provision),
         certificates: serving_report::certificates(&config, &provision),
@@ -158,9 +166,13 @@ fn counters(kernel: &Kernel, slots: &[SlotId]) -> Result<KernelCounters, Datapat
     let mut datapath = kernel.datapath.borrow_mut();
     let is_attached = !datapath.attachments().is_empty();
     let xdp = if is_attached { Some(datapath.counters(Stage::Xdp)?) } else { None };
+    let unwrap = match is_attached && datapath.ends_tunnels() {
+        true => Some(datapath.counters(Stage::Unwrap)?),
+        false => None,
+    };
     let select = datapath.counters(Stage::Select)?;
     let of_slot = |&slot: &SlotId| datapath.slot_counters(slot).map(|counters| (slot, counters));
-    Ok(KernelCounters { xdp, select, slots: slots.iter().map(of_slot).collect::<Result<_, _>>()? })
+    Ok(KernelCounters { xdp, unwrap, select, slots: slots.iter().map(of_slot).collect::<Result<_, _>>()? })
 }
 
 /// How packets come from each interface; one row for all, called `*`, where the engine does not go by interface.

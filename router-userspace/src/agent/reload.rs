@@ -13,7 +13,7 @@ use std::rc::Rc;
 use tokio::task::{JoinError, spawn_blocking};
 
 use super::{
-    admission,
+    admission, cluster,
     error::{AgentError, ErrorKind, RoomError},
     health::NodeHealth,
     listeners,
@@ -91,6 +91,7 @@ fn settings_in_force(node: &Node, next: &Next) {
     node.log.change(&config.router.log);
     node.admission.set_limits(config.limits);
     admission::bring_into_force(&node.steering, config);
+    cluster::reload(node);
     node.keys.silence_lasts(config.limits.idle_timeout);
     if let Some(kernel) = node.steering.kernel() {
         kernel.keep_flows_for(config.limits.idle_timeout);

@@ -14,7 +14,7 @@ use std::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{
-    control, core_dumps, descriptors,
+    cluster, control, core_dumps, descriptors,
     error::{AgentError, ErrorKind, RoomError},
     maintenance,
     node::Node,
@@ -48,6 +48,7 @@ async fn serve(config: Config, source: ConfigSource, options: RunOptions) -> Res
     let (node, control) = start::begin(config, source, &options).await?;
     let answering = control::serve(control, Rc::clone(&node));
     turns::spawn("maintenance", maintenance::run(Rc::clone(&node)));
+    turns::spawn("cluster", cluster::run(Rc::clone(&node)));
     for line in summary(&node) {
         tracing::info!("{line}");
     }

@@ -58,6 +58,11 @@ impl Secrets {
         words(&self.derive(b"assignment hash"))
     }
 
+    /// Vouches for packets that nodes of a cluster forward to each other, in one epoch.
+    pub(super) fn tunnel_key(&self, epoch: u32) -> [u64; 2] {
+        words(&self.derive_for(b"tunnel", &epoch.to_be_bytes()))
+    }
+
     fn derive(&self, label: &[u8]) -> Zeroizing<[u8; 32]> {
         self.derive_for(label, &[])
     }
@@ -90,13 +95,14 @@ mod tests {
     #[test]
     fn each_purpose_has_its_own_key() {
         let secrets = Secrets::new(&[7; 32]);
-        let labels: [&[u8]; 6] = [
+        let labels: [&[u8]; 7] = [
             b"stateless reset",
             b"slot mask",
             b"address validation tokens",
             b"kernel tokens",
             b"session tickets",
             b"assignment hash",
+            b"tunnel",
         ];
         let salts: [&[u8]; 3] = [b"", b"one", b"other"];
         let keys: std::collections::HashSet<_> =

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use super::{
     admission,
     blocks::Blocks,
+    cluster::{self, Cluster, MembershipEngine},
     connection_ids::CidRotation,
     control::ControlSocket,
     engine::{self, Loaded},
@@ -92,7 +93,8 @@ fn start(
         true => State::take(&config.router.state_dir)?,
         false => State::share(&config.router.state_dir)?,
     };
-    let secrets = Arc::new(state.secrets()?);
+    let membership = config.cluster.as_ref().map(MembershipEngine::open).transpose()?;
+    let secrets = secrets(&state, membership.as_ref())?;
     let steps = first_steps(&config, before)?;
     let provision = Provision::new(&config, &secrets, None)?;
     let port_use = if is_first { PortUse::Alone } else { PortUse::Shared };
@@ -100,7 +102,7 @@ fn start(
     let known: Vec<_> = before.iter().flat_map(|other| other.sockets.clone()).collect();
     let sockets = sockets::open(&steps, &known)?;
     let next = Next { config: Rc::new(config), provision: Rc::new(provision) };
-    let node = Rc::new(assemble(&next, source, Parts { options, before, state, secrets, observability })?);
+    let node = Rc::new(assemble(&next, source, Parts { options, before, state, secrets, membership, observability })?);
 
     // Before the programs: they judge only what is for this host.
     node.local_addresses.reconcile(&node.steering);
@@ -108,6 +110,8 @@ fn start(
     if is_first {
         node.blocks.take_charge(&node.steering, &next.config);
     }
+    // Before the workers: they tell clients how long a datagram may be.
+    cluster::begin(&node)?;
     // Ports are opened by the generation in charge.
     let for_workers = if is_first { Rc::clone(&next.provision) } else { Rc::new(next.provision.without_ports()) };
     let for_workers = Next { config: Rc::clone(&next.config), provision: for_workers };
@@ -120,14 +124,29 @@ fn start(
     if let Some(e) = prepared.commit().into_iter().next() {
         return Err(e);
     }
-    if let Some(context) = rescan::queue_context(&node, &next.config) {
+    take_charge(&node, &next.config)?;
+    Ok(node)
+}
+
+/// The keys that all nodes of a cluster have, or this node's own.
+fn secrets(state: &State, membership: Option<&MembershipEngine>) -> Result<Arc<Secrets>, AgentError> {
+    Ok(Arc::new(match membership {
+        Some(membership) => membership.secrets()?,
+        None => state.secrets()?,
+    }))
+}
+
+/// What the first generation does once it serves.
+fn take_charge(node: &Rc<Node>, config: &Config) -> Result<(), AgentError> {
+    cluster::take_charge(node);
+    if let Some(context) = rescan::queue_context(node, config) {
         node.queues.begin(&context, &node.interfaces.steered())?;
     }
     // Last: its time begins when packets come.
-    admission::lift_after_start(&node.steering, &next.config)?;
+    admission::lift_after_start(&node.steering, config)?;
     admission::keep_token_keys(&node.steering, &node.secrets);
-    admission::bring_into_force(&node.steering, &next.config);
-    Ok(node)
+    admission::bring_into_force(&node.steering, config);
+    Ok(())
 }
 
 fn first_steps(config: &Config, before: &[Neighbour]) -> Result<Steps, AgentError> {
@@ -146,24 +165,21 @@ struct Parts<'a> {
     before: &'a [Neighbour],
     state: State,
     secrets: Arc<Secrets>,
+    membership: Option<MembershipEngine>,
     observability: Observability,
 }
 
 /// A node without workers or listeners; its programs are loaded.
 fn assemble(first: &Next, source: ConfigSource, parts: Parts<'_>) -> Result<Node, AgentError> {
-    let Parts { options, before, state, secrets, observability } = parts;
+    let Parts { options, before, state, secrets, membership, observability } = parts;
     let (config, is_first) = (&*first.config, before.is_empty());
-    let keys = CidRotation::start(config, &state, Arc::clone(&secrets))?;
+    let members = membership.as_ref().map(MembershipEngine::state);
+    let keys = CidRotation::start(config, &state, Arc::clone(&secrets), members.as_deref())?;
+    let cluster = membership.map(|engine| Cluster::open(config, engine, Arc::clone(&secrets))).transpose()?;
     let blocks = Blocks::open(&state, config)?;
     let generation = state.next_generation()?;
     let settings = Settings::new(config.router.node_id, config.connection_id.length, generation);
-    let initial = Initial {
-        settings,
-        secrets: maps::Secrets::new(secrets.hash_seed()),
-        cid_configs: keys.for_kernel(),
-        // They come into force with their workers.
-        listeners: Vec::new(),
-    };
+    let initial = initial(settings, &secrets, &keys);
     let Loaded { datapath, why_not } = match is_first {
         true => engine::load(config, &initial, options)?,
         false => engine::join(config, &initial, options)?,
@@ -173,7 +189,8 @@ fn assemble(first: &Next, source: ConfigSource, parts: Parts<'_>) -> Result<Node
     let admission = Admission::new(config.limits);
     let shared = Shared::new(Arc::clone(&tables), Arc::clone(&admission), config.connection_id.lifetime, living)
         .steered_by_kernel(datapath.is_some())
-        .sending_frames(sending::begin(config)?);
+        .sending_frames(sending::begin(config)?)
+        .with_tunnel(cluster.as_ref().map(|cluster| Arc::clone(cluster.tunnel())));
     let kernel = datapath.map(|datapath| Kernel::new(datapath, config)).transpose()?;
     let steering = Steering::new(generation, tables, kernel);
     let places = before.iter().flat_map(|other| &other.places);
@@ -187,6 +204,8 @@ fn assemble(first: &Next, source: ConfigSource, parts: Parts<'_>) -> Result<Node
         admission,
         steering,
         blocks,
+        cluster,
+        tunnel_intake: shared.tunnel_intake(),
         roster: Roster::new(shared, alive),
         serving: Serving::new(first, UpstreamWatch::start()?),
         interfaces: Interfaces::default(),
@@ -199,4 +218,10 @@ fn assemble(first: &Next, source: ConfigSource, parts: Parts<'_>) -> Result<Node
         why_userspace: why_not,
         _state: state,
     })
+}
+
+/// What the kernel's programs begin with. Listeners come into force with their workers.
+fn initial(settings: Settings, secrets: &Secrets, keys: &CidRotation) -> Initial {
+    let secrets = maps::Secrets::new(secrets.hash_seed());
+    Initial { settings, secrets, cid_configs: keys.for_kernel(), listeners: Vec::new() }
 }

@@ -1,21 +1,31 @@
 //! Which slots are taken, what state each is in, and which of them gets new connections: the one writer of it, who
 //! tells the kernel and the workers alike.
 
-use std::{cell::RefCell, collections::BTreeMap, os::fd::AsFd as _, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    os::fd::AsFd as _,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use router_common::{
     admission::{Limited, Prefix, Rate, TokenKeys},
     frame::Address,
-    identifiers::{CpuId, GenerationId, ListenerId, SlotId},
+    identifiers::{CpuId, GenerationId, IfIndex, ListenerId, NodeId, SlotId},
     maps::{
-        Admission, Block, BlockAction, Listener, ListenerKey, LocalKind, Pressure, SOURCE_PORT_WORDS, Slot, SlotState,
-        SourcePorts,
+        Admission, AssignedNode, Block, BlockAction, Listener, ListenerKey, LocalKind, Node, NodeCounters, Pressure,
+        SOURCE_PORT_WORDS, Slot, SlotState, SourcePorts, Stage,
     },
+    reason::Reason,
 };
 
 use super::{
     assignment::{WeightedSlot, maglev},
-    blocks, engine,
+    blocks,
+    cluster::NodeTable,
+    engine,
     error::AgentError,
     kernel::Kernel,
     levels::SourceLevel,
@@ -25,7 +35,8 @@ use super::{
 use crate::{
     clock::monotonic_now,
     config::Config,
-    worker::{BlockTable, NodeTables, udp},
+    datapath::Datapath,
+    worker::{BlockTable, NodeList, NodeTables, udp},
 };
 
 /// The kernel's view of slots, listeners and the assignment, and the workers'.
@@ -36,6 +47,8 @@ pub(super) struct Steering {
     kernel: Option<Kernel>,
     /// The CPU of each slot that this generation has taken.
     places: RefCell<BTreeMap<SlotId, CpuId>>,
+    /// What this generation has told the kernel of other nodes; none: nothing, or another one may have since.
+    nodes: RefCell<Option<NodeTable>>,
 }
 
 /// What else decides how slots are written.
@@ -48,7 +61,7 @@ pub(super) struct SlotContext {
 impl Steering {
     /// No slot is taken yet, and no listener is there.
     pub(super) fn new(generation: GenerationId, tables: Arc<NodeTables>, kernel: Option<Kernel>) -> Self {
-        Self { generation, tables, kernel, places: RefCell::default() }
+        Self { generation, tables, kernel, places: RefCell::default(), nodes: RefCell::default() }
     }
 
     /// What workers see.
@@ -307,6 +320,54 @@ impl Steering {
         }
     }
 
+    /// Makes these the other nodes of the cluster, and what is between them and this one.
+    pub(super) fn set_nodes(&self, table: NodeTable) -> Result<(), AgentError> {
+        self.know_of_nodes(table.clone());
+        let Some(kernel) = &self.kernel else { return Ok(()) };
+        let before = self.nodes.take();
+        let mut writing = NodeWriting { datapath: &mut kernel.datapath.borrow_mut(), before: before.as_ref() };
+        writing.write(&table)?;
+        *self.nodes.borrow_mut() = Some(table);
+        Ok(())
+    }
+
+    /// Has workers know of them.
+    pub(super) fn know_of_nodes(&self, NodeTable { list, assignment }: NodeTable) {
+        let attached = |kernel: &Kernel| !kernel.datapath.borrow().attachments().is_empty();
+        let is_behind_xdp = self.kernel.as_ref().is_some_and(attached);
+        // What an XDP program lets through is this node's.
+        let assignment = assignment.filter(|_| !is_behind_xdp);
+        let list = NodeList { assignment, is_behind_xdp, ..list };
+        if **self.tables.nodes() != list {
+            self.tables.set_nodes(list);
+        }
+    }
+
+    /// Another generation tells the kernel from now on.
+    pub(super) fn forget_nodes_of_kernel(&self) {
+        self.nodes.take();
+    }
+
+    /// The other node that gets new connections with this hash where an XDP program places them.
+    pub(super) fn assigned_node(&self, hash: u64) -> Option<NodeId> {
+        let nodes = self.nodes.borrow();
+        nodes.as_ref()?.assignment.as_ref()?.get(AssignedNode::index(0, hash) as usize)?.node()
+    }
+
+    /// Packets to the tunnel's port that a kernel program has dropped because nothing vouches for them.
+    pub(super) fn tunnel_forged(&self) -> u64 {
+        let Some(kernel) = &self.kernel else { return 0 };
+        kernel.datapath.borrow_mut().counters(Stage::Unwrap).map_or(0, |counters| counters.get(Reason::TunnelForged))
+    }
+
+    /// What the kernel's programs counted between this node and another.
+    pub(super) fn node_counters(&self, node: NodeId) -> Result<NodeCounters, AgentError> {
+        match &self.kernel {
+            Some(kernel) => Ok(kernel.datapath.borrow_mut().counters_of_node(node)?.unwrap_or_default()),
+            None => Ok(NodeCounters::default()),
+        }
+    }
+
     /// Has `select` keep the flow entries where no XDP program does.
     pub(super) fn account_where_xdp_does_not(&self) -> Result<(), AgentError> {
         let Some(kernel) = &self.kernel else { return Ok(()) };
@@ -339,6 +400,53 @@ impl Steering {
         if let Err(e) = removed {
             tracing::warn!("flows of slots that are free stay until they are swept: {e}");
         }
+    }
+}
+
+/// What the kernel is told of other nodes, as far as it differs from what it was told before.
+struct NodeWriting<'a> {
+    datapath: &'a mut Datapath,
+    before: Option<&'a NodeTable>,
+}
+
+impl NodeWriting<'_> {
+    fn write(&mut self, table: &NodeTable) -> Result<(), AgentError> {
+        let (list, before) = (&table.list, self.before.map(|before| &before.list));
+        // The keys first: what is taken or forwarded from now on is vouched for by them.
+        if before.is_none_or(|before| before.keys != list.keys) {
+            self.datapath.set_tunnel_keys(&list.keys)?;
+        }
+        self.write_nodes(list)?;
+        if before.is_none_or(|before| before.nodes.len() != list.nodes.len()) {
+            self.datapath.set_node_count(list.nodes.len() as u32)?;
+        }
+        if self.before.is_none_or(|before| before.assignment != table.assignment) {
+            self.datapath.assign_nodes(table.assignment.as_deref())?;
+        }
+        if before.is_none_or(|before| before.tunnel != list.tunnel) {
+            self.datapath.set_tunnel_port(list.tunnel.map(|tunnel| tunnel.port))?;
+        }
+        Ok(())
+    }
+
+    fn write_nodes(&mut self, list: &NodeList) -> Result<(), AgentError> {
+        let nothing = BTreeMap::new();
+        let before = self.before.map_or(&nothing, |before| &before.list.nodes);
+        let devices = |nodes: &BTreeMap<NodeId, Node>| nodes.values().filter_map(Node::interface).collect();
+        let (had, has): (BTreeSet<IfIndex>, BTreeSet<IfIndex>) = (devices(before), devices(&list.nodes));
+        for &interface in has.difference(&had) {
+            self.datapath.open_device(interface)?;
+        }
+        for (&number, &node) in list.nodes.iter().filter(|(number, node)| before.get(number) != Some(node)) {
+            self.datapath.set_node(number, node)?;
+        }
+        for &number in before.keys().filter(|number| !list.nodes.contains_key(number)) {
+            self.datapath.remove_node(number)?;
+        }
+        for &interface in had.difference(&has) {
+            self.datapath.close_device(interface)?;
+        }
+        Ok(())
     }
 }
 

@@ -8,9 +8,9 @@ use std::{
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
 
 use super::{
-    admission, block, check, cid, completions, counters, detach, doctor, explain,
+    admission, block, check, cid, cluster, completions, counters, detach, doctor, explain,
     fail::{Exit, Fail},
-    flows, log, man,
+    flows, log, man, nodes,
     options::Global,
     output, reload, run, status, upgrade, version, workers,
 };
@@ -60,6 +60,10 @@ enum Verb {
     Detach(detach::Detach),
     #[command(subcommand)]
     Cid(cid::Cid),
+    #[command(subcommand)]
+    Cluster(cluster::Cluster),
+    #[command(subcommand)]
+    Nodes(nodes::Nodes),
     Version(version::Version),
     Completions(completions::Completions),
     Man(man::Man),
@@ -84,6 +88,8 @@ impl Verb {
             Self::Doctor(verb) => verb.execute(global),
             Self::Detach(verb) => verb.execute(global),
             Self::Cid(verb) => verb.execute(&global.client()?),
+            Self::Cluster(verb) => verb.execute(&global.client()?),
+            Self::Nodes(verb) => verb.execute(&global.client()?),
             Self::Version(verb) => verb.execute(),
             Self::Completions(verb) => verb.execute(Cli::command()),
             Self::Man(verb) => verb.execute(Cli::command()),

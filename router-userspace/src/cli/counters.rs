@@ -62,6 +62,7 @@ fn stage(stage: &api::Stage, shown: Shown) -> String {
         ("dropped", &stage.dropped),
         ("delivered", &stage.delivered),
         ("answered", &stage.answered),
+        ("forwarded", &stage.forwarded),
     ];
     for (fate, reasons) in fates {
         add_reasons(&mut table, fate, reasons, shown);
@@ -109,6 +110,7 @@ mod tests {
             dropped: reasons(&[("truncated", 0)]),
             delivered: reasons(&[("flow", 1_200), ("cid", 0)]),
             answered: reasons(&[("negotiated", 0)]),
+            forwarded: BTreeMap::new(),
             closes: true,
         };
         let worker = api::Stage {
@@ -118,6 +120,7 @@ mod tests {
             dropped: reasons(&[]),
             delivered: reasons(&[("own", 1_200)]),
             answered: BTreeMap::new(),
+            forwarded: BTreeMap::new(),
             closes: false,
         };
         let slot = api::SlotCounters {

@@ -9,6 +9,7 @@ use super::{Config, ConfigError, error::Findings, file::RawConfig};
 mod addresses;
 mod admission;
 mod af_xdp;
+mod cluster;
 mod connection_id;
 mod limits;
 mod listeners;
@@ -21,7 +22,7 @@ mod upstreams;
 
 /// Checks everything; gives the configuration, or all that is wrong with it.
 pub(super) fn config(raw: RawConfig, mut findings: Findings<'_>) -> Result<Config, ConfigError> {
-    let router = router::check(&raw.router, &mut findings);
+    let mut router = router::check(&raw.router, &mut findings);
     let connection_id = connection_id::check(&raw.connection_id, &mut findings);
     let limits = limits::check(&raw.limits, &mut findings);
     let transport = transport::check(&raw.transport, &limits, &mut findings);
@@ -31,6 +32,13 @@ pub(super) fn config(raw: RawConfig, mut findings: Findings<'_>) -> Result<Confi
     let access_log = observe::access_log(raw.access_log, &mut findings);
     let qlog = observe::qlog(raw.qlog, &mut findings);
     let listeners = listeners::check(raw.listener, admin.as_ref(), &mut findings);
+    let beside = cluster::Beside { listeners: &listeners, connection_id: &connection_id };
+    let cluster = cluster::check(raw.cluster, &beside, &mut findings);
+    if let Some(number) =
+        cluster.as_ref().and_then(|cluster| cluster::node_id(cluster, raw.router.node_id.as_ref(), &mut findings))
+    {
+        router.node_id = number;
+    }
     let upstreams = upstreams::check(raw.upstream, &mut findings);
     let addresses: Vec<_> = listeners.iter().map(|listener| listener.address).collect();
     let beside = routes::Beside { listeners: &addresses, upstreams: &upstreams, paths: router.path_normalization };
@@ -40,6 +48,7 @@ pub(super) fn config(raw: RawConfig, mut findings: Findings<'_>) -> Result<Confi
     Ok(Config {
         router,
         connection_id,
+        cluster: cluster.map(|at| at.value),
         limits,
         transport,
         af_xdp,

@@ -12,8 +12,8 @@ use toml::de::DeTable;
 use super::{
     error::{ConfigError, Findings},
     keys::{
-        self, RawAccessLog, RawAdmin, RawAdmission, RawAfXdp, RawConnectionId, RawLimits, RawListener, RawQlog,
-        RawRoute, RawRouter, RawTransport, RawUpstream,
+        self, RawAccessLog, RawAdmin, RawAdmission, RawAfXdp, RawCluster, RawConnectionId, RawLimits, RawListener,
+        RawQlog, RawRoute, RawRouter, RawTransport, RawUpstream,
     },
     raw::At,
 };
@@ -63,6 +63,7 @@ fn in_words(message: &str) -> String {
 pub(super) struct RawConfig {
     pub(super) router: RawRouter,
     pub(super) connection_id: RawConnectionId,
+    pub(super) cluster: Option<At<RawCluster>>,
     pub(super) limits: RawLimits,
     pub(super) transport: RawTransport,
     pub(super) af_xdp: RawAfXdp,

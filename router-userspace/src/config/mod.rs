@@ -18,6 +18,7 @@ mod block_file;
 pub mod certificates;
 mod changes;
 mod check;
+mod cluster;
 mod connection_id;
 mod defaults;
 mod error;
@@ -49,6 +50,7 @@ pub use self::{
     af_xdp::{AfXdp, SendBy},
     block_file::FileBlock,
     changes::{Changed, changes},
+    cluster::{Cluster, ForwardBy, MembershipEngine, NewConnections},
     connection_id::{ConnectionIdPlan, Encryption},
     defaults::{DEFAULT_BPF_DIR, DEFAULT_CONTROL, DEFAULT_PATH},
     error::{ConfigError, Problem},

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use super::{
-    AccessLog, Admin, Admission, AfXdp, ConnectionIdPlan, Limits, Listener, Qlog, Route, Router, Transport, Upstream,
+    AccessLog, Admin, Admission, AfXdp, Cluster, ConnectionIdPlan, Limits, Listener, Qlog, Route, Router, Transport,
+    Upstream,
 };
 
 /// One node's configuration.
@@ -13,6 +14,8 @@ pub struct Config {
     pub router: Router,
     /// `[connection_id]`
     pub connection_id: ConnectionIdPlan,
+    /// `[cluster]`; none: no other node has the same addresses.
+    pub cluster: Option<Cluster>,
     /// `[limits]`
     pub limits: Limits,
     /// `[transport]`

@@ -9,6 +9,7 @@ use std::{
 
 use super::*;
 
+mod cluster;
 mod connection_id;
 mod document;
 mod edge;

@@ -9,6 +9,8 @@ use aya::{
     programs::{ProgramError, links::LinkError},
 };
 
+use router_common::maps::NODES_MAX;
+
 use super::capabilities::Capabilities;
 
 /// A datapath's result.
@@ -112,6 +114,9 @@ pub enum DatapathError {
     /// The place of a queue in the maps is another interface's.
     #[error("another interface, whose index differs by a multiple of 64, has its place in the map")]
     NoPlace,
+    /// The maps know as many other nodes as they have room for.
+    #[error("there is room for {NODES_MAX} other nodes")]
+    TooManyNodes,
     /// A pin was refused.
     #[error("pinning: {}", chain(.0))]
     Pin(#[from] PinError),

@@ -7,7 +7,10 @@ use aya::{
     maps::{Array, HashMap, MapData},
     programs::{SkReuseport, Xdp},
 };
-use router_common::maps::{Settings, names};
+use router_common::{
+    identifiers::NodeId,
+    maps::{Settings, names},
+};
 
 use super::{
     attach::Attachment,
@@ -25,6 +28,9 @@ pub struct Datapath {
     pub(super) settings: Settings,
     pub(super) attachments: BTreeMap<String, Attachment>,
     pub(super) flow_count: FlowCount,
+    pub(super) tunnel_port: Option<u16>,
+    /// None: they have to be read.
+    pub(super) node_places: Option<BTreeMap<NodeId, u32>>,
     _kernel_log: Option<KernelLog>,
 }
 
@@ -32,13 +38,24 @@ impl Datapath {
     /// Of loaded programs: attached to nothing, and with nothing written yet.
     pub(super) fn new(ebpf: Ebpf, kernel_log: Option<KernelLog>, pins: Pins, settings: Settings) -> Self {
         let (attachments, flow_count) = (BTreeMap::new(), FlowCount::default());
-        Self { ebpf, pins, settings, attachments, flow_count, _kernel_log: kernel_log }
+        Self {
+            ebpf,
+            pins,
+            settings,
+            attachments,
+            flow_count,
+            tunnel_port: None,
+            node_places: None,
+            _kernel_log: kernel_log,
+        }
     }
 
     /// Says whether everything is detached and unpinned when this is dropped, or another
     /// generation has it.
     pub fn set_in_charge(&mut self, yes: bool) {
         self.pins.set_ours(yes);
+        // Whoever was in charge until now has written them.
+        self.node_places = None;
     }
 
     /// Puts back pins that were removed by others: maps, links, the directory itself; their names.

@@ -2,7 +2,10 @@
 
 use router_common::{
     identifiers::ConfigRotation,
-    maps::{ASSIGNMENT_SIZE, Assigned, CidConfig, CidKeys, Listener, ListenerKey, Secrets, Settings, names},
+    maps::{
+        ASSIGNMENT_SIZE, Assigned, AssignedNode, CidConfig, CidKeys, Listener, ListenerKey, NODE_ASSIGNMENT_SIZE,
+        Secrets, Settings, names,
+    },
 };
 
 use super::{
@@ -107,6 +110,9 @@ impl Datapath {
         self.set_listeners(&initial.listeners)?;
         for index in 0..2 * ASSIGNMENT_SIZE {
             self.array(names::ASSIGNMENT)?.set(index, Plain(Assigned::NONE), 0)?;
+        }
+        for index in 0..2 * NODE_ASSIGNMENT_SIZE {
+            self.array(names::NODE_ASSIGNMENT)?.set(index, Plain(AssignedNode::HERE), 0)?;
         }
         self.array(names::SECRETS)?.set(0, Plain(initial.secrets), 0)?;
         self.array(names::SETTINGS)?.set(0, Plain(initial.settings), 0)?;

@@ -43,6 +43,7 @@ impl Datapath {
         for key in before.iter().chain(listeners.iter().map(|(key, _)| key)) {
             let on_port = listeners.iter().filter(|(other, _)| other.endpoint().port == key.endpoint().port);
             let port = on_port.fold(Port::default(), |port, (listener, _)| port.with(listener));
+            let port = port.with_tunnel(self.tunnel_port == Some(key.endpoint().port));
             self.array(names::PORTS)?.set(key.endpoint().port.into(), Plain(port), 0)?;
         }
         Ok(())

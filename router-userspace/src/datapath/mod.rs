@@ -9,6 +9,7 @@ mod attach;
 mod blocks;
 pub(crate) mod capabilities;
 mod changes;
+pub mod checksums;
 #[cfg(test)]
 mod document;
 mod error;
@@ -20,6 +21,7 @@ mod loading;
 mod maps;
 mod netfilter;
 mod netlink;
+mod nodes;
 mod object;
 mod pins;
 mod plain;

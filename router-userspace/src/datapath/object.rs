@@ -69,6 +69,9 @@ fn name(program: Program) -> &'static str {
         Program::FirstFlight => "first_flight",
         Program::Negotiate => "negotiate",
         Program::Challenge => "challenge",
+        Program::Forward => "forward",
+        Program::Unwrap => "unwrap",
+        Program::Unwrapped => "unwrapped",
     }
 }
 

@@ -3,9 +3,9 @@
 #![expect(unsafe_code, reason = "aya asks for a promise that a type may be copied as bytes")]
 
 use router_common::maps::{
-    Admission, Assigned, Block, BlockHits, BlockKey, Bucket, CidConfig, CidKeys, Counters, Flow, FlowKey, Listener,
-    ListenerKey, Local, LocalKey, Port, Queue, Secrets, Settings, SketchCell, Slot, SlotCounters, SourceCount,
-    SourceKey, SourcePorts, TokenKeys,
+    Admission, Assigned, AssignedNode, Block, BlockHits, BlockKey, Bucket, CidConfig, CidKeys, Counters, Flow, FlowKey,
+    Listener, ListenerKey, Local, LocalKey, Node, NodeCounters, NodePlace, Port, Queue, Secrets, Settings, SketchCell,
+    Slot, SlotCounters, SourceCount, SourceKey, SourcePorts, TokenKeys, TunnelKeys,
 };
 
 /// A key or value of the contract, as aya wants it.
@@ -24,6 +24,7 @@ macro_rules! contract {
 contract!(
     Admission,
     Assigned,
+    AssignedNode,
     Block,
     BlockHits,
     BlockKey,
@@ -37,6 +38,9 @@ contract!(
     ListenerKey,
     Local,
     LocalKey,
+    Node,
+    NodeCounters,
+    NodePlace,
     Port,
     Queue,
     Secrets,
@@ -47,7 +51,8 @@ contract!(
     SourceCount,
     SourceKey,
     SourcePorts,
-    TokenKeys
+    TokenKeys,
+    TunnelKeys
 );
 
 // SAFETY: `Contract` is implemented here alone, for types of `router_common::maps`, whose

@@ -56,6 +56,17 @@ impl Routes {
         Some(Hop { interface, own, neighbour, mtu, is_stale })
     }
 
+    /// The longest packet, from its IP header on, that the interface carries by which a datagram between two addresses
+    /// leaves, be its next hop known or not.
+    pub fn mtu(&mut self, from: IpAddr, to: IpAddr) -> Option<u32> {
+        let (interface, _) = self.route(from, to)?;
+        let link = self.0.link(interface)?;
+        link.attributes.iter().find_map(|attribute| match attribute {
+            LinkAttribute::Mtu(mtu) => Some(*mtu),
+            _ => None,
+        })
+    }
+
     /// By which interface and to whom (`RTM_GETROUTE`).
     fn route(&mut self, from: IpAddr, to: IpAddr) -> Option<(IfIndex, IpAddr)> {
         let mut question = RouteMessage::default();

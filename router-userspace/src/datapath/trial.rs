@@ -7,6 +7,8 @@ use aya::{
     programs::{TestRun as _, Xdp},
 };
 
+use router_common::tunnel::OUTER_MAX;
+
 use super::{
     error::Result,
     handle::Datapath,
@@ -23,7 +25,8 @@ impl Datapath {
 
     /// Runs it over `frame` once: what it returns, and the frame as it left it.
     pub fn try_answer(&mut self, frame: &[u8]) -> Result<Trial> {
-        let mut left = vec![0; frame.len()];
+        // It may be longer than it was by the headers of a tunnel.
+        let mut left = vec![0; frame.len() + OUTER_MAX];
         let options =
             TestRunOptions { data_in: Some(frame), data_out: Some(&mut left), repeat: 1, ..TestRunOptions::new() };
         let result = self.xdp()?.test_run(options)?;

@@ -13,6 +13,7 @@ mod error;
 mod first_flights;
 mod flows;
 mod handle;
+mod nodes;
 mod plan;
 mod shared;
 mod socket;
@@ -21,6 +22,7 @@ mod tables;
 pub mod tcp;
 mod tcp_connections;
 mod thread;
+mod tunnel;
 
 pub use self::{
     af_xdp::{NextHop, NextHopResolver, ReceiveQueue, Routes},
@@ -30,9 +32,11 @@ pub use self::{
     error::WorkerError,
     flows::{FlowTable, NoFlows},
     handle::Worker,
+    nodes::NodeList,
     plan::{EdgeFactory, ListenerConfig, ListenerSocket, Plan},
     shared::Shared,
     socket::udp,
     stats::{Kind, Metric, Totals, WorkerStats},
     tables::{NodeTables, Placement, View},
+    tunnel::{ControlDatagram, Tunnel, TunnelCounts, TunnelIntake, TunnelReceiver},
 };

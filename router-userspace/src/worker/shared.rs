@@ -4,7 +4,13 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use tokio::sync::{Notify, mpsc};
 
-use super::{af_xdp::NextHopResolver, connection::Admission, socket::ForwardQueues, tables::NodeTables};
+use super::{
+    af_xdp::NextHopResolver,
+    connection::Admission,
+    socket::ForwardQueues,
+    tables::NodeTables,
+    tunnel::{Tunnel, TunnelIntake},
+};
 
 /// What all workers of an agent share.
 #[derive(Clone)]
@@ -15,6 +21,7 @@ pub struct Shared {
     pub(super) by_kernel: bool,
     pub(super) enquiries: Option<NextHopResolver>,
     pub(super) forward_queues: Arc<ForwardQueues>,
+    pub(super) tunnel: Option<Arc<Tunnel>>,
     pub(super) living: mpsc::Sender<Infallible>,
     ended: Arc<Notify>,
 }
@@ -28,8 +35,17 @@ impl Shared {
         cid_lifetime: Duration,
         living: mpsc::Sender<Infallible>,
     ) -> Self {
-        let (forward_queues, ended) = (Arc::default(), Arc::default());
-        Self { tables, admission, cid_lifetime, by_kernel: false, enquiries: None, forward_queues, living, ended }
+        Self {
+            tables,
+            admission,
+            cid_lifetime,
+            by_kernel: false,
+            enquiries: None,
+            forward_queues: Arc::default(),
+            tunnel: None,
+            living,
+            ended: Arc::default(),
+        }
     }
 
     /// The same, saying whether the kernel brings packets to their workers, or the workers
@@ -42,6 +58,16 @@ impl Shared {
     /// out by: `enquiries` know which that is.
     pub fn sending_frames(self, enquiries: Option<NextHopResolver>) -> Self {
         Self { enquiries, ..self }
+    }
+
+    /// The same, with a way to other nodes of the cluster.
+    pub fn with_tunnel(self, tunnel: Option<Arc<Tunnel>>) -> Self {
+        Self { tunnel, ..self }
+    }
+
+    /// Where what comes by the tunnel goes.
+    pub fn tunnel_intake(&self) -> TunnelIntake {
+        TunnelIntake { tables: Arc::clone(&self.tables), forward_queues: Arc::clone(&self.forward_queues) }
     }
 
     /// Said whenever a worker has ended, however that came.

@@ -105,6 +105,8 @@ stats! {
     datagrams_dropped: Sum = datagrams[fate = "bad"];
     /// Of those, handed to the worker whose connection they are of.
     handed_over: Sum = datagrams[fate = "handed_over"];
+    /// Of those, sent on to the node of the cluster whose connection they are of.
+    sent_on: Sum = datagrams[fate = "sent_on"];
     /// Datagrams that workers took from others. They are not among those received.
     taken_over: Sum = datagrams_taken_over;
     /// Of those received, lost because their worker's inbox was full, or the worker gone.

@@ -5,7 +5,7 @@
 //! client-chosen connection IDs of connections that a worker has accepted.
 
 use std::{
-    array,
+    array, fmt,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU8, AtomicU64, Ordering},
@@ -17,25 +17,26 @@ use router_common::{
     admission::{Challenge, InPlace, Limited, Listed, TokenKeys},
     connection_id::ConnectionId,
     frame::{Address, Endpoint, Payload},
-    identifiers::{ConfigRotation, CpuId, GenerationId, SlotId},
+    identifiers::{ConfigRotation, CpuId, GenerationId, NodeId, SlotId},
     maps::{
-        Admission, Assigned, BlockAction, CidConfig, Listener, ListenerKey, Queue, Settings, Slot, SlotState,
-        SourcePorts,
+        Admission, Assigned, AssignedNode, BlockAction, CidConfig, Listener, ListenerKey, Node, Queue, Settings, Slot,
+        SlotState, SourcePorts,
     },
     quic,
     reason::Reason,
-    steer::{self, Tables, Verdict},
+    steer::{self, Arrival, Tables, Verdict},
+    tunnel::TunnelKeys,
 };
 
 use super::{
     blocks::{BlockCount, BlockTable},
     connection_ids::{ConnectionIds, HostKeys, Set},
     first_flights::FirstFlights,
+    nodes::NodeList,
 };
 use crate::clock::monotonic_now;
 
 /// What all workers of a node share.
-#[derive(Debug)]
 pub struct NodeTables {
     settings: Settings,
     connection_ids: Arc<ConnectionIds>,
@@ -54,6 +55,7 @@ pub struct NodeTables {
     slots: [AtomicU8; 256],
     assignment: RwLock<Arc<[Assigned]>>,
     first_flights: FirstFlights,
+    nodes: ArcSwap<NodeList>,
     probes: Mutex<Vec<ConnectionId>>,
 }
 
@@ -83,6 +85,7 @@ impl NodeTables {
             slots: array::from_fn(|_| AtomicU8::new(0)),
             assignment: RwLock::new(Arc::from([])),
             first_flights: FirstFlights::default(),
+            nodes: ArcSwap::default(),
             probes: Mutex::default(),
         }
     }
@@ -223,21 +226,46 @@ impl NodeTables {
         self.probes.lock().unwrap_or_else(PoisonError::into_inner).contains(cid)
     }
 
-    /// Decides about a UDP payload from `source`.
+    /// The other nodes of the cluster.
+    pub fn nodes(&self) -> Guard<Arc<NodeList>> {
+        self.nodes.load()
+    }
+
+    /// Makes these the other nodes.
+    pub fn set_nodes(&self, nodes: NodeList) {
+        self.nodes.store(Arc::new(nodes));
+    }
+
+    /// Decides about a UDP payload from `source`, which came here from its client.
     pub fn steer(&self, payload: &[u8], source: &Endpoint, placement: Placement) -> Steered {
+        self.steer_arrived(payload, source, Arrival::Direct, placement)
+    }
+
+    /// Decides about one that another node has sent on, by the tunnel.
+    pub fn steer_forwarded(&self, payload: &[u8], source: &Endpoint) -> Steered {
+        self.steer_arrived(payload, source, Arrival::Forwarded, Placement::Assignment)
+    }
+
+    fn steer_arrived(&self, payload: &[u8], source: &Endpoint, arrival: Arrival, placement: Placement) -> Steered {
         let whole = Payload { at: 0, length: payload.len() };
         let header = match quic::classify(payload, whole, self.settings.cid_length()) {
             Ok(header) => header,
             Err(reason) => return Steered { verdict: Verdict::Drop(reason), rotation: None },
         };
-        let verdict = steer::route(&header, source, InPlace::Nothing, &self.view(placement));
+        let view = self.view(placement);
+        // One hop, never two: of a first flight the sockets do not tell whether it came out of the tunnel.
+        let may_be_forwarded = view.nodes.is_behind_xdp && header.kind.may_be_first_flight();
+        let verdict = match arrival {
+            Arrival::Direct if !may_be_forwarded => steer::route(&header, source, InPlace::Nothing, &view),
+            Arrival::Direct | Arrival::Forwarded => steer::route_forwarded(&header, source, &view),
+        };
         let rotation = (verdict.reason() == Reason::Cid).then(|| header.destination.rotation());
         Steered { verdict, rotation }
     }
 
     /// The decision's view of these tables.
     pub fn view(&self, placement: Placement) -> View<'_> {
-        View { tables: self, connection_ids: self.connection_ids.now(), placement }
+        View { tables: self, connection_ids: self.connection_ids.now(), nodes: self.nodes.load(), placement }
     }
 }
 
@@ -264,10 +292,10 @@ impl Drop for ExpectedProbe<'_> {
 }
 
 /// The decision's view of the node's tables.
-#[derive(Debug)]
 pub struct View<'a> {
     tables: &'a NodeTables,
     connection_ids: Guard<Arc<Set>>,
+    nodes: Guard<Arc<NodeList>>,
     placement: Placement,
 }
 
@@ -276,7 +304,8 @@ impl Tables for View<'_> {
     type Keys = HostKeys;
 
     fn settings(&self) -> Option<Settings> {
-        Some(self.tables.settings.with_blocks(self.tables.blocks.load().len()))
+        let settings = self.tables.settings.with_blocks(self.tables.blocks.load().len());
+        Some(settings.with_nodes(self.nodes.nodes.len() as u32))
     }
 
     fn listens(&self, destination: &Endpoint) -> bool {
@@ -379,6 +408,29 @@ impl Tables for View<'_> {
 
     fn unix_seconds(&self) -> u64 {
         self.tables.admission.load().unix_seconds(monotonic_now())
+    }
+
+    fn is_tunnel(&self, destination: &Endpoint) -> bool {
+        self.nodes.tunnel == Some(*destination)
+    }
+
+    fn node(&self, node: NodeId) -> Option<&Node> {
+        self.nodes.nodes.get(&node)
+    }
+
+    /// Where an XDP program places new connections, there is no assignment here.
+    fn assigned_node(&self, hash: u64) -> Option<NodeId> {
+        self.nodes.assignment.as_ref()?.get(AssignedNode::index(0, hash) as usize)?.node()
+    }
+
+    fn tunnel_keys(&self) -> Option<&TunnelKeys> {
+        Some(&self.nodes.keys)
+    }
+}
+
+impl fmt::Debug for NodeTables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeTables").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 

@@ -295,15 +295,18 @@ impl Service {
         listener_state: &ListenerState,
     ) -> io::Result<Endpoint> {
         let (shared, slot) = (&self.shared, self.acceptor.slot);
+        let address = socket.local_addr()?;
         let ownership = Ownership {
             slot,
             listener,
+            address,
             placement: if shared.by_kernel { Placement::Kernel(slot) } else { Placement::Assignment },
             tables: Arc::clone(&shared.tables),
             forward_queues: Arc::clone(&shared.forward_queues),
+            tunnel: shared.tunnel.clone(),
             stats: Arc::clone(&self.acceptor.stats),
         };
-        let reset_keys = ResetKeys::new(Arc::clone(shared.tables.connection_ids()), socket.local_addr()?);
+        let reset_keys = ResetKeys::new(Arc::clone(shared.tables.connection_ids()), address);
         let (forwarded, frames) = (shared.forward_queues.open(Recipient { listener, slot }), Arc::clone(&self.frames));
         let source_override = &listener_state.source_override;
         let intake = Intake { udp: socket, forwarded, frames };
@@ -313,6 +316,10 @@ impl Service {
         let (flows, issuing) = (self.acceptor.flows.clone(), self.acceptor.issuing.clone());
         let mut endpoint_config = EndpointConfig::new(Arc::new(reset_keys));
         endpoint_config.min_reset_interval(BETWEEN_RESETS);
+        // What other nodes send on to this one has to fit between them.
+        if let Some(size) = shared.tables.nodes().max_udp_payload_size(address.is_ipv4()) {
+            endpoint_config.max_udp_payload_size(size).map_err(io::Error::other)?;
+        }
         // What the kernel's program answers with, too.
         endpoint_config.supported_versions(router_common::quic::SUPPORTED_VERSIONS.to_vec());
         endpoint_config.cid_generator(move || {

@@ -54,7 +54,7 @@ impl Snapshot {
 pub fn open_sums(counters: &Counters) -> Vec<String> {
     let sum = |reasons: &BTreeMap<String, u64>| reasons.values().sum::<u64>();
     let open = |stage: &&router_userspace::agent::api::Stage| {
-        let fates = [&stage.passed, &stage.dropped, &stage.delivered, &stage.answered];
+        let fates = [&stage.passed, &stage.dropped, &stage.delivered, &stage.answered, &stage.forwarded];
         stage.received != fates.into_iter().map(sum).sum::<u64>() || !stage.closes
     };
     counters.stages.iter().filter(open).map(|stage| format!("{stage:?}")).collect()
@@ -65,7 +65,7 @@ pub(super) fn flat(counters: &Counters) -> Moved {
     let mut values = Moved::new();
     for stage in &counters.stages {
         values.insert(format!("{}.received", stage.name), stage.received);
-        let fates = [&stage.passed, &stage.dropped, &stage.delivered, &stage.answered];
+        let fates = [&stage.passed, &stage.dropped, &stage.delivered, &stage.answered, &stage.forwarded];
         for (reason, &count) in fates.into_iter().flatten() {
             values.insert(format!("{}.{reason}", stage.name), count);
         }

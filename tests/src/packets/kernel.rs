@@ -5,17 +5,24 @@ use std::{
     path::PathBuf,
 };
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use router_common::{
     admission::Challenge,
-    identifiers::{CpuId, GenerationId, ListenerId, SlotId},
-    maps::{AnsweredBy, Hop, Listener, PerSource, Queue, Secrets, Settings, Slot, SlotState, SourcePorts, Stage},
+    identifiers::{CpuId, GenerationId, ListenerId, NodeId, SlotId},
+    maps::{
+        AnsweredBy, Hop, Listener, NodeCounters, PerSource, Queue, Secrets, Settings, Slot, SlotState, SourcePorts,
+        Stage,
+    },
     reason::{Counters, Reason},
     steer::{self, Verdict},
+    tunnel::Leaving,
 };
 use router_userspace::datapath::{CidEntry, Datapath, FlowWriter, Initial, Pins, Size, Trial, possible_cpus};
 
-use super::{REFUSED_PORTS, World};
+use super::{
+    REFUSED_PORTS, World,
+    cluster::{Cluster, TUNNEL_PORT},
+};
 
 /// The program with maps of its own.
 pub struct Kernel {
@@ -33,6 +40,19 @@ struct Actions {
     send: u64,
 }
 
+impl Actions {
+    fn add(&mut self, action: u32) -> Result<()> {
+        match action {
+            XDP_PASS => self.pass += 1,
+            XDP_DROP => self.drop += 1,
+            XDP_TX => self.send += 1,
+            XDP_REDIRECT => {}
+            other => bail!("XDP action {other}"),
+        }
+        Ok(())
+    }
+}
+
 /// How many packets went which way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Tally {
@@ -40,7 +60,7 @@ pub struct Tally {
     pub passed: u64,
     /// Thrown away.
     pub dropped: u64,
-    /// Answered.
+    /// Answered, or sent on to another node.
     pub answered: u64,
     /// Delivered, by slot.
     pub slots: [u64; 256],
@@ -110,9 +130,25 @@ impl Kernel {
     /// What it made of a frame: what it returned, and the octets it left.
     pub fn answer(&mut self, frame: &[u8]) -> Result<Trial> {
         let trial = self.datapath.try_answer(frame)?;
-        self.actions.send += u64::from(trial.action == XDP_TX);
+        self.actions.add(trial.action).with_context(|| format!("{frame:02x?}"))?;
         self.total = self.count()?;
         Ok(trial)
+    }
+
+    /// From now on it is a node of this cluster.
+    pub fn join(&mut self, cluster: &Cluster) -> Result<()> {
+        for (&number, &node) in &cluster.nodes {
+            self.datapath.set_node(number, node)?;
+        }
+        self.datapath.set_tunnel_keys(&cluster.keys)?;
+        self.datapath.set_tunnel_port(Some(TUNNEL_PORT))?;
+        self.datapath.assign_nodes(cluster.assignment.as_deref())?;
+        Ok(self.datapath.set_node_count(cluster.nodes.len() as u32)?)
+    }
+
+    /// What was counted between it and another node.
+    pub fn counters_of_node(&mut self, number: NodeId) -> Result<Option<NodeCounters>> {
+        Ok(self.datapath.counters_of_node(number)?)
     }
 
     /// A handle to plant flows with.
@@ -123,13 +159,8 @@ impl Kernel {
     /// What the program did with `frames`: what it returned, and which counters moved.
     pub fn steer(&mut self, frames: &[Vec<u8>]) -> Result<Tally> {
         for frame in frames {
-            match self.datapath.try_steer(frame, 1)?.0 {
-                XDP_PASS => self.actions.pass += 1,
-                XDP_DROP => self.actions.drop += 1,
-                XDP_TX => self.actions.send += 1,
-                XDP_REDIRECT => {}
-                other => bail!("XDP action {other} for {frame:02x?}"),
-            }
+            let (action, _) = self.datapath.try_steer(frame, 1)?;
+            self.actions.add(action).with_context(|| format!("{frame:02x?}"))?;
         }
         let before = self.total;
         self.total = self.count()?;
@@ -150,8 +181,12 @@ impl Kernel {
     }
 
     fn count(&mut self) -> Result<Tally> {
-        let counters: Counters = self.datapath.counters(Stage::Xdp)?;
-        ensure!(counters.closes(), "the sum is open");
+        let mut counters = Counters::default();
+        for stage in [Stage::Xdp, Stage::Unwrap] {
+            let of_stage = self.datapath.counters(stage)?;
+            ensure!(of_stage.closes(), "the sum is open");
+            counters.add(&of_stage);
+        }
         let Actions { pass, drop, send } = self.actions;
         let mut total = Tally { passed: pass, dropped: drop, answered: send, ..Tally::default() };
         for &reason in Reason::ALL {
@@ -191,8 +226,18 @@ impl Tally {
     pub fn decided<T: steer::Tables>(frame: &[u8], tables: &T) -> Self {
         let (verdict, _) = steer::frame(frame, tables);
         let mut tally = Self::default();
-        tally.reasons[verdict.reason() as usize] = 1;
+        let leaving = match verdict {
+            Verdict::Forward(forward) => tables.node(forward.node).map(|node| Leaving::of(frame, node)),
+            _ => None,
+        };
+        let reason = if leaving == Some(Leaving::TooLong) { Reason::TooLongToForward } else { verdict.reason() };
+        tally.reasons[reason as usize] = 1;
         match verdict {
+            Verdict::Forward(_) => match leaving {
+                Some(Leaving::Packet { .. }) => tally.answered = 1,
+                Some(Leaving::TooLong) => tally.dropped = 1,
+                Some(Leaving::Worker) | None => tally.passed = 1,
+            },
             Verdict::Pass(_) => tally.passed = 1,
             Verdict::Drop(_) => tally.dropped = 1,
             Verdict::Deliver(delivery) => tally.slots[usize::from(delivery.number)] = 1,

@@ -4,6 +4,7 @@
 //! ([`Packet::overwrite`], [`Packet::cut`]) is spoilt after that.
 
 mod cases;
+pub mod cluster;
 mod kernel;
 pub mod quic;
 mod random;

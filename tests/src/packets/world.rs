@@ -10,16 +10,21 @@ use router_common::{
     admission::{Challenge, Limited, Listed, Prefix, TokenKey, TokenKeys},
     connection_id::{CidKeys, ConnectionId, Identity},
     frame::{Address, Endpoint},
-    identifiers::{ConfigRotation, CpuId, GenerationId, SlotId},
+    identifiers::{ConfigRotation, CpuId, GenerationId, NodeId, SlotId},
     maps::{
-        ASSIGNMENT_SIZE, Assigned, Block, BlockAction, CidConfig, ListenerKey, LocalKind, Queue, Settings, Slot,
-        SlotState,
+        ASSIGNMENT_SIZE, Assigned, AssignedNode, Block, BlockAction, CidConfig, ListenerKey, LocalKind, Node, Queue,
+        Settings, Slot, SlotState,
     },
     steer::Tables,
+    tunnel::TunnelKeys,
 };
 use router_userspace::datapath::CidEntry;
 
-use super::{BLOCKS, BROADCAST, CID_LENGTH, LISTENERS, LOCAL, NODE_ID, PLANTED_FLOWS, REFUSED_PORTS, SLOTS, in_clear};
+use super::{
+    BLOCKS, BROADCAST, CID_LENGTH, LISTENERS, LOCAL, NODE_ID, PLANTED_FLOWS, REFUSED_PORTS, SLOTS,
+    cluster::{Cluster, TUNNEL_PORT, own_address},
+    in_clear,
+};
 
 /// The same settings, listeners, slots and flows as [`cases`](super::cases) speaks of.
 #[derive(Clone)]
@@ -33,6 +38,7 @@ pub struct World {
     challenge: Challenge,
     token_keys: TokenKeys,
     now: u64,
+    cluster: Option<Cluster>,
 }
 
 impl World {
@@ -52,6 +58,7 @@ impl World {
             challenge,
             token_keys,
             now: Self::NOW,
+            cluster: None,
         }
     }
 
@@ -92,6 +99,16 @@ impl World {
         Self { challenge, answers: true, ..self }
     }
 
+    /// The same in a cluster.
+    pub fn within(self, cluster: Cluster) -> Self {
+        Self { cluster: Some(cluster), ..self }
+    }
+
+    /// Its cluster, if it is in one.
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_ref()
+    }
+
     /// The same so many seconds after [`NOW`](Self::NOW).
     pub fn later(self, seconds: u64) -> Self {
         Self { now: Self::NOW + seconds, ..self }
@@ -118,8 +135,9 @@ impl World {
 
     /// The host's addresses, as the maps have them.
     pub fn local_addresses() -> BTreeMap<[u8; 16], LocalKind> {
-        let own = LOCAL.map(|address| (address, LocalKind::Own));
-        let all = own.into_iter().chain([(IpAddr::V4(BROADCAST), LocalKind::Broadcast)]);
+        let for_nodes = [1, 2].map(own_address);
+        let own = LOCAL.into_iter().chain(for_nodes).map(|address| (address, LocalKind::Own));
+        let all = own.chain([(IpAddr::V4(BROADCAST), LocalKind::Broadcast)]);
         all.map(|(address, kind)| (mapped(address).octets().0, kind)).collect()
     }
 
@@ -150,7 +168,8 @@ impl Tables for World {
 
     fn settings(&self) -> Option<Settings> {
         let settings = Settings::new(NODE_ID, CID_LENGTH, GenerationId::new(1));
-        Some(settings.with_blocks(BLOCKS.len() as u32))
+        let nodes = self.cluster.as_ref().map_or(0, |cluster| cluster.nodes.len());
+        Some(settings.with_blocks(BLOCKS.len() as u32).with_nodes(nodes as u32))
     }
 
     fn listens(&self, destination: &Endpoint) -> bool {
@@ -230,6 +249,24 @@ impl Tables for World {
 
     fn unix_seconds(&self) -> u64 {
         self.now
+    }
+
+    fn is_tunnel(&self, destination: &Endpoint) -> bool {
+        destination.port == TUNNEL_PORT
+            && self.cluster.as_ref().is_some_and(|cluster| cluster.keys.end_at(&destination.address))
+    }
+
+    fn node(&self, node: NodeId) -> Option<&Node> {
+        self.cluster.as_ref()?.nodes.get(&node)
+    }
+
+    fn assigned_node(&self, hash: u64) -> Option<NodeId> {
+        let assignment = self.cluster.as_ref()?.assignment.as_ref()?;
+        assignment[AssignedNode::index(0, hash) as usize].node()
+    }
+
+    fn tunnel_keys(&self) -> Option<&TunnelKeys> {
+        self.cluster.as_ref().map(|cluster| &cluster.keys)
     }
 }
 

@@ -114,7 +114,9 @@ impl Apt {
     /// of sources that nothing here imports.
     fn download(&self) -> Result<()> {
         let Release { packages, libraries, .. } = self.release;
-        run(self.get().args(["--yes", "--download-only", "install"]).args(*packages))?;
+        if !packages.is_empty() {
+            run(self.get().args(["--yes", "--download-only", "install"]).args(*packages))?;
+        }
         if libraries.is_empty() {
             return Ok(());
         }
@@ -216,6 +218,16 @@ pub(super) static GO: Release = Release {
 /// A Python that is new enough for picoquic's package.
 pub(super) static PYTHON: Release =
     Release { name: "python", suites: &["trixie"], packages: &["python3.13"], libraries: &[], sources: &[] };
+
+/// The oldest etcd that the engine of membership promises to work with, without the C library of its release: any newer
+/// one does.
+pub(super) static BOOKWORM: Release = Release {
+    name: "bookworm",
+    suites: &["bookworm"],
+    packages: &[],
+    libraries: &["etcd-server", "etcd-client"],
+    sources: &[],
+};
 
 /// The oldest release whose `xdp-trafficgen` runs on Linux 6.18 and later, which have lost a tracepoint
 /// that it used to want.

@@ -12,6 +12,7 @@
 //! | `chromium` | Chromium without a screen |
 //! | `gtlsclient` | ngtcp2's client |
 //! | `nginx` | nginx with QUIC, to compare with in benchmarks |
+//! | `etcd`, `etcdctl` | the store behind the membership engine `etcd`, and a client to do harm to it |
 //! | `xdp-trafficgen` | no client: it has the kernel send one frame again and again, as fast as it can |
 //!
 //! `bench http` needs more, of the newest there is:
@@ -59,6 +60,8 @@ pub(crate) enum Peer {
     Chromium,
     Ngtcp2,
     Nginx,
+    Etcd,
+    Etcdctl,
     XdpTrafficgen,
     H2load,
     NginxSid,
@@ -68,8 +71,8 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
-    /// Those that the tests start.
-    pub(crate) const OF_TESTS: [Self; 12] = [
+    /// Those that the tests start, of the laboratory and of the crates.
+    pub(crate) const OF_TESTS: [Self; 14] = [
         Self::QuicGo,
         Self::Aioquic,
         Self::AioquicHq,
@@ -81,8 +84,13 @@ impl Peer {
         Self::Chromium,
         Self::Ngtcp2,
         Self::Nginx,
+        Self::Etcd,
+        Self::Etcdctl,
         Self::XdpTrafficgen,
     ];
+
+    /// Those that the crates' own tests start.
+    pub(crate) const OF_CRATES: [Self; 2] = [Self::Etcd, Self::Etcdctl];
 
     /// Those of the interop matrix.
     pub(crate) const OF_INTEROP: [Self; 7] =
@@ -108,6 +116,8 @@ impl Peer {
             Self::Chromium => "chromium",
             Self::Ngtcp2 => "gtlsclient",
             Self::Nginx => "nginx",
+            Self::Etcd => "etcd",
+            Self::Etcdctl => "etcdctl",
             Self::XdpTrafficgen => "xdp-trafficgen",
             Self::H2load => "h2load",
             Self::NginxSid => "nginx-sid",
@@ -125,6 +135,7 @@ impl Peer {
             Self::Picoquic => &PICOQUIC,
             Self::Curl | Self::Openssl | Self::Ngtcp2 | Self::Nginx => &TRIXIE,
             Self::Chromium => &CHROMIUM,
+            Self::Etcd | Self::Etcdctl => &BOOKWORM,
             Self::XdpTrafficgen => &FORKY,
             Self::H2load | Self::NginxSid | Self::Haproxy | Self::Caddy | Self::Nghttpx => &SID,
         }
@@ -234,6 +245,13 @@ static CHROMIUM: Source = Source {
     gives: &[Peer::Chromium],
     from: || format!("unpack {}", debian::CHROMIUM.contents()),
     make: || unpacked(&debian::CHROMIUM, programs::of_chromium),
+};
+
+static BOOKWORM: Source = Source {
+    what: "etcd",
+    gives: &[Peer::Etcd, Peer::Etcdctl],
+    from: || format!("unpack {}", debian::BOOKWORM.contents()),
+    make: || unpacked(&debian::BOOKWORM, programs::of_bookworm),
 };
 
 static FORKY: Source = Source {

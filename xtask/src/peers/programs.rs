@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::debian::{CHROMIUM, FORKY, PYTHON, Release, SID, TRIXIE};
+use super::debian::{BOOKWORM, CHROMIUM, FORKY, PYTHON, Release, SID, TRIXIE};
 
 /// Writes the scripts of our programs around aioquic.
 pub(super) fn of_aioquic() -> Result<()> {
@@ -39,6 +39,13 @@ pub(super) fn of_trixie() -> Result<()> {
     let programs =
         [("curl", "bin/curl"), ("openssl", "bin/openssl"), ("gtlsclient", "bin/gtlsclient"), ("nginx", "sbin/nginx")];
     of_release(&TRIXIE, &programs)
+}
+
+/// Writes those of [`BOOKWORM`], which need nothing but a C library.
+pub(super) fn of_bookworm() -> Result<()> {
+    let bin = from_peers(&BOOKWORM.root().join("usr/bin"))?;
+    let script = |program: &str| format!("{HEAD}exec {bin}/{program} \"$@\"\n");
+    write(BOOKWORM.name, &["etcd", "etcdctl"].map(|program| (program, script(program))))
 }
 
 /// Writes that of [`FORKY`].

@@ -1,6 +1,7 @@
 //! Programs that come from Debian's packages.
 
 use std::{
+    path::Path,
     process::{Command, Stdio},
     sync::Once,
 };
@@ -12,8 +13,8 @@ use crate::shell::{as_root, capture, find, run};
 /// Installs the packages of the programs that are not here.
 pub(super) fn ready() -> Result<()> {
     install(&missing())?;
-    if let Some((program, package)) = PROGRAMS.iter().find(|(program, _)| find(program).is_none()) {
-        bail!("{package} is installed, and still there is no program {program}");
+    if let Some((program, package)) = PROGRAMS.iter().find(|(program, _)| !is_here(program)) {
+        bail!("{package} is installed, and still there is no {program}");
     }
     Ok(())
 }
@@ -25,7 +26,13 @@ pub(super) fn lacking() -> Option<String> {
 }
 
 fn missing() -> Vec<&'static str> {
-    PROGRAMS.iter().filter(|(program, _)| find(program).is_none()).map(|(_, package)| *package).collect()
+    PROGRAMS.iter().filter(|(program, _)| !is_here(program)).map(|(_, package)| *package).collect()
+}
+
+/// Whether there is such a program, or such a file.
+fn is_here(program: &str) -> bool {
+    let file = Path::new(program);
+    if file.is_absolute() { file.exists() } else { find(program).is_some() }
 }
 
 /// Installs Debian packages; does nothing for none.
@@ -77,7 +84,7 @@ fn apt_get(arguments: &[&str]) -> Result<Command> {
 
 const INSTALL: &[&str] = &["install", "--yes", "--no-install-recommends"];
 
-/// A program that the build or the tests run, and the package that brings it.
+/// A program that the build or the tests run, or a file that they need, and the package that brings it.
 const PROGRAMS: &[(&str, &str)] = &[
     ("bpftool", "bpftool"),
     ("ip", "iproute2"),
@@ -85,4 +92,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("iptables", "iptables"),
     ("nsenter", "util-linux"),
     ("cc", "build-essential"),
+    // etcd's client is generated from its protocol; the package of the compiler has it, and this one what it includes.
+    ("protoc", "protobuf-compiler"),
+    ("/usr/include/google/protobuf/descriptor.proto", "libprotobuf-dev"),
 ];

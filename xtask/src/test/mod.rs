@@ -69,7 +69,7 @@ impl Test {
     fn run(self) -> Result<()> {
         // Nothing is compiled here: it asks cargo where the programs are.
         let programs = Programs::build(self.program().as_deref())?;
-        let mut cases = programs.of_crates();
+        let mut cases = programs.of_crates()?;
         cases.extend(programs.of_laboratory(self.engine.as_deref(), |_| true)?);
         for (engine, more) in OTHER_ENGINES.iter().filter(|_| self.engine.is_none()) {
             let is_repeated = |program: &str| WITH_EVERY_ENGINE.contains(&program) || more.contains(&program);

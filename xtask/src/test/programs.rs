@@ -9,7 +9,7 @@ use super::{load, schedule::Case};
 use crate::{
     build::Profile,
     interop, lab,
-    peers::Peer,
+    peers::{self, Peer},
     shell::{capture, describe},
     workspace,
 };
@@ -40,14 +40,15 @@ impl Programs {
     }
 
     /// The crates' own tests, which need no root: a case for each program.
-    pub(super) fn of_crates(&self) -> Vec<Case> {
+    pub(super) fn of_crates(&self) -> Result<Vec<Case>> {
+        let peers = peers::view("crates", &Peer::OF_CRATES)?;
         let programs = self.all.iter().filter(|program| program.package != LABORATORY);
         let case = |program: &Program| {
             let mut command = Command::new(&program.path);
-            command.current_dir(workspace::root().join(&program.package));
+            command.current_dir(workspace::root().join(&program.package)).env("QUIC_ROUTER_PEERS", &peers);
             Case::program(format!("{}::{}", program.package, program.name), command)
         };
-        programs.map(case).collect()
+        Ok(programs.map(case).collect())
     }
 
     /// The tests of the laboratory's programs that are `wanted`, with an engine in place of their usual.
@@ -79,6 +80,7 @@ pub(super) fn words(only: Option<&str>) -> Vec<String> {
         None => words.push("--tests"),
     }
     words.extend(PACKAGES.iter().flat_map(|package| ["--package", package]));
+    words.extend(["--features", FEATURES]);
     words.into_iter().map(str::to_owned).collect()
 }
 
@@ -96,9 +98,12 @@ fn program(message: &str) -> Option<Program> {
 /// The folder of the laboratory's package.
 const LABORATORY: &str = "tests";
 
+/// What they are tested with beside what is on by itself.
+const FEATURES: &str = "router-cluster/etcd";
+
 /// The packages that have tests.
-pub(super) const PACKAGES: [&str; 6] =
-    ["router-common", "router-http1", "router-http3", "router-userspace", "router-tests", "xtask"];
+pub(super) const PACKAGES: [&str; 7] =
+    ["router-cluster", "router-common", "router-http1", "router-http3", "router-userspace", "router-tests", "xtask"];
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,7 @@
 //! | `GET /v1/flows?slot=N&peer=IP&limit=N` | [`Flows`] |
 //! | `GET /v1/flows/CID` | [`Flows`] with one entry, or 404 |
 //! | `GET /v1/counters` | [`Counters`] |
+//! | `GET /v1/cluster` | [`Cluster`], or 404 |
 //! | `GET /v1/admission` | [`Admission`] |
 //! | `GET /v1/admission/top?limit=N` | [`AdmissionTop`] |
 //! | `GET /v1/blocks` | [`Blocks`] |
@@ -32,6 +33,7 @@
 mod admission;
 mod blocks;
 mod changes;
+mod cluster;
 mod explanation;
 mod status;
 mod traffic;
@@ -44,12 +46,13 @@ pub use self::{
     admission::{Admission, AdmissionLimit, AdmissionTop, BlockTotal, MapMemory, SourceLimit, TopSource},
     blocks::{Block, BlockAdded, BlockRequest, BlockedPrefix, Blocks, UnblockRequest},
     changes::{CidConfiguration, CidConfigurations, Log, LogRequest, Reloaded, UpgradeRequest, Upgraded},
+    cluster::{Cluster, ClusterNode},
     explanation::{DecodedCid, ExplainRequest, Explanation, Step},
     status::{Certificate, FlowTable, Generation, Interface, Listener, Memory, Queue, Status, UpstreamServer},
     traffic::{Counters, Flow, Flows, SlotCounters, Stage},
     words::{
         BlockAction, CertificateSource, Challenge, CidState, FlowOrigin, GenerationState, Health, ListenerState,
-        QueueMode, RunningEngine, WorkerState, XdpMode,
+        NodeState, QueueMode, RunningEngine, WorkerState, XdpMode,
     },
     workers::{Totals, Worker, Workers},
 };

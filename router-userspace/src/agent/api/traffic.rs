@@ -45,16 +45,18 @@ pub struct Flow {
 pub struct Counters {
     /// [`SCHEMA`](super::SCHEMA)
     pub schema: u32,
-    /// In the order a packet meets them: `xdp`, `select`, `worker`; those the engine has.
+    /// In the order a packet meets them: `xdp`, `unwrap`, `select`, `tunnel` (the socket of the cluster's tunnel), `af_xdp`,
+    /// `worker`; those the engine has, and `unwrap` and `tunnel` in a cluster.
     pub stages: Vec<Stage>,
     /// By slot: what XDP and `select` gave each.
     pub slots: Vec<SlotCounters>,
 }
 
-/// One stage's sum: `received` = all of `passed` + `dropped` + `delivered` + `answered`.
+/// One stage's sum: `received` = all of `passed` + `dropped` + `delivered` +
+/// `answered` + `forwarded`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stage {
-    /// `xdp`, `select` or `worker`
+    /// `xdp`, `unwrap`, `select`, `tunnel`, `af_xdp` or `worker`
     pub name: String,
     /// Packets that entered.
     pub received: u64,
@@ -67,6 +69,9 @@ pub struct Stage {
     /// By reason: answered by the stage itself.
     #[serde(default)]
     pub answered: BTreeMap<String, u64>,
+    /// By reason: sent on to another node of the cluster.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub forwarded: BTreeMap<String, u64>,
     /// Whether the sum closes. While traffic flows a snapshot may be a few packets off.
     pub closes: bool,
 }

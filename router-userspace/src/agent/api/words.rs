@@ -129,6 +129,20 @@ words! {
         Ended = "ended",
     }
 
+    /// What a node of the cluster counts as.
+    NodeState {
+        /// It takes new connections, and packets of those it has.
+        Up = "up",
+        /// It takes packets of those it has.
+        Draining = "draining",
+        /// It has not been heard for some seconds: packets are sent on to it all the same.
+        Silent = "silent",
+        /// It has not been heard for longer than `cluster.dead_after`: packets for it are dropped.
+        Unreachable = "unreachable",
+        /// It is gone for good: others answer its clients with stateless resets.
+        Gone = "gone",
+    }
+
     /// Who made a connection ID.
     FlowOrigin {
         /// The agent.
@@ -139,6 +153,8 @@ words! {
 
     /// What a configuration of connection IDs is for.
     CidState {
+        /// Decoded, and issued by later: all nodes of a cluster decode by it first.
+        Announced = "announced",
         /// New connection IDs follow it.
         Issuing = "issuing",
         /// It is only decoded, and is removed when no connection uses it.

@@ -53,8 +53,8 @@ impl Blocks {
         }
         let plan = lists.plan();
         self.begin(steering, &plan);
-        plan.writes.iter().for_each(|write| self.write(steering, write));
-        self.end(steering, plan);
+        let refused = self.write(steering, &plan.writes);
+        said(self.end(steering, plan, refused));
     }
 
     /// Refuses a configuration whose files have more than there is room for beside what verbs have named.
@@ -74,8 +74,8 @@ impl Blocks {
         said(self.change(steering, change).await);
     }
 
-    /// Removes what verbs have named until now.
-    pub(in crate::agent) async fn end_what_is_over(&self, steering: &Steering) {
+    /// Removes what verbs have named until now, and tries again what the kernel has refused.
+    pub(in crate::agent) async fn catch_up(&self, steering: &Steering) {
         let now = monotonic_now();
         let change = move |lists: Lists| {
             let mut by_verb = Named::clone(&lists.by_verb);
@@ -90,9 +90,10 @@ impl Blocks {
         said(self.change(steering, change).await);
     }
 
-    /// Whether a verb has named something only until now.
-    pub(in crate::agent) fn is_any_over(&self) -> bool {
-        self.lists.borrow().next_end().is_some_and(|end| end <= monotonic_now())
+    /// Whether a verb has named something only until now, or the kernel has refused something.
+    pub(in crate::agent) fn has_to_catch_up(&self) -> bool {
+        let lists = self.lists.borrow();
+        lists.is_behind() || lists.next_end().is_some_and(|end| end <= monotonic_now())
     }
 
     /// The entry that decides about `address`, which may have ended by now.
@@ -127,12 +128,12 @@ impl Blocks {
         });
         let plan = planned.await.map_err(BlockListError::Thread)??;
         self.begin(steering, &plan);
+        let mut refused = Vec::new();
         for some in plan.writes.chunks(WRITES_AT_ONCE) {
-            some.iter().for_each(|write| self.write(steering, write));
+            refused.extend(self.write(steering, some));
             yield_now().await;
         }
-        self.end(steering, plan);
-        Ok(())
+        self.end(steering, plan, refused)
     }
 
     /// Has workers see what the generation in charge has made of the list: here nothing else is brought into force.
@@ -152,21 +153,41 @@ impl Blocks {
         }
     }
 
-    /// One of them, into a map that has room for it: the kernel has no reason to refuse, but a lack of memory.
-    fn write(&self, steering: &Steering, write: &Write) {
-        said(steering.write_block(write));
+    /// Some of them, into a map that has room for them; those that the kernel has refused all the same, for a lack of
+    /// memory.
+    fn write(&self, steering: &Steering, writes: &[Write]) -> Vec<Refused> {
+        let refused = |write: &Write| {
+            let why = steering.write_block(write).err()?;
+            Some(Refused { prefix: write.prefix(), why: why.to_string() })
+        };
+        writes.iter().filter_map(refused).collect()
     }
 
     /// After them.
-    fn end(&self, steering: &Steering, plan: Plan) {
+    ///
+    /// # Errors
+    /// If the kernel has refused some.
+    fn end(&self, steering: &Steering, plan: Plan, refused: Vec<Refused>) -> Result<(), BlockListError> {
         steering.set_block_table(plan.table);
-        if plan.lists.in_force.is_empty() {
+        let prefixes: Vec<_> = refused.iter().map(|refused| refused.prefix).collect();
+        let lists = plan.lists.refused(&self.lists.borrow().in_force, &prefixes);
+        if lists.in_force.is_empty() {
             said(steering.set_block_count(0));
         }
-        let before = self.lists.replace(plan.lists);
+        let before = self.lists.replace(lists);
         // Long ones take a while to be freed.
         drop(std::thread::Builder::new().spawn(move || drop((before, plan.writes))));
+        match refused.into_iter().next() {
+            None => Ok(()),
+            Some(first) => Err(BlockListError::Behind { writes: prefixes.len(), why: first.why }),
+        }
     }
+}
+
+/// A change that the kernel has refused.
+struct Refused {
+    prefix: Prefix,
+    why: String,
 }
 
 /// What the configured files name.

@@ -10,7 +10,7 @@ use tokio::task::JoinError;
 
 use crate::agent::error::{ErrorKind, RoomError};
 
-/// Why the block list is not changed, or not shown. Nothing has changed then.
+/// Why the block list is not changed, or not shown. Nothing has changed then, but where an error says so.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::agent) enum BlockListError {
     /// There would be more prefixes than the maps have room for.
@@ -54,6 +54,14 @@ pub(in crate::agent) enum BlockListError {
         /// The system's word.
         source: io::Error,
     },
+    /// The kernel has not taken all of it. What is named stays so, and is tried again.
+    #[error("the kernel has refused {writes} of the block list's changes: {why}")]
+    Behind {
+        /// How many.
+        writes: usize,
+        /// The first refusal.
+        why: String,
+    },
     /// The thread that worked on it has ended.
     #[error("the block list: {0}")]
     Thread(JoinError),
@@ -67,7 +75,7 @@ impl RoomError for BlockListError {
             | Self::ListedAs { .. }
             | Self::ByFile { .. }
             | Self::Damaged { .. } => ErrorKind::Refused,
-            Self::File { .. } | Self::Thread(_) => ErrorKind::Kernel,
+            Self::File { .. } | Self::Behind { .. } | Self::Thread(_) => ErrorKind::Kernel,
         }
     }
 
@@ -82,6 +90,10 @@ impl RoomError for BlockListError {
             Self::ByFile { .. } => "taking the line out, and quic-router reload".to_owned(),
             Self::Damaged { .. } => {
                 "removing the file: prefixes that were named by verbs are then forgotten".to_owned()
+            }
+            Self::Behind { .. } => {
+                "none is lost: they are tried again each second; `quic-router block list` shows what is in force"
+                    .to_owned()
             }
             Self::File { .. } | Self::Thread(_) => return None,
         })

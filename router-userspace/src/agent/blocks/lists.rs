@@ -33,6 +33,8 @@ pub(super) struct Lists {
     totals: [u64; BlockAction::ALL.len()],
     /// See [`Lists::next_end`].
     next_end: Option<u64>,
+    /// See [`Lists::is_behind`].
+    is_behind: bool,
     last_id: u32,
 }
 
@@ -101,8 +103,30 @@ impl Lists {
         let totals =
             BlockAction::ALL.map(|action| wanted.values().filter(|is| is.action() == Some(action)).count() as u64);
         let next_end = self.by_verb.values().map(|entry| entry.until).filter(|&until| until != 0).min();
-        let lists = Self { in_force: Arc::new(wanted), counts, totals, next_end, last_id, ..self };
+        let in_force = Arc::new(wanted);
+        let lists = Self { in_force, counts, totals, next_end, is_behind: false, last_id, ..self };
         Plan { writes, lists, table: BlockTable::new(counted) }
+    }
+
+    /// The lists of a plan, where the kernel has refused to write what is about these prefixes: `before` is still in force
+    /// of them. The next plan has them again.
+    pub(super) fn refused(self, before: &BTreeMap<Prefix, Block>, prefixes: &[Prefix]) -> Self {
+        if prefixes.is_empty() {
+            return self;
+        }
+        let mut in_force = BTreeMap::clone(&self.in_force);
+        for prefix in prefixes {
+            match before.get(prefix) {
+                Some(block) => in_force.insert(*prefix, *block),
+                None => in_force.remove(prefix),
+            };
+        }
+        Self { in_force: Arc::new(in_force), is_behind: true, ..self }
+    }
+
+    /// Whether the kernel has refused something that is named.
+    pub(super) fn is_behind(&self) -> bool {
+        self.is_behind
     }
 
     /// What is said of a prefix, if it is in the list.
@@ -193,6 +217,28 @@ mod tests {
         assert!(id(&plan.lists, "198.51.100.0/24") > id(&before, "198.51.100.0/24"));
         assert_eq!(plan.writes.len(), 1);
         assert!(plan.lists.plan().writes.is_empty());
+    }
+
+    #[test]
+    fn what_the_kernel_has_refused_is_planned_again() {
+        let both = |action| file(&[("192.0.2.0/24", action), ("198.51.100.0/24", BlockAction::Drop)]);
+        let before = Lists::default().with_files(both(BlockAction::Drop)).plan().lists;
+        let changed = named(&By::Verb, &[("203.0.113.0/24", BlockAction::Drop)]);
+        let wanted =
+            before.clone().with_files(file(&[("192.0.2.0/24", BlockAction::Allow)])).with_verbs(changed).unwrap();
+        let plan = wanted.plan();
+        // One is set anew, one in place of another, one removed.
+        assert_eq!((plan.writes.len(), plan.lists.is_behind()), (3, false));
+        let all: Vec<_> = plan.writes.iter().map(Write::prefix).collect();
+        for refused in [&all[..], &all[..1], &all[1..2], &all[2..]] {
+            let behind = plan.lists.clone().refused(&before.in_force, refused);
+            assert!(behind.is_behind());
+            let again = behind.plan();
+            let again_about: std::collections::BTreeSet<_> = again.writes.iter().map(Write::prefix).collect();
+            assert_eq!(again_about, refused.iter().copied().collect());
+            assert!(!again.lists.is_behind() && again.lists.plan().writes.is_empty());
+        }
+        assert!(!plan.lists.refused(&before.in_force, &[]).is_behind());
     }
 
     /// The ids of another generation's entries are not given to others.

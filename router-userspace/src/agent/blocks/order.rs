@@ -27,6 +27,15 @@ pub(in crate::agent) enum Write {
     Remove { prefix: Prefix, id: u32 },
 }
 
+impl Write {
+    /// The prefix that it is about.
+    pub(super) fn prefix(&self) -> Prefix {
+        match self {
+            Self::Set { prefix, .. } | Self::Remove { prefix, .. } => *prefix,
+        }
+    }
+}
+
 /// What to write, from what is in force to what is wanted.
 pub(super) fn writes(in_force: &BTreeMap<Prefix, Block>, wanted: &BTreeMap<Prefix, Block>) -> Vec<Write> {
     let mut set: Vec<(&Prefix, &Block)> =

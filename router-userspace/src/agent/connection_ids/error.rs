@@ -22,6 +22,21 @@ pub(in crate::agent) enum CidError {
     /// One in the key store has lengths that are not legal.
     #[error("a configuration of connection IDs is not legal")]
     Illegal,
+    /// The cluster has none that is issued.
+    #[error("the cluster names no configuration of connection IDs to issue by")]
+    ClusterIssuesNone,
+    /// All nodes of a cluster have the same ones, so none makes one for itself.
+    #[error("connection IDs are the cluster's: {list} says by which configurations they are decoded and issued")]
+    ClusterRotates {
+        /// What says so.
+        list: String,
+    },
+    /// The cluster announces one whose rotation is still in use.
+    #[error("connection IDs: the cluster announces another configuration {0}, and that is still in use here")]
+    RotationInUse(ConfigRotation),
+    /// The cluster issues by one that it issued by before another.
+    #[error("connection IDs: the cluster issues by configuration {0} again, which this node has not issued by since")]
+    IssuedBefore(ConfigRotation),
     /// No rotation is free.
     #[error("all seven configurations of connection IDs are still in use")]
     AllInUse,
@@ -66,6 +81,9 @@ pub(in crate::agent) enum CidError {
 impl RoomError for CidError {
     fn kind(&self) -> ErrorKind {
         match self {
+            Self::ClusterIssuesNone | Self::ClusterRotates { .. } | Self::RotationInUse(_) | Self::IssuedBefore(_) => {
+                ErrorKind::Refused
+            }
             Self::NoneIssued | Self::Illegal | Self::NoNonces { .. } | Self::Unroutable(_) => ErrorKind::Kernel,
             Self::AllInUse | Self::SpentKey(_) | Self::KeyFile(_) | Self::NotReplaced { .. } => ErrorKind::Refused,
             Self::State(error) => error.kind(),
@@ -76,6 +94,16 @@ impl RoomError for CidError {
     fn hint(&self) -> Option<String> {
         let fixed = match self {
             Self::NoneIssued | Self::Illegal | Self::NoNonces { .. } => return None,
+            Self::ClusterIssuesNone => "`issuing` in the list of nodes",
+            Self::ClusterRotates { list } => {
+                return Some(format!(
+                    "add the next number to `announced` in {list} on all nodes, reload each; then make it `issuing` on all, and reload each"
+                ));
+            }
+            Self::RotationInUse(_) => {
+                "announce it when no connection has IDs of the other; `quic-router cid list` shows it"
+            }
+            Self::IssuedBefore(_) => "announce a new number in place of it, or restart this node",
             Self::AllInUse => "`quic-router status` says by what; each goes within connection_id.lifetime",
             Self::SpentKey(_) => "a new key in the file: openssl rand -hex 16",
             Self::KeyFile(error) => return Some(error.hint()),

@@ -13,6 +13,7 @@ use std::{
     },
 };
 
+use router_cluster::membership::CidConfiguration;
 use router_common::{
     connection_id::{CidConfig, CidKeys, Identity, MAX_LENGTH, ROTATIONS},
     identifiers::{ConfigRotation, EraId, SlotId},
@@ -67,6 +68,10 @@ pub(super) struct StoredConfig {
     /// Hex of 20 octets: where the nonces begin, and what the configuration's other keys are
     /// derived with.
     salt: String,
+    /// Of a configuration that all nodes of a cluster have, and the salt with it: hex of 20 octets, where
+    /// this node's nonces begin. They are random, so that they begin elsewhere where this file was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nonces_from: Option<String>,
     /// By slot: nonces before this number may have been used.
     leased: BTreeMap<u8, u64>,
 }
@@ -221,10 +226,16 @@ impl Pages {
         EraId::new(self.eras + 1)
     }
 
-    /// From now on new connection IDs follow the configuration of `era`, which is the last one.
+    /// From now on new connection IDs follow the configuration of `era`.
     pub(super) fn issue(&mut self, era: EraId) {
-        self.eras = era.get();
+        self.eras = self.eras.max(era.get());
         self.issuing = era.get();
+    }
+
+    /// Adds a configuration that is decoded, and issued by later, if at all.
+    pub(super) fn announce(&mut self, config: StoredConfig) {
+        self.eras = self.eras.max(config.era);
+        self.configurations.push(config);
     }
 
     /// Whether there is a configuration of `rotation`.
@@ -258,8 +269,35 @@ impl StoredConfig {
             shape,
             key: key.map(|key| Zeroizing::new(hex::encode(key))),
             salt: hex::encode(&rand::random::<[u8; MAX_LENGTH]>()),
+            nonces_from: None,
             leased: BTreeMap::new(),
         }
+    }
+
+    /// One that all nodes of a cluster have.
+    pub(super) fn of_cluster(shared: &CidConfiguration, era: EraId, shape: ConfigSpec) -> Self {
+        let key = (shape.key_from != KeyFrom::None).then(|| shared.secrets.key());
+        Self {
+            salt: hex::encode(shared.secrets.salt()),
+            nonces_from: Some(hex::encode(&rand::random::<[u8; MAX_LENGTH]>())),
+            ..Self::new(shared.rotation, era, shape, key)
+        }
+    }
+
+    /// The same of a cluster's configuration, as the one of `era` and of another shape.
+    pub(super) fn moved(self, era: EraId, shared: &CidConfiguration, shape: &ConfigSpec) -> Self {
+        let key = (shape.key_from != KeyFrom::None).then(|| Zeroizing::new(hex::encode(shared.secrets.key())));
+        Self { era: era.get(), key, shape: shape.clone(), ..self }
+    }
+
+    /// Whether all nodes of a cluster have it.
+    pub(super) fn is_of_cluster(&self) -> bool {
+        self.nonces_from.is_some()
+    }
+
+    /// Whether it is this one of the cluster's.
+    pub(super) fn is_shared(&self, shared: &CidConfiguration) -> bool {
+        self.is_of_cluster() && self.rotation() == shared.rotation && self.salt() == *shared.secrets.salt()
     }
 
     /// What tells its connection IDs from other configurations'.
@@ -290,6 +328,11 @@ impl StoredConfig {
     }
 
     /// What its nonces begin with.
+    pub(super) fn nonces_from(&self) -> [u8; MAX_LENGTH] {
+        self.nonces_from.as_deref().map_or_else(|| self.salt(), |from| octets(from).unwrap_or_default())
+    }
+
+    /// What its other keys are derived with.
     pub(super) fn salt(&self) -> [u8; MAX_LENGTH] {
         octets(&self.salt).unwrap_or_default()
     }
@@ -315,7 +358,8 @@ impl StoredConfig {
         if self.key.is_some() != (self.shape.key_from != KeyFrom::None) {
             return wrong(ConfigFault::KeyOrNone);
         }
-        if octets::<MAX_LENGTH>(&self.salt).is_none() {
+        let salts = [Some(&self.salt), self.nonces_from.as_ref()];
+        if salts.into_iter().flatten().any(|salt| octets::<MAX_LENGTH>(salt).is_none()) {
             return wrong(ConfigFault::Salt);
         }
         match self.config() {

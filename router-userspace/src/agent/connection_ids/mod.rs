@@ -14,14 +14,17 @@
 mod error;
 mod key_store;
 mod plan;
+mod shared;
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use router_cluster::membership::{CidConfiguration, CidState, ClusterState};
 use router_common::{
     connection_id::{CidConfig, Encoding},
     identifiers::{ConfigRotation, EraId, SlotId},
@@ -47,6 +50,8 @@ pub(super) struct CidRotation {
     plan: Plan,
     uses: RefCell<BTreeMap<EraId, Use>>,
     trouble: RefCell<Option<String>>,
+    /// Rotations that the cluster names: these stay as long as it does.
+    listed: RefCell<BTreeSet<ConfigRotation>>,
     keeping: Cell<bool>,
     /// Connection IDs without a nonce, when last looked at, and when there was last one more.
     unroutable: Cell<u64>,
@@ -74,22 +79,33 @@ impl Use {
 
 impl CidRotation {
     /// Finds the configurations of earlier runs, and makes one if none of them is what `config`
-    /// asks for.
+    /// asks for, or takes those of a `cluster`.
     ///
     /// # Errors
     /// If the state folder or a key file does not allow it; nothing has changed then.
-    pub(super) fn start(config: &Config, state: &State, secrets: Arc<Secrets>) -> Result<Self, CidError> {
+    pub(super) fn start(
+        config: &Config,
+        state: &State,
+        secrets: Arc<Secrets>,
+        cluster: Option<&ClusterState>,
+    ) -> Result<Self, CidError> {
         let plan = Plan::of(config);
         let book = Arc::new(KeyStore::open(state)?);
-        plan.prepare(&book)?;
+        match cluster {
+            Some(cluster) => shared::prepare(&book, &plan.shape, cluster)?,
+            None => plan.prepare(&book)?,
+        }
         let pages = book.pages();
         let issuing = pages.issuing().ok_or(CidError::NoneIssued)?;
         let ids = ConnectionIds::new(configuration(issuing, &secrets, &book)?, secrets.reset_key(&[]));
         let mut uses = BTreeMap::from([(issuing.era(), Use::new(0))]);
         for page in pages.configurations.iter().filter(|page| page.era() != issuing.era()) {
             ids.add(configuration(page, &secrets, &book)?);
-            uses.insert(page.era(), Use { retired: Some(Instant::now()), ..Use::new(0) });
+            // One that comes after what is issued is still to be.
+            let retired = (page.era() < issuing.era()).then(Instant::now);
+            uses.insert(page.era(), Use { retired, ..Use::new(0) });
         }
+        let listed = cluster.map(|cluster| cluster.cid.keys().copied().collect()).unwrap_or_default();
         let (uses, trouble) = (RefCell::new(uses), RefCell::default());
         Ok(Self {
             ids: Arc::new(ids),
@@ -98,6 +114,7 @@ impl CidRotation {
             plan,
             uses,
             trouble,
+            listed: RefCell::new(listed),
             keeping: Cell::default(),
             unroutable: Cell::default(),
             ran_short: Cell::default(),
@@ -130,6 +147,9 @@ impl CidRotation {
         kernel: Option<&mut Datapath>,
         seen: impl Fn(ConfigRotation) -> u64,
     ) -> Result<(), CidError> {
+        if let Some(list) = &self.plan.list {
+            return Err(CidError::ClusterRotates { list: list.clone() });
+        }
         let pages = self.book.pages();
         let rotation = pages.free_rotation().ok_or(CidError::AllInUse)?;
         let key = self.plan.new_key(&pages)?;
@@ -167,6 +187,71 @@ impl CidRotation {
             old.retired = Some(Instant::now());
         }
         tracing::info!("connection IDs: configuration {rotation} is issued from now on");
+        Ok(())
+    }
+
+    /// Decodes and issues by what the nodes of a cluster do from now on: what is new is decoded first.
+    ///
+    /// # Errors
+    /// If that cannot be; what could be done is done.
+    pub(super) fn follow(&self, cluster: &ClusterState, mut kernel: Option<&mut Datapath>) -> Result<(), CidError> {
+        let issuing = cluster.issuing().ok_or(CidError::ClusterIssuesNone)?;
+        *self.listed.borrow_mut() = cluster.cid.keys().copied().collect();
+        for shared in shared::in_order(cluster) {
+            if !self.book.pages().configurations.iter().any(|page| page.is_shared(shared)) {
+                self.announce(shared, kernel.as_deref_mut())?;
+            }
+        }
+        self.issue_by(issuing, kernel)
+    }
+
+    fn announce(&self, shared: &CidConfiguration, mut kernel: Option<&mut Datapath>) -> Result<(), CidError> {
+        let rotation = shared.rotation;
+        let before = self.ids.now().get(rotation).cloned();
+        if let Some(before) = before {
+            let is_unused = self.ids.connections_up_to(before.era()) == 0;
+            if !is_unused || before.era() == self.ids.now().issuing().era() {
+                return Err(CidError::RotationInUse(rotation));
+            }
+            self.forget(&before, kernel.as_deref_mut())?;
+        }
+        let page = StoredConfig::of_cluster(shared, self.book.pages().next_era(), self.plan.shape.clone());
+        let (era, new) = (page.era(), configuration(&page, &self.secrets, &self.book)?);
+        if let Some(datapath) = kernel {
+            let keys = page.kernel_keys(self.secrets.slot_mask(&page.salt()));
+            datapath.set_cid_config(rotation, *new.config(), &keys)?;
+        }
+        self.ids.add(new);
+        self.book.change(|pages| pages.announce(page)).inspect_err(|_| self.ids.remove(rotation))?;
+        let retired = (shared.state == CidState::Retiring).then(Instant::now);
+        self.uses.borrow_mut().insert(era, Use { retired, ..Use::new(0) });
+        tracing::info!("connection IDs: configuration {rotation} is decoded from now on");
+        Ok(())
+    }
+
+    fn issue_by(&self, shared: &CidConfiguration, kernel: Option<&mut Datapath>) -> Result<(), CidError> {
+        let (pages, old) = (self.book.pages(), self.ids.now().issuing().clone());
+        let page = pages.configurations.iter().find(|page| page.is_shared(shared)).ok_or(CidError::NoneIssued)?;
+        if page.era() == old.era() {
+            return Ok(());
+        }
+        if page.era() < old.era() {
+            return Err(CidError::IssuedBefore(page.rotation()));
+        }
+        let new = self.ids.now().get(page.rotation()).cloned().ok_or(CidError::NoneIssued)?;
+        self.book.change(|pages| pages.issue(page.era()))?;
+        self.ids.issue_under(Arc::clone(&new));
+        if let Some(datapath) = kernel {
+            let keys = page.kernel_keys(self.secrets.slot_mask(&page.salt()));
+            datapath.set_cid_config(new.rotation(), new.config().issuing(true), &keys)?;
+            if let Some(page) = pages.configurations.iter().find(|page| page.era() == old.era()) {
+                self.show_as_replaced(&old, page, datapath);
+            }
+        }
+        if let Some(old) = self.uses.borrow_mut().get_mut(&old.era()) {
+            old.retired = Some(Instant::now());
+        }
+        tracing::info!("connection IDs: configuration {} is issued from now on", new.rotation());
         Ok(())
     }
 
@@ -288,10 +373,10 @@ impl CidRotation {
             let config = configuration.config();
             api::CidConfiguration {
                 rotation: configuration.rotation().get(),
-                state: if configuration.era() == set.issuing().era() {
-                    api::CidState::Issuing
-                } else {
-                    api::CidState::Retiring
+                state: match configuration.era().cmp(&set.issuing().era()) {
+                    Ordering::Less => api::CidState::Retiring,
+                    Ordering::Equal => api::CidState::Issuing,
+                    Ordering::Greater => api::CidState::Announced,
                 },
                 encoding: encoding_name(config).to_owned(),
                 length: config.length() as u8,
@@ -326,6 +411,7 @@ impl CidRotation {
         if self.keeping.get() {
             return Vec::new();
         }
+        let listed = self.listed.borrow();
         let (lifetime, idle_timeout) = (self.plan.lifetime, self.plan.idle_timeout.get());
         let uses = self.uses.borrow();
         let is_over = |configuration: &&Arc<Configuration>| {
@@ -337,7 +423,8 @@ impl CidRotation {
             let unused = self.ids.connections_up_to(configuration.era()) == 0;
             (unused || replaced) && used.seen.elapsed() >= idle_timeout
         };
-        self.ids.now().iter().filter(is_over).cloned().collect()
+        let all = self.ids.now();
+        all.iter().filter(|one| !listed.contains(&one.rotation())).filter(is_over).cloned().collect()
     }
 
     fn forget(&self, configuration: &Configuration, kernel: Option<&mut Datapath>) -> Result<(), CidError> {
@@ -358,7 +445,7 @@ impl CidRotation {
 fn configuration(page: &StoredConfig, secrets: &Secrets, book: &Arc<KeyStore>) -> Result<Arc<Configuration>, CidError> {
     let config = page.config().ok_or(CidError::Illegal)?;
     let ledger = Arc::clone(book);
-    let nonces = Nonces::new(page.era(), page.salt(), config.free_octets(), ledger);
+    let nonces = Nonces::new(page.era(), page.nonces_from(), config.free_octets(), ledger);
     let nonces = page.leased().fold(nonces, |nonces, (slot, up_to)| nonces.leased(slot, up_to));
     let salt = page.salt();
     let keys = HostKeys::new(&page.key(), secrets.slot_mask(&salt));

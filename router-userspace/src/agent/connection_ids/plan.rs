@@ -18,6 +18,8 @@ use crate::{
 pub(super) struct Plan {
     pub(super) shape: ConfigSpec,
     key_file: Option<PathBuf>,
+    /// What says by which configurations the nodes of a cluster decode and issue.
+    pub(super) list: Option<String>,
     pub(super) lifetime: Duration,
     /// The longest that a connection may be silent, whenever it began.
     pub(super) idle_timeout: Cell<Duration>,
@@ -38,6 +40,7 @@ impl Plan {
         Self {
             shape: ConfigSpec { length: plan.length, describes_length: plan.describe_length, identity, key_from },
             key_file,
+            list: config.cluster.as_ref().map(|cluster| cluster.members.display().to_string()),
             lifetime: plan.lifetime,
             idle_timeout: Cell::new(config.limits.idle_timeout),
         }

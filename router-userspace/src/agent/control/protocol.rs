@@ -49,6 +49,7 @@ pub(crate) enum Request {
     },
     CidConfigurations,
     RotateCids,
+    Cluster,
     Admission,
     /// The busiest prefixes, at most so many.
     AdmissionTop {
@@ -136,6 +137,7 @@ impl Request {
             Self::IssueCid { slot } => post(&format!("connection-id?slot={slot}")),
             Self::CidConfigurations => get("connection-id-configurations"),
             Self::RotateCids => post("connection-id-configurations"),
+            Self::Cluster => get("cluster"),
             Self::Admission => get("admission"),
             Self::AdmissionTop { limit } => get(&format!("admission/top?limit={limit}")),
             Self::Blocks => get("blocks"),
@@ -178,6 +180,7 @@ impl Request {
             }
             ("GET", ["v1", "connection-id-configurations"]) => Self::CidConfigurations,
             ("POST", ["v1", "connection-id-configurations"]) => Self::RotateCids,
+            ("GET", ["v1", "cluster"]) => Self::Cluster,
             ("GET", ["v1", "admission"]) => Self::Admission,
             ("GET", ["v1", "admission", "top"]) => {
                 Self::AdmissionTop { limit: query.get("limit", "a number")?.unwrap_or(TOP) }
@@ -242,6 +245,7 @@ mod tests {
             seconds_left: Some(5),
             age_seconds: 6,
             unprobed: Vec::new(),
+            tunnel: Some(([127, 0, 0, 1], 4_000).into()),
         }
     }
 

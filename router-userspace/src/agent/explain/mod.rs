@@ -1,12 +1,14 @@
 //! What would happen to a packet: the decision, taken step by step with the live tables.
 
 mod admission;
+mod cluster;
 mod tables;
 
 use std::collections::BTreeMap;
 
 use router_common::{
     admission::{Destination, InPlace, Listed, Outcome, destination, judge, listed},
+    connection_id::Owner,
     frame::{self, Datagram, Endpoint},
     identifiers::SlotId,
     quic::{self, Header, Kind},
@@ -37,6 +39,10 @@ pub(super) fn explain(node: &Node, bytes: &[u8]) -> Explanation {
         let findings = deliver(bytes, node, delivery.number);
         steps.extend(findings.into_iter().map(|finding| Step { step: "deliver".to_owned(), finding }));
     }
+    if let Verdict::Forward(forward) = &verdict {
+        let findings = cluster::forwarded(bytes, forward.node, &tables);
+        steps.extend(findings.into_iter().map(|finding| Step { step: "forward".to_owned(), finding }));
+    }
     let reason = verdict.reason();
     Explanation {
         schema: SCHEMA,
@@ -46,6 +52,7 @@ pub(super) fn explain(node: &Node, bytes: &[u8]) -> Explanation {
             Verdict::Drop(_) => "drop".to_owned(),
             Verdict::Deliver(delivery) => format!("deliver to slot {}", delivery.number),
             Verdict::Answer(_) => "answer".to_owned(),
+            Verdict::Forward(forward) => format!("forward to node {}", forward.node),
         },
         reason: reason.name().to_owned(),
     }
@@ -63,7 +70,8 @@ fn steps(bytes: &[u8], tables: &LiveTables<'_>) -> Vec<Step> {
     };
     step("parse", describe_datagram(&datagram));
     let Some(listener) = tables.node.steering.tables().listener(&datagram.destination) else {
-        step("parse", because(Reason::NotListener));
+        let tunnel = cluster::unwrapped(bytes, &datagram, tables);
+        step("parse", tunnel.unwrap_or_else(|| because(Reason::NotListener)));
         return steps;
     };
     match destination(&datagram.destination.address, tables) {
@@ -119,20 +127,23 @@ fn route(
         let by = tables
             .cid_config(rotation)
             .map(|config| format!("by configuration {rotation} ({})", encoding_name(config)));
-        let decoded = match (by, steer::decoded(cid, tables)) {
-            (Some(by), Some(slot)) => format!("it decodes, {by}, to slot {slot} of this node"),
-            (Some(by), None) => format!("it does not decode, {by}, to a slot of this node"),
+        let decoded = match (by, steer::owner(cid, tables)) {
+            (Some(by), Some(Owner::Slot(slot))) => format!("it decodes, {by}, to slot {slot} of this node"),
+            (Some(by), Some(Owner::Node(node))) if tables.node(node).is_some() => {
+                format!("it decodes, {by}, to node {node}")
+            }
+            (Some(by), Some(Owner::Node(_)) | None) => format!("it does not decode, {by}, to a slot of this node"),
             (None, _) => format!("it does not decode: no configuration has rotation {rotation}"),
         };
         findings.push(("route", decoded));
     }
-    if !matches!(verdict.reason(), Reason::Flow | Reason::Cid) {
+    if !matches!(verdict.reason(), Reason::Flow | Reason::Cid | Reason::Forwarded) {
         findings.extend(admission::listed(source, tables).map(|finding| ("admission", finding)));
         if matches!(listed(Some(&source.address), tables), Listed::No | Listed::Challenge) {
             findings.push(("admission", admission::admitted(header.kind, source, tables)));
         }
     }
-    let is_placed = matches!(verdict.reason(), Reason::Flow | Reason::Cid)
+    let is_placed = matches!(verdict.reason(), Reason::Flow | Reason::Cid | Reason::Forwarded)
         || judge(header.kind, source, || in_place, tables) == Outcome::Deliver;
     findings.push((if is_placed { "route" } else { "admission" }, because(verdict.reason())));
     findings

@@ -4,9 +4,10 @@ use router_common::{
     admission::{Challenge, Limited, Listed, TokenKeys},
     connection_id::ConnectionId,
     frame::{Address, Endpoint},
-    identifiers::{ConfigRotation, SlotId},
+    identifiers::{ConfigRotation, NodeId, SlotId},
     maps::{CidConfig, LocalKind, Queue, Settings, Slot},
     steer::Tables,
+    tunnel::TunnelKeys,
 };
 
 use crate::{
@@ -122,6 +123,22 @@ impl Tables for LiveTables<'_> {
 
     fn unix_seconds(&self) -> u64 {
         self.view.unix_seconds()
+    }
+
+    fn is_tunnel(&self, destination: &Endpoint) -> bool {
+        self.view.is_tunnel(destination)
+    }
+
+    fn node(&self, node: NodeId) -> Option<&router_common::maps::Node> {
+        self.view.node(node)
+    }
+
+    fn assigned_node(&self, hash: u64) -> Option<NodeId> {
+        self.view.assigned_node(hash).or_else(|| self.node.steering.assigned_node(hash))
+    }
+
+    fn tunnel_keys(&self) -> Option<&TunnelKeys> {
+        self.view.tunnel_keys()
     }
 
     fn answers(&self) -> bool {

@@ -5,6 +5,7 @@
 //! The rule this room keeps: a label's values come from the configuration or from a list in the
 //! code, never from a client.
 
+mod cluster;
 mod page;
 #[cfg(test)]
 mod tests;
@@ -61,6 +62,7 @@ struct Snapshot {
     sums: Sums,
     upstreams: Vec<api::UpstreamServer>,
     certificates: Vec<api::Certificate>,
+    cluster: Option<api::Cluster>,
     access_log_dropped: Option<u64>,
     longest_turn: Duration,
 }
@@ -88,6 +90,7 @@ impl Snapshot {
             sums,
             upstreams: observed.upstreams,
             certificates: observed.certificates,
+            cluster: observed.cluster,
             access_log_dropped,
             longest_turn: observed.longest_turn,
         }
@@ -185,7 +188,7 @@ impl Snapshot {
 
     fn kernel(&self, page: &mut Page<'_>) -> fmt::Result {
         let received = self.stages.iter().map(|stage| ([("stage", Text(&stage.name))], stage.received));
-        let what = "Packets that entered `xdp`, `select` or `af_xdp` (the AF_XDP sockets); the engine may have some of them, or \
+        let what = "Packets that entered `xdp`, `unwrap` (by the tunnel), `select`, `tunnel` (its socket) or `af_xdp` (the AF_XDP sockets); the engine may have some of them, or \
                     none.";
         page.counter("kernel_packets_received", what, received)?;
         let reasons = self.stages.iter().flat_map(|stage| {
@@ -194,6 +197,7 @@ impl Snapshot {
                 ("dropped", &stage.dropped),
                 ("delivered", &stage.delivered),
                 ("answered", &stage.answered),
+                ("forwarded", &stage.forwarded),
             ];
             fates.into_iter().flat_map(move |(fate, reasons)| {
                 let labels =
@@ -330,6 +334,7 @@ impl Collector for Snapshot {
         self.datagrams(page)?;
         self.kernel(page)?;
         self.blocks(page)?;
+        cluster::write(self.cluster.as_ref(), page)?;
         self.routes(page)?;
         self.upstreams(page)?;
         self.rest(page)
@@ -364,7 +369,7 @@ const CONNECTIONS_REFUSED: &str = "Connections refused, by limit: `max_connectio
 const DATAGRAMS: &str = "The datagrams received: the worker's `own`, `bad` (also what was not admitted, where no kernel program \
     has seen it), `handed_over` to their worker, or lost because its inbox was full (`inbox_full`).";
 
-const KERNEL_PACKETS: &str = "Each packet that entered a stage: `passed`, `dropped`, `delivered` or `answered`, and why. \
+const KERNEL_PACKETS: &str = "Each packet that entered a stage: `passed`, `dropped`, `delivered`, `answered` or `forwarded`, and why. \
     `quic-router counters` shows the same.";
 
 const SLOT_PACKETS: &str = "What the kernel gave each slot: `xdp_local`, `xdp_stayed`, `xdp_redirected`, `xdp_unredirected`, \

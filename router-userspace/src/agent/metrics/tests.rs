@@ -33,6 +33,31 @@ fn server(name: &str, health: Health) -> api::UpstreamServer {
     }
 }
 
+fn node(number: u16) -> api::ClusterNode {
+    api::ClusterNode {
+        number,
+        this: number == 1,
+        address: "10.0.0.1:6080".to_owned(),
+        state: api::NodeState::Silent,
+        why: String::new(),
+        takes_new_connections: true,
+        weight: 100,
+        by: None,
+        mtu: None,
+        longest_heard: [0; 2],
+        heard_ms_ago: None,
+        hears_us: true,
+        round_trip_us: Some(500),
+        clock_ahead_ms: None,
+        forwarded_packets: 8,
+        forwarded_octets: 9,
+        unwrapped_packets: 10,
+        unwrapped_octets: 11,
+        forged: 12,
+        too_long: 13,
+    }
+}
+
 fn sample() -> Snapshot {
     let meters = Meters::default();
     let meter = meters.join();
@@ -78,6 +103,7 @@ fn sample() -> Snapshot {
             dropped: reasons(&[("truncated", 2)]),
             delivered: reasons(&[("flow", 7)]),
             answered: reasons(&[("negotiated", 3)]),
+            forwarded: reasons(&[("forwarded_new", 2)]),
             closes: true,
         }],
         slots: vec![api::SlotCounters {
@@ -101,6 +127,12 @@ fn sample() -> Snapshot {
             names: Vec::new(),
             not_after: Some(1_927_843_200),
         }],
+        cluster: Some(api::Cluster {
+            synced_age_seconds: Some(5),
+            forged: 6,
+            nodes: vec![node(1), node(7)],
+            ..api::Cluster::default()
+        }),
         access_log_dropped: Some(4),
         longest_turn: Duration::from_micros(1_500),
     }
@@ -132,8 +164,17 @@ fn each_number_stands_where_it_is_looked_for() {
         r#"kernel_packets_total{stage="xdp",fate="dropped",reason="truncated"} 2"#,
         r#"kernel_packets_total{stage="xdp",fate="delivered",reason="flow"} 7"#,
         r#"kernel_packets_total{stage="xdp",fate="answered",reason="negotiated"} 3"#,
+        r#"kernel_packets_total{stage="xdp",fate="forwarded",reason="forwarded_new"} 2"#,
         r#"slot_packets_total{slot="3",hop="unselected"} 5"#,
         r#"slot_packets_total{slot="3",hop="xdp_socket"} 6"#,
+        r#"cluster_nodes{state="silent"} 1"#,
+        r#"cluster_nodes{state="up"} 0"#,
+        "cluster_synced_age_seconds 5",
+        r#"node_forwarded_packets_total{node="7"} 8"#,
+        r#"node_unwrapped_packets_total{node="7"} 10"#,
+        r#"node_too_long_packets_total{node="7"} 13"#,
+        r#"cluster_hello_seconds{node="7"} 0.0005"#,
+        "tunnel_forged_total 6",
         r#"blocks{action="drop"} 3"#,
         r#"block_hits_total{action="drop"} 14"#,
         "flow_table_entries 10",

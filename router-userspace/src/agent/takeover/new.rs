@@ -20,6 +20,7 @@ use super::{
 use crate::agent::{
     admission,
     api::Failure,
+    cluster,
     control::{ControlSocket, aside},
     drain,
     error::{AgentError, ErrorKind},
@@ -139,6 +140,7 @@ fn take_charge(node: &Node) -> Result<(), AgentError> {
     listeners::serve(node);
     admission::bring_into_force(&node.steering, &node.serving.config());
     node.blocks.take_charge(&node.steering, &node.serving.config());
+    cluster::take_charge(node);
     // From here on it cannot be undone, and what may fail costs no connection.
     let rest = [listeners::write(node), node.steering.account_where_xdp_does_not()];
     for e in rest.into_iter().filter_map(Result::err) {

@@ -20,7 +20,7 @@ use super::{
     watch,
 };
 use crate::{
-    agent::{admission, drain, error::AgentError, health::NodeHealth, listeners, node::Node, rescan, turns},
+    agent::{admission, cluster, drain, error::AgentError, health::NodeHealth, listeners, node::Node, rescan, turns},
     worker::Worker,
 };
 
@@ -139,6 +139,7 @@ fn retire(node: &Rc<Node>, successor: Neighbour) {
     node.queues.release(node.steering.kernel(), &node.roster);
     // The other one writes them from now on.
     node.local_addresses.leave();
+    cluster::leave(node);
     let grace = node.serving.config().router.drain_timeout;
     node.roster.read(|workers| {
         workers.iter().filter(|worker| !worker.is_stopping()).for_each(|worker| worker.drain(grace));
@@ -188,6 +189,7 @@ fn resume(node: &Rc<Node>) {
     }
     admission::bring_into_force(&node.steering, &config);
     node.blocks.take_charge(&node.steering, &config);
+    cluster::take_charge(node);
     rescan::rescan(node);
     node.roster.read(|workers| {
         workers.iter().filter(|worker| !worker.is_stopping()).for_each(|worker| worker.undrain());

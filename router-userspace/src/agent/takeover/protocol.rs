@@ -1,7 +1,7 @@
 //! What two generations say to each other over the control socket: JSON, a line a message, after
 //! an HTTP upgrade that names the protocol's version.
 
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use router_common::identifiers::GenerationId;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -42,6 +42,9 @@ pub(crate) struct Neighbour {
     /// What of it could not be probed, one sentence a listener.
     #[serde(default)]
     pub(in crate::agent) unprobed: Vec<String>,
+    /// Where it takes what came for it by the cluster's tunnel to the generation in charge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::agent) tunnel: Option<SocketAddr>,
 }
 
 /// A generation's number, written as a plain one.

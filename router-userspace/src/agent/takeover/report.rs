@@ -26,6 +26,7 @@ pub(super) fn own(node: &Node) -> Neighbour {
         seconds_left: seconds_left(node),
         age_seconds: node.started.elapsed().as_secs(),
         unprobed: Vec::new(),
+        tunnel: node.cluster.as_ref().and_then(|cluster| cluster.tunnel().local_addr()),
     }
 }
 

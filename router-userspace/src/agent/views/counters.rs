@@ -24,6 +24,7 @@ use crate::{
 pub(in crate::agent) fn counters(observed: &Observed) -> Result<api::Counters, &DatapathError> {
     let kernel = observed.kernel.as_ref().map(|kernel| kernel.counters.as_ref()).transpose()?;
     let mut stages = kernel.map(stages).unwrap_or_default();
+    stages.extend(observed.tunnel.as_ref().map(|counters| stage("tunnel", counters)));
     stages.extend(socket_stage(observed));
     stages.push(worker_stage(observed));
     let slots = kernel
@@ -35,7 +36,8 @@ pub(in crate::agent) fn counters(observed: &Observed) -> Result<api::Counters, &
 /// Those of the kernel's programs.
 fn stages(kernel: &KernelCounters) -> Vec<api::Stage> {
     let xdp = kernel.xdp.iter().map(|counters| stage("xdp", counters));
-    xdp.chain([stage("select", &kernel.select)]).collect()
+    let unwrap = kernel.unwrap.iter().map(|counters| stage("unwrap", counters));
+    xdp.chain(unwrap).chain([stage("select", &kernel.select)]).collect()
 }
 
 fn slot(slot: SlotId, counters: &SlotCounters) -> api::SlotCounters {
@@ -63,6 +65,7 @@ fn stage(name: &str, counters: &maps::Counters) -> api::Stage {
         dropped: of(Fate::Dropped),
         delivered: of(Fate::Delivered),
         answered: of(Fate::Answered),
+        forwarded: of(Fate::Forwarded),
         closes: counters.closes(),
     }
 }
@@ -88,13 +91,14 @@ fn socket_stage(observed: &Observed) -> Option<api::Stage> {
         dropped: named(&dropped),
         delivered: named(&[("listener", sum.frames_delivered)]),
         answered: BTreeMap::new(),
+        forwarded: BTreeMap::new(),
         closes: sum.frames_received == reasons,
     })
 }
 
 fn worker_stage(observed: &Observed) -> api::Stage {
     let sum = sum(observed);
-    let reasons = sum.datagrams_own + sum.datagrams_dropped + sum.handed_over + sum.hand_over_dropped;
+    let reasons = sum.datagrams_own + sum.datagrams_dropped + sum.handed_over + sum.hand_over_dropped + sum.sent_on;
     api::Stage {
         name: "worker".to_owned(),
         received: sum.datagrams_received,
@@ -102,6 +106,7 @@ fn worker_stage(observed: &Observed) -> api::Stage {
         dropped: named(&[("bad", sum.datagrams_dropped), ("inbox_full", sum.hand_over_dropped)]),
         delivered: named(&[("own", sum.datagrams_own), ("handed_over", sum.handed_over)]),
         answered: BTreeMap::new(),
+        forwarded: named(&[("sent_on", sum.sent_on)]),
         closes: sum.datagrams_received == reasons,
     }
 }

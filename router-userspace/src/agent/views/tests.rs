@@ -47,6 +47,8 @@ fn sound() -> Observed {
         kernel: None,
         memory: api::Memory { held: 0, budget: 1, refused: 0 },
         blocks: Vec::new(),
+        cluster: None,
+        tunnel: None,
         connection_ids: Vec::new(),
         upstreams: Vec::new(),
         certificates: Vec::new(),

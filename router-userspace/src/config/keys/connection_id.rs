@@ -28,8 +28,9 @@ table! {
     /// travels in the first octet of the nonce. None: node ID (2 octets) and slot (1) make the server ID.
     server_id: Other<String> { takes: prose("1 to 15 octets") } = "-", Upgrade;
 
-    /// `"auto"`: server ID and nonce are encrypted with a random key, kept in `state_dir`. `"file:PATH"`: with the
-    /// key of a [file](#key-files). `"none"`: they are [in clear](#in-clear).
+    /// `"auto"`: server ID and nonce are encrypted with a random key, kept in `state_dir`; in a [cluster](#cluster) with
+    /// one that comes of its secret. `"file:PATH"`: with the key of a [file](#key-files), and not in a cluster.
+    /// `"none"`: they are [in clear](#in-clear).
     encryption: Other<String> { takes: prose("`\"auto\"`, `\"none\"`, `\"file:PATH\"`") } = "\"auto\"", Upgrade;
 
     /// The low five bits of the first octet tell the length of the rest, for a load balancer that does not know it.

@@ -7,6 +7,7 @@
 
 mod admission;
 mod af_xdp;
+mod cluster;
 mod connection_id;
 mod health;
 mod key;
@@ -26,6 +27,7 @@ mod upstream;
 pub(super) use self::{
     admission::{ADMISSION, RawAdmission},
     af_xdp::{AF_XDP, RawAfXdp},
+    cluster::{CLUSTER, RawCluster},
     connection_id::{CONNECTION_ID, RawConnectionId},
     health::{EJECTION, HEALTH, RawEjection, RawHealth},
     key::{Compared, Described, Key},

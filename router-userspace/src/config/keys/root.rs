@@ -3,6 +3,7 @@
 use super::{
     admission::AdmissionKeys,
     af_xdp::AfXdpKeys,
+    cluster::ClusterKeys,
     connection_id::ConnectionIdKeys,
     health::{EjectionKeys, HealthKeys},
     limits::LimitsKeys,
@@ -24,6 +25,7 @@ pub(in crate::config) static ROOT: Table = Table {
     below: &[
         ("router", &RouterKeys::TABLE),
         ("connection_id", &ConnectionIdKeys::TABLE),
+        ("cluster", &ClusterKeys::TABLE),
         ("limits", &LimitsKeys::TABLE),
         ("transport", &TransportKeys::TABLE),
         ("af_xdp", &AfXdpKeys::TABLE),

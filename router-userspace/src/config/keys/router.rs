@@ -26,7 +26,7 @@ table! {
     "router", "a table, [router]"; ROUTER: RouterKeys, RawRouter;
 
     /// This host's number in the connection IDs it issues. Give every node behind one address its own, or they take
-    /// each other's packets for their own.
+    /// each other's packets for their own. With a [`[cluster]`](#cluster), leave it out: the list of nodes says it.
     node_id: Number<u16> { range: 0..=u16::MAX, unit: "" } = 1, Restart(config.router.node_id);
 
     /// Worker threads, each pinned to a CPU, with a socket for every listener: `"auto"` (one for each CPU that the

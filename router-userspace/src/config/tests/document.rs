@@ -1,7 +1,7 @@
 //! docs/configuration.md says what is so: its tables are made of the keys' definitions, and its examples
 //! load. With `QUIC_ROUTER_BLESS=1` in the environment the test writes the tables anew.
 
-use super::{Folder, parse};
+use super::{cluster, parse};
 use crate::{
     blessed,
     config::{
@@ -47,7 +47,7 @@ fn row(key: &dyn Described) -> String {
 
 #[test]
 fn the_documents_examples_load() {
-    let folder = Folder::new();
+    let folder = cluster::folder();
     folder.certificate("site");
     let site = folder.path("site").display().to_string();
     let www = format!("files:{}", folder.path("").display());
@@ -55,6 +55,8 @@ fn the_documents_examples_load() {
     assert!(!examples.is_empty());
     for example in examples {
         let example = example.replace("/etc/ssl/site", &site).replace("files:/srv/www", &www);
+        let example = example.replace("/etc/quic-router/", &folder.path("").display().to_string());
+        let example = example.replace("address = \"10.0.0.11\"", "address = \"10.0.0.17\"");
         let example = example.replace("env:AWS_LBC_QUIC_SERVER_ID", "AAECAwQFBgc=");
         parse(&example).unwrap_or_else(|error| panic!("{error}\n{example}"));
     }

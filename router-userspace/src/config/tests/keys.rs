@@ -2,11 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use super::{LISTENER, parse};
+use super::{Folder, LISTENER, cluster, parse};
 use crate::config::{Changed, Config, DEFAULT_BPF_DIR, DEFAULT_CONTROL, TakenBy, changes, keys::ROOT};
 
 /// Tables that [`file`] has not: they come to nothing where all in them is a default.
 const ELSEWHERE: [&str; 2] = ["listener.client_certificates.", "route.request_headers."];
+
+thread_local! {
+    /// The files that a `[cluster]` needs.
+    static CLUSTER: Folder = cluster::folder();
+}
 
 /// A file with all there is, and below each table whatever `keys` says of it.
 fn file(mut keys: impl FnMut(&str) -> String) -> String {
@@ -14,10 +19,12 @@ fn file(mut keys: impl FnMut(&str) -> String) -> String {
     let health = format!("health = {{ path = \"/\", {} }}", table(keys("upstream.NAME.health")));
     let ejection = format!("ejection = {{ {} }}", table(keys("upstream.NAME.ejection")));
     let server = format!("servers = [{{ url = \"http://a\", {} }}]", table(keys("upstream.NAME.servers")));
+    let cluster = CLUSTER.with(|folder| cluster::needed(folder, "10.0.0.11"));
     let mut text = String::new();
     for (header, needed) in [
         ("[router]", ""),
         ("[connection_id]", ""),
+        ("[cluster]", &cluster),
         ("[limits]", ""),
         ("[transport]", ""),
         ("[af_xdp]", ""),

@@ -12,7 +12,7 @@ use super::NextHop;
 use super::checksum::{ALL_ONES, folded, sum};
 
 /// The heads of all datagrams of a train: they differ in lengths and checksums alone.
-pub(super) struct Heads {
+pub(in crate::worker) struct Heads {
     octets: [u8; LENGTH_MAX],
     /// Where UDP begins.
     udp_at: usize,
@@ -23,10 +23,16 @@ pub(super) struct Heads {
 impl Heads {
     /// Nothing if one address is of IPv4 and the other of IPv6.
     pub(super) fn new(hop: &NextHop, from: SocketAddr, to: SocketAddr, ecn: Option<EcnCodepoint>) -> Option<Self> {
+        let mut heads = Self::without_link(from, to, ecn)?;
+        heads.octets[..6].copy_from_slice(&hop.neighbour);
+        heads.octets[6..12].copy_from_slice(&hop.own);
+        Some(heads)
+    }
+
+    /// The same without link addresses: they are zeros.
+    pub(in crate::worker) fn without_link(from: SocketAddr, to: SocketAddr, ecn: Option<EcnCodepoint>) -> Option<Self> {
         let ecn = ecn.map_or(0, |ecn| ecn as u8);
         let mut octets = [0; LENGTH_MAX];
-        octets[..6].copy_from_slice(&hop.neighbour);
-        octets[6..12].copy_from_slice(&hop.own);
         let ip = &mut octets[ETHERNET_LENGTH..];
         let (ether_type, ip_length, addresses) = match (from.ip(), to.ip()) {
             (IpAddr::V4(from), IpAddr::V4(to)) => {
@@ -54,12 +60,12 @@ impl Heads {
     }
 
     /// How long a packet is, from its IP header on, whose payload has so many octets.
-    pub(super) fn packet_length(&self, payload: usize) -> usize {
+    pub(in crate::worker) fn packet_length(&self, payload: usize) -> usize {
         self.udp_at - ETHERNET_LENGTH + UDP_LENGTH + payload
     }
 
     /// The head of a payload, which is no longer than a UDP datagram's can be.
-    pub(super) fn of(&mut self, payload: &[u8]) -> &[u8] {
+    pub(in crate::worker) fn of(&mut self, payload: &[u8]) -> &[u8] {
         let udp_length = ((UDP_LENGTH + payload.len()) as u16).to_be();
         let [of_ip, of_udp] = self.fixed;
         let ip = &mut self.octets[ETHERNET_LENGTH..self.udp_at];

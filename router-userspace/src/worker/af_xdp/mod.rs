@@ -35,12 +35,12 @@ use tokio::{
     task::spawn_blocking,
 };
 
-pub(in crate::worker) use self::neighbours::NextHopCache;
 pub use self::neighbours::{NextHop, NextHopResolver, Routes};
 use self::{
     decode::{Checksums, Datagram, Flaw},
     recv_batch::RecvBatch,
 };
+pub(in crate::worker) use self::{encode::Heads, neighbours::NextHopCache};
 use super::{stats::WorkerStats, tables::NodeTables};
 
 /// An AF_XDP socket on a receive queue. Chunks of its memory are told apart by their numbers.

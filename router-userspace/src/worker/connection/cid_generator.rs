@@ -3,7 +3,11 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use quinn_proto::{ConnectionIdGenerator, InvalidCid};
-use router_common::{connection_id::ConnectionId, identifiers::SlotId, maps::SlotState};
+use router_common::{
+    connection_id::{ConnectionId, Owner},
+    identifiers::SlotId,
+    maps::{NodeState, SlotState},
+};
 
 use super::issuing::Issuing;
 use crate::worker::{flows::Flows, tables::NodeTables};
@@ -31,15 +35,20 @@ impl ConnectionIdGenerator for SteeredGenerator {
     }
 
     /// The last guard against answering for another worker: only a connection ID that names
-    /// this very slot may be answered with a stateless reset, or one whose slot is free: no
-    /// other worker is left to tell its client.
+    /// this very slot may be answered with a stateless reset, or one whose slot is free, or that
+    /// another node had which is gone: no other worker is left to tell its client.
     ///
     /// quinn asks about short headers of connections that it does not have. What the flow table says of one
     /// goes, or a client could keep it there with a packet now and then.
     fn validate(&self, cid: &quinn_proto::ConnectionId) -> Result<(), InvalidCid> {
         let cid = ConnectionId::new(cid).ok_or(InvalidCid)?;
-        let slot = self.tables.connection_ids().now().slot(&cid).ok_or(InvalidCid)?;
-        if slot != self.slot && self.tables.slot_state(slot) != SlotState::Free {
+        let is_ours = match self.tables.connection_ids().now().owner(&cid).ok_or(InvalidCid)? {
+            Owner::Slot(slot) => slot == self.slot || self.tables.slot_state(slot) == SlotState::Free,
+            Owner::Node(node) => {
+                self.tables.nodes().nodes.get(&node).is_some_and(|node| node.state() == NodeState::Gone)
+            }
+        };
+        if !is_ours {
             return Err(InvalidCid);
         }
         self.flows.ended(&cid);

@@ -14,7 +14,7 @@ use quinn::crypto::HmacKey;
 use rand::RngCore as _;
 use router_common::{
     aes::Block,
-    connection_id::{CidConfig, ConnectionId, Encoding, Keys, MAX_LENGTH, Nonce, Opened, codec::Cipher},
+    connection_id::{CidConfig, ConnectionId, Encoding, Keys, MAX_LENGTH, Nonce, Opened, Owner, codec::Cipher},
     identifiers::{ConfigRotation, EraId, SlotId},
 };
 
@@ -104,6 +104,11 @@ impl Configuration {
     /// The slot on this node that `cid` names.
     pub fn slot(&self, cid: &ConnectionId) -> Option<SlotId> {
         self.config.slot(cid, &self.keys)
+    }
+
+    /// Who issued `cid`, as it says itself.
+    pub fn owner(&self, cid: &ConnectionId) -> Option<Owner> {
+        self.config.owner(cid, &self.keys)
     }
 
     /// Everything in `cid`, ours or another node's.

@@ -22,7 +22,7 @@ use arc_swap::{ArcSwap, Guard};
 use quinn::crypto::{CryptoError, HmacKey};
 use rand::RngCore as _;
 use router_common::{
-    connection_id::{ConnectionId, MAX_LENGTH, ROTATIONS, UNROUTABLE, codec::first_octet},
+    connection_id::{ConnectionId, MAX_LENGTH, Owner, ROTATIONS, UNROUTABLE, codec::first_octet},
     identifiers::{ConfigRotation, EraId, SlotId},
 };
 
@@ -166,6 +166,11 @@ impl Set {
     /// The slot on this node that `cid` names, whether or not a worker is there.
     pub fn slot(&self, cid: &ConnectionId) -> Option<SlotId> {
         self.get(cid.rotation())?.slot(cid)
+    }
+
+    /// Who issued `cid`, as it says itself.
+    pub fn owner(&self, cid: &ConnectionId) -> Option<Owner> {
+        self.get(cid.rotation())?.owner(cid)
     }
 
     /// The rotation for a new configuration: the next one behind the issued one that is free.

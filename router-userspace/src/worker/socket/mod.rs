@@ -6,7 +6,7 @@
 //! datagram's connection ID is checked, and what belongs to another worker goes to that
 //! worker's forward queue, counted. It is never answered from here.
 
-mod forward;
+pub(in crate::worker) mod forward;
 mod gso;
 mod preferred_address;
 mod sender;
@@ -30,26 +30,27 @@ use quinn_udp::{RecvMeta, Transmit};
 use router_common::{
     connection_id::ConnectionId,
     frame::{Endpoint, Payload},
-    identifiers::{ListenerId, SlotId},
+    identifiers::{ListenerId, NodeId, SlotId},
     quic::{self, Kind},
     steer::Verdict,
 };
 use tokio::{io::Interest, net::UdpSocket};
 
 use self::{
-    forward::{ForwardQueue, Forwarded},
+    forward::ForwardQueue,
     gso::{FlushState, GsoBuffer},
     preferred_address::Source,
     sender::Sender,
 };
 pub(in crate::worker) use self::{
-    forward::{ForwardQueues, Recipient},
+    forward::{ForwardQueues, Forwarded, Recipient},
     preferred_address::SourceOverride,
 };
 use super::{
     af_xdp::Frames,
     stats::WorkerStats,
     tables::{NodeTables, Placement, Steered},
+    tunnel::{Train, Tunnel},
 };
 
 /// Where a worker's datagrams come from and go to.
@@ -89,9 +90,13 @@ pub(in crate::worker) struct Intake {
 pub(in crate::worker) struct Ownership {
     pub(in crate::worker) slot: SlotId,
     pub(in crate::worker) listener: ListenerId,
+    /// The listener's, which may stand for all of the host's.
+    pub(in crate::worker) address: SocketAddr,
     pub(in crate::worker) placement: Placement,
     pub(in crate::worker) tables: Arc<NodeTables>,
     pub(in crate::worker) forward_queues: Arc<ForwardQueues>,
+    /// The way to other nodes.
+    pub(in crate::worker) tunnel: Option<Arc<Tunnel>>,
     pub(in crate::worker) stats: Arc<WorkerStats>,
 }
 
@@ -309,6 +314,7 @@ impl Ownership {
                     self.stats.datagrams_own.add(octets.div_ceil(meta.stride) as u64);
                 }
                 Owner::Other(slot) => self.hand_over(slot, &buf[at..at + octets], *meta),
+                Owner::Node(node) => self.send_on(node, &buf[at..at + octets], meta),
                 Owner::None => self.stats.datagrams_dropped.add(octets.div_ceil(meta.stride) as u64),
             }
             at += octets;
@@ -361,8 +367,18 @@ impl Ownership {
             Verdict::Deliver(delivery) => Owner::Other(delivery.number),
             // No slot is active: the worker that has the datagram may refuse the connection.
             Verdict::Pass(_) | Verdict::Answer(_) => Owner::Me,
+            Verdict::Forward(forward) => Owner::Node(forward.node),
             Verdict::Drop(_) => Owner::None,
         }
+    }
+
+    /// Sends datagrams on to another node. Those that do not leave are among the dropped.
+    fn send_on(&self, node: NodeId, octets: &[u8], meta: &RecvMeta) {
+        let destination = SocketAddr::new(meta.dst_ip.unwrap_or(self.address.ip()), self.address.port());
+        let train = Train { source: meta.addr, destination, ecn: meta.ecn, octets, stride: meta.stride.max(1) };
+        let sent = self.tunnel.as_ref().map_or(0, |tunnel| tunnel.send(&self.tables, node, &train));
+        self.stats.sent_on.add(sent);
+        self.stats.datagrams_dropped.add(octets.len().div_ceil(train.stride) as u64 - sent);
     }
 
     fn hand_over(&self, slot: SlotId, train: &[u8], meta: RecvMeta) {
@@ -378,7 +394,7 @@ impl Ownership {
 /// Whether this is an Initial to a connection ID that is shorter than a client may choose (RFC 9000
 /// section 7.2), and that is none of ours, which have `own_length`. quinn would answer each of them in
 /// the name of a connection ID made for that.
-fn begins_nothing(datagram: &[u8], own_length: usize) -> bool {
+pub(in crate::worker) fn begins_nothing(datagram: &[u8], own_length: usize) -> bool {
     let Some(&[first, .., length]) = datagram.first_chunk::<6>() else { return false };
     let length = usize::from(length);
     if first & 0x80 == 0 || length >= CHOSEN_MIN || length == own_length {
@@ -396,6 +412,7 @@ const CHOSEN_MIN: usize = 8;
 enum Owner {
     Me,
     Other(SlotId),
+    Node(NodeId),
     None,
 }
 

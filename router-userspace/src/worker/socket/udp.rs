@@ -130,7 +130,7 @@ pub(in crate::worker) fn bind(socket: &Socket, address: SocketAddr) -> io::Resul
 }
 
 /// Beyond the system's limit where we may (CAP_NET_ADMIN), up to it where not.
-fn set_buffers(socket: &Socket) -> io::Result<()> {
+pub(in crate::worker) fn set_buffers(socket: &Socket) -> io::Result<()> {
     if setsockopt(&socket.as_fd(), RcvBufForce, &RECEIVE_BUFFER).is_err() {
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
     }

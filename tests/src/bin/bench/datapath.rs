@@ -16,12 +16,13 @@ use router_common::{
     admission::{Challenge, Prefix, Rate, TokenKey, TokenKeys},
     connection_id::{CidKeys, ConnectionId, Identity, Nonce},
     frame::{Address, Endpoint},
-    identifiers::{ConfigRotation, CpuId, GenerationId, ListenerId, SlotId},
+    identifiers::{ConfigRotation, CpuId, GenerationId, IfIndex, ListenerId, NodeId, SlotId},
     maps::{
-        Admission, AnsweredBy, Block, BlockAction, CidConfig, Listener, ListenerKey, LocalKind, Origin, PerSource,
-        Secrets, Settings, Slot, SlotState, SourcePorts, Stage,
+        Admission, AnsweredBy, Block, BlockAction, CidConfig, Listener, ListenerKey, LocalKind, Node, NodePath,
+        NodeState, Origin, PerSource, Secrets, Settings, Slot, SlotState, SourcePorts, Stage,
     },
     reason::Reason,
+    tunnel::{Leaving, Outer, Receiver, TunnelKey, TunnelKeys},
 };
 use router_tests::{
     cpu,
@@ -36,7 +37,7 @@ pub(super) fn run() -> anyhow::Result<()> {
     let cpu = cpu::stay_on_this_one()?;
     println!("nanoseconds per packet, medians of {TURNS} turns of {REPEAT} runs each (BPF_PROG_TEST_RUN)\n");
     println!("{:<44} {:>9} {:>7} {:>7} {:>7}", "packet", "flows", "steer", "floor", "above");
-    let mut hit_above_floor = BTreeMap::new();
+    let (mut hit_above_floor, mut decoded_alone) = (BTreeMap::new(), None);
     for flows in TABLES {
         let mut bench = Bench::new(flows, cpu)?;
         for row in bench.rows() {
@@ -50,6 +51,14 @@ pub(super) fn run() -> anyhow::Result<()> {
             println!("{name:<44} {flows:>9} {steer:>7.1} {floor:>7.1} {above:>7.1}");
         }
         if flows == 1_000 {
+            for (name, Timing { steer, floor, above }) in bench.between_nodes()? {
+                println!("{name:<44} {flows:>9} {steer:>7.1} {floor:>7.1} {above:>7.1}");
+                if name != ALONE {
+                    let decoded = *decoded_alone.get_or_insert(above);
+                    println!("  above a decoded connection ID: {:.1} ns (aim: 100 at most)", above - decoded);
+                }
+                decoded_alone.get_or_insert(above);
+            }
             for (name, Timing { steer, floor, above }) in bench.listed()? {
                 println!("{name:<44} {flows:>9} {steer:>7.1} {floor:>7.1} {above:>7.1}");
             }
@@ -125,11 +134,12 @@ struct Row {
     name: &'static str,
     frames: Vec<Vec<u8>>,
     reason: Reason,
+    stage: Stage,
 }
 
 impl Row {
     fn new(name: &'static str, reason: Reason, frames: impl IntoIterator<Item = Vec<u8>>) -> Self {
-        Self { name, frames: frames.into_iter().collect(), reason }
+        Self { name, frames: frames.into_iter().collect(), reason, stage: Stage::Xdp }
     }
 }
 
@@ -258,8 +268,38 @@ impl Bench {
         Ok(timed)
     }
 
+    /// Packets that another node owns, and that another node has sent on: each run is one of its own, as of what is
+    /// answered. Beside them one whose connection ID decodes to a slot here, run in the same way.
+    fn between_nodes(&mut self) -> anyhow::Result<Vec<(&'static str, Timing)>> {
+        let [near, far] = [Address::ipv4([10, 0, 0, 1]), Address::ipv4([10, 0, 0, 9])];
+        let path = NodePath { interface: IfIndex::new(1), own_mac: [2; 6], neighbour_mac: [4; 6], longest: 1_456 };
+        let other = Node::new(NodeState::Up, Endpoint { address: far, port: TUNNEL_PORT }, near).with_path(&path);
+        let keys = TunnelKeys::new(TunnelKey::new(1, [5, 6]), TunnelKey::NONE).ending_at([near, Address::UNSPECIFIED]);
+        self.datapath.set_node(OTHER, other)?;
+        self.datapath.set_tunnel_keys(&keys)?;
+        self.datapath.set_tunnel_port(Some(TUNNEL_PORT))?;
+        self.datapath.set_node_count(1)?;
+        let payload = || Quic::short(cid(LOCAL, UNWRITTEN).as_slice()).padded_to(1_200);
+        let own = to(PORT, payload());
+        // As the other node would send it: to this one, in its own name.
+        let Leaving::Packet { packet, is_ipv4 } = Leaving::of(&own[..], &other) else { bail!("it is plain") };
+        let from_other = Node::new(NodeState::Up, Endpoint { address: near, port: TUNNEL_PORT }, far).with_path(&path);
+        let mut outer = Outer::EMPTY;
+        let key = keys.sending().context("a key")?;
+        let length = outer.write(&packet, is_ipv4, OTHER, Receiver { key, node: &from_other });
+        let tunnelled = [&outer.octets()[..length], &own[14..]].concat();
+        let others = CidConfig::in_clear(Identity::node(OTHER.get()), 17).context("a legal length")?;
+        let others = issued(&others, ConfigRotation::new(0), LOCAL, UNWRITTEN);
+        let others = to(PORT, Quic::short(others.as_slice()).padded_to(1_200));
+        let unwrap = Row { stage: Stage::Unwrap, ..Row::new("out of the tunnel, decoded", Reason::Cid, [tunnelled]) };
+        [Row::new(ALONE, Reason::Cid, [own]), Row::new("sent on to another node", Reason::Forwarded, [others]), unwrap]
+            .iter()
+            .map(|row| self.time_answer(row))
+            .collect()
+    }
+
     fn time_answer(&mut self, row: &Row) -> anyhow::Result<(&'static str, Timing)> {
-        let before = self.datapath.counters(Stage::Xdp)?;
+        let before = self.datapath.counters(row.stage)?;
         let (mut steer, mut floor, mut above) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ANSWERS {
             let with = self.datapath.try_steer(&row.frames[0], 1)?.1.as_nanos() as f64;
@@ -268,7 +308,7 @@ impl Bench {
             floor.push(without);
             above.push(with - without);
         }
-        let counted = self.datapath.counters(Stage::Xdp)?.get(row.reason) - before.get(row.reason);
+        let counted = self.datapath.counters(row.stage)?.get(row.reason) - before.get(row.reason);
         ensure!(counted == ANSWERS, "{}: {counted} of {ANSWERS} were", row.name);
         Ok((row.name, Timing { steer: median(&mut steer), floor: median(&mut floor), above: median(&mut above) }))
     }
@@ -421,6 +461,11 @@ const HIT: &str = "flow hit";
 const SINGLE_PASS: &str = "single pass";
 const TABLES: [u32; 3] = [1, 1_000, 1_000_000];
 const NODE: u16 = 1;
+/// Another node.
+const OTHER: NodeId = NodeId::new(NODE + 1);
+const TUNNEL_PORT: u16 = 6_080;
+/// The row that those between nodes are compared with.
+const ALONE: &str = "connection ID decoded in clear, run alone";
 const PORT: u16 = 443;
 /// Of the subnet that the host is in.
 const BROADCAST: [u8; 4] = [10, 0, 0, 255];

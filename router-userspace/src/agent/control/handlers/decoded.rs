@@ -2,10 +2,13 @@
 
 use router_common::{
     connection_id::{ConnectionId, UNROUTABLE},
+    frame::Endpoint,
+    identifiers::NodeId,
     maps::SlotState,
 };
 
 use crate::agent::{
+    addresses::socket_address,
     api::{self, SCHEMA},
     connection_ids::encoding_name,
     hex,
@@ -42,9 +45,7 @@ pub(super) fn decode(node: &Node, cid: &ConnectionId) -> api::DecodedCid {
             decoded.slot = Some(opened.slot().get());
             decoded.nonce = Some(hex::encode(opened.nonce()));
             let theirs = match decoded.node {
-                Some(other) => {
-                    format!("it belongs to node {other}, this is node {}", node.serving.config().router.node_id)
-                }
+                Some(other) => another_nodes(node, other),
                 None => format!("its server ID is another's: ours is {}", hex::encode(config.identity())),
             };
             let is_free = node.steering.tables().slot_state(opened.slot()) == SlotState::Free;
@@ -63,4 +64,15 @@ pub(super) fn decode(node: &Node, cid: &ConnectionId) -> api::DecodedCid {
         }),
     };
     api::DecodedCid { routable: why_not.is_none(), why_not, ..decoded }
+}
+
+/// Whose a connection ID is that names another node.
+fn another_nodes(node: &Node, other: u16) -> String {
+    let own = node.serving.config().router.node_id;
+    let nodes = node.steering.tables().nodes();
+    let known = nodes.nodes.get(&NodeId::new(other)).map_or_else(String::new, |node| {
+        let at = Endpoint { address: node.address(), port: node.port() };
+        format!(" ({}, {})", socket_address(&at), node.state().name())
+    });
+    format!("it belongs to node {other}{known}, this is node {own}")
 }

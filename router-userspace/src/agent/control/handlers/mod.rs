@@ -26,7 +26,7 @@ use crate::{
     agent::{
         api::{self, SCHEMA},
         blocks::list,
-        drain, explain, hex,
+        cluster, drain, explain, hex,
         node::Node,
         observe::observe,
         reload::reload,
@@ -72,6 +72,7 @@ pub(in crate::agent) async fn handle(node: &Rc<Node>, request: Request) -> Resul
             rotate(node)?;
             json(&configurations(node))
         }
+        Request::Cluster => json(&described(node)?),
         Request::Admission => json(&admission::status(node).await?),
         Request::AdmissionTop { limit } => long_json(admission::top(node, limit).await?).await,
         Request::Blocks => long_json(list(node).await?).await,
@@ -88,6 +89,12 @@ pub(in crate::agent) async fn handle(node: &Rc<Node>, request: Request) -> Resul
 
 async fn workers(node: &Node) -> Result<Vec<u8>, ApiError> {
     json(&views::workers(&observe(node).await))
+}
+
+/// The cluster, if this node is in one.
+fn described(node: &Node) -> Result<api::Cluster, ApiError> {
+    let none = || ApiError::not_found("this node is in no cluster: its configuration has no [cluster]");
+    cluster::describe(node).ok_or_else(none)
 }
 
 /// Has another agent take over.

@@ -1,0 +1,366 @@
+//! The cluster as this node knows it.
+
+use std::{
+    cell::{Ref, RefCell},
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::{IpAddr, SocketAddr, UdpSocket},
+    sync::Arc,
+};
+
+use router_cluster::{
+    health::Judgement,
+    hello::{Announcement, WayReport},
+    membership::{ClusterState, DEFAULT_WEIGHT, Member, NodeNumber, NodeRecord, NodeState, TunnelVersions, View},
+};
+use router_common::{
+    frame::{Endpoint, IPV4_LENGTH, IPV6_LENGTH, UDP_LENGTH},
+    identifiers::{IfIndex, NodeId},
+    maps::{self, AssignedNode},
+};
+use tokio::sync::{mpsc, watch};
+
+use super::{
+    health::{HealthWatch, WatchConfig},
+    membership::MembershipEngine,
+    routes::{RouteWatch, Ways},
+    table::{Known, id, node_state, tunnel_keys},
+};
+use crate::{
+    agent::{
+        error::{ErrorKind, RoomError},
+        secrets::Secrets,
+    },
+    config::{self, Config},
+    datapath::checksums,
+    worker::{ControlDatagram, NodeList, Tunnel, TunnelIntake, TunnelReceiver},
+};
+
+/// The other nodes, the way to them, and this node's ends of the tunnel.
+pub(in crate::agent) struct Cluster {
+    own: NodeNumber,
+    engine: MembershipEngine,
+    secrets: Arc<Secrets>,
+    tunnel: Arc<Tunnel>,
+    receiver: RefCell<Option<TunnelReceiver>>,
+    near: RefCell<Option<TunnelReceiver>>,
+    said: mpsc::Sender<ControlDatagram>,
+    heard: RefCell<Option<mpsc::Receiver<ControlDatagram>>>,
+    routes: RouteWatch,
+    /// What each other node's record said last.
+    records: RefCell<BTreeMap<NodeNumber, NodeRecord>>,
+    health: RefCell<HealthWatch>,
+    judgements: RefCell<BTreeMap<NodeNumber, Judgement>>,
+}
+
+/// What follows for packets.
+#[derive(Clone, PartialEq, Eq)]
+pub(in crate::agent) struct NodeTable {
+    /// For workers and the kernel.
+    pub(in crate::agent) list: NodeList,
+    /// Which nodes new connections are for; none: this node keeps what it gets.
+    pub(in crate::agent) assignment: Option<Box<[AssignedNode]>>,
+}
+
+impl Cluster {
+    /// The cluster of `config`, whose engine has been asked. Nothing comes by the tunnel yet.
+    ///
+    /// # Errors
+    /// If there is none in the configuration, this node is not one of it, or it has no socket to send from.
+    pub(in crate::agent) fn open(
+        config: &Config,
+        engine: MembershipEngine,
+        secrets: Arc<Secrets>,
+    ) -> Result<Self, ClusterError> {
+        let config = config.cluster.as_ref().ok_or(ClusterError::NotConfigured)?;
+        let own = number_of(&engine.state(), config.address).ok_or(ClusterError::NotListed(config.address))?;
+        let socket = socket(SocketAddr::new(config.address, 0))?;
+        let tunnel = Arc::new(Tunnel::new(id(own), socket).map_err(ClusterError::NoSocket)?);
+        let (said, heard) = mpsc::channel(CONTROL_WAITING);
+        let records = records_of_others(&engine.state(), own);
+        let routes = RouteWatch::start(config.address, destinations(&records)).map_err(ClusterError::NoRoutes)?;
+        let health = HealthWatch::new(watch_config(own, &engine, config), engine.secret().clone());
+        let cluster = Self {
+            own,
+            engine,
+            secrets,
+            tunnel,
+            receiver: RefCell::default(),
+            near: RefCell::default(),
+            said,
+            heard: RefCell::new(Some(heard)),
+            routes,
+            records: RefCell::new(records),
+            health: RefCell::new(health),
+            judgements: RefCell::default(),
+        };
+        cluster.look_at_members();
+        Ok(cluster)
+    }
+
+    /// This node's number.
+    pub(in crate::agent) fn own(&self) -> NodeNumber {
+        self.own
+    }
+
+    /// The near end of the tunnel.
+    pub(in crate::agent) fn tunnel(&self) -> &Arc<Tunnel> {
+        &self.tunnel
+    }
+
+    /// What the engine says, and how far that can be relied on.
+    pub(in crate::agent) fn view(&self) -> Arc<View> {
+        self.engine.view()
+    }
+
+    /// What each other node's record said last.
+    pub(in crate::agent) fn records(&self) -> Ref<'_, BTreeMap<NodeNumber, NodeRecord>> {
+        self.records.borrow()
+    }
+
+    /// What each other node counts as.
+    pub(in crate::agent) fn judgements(&self) -> Ref<'_, BTreeMap<NodeNumber, Judgement>> {
+        self.judgements.borrow()
+    }
+
+    /// The longest packet that the interface towards a node carries, in octets from its IP header on.
+    pub(super) fn mtu(&self, number: NodeNumber) -> Option<u32> {
+        self.routes.ways().get(&id(number)).and_then(|way| way.mtu)
+    }
+
+    /// Tells each change of these.
+    pub(super) fn watch_ways(&self) -> watch::Receiver<Ways> {
+        self.routes.watch()
+    }
+
+    /// Tells each change of what the engine says.
+    pub(super) fn watch_members(&self) -> watch::Receiver<Arc<View>> {
+        self.engine.watch()
+    }
+
+    /// Asks the engine again, where it does not tell of changes by itself.
+    ///
+    /// # Errors
+    /// If what it says makes no sense; then what it said before stays.
+    pub(in crate::agent) fn reload(&self) -> Result<(), ClusterError> {
+        self.engine.reload().map_err(|e| ClusterError::Unreadable(e.to_string()))
+    }
+
+    /// Takes in what other generations of this node were sent for its slots, to `intake`.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub(in crate::agent) fn listen_to_generations(&self, intake: &TunnelIntake) -> Result<(), ClusterError> {
+        let receiver = TunnelReceiver::of_other_generations(Arc::clone(&self.tunnel), intake);
+        self.near.replace(Some(receiver.map_err(ClusterError::NoSocket)?));
+        Ok(())
+    }
+
+    /// Takes in what other nodes send to this one: by the generation in charge.
+    ///
+    /// # Errors
+    /// If there is no socket for it.
+    pub(in crate::agent) fn take_charge(
+        &self,
+        config: &config::Cluster,
+        intake: &TunnelIntake,
+    ) -> Result<(), ClusterError> {
+        let (tunnel, said) = (Arc::clone(&self.tunnel), self.said.clone());
+        let socket = socket(config.tunnel())?;
+        let receiver = TunnelReceiver::start(socket, tunnel, intake, said).map_err(ClusterError::NoSocket)?;
+        self.receiver.replace(Some(receiver));
+        // Until now others have been told by another generation, or not at all.
+        self.watch_anew(config);
+        Ok(())
+    }
+
+    /// Forgets what was heard of the others.
+    pub(in crate::agent) fn watch_anew(&self, config: &config::Cluster) {
+        let health = HealthWatch::new(watch_config(self.own, &self.engine, config), self.engine.secret().clone());
+        self.health.replace(health);
+        self.look_at_members();
+    }
+
+    /// Another generation takes it in from now on.
+    pub(in crate::agent) fn leave(&self) {
+        self.receiver.take();
+    }
+
+    /// What other nodes say; once, for the one that listens.
+    pub(super) fn control(&self) -> Option<mpsc::Receiver<ControlDatagram>> {
+        self.heard.take()
+    }
+
+    /// Looks at the members anew: who is there, and where.
+    pub(super) fn look_at_members(&self) {
+        let now = records_of_others(&self.engine.state(), self.own);
+        {
+            let mut records = self.records.borrow_mut();
+            let before = destinations(&records);
+            // One that is not listed any more may have connections yet.
+            records.extend(now);
+            let after = destinations(&records);
+            if before != after {
+                self.routes.want(after);
+            }
+        }
+        self.health.borrow_mut().members(&self.engine.view());
+        self.judge();
+    }
+
+    /// Says to the other nodes that this one is there, and whether it `takes` new connections.
+    pub(super) fn say_hello(&self, takes: bool) {
+        let state = self.engine.state();
+        let own = state.node(self.own);
+        let announcement = Announcement {
+            state: own.and_then(Member::state).unwrap_or(NodeState::Up),
+            takes_new_connections: takes,
+            weight: own.and_then(|own| own.record.as_ref()).map_or(DEFAULT_WEIGHT, |record| record.weight),
+            revision: state.revision,
+            tunnel_versions: TUNNEL_VERSIONS,
+        };
+        let records = self.records.borrow();
+        let longest = |number: NodeNumber| {
+            let mtu = self.routes.ways().get(&id(number)).and_then(|way| way.mtu).unwrap_or(0);
+            let headers = match records.get(&number).is_some_and(|record| record.address.is_ipv6()) {
+                true => IPV6_LENGTH + UDP_LENGTH,
+                false => IPV4_LENGTH + UDP_LENGTH,
+            };
+            u16::try_from((mtu as usize).saturating_sub(headers)).unwrap_or(PAYLOAD_MAX)
+        };
+        for hello in self.health.borrow_mut().say(announcement, longest) {
+            if let Some(record) = records.get(&hello.to) {
+                self.tunnel.send_control(record.tunnel(), &hello.datagram);
+            }
+        }
+    }
+
+    /// Takes what another node may have said.
+    pub(super) fn hear(&self, datagram: &ControlDatagram) {
+        self.health.borrow_mut().hear(&datagram.octets);
+    }
+
+    /// What is known of the ways to the others, by their hellos.
+    pub(in crate::agent) fn reports(&self) -> BTreeMap<NodeNumber, WayReport> {
+        self.health.borrow().ways()
+    }
+
+    /// Has ways looked for at once: something about links or routes has changed.
+    pub(in crate::agent) fn look_for_ways(&self) {
+        self.routes.want(destinations(&self.records.borrow()));
+    }
+
+    /// What follows for packets, where XDP programs are on the interfaces `steered`.
+    pub(in crate::agent) fn table(&self, config: &config::Cluster, steered: &BTreeSet<IfIndex>) -> NodeTable {
+        let (view, records, judgements, ways) =
+            (self.engine.view(), self.records.borrow(), self.judgements.borrow(), self.routes.ways());
+        let known = Known {
+            config,
+            own: self.own,
+            state: &view.state,
+            records: &records,
+            judgements: &judgements,
+            ways: &ways,
+            steered,
+        };
+        let list = NodeList {
+            nodes: known.nodes(),
+            keys: tunnel_keys(&view.state, &self.secrets),
+            tunnel: Some(Endpoint::from(config.tunnel())),
+            longest: known.longest(),
+            ..NodeList::EMPTY
+        };
+        NodeTable { list, assignment: known.assignment(self.secrets.hash_seed()) }
+    }
+
+    /// Looks what each other node counts as now.
+    pub(super) fn judge(&self) {
+        let now = self.health.borrow_mut().judge();
+        let before = self.judgements.replace(now.clone());
+        for (number, judgement) in &now {
+            let state = node_state(judgement);
+            if before.get(number).is_none_or(|before| node_state(before) == state) {
+                continue;
+            }
+            let (name, reason) = (state.name(), judgement.reason);
+            match state {
+                maps::NodeState::Up | maps::NodeState::Draining => {
+                    tracing::info!("cluster: node {number} is {name}: {reason}");
+                }
+                maps::NodeState::Silent | maps::NodeState::Unreachable | maps::NodeState::Gone => {
+                    tracing::warn!("cluster: node {number} is {name}: {reason}");
+                }
+            }
+        }
+    }
+}
+
+fn watch_config(own: NodeNumber, engine: &MembershipEngine, config: &config::Cluster) -> WatchConfig {
+    WatchConfig { own, engine: engine.info(), dead_after: config.dead_after }
+}
+
+/// A socket on an address for other nodes.
+fn socket(address: SocketAddr) -> Result<UdpSocket, ClusterError> {
+    let bound = Tunnel::bind(address).and_then(|socket| checksums::leave_out(&socket).map(|()| socket));
+    bound.map_err(|e| ClusterError::NoSocket(io::Error::new(e.kind(), format!("{address}: {e}"))))
+}
+
+fn number_of(state: &ClusterState, address: IpAddr) -> Option<NodeNumber> {
+    let records = state.nodes.values().filter_map(|member| member.record.as_ref());
+    records.into_iter().find(|record| record.address == address).map(|record| record.number)
+}
+
+fn records_of_others(state: &ClusterState, own: NodeNumber) -> BTreeMap<NodeNumber, NodeRecord> {
+    let others = state.nodes.iter().filter(|(number, _)| **number != own);
+    others.filter_map(|(&number, member)| Some((number, member.record.clone()?))).collect()
+}
+
+fn destinations(records: &BTreeMap<NodeNumber, NodeRecord>) -> BTreeMap<NodeId, IpAddr> {
+    records.values().map(|record| (id(record.number), record.address)).collect()
+}
+
+/// Why there is no cluster for this node.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::agent) enum ClusterError {
+    /// There is no `[cluster]`.
+    #[error("there is no [cluster] in the configuration")]
+    NotConfigured,
+    /// The engine has no node with this address.
+    #[error("cluster.address: no node of the cluster has {0}")]
+    NotListed(IpAddr),
+    /// Nothing can be sent or received. Names the address.
+    #[error("cluster: the tunnel's socket: {0}")]
+    NoSocket(io::Error),
+    /// The kernel does not say how nodes are reached.
+    #[error("cluster: routes cannot be asked for: {0}")]
+    NoRoutes(io::Error),
+    /// What the engine says makes no sense.
+    #[error("{0}")]
+    Unreadable(String),
+}
+
+impl RoomError for ClusterError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotConfigured | Self::NotListed(_) | Self::Unreadable(_) => ErrorKind::Refused,
+            Self::NoSocket(_) | Self::NoRoutes(_) => ErrorKind::Kernel,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotListed(address) => Some(format!("[[node]] with address = \"{address}\" in cluster.members")),
+            Self::NoSocket(_) => Some("`ip address` says whether cluster.address is this host's".to_owned()),
+            Self::NotConfigured | Self::NoRoutes(_) | Self::Unreadable(_) => None,
+        }
+    }
+}
+
+/// The form of the tunnel that this version reads and writes.
+const TUNNEL_VERSIONS: TunnelVersions = TunnelVersions { lowest: 1, highest: 1 };
+
+/// Octets of a UDP payload, at most.
+const PAYLOAD_MAX: u16 = 65_507;
+
+/// What nodes say that waits to be listened to, in datagrams.
+const CONTROL_WAITING: usize = 4_096;

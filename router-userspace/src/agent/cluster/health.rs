@@ -1,0 +1,89 @@
+//! What other nodes count as: by what they say of themselves, once a second, and by their records.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use router_cluster::{
+    health::{Health, HealthConfig, Judgement, Word},
+    hello::{Announcement, Heard, Hellos, Moment, OutgoingHello, Run, WayReport},
+    membership::{EngineInfo, NodeNumber, Presence, View},
+    secret::ClusterSecret,
+};
+
+/// Hellos to and from all other nodes, and what follows.
+pub(super) struct HealthWatch {
+    own: NodeNumber,
+    hellos: Hellos,
+    health: Health,
+}
+
+/// How a node watches the others.
+#[derive(Clone, Copy)]
+pub(super) struct WatchConfig {
+    pub(super) own: NodeNumber,
+    pub(super) engine: EngineInfo,
+    pub(super) dead_after: Duration,
+}
+
+impl HealthWatch {
+    /// In this run, which has heard nobody yet.
+    pub(super) fn new(config: WatchConfig, secret: ClusterSecret) -> Self {
+        let WatchConfig { own, engine, dead_after } = config;
+        let health = HealthConfig { own, engine: engine.into(), dead_after };
+        Self {
+            own,
+            hellos: Hellos::new(secret, own, Run::new(rand::random())),
+            health: Health::new(health, Instant::now()),
+        }
+    }
+
+    /// Who belongs to the cluster now.
+    pub(super) fn members(&mut self, view: &View) {
+        let members = view.state.nodes.iter();
+        let known = members.filter(|(_, member)| member.record.is_some() && member.presence() != Presence::Forgotten);
+        let numbers: BTreeSet<_> = known.map(|(&number, _)| number).chain([self.own]).collect();
+        self.hellos.members(&numbers);
+        self.health.membership(Instant::now(), view);
+    }
+
+    /// The hellos of this second; `longest` says for each node how long one may be, in octets of UDP payload.
+    pub(super) fn say(
+        &mut self,
+        announcement: Announcement,
+        longest: impl Fn(NodeNumber) -> u16,
+    ) -> Vec<OutgoingHello> {
+        // The next second's may have the random numbers that these lack.
+        let said = self.hellos.say(now(), announcement, longest);
+        said.inspect_err(|e| tracing::warn!("cluster: {e}")).unwrap_or_default()
+    }
+
+    /// Takes what may be a hello.
+    pub(super) fn hear(&mut self, datagram: &[u8]) {
+        match self.hellos.hear(now(), datagram) {
+            Ok(hello) if hello.heard == Heard::Counted => {
+                self.health.heard(Instant::now(), hello.from, Word::new(&hello.hello, &hello.way));
+            }
+            // A recording, or one of a run that has yet to show that it is alive.
+            Ok(_) => {}
+            // Anybody can send such.
+            Err(e) => tracing::debug!("cluster: a datagram that is no hello: {e}"),
+        }
+    }
+
+    /// What each other node counts as.
+    pub(super) fn judge(&mut self) -> BTreeMap<NodeNumber, Judgement> {
+        self.health.judge(Instant::now()).nodes
+    }
+
+    /// What is known of the ways to the others.
+    pub(super) fn ways(&self) -> BTreeMap<NodeNumber, WayReport> {
+        self.hellos.ways(Instant::now())
+    }
+}
+
+fn now() -> Moment {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Moment { now: Instant::now(), wall_clock: u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX) }
+}

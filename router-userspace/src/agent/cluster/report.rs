@@ -1,0 +1,153 @@
+//! The cluster, for people.
+
+use std::time::{Instant, SystemTime};
+
+use router_cluster::{
+    hello::WayReport,
+    membership::{Freshness, Member, NodeNumber, NodeRecord, NodeState},
+};
+use router_common::{
+    maps::{self, NodeCounters},
+    reason::Reason,
+};
+
+use super::{
+    Cluster,
+    table::{id, node_state},
+};
+use crate::{
+    agent::{
+        api::{self, SCHEMA},
+        node::Node,
+    },
+    config::{self, NewConnections},
+    worker::TunnelCounts,
+};
+
+/// All that is known of it; none where there is no cluster.
+pub(in crate::agent) fn describe(node: &Node) -> Option<api::Cluster> {
+    let config = node.serving.config();
+    let (cluster, config) = (node.cluster.as_ref()?, config.cluster.as_ref()?);
+    let view = cluster.view();
+    let list = node.steering.tables().nodes();
+    let counts = cluster.tunnel().counts();
+    let mut nodes = others(node, cluster, &counts);
+    nodes.extend(own(cluster, node));
+    nodes.sort_by_key(|node| node.number);
+    let by_sockets = counts.received.get(Reason::TunnelForged);
+    Some(api::Cluster {
+        schema: SCHEMA,
+        name: config.name.clone(),
+        engine: config.engine.name().to_owned(),
+        members: match config.engine {
+            config::MembershipEngine::File => Some(config.members.display().to_string()),
+        },
+        node: cluster.own().get(),
+        tunnel: config.tunnel().to_string(),
+        live: view.freshness.is_live(),
+        synced_age_seconds: view.freshness.age_seconds(SystemTime::now()),
+        why: match &view.freshness {
+            Freshness::Live => None,
+            Freshness::LastKnown { why, .. } | Freshness::Unread { why } => Some(why.clone()),
+        },
+        revision: view.state.revision,
+        new_connections: match config.new_connections {
+            NewConnections::Local => "local".to_owned(),
+            NewConnections::Hash => "hash".to_owned(),
+        },
+        max_udp_payload_size_ipv4: list.max_udp_payload_size(true),
+        max_udp_payload_size_ipv6: list.max_udp_payload_size(false),
+        nodes,
+        forged: by_sockets + node.steering.tunnel_forged(),
+    })
+}
+
+fn others(node: &Node, cluster: &Cluster, counts: &TunnelCounts) -> Vec<api::ClusterNode> {
+    let (records, judgements, reports) = (cluster.records(), cluster.judgements(), cluster.reports());
+    let list = node.steering.tables().nodes();
+    let describe = |record: &NodeRecord| {
+        let judgement = judgements.get(&record.number)?;
+        let (counters, report) = (counters(node, record.number, counts), reports.get(&record.number));
+        let path = list.nodes.get(&id(record.number)).and_then(maps::Node::interface);
+        let described = api::ClusterNode {
+            state: word(node_state(judgement)),
+            why: judgement.reason.to_string(),
+            takes_new_connections: judgement.takes_new_connections,
+            by: Some(if path.is_some() { "xdp" } else { "relay" }.to_owned()),
+            mtu: cluster.mtu(record.number),
+            ..counted(record, &counters)
+        };
+        Some(report.map_or(described.clone(), |report| heard(described, report)))
+    };
+    records.values().filter_map(describe).collect()
+}
+
+fn own(cluster: &Cluster, node: &Node) -> Option<api::ClusterNode> {
+    let state = cluster.view().state.clone();
+    let member = state.node(cluster.own())?;
+    let is_draining = Member::state(member) == Some(NodeState::Draining);
+    Some(api::ClusterNode {
+        this: true,
+        state: if is_draining { api::NodeState::Draining } else { api::NodeState::Up },
+        why: "this node".to_owned(),
+        takes_new_connections: !is_draining && !node.roster.is_stopping(),
+        ..counted(member.record.as_ref()?, &NodeCounters::default())
+    })
+}
+
+/// A node with what was counted between it and this one, and nothing else yet.
+fn counted(record: &NodeRecord, counters: &NodeCounters) -> api::ClusterNode {
+    api::ClusterNode {
+        number: record.number.get(),
+        this: false,
+        address: record.tunnel().to_string(),
+        state: api::NodeState::Unknown,
+        why: String::new(),
+        takes_new_connections: false,
+        weight: record.weight,
+        by: None,
+        mtu: None,
+        longest_heard: [0; 2],
+        heard_ms_ago: None,
+        hears_us: false,
+        round_trip_us: None,
+        clock_ahead_ms: None,
+        forwarded_packets: counters.forwarded_packets,
+        forwarded_octets: counters.forwarded_octets,
+        unwrapped_packets: counters.unwrapped_packets,
+        unwrapped_octets: counters.unwrapped_octets,
+        forged: counters.forged,
+        too_long: counters.too_long,
+    }
+}
+
+fn heard(node: api::ClusterNode, report: &WayReport) -> api::ClusterNode {
+    let milliseconds = |since: Instant| u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+    api::ClusterNode {
+        longest_heard: [report.longest_heard, report.longest_heard_there],
+        heard_ms_ago: report.heard_at.map(milliseconds),
+        hears_us: report.hears_us,
+        round_trip_us: report.round_trip.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
+        clock_ahead_ms: report.clock_ahead.map(|nanoseconds| nanoseconds / 1_000_000),
+        ..node
+    }
+}
+
+/// What kernel programs and the tunnel's socket have counted.
+fn counters(node: &Node, number: NodeNumber, counts: &TunnelCounts) -> NodeCounters {
+    let number = id(number);
+    let in_kernel = node.steering.node_counters(number).inspect_err(|e| tracing::warn!("cluster: {e}"));
+    let mut sum = in_kernel.unwrap_or_default();
+    counts.nodes.get(&number).into_iter().for_each(|counters| sum.add(counters));
+    sum
+}
+
+fn word(state: maps::NodeState) -> api::NodeState {
+    match state {
+        maps::NodeState::Up => api::NodeState::Up,
+        maps::NodeState::Draining => api::NodeState::Draining,
+        maps::NodeState::Silent => api::NodeState::Silent,
+        maps::NodeState::Unreachable => api::NodeState::Unreachable,
+        maps::NodeState::Gone => api::NodeState::Gone,
+    }
+}

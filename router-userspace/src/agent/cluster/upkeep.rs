@@ -1,0 +1,121 @@
+//! Keeps what kernel and workers know of the other nodes up to date.
+
+use std::{collections::BTreeSet, rc::Rc};
+
+use nix::net::if_::if_nametoindex;
+use router_cluster::hello::HELLO_INTERVAL;
+use router_common::{identifiers::IfIndex, maps::SlotState};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{Cluster, NodeTable};
+use crate::{
+    agent::{error::AgentError, node::Node, takeover::Phase},
+    worker::NodeList,
+};
+
+/// Does so for as long as the agent runs.
+pub(in crate::agent) async fn run(node: Rc<Node>) {
+    let Some(cluster) = &node.cluster else { return };
+    let Some(mut control) = cluster.control() else { return };
+    let (mut ways, mut members) = (cluster.watch_ways(), cluster.watch_members());
+    let mut hello = interval(HELLO_INTERVAL);
+    hello.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        // None of their other ends goes before this.
+        tokio::select! {
+            Some(datagram) = control.recv() => {
+                cluster.hear(&datagram);
+                while let Ok(datagram) = control.try_recv() {
+                    cluster.hear(&datagram);
+                }
+            }
+            _ = hello.tick() => if node.generations.phase() == Phase::InCharge {
+                cluster.say_hello(takes_new_connections(&node));
+            },
+            Ok(()) = ways.changed() => {}
+            Ok(()) = members.changed() => cluster.look_at_members(),
+        }
+        if node.generations.phase() == Phase::InCharge {
+            cluster.judge();
+            reconcile(&node);
+        }
+    }
+}
+
+/// Whether a worker of this node takes new connections.
+fn takes_new_connections(node: &Node) -> bool {
+    let tables = node.steering.tables();
+    !node.roster.is_stopping() && node.steering.slots().iter().any(|&slot| tables.slot_state(slot) == SlotState::Active)
+}
+
+/// Brings into force what is known of the other nodes: by the generation in charge.
+pub(in crate::agent) fn reconcile(node: &Node) {
+    let Some(table) = table(node) else { return };
+    if let Err(e) = node.steering.set_nodes(table) {
+        tracing::error!("cluster: {e}");
+    }
+}
+
+/// Has workers know of the other nodes, before they start: the kernel is told by the generation in charge.
+///
+/// # Errors
+/// If the system gives no thread for what comes by way of other generations.
+pub(in crate::agent) fn begin(node: &Node) -> Result<(), AgentError> {
+    let (Some(cluster), Some(table)) = (&node.cluster, table(node)) else { return Ok(()) };
+    cluster.listen_to_generations(&node.tunnel_intake)?;
+    node.steering.know_of_nodes(table);
+    Ok(())
+}
+
+/// Begins to take in what other nodes send to this one, and brings what is known of them into force.
+pub(in crate::agent) fn take_charge(node: &Node) {
+    let config = node.serving.config();
+    let (Some(cluster), Some(config)) = (&node.cluster, &config.cluster) else { return };
+    if let Err(e) = cluster.take_charge(config, &node.tunnel_intake) {
+        tracing::error!("{e}");
+    }
+    reconcile(node);
+}
+
+/// The generation in charge is another from now on.
+pub(in crate::agent) fn leave(node: &Node) {
+    if let Some(cluster) = &node.cluster {
+        cluster.leave();
+        node.steering.forget_nodes_of_kernel();
+    }
+}
+
+/// What the list of nodes says has been read anew: keys first, then the nodes.
+pub(in crate::agent) fn reload(node: &Node) {
+    let Some(cluster) = &node.cluster else { return };
+    if let Err(e) = cluster.reload() {
+        return tracing::error!("reload: {e}");
+    }
+    follow_keys(node, cluster);
+    cluster.look_at_members();
+    reconcile(node);
+}
+
+fn follow_keys(node: &Node, cluster: &Cluster) {
+    let mut datapath = node.steering.kernel().map(|kernel| kernel.datapath.borrow_mut());
+    if let Err(e) = node.keys.follow(&cluster.view().state, datapath.as_deref_mut()) {
+        tracing::error!("reload: {e}");
+    }
+}
+
+fn table(node: &Node) -> Option<NodeTable> {
+    let config = node.serving.config();
+    let NodeTable { list, assignment } = node.cluster.as_ref()?.table(config.cluster.as_ref()?, &steered(node));
+    let others = node.generations.others();
+    let slots = others.iter().flat_map(|other| {
+        let tunnel = other.tunnel;
+        other.places.iter().filter_map(move |place| Some((place.slot, tunnel?)))
+    });
+    Some(NodeTable { list: NodeList { generations: slots.collect(), ..list }, assignment })
+}
+
+/// The interfaces that an XDP program of ours is on.
+fn steered(node: &Node) -> BTreeSet<IfIndex> {
+    let index = |name: &String| if_nametoindex(name.as_str()).ok().map(IfIndex::new);
+    node.interfaces.steered().iter().filter_map(index).collect()
+}

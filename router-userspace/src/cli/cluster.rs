@@ -1,0 +1,99 @@
+//! `quic-router cluster`: the cluster as this node sees it.
+
+use std::time::Duration;
+
+use super::{
+    client::Client,
+    fail::{Exit, Fail},
+    nodes,
+    options::Json,
+    output::{self, Align::Left, Table, count},
+};
+use crate::agent::{api, control::Request};
+
+/// Show the cluster as this node sees it
+#[derive(clap::Subcommand, Debug)]
+pub(super) enum Cluster {
+    /// Show where the list of nodes comes from, how old it is, what the nodes count as, and what was sent on
+    ///
+    /// Exits with 1 where a node is not up or draining, or the engine cannot be asked.
+    Status {
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+impl Cluster {
+    pub(super) fn execute(&self, client: &Client) -> Result<Exit, Fail> {
+        let Self::Status { json } = self;
+        let answer = client.ask(&Request::Cluster)?;
+        let cluster: api::Cluster = answer.read()?;
+        output::print(&if json.json { answer.json() + "\n" } else { text(&cluster) })?;
+        let is_well = |node: &api::ClusterNode| {
+            matches!(node.state, api::NodeState::Up | api::NodeState::Draining | api::NodeState::Gone)
+        };
+        Ok(if cluster.live && cluster.nodes.iter().all(is_well) { Exit::Done } else { Exit::No })
+    }
+}
+
+fn text(cluster: &api::Cluster) -> String {
+    let mut table = Table::new(0, &[Left, Left]);
+    table.row(["cluster", &cluster.name]);
+    table.row(["this node", &format!("{}, {}", cluster.node, cluster.tunnel)]);
+    let from = cluster.members.as_ref().map(|members| format!(", {members}")).unwrap_or_default();
+    table.row(["engine", &format!("{}{from}: {}", cluster.engine, freshness(cluster))]);
+    table.row(["revision", &cluster.revision.to_string()]);
+    table.row(["new connections", &cluster.new_connections]);
+    let size =
+        |size: Option<u16>| size.map_or_else(|| "any".to_owned(), |size| format!("{} octets", count(size.into())));
+    let sizes = [cluster.max_udp_payload_size_ipv4, cluster.max_udp_payload_size_ipv6].map(size);
+    table.row(["datagrams fit", &format!("IPv4 {}, IPv6 {}", sizes[0], sizes[1])]);
+    table.row(["forged", &output::plural(cluster.forged, "packet", "packets")]);
+    table.text() + "\n" + &nodes::table(&cluster.nodes)
+}
+
+fn freshness(cluster: &api::Cluster) -> String {
+    let why = cluster.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    match (cluster.live, cluster.synced_age_seconds) {
+        (true, _) => "in force".to_owned(),
+        (false, Some(age)) => format!("as it was {} ago{why}", output::span(Duration::from_secs(age))),
+        (false, None) => format!("never read{why}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown() {
+        let cluster = api::Cluster {
+            name: "edge".to_owned(),
+            engine: "file".to_owned(),
+            members: Some("/m.toml".to_owned()),
+            node: 1,
+            tunnel: "10.0.0.11:6080".to_owned(),
+            synced_age_seconds: Some(90),
+            why: Some("/m.toml:3: node.number: 0".to_owned()),
+            revision: 2,
+            new_connections: "local".to_owned(),
+            max_udp_payload_size_ipv4: Some(1_428),
+            forged: 1,
+            nodes: vec![nodes::tests::node(1), nodes::tests::node(2)],
+            ..api::Cluster::default()
+        };
+        let expected = "\
+cluster          edge
+this node        1, 10.0.0.11:6080
+engine           file, /m.toml: as it was 1m 30s ago: /m.toml:3: node.number: 0
+revision         2
+new connections  local
+datagrams fit    IPv4 1,428 octets, IPv6 any
+forged           1 packet
+
+";
+        let shown = text(&cluster);
+        assert!(shown.starts_with(expected), "{shown}");
+        assert_eq!(shown.lines().count(), 11);
+    }
+}

@@ -1,0 +1,169 @@
+//! `quic-router nodes`: the nodes of the cluster, as this one sees them.
+
+use std::time::Duration;
+
+use super::{
+    client::Client,
+    fail::{Exit, Fail},
+    options::Json,
+    output::{
+        self,
+        Align::{Left, Right},
+        Table, bytes, count,
+    },
+};
+use crate::agent::{api, control::Request};
+
+/// Show the nodes of the cluster, as this one sees them
+#[derive(clap::Subcommand, Debug)]
+pub(super) enum Nodes {
+    /// List all nodes: what each counts as and why, and what was sent on to it and by it
+    List {
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Show all that is known of one
+    Show {
+        /// Its number
+        #[arg(value_name = "NUMBER")]
+        number: u16,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+impl Nodes {
+    pub(super) fn execute(&self, client: &Client) -> Result<Exit, Fail> {
+        let cluster: api::Cluster = client.ask(&Request::Cluster)?.read()?;
+        match self {
+            Self::List { json } if json.json => output::print_json(&cluster.nodes)?,
+            Self::List { .. } => output::print(&table(&cluster.nodes))?,
+            Self::Show { number, json } => {
+                let Some(node) = cluster.nodes.iter().find(|node| node.number == *number) else {
+                    let known: Vec<_> = cluster.nodes.iter().map(|node| node.number.to_string()).collect();
+                    let why = format!("node {number} is not in the cluster \"{}\"", cluster.name);
+                    return Err(Fail::new(Exit::No, why).hint(format!("the nodes are {}", known.join(", "))));
+                };
+                if json.json {
+                    output::print_json(node)?;
+                } else {
+                    output::print(&one(node))?;
+                }
+            }
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// All nodes, one a line; also for `cluster status`.
+pub(super) fn table(nodes: &[api::ClusterNode]) -> String {
+    let mut table = Table::new(0, &[Right, Left, Left, Left, Right, Right, Left]);
+    table.row(["NODE", "ADDRESS", "STATE", "BY", "SENT ON", "TAKEN", "WHY"]);
+    for node in nodes {
+        table.row([
+            node.number.to_string(),
+            node.address.clone(),
+            node.state.to_string(),
+            node.by.clone().unwrap_or_else(|| "-".to_owned()),
+            count(node.forwarded_packets),
+            count(node.unwrapped_packets),
+            node.why.clone(),
+        ]);
+    }
+    table.text()
+}
+
+fn one(node: &api::ClusterNode) -> String {
+    let mut table = Table::new(0, &[Left, Left]);
+    let this = if node.this { ", this node" } else { "" };
+    table.row(["node", &format!("{}{this}", node.number)]);
+    table.row(["address", &node.address]);
+    table.row(["state", &format!("{}: {}", node.state, node.why)]);
+    let takes = if node.takes_new_connections { "takes them" } else { "takes none" };
+    table.row(["new connections", &format!("{takes}, weight {}", node.weight)]);
+    if !node.this {
+        let mtu = node.mtu.map(|mtu| format!(", packets of {} octets", count(mtu.into()))).unwrap_or_default();
+        table.row(["sent to by", &format!("{}{mtu}", node.by.as_deref().unwrap_or("-"))]);
+        let heard = node
+            .heard_ms_ago
+            .map_or_else(|| "not yet".to_owned(), |ago| format!("{} ago", output::span(Duration::from_millis(ago))));
+        let hears = if node.hears_us { "hears this node" } else { "does not say that it hears this node" };
+        table.row(["heard", &format!("{heard}; it {hears}")]);
+        let [here, there] = node.longest_heard.map(|octets| count(octets.into()));
+        table.row(["longest hello", &format!("{here} octets from there, {there} there")]);
+        if let Some(round_trip) = node.round_trip_us {
+            table.row(["round trip", &format!("{:.3} ms", round_trip as f64 / 1_000.0)]);
+        }
+        if let Some(ahead) = node.clock_ahead_ms {
+            table.row(["clock", &format!("{ahead} ms ahead of ours")]);
+        }
+        let packets =
+            |packets: u64, octets: u64| format!("{}, {}", output::plural(packets, "packet", "packets"), bytes(octets));
+        table.row(["sent on to it", &packets(node.forwarded_packets, node.forwarded_octets)]);
+        table.row(["taken from it", &packets(node.unwrapped_packets, node.unwrapped_octets)]);
+        table.row(["too long for it", &output::plural(node.too_long, "packet", "packets")]);
+        table.row(["forged in its name", &output::plural(node.forged, "packet", "packets")]);
+    }
+    table.text()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in crate::cli) fn node(number: u16) -> api::ClusterNode {
+        api::ClusterNode {
+            number,
+            this: number == 1,
+            address: format!("10.0.0.1{number}:6080"),
+            state: api::NodeState::Up,
+            why: if number == 1 { "this node" } else { "heard 0.3 s ago" }.to_owned(),
+            takes_new_connections: true,
+            weight: 100,
+            by: (number != 1).then(|| "xdp".to_owned()),
+            mtu: Some(1_500),
+            longest_heard: [1_472, 1_472],
+            heard_ms_ago: Some(300),
+            hears_us: true,
+            round_trip_us: Some(412),
+            clock_ahead_ms: Some(-3),
+            forwarded_packets: 1_200,
+            forwarded_octets: 1_440_000,
+            unwrapped_packets: 0,
+            unwrapped_octets: 0,
+            forged: 0,
+            too_long: 1,
+        }
+    }
+
+    #[test]
+    fn one_a_line() {
+        let expected = "\
+NODE  ADDRESS         STATE  BY   SENT ON  TAKEN  WHY
+   1  10.0.0.11:6080  up     -      1,200      0  this node
+   2  10.0.0.12:6080  up     xdp    1,200      0  heard 0.3 s ago
+";
+        assert_eq!(table(&[node(1), node(2)]), expected);
+    }
+
+    #[test]
+    fn all_of_one() {
+        let expected = "\
+node                2
+address             10.0.0.12:6080
+state               up: heard 0.3 s ago
+new connections     takes them, weight 100
+sent to by          xdp, packets of 1,500 octets
+heard               300 ms ago; it hears this node
+longest hello       1,472 octets from there, 1,472 there
+round trip          0.412 ms
+clock               -3 ms ahead of ours
+sent on to it       1,200 packets, 1.4 MiB
+taken from it       0 packets, 0 B
+too long for it     1 packet
+forged in its name  0 packets
+";
+        assert_eq!(one(&node(2)), expected);
+        assert!(one(&node(1)).starts_with("node             1, this node\n"));
+    }
+}

@@ -1,0 +1,249 @@
+//! `[cluster]`: a name, an address that is this host's alone, a secret that can be read, a list of nodes.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use router_cluster::{
+    membership::{ClusterState, Membership as _, NodeRecord, file},
+    secret::ClusterSecret,
+};
+
+use super::{addresses, places};
+use crate::config::{
+    Cluster, ConnectionIdPlan, Encryption, Listener, MembershipEngine,
+    error::{Findings, Place},
+    keys::{CLUSTER, CONNECTION_ID, ROUTER, RawCluster, kinds::absolute},
+    octets,
+    raw::At,
+};
+
+/// Octets of a name, at most.
+const NAME_MAX: usize = 63;
+
+const SECRET_EXAMPLE: &str = "secret = \"file:/etc/quic-router/cluster.key\"";
+
+/// What else of the configuration a cluster has to fit.
+pub(super) struct Beside<'a> {
+    pub(super) listeners: &'a [Listener],
+    pub(super) connection_id: &'a ConnectionIdPlan,
+}
+
+pub(super) fn check(
+    raw: Option<At<RawCluster>>,
+    beside: &Beside<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<At<Cluster>> {
+    let At { place, value: raw } = raw?;
+    let name = name(place, raw.name.as_ref(), findings);
+    let members = members(place, raw.members.as_ref(), findings);
+    let secret = secret(place, raw.secret.as_ref(), findings);
+    let address = address(place, raw.address.as_ref(), findings);
+    let port = CLUSTER.port.read(&raw.port, findings);
+    let engine = CLUSTER.engine.read(&raw.engine, findings);
+    let forward = CLUSTER.forward.read(&raw.forward, findings);
+    let new_connections = CLUSTER.new_connections.read(&raw.new_connections, findings);
+    let dead_after = CLUSTER.dead_after.read(&raw.dead_after, findings);
+    if beside.connection_id.server_id.is_some() {
+        let why = "nodes find each other's packets by node_id, which connection_id.server_id stands in the way of";
+        findings.problem(place, "cluster", why);
+        findings.hint("leave out connection_id.server_id");
+    }
+    if matches!(beside.connection_id.encryption, Encryption::File(_)) {
+        let why = "all nodes have the same keys of connection IDs, which come of cluster.secret";
+        findings.problem(place, CONNECTION_ID.encryption.name(), format_args!("\"file:PATH\": {why}"));
+        findings.hint("encryption = \"auto\"");
+    }
+    // All else is about values that are there.
+    let (name, address, members, secret) = (name?, address?, members?, secret?);
+    let listed = match engine {
+        MembershipEngine::File => listed(&members, secret.value, findings)?,
+    };
+    let cluster = Cluster {
+        name,
+        engine,
+        members: members.value,
+        listed,
+        secret: secret.path,
+        address: address.value,
+        port,
+        forward,
+        new_connections,
+        dead_after,
+    };
+    let tunnel = At { place: raw.port.map_or(address.place, |at| at.place), value: cluster.tunnel() };
+    beside.fits(&tunnel, findings);
+    Some(At { place: address.place, value: cluster })
+}
+
+impl Beside<'_> {
+    /// Whether other nodes reach this one there, and what they send is no client's.
+    fn fits(&self, tunnel: &At<SocketAddr>, findings: &mut Findings<'_>) {
+        if let Some(listener) = self.listeners.iter().find(|one| addresses::overlap(one.address, tunnel.value)) {
+            let why = format!("the listener {} would get what other nodes send to {}", listener.address, tunnel.value);
+            findings.problem(tunnel.place, CLUSTER.port.name(), why);
+            findings.hint("another port, the same on all nodes");
+        }
+        if let Some(listener) = self.listeners.iter().find(|one| one.address.ip() == tunnel.value.ip()) {
+            let why = format!(
+                "cluster.address: the listener {} has it, too; where it is an address that nodes share, others do not reach this one there",
+                listener.address
+            );
+            findings.notice(tunnel.place, why);
+        }
+    }
+}
+
+/// The number of this node: the one that the list has for its address, which `node_id` may say as well.
+pub(super) fn node_id(cluster: &At<Cluster>, said: Option<&At<i64>>, findings: &mut Findings<'_>) -> Option<u16> {
+    let At { place, value: cluster } = cluster;
+    let Some(own) = cluster.own_record() else {
+        let (list, address) = (cluster.members.display(), cluster.address);
+        findings.problem(*place, CLUSTER.address.name(), format_args!("{list} has no node with the address {address}"));
+        findings.hint(format!("[[node]] with address = \"{address}\" in {list}"));
+        return None;
+    };
+    if own.port != cluster.port {
+        let why = format!("{} here, and {} in {}", cluster.port, own.port, cluster.members.display());
+        findings.problem(*place, CLUSTER.port.name(), why);
+        findings.hint("the same in both");
+    }
+    let number = own.number.get();
+    if let Some(said) = said.filter(|said| said.value != i64::from(number)) {
+        let why = format!("{} here, and {number} in {}, by cluster.address", said.value, cluster.members.display());
+        findings.problem(said.place, ROUTER.node_id.name(), why);
+        findings.hint("leave it out: the list of nodes says it");
+    }
+    Some(number)
+}
+
+impl Cluster {
+    /// What the list of nodes says of this one.
+    pub(super) fn own_record(&self) -> Option<&NodeRecord> {
+        let mut records = self.listed.nodes.values().filter_map(|member| member.record.as_ref());
+        records.find(|record| record.address == self.address)
+    }
+}
+
+fn listed(members: &At<PathBuf>, secret: ClusterSecret, findings: &mut Findings<'_>) -> Option<Arc<ClusterState>> {
+    match file::File::open(&members.value, secret) {
+        Ok(list) => {
+            let state = Arc::clone(&list.view().state);
+            check_numbers(&state, members, findings);
+            Some(state)
+        }
+        Err(error) => {
+            for problem in error.problems() {
+                findings.problem(
+                    members.place,
+                    CLUSTER.members.name(),
+                    format_args!("{}: {}", problem.place, problem.what),
+                );
+                findings.hint(problem.hint.clone());
+            }
+            None
+        }
+    }
+}
+
+/// Keys of the tunnel go with the numbers of configurations of connection IDs, and each takes the place of the one but
+/// last: all nodes have two in common then, whichever of two lists each has read.
+fn check_numbers(state: &ClusterState, members: &At<PathBuf>, findings: &mut Findings<'_>) {
+    let mut numbers: Vec<_> = state.cid.values().map(|cid| cid.announced).collect();
+    numbers.sort_unstable();
+    if let Some((one, next)) = numbers.iter().zip(numbers.iter().skip(1)).find(|(one, next)| *one + 1 != **next) {
+        let why = format!("{}: connection_ids.announced: {next} comes after {one}", members.value.display());
+        findings.problem(members.place, CLUSTER.members.name(), why);
+        findings.hint(format!("one behind the other: [{one}, {}]", one + 1));
+    }
+}
+
+fn name(table: Place, raw: Option<&At<String>>, findings: &mut Findings<'_>) -> Option<String> {
+    let Some(At { place, value: name }) = raw else {
+        findings.problem(table, CLUSTER.name.name(), "missing");
+        findings.hint("name = \"edge\", the same on all nodes");
+        return None;
+    };
+    let is_fit = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'.';
+    if name.is_empty() || name.len() > NAME_MAX || !name.bytes().all(is_fit) {
+        let why = format!("{name:?} is no name: 1 to {NAME_MAX} letters, digits, dots and hyphens");
+        findings.problem(*place, CLUSTER.name.name(), why);
+        return None;
+    }
+    Some(name.clone())
+}
+
+fn members(table: Place, raw: Option<&At<PathBuf>>, findings: &mut Findings<'_>) -> Option<At<PathBuf>> {
+    let Some(At { place, value: path }) = raw else {
+        findings.problem(table, CLUSTER.members.name(), "missing: the engine \"file\" reads the nodes from it");
+        findings.hint("members = \"/etc/quic-router/members.toml\"");
+        return None;
+    };
+    match absolute(path) {
+        Ok(()) => Some(At { place: *place, value: path.clone() }),
+        Err(wrong) => {
+            wrong.note(*place, CLUSTER.members.name(), findings);
+            None
+        }
+    }
+}
+
+/// A secret, and where it was found.
+struct Secret {
+    path: PathBuf,
+    value: ClusterSecret,
+}
+
+fn secret(table: Place, raw: Option<&At<String>>, findings: &mut Findings<'_>) -> Option<Secret> {
+    let key = CLUSTER.secret.name();
+    let Some(At { place, value }) = raw else {
+        findings.problem(table, key, "missing: nodes know each other by it");
+        findings.hint(SECRET_EXAMPLE);
+        return None;
+    };
+    let Some(path) = value.strip_prefix("file:").filter(|path| !path.is_empty()) else {
+        // Not quoted: errors are logged.
+        let is_key = octets::from_text(value).is_some_and(|octets| octets.len() >= 16);
+        let why = if is_key { "a key does not stand here, where others may read it" } else { "it is no \"file:PATH\"" };
+        findings.problem(*place, key, why);
+        findings.hint(SECRET_EXAMPLE);
+        return None;
+    };
+    let path = places::base(*place, findings.name()).join(Path::new(path));
+    match ClusterSecret::read(&path) {
+        Ok(value) => Some(Secret { path, value }),
+        Err(error) => {
+            findings.problem(*place, key, &error);
+            findings.hint(error.hint());
+            None
+        }
+    }
+}
+
+fn address(table: Place, raw: Option<&At<String>>, findings: &mut Findings<'_>) -> Option<At<IpAddr>> {
+    let key = CLUSTER.address.name();
+    let Some(At { place, value: text }) = raw else {
+        findings.problem(table, key, "missing: other nodes send to it");
+        findings.hint("address = \"10.0.0.11\", of this host alone");
+        return None;
+    };
+    let Ok(address) = text.parse::<IpAddr>() else {
+        findings.problem(*place, key, format_args!("\"{text}\" is not an IP address"));
+        if text.parse::<SocketAddr>().is_ok() {
+            findings.hint("the port is a key of its own: port = 6080");
+        }
+        return None;
+    };
+    let why = match address {
+        _ if address.is_unspecified() => "stands for all addresses: other nodes need one to send to",
+        _ if address.is_multicast() => "is a multicast address",
+        IpAddr::V4(v4) if v4.is_broadcast() => "is the broadcast address",
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => "is an IPv4 address: write it as one",
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => "is link-local: it means another interface on each host",
+        IpAddr::V4(_) | IpAddr::V6(_) => return Some(At { place: *place, value: address }),
+    };
+    findings.problem(*place, key, format_args!("{text} {why}"));
+    None
+}
