@@ -16,7 +16,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::{
     super::{
-        netns::Namespace,
+        netns::{Namespace, batch},
         topology::{Shape, UPSTREAM4, UPSTREAM6, Wire},
     },
     node::Wiring,
@@ -85,7 +85,14 @@ impl Fabric {
     /// If it names no node, or one whose wire is down.
     pub fn route(&mut self, nodes: impl IntoIterator<Item = u8>) -> Result<()> {
         let nodes: BTreeSet<_> = nodes.into_iter().collect();
-        ensure!(!nodes.is_empty(), "a route needs at least one node");
+        self.change(nodes.iter().copied()).make()?;
+        self.in_route = nodes;
+        Ok(())
+    }
+
+    /// A change of the route to be made later, in the middle of something else.
+    pub fn change(&self, nodes: impl IntoIterator<Item = u8>) -> RouteChange {
+        let nodes: Vec<_> = nodes.into_iter().collect();
         let group = |family: Family| {
             let hops: Vec<_> = nodes.iter().map(|&node| family.hop(node).to_string()).collect();
             let kind = match self.ecmp {
@@ -96,9 +103,7 @@ impl Fabric {
         };
         let routes = Family::BOTH.map(|family| format!("route replace {} nhid {}\n", family.vip(), family.group()));
         let lines = [Family::BOTH.map(group).concat(), routes.concat()].concat();
-        self.router.ip(&lines).with_context(|| format!("cannot route to the nodes {nodes:?}"))?;
-        self.in_route = nodes;
-        Ok(())
+        RouteChange { router: self.router.name().to_owned(), nodes, lines }
     }
 
     /// Makes the router's end of a node's wire, named `nodeINDEX`, ready, and the next hops by it. The node is not in the
@@ -124,6 +129,25 @@ impl Fabric {
         // The kernel removes the next hops of an interface that goes down, from their groups, too.
         self.in_route.remove(&node.index());
         self.router.ip(&format!("link set {} down\n", node.at_fabric()))
+    }
+}
+
+/// A change of the route that is yet to be made.
+#[derive(Clone, Debug)]
+pub struct RouteChange {
+    router: String,
+    nodes: Vec<u8>,
+    lines: String,
+}
+
+impl RouteChange {
+    /// Makes it.
+    ///
+    /// # Errors
+    /// If it names no node, or one whose wire is down.
+    pub fn make(&self) -> Result<()> {
+        ensure!(!self.nodes.is_empty(), "a route needs at least one node");
+        batch(&["-n", &self.router], &self.lines).with_context(|| format!("cannot route to the nodes {:?}", self.nodes))
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Members {
     file: PathBuf,
     secret: PathBuf,
     nodes: Vec<Member>,
+    /// `[connection_ids]`, where it says anything.
+    connection_ids: String,
 }
 
 /// A node in the file.
@@ -52,7 +54,7 @@ impl Members {
         let mut secret = [0; 32];
         aws_lc_rs::rand::fill(&mut secret).context("no random octets")?;
         let secret = home.write_with_mode("cluster.key", &crate::content::hex(&secret), 0o600)?;
-        Ok(Self { file: home.write("members.toml", "")?, secret, nodes: Vec::new() })
+        Ok(Self { file: home.write("members.toml", "")?, secret, nodes: Vec::new(), connection_ids: String::new() })
     }
 
     /// The nodes.
@@ -62,11 +64,16 @@ impl Members {
 
     /// The file's text.
     pub fn text(&self) -> String {
-        let mut text = String::from("# A laboratory's.\n");
+        let mut text = format!("# A laboratory's.\n{}", self.connection_ids);
         for Member { number, address, state } in &self.nodes {
             let _ = writeln!(text, "[[node]]\nnumber = {number}\naddress = \"{address}\"\nstate = \"{state}\"\n");
         }
         text
+    }
+
+    /// Sets `[connection_ids]`, for the next change of the file.
+    pub(super) fn announce(&mut self, announced: &str, issuing: &str) {
+        self.connection_ids = format!("[connection_ids]\nannounced = {announced}\nissuing = {issuing}\n\n");
     }
 
     pub(super) fn add(&mut self, node: &Wiring) -> Result<()> {

@@ -30,16 +30,17 @@ use super::{
     topology::Shape,
 };
 
+mod awaiting;
 mod fabric;
 mod members;
 mod node;
 mod sums;
 
 pub use self::{
-    fabric::{Ecmp, Fabric, Family},
+    fabric::{Ecmp, Fabric, Family, RouteChange},
     members::{Member, MemberState},
     node::{FABRIC, Node, TUNNEL_PORT, Wiring},
-    sums::Counts,
+    sums::{Counts, Pair},
 };
 use self::{
     members::Members,
@@ -138,13 +139,14 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Builds it and starts the agents of all nodes.
+    /// Builds it, starts the agents of all nodes, and waits until they hear each other.
     ///
     /// # Errors
     /// As [`build`](Self::build), or if an agent does not start.
     pub fn start(self) -> Result<Running> {
         let mut cluster = self.build()?;
         cluster.nodes.iter_mut().try_for_each(Node::start)?;
+        cluster.await_together()?;
         Ok(cluster)
     }
 }
@@ -227,6 +229,16 @@ impl Running {
         self.members.change(change)?;
         let reload = |node: &Node| node.control().reload().with_context(|| format!("node {}", node.number())).map(drop);
         self.running().try_for_each(reload)
+    }
+
+    /// Has the file of members say which connection-ID configurations nodes decode and by which they issue, both as TOML,
+    /// and all running agents read it.
+    ///
+    /// # Errors
+    /// If an agent refuses it.
+    pub fn announce(&mut self, announced: &str, issuing: &str) -> Result<()> {
+        self.members.announce(announced, issuing);
+        self.change_members(|_| {})
     }
 
     /// Has new flows go to these nodes, by their index, and no others; flows that exist may move.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
+use router_userspace::agent::api;
 
 use super::{
     super::{
@@ -28,15 +29,23 @@ impl Counts {
         self.0.keys().map(|&number| self.of(number, counter)).sum()
     }
 
-    /// Packets that one node sent on to others.
+    /// Packets that one node sent on to others. Those that XDP leaves to a worker, because they are not plain, it has
+    /// counted already.
     pub fn forwarded(&self, number: u16) -> u64 {
-        let of_stage = |stage: &&str| FORWARDED.map(|reason| self.of(number, &format!("{stage}.{reason}")));
-        STAGES.iter().flat_map(|stage| of_stage(&stage)).sum()
+        if self.of(number, "xdp.received") == 0 {
+            return self.of(number, "worker.sent_on");
+        }
+        FORWARDED.iter().map(|reason| self.of(number, &format!("xdp.{reason}"))).sum()
     }
 
-    /// Packets that one node took out of a tunnel, forged ones not among them.
+    /// Packets that one node took out of a tunnel, by XDP or by its socket: neither forged ones, nor what nodes told each
+    /// other.
     pub fn unwrapped(&self, number: u16) -> u64 {
-        self.of(number, "unwrap.received") - self.of(number, "unwrap.tunnel_forged")
+        let of_stage = |stage: &&str| {
+            let others = OTHERS.iter().map(|reason| self.of(number, &format!("{stage}.{reason}"))).sum::<u64>();
+            self.of(number, &format!("{stage}.received")) - others
+        };
+        ["unwrap", "tunnel"].iter().map(|stage| of_stage(&stage)).sum()
     }
 
     /// What all nodes sent on, and what all took out of tunnels.
@@ -55,6 +64,19 @@ impl Counts {
     }
 }
 
+/// The packets that one node sent on to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// The number of the one.
+    pub from: u16,
+    /// The number of the other.
+    pub to: u16,
+    /// What the one has sent.
+    pub forwarded: u64,
+    /// What the other has taken.
+    pub unwrapped: u64,
+}
+
 impl Running {
     /// The counters of all nodes that have an agent.
     ///
@@ -63,9 +85,36 @@ impl Running {
     pub fn counts(&self) -> Result<Counts> {
         let counts = |node: &Node| {
             let counters = node.control().counters().with_context(|| format!("node {}", node.number()))?;
-            Ok((node.number(), flat(&counters)))
+            let mut counts = flat(&counters);
+            counts.retain(|_, count| *count > 0);
+            Ok((node.number(), counts))
         };
         self.running().map(counts).collect::<Result<_>>().map(Counts)
+    }
+
+    /// Packets for other nodes that were dropped because they fit into no tunnel.
+    ///
+    /// # Errors
+    /// If a node does not answer.
+    pub fn too_long(&self) -> Result<u64> {
+        let of_node = |node: &Node| Ok(node.control().cluster()?.nodes.iter().map(|other| other.too_long).sum::<u64>());
+        self.running().map(of_node).sum()
+    }
+
+    /// What each node forwarded to each other one, and what that took, of those whose agents run.
+    ///
+    /// # Errors
+    /// If a node does not answer.
+    pub fn pairs(&self) -> Result<Vec<Pair>> {
+        let views: Vec<_> = self.running().map(|node| node.control().cluster()).collect::<Result<_>>()?;
+        let of = |view: &api::Cluster, other: u16| view.nodes.iter().find(|node| node.number == other).cloned();
+        let pair = |[from, to]: [&api::Cluster; 2]| {
+            let (sent, taken) = (of(from, to.node)?, of(to, from.node)?);
+            let [forwarded, unwrapped] = [sent.forwarded_packets, taken.unwrapped_packets];
+            Some(Pair { from: from.node, to: to.node, forwarded, unwrapped })
+        };
+        let pairs = views.iter().flat_map(|from| views.iter().map(move |to| [from, to]));
+        Ok(pairs.filter(|[from, to]| from.node != to.node).filter_map(pair).collect())
     }
 
     /// Waits until the sums of all nodes close, each by itself and what all forwarded with what all unwrapped, and makes
@@ -105,6 +154,8 @@ impl Running {
             }
             faults.extend(of_node.into_iter().map(|fault| format!("node {}: {fault}", node.number())));
         }
+        let open = self.pairs()?.into_iter().filter(|pair| pair.forwarded != pair.unwrapped);
+        faults.extend(open.map(|pair| format!("{pair:?}")));
         let counts = self.counts()?;
         let [forwarded, unwrapped] = counts.sums();
         if forwarded != unwrapped {
@@ -130,7 +181,7 @@ impl Running {
     }
 }
 
-/// Stages that decide where a packet goes that came from outside.
-const STAGES: [&str; 3] = ["xdp", "select", "worker"];
 /// Reasons to send a packet on: it names another node; it is a new connection that belongs there.
 const FORWARDED: [&str; 2] = ["forwarded", "forwarded_new"];
+/// What comes to the tunnel's port and is no forwarded packet.
+const OTHERS: [&str; 2] = ["tunnel_forged", "tunnel_socket"];
