@@ -19,6 +19,7 @@ use super::{
         netns::{Namespace, batch},
         topology::{Shape, UPSTREAM4, UPSTREAM6, Wire},
     },
+    etcd::ETCD,
     node::Wiring,
 };
 
@@ -51,7 +52,9 @@ impl Fabric {
         }
         let upstream = Namespace::new(format!("{prefix}-upstream"))?;
         // The servers' addresses are on none of the wires, so that nodes may come and go.
-        upstream.ip(&format!("addr add {UPSTREAM4}/32 dev lo\naddr add {UPSTREAM6}/128 dev lo nodad\n"))?;
+        upstream.ip(&format!(
+            "addr add {UPSTREAM4}/32 dev lo\naddr add {ETCD}/32 dev lo\naddr add {UPSTREAM6}/128 dev lo nodad\n"
+        ))?;
         let clients = Wire::lay(prefix, &router, shape)?;
         for wire in &clients {
             lead_out(wire, wire.namespace())?;

@@ -91,16 +91,22 @@ impl Members {
 
     /// Has a node's configuration say that it is one of these, with `keys` of `[cluster]` besides.
     pub(super) fn join(&self, node: &Node, config: &mut AgentConfig, keys: &BTreeMap<String, String>) {
-        config.set_router("node_id", &node.number().to_string());
+        let mut all = BTreeMap::new();
+        if keys.contains_key("endpoints") {
+            // Etcd gives the numbers, in the order in which nodes come.
+            config.router.retain(|(key, _)| key != "node_id");
+        } else {
+            config.set_router("node_id", &node.number().to_string());
+            all.insert("engine".to_owned(), "\"file\"".to_owned());
+            all.insert("members".to_owned(), format!("\"{}\"", self.file.display()));
+        }
         let own = [
             ("name", "\"laboratory\"".to_owned()),
-            ("engine", "\"file\"".to_owned()),
-            ("members", format!("\"{}\"", self.file.display())),
             ("secret", format!("\"file:{}\"", self.secret.display())),
             ("address", format!("\"{}\"", node.wiring().address(Family::V4))),
             ("port", TUNNEL_PORT.to_string()),
         ];
-        let mut all: BTreeMap<_, _> = own.map(|(key, value)| (key.to_owned(), value)).into();
+        all.extend(own.map(|(key, value)| (key.to_owned(), value)));
         all.extend(keys.clone());
         let lines: String = all.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
         config.rest = format!("[cluster]\n{lines}\n{}", config.rest);

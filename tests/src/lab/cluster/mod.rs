@@ -23,6 +23,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
 
 use super::{
     AgentConfig, Home, ONE_AT_A_TIME, PORT, Relay, Towards, Upstream, Wire, next_prefix,
@@ -31,6 +32,7 @@ use super::{
 };
 
 mod awaiting;
+mod etcd;
 mod fabric;
 mod members;
 mod node;
@@ -43,6 +45,7 @@ pub use self::{
     sums::{Counts, Pair},
 };
 use self::{
+    etcd::Etcd,
     members::Members,
     node::{NodeShape, Policy},
 };
@@ -103,6 +106,11 @@ impl Cluster {
         self
     }
 
+    /// With an etcd that says which nodes there are, in place of a file.
+    pub fn etcd(self) -> Self {
+        self.set("engine", "\"etcd\"").set("endpoints", &format!("[\"{}\"]", etcd::url()))
+    }
+
     /// Changes the configuration of all nodes in any other way.
     pub fn config(mut self, change: impl FnOnce(&mut AgentConfig)) -> Self {
         change(&mut self.config);
@@ -128,12 +136,15 @@ impl Cluster {
         let shape = Shape { clients: self.clients, queues: self.queues };
         let fabric = Fabric::new(&prefix, shape, self.ecmp).context("cannot build the network (it needs root)")?;
         let upstream = Upstream::start(fabric.upstream())?;
-        let count = self.nodes;
-        let shape = self;
-        let mut cluster =
-            Running { nodes: Vec::new(), members, _upstream: upstream, fabric, home, shape, _alone: alone };
+        let has_etcd = self.keys.contains_key("endpoints");
+        let etcd = has_etcd.then(|| Etcd::start(fabric.upstream(), &home)).transpose()?;
+        let (count, shape, nodes) = (self.nodes, self, Vec::new());
+        let mut cluster = Running { nodes, members, _upstream: upstream, etcd, fabric, home, shape, _alone: alone };
         for _ in 0..count {
             cluster.add_node()?;
+        }
+        if has_etcd {
+            cluster.node(0).cli_by_config(&["cluster", "init"])?.succeeded()?;
         }
         cluster.route(0..count)?;
         Ok(cluster)
@@ -164,6 +175,7 @@ pub struct Running {
     nodes: Vec<Node>,
     members: Members,
     _upstream: Upstream,
+    etcd: Option<Etcd>,
     fabric: Fabric,
     home: Home,
     shape: Cluster,
@@ -273,6 +285,46 @@ impl Running {
     /// If `ip` fails.
     pub fn mend(&mut self, index: u8) -> Result<()> {
         self.fabric.connect(self.nodes[usize::from(index)].wiring())
+    }
+
+    /// Etcd ends at once; its data stay.
+    ///
+    /// # Errors
+    /// If none runs.
+    pub fn stop_etcd(&mut self) -> Result<()> {
+        self.etcd.as_mut().context("no etcd runs in this laboratory")?.stop()
+    }
+
+    /// Etcd ends at once, and knows nothing any more.
+    ///
+    /// # Errors
+    /// If none runs.
+    pub fn wipe_etcd(&mut self) -> Result<()> {
+        self.etcd.as_mut().context("no etcd runs in this laboratory")?.wipe()
+    }
+
+    /// Etcd starts again, with the data that it has.
+    ///
+    /// # Errors
+    /// If it does not serve.
+    pub fn start_etcd(&mut self) -> Result<()> {
+        self.etcd.as_mut().context("this laboratory has no etcd")?.run(self.fabric.upstream())
+    }
+
+    /// Etcd does nothing any more, and its connections stay: what a hung host looks like.
+    ///
+    /// # Errors
+    /// If none runs.
+    pub fn halt_etcd(&self) -> Result<()> {
+        self.etcd.as_ref().context("no etcd runs in this laboratory")?.signal(Signal::SIGSTOP)
+    }
+
+    /// Etcd goes on.
+    ///
+    /// # Errors
+    /// If none runs.
+    pub fn resume_etcd(&self) -> Result<()> {
+        self.etcd.as_ref().context("no etcd runs in this laboratory")?.signal(Signal::SIGCONT)
     }
 
     /// Puts a relay between the first clients and the fabric. For each frame `policy` says what is sent in its place:

@@ -20,6 +20,7 @@ use super::{
         topology::{UPSTREAM4, UPSTREAM6, receive_by_xdp},
         wire::Tap,
     },
+    etcd::ETCD,
     fabric::{Fabric, Family},
 };
 
@@ -82,6 +83,17 @@ impl Node {
     pub fn cli(&self, arguments: &[&str]) -> Result<Finished> {
         let socket = self.home.control();
         let mut all = vec!["--control", socket.to_str().context("the socket's path is UTF-8")?];
+        all.extend(arguments);
+        agent::cli(&self.wiring.namespace, &all)
+    }
+
+    /// Runs a verb of the command line that reads its configuration, and needs no agent.
+    ///
+    /// # Errors
+    /// If it cannot be run.
+    pub fn cli_by_config(&self, arguments: &[&str]) -> Result<Finished> {
+        let file = self.home.write(agent::CONFIG, &self.config.text(&self.home))?;
+        let mut all = vec!["--config", file.to_str().context("the file's path is UTF-8")?];
         all.extend(arguments);
         agent::cli(&self.wiring.namespace, &all)
     }
@@ -216,6 +228,28 @@ impl Wiring {
         fabric.connect(self)
     }
 
+    /// Whatever the node sends to etcd gets lost from now on.
+    ///
+    /// # Errors
+    /// If `ip` fails.
+    pub fn cut_etcd(&self) -> Result<()> {
+        self.namespace.ip(&format!("route replace blackhole {ETCD}\n"))
+    }
+
+    /// It reaches etcd again.
+    ///
+    /// # Errors
+    /// If `ip` fails.
+    pub fn mend_etcd(&self) -> Result<()> {
+        let source = Self::at_upstream(self.index);
+        self.namespace.ip(&format!("route del blackhole {ETCD}\nroute replace {ETCD} dev {UPSTREAM} src {source}\n"))
+    }
+
+    /// Its address towards the servers.
+    fn at_upstream(index: u8) -> IpAddr {
+        IpAddr::from([10, 78, 1, index + 1])
+    }
+
     /// Gives the node its addresses.
     fn move_in(&self) -> Result<()> {
         let [v4, v6] = Family::BOTH.map(|family| self.address(family));
@@ -232,13 +266,13 @@ impl Wiring {
 
     fn connect_upstream(&self, upstream: &Namespace) -> Result<()> {
         let (link, host) = (self.at_fabric(), self.index + 1);
-        let (v4, v6) = (format!("10.78.1.{host}"), format!("fd78:0:0:1::{host:x}"));
+        let (v4, v6) = (Self::at_upstream(self.index), format!("fd78:0:0:1::{host:x}"));
         let (name, there) = (self.namespace.name(), upstream.name());
         batch(&[], &format!("link add name {UPSTREAM} netns {name} type veth peer name {link} netns {there}\n"))?;
         upstream.ip(&format!("link set {link} up\nroute add {v4} dev {link}\nroute add {v6} dev {link}\n"))?;
         self.namespace.ip(&format!(
             "link set {UPSTREAM} up\naddr add {v4}/32 dev {UPSTREAM}\naddr add {v6}/128 dev {UPSTREAM} nodad\n\
-             route add {UPSTREAM4} dev {UPSTREAM} src {v4}\nroute add {UPSTREAM6} dev {UPSTREAM} src {v6}\n"
+             route add {ETCD} dev {UPSTREAM} src {v4}\nroute add {UPSTREAM4} dev {UPSTREAM} src {v4}\nroute add {UPSTREAM6} dev {UPSTREAM} src {v6}\n"
         ))
     }
 }
