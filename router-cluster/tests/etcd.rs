@@ -18,7 +18,7 @@ use std::{
 use nix::sys::signal::Signal;
 use router_cluster::{
     membership::{
-        CidShape, Claim, Freshness, Incarnation, Membership, MembershipError, NodeNumber, Presence, View,
+        CidShape, Claim, Freshness, Incarnation, Membership, MembershipError, NodeNumber, Order, Presence, View, Write,
         etcd::{Etcd, EtcdIdentity, EtcdSettings, EtcdTls},
         rotation,
     },
@@ -225,6 +225,28 @@ async fn a_node_that_dies_loses_its_record_and_not_its_number() {
     let mut again = Node::new(server.join(), 2).await;
     assert_eq!(again.come_up(1).await, number);
     first.until_presence(number, Presence::Present).await;
+}
+
+#[tokio::test]
+async fn a_record_that_was_taken_away_is_put_back() {
+    let server = Server::start("deleted").await;
+    let [first, _second] = two_nodes(&server).await;
+    let key = "/quic-router/edge/nodes/1";
+    server.ctl(&["del", key]);
+    let is_back = async {
+        while server.ctl(&["get", "--keys-only", key]).trim().is_empty() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), is_back).await.unwrap();
+    // Not so that of a node that stops, or that its operator has forgotten.
+    let number = NodeNumber::new(1).unwrap();
+    first.commit(vec![Write::Order(number, Order::Forget)]).await;
+    server.ctl(&["del", key]);
+    let revision = first.commit(vec![]).await;
+    first.until("what came after", |view| view.state.revision == revision).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(server.ctl(&["get", "--keys-only", key]).trim().is_empty());
 }
 
 #[tokio::test]

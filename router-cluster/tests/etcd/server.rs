@@ -53,7 +53,9 @@ impl Server {
     pub(crate) async fn run(&mut self) {
         let (client, peer) = (self.url(), format!("http://127.0.0.1:{}", self.peer_port));
         let log = fs::File::options().create(true).append(true).open(self.folder.join("log")).unwrap();
-        let mut command = Command::new(program("etcd"));
+        // It ends with this program, also if that is killed.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]).arg(program("etcd"));
         command.arg("--data-dir").arg(self.folder.join("data")).args(["--name", "test"]);
         command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
         command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);

@@ -76,6 +76,7 @@ mod views;
 
 pub use self::{
     assignment::{WeightedSlot, maglev},
+    cluster::init as init_cluster,
     error::{AgentError, ErrorKind},
     options::{ConfigSource, RunOptions},
     run::{DetachReport, detach, run},

@@ -221,5 +221,6 @@ fn troubles(node: &Node, router: &Router) -> Vec<String> {
     troubles.extend(node.interfaces.problems(router));
     troubles.extend(node.queues.problems(router.engine));
     troubles.extend(node.keys.trouble());
+    troubles.extend(cluster::waits_for(node));
     troubles
 }

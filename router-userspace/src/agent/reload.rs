@@ -52,7 +52,12 @@ async fn reload_now(node: &Rc<Node>) -> Result<Vec<String>, AgentError> {
     node.observability.reopen_access_log()?;
     let source = node.source.clone();
     let read = spawn_blocking(move || source.read()).await;
-    let config = Rc::new(read.map_err(ReloadError::Unread)??);
+    let mut config = read.map_err(ReloadError::Unread)??;
+    if let Some(cluster) = &node.cluster {
+        // An engine may have given it.
+        config.router.node_id = cluster.own().get();
+    }
+    let config = Rc::new(config);
     // An upgrade may have come between.
     node.generations.require_charge()?;
     let before = node.serving.config();

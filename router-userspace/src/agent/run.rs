@@ -87,6 +87,9 @@ async fn serve(config: Config, source: ConfigSource, options: RunOptions) -> Res
         }
     }
     drop(answering);
+    if let Some(cluster) = &node.cluster {
+        cluster.withdraw().await;
+    }
     node.observability.flush();
     tracing::info!("stopped");
     Ok(())

@@ -47,25 +47,32 @@ use crate::{
 /// # Errors
 /// What cannot be had; nothing is left of what was begun then, and the agent that runs serves on.
 pub(super) async fn begin(
-    config: Config,
+    mut config: Config,
     source: ConfigSource,
     options: &RunOptions,
 ) -> Result<(Rc<Node>, Rc<ControlSocket>), AgentError> {
     let path = config.router.control.clone();
+    let membership = match &config.cluster {
+        Some(cluster) => Some(MembershipEngine::open(cluster, &config.router.state_dir).await?),
+        None => None,
+    };
+    if let Some(membership) = &membership {
+        config.router.node_id = membership.own().get();
+    }
     let takeover = match options.takeover {
         true => TakeOver::begin(&path, Compatibility::of(&config.router, config.connection_id.length)).await?,
         false => None,
     };
     let Some(mut takeover) = takeover else {
         let control = Rc::new(ControlSocket::bind(&path)?);
-        let node = start(config, source, options, &[])?;
+        let node = start(First { config, source, membership }, options, &[])?;
         node.generations.attach_control(&control);
         node.observability.answer(&NodeHealth::of(&node));
         return Ok((node, control));
     };
     let started = ControlSocket::bind_beside(&path).map_err(AgentError::from).and_then(|control| {
         let (control, before) = (Rc::new(control), takeover.before());
-        let node = start(config, source, options, before)?;
+        let node = start(First { config, source, membership }, options, before)?;
         node.generations.attach_control(&control);
         Ok((node, control))
     });
@@ -81,19 +88,21 @@ pub(super) async fn begin(
     }
 }
 
-/// Starts everything. Where generations are there `before`, all of it is beside theirs, and gets nothing yet.
-fn start(
+/// What a node begins with.
+struct First {
     config: Config,
     source: ConfigSource,
-    options: &RunOptions,
-    before: &[Neighbour],
-) -> Result<Rc<Node>, AgentError> {
+    membership: Option<MembershipEngine>,
+}
+
+/// Starts everything. Where generations are there `before`, all of it is beside theirs, and gets nothing yet.
+fn start(first: First, options: &RunOptions, before: &[Neighbour]) -> Result<Rc<Node>, AgentError> {
+    let First { config, source, membership } = first;
     let is_first = before.is_empty();
     let state = match is_first {
         true => State::take(&config.router.state_dir)?,
         false => State::share(&config.router.state_dir)?,
     };
-    let membership = config.cluster.as_ref().map(MembershipEngine::open).transpose()?;
     let secrets = secrets(&state, membership.as_ref())?;
     let steps = first_steps(&config, before)?;
     let provision = Provision::new(&config, &secrets, None)?;

@@ -103,6 +103,25 @@ impl State {
     }
 }
 
+/// The random number that tells this node from others, also from a copy of it: as long as the folder is kept, it is the
+/// same. It needs no secrecy, and is read before the folder is taken.
+///
+/// # Errors
+/// If it cannot be read, or is none.
+pub(super) fn incarnation(directory: &Path) -> Result<u128, StateError> {
+    let path = directory.join("incarnation");
+    match fs::read_to_string(&path) {
+        Ok(text) => u128::from_str_radix(text.trim(), 16).map_err(|why| StateError::NoNumber { path, why }),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|e| failed(directory, e))?;
+            let number = rand::random::<u128>();
+            replace(&path, format!("{number:032x}\n").as_bytes()).map_err(|e| failed(&path, e))?;
+            Ok(number)
+        }
+        Err(e) => Err(failed(&path, e)),
+    }
+}
+
 /// A file that only its owner may be able to read; none if it is not there.
 pub(super) fn read_secret(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, StateError> {
     let contents = match fs::read(path) {
@@ -161,6 +180,16 @@ mod tests {
         let second = State::take(&path).unwrap();
         assert_eq!(second.secrets().unwrap().hash_seed(), seed);
         assert_eq!(second.next_generation().unwrap(), GenerationId::new(2));
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn a_node_is_the_same_as_long_as_its_folder_is_kept() {
+        let path = folder("incarnation");
+        let first = incarnation(&path).unwrap();
+        assert_eq!(incarnation(&path).unwrap(), first);
+        fs::remove_dir_all(&path).unwrap();
+        assert_ne!(incarnation(&path).unwrap(), first);
         fs::remove_dir_all(path).unwrap();
     }
 

@@ -6,10 +6,13 @@ use super::{
     client::Client,
     fail::{Exit, Fail},
     nodes,
-    options::Json,
+    options::{Global, Json},
     output::{self, Align::Left, Table, count},
 };
-use crate::agent::{api, control::Request};
+use crate::{
+    agent::{api, control::Request, init_cluster},
+    config::{Config, StartFlags},
+};
 
 /// Show the cluster as this node sees it
 #[derive(clap::Subcommand, Debug)]
@@ -21,19 +24,37 @@ pub(super) enum Cluster {
         #[command(flatten)]
         json: Json,
     },
+    /// Make the cluster that the configuration names, in etcd: once, before its first node starts
+    ///
+    /// Needs no agent. Keys are made, and sealed with what comes of cluster.secret.
+    Init,
 }
 
 impl Cluster {
-    pub(super) fn execute(&self, client: &Client) -> Result<Exit, Fail> {
-        let Self::Status { json } = self;
-        let answer = client.ask(&Request::Cluster)?;
-        let cluster: api::Cluster = answer.read()?;
-        output::print(&if json.json { answer.json() + "\n" } else { text(&cluster) })?;
-        let is_well = |node: &api::ClusterNode| {
-            matches!(node.state, api::NodeState::Up | api::NodeState::Draining | api::NodeState::Gone)
-        };
-        Ok(if cluster.live && cluster.nodes.iter().all(is_well) { Exit::Done } else { Exit::No })
+    pub(super) fn execute(&self, global: &Global) -> Result<Exit, Fail> {
+        match self {
+            Self::Status { json } => status(&global.client()?, json),
+            Self::Init => init(global),
+        }
     }
+}
+
+fn init(global: &Global) -> Result<Exit, Fail> {
+    let config = Config::load(&global.config, &StartFlags::default(), global.control.as_deref())?;
+    init_cluster(&config)?;
+    let name = config.cluster.map(|cluster| cluster.name).unwrap_or_default();
+    output::print(&format!("the cluster \"{name}\" is made: its nodes may start\n"))?;
+    Ok(Exit::Done)
+}
+
+fn status(client: &Client, json: &Json) -> Result<Exit, Fail> {
+    let answer = client.ask(&Request::Cluster)?;
+    let cluster: api::Cluster = answer.read()?;
+    output::print(&if json.json { answer.json() + "\n" } else { text(&cluster) })?;
+    let is_well = |node: &api::ClusterNode| {
+        matches!(node.state, api::NodeState::Up | api::NodeState::Draining | api::NodeState::Gone)
+    };
+    Ok(if cluster.live && cluster.nodes.iter().all(is_well) { Exit::Done } else { Exit::No })
 }
 
 fn text(cluster: &api::Cluster) -> String {

@@ -88,7 +88,7 @@ impl Verb {
             Self::Doctor(verb) => verb.execute(global),
             Self::Detach(verb) => verb.execute(global),
             Self::Cid(verb) => verb.execute(&global.client()?),
-            Self::Cluster(verb) => verb.execute(&global.client()?),
+            Self::Cluster(verb) => verb.execute(global),
             Self::Nodes(verb) => verb.execute(&global.client()?),
             Self::Version(verb) => verb.execute(),
             Self::Completions(verb) => verb.execute(Cli::command()),

@@ -30,14 +30,41 @@ pub(super) enum Nodes {
         #[command(flatten)]
         json: Json,
     },
+    /// Give a node no new connections; those it has stay, wherever their packets come in
+    Drain {
+        /// Its number
+        #[arg(value_name = "NUMBER")]
+        number: u16,
+    },
+    /// Give it new connections again
+    Undrain {
+        /// Its number
+        #[arg(value_name = "NUMBER")]
+        number: u16,
+    },
+    /// Say that a node does not come back: the others answer its clients, and nothing waits for it
+    Forget {
+        /// Its number
+        #[arg(value_name = "NUMBER")]
+        number: u16,
+    },
 }
 
 impl Nodes {
     pub(super) fn execute(&self, client: &Client) -> Result<Exit, Fail> {
-        let cluster: api::Cluster = client.ask(&Request::Cluster)?.read()?;
+        let order = |number: &u16, order| Request::NodeOrder { number: *number, order };
+        let request = match self {
+            Self::List { .. } | Self::Show { .. } => Request::Cluster,
+            Self::Drain { number } => order(number, api::NodeOrder::Drain),
+            Self::Undrain { number } => order(number, api::NodeOrder::Undrain),
+            Self::Forget { number } => order(number, api::NodeOrder::Forget),
+        };
+        let cluster: api::Cluster = client.ask(&request)?.read()?;
         match self {
             Self::List { json } if json.json => output::print_json(&cluster.nodes)?,
-            Self::List { .. } => output::print(&table(&cluster.nodes))?,
+            Self::List { .. } | Self::Drain { .. } | Self::Undrain { .. } | Self::Forget { .. } => {
+                output::print(&table(&cluster.nodes))?;
+            }
             Self::Show { number, json } => {
                 let Some(node) = cluster.nodes.iter().find(|node| node.number == *number) else {
                     let known: Vec<_> = cluster.nodes.iter().map(|node| node.number.to_string()).collect();

@@ -2,12 +2,14 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use router_cluster::membership::ClusterState;
+
+use super::CertificateFiles;
 
 /// `[cluster]`: what a node has to know to be one of several behind one address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,16 +18,14 @@ pub struct Cluster {
     pub name: String,
     /// What says which nodes there are.
     pub engine: MembershipEngine,
-    /// The list of nodes, of the engine `file`.
-    pub members: PathBuf,
-    /// What it said when the configuration was checked. The agent goes by its engine, which reads it again.
-    pub listed: Arc<ClusterState>,
     /// The file with the cluster's secret; it was good when the configuration was checked.
     pub secret: PathBuf,
     /// This host's own address, to which other nodes send: not one that nodes share.
     pub address: IpAddr,
     /// The UDP port of the tunnel, the same on all nodes; 1 to 65535.
     pub port: u16,
+    /// This node's share of new connections by hash, relative to the others', where no list says it; 1 to 1,000.
+    pub weight: u16,
     /// How packets are sent to the node that they are for.
     pub forward: ForwardBy,
     /// Which node has a new connection.
@@ -43,19 +43,46 @@ impl Cluster {
 }
 
 /// What says which nodes there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MembershipEngine {
     /// A file, the same on all nodes.
-    File,
+    File {
+        /// The list of nodes.
+        members: PathBuf,
+        /// What it said when the configuration was checked. The agent goes by its engine, which reads it again.
+        listed: Arc<ClusterState>,
+    },
+    /// An etcd, which gives the node its number.
+    Etcd(EtcdAccess),
 }
 
 impl MembershipEngine {
     /// As the configuration says it.
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
-            Self::File => "file",
+            Self::File { .. } => "file",
+            Self::Etcd(_) => "etcd",
         }
     }
+
+    /// What an operator changes to change the cluster, where it is a file.
+    pub fn members(&self) -> Option<&Path> {
+        match self {
+            Self::File { members, .. } => Some(members),
+            Self::Etcd(_) => None,
+        }
+    }
+}
+
+/// How an etcd is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EtcdAccess {
+    /// Client URLs of its members, at least one.
+    pub endpoints: Vec<String>,
+    /// The certificate authority of its certificates; for `https://`.
+    pub ca: Option<PathBuf>,
+    /// This node's certificate and its key, where etcd wants to know its clients.
+    pub identity: Option<CertificateFiles>,
 }
 
 /// How packets are sent to the node that they are for.

@@ -50,7 +50,7 @@ pub use self::{
     af_xdp::{AfXdp, SendBy},
     block_file::FileBlock,
     changes::{Changed, changes},
-    cluster::{Cluster, ForwardBy, MembershipEngine, NewConnections},
+    cluster::{Cluster, EtcdAccess, ForwardBy, MembershipEngine, NewConnections},
     connection_id::{ConnectionIdPlan, Encryption},
     defaults::{DEFAULT_BPF_DIR, DEFAULT_CONTROL, DEFAULT_PATH},
     error::{ConfigError, Problem},

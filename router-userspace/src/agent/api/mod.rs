@@ -11,6 +11,7 @@
 //! | `GET /v1/flows/CID` | [`Flows`] with one entry, or 404 |
 //! | `GET /v1/counters` | [`Counters`] |
 //! | `GET /v1/cluster` | [`Cluster`], or 404 |
+//! | `POST /v1/cluster/nodes/NUMBER/ORDER` | the same, after the order ([`NodeOrder`]) |
 //! | `GET /v1/admission` | [`Admission`] |
 //! | `GET /v1/admission/top?limit=N` | [`AdmissionTop`] |
 //! | `GET /v1/blocks` | [`Blocks`] |
@@ -52,7 +53,7 @@ pub use self::{
     traffic::{Counters, Flow, Flows, SlotCounters, Stage},
     words::{
         BlockAction, CertificateSource, Challenge, CidState, FlowOrigin, GenerationState, Health, ListenerState,
-        NodeState, QueueMode, RunningEngine, WorkerState, XdpMode,
+        NodeOrder, NodeState, QueueMode, RunningEngine, WorkerState, XdpMode,
     },
     workers::{Totals, Worker, Workers},
 };

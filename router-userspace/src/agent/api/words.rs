@@ -129,6 +129,16 @@ words! {
         Ended = "ended",
     }
 
+    /// What an operator says of a node of the cluster.
+    NodeOrder {
+        /// It gets no new connections.
+        Drain = "drain",
+        /// It gets them again.
+        Undrain = "undrain",
+        /// It does not come back: others answer its clients, and nothing waits for it.
+        Forget = "forget",
+    }
+
     /// What a node of the cluster counts as.
     NodeState {
         /// It takes new connections, and packets of those it has.

@@ -11,10 +11,12 @@ use std::{
 use router_cluster::{
     health::Judgement,
     hello::{Announcement, WayReport},
-    membership::{ClusterState, DEFAULT_WEIGHT, Member, NodeNumber, NodeRecord, NodeState, TunnelVersions, View},
+    membership::{
+        Claim, ClusterState, DEFAULT_WEIGHT, Member, NodeNumber, NodeRecord, NodeState, RunInfo, TunnelVersions, View,
+    },
 };
 use router_common::{
-    frame::{Endpoint, IPV4_LENGTH, IPV6_LENGTH, UDP_LENGTH},
+    frame::{Address, Endpoint, IPV4_LENGTH, IPV6_LENGTH, UDP_LENGTH},
     identifiers::{IfIndex, NodeId},
     maps::{self, AssignedNode},
 };
@@ -51,6 +53,18 @@ pub(in crate::agent) struct Cluster {
     records: RefCell<BTreeMap<NodeNumber, NodeRecord>>,
     health: RefCell<HealthWatch>,
     judgements: RefCell<BTreeMap<NodeNumber, Judgement>>,
+    /// What this node has told the others of itself.
+    published: RefCell<Option<NodeRecord>>,
+}
+
+/// What others want to know of a run.
+pub(super) struct Run {
+    /// The revision whose configurations of connection IDs it follows.
+    pub(super) acks: u64,
+    /// How packets reach its workers.
+    pub(super) engine: String,
+    /// A hash of its listeners' addresses.
+    pub(super) listeners: String,
 }
 
 /// What follows for packets.
@@ -66,14 +80,14 @@ impl Cluster {
     /// The cluster of `config`, whose engine has been asked. Nothing comes by the tunnel yet.
     ///
     /// # Errors
-    /// If there is none in the configuration, this node is not one of it, or it has no socket to send from.
+    /// If there is none in the configuration, or this node has no socket to send from.
     pub(in crate::agent) fn open(
         config: &Config,
         engine: MembershipEngine,
         secrets: Arc<Secrets>,
     ) -> Result<Self, ClusterError> {
         let config = config.cluster.as_ref().ok_or(ClusterError::NotConfigured)?;
-        let own = number_of(&engine.state(), config.address).ok_or(ClusterError::NotListed(config.address))?;
+        let own = engine.own();
         let socket = socket(SocketAddr::new(config.address, 0))?;
         let tunnel = Arc::new(Tunnel::new(id(own), socket).map_err(ClusterError::NoSocket)?);
         let (said, heard) = mpsc::channel(CONTROL_WAITING);
@@ -93,6 +107,7 @@ impl Cluster {
             records: RefCell::new(records),
             health: RefCell::new(health),
             judgements: RefCell::default(),
+            published: RefCell::default(),
         };
         cluster.look_at_members();
         Ok(cluster)
@@ -101,6 +116,41 @@ impl Cluster {
     /// This node's number.
     pub(in crate::agent) fn own(&self) -> NodeNumber {
         self.own
+    }
+
+    /// What says which nodes there are.
+    pub(super) fn engine(&self) -> &MembershipEngine {
+        &self.engine
+    }
+
+    /// Tells the others of this node, where its engine takes that and it is not what they know.
+    pub(super) async fn publish(&self, run: Run, config: &config::Cluster) {
+        let Claim { incarnation, host, .. } = self.engine.claim();
+        let unheard = self.health.borrow_mut().unheard();
+        let Run { acks, engine, listeners } = run;
+        let run = RunInfo { incarnation, host, acks, versions: TUNNEL_VERSIONS, engine, listeners, unheard };
+        let record = NodeRecord {
+            number: self.own,
+            address: self.engine.address(),
+            port: config.port,
+            weight: config.weight,
+            state: NodeState::Up,
+            run: Some(run),
+        };
+        if self.published.borrow().as_ref() == Some(&record) || !self.engine.info().has_leases {
+            return;
+        }
+        match self.engine.publish(record.clone()).await {
+            Ok(()) => drop(self.published.replace(Some(record))),
+            Err(e) => tracing::warn!("{e}"),
+        }
+    }
+
+    /// Tells them that it stops.
+    pub(in crate::agent) async fn withdraw(&self) {
+        if let Err(e) = self.engine.withdraw().await {
+            tracing::warn!("{e}: the others find out by themselves");
+        }
     }
 
     /// The near end of the tunnel.
@@ -263,10 +313,12 @@ impl Cluster {
             ways: &ways,
             steered,
         };
+        let tunnel = Endpoint::from(config.tunnel());
+        let keys = tunnel_keys(&view.state, &self.secrets, self.engine.info());
         let list = NodeList {
             nodes: known.nodes(),
-            keys: tunnel_keys(&view.state, &self.secrets),
-            tunnel: Some(Endpoint::from(config.tunnel())),
+            keys: keys.ending_at([tunnel.address, Address::UNSPECIFIED]),
+            tunnel: Some(tunnel),
             longest: known.longest(),
             ..NodeList::EMPTY
         };
@@ -305,11 +357,6 @@ fn socket(address: SocketAddr) -> Result<UdpSocket, ClusterError> {
     bound.map_err(|e| ClusterError::NoSocket(io::Error::new(e.kind(), format!("{address}: {e}"))))
 }
 
-fn number_of(state: &ClusterState, address: IpAddr) -> Option<NodeNumber> {
-    let records = state.nodes.values().filter_map(|member| member.record.as_ref());
-    records.into_iter().find(|record| record.address == address).map(|record| record.number)
-}
-
 fn records_of_others(state: &ClusterState, own: NodeNumber) -> BTreeMap<NodeNumber, NodeRecord> {
     let others = state.nodes.iter().filter(|(number, _)| **number != own);
     others.filter_map(|(&number, member)| Some((number, member.record.clone()?))).collect()
@@ -325,9 +372,6 @@ pub(in crate::agent) enum ClusterError {
     /// There is no `[cluster]`.
     #[error("there is no [cluster] in the configuration")]
     NotConfigured,
-    /// The engine has no node with this address.
-    #[error("cluster.address: no node of the cluster has {0}")]
-    NotListed(IpAddr),
     /// Nothing can be sent or received. Names the address.
     #[error("cluster: the tunnel's socket: {0}")]
     NoSocket(io::Error),
@@ -342,14 +386,13 @@ pub(in crate::agent) enum ClusterError {
 impl RoomError for ClusterError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotConfigured | Self::NotListed(_) | Self::Unreadable(_) => ErrorKind::Refused,
+            Self::NotConfigured | Self::Unreadable(_) => ErrorKind::Refused,
             Self::NoSocket(_) | Self::NoRoutes(_) => ErrorKind::Kernel,
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::NotListed(address) => Some(format!("[[node]] with address = \"{address}\" in cluster.members")),
             Self::NoSocket(_) => Some("`ip address` says whether cluster.address is this host's".to_owned()),
             Self::NotConfigured | Self::NoRoutes(_) | Self::Unreadable(_) => None,
         }

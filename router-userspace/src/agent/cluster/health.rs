@@ -7,7 +7,7 @@ use std::{
 
 use router_cluster::{
     health::{Health, HealthConfig, Judgement, Word},
-    hello::{Announcement, Heard, Hellos, Moment, OutgoingHello, Run, WayReport},
+    hello::{Announcement, EVERYONE_UP_TO, Heard, Hellos, Moment, OutgoingHello, Run, WayReport},
     membership::{EngineInfo, NodeNumber, Presence, View},
     secret::ClusterSecret,
 };
@@ -75,6 +75,14 @@ impl HealthWatch {
     /// What each other node counts as.
     pub(super) fn judge(&mut self) -> BTreeMap<NodeNumber, Judgement> {
         self.health.judge(Instant::now()).nodes
+    }
+
+    /// The nodes that say hello to this one and that it does not hear. Where all nodes hear each other, nobody asks.
+    pub(super) fn unheard(&mut self) -> BTreeSet<NodeNumber> {
+        if self.hellos.ways(Instant::now()).len() < EVERYONE_UP_TO {
+            return BTreeSet::new();
+        }
+        self.health.unheard(Instant::now())
     }
 
     /// What is known of the ways to the others.

@@ -8,16 +8,22 @@
 //! ```
 
 mod component;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod health;
+mod init;
 mod membership;
+mod orders;
 mod report;
 mod routes;
 mod table;
 mod upkeep;
 
+pub use self::init::init;
 pub(super) use self::{
     component::{Cluster, NodeTable},
     membership::MembershipEngine,
+    orders::{order, rotate, waits_for},
     report::describe,
     upkeep::{begin, leave, reconcile, reload, run, take_charge},
 };

@@ -20,7 +20,7 @@ use crate::{
         api::{self, SCHEMA},
         node::Node,
     },
-    config::{self, NewConnections},
+    config::NewConnections,
     worker::TunnelCounts,
 };
 
@@ -39,9 +39,7 @@ pub(in crate::agent) fn describe(node: &Node) -> Option<api::Cluster> {
         schema: SCHEMA,
         name: config.name.clone(),
         engine: config.engine.name().to_owned(),
-        members: match config.engine {
-            config::MembershipEngine::File => Some(config.members.display().to_string()),
-        },
+        members: config.engine.members().map(|members| members.display().to_string()),
         node: cluster.own().get(),
         tunnel: config.tunnel().to_string(),
         live: view.freshness.is_live(),

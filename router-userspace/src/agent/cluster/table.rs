@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use router_cluster::{
     distribution::distribution,
     health::{Judgement, NodeHealth},
-    membership::{CidState, ClusterState, NodeNumber, NodeRecord, NodeState},
+    membership::{CidState, ClusterState, EngineInfo, NodeNumber, NodeRecord, NodeState},
 };
 use router_common::{
     frame::{Address, Endpoint},
@@ -101,15 +101,19 @@ impl Known<'_> {
     }
 }
 
-/// The keys of the tunnel: each configuration of connection IDs has one with it. Packets are sent under that of the issued
-/// one, and those under the next one's are taken, or under the last one's where no next one is announced.
-pub(super) fn tunnel_keys(state: &ClusterState, secrets: &Secrets) -> TunnelKeys {
+/// The keys of the tunnel. With a list of nodes, each configuration of connection IDs has one with it: packets are sent
+/// under that of the issued one, and those under the next one's are taken, or under the last one's where no next one is
+/// announced. An engine with leases has a master secret of its own, and one key that comes of it.
+pub(super) fn tunnel_keys(state: &ClusterState, secrets: &Secrets, engine: EngineInfo) -> TunnelKeys {
     let key = |number: u64| {
         // Numbers go to 2^32.
         let epoch = u32::try_from(number).unwrap_or(u32::MAX);
         TunnelKey::new(epoch, secrets.tunnel_key(epoch))
     };
     let Some(issuing) = state.issuing() else { return TunnelKeys::NONE };
+    if engine.has_leases {
+        return TunnelKeys::new(key(1), TunnelKey::NONE);
+    }
     let numbers = |wanted| state.cid.values().filter(move |cid| cid.state == wanted).map(|cid| cid.announced);
     let other = numbers(CidState::Announced).min().or_else(|| numbers(CidState::Retiring).max());
     TunnelKeys::new(key(issuing.announced), other.map_or(TunnelKey::NONE, key))
@@ -122,13 +126,7 @@ pub(super) fn id(number: NodeNumber) -> NodeId {
 
 /// What a node counts as, as maps have it.
 pub(super) fn node_state(judgement: &Judgement) -> maps::NodeState {
-    match (judgement.state, judgement.forwards) {
-        (NodeHealth::Up, _) => maps::NodeState::Up,
-        (NodeHealth::Draining, _) => maps::NodeState::Draining,
-        (NodeHealth::Unreachable, true) => maps::NodeState::Silent,
-        (NodeHealth::Unreachable, false) => maps::NodeState::Unreachable,
-        (NodeHealth::Gone, _) => maps::NodeState::Gone,
-    }
+    judgement.state.into()
 }
 
 fn address(ip: std::net::IpAddr) -> Address {
@@ -169,9 +167,9 @@ mod tests {
         }
     }
 
-    fn judgement(state: NodeHealth, forwards: bool) -> Judgement {
+    fn judgement(state: NodeHealth) -> Judgement {
         let takes_new_connections = state == NodeHealth::Up;
-        Judgement { state, forwards, takes_new_connections, reason: Reason::HeardByOthers }
+        Judgement { state, takes_new_connections, reason: Reason::HeardByOthers }
     }
 
     fn way(interface: u32, mtu: u32) -> Way {
@@ -195,24 +193,23 @@ mod tests {
             let state = ClusterState { nodes: [(number(1), own)].into(), ..ClusterState::default() };
             let config = config::Cluster {
                 name: "edge".to_owned(),
-                engine: MembershipEngine::File,
-                members: PathBuf::new(),
-                listed: Arc::default(),
+                engine: MembershipEngine::File { members: PathBuf::new(), listed: Arc::default() },
                 secret: PathBuf::new(),
                 address: [10, 0, 0, 1].into(),
                 port: 6080,
+                weight: 100,
                 forward: ForwardBy::Udp,
                 new_connections: NewConnections::Local,
                 dead_after: Duration::from_secs(10),
             };
             let judgements = [
-                (2, judgement(NodeHealth::Up, true)),
-                (3, judgement(NodeHealth::Draining, true)),
-                (4, judgement(NodeHealth::Unreachable, true)),
-                (5, judgement(NodeHealth::Unreachable, false)),
-                (6, judgement(NodeHealth::Gone, false)),
+                (2, judgement(NodeHealth::Up)),
+                (3, judgement(NodeHealth::Draining)),
+                (4, judgement(NodeHealth::Silent)),
+                (5, judgement(NodeHealth::Unreachable)),
+                (6, judgement(NodeHealth::Gone)),
                 // Heard of, but nobody knows where.
-                (7, judgement(NodeHealth::Up, true)),
+                (7, judgement(NodeHealth::Up)),
             ];
             Self {
                 config,
@@ -281,7 +278,11 @@ mod tests {
                     CidConfiguration { rotation, state, announced, entered: announced, since: 0, shape: None, secrets };
                 (rotation, shared)
             });
-            tunnel_keys(&ClusterState { cid: cid.collect(), ..ClusterState::default() }, &secrets)
+            tunnel_keys(
+                &ClusterState { cid: cid.collect(), ..ClusterState::default() },
+                &secrets,
+                EngineInfo { name: "file", has_leases: false },
+            )
         };
         let steps = [
             keys(&[(1, Issuing)]),

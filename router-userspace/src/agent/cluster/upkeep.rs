@@ -7,9 +7,9 @@ use router_cluster::hello::HELLO_INTERVAL;
 use router_common::{identifiers::IfIndex, maps::SlotState};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Cluster, NodeTable};
+use super::{Cluster, NodeTable, component::Run, orders};
 use crate::{
-    agent::{error::AgentError, node::Node, takeover::Phase},
+    agent::{error::AgentError, hex, node::Node, observe, takeover::Phase, turns},
     worker::NodeList,
 };
 
@@ -31,15 +31,39 @@ pub(in crate::agent) async fn run(node: Rc<Node>) {
             }
             _ = hello.tick() => if node.generations.phase() == Phase::InCharge {
                 cluster.say_hello(takes_new_connections(&node));
+                turns::spawn("membership", tell_engine(Rc::clone(&node)));
             },
             Ok(()) = ways.changed() => {}
-            Ok(()) = members.changed() => cluster.look_at_members(),
+            Ok(()) = members.changed() => {
+                if node.generations.phase() == Phase::InCharge {
+                    follow_keys(&node, cluster);
+                }
+                cluster.look_at_members();
+            }
         }
         if node.generations.phase() == Phase::InCharge {
             cluster.judge();
             reconcile(&node);
         }
     }
+}
+
+/// Tells the others of this node, and takes the next step of a rotation.
+async fn tell_engine(node: Rc<Node>) {
+    let config = node.serving.config();
+    let (Some(cluster), Some(config)) = (&node.cluster, &config.cluster) else { return };
+    let engine = observe::interfaces(&node, &node.serving.config().router).first().map(|one| one.engine.to_string());
+    let acks = node.keys.followed();
+    cluster.publish(Run { acks, engine: engine.unwrap_or_default(), listeners: listeners(&node) }, config).await;
+    orders::go_on(&node).await;
+}
+
+/// A hash of the listeners' addresses, which has to be the same on all nodes.
+fn listeners(node: &Node) -> String {
+    let mut addresses: Vec<_> = node.serving.config().listeners.iter().map(|one| one.address.to_string()).collect();
+    addresses.sort();
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, addresses.join(" ").as_bytes());
+    hex::encode(digest.as_ref().get(..8).unwrap_or_default())
 }
 
 /// Whether a worker of this node takes new connections.

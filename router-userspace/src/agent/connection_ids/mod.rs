@@ -52,6 +52,8 @@ pub(super) struct CidRotation {
     trouble: RefCell<Option<String>>,
     /// Rotations that the cluster names: these stay as long as it does.
     listed: RefCell<BTreeSet<ConfigRotation>>,
+    /// The revision of the cluster's configurations that was followed last.
+    followed: Cell<u64>,
     keeping: Cell<bool>,
     /// Connection IDs without a nonce, when last looked at, and when there was last one more.
     unroutable: Cell<u64>,
@@ -115,6 +117,7 @@ impl CidRotation {
             uses,
             trouble,
             listed: RefCell::new(listed),
+            followed: Cell::new(cluster.map_or(0, |cluster| cluster.revision)),
             keeping: Cell::default(),
             unroutable: Cell::default(),
             ran_short: Cell::default(),
@@ -202,7 +205,20 @@ impl CidRotation {
                 self.announce(shared, kernel.as_deref_mut())?;
             }
         }
-        self.issue_by(issuing, kernel)
+        self.issue_by(issuing, kernel)?;
+        self.followed.set(cluster.revision);
+        Ok(())
+    }
+
+    /// Whether they are a cluster's that no list of nodes names.
+    pub(super) fn are_shared(&self) -> bool {
+        self.plan.list.is_none() && !self.listed.borrow().is_empty()
+    }
+
+    /// The revision of the cluster's configurations that is followed: all of them are decoded, and the right one is issued
+    /// by.
+    pub(super) fn followed(&self) -> u64 {
+        self.followed.get()
     }
 
     fn announce(&self, shared: &CidConfiguration, mut kernel: Option<&mut Datapath>) -> Result<(), CidError> {

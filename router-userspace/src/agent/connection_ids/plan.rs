@@ -40,7 +40,7 @@ impl Plan {
         Self {
             shape: ConfigSpec { length: plan.length, describes_length: plan.describe_length, identity, key_from },
             key_file,
-            list: config.cluster.as_ref().map(|cluster| cluster.members.display().to_string()),
+            list: config.cluster.as_ref().and_then(|cluster| Some(cluster.engine.members()?.display().to_string())),
             lifetime: plan.lifetime,
             idle_timeout: Cell::new(config.limits.idle_timeout),
         }

@@ -9,7 +9,7 @@ use router_common::identifiers::SlotId;
 use serde::de::DeserializeOwned;
 
 use crate::agent::{
-    api::{BlockRequest, BlockedPrefix, ExplainRequest, LogRequest, UnblockRequest, UpgradeRequest},
+    api::{BlockRequest, BlockedPrefix, ExplainRequest, LogRequest, NodeOrder, UnblockRequest, UpgradeRequest},
     hex,
     takeover::Neighbour,
 };
@@ -50,6 +50,11 @@ pub(crate) enum Request {
     CidConfigurations,
     RotateCids,
     Cluster,
+    /// Says something of a node of the cluster.
+    NodeOrder {
+        number: u16,
+        order: NodeOrder,
+    },
     Admission,
     /// The busiest prefixes, at most so many.
     AdmissionTop {
@@ -138,6 +143,7 @@ impl Request {
             Self::CidConfigurations => get("connection-id-configurations"),
             Self::RotateCids => post("connection-id-configurations"),
             Self::Cluster => get("cluster"),
+            Self::NodeOrder { number, order } => post(&format!("cluster/nodes/{number}/{order}")),
             Self::Admission => get("admission"),
             Self::AdmissionTop { limit } => get(&format!("admission/top?limit={limit}")),
             Self::Blocks => get("blocks"),
@@ -181,6 +187,13 @@ impl Request {
             ("GET", ["v1", "connection-id-configurations"]) => Self::CidConfigurations,
             ("POST", ["v1", "connection-id-configurations"]) => Self::RotateCids,
             ("GET", ["v1", "cluster"]) => Self::Cluster,
+            ("POST", ["v1", "cluster", "nodes", number, order]) => {
+                let order = *NodeOrder::ALL
+                    .iter()
+                    .find(|word| word.as_str() == *order)
+                    .ok_or_else(|| ParseError::Malformed(format!("{order}: drain, undrain or forget")))?;
+                Self::NodeOrder { number: parse(number, "a node's number, 1 to 65535")?, order }
+            }
             ("GET", ["v1", "admission"]) => Self::Admission,
             ("GET", ["v1", "admission", "top"]) => {
                 Self::AdmissionTop { limit: query.get("limit", "a number")?.unwrap_or(TOP) }

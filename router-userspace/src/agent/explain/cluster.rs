@@ -45,8 +45,8 @@ pub(super) fn unwrapped(frame: &[u8], outer: &Datagram, tables: &LiveTables<'_>)
 
 fn opened(frame: &[u8], outer: &Datagram, tables: &LiveTables<'_>) -> String {
     let from = outer.source.address;
-    match open_frame(frame, outer, tables) {
-        Ok(opened) => {
+    match open_frame(frame, tables) {
+        Ok((opened, _)) => {
             let inner = &opened.packet.inner;
             let (source, destination) = (socket_address(&inner.source), socket_address(&inner.destination));
             format!(

@@ -13,11 +13,11 @@ use router_cluster::{
 
 use super::{addresses, places};
 use crate::config::{
-    Cluster, ConnectionIdPlan, Encryption, Listener, MembershipEngine,
+    CertificateFiles, Cluster, ConnectionIdPlan, Encryption, EtcdAccess, Listener, MembershipEngine,
     error::{Findings, Place},
-    keys::{CLUSTER, CONNECTION_ID, ROUTER, RawCluster, kinds::absolute},
+    keys::{CLUSTER, CONNECTION_ID, EngineWord, ROUTER, RawCluster, kinds::absolute},
     octets,
-    raw::At,
+    raw::{At, each},
 };
 
 /// Octets of a name, at most.
@@ -38,11 +38,10 @@ pub(super) fn check(
 ) -> Option<At<Cluster>> {
     let At { place, value: raw } = raw?;
     let name = name(place, raw.name.as_ref(), findings);
-    let members = members(place, raw.members.as_ref(), findings);
     let secret = secret(place, raw.secret.as_ref(), findings);
     let address = address(place, raw.address.as_ref(), findings);
     let port = CLUSTER.port.read(&raw.port, findings);
-    let engine = CLUSTER.engine.read(&raw.engine, findings);
+    let weight = CLUSTER.weight.read(&raw.weight, findings);
     let forward = CLUSTER.forward.read(&raw.forward, findings);
     let new_connections = CLUSTER.new_connections.read(&raw.new_connections, findings);
     let dead_after = CLUSTER.dead_after.read(&raw.dead_after, findings);
@@ -57,18 +56,15 @@ pub(super) fn check(
         findings.hint("encryption = \"auto\"");
     }
     // All else is about values that are there.
-    let (name, address, members, secret) = (name?, address?, members?, secret?);
-    let listed = match engine {
-        MembershipEngine::File => listed(&members, secret.value, findings)?,
-    };
+    let engine = engine(place, &raw, secret.as_ref(), findings);
+    let (name, address, engine, secret) = (name?, address?, engine?, secret?);
     let cluster = Cluster {
         name,
         engine,
-        members: members.value,
-        listed,
         secret: secret.path,
         address: address.value,
         port,
+        weight,
         forward,
         new_connections,
         dead_after,
@@ -96,23 +92,80 @@ impl Beside<'_> {
     }
 }
 
-/// The number of this node: the one that the list has for its address, which `node_id` may say as well.
+/// What says which nodes there are, with what it needs.
+fn engine(
+    table: Place,
+    raw: &RawCluster,
+    secret: Option<&Secret>,
+    findings: &mut Findings<'_>,
+) -> Option<MembershipEngine> {
+    match CLUSTER.engine.read(&raw.engine, findings) {
+        EngineWord::File => {
+            let members = members(table, raw.members.as_ref(), findings)?;
+            let listed = listed(&members, secret?.value.clone(), findings)?;
+            Some(MembershipEngine::File { members: members.value, listed })
+        }
+        EngineWord::Etcd => {
+            if !cfg!(feature = "etcd") {
+                let why = "this program was built without the engine \"etcd\" (cargo feature etcd)";
+                findings.problem(places::place_of(&raw.engine), CLUSTER.engine.name(), why);
+            }
+            etcd(table, raw, findings).map(MembershipEngine::Etcd)
+        }
+    }
+}
+
+fn etcd(table: Place, raw: &RawCluster, findings: &mut Findings<'_>) -> Option<EtcdAccess> {
+    let endpoints: Vec<_> = each(&raw.endpoints).iter().map(|at| at.value.clone()).collect();
+    if endpoints.is_empty() {
+        findings.problem(table, CLUSTER.endpoints.name(), "missing: the engine \"etcd\" needs at least one URL");
+        findings.hint("endpoints = [\"https://10.0.0.5:2379\"]");
+    }
+    for At { place, value } in each(&raw.endpoints) {
+        let is_secure = value.starts_with("https://");
+        if !is_secure && !value.starts_with("http://") {
+            findings.problem(*place, CLUSTER.endpoints.name(), format_args!("\"{value}\" is no URL of etcd's"));
+            findings.hint("https://HOST:2379, or http://");
+        } else if is_secure && raw.ca.is_none() {
+            findings.problem(*place, CLUSTER.ca.name(), format_args!("missing, and {value} needs it"));
+            findings.hint("ca = \"/etc/quic-router/etcd-ca.pem\", the authority of etcd's certificates");
+        }
+    }
+    let mut file = |raw: &Option<At<PathBuf>>, key| raw.as_ref().and_then(|at| path(at, key, findings));
+    let [ca, cert, key] =
+        [file(&raw.ca, CLUSTER.ca.name()), file(&raw.cert, CLUSTER.cert.name()), file(&raw.key, CLUSTER.key.name())];
+    if raw.cert.is_some() != raw.key.is_some() {
+        findings.problem(table, "cluster", "cert and key belong together, and one of them is missing");
+    }
+    let identity = cert.zip(key).map(|(cert, key)| CertificateFiles { cert: cert.value, key: key.value });
+    Some(EtcdAccess { endpoints, ca: ca.map(|at| at.value), identity })
+}
+
+/// The number of this node: the one that the list has for its address, which `node_id` may say as well. Etcd gives it
+/// another time.
 pub(super) fn node_id(cluster: &At<Cluster>, said: Option<&At<i64>>, findings: &mut Findings<'_>) -> Option<u16> {
     let At { place, value: cluster } = cluster;
+    let Some(list) = cluster.engine.members().map(Path::display) else {
+        if let Some(said) = said {
+            findings.problem(said.place, ROUTER.node_id.name(), "with cluster.engine = \"etcd\", etcd gives it");
+            findings.hint("leave it out");
+        }
+        return None;
+    };
     let Some(own) = cluster.own_record() else {
-        let (list, address) = (cluster.members.display(), cluster.address);
+        let address = cluster.address;
         findings.problem(*place, CLUSTER.address.name(), format_args!("{list} has no node with the address {address}"));
         findings.hint(format!("[[node]] with address = \"{address}\" in {list}"));
         return None;
     };
     if own.port != cluster.port {
-        let why = format!("{} here, and {} in {}", cluster.port, own.port, cluster.members.display());
+        let why = format!("{} here, and {} in {list}", cluster.port, own.port);
         findings.problem(*place, CLUSTER.port.name(), why);
         findings.hint("the same in both");
     }
     let number = own.number.get();
     if let Some(said) = said.filter(|said| said.value != i64::from(number)) {
-        let why = format!("{} here, and {number} in {}, by cluster.address", said.value, cluster.members.display());
+        let why = format!("{} here, and {number} in {list}, by cluster.address", said.value);
         findings.problem(said.place, ROUTER.node_id.name(), why);
         findings.hint("leave it out: the list of nodes says it");
     }
@@ -121,8 +174,9 @@ pub(super) fn node_id(cluster: &At<Cluster>, said: Option<&At<i64>>, findings: &
 
 impl Cluster {
     /// What the list of nodes says of this one.
-    pub(super) fn own_record(&self) -> Option<&NodeRecord> {
-        let mut records = self.listed.nodes.values().filter_map(|member| member.record.as_ref());
+    fn own_record(&self) -> Option<&NodeRecord> {
+        let MembershipEngine::File { listed, .. } = &self.engine else { return None };
+        let mut records = listed.nodes.values().filter_map(|member| member.record.as_ref());
         records.find(|record| record.address == self.address)
     }
 }
@@ -136,11 +190,8 @@ fn listed(members: &At<PathBuf>, secret: ClusterSecret, findings: &mut Findings<
         }
         Err(error) => {
             for problem in error.problems() {
-                findings.problem(
-                    members.place,
-                    CLUSTER.members.name(),
-                    format_args!("{}: {}", problem.place, problem.what),
-                );
+                let why = format_args!("{}: {}", problem.place, problem.what);
+                findings.problem(members.place, CLUSTER.members.name(), why);
                 findings.hint(problem.hint.clone());
             }
             None
@@ -176,15 +227,19 @@ fn name(table: Place, raw: Option<&At<String>>, findings: &mut Findings<'_>) -> 
 }
 
 fn members(table: Place, raw: Option<&At<PathBuf>>, findings: &mut Findings<'_>) -> Option<At<PathBuf>> {
-    let Some(At { place, value: path }) = raw else {
+    let Some(At { place, value }) = raw else {
         findings.problem(table, CLUSTER.members.name(), "missing: the engine \"file\" reads the nodes from it");
         findings.hint("members = \"/etc/quic-router/members.toml\"");
         return None;
     };
-    match absolute(path) {
-        Ok(()) => Some(At { place: *place, value: path.clone() }),
+    path(&At { place: *place, value: value.clone() }, CLUSTER.members.name(), findings)
+}
+
+fn path(At { place, value }: &At<PathBuf>, key: &str, findings: &mut Findings<'_>) -> Option<At<PathBuf>> {
+    match absolute(value) {
+        Ok(()) => Some(At { place: *place, value: value.clone() }),
         Err(wrong) => {
-            wrong.note(*place, CLUSTER.members.name(), findings);
+            wrong.note(*place, key, findings);
             None
         }
     }

@@ -6,9 +6,18 @@ use super::{
     kinds::{Number, Other, TIME_MAX, Time, Word, prose, seconds},
     table::table,
 };
-use crate::config::{Cluster, Config, ForwardBy, MembershipEngine, NewConnections, TakenBy};
+use router_cluster::membership::{DEFAULT_WEIGHT, WEIGHT_MAX};
 
-const ENGINES: [(&str, MembershipEngine); 1] = [("file", MembershipEngine::File)];
+use crate::config::{Cluster, Config, ForwardBy, MembershipEngine, NewConnections, TakenBy, raw::At};
+
+/// The engines of membership; the keys beside say the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum EngineWord {
+    File,
+    Etcd,
+}
+
+const ENGINES: [(&str, EngineWord); 2] = [("file", EngineWord::File), ("etcd", EngineWord::Etcd)];
 const FORWARDS: [(&str, ForwardBy); 1] = [("udp", ForwardBy::Udp)];
 const PLACES: [(&str, NewConnections); 2] = [("local", NewConnections::Local), ("hash", NewConnections::Hash)];
 
@@ -20,8 +29,26 @@ table! {
     /// logs and answers.
     name: Other<String> { takes: prose("a name") } = "-", Restart(by name_change);
 
-    /// What says which nodes there are: `"file"`, a list that all hosts have a copy of.
-    engine: Word<MembershipEngine> { words: &ENGINES } = MembershipEngine::File, Restart(by engine_change);
+    /// What says which nodes there are: `"file"`, a list that all hosts have a copy of, or `"etcd"`, which gives each node
+    /// its number, and in which `quic-router cluster init` makes the cluster, once. `router.node_id` is left out with it.
+    engine: Word<EngineWord> { words: &ENGINES } = EngineWord::File, Restart(by engine_change);
+
+    /// Required with the engine `"etcd"`. Client URLs of its members, which are tried in turn:
+    /// `["https://10.0.0.5:2379"]`. All in there is sealed with keys that come of `secret`.
+    endpoints: Other<Vec<At<String>>> { takes: prose("URLs") } = "[]", Restart(by engine_change);
+
+    /// Absolute path of the certificate authority (PEM) of etcd's certificates. Required with `https://`.
+    ca: Other<PathBuf> { takes: prose("an absolute path") } = "-", Restart(by engine_change);
+
+    /// Absolute path of the certificate (PEM) that this node shows to etcd, with `key`.
+    cert: Other<PathBuf> { takes: prose("an absolute path") } = "-", Restart(by engine_change);
+
+    /// Absolute path of its private key (PEM).
+    key: Other<PathBuf> { takes: prose("an absolute path") } = "-", Restart(by engine_change);
+
+    /// This node's share of new connections where `new_connections` is `"hash"`, relative to the others' weights. With the
+    /// engine `"file"` the list says it.
+    weight: Number<u16> { range: 1..=WEIGHT_MAX, unit: "" } = DEFAULT_WEIGHT, Restart(by weight_change);
 
     /// Required with the engine `"file"`. Absolute path of the [list of nodes](#the-list-of-nodes). It is read at the
     /// start and at each reload.
@@ -64,7 +91,14 @@ fn name_change(before: &Config, after: &Config) -> Option<TakenBy> {
 }
 
 fn engine_change(before: &Config, after: &Config) -> Option<TakenBy> {
-    change(before, after, |cluster| cluster.engine)
+    change(before, after, |cluster| match &cluster.engine {
+        MembershipEngine::File { .. } => None,
+        MembershipEngine::Etcd(access) => Some(access.clone()),
+    })
+}
+
+fn weight_change(before: &Config, after: &Config) -> Option<TakenBy> {
+    change(before, after, |cluster| cluster.weight)
 }
 
 fn secret_change(before: &Config, after: &Config) -> Option<TakenBy> {

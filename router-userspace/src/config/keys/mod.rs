@@ -27,7 +27,7 @@ mod upstream;
 pub(super) use self::{
     admission::{ADMISSION, RawAdmission},
     af_xdp::{AF_XDP, RawAfXdp},
-    cluster::{CLUSTER, RawCluster},
+    cluster::{CLUSTER, EngineWord, RawCluster},
     connection_id::{CONNECTION_ID, RawConnectionId},
     health::{EJECTION, HEALTH, RawEjection, RawHealth},
     key::{Compared, Described, Key},

@@ -1,7 +1,7 @@
 //! `[cluster]`: what makes one, and what is refused with which words.
 
 use super::{Folder, LISTENER, parse};
-use crate::config::{Cluster, Config, NewConnections, TakenBy, changes};
+use crate::config::{Cluster, Config, EtcdAccess, MembershipEngine, NewConnections, TakenBy, changes};
 
 /// Three nodes.
 const MEMBERS: &str = "[[node]]\nnumber = 1\naddress = \"10.0.0.11\"\n[[node]]\nnumber = 7\naddress = \"10.0.0.17\"\n\
@@ -29,6 +29,13 @@ fn text(folder: &Folder) -> String {
     format!("{LISTENER}[cluster]\n{}\n", needed(folder, "10.0.0.17"))
 }
 
+fn listed(config: &Config) -> usize {
+    match &cluster(config).engine {
+        MembershipEngine::File { listed, .. } => listed.nodes.len(),
+        MembershipEngine::Etcd(_) => 0,
+    }
+}
+
 fn cluster(config: &Config) -> &Cluster {
     config.cluster.as_ref().unwrap()
 }
@@ -45,7 +52,7 @@ fn a_node_finds_itself_in_the_list() {
     let folder = folder();
     let config = parse(&text(&folder)).unwrap();
     assert_eq!((config.router.node_id, cluster(&config).tunnel()), (7, "10.0.0.17:6080".parse().unwrap()));
-    assert_eq!((cluster(&config).listed.nodes.len(), cluster(&config).new_connections), (3, NewConnections::Local));
+    assert_eq!((listed(&config), cluster(&config).new_connections), (3, NewConnections::Local));
     let said = parse(&format!("[router]\nnode_id = 7\n{}", text(&folder))).unwrap();
     assert_eq!(said.router.node_id, 7);
     let said = complaint(&folder, &format!("[router]\nnode_id = 8\n{}", text(&folder)));
@@ -77,7 +84,7 @@ fn what_is_wrong_is_named() {
         ("\"10.0.0.17\"", "\"0.0.0.0\"", "7: cluster.address: 0.0.0.0 stands for all addresses"),
         ("\"10.0.0.17\"", "\"10.0.0.17:6080\"", "is not an IP address | the port is a key of its own: port = 6080"),
         ("\"10.0.0.17\"", "\"10.0.0.17\"\nport = 6081", "7: cluster.port: 6081 here, and 6080 in /members.toml"),
-        ("\"10.0.0.17\"", "\"10.0.0.17\"\nengine = \"fil\"", "is none of \"file\" | did you mean \"file\"?"),
+        ("\"10.0.0.17\"", "\"10.0.0.17\"\nengine = \"fil\"", "is none of \"file\", \"etcd\" | did you mean \"file\"?"),
         (
             "127.0.0.1:4433",
             "10.0.0.17:6080",
@@ -103,6 +110,38 @@ fn what_is_wrong_is_named() {
     folder.file("members.toml", "[[node]]\nnumber = 0\naddress = \"10.0.0.17\"\n");
     let found = complaint(&folder, &good);
     assert!(found.contains("cluster.members: /members.toml:2: node.number"), "{found}");
+}
+
+#[test]
+fn an_etcd_is_named_by_its_urls() {
+    let folder = folder();
+    let of = |more: &str| {
+        let secret = folder.path("cluster.key");
+        let secret = secret.display();
+        format!(
+            "{LISTENER}[cluster]\nname = \"edge\"\nengine = \"etcd\"\nsecret = \"file:{secret}\"\naddress = \"10.0.0.17\"\n{more}"
+        )
+    };
+    if !cfg!(feature = "etcd") {
+        let said = complaint(&folder, &of("endpoints = [\"http://10.0.0.5:2379\"]"));
+        return assert!(said.contains("5: cluster.engine: this program was built without"), "{said}");
+    }
+    let config = parse(&of("endpoints = [\"http://10.0.0.5:2379\"]")).unwrap();
+    let access = EtcdAccess { endpoints: vec!["http://10.0.0.5:2379".to_owned()], ca: None, identity: None };
+    assert_eq!(cluster(&config).engine, MembershipEngine::Etcd(access));
+    for (more, said) in [
+        ("", "3: cluster.endpoints: missing: the engine \"etcd\" needs at least one URL"),
+        ("endpoints = [\"10.0.0.5\"]", "8: cluster.endpoints: \"10.0.0.5\" is no URL of etcd's | https://HOST:2379"),
+        ("endpoints = [\"https://e:2379\"]", "8: cluster.ca: missing, and https://e:2379 needs it"),
+        ("endpoints = [\"http://e:2379\"]\ncert = \"/c\"", "3: cluster: cert and key belong together"),
+        (
+            "endpoints = [\"http://e:2379\"]\n[router]\nnode_id = 1",
+            "10: router.node_id: with cluster.engine = \"etcd\"",
+        ),
+    ] {
+        let found = complaint(&folder, &of(more));
+        assert!(found.contains(said), "{more}: {found}");
+    }
 }
 
 #[test]

@@ -145,6 +145,7 @@ async fn each_datagram_of_a_train_comes_to_its_worker_as_it_was() {
         assert_eq!((meta.addr, meta.stride, meta.ecn), (CLIENT.parse().unwrap(), 40, Some(EcnCodepoint::Ect0)));
         assert_eq!(meta.dst_ip, Some("198.51.100.1".parse().unwrap()));
     }
+    owner.has_received(3).await;
     let [sent, taken] = [tunnel.counts().nodes[&OWNER], owner.tunnel.counts().nodes[&SENDER]];
     assert_eq!((sent.forwarded_packets, sent.forwarded_octets), (3, 3 * (40 + 28)));
     assert_eq!((taken.unwrapped_packets, taken.unwrapped_octets), (3, 3 * (40 + 28)));

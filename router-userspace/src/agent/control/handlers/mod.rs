@@ -69,10 +69,14 @@ pub(in crate::agent) async fn handle(node: &Rc<Node>, request: Request) -> Resul
         Request::IssueCid { slot } => json(&decode(node, &node.steering.tables().connection_ids().issue(slot))),
         Request::CidConfigurations => json(&configurations(node)),
         Request::RotateCids => {
-            rotate(node)?;
+            rotate(node).await?;
             json(&configurations(node))
         }
         Request::Cluster => json(&described(node)?),
+        Request::NodeOrder { number, order } => {
+            cluster::order(node, number, order).await?;
+            json(&described(node)?)
+        }
         Request::Admission => json(&admission::status(node).await?),
         Request::AdmissionTop { limit } => long_json(admission::top(node, limit).await?).await,
         Request::Blocks => long_json(list(node).await?).await,
@@ -124,8 +128,11 @@ fn change_log(node: &Node, request: &api::LogRequest) -> Result<(), ApiError> {
 }
 
 /// Brings in a new configuration of connection IDs.
-fn rotate(node: &Node) -> Result<(), ApiError> {
+async fn rotate(node: &Node) -> Result<(), ApiError> {
     node.generations.require_charge()?;
+    if node.keys.are_shared() {
+        return Ok(cluster::rotate(node).await?);
+    }
     let mut datapath = node.steering.kernel().map(|kernel| kernel.datapath.borrow_mut());
     Ok(node.keys.rotate(datapath.as_deref_mut(), |rotation| node.roster.datagrams_of(rotation))?)
 }
