@@ -79,10 +79,7 @@ fn a_node_joins_by_etcd_alone() -> Result<()> {
 
 /// Something becomes of etcd for longer than a lease lasts, and is mended. No connection is lost, reset or drained, and in
 /// the end all nodes follow it again.
-fn outlive(
-    spoil: impl Fn(&mut Running) -> Result<()>,
-    mend: impl Fn(&mut Running) -> Result<()>,
-) -> Result<()> {
+fn outlive(spoil: impl Fn(&mut Running) -> Result<()>, mend: impl Fn(&mut Running) -> Result<()>) -> Result<()> {
     let mut cluster = Cluster::new().etcd().set("dead_after", "\"3s\"").start()?;
     let clients = cluster.talk(90)?;
     spoil(&mut cluster)?;

@@ -29,4 +29,4 @@ impl Demo {
     }
 }
 
-const DEMO: Program = Program::new("demo", &[Peer::QuicGo]);
+const DEMO: Program = Program::new("demo", &[Peer::QuicGo, Peer::Etcd, Peer::Etcdctl]);

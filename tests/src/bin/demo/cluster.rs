@@ -20,8 +20,8 @@ use super::{interrupts::Interrupts, say};
 pub(crate) fn show(keep: bool) -> Result<()> {
     let interrupts = Interrupts::watch()?;
     say("Three nodes with one address, behind a router that spreads clients over them (ECMP)");
-    println!("  which nodes there are says a file that all of them read (engine \"file\"); no etcd is run here");
-    let cluster = Cluster::new().nodes(3).start()?;
+    println!("  which nodes there are says a real etcd, which gives them their numbers and keys, too");
+    let cluster = Cluster::new().nodes(3).etcd().start()?;
     let mut demo = Demo { cluster, interrupts };
     demo.nodes()?;
     demo.share()?;
@@ -86,7 +86,6 @@ impl Demo {
         let (before, accepted) = (self.cluster.counts()?, self.accepted()?);
         let clients = self.cluster.talk(90)?;
         let index = self.cluster.add_node()?;
-        self.cluster.change_members(|_| {})?;
         self.cluster.node_mut(index).start()?;
         self.cluster.await_together()?;
         self.cluster.route(0..=index)?;
@@ -105,8 +104,7 @@ impl Demo {
         println!("  {lost} of the connections are on node 2");
         let died = Instant::now();
         self.cluster.kill(1)?;
-        println!("  the operator takes it out of the list of members");
-        self.cluster.change_members(|nodes| nodes.retain(|node| node.number != 2))?;
+        println!("  nobody says so: its lease ends, and it is not heard");
         until(|| self.cluster.reset_for_others(), |count| *count > 0)?;
         println!("  after {:.1} s another node answers in its place", died.elapsed().as_secs_f64());
         // Those of the others are told to end; node 2's end by themselves.

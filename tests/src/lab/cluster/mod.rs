@@ -38,16 +38,16 @@ mod members;
 mod node;
 mod sums;
 
+use self::{
+    etcd::Etcd,
+    members::Members,
+    node::{NodeShape, Policy},
+};
 pub use self::{
     fabric::{Ecmp, Fabric, Family, RouteChange},
     members::{Member, MemberState},
     node::{FABRIC, Node, TUNNEL_PORT, Wiring},
     sums::{Counts, Pair},
-};
-use self::{
-    etcd::Etcd,
-    members::Members,
-    node::{NodeShape, Policy},
 };
 
 /// What a laboratory of several nodes is to be like.
