@@ -211,11 +211,11 @@ fn decide(frame: &[u8], tables: &Chosen) {
 
 /// The frame's packet as another node would send it on, with its own tag, in IPv4.
 fn tunnelled(frame: &[u8], tables: &Chosen) -> Option<Vec<u8>> {
-    let Leaving::Packet { packet, is_ipv4 } = Leaving::of(frame, &tables.node.with_path(&PATH)) else { return None };
+    let Leaving::Packet(packet) = Leaving::of(frame, &tables.node.with_path(&PATH)) else { return None };
     let mut outer = Outer::EMPTY;
     let node = Node::new(NodeState::Up, SENDER, SENDER.address).with_path(&PATH);
     let key = tables.tunnel_keys.sending()?;
-    let length = outer.write(&packet, is_ipv4, NodeId::new(7), Receiver { key, node: &node });
+    let length = outer.write(&packet, NodeId::new(7), Receiver { key, node: &node });
     Some([&outer.octets()[..length], frame.get(14..14 + packet.length)?].concat())
 }
 

@@ -262,7 +262,8 @@ fn decided<B: Bytes + ?Sized, T: Tables>(
         (Known::Verdict(verdict), _) => verdict,
         (Known::Tunnel, _) => return Err(Tunnelled),
         (Known::Unplaced(passage), Some(datagram)) => {
-            unplaced(frame, datagram, passage, |kind| InPlace::of(frame, datagram, kind, tables), tables)
+            let in_place = |kind| InPlace::of(frame, datagram, kind, tables);
+            unplaced(frame, datagram, Unplaced { passage, in_place }, tables)
         }
         (Known::Unplaced(_), None) => Verdict::Pass(Reason::Malformed),
     };
@@ -303,7 +304,8 @@ pub fn known<B: Bytes + ?Sized, T: Tables>(
 pub fn first_flight<B: Bytes + ?Sized, T: Tables>(frame: &B, passage: Passage, tables: &T) -> Verdict<T::Flow> {
     match frame::parse(frame) {
         Ok(datagram) => {
-            unplaced(frame, &datagram, passage, |kind| InPlace::at_first_sight(frame, &datagram, kind), tables)
+            let in_place = |kind| InPlace::at_first_sight(frame, &datagram, kind);
+            unplaced(frame, &datagram, Unplaced { passage, in_place }, tables)
         }
         Err(reason) => Verdict::Pass(reason),
     }
@@ -386,18 +388,22 @@ fn placed<B: Bytes + ?Sized, T: Tables>(
     Ok(or_by_queue(verdict, queue, tables))
 }
 
-/// The verdict about one that does not say so; what a packet of a kind is `in_place`, if it can be answered there.
+/// What is known of a packet that its connection ID places nowhere, and what one of a kind is `in_place`, if it can be
+/// answered there.
+struct Unplaced<F> {
+    passage: Passage,
+    in_place: F,
+}
+
+/// The verdict about one.
 #[inline(always)]
 fn unplaced<B: Bytes + ?Sized, T: Tables>(
     frame: &B,
     datagram: &Datagram,
-    passage: Passage,
-    in_place: impl FnOnce(Kind) -> InPlace,
+    packet: Unplaced<impl FnOnce(Kind) -> InPlace>,
     tables: &T,
 ) -> Verdict<T::Flow> {
-    finish(frame, datagram, tables, |header| {
-        judged(header, &datagram.source, passage, || in_place(header.kind), tables)
-    })
+    finish(frame, datagram, tables, |header| judged(header, &datagram.source, packet, tables))
 }
 
 /// Carries out what `place` says of a datagram whose connection ID places it nowhere.
@@ -444,7 +450,8 @@ pub fn segment<B: Bytes + ?Sized, T: Tables>(
 #[inline(always)]
 pub fn route<S: Source, T: Tables>(header: &Header, source: &S, in_place: InPlace, tables: &T) -> Verdict<T::Flow> {
     by_connection_id(header, Arrival::Direct, tables).unwrap_or_else(|named| {
-        judged(header, source, Passage { named, arrival: Arrival::Direct }, || in_place, tables)
+        let passage = Passage { named, arrival: Arrival::Direct };
+        judged(header, source, Unplaced { passage, in_place: |_| in_place }, tables)
     })
 }
 
@@ -452,7 +459,8 @@ pub fn route<S: Source, T: Tables>(header: &Header, source: &S, in_place: InPlac
 #[inline(always)]
 pub fn route_forwarded<S: Source, T: Tables>(header: &Header, source: &S, tables: &T) -> Verdict<T::Flow> {
     by_connection_id(header, Arrival::Forwarded, tables).unwrap_or_else(|named| {
-        judged(header, source, Passage { named, arrival: Arrival::Forwarded }, || InPlace::Nothing, tables)
+        let passage = Passage { named, arrival: Arrival::Forwarded };
+        judged(header, source, Unplaced { passage, in_place: |_| InPlace::Nothing }, tables)
     })
 }
 
@@ -505,15 +513,15 @@ fn by_node<T: Tables>(node: NodeId, kind: Kind, arrival: Arrival, tables: &T) ->
 fn judged<S: Source, T: Tables>(
     header: &Header,
     source: &S,
-    passage: Passage,
-    in_place: impl FnOnce() -> InPlace,
+    packet: Unplaced<impl FnOnce(Kind) -> InPlace>,
     tables: &T,
 ) -> Verdict<T::Flow> {
+    let Unplaced { passage, in_place } = packet;
     if passage.named == Named::Unreachable && !header.kind.may_be_first_flight() {
         return Verdict::Drop(Reason::NodeUnreachable);
     }
     let outcome = match passage.arrival {
-        Arrival::Direct => admission::judge(header.kind, source, in_place, tables),
+        Arrival::Direct => admission::judge(header.kind, source, || in_place(header.kind), tables),
         Arrival::Forwarded => admission::judge_forwarded(header.kind, source, tables),
     };
     settle(header, passage, outcome, tables)

@@ -140,17 +140,21 @@ pub(crate) fn pull<const LESS: usize>(ctx: &XdpContext, ethertype: u16) -> bool 
     true
 }
 
-/// Writes the DS field of a plain packet; whether it was done.
+/// Writes the DS field of a plain IPv4 packet, and its checksum; whether it was done.
 #[inline(always)]
-pub(crate) fn mark(ctx: &XdpContext, is_ipv4: bool, ds: u8) -> bool {
+pub(crate) fn mark_ipv4(ctx: &XdpContext, ds: u8) -> bool {
     let Some(Octets::<2>([first, second])) = Frame(ctx).read(ETHERNET_LENGTH) else { return false };
-    if !is_ipv4 {
-        return write(ctx, ETHERNET_LENGTH, &[first & 0xf0 | ds >> 4, ds << 4 | second & 0x0f], 2);
-    }
     let Some(Octets::<2>(sum)) = Frame(ctx).read(ETHERNET_LENGTH + 10) else { return false };
     let (was, is) = (u16::from_be_bytes([first, second]), u16::from_be_bytes([first, ds]));
     let sum = updated_checksum(u16::from_be_bytes(sum), was, is);
     write(ctx, ETHERNET_LENGTH, &is.to_be_bytes(), 2) && write(ctx, ETHERNET_LENGTH + 10, &sum.to_be_bytes(), 2)
+}
+
+/// The same of a plain IPv6 packet.
+#[inline(always)]
+pub(crate) fn mark_ipv6(ctx: &XdpContext, ds: u8) -> bool {
+    let Some(Octets::<2>([first, second])) = Frame(ctx).read(ETHERNET_LENGTH) else { return false };
+    write(ctx, ETHERNET_LENGTH, &[first & 0xf0 | ds >> 4, ds << 4 | second & 0x0f], 2)
 }
 
 /// A random number, not for secrets.

@@ -61,8 +61,8 @@ fn send(ctx: &XdpContext, came_by: u32, number: u32) -> Sent {
     let (Some(interface), Some(key)) = (node.interface(), maps::tunnel_keys().and_then(|keys| keys.sending())) else {
         return Sent::Kept;
     };
-    let (packet, is_ipv4) = match Leaving::of(&frame, node) {
-        Leaving::Packet { packet, is_ipv4 } => (packet, is_ipv4),
+    let packet = match Leaving::of(&frame, node) {
+        Leaving::Packet(packet) => packet,
         Leaving::Worker => return Sent::Kept,
         Leaving::TooLong => return Sent::TooLong,
     };
@@ -71,7 +71,7 @@ fn send(ctx: &XdpContext, came_by: u32, number: u32) -> Sent {
         return Sent::Kept;
     }
     let (Some(own), Some(outer)) = (maps::own_number(), maps::outer()) else { return Sent::Kept };
-    outer.write(&packet, is_ipv4, own, Receiver { key, node });
+    outer.write(&packet, own, Receiver { key, node });
     let is_written = match node.address().is_ipv4() {
         true => packet::push::<{ ETHERNET_LENGTH + outer_length(true) }>(ctx, outer),
         false => packet::push::<{ ETHERNET_LENGTH + outer_length(false) }>(ctx, outer),
@@ -93,7 +93,8 @@ fn send(ctx: &XdpContext, came_by: u32, number: u32) -> Sent {
 #[inline(always)]
 pub(crate) fn unwrap(ctx: &XdpContext) -> u32 {
     match open_frame(&Frame(ctx), &Maps::for_frame(ctx)) {
-        Ok((opened, is_over_ipv4)) => take(ctx, &opened, is_over_ipv4),
+        Ok((opened, true)) => take::<{ outer_length(true) }>(ctx, &opened),
+        Ok((opened, false)) => take::<{ outer_length(false) }>(ctx, &opened),
         Err(refused) => {
             maps::count(Stage::Unwrap, refused.reason());
             match refused {
@@ -109,17 +110,11 @@ pub(crate) fn unwrap(ctx: &XdpContext) -> u32 {
     }
 }
 
-/// Makes the inner packet the frame's, and goes on with it.
+/// Makes the inner packet the frame's, around which there are `OUTER` octets, and goes on with it.
 #[inline(always)]
-fn take(ctx: &XdpContext, opened: &Opened, is_over_ipv4: bool) -> u32 {
+fn take<const OUTER: usize>(ctx: &XdpContext, opened: &Opened) -> u32 {
     let Opened { sender, packet, ds } = opened;
-    let is_ipv4 = packet.inner.destination.address.is_ipv4();
-    let ethertype = if is_ipv4 { IPV4 } else { IPV6 };
-    let is_taken = match is_over_ipv4 {
-        true => packet::pull::<{ outer_length(true) }>(ctx, ethertype),
-        false => packet::pull::<{ outer_length(false) }>(ctx, ethertype),
-    };
-    if !is_taken {
+    if !packet::pull::<OUTER>(ctx, if packet.is_ipv4 { IPV4 } else { IPV6 }) {
         // It could be on no smaller frame: it has all the octets that go.
         maps::count(Stage::Unwrap, Reason::Malformed);
         return XDP_DROP;
@@ -128,7 +123,12 @@ fn take(ctx: &XdpContext, opened: &Opened, is_over_ipv4: bool) -> u32 {
         counters.unwrapped_packets += 1;
         counters.unwrapped_octets += packet.length as u64;
     });
-    if *ds != packet.ds && !packet::mark(ctx, is_ipv4, *ds) {
+    let is_marked = match packet.is_ipv4 {
+        _ if *ds == packet.ds => true,
+        true => packet::mark_ipv4(ctx, *ds),
+        false => packet::mark_ipv6(ctx, *ds),
+    };
+    if !is_marked {
         maps::count(Stage::Unwrap, Reason::Malformed);
         return XDP_DROP;
     }

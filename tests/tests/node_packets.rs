@@ -101,16 +101,16 @@ fn without_other_nodes_a_number_says_nothing() -> Result<()> {
 fn a_packet_goes_through_the_tunnel_octet_for_octet() -> Result<()> {
     let mut near = Both::in_cluster("near", Cluster::new())?;
     for node in [UP, UP_V6, DRAINING, SILENT] {
-        for (packet, is_ipv4) in [(v4(short(node)), true), (v6(short(node)), false), (v4(initial(node)), true)] {
+        for packet in [v4(short(node)), v6(short(node)), v4(initial(node))] {
             let frame = packet.frame();
             let trial = near.kernel.answer(&frame)?;
             let to = NodeId::new(node);
             let there = &near.world.cluster().context("a cluster")?.nodes[&to];
-            let Leaving::Packet { packet, .. } = Leaving::of(&frame[..], there) else { panic!("it does not leave") };
+            let Leaving::Packet(packet) = Leaving::of(&frame[..], there) else { panic!("it does not leave") };
             let keys = Cluster::keys();
             let mut outer = Outer::EMPTY;
             let key = keys.sending().context("a key")?;
-            let length = outer.write(&packet, is_ipv4, NodeId::new(NODE_ID), Receiver { key, node: there });
+            let length = outer.write(&packet, NodeId::new(NODE_ID), Receiver { key, node: there });
             assert_eq!((trial.action, trial.frame.len()), (XDP_TX, length + packet.length), "node {node}");
             assert_eq!(trial.frame, [&outer.octets()[..length], &frame[14..]].concat(), "node {node}");
             let datagram = parsed(&trial.frame)?;

@@ -12,12 +12,7 @@ use crate::{
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Leaving {
     /// From where it is looked at, by a kernel program.
-    Packet {
-        /// The packet in it.
-        packet: InnerPacket,
-        /// Whether it is IPv4; it is IPv6, else.
-        is_ipv4: bool,
-    },
+    Packet(InnerPacket),
     /// By a worker: the packet is not plain, or only workers' sockets lead there.
     Worker,
     /// Not at all: it is longer than what fits.
@@ -32,14 +27,14 @@ impl Leaving {
         else {
             return Self::Worker;
         };
-        let (packet, is_ipv4) = match u16::from_be_bytes(ethertype) {
-            IPV4 => (InnerPacket::read::<ETHERNET_LENGTH, B>(frame, true), true),
-            IPV6 => (InnerPacket::read::<ETHERNET_LENGTH, B>(frame, false), false),
-            _ => return Self::Worker,
+        let packet = match u16::from_be_bytes(ethertype) {
+            IPV4 => InnerPacket::ipv4::<ETHERNET_LENGTH, B>(frame),
+            IPV6 => InnerPacket::ipv6::<ETHERNET_LENGTH, B>(frame),
+            _ => None,
         };
         match packet {
             Some(packet) if packet.length > node.longest() => Self::TooLong,
-            Some(packet) => Self::Packet { packet, is_ipv4 },
+            Some(packet) => Self::Packet(packet),
             None => Self::Worker,
         }
     }
@@ -71,11 +66,11 @@ impl Outer {
     /// No headers yet.
     pub const EMPTY: Self = Self { words: [0; OUTER_WORDS] };
 
-    /// Writes the headers around `packet`, of a family, for its way to `node`; how many octets there are.
+    /// Writes the headers around `packet` for its way to another node; how many octets there are.
     #[inline(always)]
-    pub fn write(&mut self, packet: &InnerPacket, is_ipv4: bool, sender: NodeId, to: Receiver<'_>) -> usize {
+    pub fn write(&mut self, packet: &InnerPacket, sender: NodeId, to: Receiver<'_>) -> usize {
         let Receiver { key, node } = to;
-        let header = Header { is_ipv4, key: key.octet(), sender, tag: key.tag(sender, &packet.inner) };
+        let header = Header { is_ipv4: packet.is_ipv4, key: key.octet(), sender, tag: key.tag(sender, &packet.inner) };
         let length = UDP_LENGTH + HEADER_LENGTH + packet.length;
         let ports = u64::from(source_port(packet)) << 16 | u64::from(node.port());
         let [gue, private, tag] = header.words();

@@ -17,11 +17,11 @@ pub fn open_frame<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> Result
     let (keys, node) = (tables.tunnel_keys(), |number| tables.node(number));
     match u16::from_be_bytes(ethertype) {
         IPV4 => {
-            let outer = facts(InnerPacket::read::<ETHERNET_LENGTH, B>(frame, true))?;
+            let outer = facts(InnerPacket::ipv4::<ETHERNET_LENGTH, B>(frame))?;
             Ok((open::<INNER_V4, B>(frame, &outer, keys, node)?, true))
         }
         IPV6 => {
-            let outer = facts(InnerPacket::read::<ETHERNET_LENGTH, B>(frame, false))?;
+            let outer = facts(InnerPacket::ipv6::<ETHERNET_LENGTH, B>(frame))?;
             Ok((open::<INNER_V6, B>(frame, &outer, keys, node)?, false))
         }
         _ => Err(Refused::Control),
@@ -53,7 +53,7 @@ impl<'a, B: Bytes + ?Sized> InnerFrame<'a, B> {
     /// If the packet is not taken.
     pub fn of<T: Tables>(frame: &'a B, tables: &T) -> Result<Self, Refused> {
         let (opened, is_over_ipv4) = open_frame(frame, tables)?;
-        let ethertype = if opened.packet.inner.destination.address.is_ipv4() { IPV4 } else { IPV6 };
+        let ethertype = if opened.packet.is_ipv4 { IPV4 } else { IPV6 };
         let overhead = outer_length(is_over_ipv4);
         Ok(Self { outer: frame, overhead, ethertype: ethertype.to_be_bytes() })
     }

@@ -24,6 +24,8 @@ pub struct Inner {
 /// A plain packet: the datagram, and what its IP header says besides.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct InnerPacket {
+    /// Whether it is IPv4; it is IPv6, else.
+    pub is_ipv4: bool,
     /// The datagram.
     pub inner: Inner,
     /// The DS field: code point (upper 6 bits) and congestion mark (lower 2).
@@ -33,16 +35,10 @@ pub struct InnerPacket {
 }
 
 impl InnerPacket {
-    /// The packet of this family that begins at `AT`; `None` if it is not plain, or not whole, or has less than 16 octets of
-    /// payload.
+    /// The IPv4 packet (RFC 791 section 3.1) that begins at `AT`; `None` if it is not plain, or not whole, or has less than
+    /// 16 octets of payload.
     #[inline(always)]
-    pub fn read<const AT: usize, B: Bytes + ?Sized>(packet: &B, is_ipv4: bool) -> Option<Self> {
-        if is_ipv4 { Self::ipv4::<AT, B>(packet) } else { Self::ipv6::<AT, B>(packet) }
-    }
-
-    /// RFC 791 section 3.1.
-    #[inline(always)]
-    fn ipv4<const AT: usize, B: Bytes + ?Sized>(packet: &B) -> Option<Self> {
+    pub fn ipv4<const AT: usize, B: Bytes + ?Sized>(packet: &B) -> Option<Self> {
         let Octets::<IPV4_LENGTH>(header) = packet.read(AT)?;
         // More fragments, or an offset.
         let fragment = u16::from_be_bytes([header[6], header[7]]) & 0x3fff;
@@ -54,12 +50,12 @@ impl InnerPacket {
         let destination = Address::ipv4([header[16], header[17], header[18], header[19]]);
         let udp = udp(packet, AT + IPV4_LENGTH, [source, destination])?;
         let is_whole = usize::from(udp.payload_length) + IPV4_LENGTH + UDP_LENGTH == usize::from(length);
-        is_whole.then_some(Self { inner: udp, ds: header[1], length: length.into() })
+        is_whole.then_some(Self { is_ipv4: true, inner: udp, ds: header[1], length: length.into() })
     }
 
-    /// RFC 8200 section 3.
+    /// The same of an IPv6 packet (RFC 8200 section 3).
     #[inline(always)]
-    fn ipv6<const AT: usize, B: Bytes + ?Sized>(packet: &B) -> Option<Self> {
+    pub fn ipv6<const AT: usize, B: Bytes + ?Sized>(packet: &B) -> Option<Self> {
         let Octets::<8>(first) = packet.read(AT)?;
         if first[0] >> 4 != 6 || first[6] != UDP {
             return None;
@@ -70,7 +66,7 @@ impl InnerPacket {
         let udp = udp(packet, AT + IPV6_LENGTH, [source, destination])?;
         let ds = first[0] << 4 | first[1] >> 4;
         let is_whole = usize::from(udp.payload_length) + UDP_LENGTH == length;
-        is_whole.then_some(Self { inner: udp, ds, length: IPV6_LENGTH + length })
+        is_whole.then_some(Self { is_ipv4: false, inner: udp, ds, length: IPV6_LENGTH + length })
     }
 }
 

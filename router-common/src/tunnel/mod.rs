@@ -29,7 +29,7 @@ pub use self::{
     header::{HEADER_LENGTH, Header, Unreadable},
     inner::{Inner, InnerPacket},
     keys::{TunnelKey, TunnelKeys},
-    open::{Opened, OuterFacts, Refused, open, open_payload},
+    open::{CameFrom, Opened, OuterFacts, Refused, open, open_payload},
 };
 
 /// The UDP port of tunnels by default, that of GUE in IANA's registry.

@@ -70,7 +70,11 @@ pub fn open<'a, const INNER: usize, B: Bytes + ?Sized>(
     let sender = header.sender;
     let is_the_senders = node(sender).ok_or(forged)?.address() == outer.source;
     let forged = Refused::Forged { sender: Some(sender) };
-    let inner = InnerPacket::read::<INNER, B>(packet, header.is_ipv4).ok_or(forged)?;
+    let inner = match header.is_ipv4 {
+        true => InnerPacket::ipv4::<INNER, B>(packet),
+        false => InnerPacket::ipv6::<INNER, B>(packet),
+    }
+    .ok_or(forged)?;
     let key = keys.and_then(|keys| keys.of(header.key)).ok_or(forged)?;
     let is_whole = inner.length + HEADER_LENGTH == outer.payload_length;
     // One comparison, whatever differs.
@@ -82,15 +86,22 @@ pub fn open<'a, const INNER: usize, B: Bytes + ?Sized>(
     Ok(Opened { sender, packet: inner, ds })
 }
 
-/// Opens the UDP payload that a tunnel's socket has received, from the address and with the DS field of `outer`; the inner
-/// packet begins at its octet [`HEADER_LENGTH`].
+/// What a socket tells of a datagram.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CameFrom {
+    /// Its source address.
+    pub source: Address,
+    /// Its DS field.
+    pub ds: u8,
+}
+
+/// Opens the UDP payload that a tunnel's socket has received; the inner packet begins at its octet [`HEADER_LENGTH`].
 ///
 /// # Errors
 /// As of [`open`]; also if it is too short to say anything.
 pub fn open_payload<'a>(
     payload: &[u8],
-    source: Address,
-    ds: u8,
+    from: CameFrom,
     keys: &TunnelKeys,
     node: impl FnOnce(NodeId) -> Option<&'a Node>,
 ) -> Result<Opened, Refused> {
@@ -99,6 +110,7 @@ pub fn open_payload<'a>(
         let is_control = payload.first().is_some_and(|first| first & 0xe0 == 0x20);
         return Err(if is_control { Refused::Control } else { Refused::Forged { sender: None } });
     };
+    let CameFrom { source, ds } = from;
     let outer = OuterFacts { source, ds, payload_length: payload.len(), header: words(*header) };
     open::<HEADER_LENGTH, _>(payload, &outer, Some(keys), node)
 }

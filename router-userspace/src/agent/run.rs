@@ -87,12 +87,17 @@ async fn serve(config: Config, source: ConfigSource, options: RunOptions) -> Res
         }
     }
     drop(answering);
+    wind_up(&node).await;
+    Ok(())
+}
+
+/// What is left to do once all workers have ended.
+async fn wind_up(node: &Node) {
     if let Some(cluster) = &node.cluster {
         cluster.withdraw().await;
     }
     node.observability.flush();
     tracing::info!("stopped");
-    Ok(())
 }
 
 fn awaited(kind: SignalKind, name: &'static str) -> Result<Signal, RunError> {

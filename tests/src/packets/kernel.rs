@@ -234,7 +234,7 @@ impl Tally {
         tally.reasons[reason as usize] = 1;
         match verdict {
             Verdict::Forward(_) => match leaving {
-                Some(Leaving::Packet { .. }) => tally.answered = 1,
+                Some(Leaving::Packet(_)) => tally.answered = 1,
                 Some(Leaving::TooLong) => tally.dropped = 1,
                 Some(Leaving::Worker) | None => tally.passed = 1,
             },

@@ -187,13 +187,7 @@ impl Request {
             ("GET", ["v1", "connection-id-configurations"]) => Self::CidConfigurations,
             ("POST", ["v1", "connection-id-configurations"]) => Self::RotateCids,
             ("GET", ["v1", "cluster"]) => Self::Cluster,
-            ("POST", ["v1", "cluster", "nodes", number, order]) => {
-                let order = *NodeOrder::ALL
-                    .iter()
-                    .find(|word| word.as_str() == *order)
-                    .ok_or_else(|| ParseError::Malformed(format!("{order}: drain, undrain or forget")))?;
-                Self::NodeOrder { number: parse(number, "a node's number, 1 to 65535")?, order }
-            }
+            ("POST", ["v1", "cluster", "nodes", number, order]) => node_order(number, order)?,
             ("GET", ["v1", "admission"]) => Self::Admission,
             ("GET", ["v1", "admission", "top"]) => {
                 Self::AdmissionTop { limit: query.get("limit", "a number")?.unwrap_or(TOP) }
@@ -209,6 +203,12 @@ impl Request {
             }
         })
     }
+}
+
+fn node_order(number: &str, order: &str) -> Result<Request, ParseError> {
+    let known = NodeOrder::ALL.iter().find(|word| word.as_str() == order);
+    let order = known.ok_or_else(|| ParseError::Malformed(format!("{order}: drain, undrain or forget")))?;
+    Ok(Request::NodeOrder { number: parse(number, "a node's number, 1 to 65535")?, order: *order })
 }
 
 fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ParseError> {
@@ -285,6 +285,9 @@ mod tests {
             Request::IssueCid { slot: SlotId::new(9) },
             Request::CidConfigurations,
             Request::RotateCids,
+            Request::Cluster,
+            Request::NodeOrder { number: 7, order: NodeOrder::Drain },
+            Request::NodeOrder { number: 65_535, order: NodeOrder::Forget },
             Request::Blocks,
             Request::Block(BlockRequest {
                 prefix: "2001:db8::/32".to_owned(),

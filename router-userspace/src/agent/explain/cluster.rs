@@ -35,7 +35,8 @@ pub(super) fn forwarded(frame: &[u8], number: NodeId, tables: &LiveTables<'_>) -
 }
 
 fn is_plain(frame: &[u8]) -> bool {
-    [true, false].into_iter().any(|is_ipv4| InnerPacket::read::<ETHERNET_LENGTH, [u8]>(frame, is_ipv4).is_some())
+    InnerPacket::ipv4::<ETHERNET_LENGTH, [u8]>(frame).is_some()
+        || InnerPacket::ipv6::<ETHERNET_LENGTH, [u8]>(frame).is_some()
 }
 
 /// What comes out of the tunnel that ends where a frame goes to, if one does.

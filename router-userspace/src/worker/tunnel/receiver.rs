@@ -13,7 +13,7 @@ use router_common::{
     frame::{Address, Endpoint, IPV4_LENGTH, IPV6_LENGTH, UDP_LENGTH},
     reason::Reason,
     steer::Verdict,
-    tunnel::{HEADER_LENGTH, Header, Opened, Refused, open_payload},
+    tunnel::{CameFrom, HEADER_LENGTH, Header, Opened, Refused, open_payload},
 };
 use tokio::{
     io::Interest,
@@ -137,8 +137,9 @@ impl FarEnd {
 
     fn take(&self, datagram: &[u8], meta: &RecvMeta) {
         let nodes = self.intake.tables.nodes();
-        let (source, ds) = (self.source(datagram, meta, &nodes), meta.ecn.map_or(0, |ecn| ecn as u8));
-        let opened = open_payload(datagram, source, ds, &nodes.keys, |node| nodes.nodes.get(&node));
+        let source = self.source(datagram, meta, &nodes);
+        let from = CameFrom { source, ds: meta.ecn.map_or(0, |ecn| ecn as u8) };
+        let opened = open_payload(datagram, from, &nodes.keys, |node| nodes.nodes.get(&node));
         match opened {
             Ok(opened) => self.deliver(&Arrived { datagram, opened, ecn: meta.ecn }),
             Err(refused) => {

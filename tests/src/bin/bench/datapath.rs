@@ -282,11 +282,11 @@ impl Bench {
         let payload = || Quic::short(cid(LOCAL, UNWRITTEN).as_slice()).padded_to(1_200);
         let own = to(PORT, payload());
         // As the other node would send it: to this one, in its own name.
-        let Leaving::Packet { packet, is_ipv4 } = Leaving::of(&own[..], &other) else { bail!("it is plain") };
+        let Leaving::Packet(packet) = Leaving::of(&own[..], &other) else { bail!("it is plain") };
         let from_other = Node::new(NodeState::Up, Endpoint { address: near, port: TUNNEL_PORT }, far).with_path(&path);
         let mut outer = Outer::EMPTY;
         let key = keys.sending().context("a key")?;
-        let length = outer.write(&packet, is_ipv4, OTHER, Receiver { key, node: &from_other });
+        let length = outer.write(&packet, OTHER, Receiver { key, node: &from_other });
         let tunnelled = [&outer.octets()[..length], &own[14..]].concat();
         let others = CidConfig::in_clear(Identity::node(OTHER.get()), 17).context("a legal length")?;
         let others = issued(&others, ConfigRotation::new(0), LOCAL, UNWRITTEN);

@@ -73,10 +73,7 @@ pub(in crate::agent) async fn handle(node: &Rc<Node>, request: Request) -> Resul
             json(&configurations(node))
         }
         Request::Cluster => json(&described(node)?),
-        Request::NodeOrder { number, order } => {
-            cluster::order(node, number, order).await?;
-            json(&described(node)?)
-        }
+        Request::NodeOrder { number, order } => ordered(node, number, order).await,
         Request::Admission => json(&admission::status(node).await?),
         Request::AdmissionTop { limit } => long_json(admission::top(node, limit).await?).await,
         Request::Blocks => long_json(list(node).await?).await,
@@ -93,6 +90,12 @@ pub(in crate::agent) async fn handle(node: &Rc<Node>, request: Request) -> Resul
 
 async fn workers(node: &Node) -> Result<Vec<u8>, ApiError> {
     json(&views::workers(&observe(node).await))
+}
+
+/// Has a node of the cluster count as an operator says.
+async fn ordered(node: &Node, number: u16, order: api::NodeOrder) -> Result<Vec<u8>, ApiError> {
+    cluster::order(node, number, order).await?;
+    json(&described(node)?)
 }
 
 /// The cluster, if this node is in one.
