@@ -108,7 +108,7 @@ fn connections_of_a_node_that_dies_are_reset_by_the_others() -> Result<()> {
     let died = Instant::now();
     cluster.kill(1)?;
     cluster.change_members(|nodes| nodes.retain(|node| node.number != 2))?;
-    until(|| Ok(cluster.reset_for_others()?), |count| *count > 0)?;
+    until(|| cluster.reset_for_others(), |count| *count > 0)?;
     let told = died.elapsed();
     ensure!(told < TO_BE_TOLD, "the first client was told after {told:?}");
     let summary = clients.finish()?;

@@ -142,7 +142,10 @@ pub(super) struct NodeShape {
 /// For each frame, what is sent in its place: nothing, itself, or something else. [`Towards::Router`] is from the fabric
 /// to the node.
 #[derive(Clone)]
-pub(super) struct Policy(pub(super) Arc<dyn Fn(Towards, &[u8]) -> Vec<Vec<u8>> + Send + Sync>);
+pub(super) struct Policy(pub(super) Arc<Decide>);
+
+/// What is sent in a frame's place.
+type Decide = dyn Fn(Towards, &[u8]) -> Vec<Vec<u8>> + Send + Sync;
 
 impl std::fmt::Debug for Policy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -41,11 +41,11 @@ impl Counts {
     /// Packets that one node took out of a tunnel, by XDP or by its socket: neither forged ones, nor what nodes told each
     /// other.
     pub fn unwrapped(&self, number: u16) -> u64 {
-        let of_stage = |stage: &&str| {
+        let of_stage = |stage: &str| {
             let others = OTHERS.iter().map(|reason| self.of(number, &format!("{stage}.{reason}"))).sum::<u64>();
             self.of(number, &format!("{stage}.received")) - others
         };
-        ["unwrap", "tunnel"].iter().map(|stage| of_stage(&stage)).sum()
+        ["unwrap", "tunnel"].map(of_stage).iter().sum()
     }
 
     /// What all nodes sent on, and what all took out of tunnels.
