@@ -74,9 +74,6 @@ pub(crate) fn cargo_build(profile: Profile, binaries: &[&'static str], feature: 
     words.extend(binaries.iter().flat_map(|binary| ["--bin", binary]));
     words.extend(["--features", FEATURES]);
     words.extend(feature.iter().flat_map(|feature| ["--features", feature]));
-    if binaries.contains(&"quic-router") {
-        words.extend(["--features", MEMBERSHIP]);
-    }
     let line = format!("cargo {}", words.join(" "));
     let step = Step::new(format!("build {} ({})", binaries.join(", "), profile.name()), move || {
         run_command(workspace::cargo().args(words))
@@ -100,9 +97,6 @@ pub(crate) fn command(program: &std::path::Path, view: &str, peers: &[Peer]) -> 
 
 /// What is compiled together.
 pub(crate) const PACKAGES: [&str; 2] = ["router-userspace", "router-tests"];
-
-/// The router's feature without which no laboratory of several nodes can have them from etcd.
-const MEMBERSHIP: &str = "router-userspace/etcd";
 
 /// The HTTP and echo server that laboratories start.
 const SERVER: &str = "router-test-upstream";
