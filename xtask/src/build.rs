@@ -70,14 +70,20 @@ impl Profile {
     }
 }
 
+/// What every router has that is built here, beside what is on by itself: each of these takes a tool that a plain `cargo
+/// build` does not want.
+pub(crate) const FEATURES: &str = "router-userspace/etcd";
+
 /// The tools, then the binary.
 pub(crate) fn router(profile: Profile) -> Plan {
-    let words = ["build", "--package", "router-userspace", "--bin", "quic-router", "--profile", profile.name()];
+    let what = ["build", "--package", "router-userspace", "--bin", "quic-router", "--features", FEATURES];
+    let words = [&what[..], &["--profile", profile.name()]].concat();
+    let line = format!("cargo {}", words.join(" "));
     let step = Step::new(format!("build the router ({})", profile.name()), move || {
-        run(workspace::cargo().args(words))?;
+        run(workspace::cargo().args(&words))?;
         println!("{}", profile.router()?.display());
         Ok(())
     });
-    let step = step.detail(format!("cargo {}", words.join(" "))).needs([Part::Tools]);
+    let step = step.detail(line).needs([Part::Tools]);
     setup::tools().then(step.gives([Part::Router(profile)]))
 }

@@ -13,6 +13,9 @@ use crate::{
 /// Shows the router at work in network namespaces, from an empty machine (needs root)
 #[derive(Args)]
 pub(crate) struct Demo {
+    /// Several nodes with one address, one of which is killed and one is added, in place of one node
+    #[arg(long)]
+    cluster: bool,
     /// Leave it running and say how to look around
     #[arg(long)]
     keep: bool,
@@ -20,9 +23,10 @@ pub(crate) struct Demo {
 
 impl Demo {
     pub(crate) fn plan(self) -> Plan {
-        let arguments = if self.keep { vec!["--keep".to_owned()] } else { Vec::new() };
+        let flags = [(self.cluster, "--cluster"), (self.keep, "--keep")];
+        let arguments = flags.iter().filter(|(is_given, _)| *is_given).map(|(_, flag)| (*flag).to_owned()).collect();
         lab::run(DEMO, Profile::Lab, arguments)
     }
 }
 
-const DEMO: Program = Program::new("demo", &[Peer::QuicGo]);
+const DEMO: Program = Program::new("demo", &[Peer::QuicGo, Peer::Etcd, Peer::Etcdctl]);

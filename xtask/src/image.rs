@@ -18,7 +18,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
 use crate::{
-    build::Profile,
+    build::{FEATURES, Profile},
     lab::{self, Program},
     peers::Peer,
     plan::{Part, Plan, Step},
@@ -88,6 +88,7 @@ impl Kind {
     /// those of the ordinary release, and procedural macros stay shared.
     fn cargo_words(&self) -> Vec<&'static str> {
         let mut words = vec!["rustc", "--release", "--package", "router-userspace", "--bin", self.name];
+        words.extend(["--features", FEATURES]);
         words.extend(self.feature.iter().flat_map(|feature| ["--features", feature]));
         words.extend(["--", "-C", "target-feature=+crt-static"]);
         words

@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::{
-    build::Profile,
+    build::{FEATURES, Profile},
     peers::{self, Peer},
     plan::{Part, Plan, Step},
     profile_guided, setup,
@@ -72,6 +72,7 @@ pub(crate) fn cargo_build(profile: Profile, binaries: &[&'static str], feature: 
     let mut words = vec!["build", "--profile", profile.name()];
     words.extend(PACKAGES.iter().flat_map(|package| ["--package", package]));
     words.extend(binaries.iter().flat_map(|binary| ["--bin", binary]));
+    words.extend(["--features", FEATURES]);
     words.extend(feature.iter().flat_map(|feature| ["--features", feature]));
     let line = format!("cargo {}", words.join(" "));
     let step = Step::new(format!("build {} ({})", binaries.join(", "), profile.name()), move || {

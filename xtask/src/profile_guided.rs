@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    build::Profile,
+    build::{FEATURES, Profile},
     lab::{self, Program},
     peers::Peer,
     plan::{Part, Plan, Step},
@@ -59,7 +59,7 @@ fn build_guided() -> Result<()> {
 fn compile(flag: &str, folder: &Path) -> Result<()> {
     let mut cargo = workspace::cargo();
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flag);
-    cargo.args(["build", "--release", "--package", "router-userspace", "--bin", "quic-router"]);
+    cargo.args(["build", "--release", "--package", "router-userspace", "--bin", "quic-router", "--features", FEATURES]);
     // With a target by name the flag is not for build scripts and macros, which run on this machine.
     run(cargo.args(["--target", &this_machine()?, "--target-dir"]).arg(folder))
 }

@@ -122,6 +122,28 @@ pub(super) fn incarnation(directory: &Path) -> Result<u128, StateError> {
     }
 }
 
+/// Notes the number of this node in its cluster, for a start while the engine of membership is away.
+///
+/// # Errors
+/// If it cannot be written.
+pub(super) fn remember_number(directory: &Path, number: u16) -> Result<(), StateError> {
+    let path = directory.join(NUMBER_FILE);
+    replace(&path, format!("{number}\n").as_bytes()).map_err(|e| failed(&path, e))
+}
+
+/// The number that was noted; none if none was.
+///
+/// # Errors
+/// If it cannot be read, or is none.
+pub(super) fn remembered_number(directory: &Path) -> Result<Option<u16>, StateError> {
+    let path = directory.join(NUMBER_FILE);
+    match fs::read_to_string(&path) {
+        Ok(text) => text.trim().parse().map(Some).map_err(|why| StateError::NoNumber { path, why }),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(failed(&path, e)),
+    }
+}
+
 /// A file that only its owner may be able to read; none if it is not there.
 pub(super) fn read_secret(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, StateError> {
     let contents = match fs::read(path) {
@@ -157,6 +179,7 @@ fn failed(path: &Path, source: io::Error) -> StateError {
     StateError::System { path: path.to_owned(), source }
 }
 
+const NUMBER_FILE: &str = "node-number";
 const MASTER_FILE: &str = "master.key";
 
 #[cfg(test)]
@@ -188,6 +211,9 @@ mod tests {
         let path = folder("incarnation");
         let first = incarnation(&path).unwrap();
         assert_eq!(incarnation(&path).unwrap(), first);
+        assert_eq!(remembered_number(&path).unwrap(), None);
+        remember_number(&path, 65_535).unwrap();
+        assert_eq!(remembered_number(&path).unwrap(), Some(65_535));
         fs::remove_dir_all(&path).unwrap();
         assert_ne!(incarnation(&path).unwrap(), first);
         fs::remove_dir_all(path).unwrap();

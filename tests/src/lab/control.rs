@@ -12,8 +12,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use router_userspace::agent::api::{
-    CidConfiguration, CidConfigurations, Counters, DecodedCid, ExplainRequest, Explanation, Failure, Flows, Reloaded,
-    Status, UpgradeRequest, Upgraded, Workers,
+    CidConfiguration, CidConfigurations, Cluster, Counters, DecodedCid, ExplainRequest, Explanation, Failure, Flows,
+    Reloaded, Status, UpgradeRequest, Upgraded, Workers,
 };
 use serde::de::DeserializeOwned;
 
@@ -47,6 +47,11 @@ impl Control {
     /// `GET /v1/counters`
     pub fn counters(&self) -> Result<Counters> {
         self.get("/v1/counters")
+    }
+
+    /// `GET /v1/cluster`
+    pub fn cluster(&self) -> Result<Cluster> {
+        self.get("/v1/cluster")
     }
 
     /// `GET /v1/connection-id-configurations`: the issued one first.

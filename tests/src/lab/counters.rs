@@ -60,7 +60,8 @@ pub fn open_sums(counters: &Counters) -> Vec<String> {
     counters.stages.iter().filter(open).map(|stage| format!("{stage:?}")).collect()
 }
 
-fn flat(counters: &Counters) -> Moved {
+/// All counters, by `STAGE.COUNTER`.
+pub(super) fn flat(counters: &Counters) -> Moved {
     let mut values = Moved::new();
     for stage in &counters.stages {
         values.insert(format!("{}.received", stage.name), stage.received);

@@ -65,6 +65,18 @@ impl<'f> Datagram<'f> {
         if self.is_v4() { self.frame[15] & 3 } else { self.frame[15] >> 4 & 3 }
     }
 
+    /// Marks it as a router does whose queue is long: CE (RFC 3168 section 5).
+    pub fn mark_congestion(&mut self) {
+        if !self.is_v4() {
+            self.frame[15] |= 3 << 4;
+            return;
+        }
+        let before = word(self.frame, 14);
+        self.frame[15] |= 3;
+        let sum = adjusted(word(self.frame, 24), before, word(self.frame, 14));
+        self.frame[24..26].copy_from_slice(&sum.to_be_bytes());
+    }
+
     /// Changes an octet of the payload.
     pub fn corrupt(&mut self, at: usize, by: u8) {
         let at = self.udp + UDP_HEADER + at;
@@ -203,6 +215,7 @@ mod tests {
             |d| d.set_port(End::Destination, 7),
             |d| d.shift_address(End::Source, 1),
             |d| d.shift_address(End::Destination, 200),
+            |d| d.mark_congestion(),
         ] {
             let mut changed = original.clone();
             change(&mut Datagram::of(&mut changed).unwrap());

@@ -25,6 +25,7 @@ use router_userspace::agent::api::Worker;
 mod agent;
 mod awaiting;
 mod checks;
+pub mod cluster;
 mod config;
 mod control;
 mod counters;
@@ -154,9 +155,7 @@ impl Lab {
     /// Builds it, with servers, without an agent.
     pub fn build(self) -> Result<Running> {
         let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        netns::sweep();
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let prefix = netns::prefix(NEXT.fetch_add(1, Ordering::Relaxed));
+        let prefix = next_prefix();
         let home = Home::new(&prefix)?;
         let network = Network::new(&prefix, self.shape).context("cannot build the network (it needs root)")?;
         let upstream = Upstream::start(network.upstream())?;
@@ -345,13 +344,14 @@ impl Running {
     /// Puts a relay between the first clients and the router. For each frame `policy` says
     /// what is sent in its place: nothing, itself, or something else.
     pub fn relay(&self, policy: impl Fn(Towards, &[u8]) -> Vec<Vec<u8>> + Clone + Send + 'static) -> Result<Relay> {
-        Relay::new(&self.network, None, policy)
+        Relay::new(self.wire(), self.network.router(), None, policy)
     }
 
     /// Puts a link with a scenario between the first clients and the router.
     pub fn distance(&self, link: Link, scene: &Scene) -> Result<Relay> {
         let scene = scene.clone();
-        Relay::new(&self.network, Some(link), move |towards, frame| scene.pass(towards, frame))
+        let policy = move |towards, frame: &[u8]| scene.pass(towards, frame);
+        Relay::new(self.wire(), self.network.router(), Some(link), policy)
     }
 
     /// `path` on the router, as the first clients reach it.
@@ -368,6 +368,13 @@ impl Running {
     pub fn quic_go(&self) -> peers::QuicGo<'_> {
         peers::QuicGo::new(self.wire().namespace(), self.wire().router(PORT))
     }
+}
+
+/// What the names of all that is the next laboratory's begin with. What killed ones have left is gone then.
+fn next_prefix() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    netns::sweep();
+    netns::prefix(NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Laboratories of one process wait for each other: what they count and how long they take

@@ -20,7 +20,7 @@ use router_common::frame;
 use super::{
     link::{Link, Pipe},
     netns::{Namespace, batch},
-    topology::Network,
+    topology::Wire,
     wire::{Direction, Sender, Tap},
 };
 
@@ -41,15 +41,15 @@ pub enum Towards {
 }
 
 impl Relay {
-    /// Puts a relay into the wire of the first clients. For each frame `policy` says what is
+    /// Puts a relay into the wire between clients and `router`. For each frame `policy` says what is
     /// sent in its place: nothing, itself, or something else; that takes the way of `link`, if
     /// there is one.
     pub(super) fn new(
-        network: &Network,
+        wire: &Wire,
+        router: &Namespace,
         link: Option<Link>,
         policy: impl Fn(Towards, &[u8]) -> Vec<Vec<u8>> + Clone + Send + 'static,
     ) -> Result<Self> {
-        let wire = &network.clients()[0];
         let here = wire.namespace();
         let behind = Namespace::new(format!("{}-behind", here.name()))?;
         batch(
@@ -64,7 +64,7 @@ impl Relay {
         wire.move_in(&behind)?;
         // What passes through it is whole packets with their checksums.
         behind.offload("router0", &WHOLE)?;
-        network.router().offload(&wire.router_interface(), &WHOLE)?;
+        router.offload(&wire.router_interface(), &WHOLE)?;
         let there = pass_on(here, Towards::Router, link, policy.clone())?;
         let back = pass_on(here, Towards::Clients, link, policy)?;
         Ok(Self { _taps: [there, back], behind })
@@ -93,7 +93,8 @@ pub fn unanswered(count: usize) -> impl Fn(Towards, &[u8]) -> Vec<Vec<u8>> + Clo
     }
 }
 
-fn pass_on(
+/// Has what comes on one interface of a relay's namespace leave by the other.
+pub(super) fn pass_on(
     namespace: &Namespace,
     towards: Towards,
     link: Option<Link>,
@@ -120,6 +121,9 @@ fn pass_on(
     })
 }
 
-const WHOLE: [&str; 4] = ["tx", "off", "gso", "off"];
-const INSIDE: &str = "behind0";
-const OUTSIDE: &str = "router0";
+/// Offloads of an interface that sends whole packets with their checksums, or not, as `ethtool -K` takes them.
+pub(super) const WHOLE: [&str; 4] = ["tx", "off", "gso", "off"];
+/// The relay's interface towards clients.
+pub(super) const INSIDE: &str = "behind0";
+/// The relay's interface towards the router.
+pub(super) const OUTSIDE: &str = "router0";

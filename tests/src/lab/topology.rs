@@ -55,14 +55,7 @@ impl Network {
         let router = Namespace::new(format!("{prefix}-router"))?;
         let upstream = Namespace::new(format!("{prefix}-upstream"))?;
         connect_upstream(&router, &upstream)?;
-        let clients = (0..shape.clients)
-            .map(|number| {
-                let namespace = Namespace::new(format!("{prefix}-clients{number}"))?;
-                let wire = Wire { namespace, number };
-                wire.connect(&router, shape)?;
-                Ok(wire)
-            })
-            .collect::<Result<_>>()?;
+        let clients = Wire::lay(prefix, &router, shape)?;
         Ok(Self { clients, router, upstream })
     }
 
@@ -83,6 +76,17 @@ impl Network {
 }
 
 impl Wire {
+    /// Makes the namespaces `PREFIX-clients0`, ..., each with a wire to `router`.
+    pub(super) fn lay(prefix: &str, router: &Namespace, shape: Shape) -> Result<Vec<Self>> {
+        let wire = |number| {
+            let namespace = Namespace::new(format!("{prefix}-clients{number}"))?;
+            let wire = Self { namespace, number };
+            wire.connect(router, shape)?;
+            Ok(wire)
+        };
+        (0..shape.clients).map(wire).collect()
+    }
+
     /// The namespace of the clients.
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
@@ -91,10 +95,7 @@ impl Wire {
     /// Has the clients' end receive by XDP for as long as the result lives: what an XDP program of the router's sends
     /// back is lost on a veth else.
     pub fn receiving_by_xdp(&self) -> Result<Program> {
-        let mut command = self.namespace.command("python3");
-        let passing = Program::start("xdp-pass.py", command.args(["-c", XDP_PASS, "router0"]))?;
-        until(|| self.namespace.has_xdp("router0"), |has_xdp| *has_xdp)?;
-        Ok(passing)
+        receive_by_xdp(&self.namespace, "router0")
     }
 
     /// The router's interface on this wire.
@@ -234,6 +235,14 @@ impl Wire {
         // the sender computes it.
         namespace.offload("router0", &["tx", "off"])
     }
+}
+
+/// Has the interface `link` of `namespace` receive by XDP for as long as the result lives.
+pub(super) fn receive_by_xdp(namespace: &Namespace, link: &str) -> Result<Program> {
+    let mut command = namespace.command("python3");
+    let passing = Program::start("xdp-pass.py", command.args(["-c", XDP_PASS, link]))?;
+    until(|| namespace.has_xdp(link), |has_xdp| *has_xdp)?;
+    Ok(passing)
 }
 
 /// The servers' address as the router sees it.

@@ -120,6 +120,10 @@ const FULL_LOAD: &[(&str, &str)] = &[
     ("worker_panic", "a_panic_under_load_ends_the_workers_own_connections_only"),
     ("connection_id_rotation", "thirty_rotations_under_load_lose_nothing"),
     ("kernel_vs_userspace_verdicts", "a_million_random_packets"),
+    ("cluster_traffic", "three_hundred_connections_close_the_sums"),
+    ("cluster_traffic", "a_hundred_changes_of_the_route_lose_no_connection"),
+    ("cluster_traffic", "rebindings_across_engines_lose_no_connection"),
+    ("cluster_tunnel", "a_million_forged_packets_harm_no_connection"),
 ];
 
 fn load(program: &str, test: &str) -> Load {

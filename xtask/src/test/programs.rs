@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{load, schedule::Case};
 use crate::{
-    build::Profile,
+    build::{self, Profile},
     interop, lab,
     peers::{self, Peer},
     shell::{capture, describe},
@@ -80,7 +80,7 @@ pub(super) fn words(only: Option<&str>) -> Vec<String> {
         None => words.push("--tests"),
     }
     words.extend(PACKAGES.iter().flat_map(|package| ["--package", package]));
-    words.extend(["--features", FEATURES]);
+    words.extend(["--features", FEATURES, "--features", build::FEATURES]);
     words.into_iter().map(str::to_owned).collect()
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use router_cluster::{
-    health::{Health, HealthConfig, Judgement, Word},
+    health::{Health, HealthConfig, Judgement, NodeHealth, Word},
     hello::{Announcement, EVERYONE_UP_TO, Heard, Hellos, Moment, OutgoingHello, Run, WayReport},
     membership::{EngineInfo, NodeNumber, Presence, View},
     secret::ClusterSecret,
@@ -17,6 +17,8 @@ pub(super) struct HealthWatch {
     own: NodeNumber,
     hellos: Hellos,
     health: Health,
+    /// The nodes that are said hello to, and heard.
+    members: BTreeSet<NodeNumber>,
 }
 
 /// How a node watches the others.
@@ -36,15 +38,22 @@ impl HealthWatch {
             own,
             hellos: Hellos::new(secret, own, Run::new(rand::random())),
             health: Health::new(health, Instant::now()),
+            members: BTreeSet::new(),
         }
     }
 
-    /// Who belongs to the cluster now.
+    /// Who belongs to the cluster now. A node whose record has ended is said hello to, and heard, until it counts as gone:
+    /// its silence has to be a witness of its own, not what follows from the other one.
     pub(super) fn members(&mut self, view: &View) {
-        let members = view.state.nodes.iter();
-        let known = members.filter(|(_, member)| member.record.is_some() && member.presence() != Presence::Forgotten);
-        let numbers: BTreeSet<_> = known.map(|(&number, _)| number).chain([self.own]).collect();
-        self.hellos.members(&numbers);
+        let gone = self.judge().into_iter().filter(|(_, judgement)| judgement.state == NodeHealth::Gone);
+        let gone: BTreeSet<_> = gone.map(|(number, _)| number).collect();
+        let state = &view.state.nodes;
+        let is_forgotten =
+            |number: &NodeNumber| state.get(number).is_some_and(|member| member.presence() == Presence::Forgotten);
+        self.members.retain(|number| !gone.contains(number) && !is_forgotten(number));
+        let recorded = state.iter().filter(|(number, member)| member.record.is_some() && !is_forgotten(number));
+        self.members.extend(recorded.map(|(&number, _)| number).chain([self.own]));
+        self.hellos.members(&self.members);
         self.health.membership(Instant::now(), view);
     }
 

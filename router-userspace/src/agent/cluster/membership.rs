@@ -22,7 +22,7 @@ use crate::{
     agent::{
         error::{ErrorKind, RoomError},
         secrets::Secrets,
-        state_dir::incarnation,
+        state_dir::{incarnation, remember_number, remembered_number},
         state_error::StateError,
     },
     config,
@@ -52,7 +52,19 @@ impl MembershipEngine {
         let engine = Engine::open(cluster, state_dir, &secret)?;
         let incarnation = Incarnation::new(incarnation(state_dir)?);
         let claim = Claim { address: cluster.address, incarnation, host: host() };
-        let own = engine.get().register(claim).await?;
+        let own = match engine.get().register(claim).await {
+            Ok(number) => {
+                remember_number(state_dir, number.get())?;
+                number
+            }
+            // With what was known last, this node serves; it registers once the engine answers.
+            Err(away @ EngineError::Away { .. }) => {
+                let known = remembered_number(state_dir)?.and_then(NodeNumber::new);
+                tracing::warn!("cluster: {away}");
+                known.ok_or(away)?
+            }
+            Err(e) => return Err(e.into()),
+        };
         let mut watch = engine.get().watch();
         let has_keys = watch.wait_for(|view| view.state.master.is_some());
         if !matches!(timeout(FIRST_VIEW, has_keys).await, Ok(Ok(_))) {
@@ -118,7 +130,18 @@ impl MembershipEngine {
     /// # Errors
     /// If it has no number there.
     pub(super) async fn publish(&self, record: NodeRecord) -> Result<(), MembershipError> {
-        Ok(self.engine.get().publish(record).await?)
+        let engine = self.engine.get();
+        match engine.publish(record.clone()).await {
+            // The engine was away when this node started.
+            Err(EngineError::NotOurs { .. }) => {
+                let number = engine.register(self.claim).await?;
+                if number != self.own {
+                    return Err(MembershipError::OtherNumber { own: self.own, number });
+                }
+                Ok(engine.publish(record).await?)
+            }
+            published => Ok(published?),
+        }
     }
 
     /// Tells them that it stops.
@@ -201,6 +224,14 @@ pub(in crate::agent) enum MembershipError {
     /// The cluster has no master secret.
     #[error("the cluster has no master secret yet")]
     NoMaster,
+    /// The engine gives this node another number than it had when it was last asked.
+    #[error("cluster: this node runs as {own}, and now is {number}")]
+    OtherNumber {
+        /// The one that it runs with.
+        own: NodeNumber,
+        /// The one that it would have.
+        number: NodeNumber,
+    },
     /// The engine does not begin.
     #[error("{0}")]
     NoEngine(String),
@@ -222,6 +253,7 @@ impl RoomError for MembershipError {
             Self::Secret(error) => Some(error.hint()),
             Self::List(error) => Some(error.hint().to_owned()),
             Self::NoMaster => Some("once, on one node: quic-router cluster init".to_owned()),
+            Self::OtherNumber { .. } => Some("restart this node".to_owned()),
             Self::NoEngine(_) => None,
             Self::Engine(error) => Some(error.hint()),
             Self::State(error) => error.hint(),

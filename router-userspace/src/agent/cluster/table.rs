@@ -62,10 +62,11 @@ impl Known<'_> {
         (mtu as usize).saturating_sub(outer).min(PACKET_MAX) as u16
     }
 
-    /// The longest inner packet that fits on the way to every other node; 0 where no way is known.
+    /// The longest inner packet that fits on the way to every other node. Where no way is known it is what an Ethernet
+    /// carries: clients are told once, and nodes may join while they are connected.
     pub(super) fn longest(&self) -> u16 {
         let mtus = self.ways.values().filter_map(|way| way.mtu);
-        mtus.min().map_or(0, |mtu| self.fits(mtu))
+        self.fits(mtus.min().unwrap_or(ETHERNET_MTU))
     }
 
     /// Which node new connections go to; none: to the one that gets them.
@@ -133,6 +134,8 @@ fn address(ip: std::net::IpAddr) -> Address {
     Endpoint::from(std::net::SocketAddr::new(ip, 0)).address
 }
 
+/// Octets of an IP packet that every Ethernet carries.
+const ETHERNET_MTU: u32 = 1_500;
 /// Octets of an IP packet, at most.
 const PACKET_MAX: usize = u16::MAX as usize;
 

@@ -28,16 +28,24 @@ impl<'lab> Ngtcp2<'lab> {
         self
     }
 
-    /// Runs it to its end. It exits with 0 even when it timed out, so a status of 200 has
-    /// to stand in what it prints.
+    /// Runs it to its end.
     pub fn succeed(&self) -> Result<()> {
+        Self::finish(self.start()?).map(drop)
+    }
+
+    /// Starts it, to do something else meanwhile.
+    pub fn start(&self) -> Result<Program> {
         let mut command = self.namespace.command(super::find("gtlsclient")?);
-        let finished = Program::start("gtlsclient", command.args(&self.options).args(&self.target))?
-            .finish(PATIENCE)?
-            .succeeded()?;
+        Program::start("gtlsclient", command.args(&self.options).args(&self.target))
+    }
+
+    /// Waits until one has ended; what it printed. It exits with 0 even when it timed out, so a status of 200 has to stand
+    /// in that.
+    pub fn finish(client: Program) -> Result<String> {
+        let finished = client.finish(PATIENCE)?.succeeded()?;
         let said = finished.stdout + &finished.stderr;
         ensure!(said.contains("[:status: 200]"), "gtlsclient: no answer: {said}");
-        Ok(())
+        Ok(said)
     }
 }
 

@@ -2,17 +2,16 @@
 //! network namespaces; many HTTP/3 connections; a client whose address changes in the
 //! middle of a download; and then what the router's maps say of all that.
 //!
+//! With `--cluster`: several nodes with one address, in [`cluster`].
+//!
 //! It takes everything down at the end, also after Ctrl-C. With `--keep` the end is Ctrl-C.
 
 use std::{
     io::{IsTerminal, Write},
-    sync::mpsc::{self, Receiver},
-    thread,
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
-use nix::sys::signal::{SigSet, Signal};
+use anyhow::{Result, bail, ensure};
 use router_tests::{
     bpftool,
     lab::{
@@ -22,12 +21,23 @@ use router_tests::{
 };
 use router_userspace::agent::api::{Counters, Totals, Workers, XdpMode};
 
+use self::interrupts::Interrupts;
+
+mod cluster;
+mod interrupts;
+
 fn main() -> Result<()> {
-    let keep = match std::env::args().skip(1).collect::<Vec<_>>().as_slice() {
-        [] => false,
-        [only] if only == "--keep" => true,
-        other => bail!("unknown arguments {other:?}; try: demo [--keep]"),
-    };
+    let (mut keep, mut several) = (false, false);
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "--keep" => keep = true,
+            "--cluster" => several = true,
+            other => bail!("unknown argument {other:?}; try: demo [--cluster] [--keep]"),
+        }
+    }
+    if several {
+        return cluster::show(keep);
+    }
     let interrupts = Interrupts::watch()?;
     say("A router with 4 workers, between clients (on a veth with 4 queues) and a server");
     let lab = Lab::new().queues(4).workers(4).engine("xdp").start()?;
@@ -178,26 +188,3 @@ fn say(what: &str) {
 
 /// How often what is shown is renewed.
 const GLANCE: Duration = Duration::from_millis(200);
-
-/// Ctrl-C and SIGTERM, from now on: requests to take everything down, not the end.
-struct Interrupts(Receiver<()>);
-
-impl Interrupts {
-    fn watch() -> Result<Self> {
-        let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
-        // Before any other thread exists, so that they all block them.
-        signals.thread_block().context("cannot block signals")?;
-        let (tell, told) = mpsc::channel();
-        thread::spawn(move || while signals.wait().is_ok() && tell.send(()).is_ok() {});
-        Ok(Self(told))
-    }
-
-    fn check(&self) -> Result<()> {
-        ensure!(self.0.try_recv().is_err(), "interrupted; everything is taken down");
-        Ok(())
-    }
-
-    fn wait(&self) {
-        let _ = self.0.recv();
-    }
-}

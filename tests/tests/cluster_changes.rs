@@ -1,0 +1,161 @@
+//! Do connections stay while nodes of a cluster join, drain, are upgraded, die, or cannot hear each other?
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
+use router_tests::lab::{
+    Towards,
+    cluster::{Cluster, MemberState, TUNNEL_PORT},
+    datagram::{Datagram, End},
+    until,
+};
+use router_userspace::agent::api::NodeState;
+
+/// Point 4: with plain ECMP a node that joins takes flows of all others, which it forwards; new connections are its own.
+#[test]
+fn a_node_that_joins_under_load_costs_no_connection() -> Result<()> {
+    let mut cluster = Cluster::new().nodes(2).start()?;
+    let before = cluster.counts()?;
+    let clients = cluster.talk(100)?;
+    let index = cluster.add_node()?;
+    cluster.change_members(|_| {})?;
+    cluster.node_mut(index).start()?;
+    cluster.await_together()?;
+    cluster.route(0..=index)?;
+    let joined = Instant::now();
+    let more = cluster.talk(100)?;
+    let first = joined.elapsed();
+    let accepted = cluster.node(index).control().status()?.totals.accepted;
+    ensure!(accepted > 0 && first < TO_TAKE_PART, "after {first:?} the new node has {accepted} connections");
+    clients.succeed()?;
+    more.succeed()?;
+    cluster.expect_forwarded(&before, 100)?;
+    cluster.expect_nothing_lost()
+}
+
+/// It keeps its connections, and what the router still sends it of new ones, others take.
+#[test]
+fn a_draining_node_keeps_its_connections_and_gets_no_new_ones() -> Result<()> {
+    let mut cluster = Cluster::new().start()?;
+    let clients = cluster.talk(90)?;
+    cluster.change_members(|nodes| nodes[1].state = MemberState::Draining)?;
+    let kept = cluster.node(1).control().status()?.totals.accepted;
+    cluster.await_state(2, NodeState::Draining)?;
+    let more = cluster.talk(90)?;
+    let now = cluster.node(1).control().status()?.totals.accepted;
+    ensure!(kept > 0 && now == kept, "it had {kept} connections, and has taken {} more", now - kept);
+    cluster.change_members(|nodes| nodes[1].state = MemberState::Up)?;
+    cluster.await_state(2, NodeState::Up)?;
+    cluster.talk(90)?.succeed()?;
+    let now = cluster.node(1).control().status()?.totals.accepted;
+    ensure!(now > kept, "it is up again, and has taken none");
+    clients.succeed()?;
+    more.succeed()?;
+    cluster.expect_nothing_lost()
+}
+
+/// Point 14: one node after the other is replaced, while packets cross between those that are and those that are not.
+#[test]
+fn upgrades_node_by_node_lose_no_connection() -> Result<()> {
+    let mut cluster = Cluster::new().config(|config| config.set_router("drain_timeout", "\"300s\"")).start()?;
+    let before = cluster.counts()?;
+    let clients = cluster.talk(90)?;
+    for index in 0..3 {
+        cluster.node(index).upgrade(None)?;
+        for route in [[0, 1], [1, 2], [2, 0]] {
+            cluster.route(route)?;
+            // Not a wait for something to happen: the changes' rhythm.
+            ensure!(!clients.ends_within(Duration::from_millis(300)), "the clients ended: {}", clients.said());
+        }
+    }
+    cluster.expect_forwarded(&before, 100)?;
+    clients.succeed().map(drop)
+}
+
+/// The rotation of connection IDs by hand: all nodes decode the new ones before any issues them.
+#[test]
+fn connection_ids_are_rotated_node_by_node() -> Result<()> {
+    let mut cluster = Cluster::new().start()?;
+    let clients = cluster.talk(60)?;
+    for [announced, issuing] in [["[1, 2]", "1"], ["[1, 2]", "2"]] {
+        cluster.announce(announced, issuing)?;
+        cluster.route([0, 2])?;
+        clients_go_on(&clients)?;
+        cluster.route([1])?;
+        clients_go_on(&clients)?;
+        cluster.route(0..3)?;
+        cluster.talk(30)?.succeed()?;
+    }
+    clients.succeed()?;
+    // Nobody has a connection ID of the first one any more.
+    cluster.announce("[2]", "2")?;
+    cluster.talk(30)?.succeed()?;
+    cluster.expect_nothing_lost()
+}
+
+/// Point 3: when the operator's list says that it is gone, and it is silent, others tell its clients so.
+#[test]
+fn connections_of_a_node_that_dies_are_reset_by_the_others() -> Result<()> {
+    let mut cluster = Cluster::new().start()?;
+    let clients = cluster.talk(90)?;
+    let lost = cluster.node(1).control().status()?.totals.accepted;
+    let died = Instant::now();
+    cluster.kill(1)?;
+    cluster.change_members(|nodes| nodes.retain(|node| node.number != 2))?;
+    until(|| cluster.reset_for_others(), |count| *count > 0)?;
+    let told = died.elapsed();
+    ensure!(told < TO_BE_TOLD, "the first client was told after {told:?}");
+    let summary = clients.finish()?;
+    ensure!(
+        summary.stateless_resets() == lost && summary.errors.values().sum::<u64>() == lost,
+        "the node had {lost} connections of 90: {summary:?}"
+    );
+    Ok(())
+}
+
+/// Point 9: hellos are lost, and nothing else. The node cannot be told from a dead one, and lives.
+#[test]
+fn a_node_that_is_not_heard_keeps_its_connections() -> Result<()> {
+    let is_cut = Arc::new(AtomicBool::new(false));
+    let cut = is_cut.clone();
+    let cluster = Cluster::new().set("dead_after", "\"2s\"").relay(1, move |_: Towards, frame| {
+        if cut.load(Ordering::Relaxed) && is_hello(frame) { Vec::new() } else { vec![frame.to_vec()] }
+    });
+    let mut cluster = cluster.start()?;
+    let clients = cluster.talk(90)?;
+    is_cut.store(true, Ordering::Relaxed);
+    cluster.await_state(2, NodeState::Unreachable)?;
+    // As long again as it takes to be given up, were it for the silence alone.
+    ensure!(!clients.ends_within(Duration::from_secs(4)), "the clients ended: {}", clients.said());
+    ensure!(cluster.reset_for_others()? == 0, "a living node's connections were reset");
+    is_cut.store(false, Ordering::Relaxed);
+    cluster.await_state(2, NodeState::Up)?;
+    cluster.route([0, 2])?;
+    clients_go_on(&clients)?;
+    clients.succeed()?;
+    ensure!(cluster.reset_for_others()? == 0, "a living node's connections were reset");
+    cluster.expect_nothing_lost()
+}
+
+/// Whether a frame has what nodes tell each other: a control message of GUE, version 0.
+fn is_hello(frame: &[u8]) -> bool {
+    let mut frame = frame.to_vec();
+    let Some(datagram) = Datagram::of(&mut frame) else { return false };
+    datagram.port(End::Destination) == TUNNEL_PORT && datagram.payload()[0] & 0xe0 == 0x20
+}
+
+fn clients_go_on(clients: &router_tests::lab::peers::Clients) -> Result<()> {
+    ensure!(!clients.ends_within(Duration::from_millis(500)), "the clients ended: {}", clients.said());
+    Ok(())
+}
+
+/// How soon a node that joins has to have some of 100 new connections.
+const TO_TAKE_PART: Duration = Duration::from_secs(2);
+/// `dead_after` is ten seconds; clients ask more and more seldom.
+const TO_BE_TOLD: Duration = Duration::from_secs(15);
