@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use router_tests::lab::{
-    cluster::{Cluster, Running},
+    cluster::{Cluster, Node, Running},
     peers::Clients,
     until,
 };
-use router_userspace::agent::api::NodeState;
+use router_userspace::agent::api::{self, CidState, NodeState};
 
 /// Point 8: it is stopped for longer than any lease.
 #[test]
@@ -20,6 +20,27 @@ fn connections_outlive_an_etcd_that_is_stopped() -> Result<()> {
 #[test]
 fn connections_outlive_an_etcd_that_hangs() -> Result<()> {
     outlive(|cluster| cluster.halt_etcd(), |cluster| cluster.resume_etcd())
+}
+
+/// It forgets all that it knew. The nodes put it back, as it was, and whoever joins then is none of them.
+#[test]
+fn connections_outlive_an_etcd_that_is_wiped() -> Result<()> {
+    let mut cluster = Cluster::new().etcd().set("dead_after", "\"3s\"").start()?;
+    let clients = cluster.talk(90)?;
+    be_without(&mut cluster, &clients, Running::wipe_etcd, Running::start_etcd)?;
+    (0..3).try_for_each(|index| await_records(&cluster, index))?;
+    ensure!(numbers(&cluster)? == [1, 2, 3], "nodes have other numbers: {:?}", numbers(&cluster)?);
+    let index = cluster.add_node()?;
+    cluster.node_mut(index).start()?;
+    cluster.await_together()?;
+    ensure!(numbers(&cluster)? == [1, 2, 3, 4], "a node that joins has a number of another: {:?}", numbers(&cluster)?);
+    (1..=4).try_for_each(|number| cluster.await_state(number, NodeState::Up))?;
+    cluster.route(0..=index)?;
+    cluster.talk(60)?.succeed()?;
+    ensure!(cluster.node(index).control().status()?.totals.accepted > 0, "the new node has no connection");
+    clients.succeed()?;
+    expect_no_reset(&cluster)?;
+    cluster.expect_nothing_lost()
 }
 
 /// Point 9: one node cannot reach it, loses its lease for all others, and lives.
@@ -39,6 +60,39 @@ fn a_node_that_is_cut_off_from_etcd_keeps_its_connections() -> Result<()> {
     cluster.route(0..3)?;
     clients.succeed()?;
     cluster.talk(60)?.succeed()?;
+    expect_no_reset(&cluster)?;
+    cluster.expect_nothing_lost()
+}
+
+/// Point 7: keys are rotated while one node cannot reach etcd. It has to know the new ones before others issue by them,
+/// though its lease is long gone.
+#[test]
+fn a_rotation_waits_for_a_node_that_is_cut_off_from_etcd() -> Result<()> {
+    let mut cluster = Cluster::new().etcd().set("dead_after", "\"3s\"").start()?;
+    let old = cluster.talk(90)?;
+    cluster.node(1).wiring().cut_etcd()?;
+    cluster.node(0).cli(&["cid", "rotate"])?.succeeded()?;
+    [0, 2].into_iter().try_for_each(|index| await_waiting(&cluster, index))?;
+    [0, 2].into_iter().try_for_each(|index| await_reason(&cluster, index, 2, "although its lease has ended"))?;
+    go_on(&old, LEASE_AND_MORE)?;
+    [0, 2].into_iter().try_for_each(|index| await_waiting(&cluster, index))?;
+    (0..3).try_for_each(|index| await_issued(&cluster, index, 0))?;
+    let again = cluster.node(2).cli(&["cid", "rotate"])?;
+    ensure!(again.succeeded().is_err(), "a second configuration was announced before the first was issued");
+    let still_old = cluster.talk(30)?;
+    cluster.node(1).wiring().mend_etcd()?;
+    (0..3).try_for_each(|index| await_issued(&cluster, index, 1))?;
+    (0..3).try_for_each(|index| await_no_problem(&cluster, index))?;
+    let new = cluster.talk(60)?;
+    ensure!(connections(&cluster, 0)? == 120, "{} connections of 120 by the old one", connections(&cluster, 0)?);
+    ensure!(connections(&cluster, 1)? == 60, "{} connections of 60 by the new one", connections(&cluster, 1)?);
+    let before = cluster.counts()?;
+    for route in [&[0, 2][..], &[1], &[0, 1, 2]] {
+        cluster.route(route.iter().copied())?;
+        go_on(&new, Duration::from_secs(1))?;
+    }
+    cluster.expect_forwarded(&before, 100)?;
+    [old, still_old, new].into_iter().try_for_each(|clients| clients.succeed().map(drop))?;
     expect_no_reset(&cluster)?;
     cluster.expect_nothing_lost()
 }
@@ -82,20 +136,30 @@ fn a_node_joins_by_etcd_alone() -> Result<()> {
 fn outlive(spoil: impl Fn(&mut Running) -> Result<()>, mend: impl Fn(&mut Running) -> Result<()>) -> Result<()> {
     let mut cluster = Cluster::new().etcd().set("dead_after", "\"3s\"").start()?;
     let clients = cluster.talk(90)?;
-    spoil(&mut cluster)?;
-    (0..3).try_for_each(|index| await_live(&cluster, index, Live::No))?;
-    go_on(&clients, LEASE_AND_MORE)?;
-    cluster.route([0, 2])?;
-    go_on(&clients, Duration::from_secs(1))?;
-    cluster.talk(30)?.succeed()?;
-    (1..=3).try_for_each(|number| cluster.await_state(number, NodeState::Up))?;
-    mend(&mut cluster)?;
-    (0..3).try_for_each(|index| await_live(&cluster, index, Live::Yes))?;
-    go_on(&clients, LEASE_AND_MORE)?;
+    be_without(&mut cluster, &clients, spoil, mend)?;
     clients.succeed()?;
-    (1..=3).try_for_each(|number| cluster.await_state(number, NodeState::Up))?;
     expect_no_reset(&cluster)?;
     cluster.expect_nothing_lost()
+}
+
+/// The same, while `clients` go on, and after it.
+fn be_without(
+    cluster: &mut Running,
+    clients: &Clients,
+    spoil: impl Fn(&mut Running) -> Result<()>,
+    mend: impl Fn(&mut Running) -> Result<()>,
+) -> Result<()> {
+    spoil(cluster)?;
+    (0..3).try_for_each(|index| await_live(cluster, index, Live::No))?;
+    go_on(clients, LEASE_AND_MORE)?;
+    cluster.route([0, 2])?;
+    go_on(clients, Duration::from_secs(1))?;
+    cluster.talk(30)?.succeed()?;
+    (1..=3).try_for_each(|number| cluster.await_state(number, NodeState::Up))?;
+    mend(cluster)?;
+    (0..3).try_for_each(|index| await_live(cluster, index, Live::Yes))?;
+    go_on(clients, LEASE_AND_MORE)?;
+    (1..=3).try_for_each(|number| cluster.await_state(number, NodeState::Up))
 }
 
 /// Whether what a node knows of the others is of now.
@@ -107,6 +171,57 @@ enum Live {
 
 fn await_live(cluster: &Running, index: u8, live: Live) -> Result<()> {
     until(|| cluster.node(index).control().cluster(), |seen| seen.live == (live == Live::Yes)).map(drop)
+}
+
+/// All other nodes have records again, of their own and not only kept for a while, and are heard.
+fn await_records(cluster: &Running, index: u8) -> Result<()> {
+    let all_are_there = |seen: &api::Cluster| {
+        let mut others = seen.nodes.iter().filter(|node| !node.this);
+        seen.nodes.len() == 3 && others.all(|node| node.why.starts_with("heard ") && !node.why.contains("although"))
+    };
+    until(|| cluster.node(index).control().cluster(), all_are_there).map(drop)
+}
+
+/// The numbers of all nodes, as each knows its own.
+fn numbers(cluster: &Running) -> Result<Vec<u16>> {
+    cluster.nodes().iter().map(|node| Ok(node.control().cluster()?.node)).collect()
+}
+
+/// What a node says of another has these words.
+fn await_reason(cluster: &Running, index: u8, number: u16, words: &str) -> Result<()> {
+    let has_words =
+        |seen: &api::Cluster| seen.nodes.iter().any(|node| node.number == number && node.why.contains(words));
+    until(|| cluster.node(index).control().cluster(), has_words).map(drop)
+}
+
+/// A node says for whom the rotation waits.
+fn await_waiting(cluster: &Running, index: u8) -> Result<()> {
+    let words = "connection IDs: configuration 1 waits until nodes 2 decode by it";
+    let says_so = |problems: &Vec<String>| problems.iter().any(|problem| problem == words);
+    until(|| Ok(cluster.node(index).control().status()?.problems), says_so).map(drop)
+}
+
+fn await_no_problem(cluster: &Running, index: u8) -> Result<()> {
+    until(|| Ok(cluster.node(index).control().status()?.problems), Vec::is_empty).map(drop)
+}
+
+/// A node issues connection IDs by the configuration `rotation`.
+fn await_issued(cluster: &Running, index: u8, rotation: u8) -> Result<()> {
+    let issued = || {
+        let all = cluster.node(index).control().cid_configurations()?;
+        let issued = all.iter().find(|one| one.state == CidState::Issuing);
+        Ok(issued.context("no configuration is issued")?.rotation)
+    };
+    until(issued, |issued| *issued == rotation).with_context(|| format!("node {}", index + 1)).map(drop)
+}
+
+/// Connections of all nodes that were accepted while the configuration `rotation` was issued.
+fn connections(cluster: &Running, rotation: u8) -> Result<u64> {
+    let of_node = |node: &Node| {
+        let all = node.control().cid_configurations()?;
+        Ok(all.iter().filter(|one| one.rotation == rotation).map(|one| one.connections).sum::<u64>())
+    };
+    cluster.nodes().iter().map(of_node).sum()
 }
 
 /// The clients are there for so long, and do not end.

@@ -8,7 +8,12 @@
 //!             have acked it                                        and a drain, and once all have acked it
 //! ```
 //!
+//! A node that has lost its lease may live all the same, cut off from the engine: it is waited for until it counts as gone
+//! by a second witness, or until an operator says `forget`.
+//!
 //! So every node decodes a connection ID before any issues it (QUIC-LB, configuration agents).
+
+use std::collections::BTreeMap;
 
 use router_common::{connection_id::ROTATIONS, identifiers::ConfigRotation};
 
@@ -19,6 +24,9 @@ use super::{
     node::NodeNumber,
     state::{ClusterState, Presence, View},
 };
+
+/// By node, the highest revision that it acks.
+pub type Acks = BTreeMap<NodeNumber, u64>;
 
 /// What comes next.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -64,8 +72,8 @@ impl RotationError {
     pub fn hint(self) -> &'static str {
         match self {
             Self::OnItsWay(_) => {
-                "`quic-router cluster status` says for which nodes it waits; `quic-router nodes forget N` is for one that \
-                 does not come back"
+                "`quic-router status` says for which nodes it waits; `quic-router nodes forget N` is for one that does not \
+                 come back"
             }
             Self::AllInUse => {
                 "each goes when no connection can have its IDs any more: connection_id.lifetime after its end"
@@ -116,26 +124,27 @@ pub fn announce(state: &ClusterState, shape: CidShape, now: u64) -> Result<Chang
 }
 
 /// What comes next at `now`, in seconds since 1970. A configuration is gone when it has been retiring for `retire_after`
-/// seconds: the longest lifetime of a connection ID and the longest drain.
-pub fn next(view: &View, now: u64, retire_after: u64) -> Next {
+/// seconds: the longest lifetime of a connection ID and the longest drain. `unleased` are nodes that may live without a
+/// lease, each with the highest revision that it acked while it had one.
+pub fn next(view: &View, now: u64, retire_after: u64, unleased: &Acks) -> Next {
     if !view.freshness.is_live() {
         return Next::Away;
     }
     let state = &*view.state;
     if let Some(announced) = with(state, CidState::Announced).next() {
-        return issue(view, announced, now);
+        return issue(view, announced, now, unleased);
     }
     match with(state, CidState::Retiring).min_by_key(|cid| cid.since) {
         Some(retiring) => match retiring.since.saturating_add(retire_after) {
             time if now < time => Next::Until { rotation: retiring.rotation, time },
-            _ => remove(view, retiring),
+            _ => remove(view, retiring, unleased),
         },
         None => Next::Settled,
     }
 }
 
-fn issue(view: &View, announced: &CidConfiguration, now: u64) -> Next {
-    let nodes = lacking(&view.state, announced.announced);
+fn issue(view: &View, announced: &CidConfiguration, now: u64, unleased: &Acks) -> Next {
+    let nodes = lacking(&view.state, announced.announced, unleased);
     if !nodes.is_empty() {
         return Next::Waiting { rotation: announced.rotation, nodes };
     }
@@ -147,9 +156,9 @@ fn issue(view: &View, announced: &CidConfiguration, now: u64) -> Next {
 
 /// Removes a configuration whose time is over, once every live node has heard that it is not issued: one that has not may
 /// still issue by it.
-fn remove(view: &View, retiring: &CidConfiguration) -> Next {
+fn remove(view: &View, retiring: &CidConfiguration, unleased: &Acks) -> Next {
     let rotation = retiring.rotation;
-    let nodes = lacking(&view.state, retiring.entered);
+    let nodes = lacking(&view.state, retiring.entered, unleased);
     if !nodes.is_empty() {
         return Next::Waiting { rotation, nodes };
     }
@@ -158,9 +167,15 @@ fn remove(view: &View, retiring: &CidConfiguration) -> Next {
 }
 
 /// The live nodes that have not acked `revision`, each with the highest one that it acks.
-fn lacking(state: &ClusterState, revision: u64) -> Vec<(NodeNumber, u64)> {
-    let present = state.nodes.iter().filter(|(_, member)| member.presence() == Presence::Present);
-    let acks = present.filter_map(|(&number, member)| Some((number, member.record.as_ref()?.run.as_ref()?.acks)));
+fn lacking(state: &ClusterState, revision: u64, unleased: &Acks) -> Vec<(NodeNumber, u64)> {
+    let acks = state.nodes.iter().filter_map(|(&number, member)| {
+        let acks = match member.presence() {
+            Presence::Present => member.record.as_ref()?.run.as_ref()?.acks,
+            Presence::LeaseGone => *unleased.get(&number)?,
+            Presence::Forgotten => return None,
+        };
+        Some((number, acks))
+    });
     acks.filter(|(_, acks)| *acks < revision).collect()
 }
 

@@ -187,16 +187,18 @@ async fn a_rotation_waits_for_every_node(first: &mut Node, second: &mut Node) {
     assert!(rotation::announce(&first.state(), SHAPE, 2_000).is_err(), "one at a time");
     first.ack(revision).await;
     let number = second.record.as_ref().unwrap().number;
-    let waits_for_one = |view: &View| match rotation::next(view, 2_001, 60) {
+    let waits_for_one = |view: &View| match rotation::next(view, 2_001, 60, &rotation::Acks::new()) {
         Next::Waiting { nodes, .. } => nodes.len() == 1 && nodes[0].0 == number,
         _ => false,
     };
     first.until("it waits for the other", waits_for_one).await;
     second.until("the announcement", |view| view.state.cid.len() == 2).await;
     second.ack(revision).await;
-    let is_acked = |view: &View| matches!(rotation::next(view, 2_001, 60), Next::Change(_));
+    let is_acked = |view: &View| matches!(rotation::next(view, 2_001, 60, &rotation::Acks::new()), Next::Change(_));
     let view = first.until("all have acked", is_acked).await;
-    let Next::Change(change) = rotation::next(&view, 2_001, 60) else { unreachable!("looked at") };
+    let Next::Change(change) = rotation::next(&view, 2_001, 60, &rotation::Acks::new()) else {
+        unreachable!("looked at")
+    };
     let revision = first.engine.commit(change).await.unwrap();
     let seen = second.until("the other issues", |view| view.state.revision == revision).await;
     let states: Vec<_> = seen.state.cid.values().map(|cid| (cid.rotation.get(), cid.state)).collect();
@@ -221,7 +223,7 @@ async fn a_rotation_sees_who_joins_meanwhile(first: &mut Node, third: &mut Node)
     let late = Change { based_on: revision, nodes_as_of: Some(view.version), writes };
     let error = first.engine.commit(late).await.unwrap_err();
     assert!(matches!(error, MembershipError::Conflict { .. }), "{error}");
-    match rotation::next(&first.engine.view(), 3_001, 60) {
+    match rotation::next(&first.engine.view(), 3_001, 60, &rotation::Acks::new()) {
         Next::Waiting { nodes, .. } => assert!(nodes.contains(&(number, announced)), "{nodes:?}"),
         other => panic!("{other:?}"),
     }

@@ -51,7 +51,7 @@ fn set(state: &mut ClusterState, number: u16, acks: u64) {
 
 fn look(state: &ClusterState, now: u64) -> Next {
     let view = View { state: Arc::new(state.clone()), version: 40, freshness: Freshness::Live };
-    next(&view, now, RETIRE_AFTER)
+    next(&view, now, RETIRE_AFTER, &Acks::new())
 }
 
 fn states(state: &ClusterState) -> Vec<(u8, CidState)> {
@@ -99,8 +99,28 @@ fn it_waits_for_those_who_are_there() {
     state.nodes.get_mut(&NodeNumber::new(2).unwrap()).unwrap().order = Some(Order::Forget);
     assert_eq!(waits_for(&state), [3], "not for one that was forgotten");
     state.nodes.get_mut(&NodeNumber::new(3).unwrap()).unwrap().record = None;
-    assert!(waits_for(&state).is_empty(), "nor for one without lease");
+    assert!(waits_for(&state).is_empty(), "nor for one that is gone");
     assert!(matches!(look(&state, 2_000), Next::Change(_)));
+}
+
+#[test]
+fn it_waits_for_those_who_live_without_a_lease() {
+    let mut state = cluster(&[2, 2, 2]);
+    state = committed(&state, &announce(&state, SHAPE, 2_000).unwrap());
+    let node = |number| NodeNumber::new(number).unwrap();
+    state.nodes.get_mut(&node(2)).unwrap().record = None;
+    let looked = |state: &ClusterState, unleased: &Acks| {
+        let view = View { state: Arc::new(state.clone()), version: 40, freshness: Freshness::Live };
+        next(&view, 2_000, RETIRE_AFTER, unleased)
+    };
+    let before = Acks::from([(node(2), 1)]);
+    let rotation = ConfigRotation::new(1);
+    assert_eq!(looked(&state, &before), Next::Waiting { rotation, nodes: vec![(node(2), 1)] });
+    assert!(matches!(looked(&state, &Acks::from([(node(2), 2)])), Next::Change(_)), "it decodes it already");
+    // Where it has a record, that counts.
+    assert!(matches!(looked(&state, &Acks::from([(node(3), 1)])), Next::Change(_)));
+    state.nodes.get_mut(&node(2)).unwrap().order = Some(Order::Forget);
+    assert!(matches!(looked(&state, &before), Next::Change(_)), "not for one that was forgotten");
 }
 
 #[test]
@@ -110,7 +130,7 @@ fn nothing_is_decided_while_the_engine_is_away() {
     let why = String::new();
     for freshness in [Freshness::LastKnown { since: SystemTime::now(), why: why.clone() }, Freshness::Unread { why }] {
         let view = View { state: Arc::new(state.clone()), version: 40, freshness };
-        assert_eq!(next(&view, 2_000, RETIRE_AFTER), Next::Away);
+        assert_eq!(next(&view, 2_000, RETIRE_AFTER, &Acks::new()), Next::Away);
     }
 }
 

@@ -9,10 +9,11 @@ use std::{
 };
 
 use router_cluster::{
-    health::Judgement,
+    health::{Judgement, NodeHealth},
     hello::{Announcement, WayReport},
     membership::{
         Claim, ClusterState, DEFAULT_WEIGHT, Member, NodeNumber, NodeRecord, NodeState, RunInfo, TunnelVersions, View,
+        rotation::Acks,
     },
 };
 use router_common::{
@@ -171,6 +172,14 @@ impl Cluster {
     /// What each other node counts as.
     pub(in crate::agent) fn judgements(&self) -> Ref<'_, BTreeMap<NodeNumber, Judgement>> {
         self.judgements.borrow()
+    }
+
+    /// The nodes that are not gone, with the revisions that their last records ack: one whose lease has ended may live.
+    pub(super) fn unleased(&self) -> Acks {
+        let (judgements, records) = (self.judgements.borrow(), self.records.borrow());
+        let is_gone = |number: &NodeNumber| judgements.get(number).is_none_or(|one| one.state == NodeHealth::Gone);
+        let not_gone = records.iter().filter(|(number, _)| !is_gone(number));
+        not_gone.filter_map(|(&number, record)| Some((number, record.run.as_ref()?.acks))).collect()
     }
 
     /// The longest packet that the interface towards a node carries, in octets from its IP header on.

@@ -55,7 +55,7 @@ pub(super) async fn go_on(node: &Node) {
     }
     let config = node.serving.config();
     let retire_after = 2 * config.connection_id.lifetime + config.limits.idle_timeout + config.router.drain_timeout;
-    if let Next::Change(change) = rotation::next(&cluster.view(), now(), retire_after.as_secs()) {
+    if let Next::Change(change) = rotation::next(&cluster.view(), now(), retire_after.as_secs(), &cluster.unleased()) {
         match cluster.engine().commit(change).await {
             Ok(revision) => tracing::info!("cluster: a rotation of connection IDs goes on, revision {revision}"),
             // Another node did it.
@@ -67,8 +67,9 @@ pub(super) async fn go_on(node: &Node) {
 
 /// For whom a rotation waits, in a sentence.
 pub(in crate::agent) fn waits_for(node: &Node) -> Option<String> {
-    let view = node.cluster.as_ref()?.view();
-    let Next::Waiting { rotation, nodes } = rotation::next(&view, now(), u64::MAX) else { return None };
+    let cluster = node.cluster.as_ref()?;
+    let next = rotation::next(&cluster.view(), now(), u64::MAX, &cluster.unleased());
+    let Next::Waiting { rotation, nodes } = next else { return None };
     let nodes: Vec<_> = nodes.iter().map(|(number, _)| number.to_string()).collect();
     Some(format!("connection IDs: configuration {rotation} waits until nodes {} decode by it", nodes.join(", ")))
 }
