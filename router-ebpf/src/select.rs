@@ -24,8 +24,9 @@ pub(crate) fn run(ctx: &SkReuseportContext) -> u32 {
     let segment = Segment(ctx);
     let payload = segment.payload();
     let verdict = steer::segment(&segment, payload, || segment.source_address(), &Maps::for_datagram());
+    let decided = log::Decided::of(&verdict);
     maps::count(Stage::Select, verdict.reason());
-    log::selected(ctx, &verdict);
+    log::selected(ctx, decided);
     match verdict {
         // The program has no way to answer, or to send on, by; what can is a worker.
         Verdict::Pass(_) | Verdict::Answer(_) | Verdict::Forward(_) => SK_PASS,

@@ -86,7 +86,7 @@ pub(crate) fn go_on(ctx: &XdpContext, program: Program, stage: Stage) -> u32 {
 /// Counts a packet, and does with it what is decided.
 #[inline(always)]
 pub(crate) fn carry_out(ctx: &XdpContext, stage: Stage, verdict: &Verdict<StoredFlow>) -> u32 {
-    log::steered(ctx, verdict);
+    log::steered(ctx, log::Decided::of(verdict));
     if let Verdict::Forward(Forward { node, reason }) = verdict
         && let Some(handover) = maps::handover()
     {

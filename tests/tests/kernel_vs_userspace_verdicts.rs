@@ -12,20 +12,21 @@ use router_common::{
 };
 use router_tests::packets::{
     CID_LENGTH, Kernel, LISTENERS, NODE_ID, PLANTED_FLOWS, Packet, Random, SLOTS, Tally, World, cases, cid,
+    cluster::{Cluster, DRAINING, TUNNEL_PORT, UP, UP_V6, address, own_address, sent_on},
     quic::{Kind, Quic, UNKNOWN_VERSION, V1, V2},
 };
 use router_userspace::datapath::CidEntry;
 
 #[test]
 fn a_million_random_packets() -> Result<()> {
-    let never = [&[Reason::Queue][..], &LIMITED, &ANSWERED].concat();
+    let never = [&[Reason::Queue][..], &LIMITED, &ANSWERED, &BETWEEN_NODES].concat();
     agree("same", World::with_all_encodings(), PACKETS, &never)
 }
 
 /// A fifth of them again, where XDP answers what it can, and asks each client for its address.
 #[test]
 fn random_packets_where_clients_are_asked() -> Result<()> {
-    let never = [&[Reason::Queue][..], &LIMITED].concat();
+    let never = [&[Reason::Queue][..], &LIMITED, &BETWEEN_NODES].concat();
     agree("asks", World::with_all_encodings().challenging(Challenge::Always), PACKETS / 5, &never)
 }
 
@@ -38,7 +39,19 @@ fn random_packets_on_a_queue_that_a_worker_has() -> Result<()> {
         SlotId::new(1),
     )
     .with_places(true);
-    agree("queue", World::with_all_encodings().on_queue(queue), PACKETS / 5, &[&LIMITED[..], &ANSWERED].concat())
+    agree(
+        "queue",
+        World::with_all_encodings().on_queue(queue),
+        PACKETS / 5,
+        &[&LIMITED[..], &ANSWERED, &BETWEEN_NODES].concat(),
+    )
+}
+
+/// A fifth of them again, in a cluster whose other nodes own some, and have sent some on.
+#[test]
+fn random_packets_in_a_cluster() -> Result<()> {
+    let never = [&[Reason::Queue][..], &LIMITED, &ANSWERED].concat();
+    agree("cluster", World::with_all_encodings().within(Cluster::by_hash()), PACKETS / 5, &never)
 }
 
 /// What hangs on how many came before, and on whether there is an active slot.
@@ -46,6 +59,17 @@ const LIMITED: [Reason; 4] =
     [Reason::NoSlot, Reason::UnknownLimited, Reason::NegotiationLimited, Reason::SourceLimited];
 /// Where XDP answers nothing, and so asks no client.
 const ANSWERED: [Reason; 3] = [Reason::ChallengeLimited, Reason::Negotiated, Reason::Retried];
+/// Where there are no other nodes.
+const BETWEEN_NODES: [Reason; 8] = [
+    Reason::TunnelSocket,
+    Reason::TunnelForged,
+    Reason::Misrouted,
+    Reason::NodeUnreachable,
+    Reason::TooLongToForward,
+    Reason::NodeGone,
+    Reason::Forwarded,
+    Reason::ForwardedNew,
+];
 
 fn agree(name: &str, world: World, packets_max: usize, never: &[Reason]) -> Result<()> {
     let random = Random::of_now();
@@ -54,6 +78,7 @@ fn agree(name: &str, world: World, packets_max: usize, never: &[Reason]) -> Resu
     let mut kernel =
         Kernel::load(name, Settings::new(NODE_ID, CID_LENGTH, GenerationId::new(1)), SLOTS.into(), world.configs())?;
     world.queue().map(|queue| kernel.on_queue(*queue)).transpose()?;
+    world.cluster().map(|cluster| kernel.join(cluster)).transpose()?;
     if world.answers() {
         kernel.answering(world.challenge())?;
     }
@@ -89,6 +114,29 @@ impl<'a> Packets<'a> {
     }
 
     fn next(&mut self) -> Vec<u8> {
+        let frame = self.packet();
+        match (self.world.cluster(), self.random.below(5)) {
+            (Some(_), 0) => self.between_nodes(&frame),
+            _ => frame,
+        }
+    }
+
+    /// One that another node has sent on, or that comes to the tunnel's port all the same.
+    fn between_nodes(&mut self, frame: &[u8]) -> Vec<u8> {
+        let sender = *self.random.one_of(&[UP, UP_V6, DRAINING]);
+        if self.random.below(10) == 0 {
+            let words = self.random.octets(40);
+            return Packet::udp((address(sender), 6_080), (own_address(sender), TUNNEL_PORT), words).frame();
+        }
+        let Some(mut frame) = sent_on(sender, frame) else { return frame.to_vec() };
+        if self.random.below(4) == 0 {
+            let at = self.random.below(frame.len().min(160));
+            frame[at] ^= 1 << self.random.below(8);
+        }
+        frame
+    }
+
+    fn packet(&mut self) -> Vec<u8> {
         match self.random.below(10) {
             0 => self.noise(),
             1..5 => self.mutated(),
@@ -129,7 +177,7 @@ impl<'a> Packets<'a> {
         let kind = *self.random.one_of(&[Kind::Initial, Kind::Initial, Kind::ZeroRtt, Kind::Handshake, Kind::Retry]);
         let version = *self.random.one_of(&[V1, V1, V2, UNKNOWN_VERSION, 0]);
         let quic = if self.random.below(3) == 0 { Quic::short(&cid) } else { Quic::long(kind, version, &cid) };
-        let length = *self.random.one_of(&[5, 20, 21, 60, 1199, 1200, 1300]);
+        let length = *self.random.one_of(&[5, 20, 21, 60, 1199, 1200, 1300, 1450]);
         let quic = quic.padded_to(length);
         let [router, ..] = LISTENERS;
         let port = *self.random.one_of(&[router.port(), router.port(), router.port(), 4000]);
@@ -147,7 +195,8 @@ impl<'a> Packets<'a> {
 
     /// Any, or one that means something here.
     fn connection_id(&mut self) -> Vec<u8> {
-        let (rotation, node, slot) = (self.random.below(8), self.random.below(3), self.random.below(6));
+        let nodes = if self.world.cluster().is_some() { 9 } else { 3 };
+        let (rotation, node, slot) = (self.random.below(8), self.random.below(nodes), self.random.below(6));
         match self.random.below(5) {
             0 => self.random.one_of(&PLANTED_FLOWS).0.to_vec(),
             4 => self.issued(slot as u8),

@@ -141,7 +141,7 @@ fn a_failed_upgrade_changes_nothing() -> Result<()> {
     let settings = lab.home().pins().join("settings").display().to_string();
     let schema = format!(
         "bpftool map update pinned {settings} key 0 0 0 0 value 99 0 0 0 1 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 \
-         1 0 0 0 0 0 0 0\nexec {real} \"$@\""
+         0 0 0 0 0 0 0 0 1 0 0 0 0 0 0 0\nexec {real} \"$@\""
     );
     for (name, script_text, says) in [
         ("exits at once", "exit 7".to_owned(), "ended before it took over: exit status: 7"),

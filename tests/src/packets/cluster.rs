@@ -6,10 +6,10 @@ use std::{
 };
 
 use router_common::{
-    frame::Endpoint,
+    frame::{ETHERNET_LENGTH, Endpoint},
     identifiers::{IfIndex, NodeId},
     maps::{AssignedNode, NODE_ASSIGNMENT_SIZE, Node, NodePath, NodeState},
-    tunnel::{Header, Inner, TunnelKey, TunnelKeys},
+    tunnel::{Header, Inner, Leaving, Outer, Receiver, TunnelKey, TunnelKeys},
 };
 
 use super::NODE_ID;
@@ -119,6 +119,18 @@ pub fn tunnelled(sender: u16, inner: &Inner, packet: &[u8]) -> Vec<u8> {
     let (is_ipv4, sender) = (packet[0] >> 4 == 4, NodeId::new(sender));
     let header = Header { is_ipv4, key: key.octet(), sender, tag: key.tag(sender, inner) };
     [&header.octets().0[..], packet].concat()
+}
+
+/// A frame as `sender` sends it on to this node, headers and all; nothing if a kernel program would leave it to a worker.
+pub fn sent_on(sender: u16, frame: &[u8]) -> Option<Vec<u8>> {
+    let path =
+        NodePath { interface: IfIndex::new(LOOPBACK), own_mac: MACS[0], neighbour_mac: MACS[1], longest: u16::MAX };
+    let here = Endpoint { address: own_address(sender).into(), port: TUNNEL_PORT };
+    let here = Node::new(NodeState::Up, here, address(sender).into()).with_path(&path);
+    let Leaving::Packet(packet) = Leaving::of(frame, &here) else { return None };
+    let (mut outer, keys) = (Outer::EMPTY, Cluster::keys());
+    let length = outer.write(&packet, NodeId::new(sender), Receiver { key: keys.sending()?, node: &here });
+    Some([&outer.octets()[..length], frame.get(ETHERNET_LENGTH..ETHERNET_LENGTH + packet.length)?].concat())
 }
 
 /// The index of the loopback interface, which a program that is run without a network seems to be on.
