@@ -25,7 +25,7 @@ fn a_pair_that_hears_each_other_no_more_is_named() -> Result<()> {
     // What the nodes' network carries is known with the first long hello.
     let are_well = |findings: &Vec<Value>| findings.iter().all(|finding| finding["level"] == "ok");
     let well = until(|| findings(&cluster), are_well)?;
-    for theme in ["node 2", "node 3", "mtu", "clock", "listeners", "rp_filter", "shared", "address", "tunnel", "file"] {
+    for theme in ["node 2", "node 3", "mtu", "clock", "listeners", "rp_filter", "address", "tunnel", "file"] {
         ensure!(well.iter().any(|finding| finding["theme"] == theme), "nothing about {theme}: {well:?}");
     }
     let text = cluster.node(0).cli_by_config(&["doctor", "cluster"])?.succeeded()?.stdout;

@@ -129,7 +129,9 @@ impl FarEnd {
                 let train = buf.get(..meta.len).unwrap_or_default();
                 // The kernel takes nothing from outside that claims to come from here.
                 if matches!(self.from, From::Nodes(_)) || meta.addr.ip() == own {
-                    train.chunks(meta.stride.max(1)).for_each(|datagram| self.take(datagram, meta));
+                    // One without octets is a datagram, too.
+                    let empty = train.is_empty().then_some(train);
+                    empty.into_iter().chain(train.chunks(meta.stride.max(1))).for_each(|one| self.take(one, meta));
                 }
             }
         }
