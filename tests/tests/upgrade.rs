@@ -75,7 +75,7 @@ fn twenty_upgrades_under_load_lose_nothing() -> Result<()> {
 /// that way, as clients wait twice as long each time: that is no affair of an upgrade's.
 #[test]
 fn upgrades_during_handshakes_that_lose_initials() -> Result<()> {
-    let lab = Lab::new().workers(2).set("drain_timeout", "\"300s\"").limit("request_timeout", "\"120s\"").start()?;
+    let lab = Lab::new().workers(2).set("drain_timeout", "\"300s\"").limit("request_timeout", "\"60s\"").start()?;
     let relay = lab.relay(|_: Towards, frame| match initial_checksum(frame) {
         Some(sum) if sum % 8 == 0 => Vec::new(),
         _ => vec![frame.to_vec()],
