@@ -9,219 +9,25 @@
 //! on is decided about in the same way, but never sent on again. A first flight depends on no other node: what its
 //! client-chosen connection ID names, it names by chance.
 
+mod tables;
+mod verdict;
+
+pub use self::{
+    tables::Tables,
+    verdict::{Arrival, Delivery, Forward, Known, Named, Passage, Verdict},
+};
 use crate::{
-    admission::{self, Answer, Challenge, Destination, InPlace, Late, Limited, Listed, Outcome, Source, TokenKeys},
+    admission::{self, Destination, InPlace, Late, Outcome, Source},
     bytes::Bytes,
-    connection_id::{ConnectionId, Keys, Owner},
-    frame::{self, Address, Datagram, Endpoint, Payload},
+    connection_id::{ConnectionId, Owner},
+    frame::{self, Address, Datagram, Payload},
     hash,
-    identifiers::{ConfigRotation, NodeId, SlotId},
-    maps::{CidConfig, Node, NodeState, Queue, SOCKET_FRAME_MAX, Settings, Slot, SlotState, SocketPlace, Stage},
+    identifiers::{NodeId, SlotId},
+    maps::{Node, NodeState, Queue, SOCKET_FRAME_MAX, Slot, SlotState, SocketPlace, Stage},
     quic::{self, Header, Kind},
     reason::Reason,
-    tunnel::{InnerFrame, Refused, TunnelKeys},
+    tunnel::{InnerFrame, Refused},
 };
-
-/// The decision's view of the maps. Each method is one look-up; one of them changes something.
-pub trait Tables {
-    /// An entry of the flow table, in which the caller accounts the packet.
-    type Flow;
-
-    /// How the keys of a configuration are kept.
-    type Keys: Keys;
-
-    /// `settings`; `None` only before the agent has written them.
-    fn settings(&self) -> Option<Settings>;
-
-    /// Whether a listener has this destination, by exact address or by wildcard.
-    fn listens(&self, destination: &Endpoint) -> bool;
-
-    /// The flow of a connection ID, and its slot.
-    fn flow(&self, cid: &ConnectionId) -> Option<(Self::Flow, SlotId)>;
-
-    /// The configuration of a rotation, 0 to 6; `None` for any other.
-    fn cid_config(&self, rotation: ConfigRotation) -> Option<&CidConfig>;
-
-    /// Its keys.
-    fn cid_keys(&self, rotation: ConfigRotation) -> Option<&Self::Keys>;
-
-    /// What is in a slot.
-    fn slot(&self, slot: SlotId) -> Option<Slot>;
-
-    /// The slot for new connections whose connection ID has this hash.
-    fn assigned(&self, hash: u64) -> Option<SlotId>;
-
-    /// The seed of that hash.
-    fn hash_seed(&self) -> Option<[u64; 2]>;
-
-    /// The receive queue that the frame came in on, if a worker has it.
-    fn queue(&self) -> Option<&Queue>;
-
-    /// Whether an address is this host's own.
-    fn is_local(&self, address: &Address) -> bool;
-
-    /// Whether an address is the broadcast address of a subnet that this host is in.
-    fn is_broadcast(&self, address: &Address) -> bool;
-
-    /// What the block list says of a source: asked only where the list has entries. The packet is counted there; a view
-    /// that is there to explain only looks.
-    fn listed(&self, source: &Address) -> Listed;
-
-    /// Whether first flights from a port are refused.
-    fn refuses_port(&self, port: u16) -> bool;
-
-    /// Whether one more packet of a kind is let through. The place is then taken; a view that is there to
-    /// explain only looks.
-    fn admits(&self, kind: Limited) -> bool;
-
-    /// Whether one more first flight from a source is let through whose client was not asked for its address. Its place
-    /// is then taken among those of the prefix; a view that is there to explain only looks.
-    fn admits_from(&self, source: &Address) -> bool;
-
-    /// The same of a client that was asked, and has shown that it receives there.
-    fn admits_validated(&self, source: &Address) -> bool;
-
-    /// Whether packets are answered where they are looked at.
-    fn answers(&self) -> bool;
-
-    /// Whether clients are asked there to show that they receive at their address.
-    fn challenge(&self) -> Challenge;
-
-    /// What vouches for the tokens that they are given for that.
-    fn token_keys(&self) -> Option<&TokenKeys>;
-
-    /// The seconds from 1970 on.
-    fn unix_seconds(&self) -> u64;
-
-    /// Whether a destination is where the tunnel from other nodes ends.
-    fn is_tunnel(&self, destination: &Endpoint) -> bool;
-
-    /// Another node of the cluster.
-    fn node(&self, node: NodeId) -> Option<&Node>;
-
-    /// The other node that new connections with this hash are for. `None`: this node takes them, and everywhere but
-    /// where a packet is looked at first.
-    fn assigned_node(&self, hash: u64) -> Option<NodeId>;
-
-    /// What vouches for the packets that nodes send on to each other, and where tunnels end.
-    fn tunnel_keys(&self) -> Option<&TunnelKeys>;
-}
-
-/// What to do with a packet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict<F> {
-    /// Leave it to the kernel.
-    Pass(Reason),
-    /// Throw it away.
-    Drop(Reason),
-    /// Give it to a slot.
-    Deliver(Delivery<F>),
-    /// Send this back, and give the packet to no one.
-    Answer(Answer),
-    /// Send it on to another node.
-    Forward(Forward),
-}
-
-impl<F> Verdict<F> {
-    /// Its reason.
-    #[inline(always)]
-    pub fn reason(&self) -> Reason {
-        match self {
-            Self::Pass(reason) | Self::Drop(reason) => *reason,
-            Self::Deliver(delivery) => delivery.reason,
-            Self::Answer(answer) => answer.reason(),
-            Self::Forward(forward) => forward.reason,
-        }
-    }
-}
-
-/// A packet's way to another node.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Forward {
-    /// The node.
-    pub node: NodeId,
-    /// Why there.
-    pub reason: Reason,
-}
-
-/// How a packet came to this node.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Arrival {
-    /// From its client.
-    Direct,
-    /// By the tunnel: another node has sent it on.
-    Forwarded,
-}
-
-/// What a connection ID says of a packet that neither a flow nor a slot of this node has.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Named {
-    /// No other node.
-    Nobody,
-    /// A node that is gone for good.
-    Gone,
-    /// A node that cannot be reached, or that there is none of.
-    Unreachable,
-}
-
-/// What is known of a packet when its connection ID has placed it nowhere.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Passage {
-    /// What its connection ID says.
-    pub named: Named,
-    /// How it came.
-    pub arrival: Arrival,
-}
-
-impl Passage {
-    /// As a number, for the kernel program that goes on.
-    #[inline(always)]
-    pub fn word(self) -> u32 {
-        let named = match self.named {
-            Named::Nobody => 0,
-            Named::Gone => 1,
-            Named::Unreachable => 2,
-        };
-        named | u32::from(self.arrival == Arrival::Forwarded) << 8
-    }
-
-    /// Of that number.
-    #[inline(always)]
-    pub fn of_word(word: u32) -> Self {
-        let named = match word & 0xff {
-            1 => Named::Gone,
-            2 => Named::Unreachable,
-            _ => Named::Nobody,
-        };
-        Self { named, arrival: if word & 0x100 == 0 { Arrival::Direct } else { Arrival::Forwarded } }
-    }
-}
-
-/// What the first part of the decision says of a frame.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Known<F> {
-    /// All.
-    Verdict(Verdict<F>),
-    /// Where it does not belong: [`first_flight`] has the rest.
-    Unplaced(Passage),
-    /// It came to the tunnel's end: it has to be unwrapped.
-    Tunnel,
-}
-
-/// A packet's way to its worker.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Delivery<F> {
-    /// The number of the slot.
-    pub number: SlotId,
-    /// What is in the slot: active or draining.
-    pub slot: Slot,
-    /// Its entry in the flow table, if that is what decided.
-    pub flow: Option<F>,
-    /// Why this slot.
-    pub reason: Reason,
-    /// Where its AF_XDP socket is, if the frame may go there.
-    pub socket: SocketPlace,
-}
 
 /// Decides about an Ethernet frame, in whose way a tunnel may end. With the verdict comes the datagram, if there is one,
 /// for accounting: that of the packet within the tunnel.
