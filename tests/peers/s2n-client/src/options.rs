@@ -22,8 +22,6 @@ pub(crate) struct Options {
     pub(crate) timeout: Duration,
     /// Between the requests of a connection.
     pub(crate) pause: Duration,
-    /// Each connection stays open so long after its last request.
-    pub(crate) hold: Duration,
     /// Send a PING after so long a silence; none if it is zero.
     pub(crate) keep_alive: Duration,
     /// Begin with a post-quantum key share: the ClientHello takes two Initials.
@@ -52,7 +50,6 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Options> {
         requests: 10,
         timeout: Duration::from_secs(10),
         pause: Duration::ZERO,
-        hold: Duration::ZERO,
         keep_alive: Duration::ZERO,
         is_hybrid: false,
         counts_bodies: false,
@@ -70,7 +67,6 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Options> {
             "-r" => options.requests = number(value()?)?,
             "-timeout" => options.timeout = duration(value()?)?,
             "-pause" => options.pause = duration(value()?)?,
-            "-hold" => options.hold = duration(value()?)?,
             "-keepalive" => options.keep_alive = duration(value()?)?,
             "-hybrid" => options.is_hybrid = true,
             "-bodies" => options.counts_bodies = true,
