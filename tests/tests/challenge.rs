@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use router_tests::{
     lab::{
-        ENGINES, Lab, PORT, Program, Running,
-        peers::{Curl, Ngtcp2, QuicGo},
+        ENGINES, Lab, Link, PORT, Program, Running, Scenario, Scene,
+        peers::{Curl, Ngtcp2, QuicGo, S2n},
         unanswered, until,
         wire::Sender,
     },
@@ -41,8 +41,37 @@ fn with_each_engine_each_client_is_asked() -> Result<()> {
         lab.quic_go().get("/bytes/20000").connections(20).succeed().context(engine)?;
         // A client whose first flight has several datagrams is asked for each of them.
         ensure!(lab.control().status()?.totals.retried >= 20, "{engine}: {:?}", lab.control().status()?.totals);
+
+        for clients in [lab.s2n("/bytes/20000"), lab.s2n("/bytes/20000").hybrid()] {
+            let before = lab.control().status()?.totals;
+            clients.connections(20).succeed().context(engine)?;
+            let after = lab.control().status()?.totals;
+            let (accepted, retried) = (after.accepted - before.accepted, after.retried - before.retried);
+            ensure!(accepted == 20 && retried >= 20, "{engine}: {accepted} accepted, {retried} asked");
+        }
     }
     Ok(())
+}
+
+/// Each datagram of a first flight gets a Retry, a client takes one of them, and is in with its second flight.
+#[test]
+fn a_retry_costs_s2n_quic_one_round_trip() -> Result<()> {
+    let (lab, _passing) = asking(Lab::new().by_xdp(), "always")?;
+    let (link, scene) =
+        (Link { delay: ROUND_TRIP / 2, rate: 1_000_000_000, queue: 10_000 }, Scene::new(Scenario::Clear, 0));
+    let relay = lab.distance(link, &scene)?;
+    let clients = S2n::new(relay.clients(), &lab.url("/bytes/20000")).connections(10);
+    for (clients, initials) in [(clients.clone(), 1), (clients.hybrid(), 2)] {
+        let (before, passed, totals) = (lab.counters()?, scene.passed(), lab.control().status()?.totals);
+        let took = Duration::from_micros(clients.succeed()?.handshakes.p50);
+        ensure!((2 * ROUND_TRIP..3 * ROUND_TRIP).contains(&took), "{initials} Initials: a handshake took {took:?}");
+        let (moved, now) = (moved(&before.moved()?, "xdp.retried"), lab.control().status()?.totals);
+        // One that is kept waiting by a busy machine sends its first flight again.
+        ensure!(moved >= 10 * initials, "{initials} Initials: {moved} Retries");
+        ensure!(scene.passed().retries - passed.retries == moved, "{moved} Retries, and {:?}", scene.passed());
+        ensure!((now.accepted - totals.accepted, now.retried) == (10, 0), "{now:?}");
+    }
+    lab.expect_no_packet_astray()
 }
 
 /// Second flights carry the token, or a connection ID of ours: none is asked again, and no early one is lost.
@@ -173,12 +202,13 @@ fn asking(lab: Lab, challenge: &str) -> Result<(Running, Program)> {
 
 type Client = (&'static str, fn(&Running) -> Result<()>);
 
-fn clients() -> [Client; 4] {
+fn clients() -> [Client; 5] {
     [
         ("quic-go", |lab| lab.quic_go().get("/bytes/100000").connections(20).succeed().map(drop)),
         ("aioquic", |lab| lab.aioquic("/bytes/100000").connections(3).succeed().map(drop)),
         ("ngtcp2", |lab| Ngtcp2::new(lab.wire().namespace(), lab.wire().router(PORT), "/bytes/100000").succeed()),
         ("curl", |lab| Curl::new(lab.wire().namespace(), &lab.url("/whoami")).succeed().map(drop)),
+        ("s2n-quic", |lab| lab.s2n("/bytes/100000").connections(20).succeed().map(drop)),
     ]
 }
 
@@ -199,3 +229,6 @@ fn from(source: [u8; 4], n: u64, kind: Kind) -> Vec<u8> {
 }
 
 const MANY: u64 = 2_000;
+
+/// Much shorter than a client's first timeout.
+const ROUND_TRIP: Duration = Duration::from_millis(200);

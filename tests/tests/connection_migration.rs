@@ -3,8 +3,11 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
-use router_tests::lab::{Lab, Running, SeenFlows, peers::QuicGo};
+use anyhow::{Result, ensure};
+use router_tests::lab::{
+    Lab, Link, Running, Scenario, Scene, SeenFlows,
+    peers::{QuicGo, S2n},
+};
 
 #[test]
 fn nat_rebinding_of_a_hundred_downloads() -> Result<()> {
@@ -68,6 +71,22 @@ fn nat_rebinding_of_aioquic_clients() -> Result<()> {
     lab.expect_no_packet_astray()
 }
 
+/// The NAT is on the way: s2n-quic's clients know nothing of it, and would not move by themselves.
+#[test]
+fn nat_rebinding_of_s2n_quic_clients() -> Result<()> {
+    let lab = Lab::new().start()?;
+    let scenario = Scenario::Rebind { first: HALF_A_SECOND, every: HALF_A_SECOND, address: false };
+    let scene = Scene::new(scenario, 0);
+    let link = Link { delay: Duration::from_millis(10), rate: 100_000_000, queue: 1_000 };
+    let relay = lab.distance(link, &scene)?;
+    let clients = S2n::new(relay.clients(), &lab.url("/bytes/100000")).connections(20).requests(20);
+    clients.keeping_alive(Duration::from_millis(100)).pausing(Duration::from_millis(50)).succeed()?;
+    // Each at least twice.
+    ensure!(scene.passed().rebound >= 40, "{:?}", scene.passed());
+    assert_eq!(lab.control().status()?.totals.accepted, 20, "a connection was made twice");
+    lab.expect_no_packet_astray()
+}
+
 /// The server has no fresh connection ID to use towards the client's new address.
 #[test]
 fn nat_rebinding_without_spare_connection_ids() -> Result<()> {
@@ -126,3 +145,4 @@ fn expect_to_survive(lab: &Running, clients: QuicGo<'_>, are_seen: impl Fn(&Seen
 const BODY: u64 = 400_000;
 /// Connections stay open so long after their transfer, so that the flow table can be seen.
 const HOLD: Duration = Duration::from_secs(2);
+const HALF_A_SECOND: Duration = Duration::from_millis(500);

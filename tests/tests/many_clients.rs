@@ -7,7 +7,7 @@ use router_tests::{
     content,
     lab::{
         Lab, PORT,
-        peers::{Curl, Ngtcp2, QuicGo},
+        peers::{Curl, Ngtcp2, QuicGo, S2n},
     },
 };
 
@@ -75,6 +75,20 @@ fn aioquic_clients() -> Result<()> {
     let summary = lab.aioquic("/bytes/50000").connections(5).requests(6).succeed()?;
     assert_eq!(summary.bytes, 5 * 6 * 50_000);
     lab.aioquic("/bytes/10000").connections(20).requests(2).succeed()?;
+    lab.expect_no_packet_lost()
+}
+
+/// Those with a post-quantum key share have a ClientHello in two Initials.
+#[test]
+fn s2n_quic_clients() -> Result<()> {
+    let lab = Lab::new().start()?;
+    let over_ipv6 = format!("https://[{}]:{PORT}/bytes/50000", lab.wire().router6());
+    let over_ipv6 = S2n::new(lab.wire().namespace(), &over_ipv6);
+    for clients in [lab.s2n("/bytes/50000"), lab.s2n("/bytes/50000").hybrid(), over_ipv6] {
+        let summary = clients.connections(20).requests(3).succeed()?;
+        assert_eq!(summary.bytes, 20 * 3 * 50_000);
+    }
+    assert_eq!(lab.control().status()?.totals.accepted, 60);
     lab.expect_no_packet_lost()
 }
 

@@ -28,7 +28,7 @@ enum Speaks {
 }
 
 /// All of them.
-pub const CLIENTS: [Client; 7] = [
+pub const CLIENTS: [Client; 8] = [
     Client { name: "quic-go", program: "goq", speaks: Speaks::Cases(&["hq"]) },
     Client { name: "x-net", program: "netq", speaks: Speaks::Cases(&[]) },
     Client { name: "aioquic", program: "hqpy", speaks: Speaks::Cases(&["aioquic"]) },
@@ -36,6 +36,7 @@ pub const CLIENTS: [Client; 7] = [
     Client { name: "ngtcp2", program: "gtlsclient", speaks: Speaks::Ngtcp2 },
     Client { name: "openssl", program: "openssl", speaks: Speaks::Openssl },
     Client { name: "curl", program: "curl", speaks: Speaks::Curl },
+    Client { name: "s2n-quic", program: "s2nq", speaks: Speaks::Cases(&["hq"]) },
 ];
 
 /// What a client is to fetch, and where to.

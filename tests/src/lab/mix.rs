@@ -41,6 +41,7 @@ impl Mix {
             ("raw streams", streams().start()?),
             ("raw streams over a NAT rebinding", streams().rebinding_at(200_000).start()?),
             ("aioquic", lab.aioquic("/bytes/1000").connections(10).requests(1).start()?),
+            ("s2n-quic", lab.s2n("/bytes/1000").connections(10).requests(1).start()?),
         ]))
     }
 

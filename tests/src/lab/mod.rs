@@ -368,6 +368,11 @@ impl Running {
     pub fn quic_go(&self) -> peers::QuicGo<'_> {
         peers::QuicGo::new(self.wire().namespace(), self.wire().router(PORT))
     }
+
+    /// s2n-quic clients among the first clients that fetch `path`.
+    pub fn s2n(&self, path: &str) -> peers::S2n<'_> {
+        peers::S2n::new(self.wire().namespace(), &self.url(path))
+    }
 }
 
 /// What the names of all that is the next laboratory's begin with. What killed ones have left is gone then.

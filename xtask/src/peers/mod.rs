@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `goq` | quic-go, our program around it (`tests/peers/quic-go-client`) |
 //! | `aioq` | aioquic, our program around it (`tests/peers/aioquic-client.py`) |
+//! | `s2nq` | s2n-quic, with the h3 crate; our program around them (`tests/peers/s2n-client`) |
 //! | `rude` | aioquic, h2 and plain TLS, told to send what they would not (`tests/peers/rude-client.py`) |
 //! | `hostile` | aioquic, told to do harm in many ways at once (`tests/peers/hostile-client.py`) |
 //! | `unlock` | aioquic's cryptography: what a server sent in a capture, by a key log (`tests/peers/unlock-capture.py`) |
@@ -33,8 +34,14 @@ mod nghttp2;
 mod picoquic;
 mod programs;
 mod quic_go;
+mod s2n;
 
-use std::{fs, os::unix::fs::symlink, path::PathBuf};
+use std::{
+    fs,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
 
@@ -59,6 +66,7 @@ pub(crate) enum Peer {
     Openssl,
     Chromium,
     Ngtcp2,
+    S2n,
     Nginx,
     Etcd,
     Etcdctl,
@@ -72,7 +80,7 @@ pub(crate) enum Peer {
 
 impl Peer {
     /// Those that the tests start, of the laboratory and of the crates.
-    pub(crate) const OF_TESTS: [Self; 14] = [
+    pub(crate) const OF_TESTS: [Self; 15] = [
         Self::QuicGo,
         Self::Aioquic,
         Self::AioquicHq,
@@ -87,14 +95,23 @@ impl Peer {
         Self::Etcd,
         Self::Etcdctl,
         Self::XdpTrafficgen,
+        Self::S2n,
     ];
 
     /// Those that the crates' own tests start.
     pub(crate) const OF_CRATES: [Self; 2] = [Self::Etcd, Self::Etcdctl];
 
     /// Those of the interop matrix.
-    pub(crate) const OF_INTEROP: [Self; 7] =
-        [Self::QuicGo, Self::GoNet, Self::AioquicHq, Self::Picoquic, Self::Ngtcp2, Self::Openssl, Self::Curl];
+    pub(crate) const OF_INTEROP: [Self; 8] = [
+        Self::QuicGo,
+        Self::GoNet,
+        Self::AioquicHq,
+        Self::Picoquic,
+        Self::Ngtcp2,
+        Self::Openssl,
+        Self::Curl,
+        Self::S2n,
+    ];
 
     /// Those that `bench http` starts.
     pub(crate) const OF_BENCH_HTTP: [Self; 6] =
@@ -115,6 +132,7 @@ impl Peer {
             Self::Openssl => "openssl",
             Self::Chromium => "chromium",
             Self::Ngtcp2 => "gtlsclient",
+            Self::S2n => "s2nq",
             Self::Nginx => "nginx",
             Self::Etcd => "etcd",
             Self::Etcdctl => "etcdctl",
@@ -135,6 +153,7 @@ impl Peer {
             Self::Picoquic => &PICOQUIC,
             Self::Curl | Self::Openssl | Self::Ngtcp2 | Self::Nginx => &TRIXIE,
             Self::Chromium => &CHROMIUM,
+            Self::S2n => &S2N,
             Self::Etcd | Self::Etcdctl => &BOOKWORM,
             Self::XdpTrafficgen => &FORKY,
             Self::H2load | Self::NginxSid | Self::Haproxy | Self::Caddy | Self::Nghttpx => &SID,
@@ -201,6 +220,30 @@ fn once(part: &str, recipe: &str, make: impl FnOnce() -> Result<()>) -> Result<(
     Ok(())
 }
 
+/// A recipe that is the sources: their names, and a hash of what is in them.
+fn recipe(sources: &Path) -> Result<String> {
+    let mut hasher = DefaultHasher::new();
+    hash(sources, &mut hasher)?;
+    Ok(format!("{:016x}", hasher.finish()))
+}
+
+fn hash(folder: &Path, hasher: &mut DefaultHasher) -> Result<()> {
+    let unreadable = |path: &Path| format!("cannot read {}", path.display());
+    let entries = fs::read_dir(folder).with_context(|| unreadable(folder))?;
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    paths.sort();
+    // What a cargo run by hand has built there is no source.
+    for path in paths.into_iter().filter(|path| !path.ends_with("target")) {
+        path.file_name().hash(hasher);
+        if path.is_dir() {
+            hash(&path, hasher)?;
+        } else {
+            fs::read(&path).with_context(|| unreadable(&path))?.hash(hasher);
+        }
+    }
+    Ok(())
+}
+
 static QUIC_GO: Source = Source {
     what: "quic-go",
     gives: &[Peer::QuicGo],
@@ -214,6 +257,8 @@ static GO_NET: Source = Source {
     from: || format!("unpack {}; go build netq", debian::GO.contents()),
     make: || debian::GO.ready().and_then(|()| quic_go::ready("netq", "go-net-client")),
 };
+
+static S2N: Source = Source { what: "s2n-quic", gives: &[Peer::S2n], from: || s2n::LINE.into(), make: s2n::ready };
 
 static AIOQUIC: Source = Source {
     what: "aioquic",

@@ -1,13 +1,8 @@
 //! `goq` and `netq`, built statically with the newer Debian's Go from its packages of sources.
 
-use std::{
-    fs,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-    path::Path,
-    process::Command,
-};
+use std::{fs, process::Command};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::debian::GO;
 use crate::{shell::run, workspace};
@@ -15,7 +10,7 @@ use crate::{shell::run, workspace};
 /// Builds a program of `tests/peers` if its sources have changed.
 pub(super) fn ready(name: &str, folder: &str) -> Result<()> {
     let sources = workspace::root().join("tests/peers").join(folder);
-    super::once(name, &recipe(&sources)?, || {
+    super::once(name, &super::recipe(&sources)?, || {
         let new = super::folder().join(format!("{name}.new"));
         run(go().current_dir(&sources).args(["build", "-v", "-trimpath", "-o"]).arg(&new).arg("."))?;
         Ok(fs::rename(new, super::folder().join("bin").join(name))?)
@@ -31,16 +26,4 @@ fn go() -> Command {
     go.env("GOCACHE", super::folder().join("go-cache")).env("GOFLAGS", "").env("GOTOOLCHAIN", "local");
     go.env("GO111MODULE", "off").env("CGO_ENABLED", "0");
     go
-}
-
-/// The sources' names and a hash of what is in them.
-fn recipe(sources: &Path) -> Result<String> {
-    let mut files = fs::read_dir(sources)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
-    files.sort();
-    let mut hasher = DefaultHasher::new();
-    for file in files {
-        file.file_name().hash(&mut hasher);
-        fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?.hash(&mut hasher);
-    }
-    Ok(format!("{:016x}", hasher.finish()))
 }

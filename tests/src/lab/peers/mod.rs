@@ -15,6 +15,7 @@ mod ngtcp2;
 pub mod openssl;
 mod quic_go;
 mod rude;
+mod s2n;
 
 pub use self::{
     aioquic::Aioquic,
@@ -22,9 +23,10 @@ pub use self::{
     ngtcp2::Ngtcp2,
     quic_go::QuicGo,
     rude::{Cancel, Rude, Whole},
+    s2n::S2n,
 };
 
-/// What became of the connections of one run of `goq` or `aioq`.
+/// What became of the connections of one run of `goq`, `aioq` or `s2nq`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Summary {
     /// Connections whose handshake succeeded.
@@ -49,13 +51,13 @@ pub struct Summary {
     pub errors: BTreeMap<String, u64>,
     /// Short answers, and how often each came, if that was asked for.
     pub bodies: BTreeMap<String, u64>,
-    /// How long handshakes took; of `goq` only.
+    /// How long handshakes took; not of `aioq`.
     #[serde(default)]
     pub handshakes: Latency,
-    /// How long requests, or streams, took; of `goq` only.
+    /// How long requests, or streams, took; not of `aioq`.
     #[serde(default)]
     pub requests: Latency,
-    /// How long each handshake took in microseconds, the shortest first, if that was asked for.
+    /// How long each handshake took in microseconds, the shortest first: of `s2nq`, and of `goq` if it was asked for.
     #[serde(default)]
     pub handshake_times: Vec<u64>,
 }
