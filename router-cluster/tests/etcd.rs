@@ -127,7 +127,11 @@ async fn etcd_is_stopped_and_started_again() {
     let before = until_away(&first).await;
     assert!(matches!(&before.freshness, Freshness::LastKnown { why, .. } if why.contains("127.0.0.1")), "{before:?}");
     until_away(&second).await;
-    let error = first.engine.commit(rotation::announce(&first.state(), SHAPE, 2_000).unwrap()).await.unwrap_err();
+    let error = first
+        .engine
+        .commit(rotation::announce(&first.state(), SHAPE, 2_000, &rotation::Unleased::new()).unwrap())
+        .await
+        .unwrap_err();
     assert!(matches!(error, MembershipError::Away { .. }), "{error}");
     // What a node says meanwhile is told later.
     first.ack(77).await;
@@ -168,7 +172,7 @@ async fn etcd_hangs() {
 async fn etcd_loses_its_data() {
     let mut server = Server::start("wiped").await;
     let [first, second] = two_nodes(&server).await;
-    let change = rotation::announce(&first.state(), SHAPE, 2_000).unwrap();
+    let change = rotation::announce(&first.state(), SHAPE, 2_000, &rotation::Unleased::new()).unwrap();
     let revision = first.engine.commit(change).await.unwrap();
     for node in [&first, &second] {
         node.until("the announcement", |view| view.state.revision == revision).await;

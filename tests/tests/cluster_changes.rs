@@ -13,7 +13,6 @@ use router_tests::lab::{
     Towards,
     cluster::{Cluster, MemberState, TUNNEL_PORT},
     datagram::{Datagram, End},
-    until,
 };
 use router_userspace::agent::api::NodeState;
 
@@ -108,15 +107,7 @@ fn connections_of_a_node_that_dies_are_reset_by_the_others() -> Result<()> {
     let died = Instant::now();
     cluster.kill(1)?;
     cluster.change_members(|nodes| nodes.retain(|node| node.number != 2))?;
-    until(|| cluster.reset_for_others(), |count| *count > 0)?;
-    let told = died.elapsed();
-    ensure!(told < TO_BE_TOLD, "the first client was told after {told:?}");
-    let summary = clients.finish()?;
-    ensure!(
-        summary.stateless_resets() == lost && summary.errors.values().sum::<u64>() == lost,
-        "the node had {lost} connections of 90: {summary:?}"
-    );
-    Ok(())
+    cluster.expect_resets(clients, lost, died + TO_BE_TOLD)
 }
 
 /// Point 9: hellos are lost, and nothing else. The node cannot be told from a dead one, and lives.

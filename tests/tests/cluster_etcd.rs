@@ -1,6 +1,9 @@
 //! Does a cluster whose nodes come from etcd serve whatever becomes of etcd, and know who is gone?
 
-use std::time::{Duration, Instant};
+use std::{
+    env,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use router_tests::lab::{
@@ -97,6 +100,31 @@ fn a_rotation_waits_for_a_node_that_is_cut_off_from_etcd() -> Result<()> {
     cluster.expect_nothing_lost()
 }
 
+/// The same, where no agent that runs has seen a record of the node: that of the rotation names it.
+#[test]
+fn a_rotation_waits_for_a_node_that_nobody_remembers() -> Result<()> {
+    let mut cluster = Cluster::new().etcd().set("dead_after", "\"3s\"").start()?;
+    cluster.route([1])?;
+    let clients = cluster.talk(30)?;
+    cluster.node(1).wiring().cut_etcd()?;
+    cluster.node(0).cli(&["cid", "rotate"])?.succeeded()?;
+    [0, 2].into_iter().try_for_each(|index| await_reason(&cluster, index, 2, "although its lease has ended"))?;
+    [0, 2].into_iter().try_for_each(|index| cluster.node_mut(index).restart())?;
+    [0, 2].into_iter().try_for_each(|index| await_waiting(&cluster, index))?;
+    go_on(&clients, LEASE_AND_MORE)?;
+    [0, 2].into_iter().try_for_each(|index| await_waiting(&cluster, index))?;
+    (0..3).try_for_each(|index| await_issued(&cluster, index, 0))?;
+    cluster.node(1).wiring().mend_etcd()?;
+    (0..3).try_for_each(|index| await_issued(&cluster, index, 1))?;
+    (0..3).try_for_each(|index| await_no_problem(&cluster, index))?;
+    cluster.route(0..3)?;
+    go_on(&clients, Duration::from_secs(1))?;
+    cluster.talk(30)?.succeed()?;
+    clients.succeed()?;
+    expect_no_reset(&cluster)?;
+    cluster.expect_nothing_lost()
+}
+
 /// Point 3: a node that dies loses its lease, and is not heard: two witnesses. No operator has to say anything.
 #[test]
 fn a_node_that_dies_is_gone_by_two_witnesses() -> Result<()> {
@@ -105,14 +133,47 @@ fn a_node_that_dies_is_gone_by_two_witnesses() -> Result<()> {
     let lost = cluster.node(1).control().status()?.totals.accepted;
     let died = Instant::now();
     cluster.kill(1)?;
-    until(|| cluster.reset_for_others(), |count| *count > 0)?;
-    let told = died.elapsed();
-    ensure!(told < TO_BE_TOLD, "the first client was told after {told:?}");
-    let summary = clients.finish()?;
-    ensure!(
-        summary.stateless_resets() == lost && summary.errors.values().sum::<u64>() == lost,
-        "the node had {lost} connections of 90: {summary:?}"
-    );
+    cluster.expect_resets(clients, lost, died + TO_BE_TOLD)
+}
+
+/// The operator's word is enough: neither the end of the lease nor that of the silence is waited for. What waited for the
+/// node goes on, and its number is never given again: should it come back, it is another node.
+#[test]
+fn a_node_that_is_forgotten_is_gone_at_once() -> Result<()> {
+    let mut cluster = Cluster::new().etcd().set("dead_after", "\"120s\"").start()?;
+    let clients = cluster.talk(90)?;
+    let lost = cluster.node(1).control().status()?.totals.accepted;
+    cluster.kill(1)?;
+    cluster.node(0).cli(&["cid", "rotate"])?.succeeded()?;
+    [0, 2].into_iter().try_for_each(|index| await_waiting(&cluster, index))?;
+    expect_no_reset(&cluster)?;
+    let names = cluster.names_in_etcd()?;
+    ensure!(names.contains(&"nodes/2".to_owned()), "its lease has not ended: {names:?}");
+    let forgotten = Instant::now();
+    cluster.node(2).cli(&["nodes", "forget", "2"])?.succeeded()?;
+    cluster.expect_resets(clients, lost, forgotten + AT_ONCE)?;
+    cluster.await_state(2, NodeState::Gone)?;
+    [0, 2].into_iter().try_for_each(|index| await_issued(&cluster, index, 1))?;
+    let names = cluster.names_in_etcd()?;
+    let of_kind = |kind: &str| names.iter().filter_map(|name| name.strip_prefix(kind)).collect::<Vec<_>>();
+    ensure!(of_kind("nodes/") == ["1", "3"] && of_kind("orders/") == ["2"], "{names:?}");
+    ensure!(of_kind("ids/").len() == 2, "an incarnation still has the number: {names:?}");
+
+    cluster.mend(1)?;
+    cluster.node_mut(1).start()?;
+    cluster.await_state(4, NodeState::Up)?;
+    ensure!(numbers(&cluster)? == [1, 4, 3], "the one that came back is another: {:?}", numbers(&cluster)?);
+    let index = cluster.add_node()?;
+    cluster.node_mut(index).start()?;
+    cluster.await_state(5, NodeState::Up)?;
+    ensure!(numbers(&cluster)? == [1, 4, 3, 5], "a number was given twice: {:?}", numbers(&cluster)?);
+    cluster.await_state(2, NodeState::Gone)?;
+    cluster.route([1])?;
+    let new = cluster.talk(30)?;
+    ensure!(connections(&cluster, 1)? == 30, "{} connections of 30 by the new keys", connections(&cluster, 1)?);
+    cluster.route(0..=index)?;
+    new.succeed()?;
+    ensure!(cluster.node(1).control().status()?.totals.accepted == 30, "the one that came back has not all of them");
     Ok(())
 }
 
@@ -131,8 +192,8 @@ fn a_node_joins_by_etcd_alone() -> Result<()> {
     cluster.expect_nothing_lost()
 }
 
-/// Something becomes of etcd for longer than a lease lasts, and is mended. No connection is lost, reset or drained, and in
-/// the end all nodes follow it again.
+/// Something becomes of etcd for longer than a lease lasts, or as long as `QUIC_ROUTER_ETCD_AWAY_SECONDS` says, and is
+/// mended. No connection is lost, reset or drained, and in the end all nodes follow it again.
 fn outlive(spoil: impl Fn(&mut Running) -> Result<()>, mend: impl Fn(&mut Running) -> Result<()>) -> Result<()> {
     let mut cluster = Cluster::new().etcd().set("dead_after", "\"3s\"").start()?;
     let clients = cluster.talk(90)?;
@@ -151,7 +212,9 @@ fn be_without(
 ) -> Result<()> {
     spoil(cluster)?;
     (0..3).try_for_each(|index| await_live(cluster, index, Live::No))?;
-    go_on(clients, LEASE_AND_MORE)?;
+    go_on(clients, away()?)?;
+    expect_no_reset(cluster)?;
+    (1..=3).try_for_each(|number| cluster.await_state(number, NodeState::Up))?;
     cluster.route([0, 2])?;
     go_on(clients, Duration::from_secs(1))?;
     cluster.talk(30)?.succeed()?;
@@ -160,6 +223,13 @@ fn be_without(
     (0..3).try_for_each(|index| await_live(cluster, index, Live::Yes))?;
     go_on(clients, LEASE_AND_MORE)?;
     (1..=3).try_for_each(|number| cluster.await_state(number, NodeState::Up))
+}
+
+/// How long etcd is away: not shorter than a lease lasts.
+fn away() -> Result<Duration> {
+    let seconds = env::var("QUIC_ROUTER_ETCD_AWAY_SECONDS").map_or(Ok(0), |text| text.parse());
+    let seconds = seconds.context("QUIC_ROUTER_ETCD_AWAY_SECONDS is a number of seconds")?;
+    Ok(LEASE_AND_MORE.max(Duration::from_secs(seconds)))
 }
 
 /// Whether what a node knows of the others is of now.
@@ -236,6 +306,8 @@ fn expect_no_reset(cluster: &Running) -> Result<()> {
     Ok(())
 }
 
+/// What takes neither a lease (ten seconds) nor `dead_after`.
+const AT_ONCE: Duration = Duration::from_secs(5);
 /// A lease lasts ten seconds.
 const LEASE_AND_MORE: Duration = Duration::from_secs(15);
 /// A lease and `dead_after`, ten seconds each, end at about the same time; clients ask more and more seldom.

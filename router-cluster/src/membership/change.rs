@@ -31,7 +31,7 @@ pub enum Write {
     /// The rotation is free again.
     RemoveCid(ConfigRotation),
     /// What an operator says of a node, in place of what was said before. [`Order::Forget`] also takes the number away
-    /// from its incarnation: should the node come back, it gets another.
+    /// from its incarnation, and the record of it: should the node come back, it gets another number.
     Order(NodeNumber, Order),
     /// The operator's word no longer holds.
     Revoke(NodeNumber),

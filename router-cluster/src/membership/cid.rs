@@ -1,9 +1,11 @@
 //! The configurations of connection IDs (QUIC-LB) that all nodes of a cluster decode.
 
+use std::collections::BTreeSet;
+
 use router_common::identifiers::ConfigRotation;
 use serde::{Deserialize, Serialize};
 
-use super::keys::CidSecrets;
+use super::{keys::CidSecrets, node::NodeNumber};
 
 /// One configuration of connection IDs, the same on all nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +22,10 @@ pub struct CidConfiguration {
     pub since: u64,
     /// What its connection IDs look like; none where each node's own configuration says so.
     pub shape: Option<CidShape>,
+    /// The nodes that were there when it came into its state, by their leases or by what was heard of them. Its next state
+    /// waits for each of these, also where no agent that runs remembers it: until it acks, is gone or is forgotten. Empty
+    /// where nothing waits.
+    pub awaited: BTreeSet<NodeNumber>,
     /// Its keys.
     pub secrets: CidSecrets,
 }

@@ -9,11 +9,13 @@
 //! ```
 //!
 //! A node that has lost its lease may live all the same, cut off from the engine: it is waited for until it counts as gone
-//! by a second witness, or until an operator says `forget`.
+//! by a second witness, or until an operator says `forget`. Who has seen its last record knows of it; so that an agent that
+//! restarts meanwhile does, too, each step of a rotation names the nodes that were there, and whoever remembers another one
+//! adds it, before it acks.
 //!
 //! So every node decodes a connection ID before any issues it (QUIC-LB, configuration agents).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use router_common::{connection_id::ROTATIONS, identifiers::ConfigRotation};
 
@@ -22,11 +24,24 @@ use super::{
     cid::{CidConfiguration, CidShape, CidState},
     keys::{CidSecrets, Master},
     node::NodeNumber,
-    state::{ClusterState, Presence, View},
+    state::{ClusterState, Member, Presence, View},
 };
 
-/// By node, the highest revision that it acks.
-pub type Acks = BTreeMap<NodeNumber, u64>;
+/// What this node knows of others that may have no lease. Of those that are not here it knows nothing: their records ended
+/// before it began to look.
+pub type Unleased = BTreeMap<NodeNumber, WithoutLease>;
+
+/// What is known of a node that has no lease.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WithoutLease {
+    /// It may live.
+    MayLive {
+        /// The highest revision that its last record acked.
+        acks: u64,
+    },
+    /// Two witnesses say that it does not.
+    Gone,
+}
 
 /// What comes next.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -93,17 +108,19 @@ pub fn make(shape: CidShape, now: u64) -> Change {
         entered: 1,
         since: now,
         shape: Some(shape),
+        awaited: BTreeSet::new(),
         secrets: fresh_secrets(),
     };
     let master = Master::from(rand::random::<[u8; 32]>());
     Change { based_on: 0, nodes_as_of: None, writes: vec![Write::Master(master), Write::Cid(cid)] }
 }
 
-/// Announces a configuration with fresh keys under the next rotation that is free.
+/// Announces a configuration with fresh keys under the next rotation that is free, at `now`, in seconds since 1970. It names
+/// the nodes that are there, those among them that may live without a lease.
 ///
 /// # Errors
 /// If one is on its way already, or all seven rotations are in use.
-pub fn announce(state: &ClusterState, shape: CidShape, now: u64) -> Result<Change, RotationError> {
+pub fn announce(state: &ClusterState, shape: CidShape, now: u64, unleased: &Unleased) -> Result<Change, RotationError> {
     let issuing = state.issuing().ok_or(RotationError::NotMade)?;
     if let Some(cid) = with(state, CidState::Announced).next() {
         return Err(RotationError::OnItsWay(cid.rotation));
@@ -118,15 +135,16 @@ pub fn announce(state: &ClusterState, shape: CidShape, now: u64) -> Result<Chang
         entered: revision,
         since: now,
         shape: Some(shape),
+        awaited: there(state, unleased),
         secrets: fresh_secrets(),
     };
     Ok(Change { based_on: state.revision, nodes_as_of: None, writes: vec![Write::Cid(cid)] })
 }
 
 /// What comes next at `now`, in seconds since 1970. A configuration is gone when it has been retiring for `retire_after`
-/// seconds: the longest lifetime of a connection ID and the longest drain. `unleased` are nodes that may live without a
-/// lease, each with the highest revision that it acked while it had one.
-pub fn next(view: &View, now: u64, retire_after: u64, unleased: &Acks) -> Next {
+/// seconds: the longest lifetime of a connection ID and the longest drain. `unleased` is what this node knows
+/// of those without a lease.
+pub fn next(view: &View, now: u64, retire_after: u64, unleased: &Unleased) -> Next {
     if !view.freshness.is_live() {
         return Next::Away;
     }
@@ -143,22 +161,34 @@ pub fn next(view: &View, now: u64, retire_after: u64, unleased: &Acks) -> Next {
     }
 }
 
-fn issue(view: &View, announced: &CidConfiguration, now: u64, unleased: &Acks) -> Next {
-    let nodes = lacking(&view.state, announced.announced, unleased);
+fn issue(view: &View, announced: &CidConfiguration, now: u64, unleased: &Unleased) -> Next {
+    let state = &*view.state;
+    let there = there(state, unleased);
+    // Only an agent that has seen their records knows of those who have lost their leases.
+    if there.iter().any(|number| presence(state, *number) == Presence::LeaseGone && !announced.awaited.contains(number))
+    {
+        let awaited = announced.awaited.union(&there).copied().collect();
+        let write = Write::Cid(CidConfiguration { awaited, ..announced.clone() });
+        return Next::Change(Change { based_on: state.revision, nodes_as_of: None, writes: vec![write] });
+    }
+    let nodes = lacking(state, announced, announced.announced, unleased);
     if !nodes.is_empty() {
         return Next::Waiting { rotation: announced.rotation, nodes };
     }
-    let moved = |cid: &CidConfiguration, state| Write::Cid(CidConfiguration { state, since: now, ..cid.clone() });
-    let mut writes = vec![moved(announced, CidState::Issuing)];
-    writes.extend(with(&view.state, CidState::Issuing).map(|before| moved(before, CidState::Retiring)));
-    Next::Change(Change { based_on: view.state.revision, nodes_as_of: Some(view.version), writes })
+    let moved = |cid: &CidConfiguration, state, awaited| {
+        Write::Cid(CidConfiguration { state, since: now, awaited, ..cid.clone() })
+    };
+    let mut writes = vec![moved(announced, CidState::Issuing, BTreeSet::new())];
+    let before = with(state, CidState::Issuing);
+    writes.extend(before.map(|before| moved(before, CidState::Retiring, there.clone())));
+    Next::Change(Change { based_on: state.revision, nodes_as_of: Some(view.version), writes })
 }
 
 /// Removes a configuration whose time is over, once every live node has heard that it is not issued: one that has not may
 /// still issue by it.
-fn remove(view: &View, retiring: &CidConfiguration, unleased: &Acks) -> Next {
+fn remove(view: &View, retiring: &CidConfiguration, unleased: &Unleased) -> Next {
     let rotation = retiring.rotation;
-    let nodes = lacking(&view.state, retiring.entered, unleased);
+    let nodes = lacking(&view.state, retiring, retiring.entered, unleased);
     if !nodes.is_empty() {
         return Next::Waiting { rotation, nodes };
     }
@@ -166,17 +196,37 @@ fn remove(view: &View, retiring: &CidConfiguration, unleased: &Acks) -> Next {
     Next::Change(Change { based_on: view.state.revision, nodes_as_of: Some(view.version), writes })
 }
 
-/// The live nodes that have not acked `revision`, each with the highest one that it acks.
-fn lacking(state: &ClusterState, revision: u64, unleased: &Acks) -> Vec<(NodeNumber, u64)> {
-    let acks = state.nodes.iter().filter_map(|(&number, member)| {
-        let acks = match member.presence() {
-            Presence::Present => member.record.as_ref()?.run.as_ref()?.acks,
-            Presence::LeaseGone => *unleased.get(&number)?,
+/// The nodes that `cid` waits for and that have not acked `revision`, each with the highest one that it is known to ack.
+fn lacking(state: &ClusterState, cid: &CidConfiguration, revision: u64, unleased: &Unleased) -> Vec<(NodeNumber, u64)> {
+    let numbers: BTreeSet<_> = state.nodes.keys().chain(&cid.awaited).copied().collect();
+    let acks = numbers.into_iter().filter_map(|number| {
+        let acks = match presence(state, number) {
+            Presence::Present => state.node(number)?.record.as_ref()?.run.as_ref()?.acks,
+            Presence::LeaseGone => match unleased.get(&number) {
+                Some(WithoutLease::MayLive { acks }) => *acks,
+                Some(WithoutLease::Gone) => return None,
+                // Somebody knew of it, and nobody has said since that it is gone.
+                None => cid.awaited.contains(&number).then_some(0)?,
+            },
             Presence::Forgotten => return None,
         };
         Some((number, acks))
     });
     acks.filter(|(_, acks)| *acks < revision).collect()
+}
+
+/// The nodes that are there: under a lease, or as far as this node knows.
+fn there(state: &ClusterState, unleased: &Unleased) -> BTreeSet<NodeNumber> {
+    let is_there = |number: &NodeNumber| match presence(state, *number) {
+        Presence::Present => true,
+        Presence::LeaseGone => matches!(unleased.get(number), Some(WithoutLease::MayLive { .. })),
+        Presence::Forgotten => false,
+    };
+    state.nodes.keys().copied().filter(is_there).collect()
+}
+
+fn presence(state: &ClusterState, number: NodeNumber) -> Presence {
+    state.node(number).map_or(Presence::LeaseGone, Member::presence)
 }
 
 fn with(state: &ClusterState, wanted: CidState) -> impl Iterator<Item = &CidConfiguration> {

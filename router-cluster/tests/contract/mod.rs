@@ -112,8 +112,12 @@ impl Node {
     /// Waits until it sees a node as present or not.
     pub(super) async fn until_presence(&self, number: NodeNumber, presence: Presence) {
         let what = format!("{number:?} is {presence:?}");
-        self.until(&what, |view| view.state.node(number).is_some_and(|member| member.presence() == presence)).await;
+        self.until(&what, |view| self::presence(view, number) == Some(presence)).await;
     }
+}
+
+fn presence(view: &View, number: NodeNumber) -> Option<Presence> {
+    view.state.node(number).map(|member| member.presence())
 }
 
 async fn nothing_before_it_is_made(node: &Node) {
@@ -181,24 +185,30 @@ async fn changes_compare_and_swap(first: &Node, second: &Node) {
 }
 
 async fn a_rotation_waits_for_every_node(first: &mut Node, second: &mut Node) {
-    let change = rotation::announce(&first.state(), SHAPE, 2_000).unwrap();
+    let change = rotation::announce(&first.state(), SHAPE, 2_000, &NOBODY).unwrap();
     let revision = first.engine.commit(change).await.unwrap();
     first.until("the announcement", |view| view.state.revision == revision).await;
-    assert!(rotation::announce(&first.state(), SHAPE, 2_000).is_err(), "one at a time");
+    assert!(rotation::announce(&first.state(), SHAPE, 2_000, &NOBODY).is_err(), "one at a time");
     first.ack(revision).await;
     let number = second.record.as_ref().unwrap().number;
-    let waits_for_one = |view: &View| match rotation::next(view, 2_001, 60, &rotation::Acks::new()) {
+    let waits_for_one = |view: &View| match rotation::next(view, 2_001, 60, &NOBODY) {
         Next::Waiting { nodes, .. } => nodes.len() == 1 && nodes[0].0 == number,
         _ => false,
     };
     first.until("it waits for the other", waits_for_one).await;
-    second.until("the announcement", |view| view.state.cid.len() == 2).await;
+    let seen = second.until("the announcement", |view| view.state.cid.len() == 2).await;
+    let numbers = [&*first, second].map(|node| node.record.as_ref().unwrap().number);
+    let announced = seen.state.cid.values().find(|cid| cid.state == CidState::Announced).unwrap();
+    assert_eq!(announced.awaited, BTreeSet::from(numbers));
+    // As if it had lost its lease, for one that began to look after that.
+    second.engine.withdraw().await.unwrap();
+    let view = first.until("it has no record", |view| presence(view, number) == Some(Presence::LeaseGone)).await;
+    let waits_for = rotation::next(&view, 2_001, 60, &NOBODY);
+    assert!(matches!(&waits_for, Next::Waiting { nodes, .. } if *nodes == [(number, 0)]), "{waits_for:?}");
     second.ack(revision).await;
-    let is_acked = |view: &View| matches!(rotation::next(view, 2_001, 60, &rotation::Acks::new()), Next::Change(_));
+    let is_acked = |view: &View| matches!(rotation::next(view, 2_001, 60, &NOBODY), Next::Change(_));
     let view = first.until("all have acked", is_acked).await;
-    let Next::Change(change) = rotation::next(&view, 2_001, 60, &rotation::Acks::new()) else {
-        unreachable!("looked at")
-    };
+    let Next::Change(change) = rotation::next(&view, 2_001, 60, &NOBODY) else { unreachable!("looked at") };
     let revision = first.engine.commit(change).await.unwrap();
     let seen = second.until("the other issues", |view| view.state.revision == revision).await;
     let states: Vec<_> = seen.state.cid.values().map(|cid| (cid.rotation.get(), cid.state)).collect();
@@ -211,7 +221,7 @@ async fn a_rotation_waits_for_every_node(first: &mut Node, second: &mut Node) {
 
 /// A node that joins between a look and the change that was decided by it was not asked: so the change is a conflict.
 async fn a_rotation_sees_who_joins_meanwhile(first: &mut Node, third: &mut Node) {
-    let change = rotation::announce(&first.state(), SHAPE, 3_000).unwrap();
+    let change = rotation::announce(&first.state(), SHAPE, 3_000, &NOBODY).unwrap();
     let announced = first.state().revision;
     let revision = first.engine.commit(change).await.unwrap();
     first.until("the announcement", |view| view.state.revision == revision).await;
@@ -223,7 +233,7 @@ async fn a_rotation_sees_who_joins_meanwhile(first: &mut Node, third: &mut Node)
     let late = Change { based_on: revision, nodes_as_of: Some(view.version), writes };
     let error = first.engine.commit(late).await.unwrap_err();
     assert!(matches!(error, MembershipError::Conflict { .. }), "{error}");
-    match rotation::next(&first.engine.view(), 3_001, 60, &rotation::Acks::new()) {
+    match rotation::next(&first.engine.view(), 3_001, 60, &NOBODY) {
         Next::Waiting { nodes, .. } => assert!(nodes.contains(&(number, announced)), "{nodes:?}"),
         other => panic!("{other:?}"),
     }
@@ -262,6 +272,9 @@ async fn a_node_that_stops_is_seen_to(first: &Node, second: &Node) {
     assert!(matches!(first.engine.view().freshness, Freshness::Live));
     assert_eq!(second.engine.register(second.claim).await.unwrap(), number, "its number is kept for it");
 }
+
+/// Of whom a node knows that began to look just now.
+const NOBODY: rotation::Unleased = rotation::Unleased::new();
 
 const SHAPE: CidShape = CidShape { length: 17, describes_length: true };
 

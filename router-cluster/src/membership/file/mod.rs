@@ -21,6 +21,7 @@ mod list;
 mod reader;
 
 use std::{
+    collections::BTreeSet,
     fs, future, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -165,6 +166,7 @@ fn configuration(rotation: ConfigRotation, epoch: &Epoch, secret: &ClusterSecret
         entered: epoch.number,
         since: 0,
         shape: None,
+        awaited: BTreeSet::new(),
         secrets: CidSecrets::from(*secrets),
     }
 }

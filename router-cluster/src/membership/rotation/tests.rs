@@ -5,6 +5,8 @@ use crate::membership::{Freshness, Incarnation, Member, NodeRecord, NodeState, O
 
 const SHAPE: CidShape = CidShape { length: 17, describes_length: true };
 const RETIRE_AFTER: u64 = 60;
+/// Of whom an agent knows that began just now.
+const NOBODY: Unleased = Unleased::new();
 
 /// What a commit makes of a state.
 fn committed(state: &ClusterState, change: &Change) -> ClusterState {
@@ -51,7 +53,7 @@ fn set(state: &mut ClusterState, number: u16, acks: u64) {
 
 fn look(state: &ClusterState, now: u64) -> Next {
     let view = View { state: Arc::new(state.clone()), version: 40, freshness: Freshness::Live };
-    next(&view, now, RETIRE_AFTER, &Acks::new())
+    next(&view, now, RETIRE_AFTER, &NOBODY)
 }
 
 fn states(state: &ClusterState) -> Vec<(u8, CidState)> {
@@ -62,7 +64,7 @@ fn states(state: &ClusterState) -> Vec<(u8, CidState)> {
 fn a_configuration_lives_from_its_announcement_to_its_end() {
     let mut state = cluster(&[1, 1]);
     assert_eq!(look(&state, 1_000), Next::Settled);
-    state = committed(&state, &announce(&state, SHAPE, 2_000).unwrap());
+    state = committed(&state, &announce(&state, SHAPE, 2_000, &NOBODY).unwrap());
     assert_eq!(states(&state), [(0, CidState::Issuing), (1, CidState::Announced)]);
     let rotation = ConfigRotation::new(1);
     let node = |number| NodeNumber::new(number).unwrap();
@@ -90,67 +92,131 @@ fn a_configuration_lives_from_its_announcement_to_its_end() {
 #[test]
 fn it_waits_for_those_who_are_there() {
     let mut state = cluster(&[2, 1, 1]);
-    state = committed(&state, &announce(&state, SHAPE, 2_000).unwrap());
-    let waits_for = |state: &ClusterState| match look(state, 2_000) {
-        Next::Waiting { nodes, .. } => nodes.iter().map(|(number, _)| number.get()).collect(),
-        _ => Vec::new(),
-    };
-    assert_eq!(waits_for(&state), [2, 3]);
-    state.nodes.get_mut(&NodeNumber::new(2).unwrap()).unwrap().order = Some(Order::Forget);
-    assert_eq!(waits_for(&state), [3], "not for one that was forgotten");
-    state.nodes.get_mut(&NodeNumber::new(3).unwrap()).unwrap().record = None;
-    assert!(waits_for(&state).is_empty(), "nor for one that is gone");
+    state = committed(&state, &announce(&state, SHAPE, 2_000, &NOBODY).unwrap());
+    let waits_for = |state: &ClusterState| waits_for(&look(state, 2_000));
+    assert_eq!(waits_for(&state), [(2, 1), (3, 1)]);
+    order_forget(&mut state, 2);
+    assert_eq!(waits_for(&state), [(3, 1)], "not for one that was forgotten");
+    order_forget(&mut state, 3);
     assert!(matches!(look(&state, 2_000), Next::Change(_)));
 }
 
 #[test]
 fn it_waits_for_those_who_live_without_a_lease() {
     let mut state = cluster(&[2, 2, 2]);
-    state = committed(&state, &announce(&state, SHAPE, 2_000).unwrap());
-    let node = |number| NodeNumber::new(number).unwrap();
-    state.nodes.get_mut(&node(2)).unwrap().record = None;
-    let looked = |state: &ClusterState, unleased: &Acks| {
-        let view = View { state: Arc::new(state.clone()), version: 40, freshness: Freshness::Live };
-        next(&view, 2_000, RETIRE_AFTER, unleased)
-    };
-    let before = Acks::from([(node(2), 1)]);
-    let rotation = ConfigRotation::new(1);
-    assert_eq!(looked(&state, &before), Next::Waiting { rotation, nodes: vec![(node(2), 1)] });
-    assert!(matches!(looked(&state, &Acks::from([(node(2), 2)])), Next::Change(_)), "it decodes it already");
+    state.nodes.get_mut(&number(2)).unwrap().record = None;
+    let before = may_live(2, 1);
+    state = committed(&state, &announce(&state, SHAPE, 2_000, &before).unwrap());
+    assert_eq!(awaited(&state, 1), [1, 2, 3]);
+    assert_eq!(waits_for(&look_with(&state, &before)), [(2, 1)]);
+    assert!(matches!(look_with(&state, &may_live(2, 2)), Next::Change(_)), "it decodes it already");
     // Where it has a record, that counts.
-    assert!(matches!(looked(&state, &Acks::from([(node(3), 1)])), Next::Change(_)));
-    state.nodes.get_mut(&node(2)).unwrap().order = Some(Order::Forget);
-    assert!(matches!(looked(&state, &before), Next::Change(_)), "not for one that was forgotten");
+    let other = Unleased::from([(number(2), WithoutLease::Gone), (number(3), WithoutLease::MayLive { acks: 1 })]);
+    assert!(matches!(look_with(&state, &other), Next::Change(_)));
+    order_forget(&mut state, 2);
+    assert!(matches!(look_with(&state, &before), Next::Change(_)), "not for one that was forgotten");
+}
+
+/// An agent that began after a node had lost its lease knows nothing of it; the rotation's record does.
+#[test]
+fn it_waits_for_those_it_names_whoever_remembers_them() {
+    let mut state = cluster(&[2, 2]);
+    state = committed(&state, &announce(&state, SHAPE, 2_000, &NOBODY).unwrap());
+    state.nodes.get_mut(&number(2)).unwrap().record = None;
+    assert_eq!(waits_for(&look(&state, 2_000)), [(2, 0)]);
+    let mut lost = state.clone();
+    lost.nodes.remove(&number(2));
+    assert_eq!(waits_for(&look(&lost, 2_000)), [(2, 0)], "nor is its number known");
+    // Of one that was not there then, nothing is concluded.
+    let mut older = state.clone();
+    older.nodes.insert(number(3), Member::default());
+    assert_eq!(waits_for(&look(&older, 2_000)), [(2, 0)]);
+    let gone = Unleased::from([(number(2), WithoutLease::Gone)]);
+    assert!(matches!(look_with(&state, &gone), Next::Change(_)), "who has heard its silence may go on");
+    let mut forgotten = state.clone();
+    order_forget(&mut forgotten, 2);
+    assert!(matches!(look(&forgotten, 2_000), Next::Change(_)));
+    set(&mut state, 2, 2);
+    let Next::Change(issue) = look(&state, 2_000) else { panic!("it is back, and has acked") };
+    // What retires then, waits for them, too.
+    state = committed(&state, &issue);
+    assert_eq!((awaited(&state, 0), awaited(&state, 1)), (vec![1, 2], vec![]));
+    set(&mut state, 1, 3);
+    state.nodes.get_mut(&number(2)).unwrap().record = None;
+    assert_eq!(waits_for(&look(&state, 2_060)), [(2, 0)]);
+}
+
+/// The one that announces may have begun after a node had lost its lease.
+#[test]
+fn who_remembers_a_node_adds_it() {
+    let mut state = cluster(&[2, 1, 2]);
+    state.nodes.get_mut(&number(3)).unwrap().record = None;
+    state = committed(&state, &announce(&state, SHAPE, 2_000, &NOBODY).unwrap());
+    assert_eq!(awaited(&state, 1), [1, 2]);
+    let Next::Change(named) = look_with(&state, &may_live(3, 1)) else { panic!("node 3 is not named") };
+    let announced = state.cid[&ConfigRotation::new(1)].announced;
+    state = committed(&state, &named);
+    assert_eq!((awaited(&state, 1), states(&state)[1]), (vec![1, 2, 3], (1, CidState::Announced)));
+    assert_eq!(state.cid[&ConfigRotation::new(1)].announced, announced, "what was acked is acked");
+    assert_eq!(waits_for(&look(&state, 2_000)), [(2, 1), (3, 0)]);
+    set(&mut state, 2, 2);
+    assert_eq!(waits_for(&look_with(&state, &may_live(3, 1))), [(3, 1)]);
+}
+
+fn number(number: u16) -> NodeNumber {
+    NodeNumber::new(number).unwrap()
+}
+
+fn may_live(node: u16, acks: u64) -> Unleased {
+    Unleased::from([(number(node), WithoutLease::MayLive { acks })])
+}
+
+fn order_forget(state: &mut ClusterState, node: u16) {
+    state.nodes.get_mut(&number(node)).unwrap().order = Some(Order::Forget);
+}
+
+fn look_with(state: &ClusterState, unleased: &Unleased) -> Next {
+    let view = View { state: Arc::new(state.clone()), version: 40, freshness: Freshness::Live };
+    next(&view, 2_000, RETIRE_AFTER, unleased)
+}
+
+fn waits_for(next: &Next) -> Vec<(u16, u64)> {
+    let Next::Waiting { nodes, .. } = next else { panic!("{next:?}") };
+    nodes.iter().map(|(number, acks)| (number.get(), *acks)).collect()
+}
+
+fn awaited(state: &ClusterState, rotation: u8) -> Vec<u16> {
+    state.cid[&ConfigRotation::new(rotation)].awaited.iter().map(|number| number.get()).collect()
 }
 
 #[test]
 fn nothing_is_decided_while_the_engine_is_away() {
     let mut state = cluster(&[2]);
-    state = committed(&state, &announce(&state, SHAPE, 2_000).unwrap());
+    state = committed(&state, &announce(&state, SHAPE, 2_000, &NOBODY).unwrap());
     let why = String::new();
     for freshness in [Freshness::LastKnown { since: SystemTime::now(), why: why.clone() }, Freshness::Unread { why }] {
         let view = View { state: Arc::new(state.clone()), version: 40, freshness };
-        assert_eq!(next(&view, 2_000, RETIRE_AFTER, &Acks::new()), Next::Away);
+        assert_eq!(next(&view, 2_000, RETIRE_AFTER, &NOBODY), Next::Away);
     }
 }
 
 #[test]
 fn one_at_a_time_and_seven_in_all() {
-    assert_eq!(announce(&ClusterState::default(), SHAPE, 0), Err(RotationError::NotMade));
+    assert_eq!(announce(&ClusterState::default(), SHAPE, 0, &NOBODY), Err(RotationError::NotMade));
     let mut state = cluster(&[]);
     for turn in 1..7 {
-        state = committed(&state, &announce(&state, SHAPE, 2_000).unwrap());
-        assert_eq!(announce(&state, SHAPE, 2_000), Err(RotationError::OnItsWay(ConfigRotation::new(turn))));
+        state = committed(&state, &announce(&state, SHAPE, 2_000, &NOBODY).unwrap());
+        assert_eq!(announce(&state, SHAPE, 2_000, &NOBODY), Err(RotationError::OnItsWay(ConfigRotation::new(turn))));
         let Next::Change(issue) = look(&state, 2_000) else { panic!("there is no node to wait for") };
         state = committed(&state, &issue);
         assert_eq!(state.issuing().unwrap().rotation.get(), turn);
     }
-    assert_eq!(announce(&state, SHAPE, 2_000), Err(RotationError::AllInUse));
+    assert_eq!(announce(&state, SHAPE, 2_000, &NOBODY), Err(RotationError::AllInUse));
     // The one that has retired longest goes first, and its rotation comes next.
     let Next::Change(end) = look(&state, 2_060) else { panic!("its time is over") };
     assert_eq!(end.writes, [Write::RemoveCid(ConfigRotation::new(0))]);
     state = committed(&state, &end);
-    let next = announce(&state, SHAPE, 3_000).unwrap();
+    let next = announce(&state, SHAPE, 3_000, &NOBODY).unwrap();
     assert!(matches!(&next.writes[..], [Write::Cid(cid)] if cid.rotation.get() == 0), "{next:?}");
 }
 
@@ -162,5 +228,5 @@ fn keys_are_fresh_each_time() {
     };
     assert_ne!(secrets(make(SHAPE, 1)), secrets(make(SHAPE, 1)));
     let state = cluster(&[]);
-    assert_ne!(secrets(announce(&state, SHAPE, 1).unwrap()), state.issuing().unwrap().secrets);
+    assert_ne!(secrets(announce(&state, SHAPE, 1, &NOBODY).unwrap()), state.issuing().unwrap().secrets);
 }

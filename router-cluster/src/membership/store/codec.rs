@@ -1,6 +1,6 @@
 //! How each kind of entry is written, and read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use router_common::{connection_id::ROTATIONS, identifiers::ConfigRotation};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -44,6 +44,9 @@ struct Cid {
     announced: u64,
     since: u64,
     shape: Option<CidShape>,
+    /// Versions before this was there have none.
+    #[serde(default)]
+    awaited: BTreeSet<NodeNumber>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -94,7 +97,8 @@ impl Codec {
     }
 
     pub(super) fn write_cid(&self, epoch: u64, cid: &CidConfiguration) -> Vec<u8> {
-        let clear = Cid { state: cid.state, announced: cid.announced, since: cid.since, shape: cid.shape };
+        let CidConfiguration { state, announced, since, shape, .. } = *cid;
+        let clear = Cid { state, announced, since, shape, awaited: cid.awaited.clone() };
         self.seal.close(&name::cid(cid.rotation), epoch, &clear, cid.secrets.octets())
     }
 
@@ -105,9 +109,9 @@ impl Codec {
         let opened = self.open::<Cid>(entry_name, entry)?;
         let octets = <[u8; 36]>::try_from(opened.secret.octets())
             .map_err(|_| unreadable(entry_name, "no key and salt of 36 octets"))?;
-        let Cid { state, announced, since, shape } = opened.clear;
+        let Cid { state, announced, since, shape, awaited } = opened.clear;
         let secrets = CidSecrets::from(octets);
-        Ok(CidConfiguration { rotation, state, announced, entered: opened.epoch, since, shape, secrets })
+        Ok(CidConfiguration { rotation, state, announced, entered: opened.epoch, since, shape, awaited, secrets })
     }
 
     pub(super) fn write_order(&self, epoch: u64, number: NodeNumber, order: Order) -> Vec<u8> {

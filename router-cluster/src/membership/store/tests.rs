@@ -101,7 +101,7 @@ fn cluster() -> Fake {
     fake.commit(rotation::make(SHAPE, 1_000).writes);
     fake.join(1);
     fake.join(2);
-    fake.commit(rotation::announce(&fake.state(), SHAPE, 2_000).unwrap().writes);
+    fake.commit(rotation::announce(&fake.state(), SHAPE, 2_000, &rotation::Unleased::new()).unwrap().writes);
     fake.commit(vec![Write::Order(NodeNumber::new(2).unwrap(), Order::Drain)]);
     fake
 }
@@ -187,6 +187,7 @@ fn a_number_is_never_given_again() {
     let ids = fake.entries[&name::id(Incarnation::new(3))].clone();
     fake.commit(vec![Write::Order(third, Order::Forget)]);
     assert!(!fake.entries.contains_key(&name::id(Incarnation::new(3))));
+    assert!(!fake.entries.contains_key(&name::node(third)), "its record goes with it, whatever its lease");
     assert_eq!(fake.join(4).get(), 4);
     assert_eq!(fake.join(3).get(), 5, "a forgotten incarnation");
     // Someone puts back what was forgotten: the order still stands.

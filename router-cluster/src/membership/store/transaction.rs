@@ -146,8 +146,12 @@ impl Writing<'_> {
         }
     }
 
-    /// No incarnation has this number any more.
+    /// No incarnation has this number any more, and there is no record under it, whose lease may last for a while yet.
     fn take_number(&mut self, number: NodeNumber) {
+        let record = name::node(number);
+        if self.entries.contains_key(&record) {
+            self.transaction.delete(&record);
+        }
         let ids = self.entries.iter().filter(|(key, _)| key.starts_with(name::IDS));
         for (key, _) in ids.filter(|(key, entry)| self.codec.read_id(key, entry) == Ok(number)) {
             self.transaction.delete(key);

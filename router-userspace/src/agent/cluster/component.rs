@@ -13,7 +13,7 @@ use router_cluster::{
     hello::{Announcement, WayReport},
     membership::{
         Claim, ClusterState, DEFAULT_WEIGHT, Member, NodeNumber, NodeRecord, NodeState, RunInfo, TunnelVersions, View,
-        rotation::Acks,
+        rotation::{Unleased, WithoutLease},
     },
 };
 use router_common::{
@@ -174,12 +174,15 @@ impl Cluster {
         self.judgements.borrow()
     }
 
-    /// The nodes that are not gone, with the revisions that their last records ack: one whose lease has ended may live.
-    pub(super) fn unleased(&self) -> Acks {
+    /// The other nodes whose records this agent has seen, and whether they may live without a lease.
+    pub(super) fn unleased(&self) -> Unleased {
         let (judgements, records) = (self.judgements.borrow(), self.records.borrow());
-        let is_gone = |number: &NodeNumber| judgements.get(number).is_none_or(|one| one.state == NodeHealth::Gone);
-        let not_gone = records.iter().filter(|(number, _)| !is_gone(number));
-        not_gone.filter_map(|(&number, record)| Some((number, record.run.as_ref()?.acks))).collect()
+        let is_gone = |number: &NodeNumber| judgements.get(number).is_some_and(|one| one.state == NodeHealth::Gone);
+        let known = |(&number, record): (&NodeNumber, &NodeRecord)| {
+            let acks = record.run.as_ref()?.acks;
+            Some((number, if is_gone(&number) { WithoutLease::Gone } else { WithoutLease::MayLive { acks } }))
+        };
+        records.iter().filter_map(known).collect()
     }
 
     /// The longest packet that the interface towards a node carries, in octets from its IP header on.

@@ -42,16 +42,17 @@ pub(in crate::agent) async fn order(node: &Node, number: u16, order: NodeOrder) 
 pub(in crate::agent) async fn rotate(node: &Node) -> Result<(), AgentError> {
     let cluster = cluster(node)?;
     let state = cluster.view().state.clone();
-    let change = rotation::announce(&state, shape(node), now()).map_err(OrderError::Rotation)?;
+    let change = rotation::announce(&state, shape(node), now(), &cluster.unleased()).map_err(OrderError::Rotation)?;
     cluster.engine().commit(change).await?;
     Ok(())
 }
 
-/// Takes the next step of a rotation, where all nodes are ready for it.
-pub(super) async fn go_on(node: &Node) {
-    let Ok(cluster) = cluster(node) else { return };
+/// Takes the next step of a rotation, where all nodes are ready for it. Whether what this node knows of the others is in
+/// the rotation's record: until it is, this node acks nothing, or the rotation would go on without it.
+pub(super) async fn go_on(node: &Node) -> bool {
+    let Ok(cluster) = cluster(node) else { return true };
     if !cluster.engine().info().has_leases {
-        return;
+        return true;
     }
     let config = node.serving.config();
     let retire_after = 2 * config.connection_id.lifetime + config.limits.idle_timeout + config.router.drain_timeout;
@@ -59,10 +60,14 @@ pub(super) async fn go_on(node: &Node) {
         match cluster.engine().commit(change).await {
             Ok(revision) => tracing::info!("cluster: a rotation of connection IDs goes on, revision {revision}"),
             // Another node did it.
-            Err(MembershipError::Engine(EngineError::Conflict { .. })) => {}
-            Err(e) => tracing::warn!("cluster: a rotation of connection IDs does not go on: {e}"),
+            Err(MembershipError::Engine(EngineError::Conflict { .. })) => return false,
+            Err(e) => {
+                tracing::warn!("cluster: a rotation of connection IDs does not go on: {e}");
+                return false;
+            }
         }
     }
+    true
 }
 
 /// For whom a rotation waits, in a sentence.

@@ -277,8 +277,9 @@ mod tests {
             let cid = list.iter().map(|&(announced, state)| {
                 let rotation = ConfigRotation::new((announced % 7) as u8);
                 let secrets = CidSecrets::from([0; 36]);
+                let (entered, awaited) = (announced, BTreeSet::new());
                 let shared =
-                    CidConfiguration { rotation, state, announced, entered: announced, since: 0, shape: None, secrets };
+                    CidConfiguration { rotation, state, announced, entered, since: 0, shape: None, awaited, secrets };
                 (rotation, shared)
             });
             tunnel_keys(

@@ -48,14 +48,15 @@ pub(in crate::agent) async fn run(node: Rc<Node>) {
     }
 }
 
-/// Tells the others of this node, and takes the next step of a rotation.
+/// Takes the next step of a rotation, and tells the others of this node.
 async fn tell_engine(node: Rc<Node>) {
     let config = node.serving.config();
     let (Some(cluster), Some(config)) = (&node.cluster, &config.cluster) else { return };
     let engine = observe::interfaces(&node, &node.serving.config().router).first().map(|one| one.engine.to_string());
     let acks = node.keys.followed();
-    cluster.publish(Run { acks, engine: engine.unwrap_or_default(), listeners: listeners(&node) }, config).await;
-    orders::go_on(&node).await;
+    if orders::go_on(&node).await {
+        cluster.publish(Run { acks, engine: engine.unwrap_or_default(), listeners: listeners(&node) }, config).await;
+    }
 }
 
 /// A hash of the listeners' addresses, which has to be the same on all nodes.

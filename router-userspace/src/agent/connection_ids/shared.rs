@@ -88,6 +88,7 @@ mod tests {
             since: 0,
             entered: number.into(),
             shape: None,
+            awaited: BTreeSet::new(),
             secrets: CidSecrets::from([number; 36]),
         }
     }

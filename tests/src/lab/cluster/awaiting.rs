@@ -1,8 +1,8 @@
 //! What a cluster is waited for, and clients that use it meanwhile.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use router_userspace::agent::api::{ClusterNode, NodeState};
 
 use super::{
@@ -75,6 +75,23 @@ impl Running {
     pub fn reset_for_others(&self) -> Result<u64> {
         let counts = self.counts()?;
         Ok(["xdp", "select", "unwrap"].iter().map(|stage| counts.sum(&format!("{stage}.node_gone"))).sum())
+    }
+
+    /// Waits until other nodes answer clients of a node that is gone, and ends the clients: `lost` of them, which had a
+    /// connection there, have been told by a stateless reset, and all others lost nothing.
+    ///
+    /// # Errors
+    /// If the first was not told before `until_when`, or anything else was lost.
+    pub fn expect_resets(&self, clients: Clients, lost: u64, until_when: Instant) -> Result<()> {
+        until(|| self.reset_for_others(), |count| *count > 0)?;
+        let late = Instant::now().saturating_duration_since(until_when);
+        ensure!(late.is_zero(), "the first client was told {late:?} too late");
+        let summary = clients.finish()?;
+        ensure!(
+            lost > 0 && summary.stateless_resets() == lost && summary.errors.values().sum::<u64>() == lost,
+            "the node had {lost} connections: {summary:?}"
+        );
+        Ok(())
     }
 }
 

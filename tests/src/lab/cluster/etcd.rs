@@ -60,6 +60,16 @@ impl Etcd {
         fs::remove_dir_all(&self.data).with_context(|| format!("cannot remove {}", self.data.display()))
     }
 
+    /// The names of what the cluster has there, below its own.
+    pub(super) fn names(&self, namespace: &Namespace) -> Result<Vec<String>> {
+        let mut command = namespace.command(find("etcdctl")?);
+        let url = url();
+        command.env("ETCDCTL_API", "3").args(["--endpoints", &url, "get", "--prefix", "--keys-only", CLUSTER]);
+        let said = run(&mut command)?;
+        let said = String::from_utf8(said.stdout).context("names are UTF-8")?;
+        Ok(said.lines().filter_map(|line| line.strip_prefix(CLUSTER)).map(str::to_owned).collect())
+    }
+
     /// SIGSTOP: its connections stay, and nothing comes by them; SIGCONT: it goes on.
     pub(super) fn signal(&self, signal: Signal) -> Result<()> {
         self.program.as_ref().context("no etcd runs")?.signal(signal)
@@ -73,6 +83,8 @@ pub(super) fn url() -> String {
 
 /// Its address, among those of the servers behind the nodes.
 pub(super) const ETCD: &str = "10.78.0.3";
+/// What the names of the laboratory's cluster begin with.
+const CLUSTER: &str = "/quic-router/laboratory/";
 /// Where it would serve other members.
 const PEERS: &str = "http://127.0.0.1:2380";
 const TO_END: Duration = Duration::from_secs(10);

@@ -311,6 +311,14 @@ impl Running {
         self.etcd.as_mut().context("this laboratory has no etcd")?.run(self.fabric.upstream())
     }
 
+    /// The names of what the cluster has in etcd, without what all begin with: `nodes/1`.
+    ///
+    /// # Errors
+    /// If none runs, or it does not answer.
+    pub fn names_in_etcd(&self) -> Result<Vec<String>> {
+        self.etcd.as_ref().context("no etcd runs in this laboratory")?.names(self.fabric.upstream())
+    }
+
     /// Etcd does nothing any more, and its connections stay: what a hung host looks like.
     ///
     /// # Errors

@@ -49,6 +49,15 @@ impl Node {
         Ok(())
     }
 
+    /// Ends its agent in order, with the connections that it has, and starts it again.
+    ///
+    /// # Errors
+    /// If none runs, or it does not start.
+    pub fn restart(&mut self) -> Result<()> {
+        self.take_agent()?.terminate()?;
+        self.start()
+    }
+
     /// Its number in the cluster: its index and one.
     pub fn number(&self) -> u16 {
         u16::from(self.wiring.index) + 1
