@@ -9,6 +9,7 @@
 #[cfg(test)]
 extern crate self as router_cluster;
 
+pub mod confirmation;
 pub mod distribution;
 pub mod health;
 pub mod hello;

@@ -43,6 +43,9 @@ pub(super) struct Node {
     gone: Option<Gone>,
     /// Whether it was heard after it was gone, and has had no record since.
     is_back: bool,
+    /// Whether this node has seen a record of it, or has heard it. Without a record it has no address to say hello to, and the other's hellos
+    /// prove nothing: that none counts is no silence.
+    is_known: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -71,12 +74,21 @@ enum Gone {
 
 impl Node {
     pub(super) fn new(at: Duration) -> Self {
-        Self { since: at, heard: None, record: None, listener: Listener::Us, gone: None, is_back: false }
+        Self {
+            since: at,
+            heard: None,
+            record: None,
+            listener: Listener::Us,
+            gone: None,
+            is_back: false,
+            is_known: false,
+        }
     }
 
     /// It is alive: that its record has ended is no reason any more to answer in its place.
     pub(super) fn heard(&mut self, at: Duration, word: Word) {
         self.heard = Some(LastWord { at, word });
+        self.is_known = true;
         if let Some(Gone::RecordEnded { .. }) = self.gone {
             (self.gone, self.is_back) = (None, true);
         }
@@ -96,6 +108,7 @@ impl Node {
     /// What a view says of it that is the first to name it.
     pub(super) fn remembered(&mut self, member: &Member) {
         self.record = Record::of(member);
+        self.is_known |= self.record.is_some();
         if member.presence() == Presence::Forgotten {
             self.gone = Some(Gone::Forgotten);
         }
@@ -121,7 +134,7 @@ impl Node {
     /// What it counts as now. That it is gone is kept until it is heard or has a new record.
     pub(super) fn judge(&mut self, now: &Now) -> Judgement {
         let silence = self.silence(now);
-        let is_witnessed = now.is_live && self.record.is_none();
+        let is_witnessed = now.is_live && self.record.is_none() && self.is_known;
         if let Some(silent) = silence.filter(|&silence| silence >= now.dead_after)
             && self.gone.is_none()
             && is_witnessed
@@ -203,8 +216,11 @@ impl Node {
         let (state, reason) = if silent < now.dead_after {
             (NodeHealth::Silent, Reason::Silent { silent, left: now.dead_after - silent })
         } else {
-            let second =
-                if now.is_live { SecondWitness::HasRecord(now.engine) } else { SecondWitness::NotLive(now.engine) };
+            let second = match (now.is_live, self.is_known) {
+                (false, _) => SecondWitness::NotLive(now.engine),
+                (true, true) => SecondWitness::HasRecord(now.engine),
+                (true, false) => SecondWitness::NeverKnown,
+            };
             (NodeHealth::Unreachable, Reason::SilentForLong { silent, second })
         };
         Judgement { state, takes_new_connections: false, reason }

@@ -424,10 +424,17 @@ mod witnesses {
         );
     }
 
-    /// Its lease had ended before this node was started: connections of its may exist.
+    /// Its lease had ended before this node was started: it may be cut off from etcd, and alive, and this node does not
+    /// know where.
     #[test]
-    fn a_number_without_a_record_is_gone_after_its_time() {
-        let mut course = course(Engine::Leased, &[(0.0, LiveWithout, Up), (9.9, Look, Up), (10.0, Look, Gone)]);
+    fn a_number_whose_record_was_never_seen_is_not_gone() {
+        let begun = [(0.0, LiveWithout, Up), (9.9, Look, Up), (10.0, Look, Unreachable), (600.0, Look, Unreachable)];
+        let mut never_seen = course(Engine::Leased, &begun);
+        let reason = never_seen.judgement().unwrap().reason;
+        assert!(matches!(reason, Reason::SilentForLong { second: SecondWitness::NeverKnown, .. }), "{reason}");
+        let its_record = [(601.0, Live, Unreachable), (602.0, LiveWithout, Gone)];
+        course(Engine::Leased, &[&begun[..], &its_record].concat());
+        let mut course = course(Engine::Leased, &[&begun[..], &[(601.0, Forgotten, Gone)]].concat());
         course.health.remove(number(PEER));
         assert_eq!(course.judgement(), None);
     }

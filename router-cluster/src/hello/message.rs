@@ -70,7 +70,8 @@ pub struct Announcement {
     pub takes_new_connections: bool,
     /// Its share of new connections, relative to the other nodes' weights.
     pub weight: u16,
-    /// The revision of the cluster's configuration by which it decides.
+    /// The revision of the keys that it goes by ([`ClusterState::keys_revision`](crate::membership::ClusterState::keys_revision));
+    /// 0 where nobody has confirmed to it that this is the one of now ([`confirmation`](crate::confirmation)).
     pub revision: u64,
     /// The versions of the tunnel's format that it reads.
     pub tunnel_versions: TunnelVersions,

@@ -16,6 +16,7 @@ mod error;
 pub mod etcd;
 pub mod file;
 mod keys;
+mod listeners;
 #[cfg(test)]
 mod memory;
 mod node;
@@ -30,6 +31,7 @@ pub use self::{
     engine::{Answer, Claim, EngineInfo, Membership},
     error::MembershipError,
     keys::{CidSecrets, Master},
+    listeners::ListenerDifference,
     node::{
         DEFAULT_PORT, DEFAULT_WEIGHT, Incarnation, NodeNumber, NodeRecord, NodeState, Order, RunInfo, TunnelVersions,
         WEIGHT_MAX,

@@ -97,6 +97,12 @@ pub struct RunInfo {
     /// The nodes that should say hello to it and do not ([`Health::unheard`](crate::health::Health::unheard)).
     #[serde(default)]
     pub unheard: BTreeSet<NodeNumber>,
+    /// Its listeners' addresses; none if it is of a version that does not say them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addresses: Option<BTreeSet<SocketAddr>>,
+    /// Whether it encrypts connection IDs; none if it is of a version that does not say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encrypts: Option<bool>,
 }
 
 /// The versions of the tunnel's format that a node reads, both ends included.
@@ -195,6 +201,19 @@ mod tests {
         assert_eq!(NodeNumber::new(0), None);
         assert_eq!(serde_json::from_str::<NodeNumber>("65535").unwrap().get(), 65_535);
         assert!(serde_json::from_str::<NodeNumber>("0").unwrap_err().to_string().contains("1 to 65535"));
+    }
+
+    #[test]
+    fn the_record_of_an_older_version_says_nothing_of_addresses() {
+        let text = r#"{"incarnation":"000000000000000000000000000000fe","host":1,"acks":2,
+            "versions":{"lowest":1,"highest":1},"engine":"xdp","listeners":"00"}"#;
+        let run: RunInfo = serde_json::from_str(text).unwrap();
+        assert_eq!((run.addresses.as_ref(), run.encrypts, run.unheard.len()), (None, None, 0));
+        let addresses = BTreeSet::from(["192.0.2.80:443".parse().unwrap()]);
+        let run = RunInfo { addresses: Some(addresses), encrypts: Some(true), ..run };
+        let text = serde_json::to_string(&run).unwrap();
+        assert!(text.ends_with(r#""addresses":["192.0.2.80:443"],"encrypts":true}"#), "{text}");
+        assert_eq!(serde_json::from_str::<RunInfo>(&text).unwrap(), run);
     }
 
     #[test]

@@ -35,6 +35,12 @@ impl ClusterState {
         self.nodes.get(&number)
     }
 
+    /// The revision with which a configuration of connection IDs came into its state last: two nodes at the same one have the
+    /// same keys, but for those that are not used any more.
+    pub fn keys_revision(&self) -> u64 {
+        self.cid.values().map(|cid| cid.entered).max().unwrap_or(0)
+    }
+
     /// The configuration that new connection IDs follow.
     pub fn issuing(&self) -> Option<&CidConfiguration> {
         self.cid.values().find(|cid| cid.state == super::cid::CidState::Issuing)

@@ -68,6 +68,8 @@ impl Node {
             engine: "xdp".to_owned(),
             listeners: "00ff".to_owned(),
             unheard: BTreeSet::new(),
+            addresses: None,
+            encrypts: None,
         };
         let (address, state) = (self.claim.address, NodeState::Up);
         self.publish(NodeRecord { number, address, port: 6080, weight: 100, state, run: Some(run) }).await;

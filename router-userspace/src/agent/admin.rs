@@ -42,7 +42,18 @@ pub(super) trait HealthSource {
     async fn metrics(&self) -> Result<String, NoMetrics>;
 
     /// Whether new clients are served here.
-    fn serves(&self) -> bool;
+    fn readiness(&self) -> Readiness;
+}
+
+/// Whether new clients are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Readiness {
+    /// They are.
+    Serves,
+    /// It stops, or another generation serves.
+    Draining,
+    /// They are better off elsewhere: what this node knows of its cluster may be out of date.
+    Unconfirmed,
 }
 
 /// Why there are no metrics.
@@ -229,7 +240,11 @@ async fn answer<T: HealthSource>(request: &Request<Incoming>, source: &T) -> Res
     }
     let draining = || plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
     if path == HEALTH {
-        return if source.serves() { plain(StatusCode::OK, "ok\n") } else { draining() };
+        return match source.readiness() {
+            Readiness::Serves => plain(StatusCode::OK, "ok\n"),
+            Readiness::Draining => draining(),
+            Readiness::Unconfirmed => plain(StatusCode::SERVICE_UNAVAILABLE, "unconfirmed\n"),
+        };
     }
     match source.metrics().await {
         Ok(text) => with_type(StatusCode::OK, text.into(), OPEN_METRICS),
@@ -272,14 +287,14 @@ mod tests {
     use super::*;
 
     struct Fake {
-        serves: Cell<bool>,
+        readiness: Cell<Readiness>,
         is_ending: Cell<bool>,
         name: &'static str,
     }
 
     impl Fake {
         fn new(name: &'static str) -> Rc<Self> {
-            Rc::new(Self { serves: Cell::new(true), is_ending: Cell::new(false), name })
+            Rc::new(Self { readiness: Cell::new(Readiness::Serves), is_ending: Cell::new(false), name })
         }
     }
 
@@ -291,8 +306,8 @@ mod tests {
             }
         }
 
-        fn serves(&self) -> bool {
-            self.serves.get()
+        fn readiness(&self) -> Readiness {
+            self.readiness.get()
         }
     }
 
@@ -362,7 +377,11 @@ mod tests {
                 let expected = (format!("HTTP/1.1 {status}"), content_type.to_owned(), body.to_owned());
                 assert_eq!(client.ask(line).await, expected, "{line}");
             }
-            node.serves.set(false);
+            node.readiness.set(Readiness::Unconfirmed);
+            let unconfirmed =
+                ("HTTP/1.1 503 Service Unavailable".to_owned(), text.to_owned(), "unconfirmed\n".to_owned());
+            assert_eq!(client.ask("GET /healthz").await, unconfirmed);
+            node.readiness.set(Readiness::Draining);
             let draining = ("HTTP/1.1 503 Service Unavailable".to_owned(), text.to_owned(), "draining\n".to_owned());
             assert_eq!(client.ask("GET /healthz").await, draining);
             assert_eq!(client.ask("GET /metrics").await.2, "one\n# EOF\n");

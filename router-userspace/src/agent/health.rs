@@ -3,7 +3,7 @@
 use std::rc::{Rc, Weak};
 
 use super::{
-    admin::{HealthSource, NoMetrics},
+    admin::{HealthSource, NoMetrics, Readiness},
     metrics,
     node::Node,
     observe::observe,
@@ -30,7 +30,13 @@ impl HealthSource for NodeHealth {
         })
     }
 
-    fn serves(&self) -> bool {
-        self.0.upgrade().is_some_and(|node| !node.roster.is_stopping() && node.generations.serves())
+    fn readiness(&self) -> Readiness {
+        match self.0.upgrade() {
+            Some(node) if !node.roster.is_stopping() && node.generations.serves() => {
+                let is_ready = node.cluster.as_ref().is_none_or(|cluster| cluster.standing().is_ready());
+                if is_ready { Readiness::Serves } else { Readiness::Unconfirmed }
+            }
+            _ => Readiness::Draining,
+        }
     }
 }

@@ -76,7 +76,7 @@ mod views;
 
 pub use self::{
     assignment::{WeightedSlot, maglev},
-    cluster::init as init_cluster,
+    cluster::{Candidate, ClusterSurvey, Unseen, init as init_cluster, survey as survey_cluster},
     error::{AgentError, ErrorKind},
     options::{ConfigSource, RunOptions},
     run::{DetachReport, detach, run},

@@ -222,5 +222,6 @@ fn troubles(node: &Node, router: &Router) -> Vec<String> {
     troubles.extend(node.queues.problems(router.engine));
     troubles.extend(node.keys.trouble());
     troubles.extend(cluster::waits_for(node));
+    troubles.extend(cluster::why_not_ready(node));
     troubles
 }

@@ -73,6 +73,9 @@ pub(super) async fn begin(
     let started = ControlSocket::bind_beside(&path).map_err(AgentError::from).and_then(|control| {
         let (control, before) = (Rc::new(control), takeover.before());
         let node = start(First { config, source, membership }, options, before)?;
+        if takeover.is_confirmed() {
+            cluster::inherit_confirmation(&node);
+        }
         node.generations.attach_control(&control);
         Ok((node, control))
     });

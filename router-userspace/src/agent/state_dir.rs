@@ -109,15 +109,25 @@ impl State {
 /// # Errors
 /// If it cannot be read, or is none.
 pub(super) fn incarnation(directory: &Path) -> Result<u128, StateError> {
-    let path = directory.join("incarnation");
+    if let Some(known) = known_incarnation(directory)? {
+        return Ok(known);
+    }
+    let path = directory.join(INCARNATION_FILE);
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|e| failed(directory, e))?;
+    let number = rand::random::<u128>();
+    replace(&path, format!("{number:032x}\n").as_bytes()).map_err(|e| failed(&path, e))?;
+    Ok(number)
+}
+
+/// The same; none, and nothing is written, if there is none yet.
+///
+/// # Errors
+/// If it cannot be read, or is none.
+pub(super) fn known_incarnation(directory: &Path) -> Result<Option<u128>, StateError> {
+    let path = directory.join(INCARNATION_FILE);
     match fs::read_to_string(&path) {
-        Ok(text) => u128::from_str_radix(text.trim(), 16).map_err(|why| StateError::NoNumber { path, why }),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|e| failed(directory, e))?;
-            let number = rand::random::<u128>();
-            replace(&path, format!("{number:032x}\n").as_bytes()).map_err(|e| failed(&path, e))?;
-            Ok(number)
-        }
+        Ok(text) => u128::from_str_radix(text.trim(), 16).map(Some).map_err(|why| StateError::NoNumber { path, why }),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(failed(&path, e)),
     }
 }
@@ -179,6 +189,7 @@ fn failed(path: &Path, source: io::Error) -> StateError {
     StateError::System { path: path.to_owned(), source }
 }
 
+const INCARNATION_FILE: &str = "incarnation";
 const NUMBER_FILE: &str = "node-number";
 const MASTER_FILE: &str = "master.key";
 
@@ -209,7 +220,10 @@ mod tests {
     #[test]
     fn a_node_is_the_same_as_long_as_its_folder_is_kept() {
         let path = folder("incarnation");
+        assert_eq!(known_incarnation(&path).unwrap(), None);
+        assert!(!path.exists(), "a look makes nothing");
         let first = incarnation(&path).unwrap();
+        assert_eq!(known_incarnation(&path).unwrap(), Some(first));
         assert_eq!(incarnation(&path).unwrap(), first);
         assert_eq!(remembered_number(&path).unwrap(), None);
         remember_number(&path, 65_535).unwrap();

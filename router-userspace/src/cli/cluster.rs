@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use super::{
     client::Client,
+    doctor,
     fail::{Exit, Fail},
     nodes,
     options::{Global, Json},
     output::{self, Align::Left, Table, count},
 };
 use crate::{
-    agent::{api, control::Request, init_cluster},
+    agent::{api, control::Request, init_cluster, survey_cluster},
     config::{Config, StartFlags},
+    doctor::{Findings, Wanted, examine_joining},
 };
 
 /// Show the cluster as this node sees it
@@ -21,6 +23,14 @@ pub(super) enum Cluster {
     ///
     /// Exits with 1 where a node is not up or draining, or the engine cannot be asked.
     Status {
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Say whether this host may become a node of the cluster that the configuration names, before its agent starts
+    ///
+    /// Looks at the secret, the address, the tunnel's port, the cluster as etcd or the list of nodes says it, and at what all
+    /// nodes must have in common. Changes nothing, there or here; needs no agent. Exits with 1 if anything fails.
+    JoinCheck {
         #[command(flatten)]
         json: Json,
     },
@@ -34,6 +44,7 @@ impl Cluster {
     pub(super) fn execute(&self, global: &Global) -> Result<Exit, Fail> {
         match self {
             Self::Status { json } => status(&global.client()?, json),
+            Self::JoinCheck { json } => join_check(global, json),
             Self::Init => init(global),
         }
     }
@@ -45,6 +56,21 @@ fn init(global: &Global) -> Result<Exit, Fail> {
     let name = config.cluster.map(|cluster| cluster.name).unwrap_or_default();
     output::print(&format!("the cluster \"{name}\" is made: its nodes may start\n"))?;
     Ok(Exit::Done)
+}
+
+fn join_check(global: &Global, json: &Json) -> Result<Exit, Fail> {
+    let config = Config::load(&global.config, &StartFlags::default(), global.control.as_deref())?;
+    let survey = survey_cluster(&config).ok_or_else(doctor::no_cluster)?;
+    let wanted = Wanted::by(&config);
+    let agent = doctor::running_agent(&wanted);
+    let found = examine_joining(&wanted, agent.as_ref(), &survey).ok_or_else(doctor::no_cluster)?;
+    let findings = Findings::new(found);
+    if json.json {
+        output::print_json(&findings)?;
+    } else {
+        output::print(&findings.text())?;
+    }
+    Ok(doctor::exit(&findings))
 }
 
 fn status(client: &Client, json: &Json) -> Result<Exit, Fail> {
@@ -65,11 +91,17 @@ fn text(cluster: &api::Cluster) -> String {
     table.row(["engine", &format!("{}{from}: {}", cluster.engine, freshness(cluster))]);
     table.row(["revision", &cluster.revision.to_string()]);
     table.row(["new connections", &cluster.new_connections]);
+    if let Some(why) = &cluster.unconfirmed {
+        table.row(["not ready", &format!("until the engine can be asked: what is known is {why}")]);
+    }
     let size =
         |size: Option<u16>| size.map_or_else(|| "any".to_owned(), |size| format!("{} octets", count(size.into())));
     let sizes = [cluster.max_udp_payload_size_ipv4, cluster.max_udp_payload_size_ipv6].map(size);
     table.row(["datagrams fit", &format!("IPv4 {}, IPv6 {}", sizes[0], sizes[1])]);
     table.row(["forged", &output::plural(cluster.forged, "packet", "packets")]);
+    for node in cluster.nodes.iter().filter(|node| node.same_listeners == Some(false)) {
+        table.row(["listeners", &format!("node {} has {}", node.number, nodes::listeners(node, false))]);
+    }
     table.text() + "\n" + &nodes::table(&cluster.nodes)
 }
 
@@ -116,5 +148,8 @@ forged           1 packet
         let shown = text(&cluster);
         assert!(shown.starts_with(expected), "{shown}");
         assert_eq!(shown.lines().count(), 11);
+        let unconfirmed = api::Cluster { unconfirmed: Some("of an unknown time".to_owned()), ..cluster };
+        let row = "\nnot ready        until the engine can be asked: what is known is of an unknown time\n";
+        assert!(text(&unconfirmed).contains(row), "{}", text(&unconfirmed));
     }
 }

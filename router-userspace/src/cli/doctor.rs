@@ -81,12 +81,12 @@ pub(super) fn exit(findings: &Findings) -> Exit {
     if findings.healthy() { Exit::Done } else { Exit::No }
 }
 
-fn no_cluster() -> Fail {
+pub(super) fn no_cluster() -> Fail {
     Fail::new(Exit::No, "this host is to be in no cluster: the configuration has no [cluster]")
         .hint("--config FILE, if it is another one")
 }
 
-fn running_agent(wanted: &Wanted) -> Option<Agent> {
+pub(super) fn running_agent(wanted: &Wanted) -> Option<Agent> {
     let client = Client::new(wanted.control()).ok()?;
     let status = client.ask(&Request::Status).ok()?.read().ok()?;
     let cluster = client.ask(&Request::Cluster).ok().and_then(|answer| answer.read().ok());

@@ -124,6 +124,9 @@ fn one(node: &api::ClusterNode) -> String {
         if let Some(ahead) = node.clock_ahead_ms {
             table.row(["clock", &format!("{ahead} ms ahead of ours")]);
         }
+        if let Some(same) = node.same_listeners {
+            table.row(["listeners", &listeners(node, same)]);
+        }
         let packets =
             |packets: u64, octets: u64| format!("{}, {}", output::plural(packets, "packet", "packets"), bytes(octets));
         table.row(["sent on to it", &packets(node.forwarded_packets, node.forwarded_octets)]);
@@ -132,6 +135,21 @@ fn one(node: &api::ClusterNode) -> String {
         table.row(["forged in its name", &output::plural(node.forged, "packet", "packets")]);
     }
     table.text()
+}
+
+/// How a node's listeners are beside those of the node that was asked.
+pub(super) fn listeners(node: &api::ClusterNode, are_same: bool) -> String {
+    let lists = [("lacks", &node.lacks_listeners), ("has in addition", &node.has_other_listeners)];
+    let differ: Vec<_> = lists
+        .into_iter()
+        .filter(|(_, list)| !list.is_empty())
+        .map(|(word, list)| format!("it {word} {}", list.join(", ")))
+        .collect();
+    match (are_same, differ.as_slice()) {
+        (true, _) => "the same as here".to_owned(),
+        (false, []) => "others than here".to_owned(),
+        (false, differ) => format!("others than here: {}", differ.join("; ")),
+    }
 }
 
 #[cfg(test)]
@@ -154,6 +172,8 @@ pub(super) mod tests {
             hears_us: true,
             does_not_hear: Vec::new(),
             same_listeners: None,
+            lacks_listeners: Vec::new(),
+            has_other_listeners: Vec::new(),
             round_trip_us: Some(412),
             clock_ahead_ms: Some(-3),
             forwarded_packets: 1_200,
@@ -194,5 +214,16 @@ forged in its name  0 packets
 ";
         assert_eq!(one(&node(2)), expected);
         assert!(one(&node(1)).starts_with("node             1, this node\n"));
+        let same = api::ClusterNode { same_listeners: Some(true), ..node(2) };
+        assert!(one(&same).contains("\nlisteners           the same as here\n"), "{}", one(&same));
+        let other = api::ClusterNode {
+            same_listeners: Some(false),
+            lacks_listeners: vec!["192.0.2.80:443".to_owned()],
+            has_other_listeners: vec!["192.0.2.80:8443".to_owned()],
+            ..node(2)
+        };
+        let row =
+            "\nlisteners           others than here: it lacks 192.0.2.80:443; it has in addition 192.0.2.80:8443\n";
+        assert!(one(&other).contains(row), "{}", one(&other));
     }
 }

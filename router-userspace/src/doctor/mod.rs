@@ -21,7 +21,7 @@ pub(crate) use self::{
     finding::{Finding, Findings},
     wanted::Wanted,
 };
-use crate::build_identity;
+use crate::{agent::ClusterSurvey, build_identity};
 
 /// Looks at everything that matters for what is wanted. `agent` is the one that runs: its own programs and sockets are no
 /// obstacles.
@@ -49,6 +49,14 @@ pub(crate) fn examine(wanted: &Wanted, agent: Option<&Agent>) -> Vec<Finding> {
 pub(crate) fn examine_cluster(wanted: &Wanted, agent: Option<&Agent>) -> Option<Vec<Finding>> {
     let config = wanted.cluster.as_ref()?;
     Some(cluster::judge(&cluster::facts(config, wanted, agent)))
+}
+
+/// Looks whether this host may become a node of the cluster that `survey` has found; none where the configuration has none.
+pub(crate) fn examine_joining(wanted: &Wanted, agent: Option<&Agent>, survey: &ClusterSurvey) -> Option<Vec<Finding>> {
+    let config = wanted.cluster.as_ref()?;
+    let mut findings = cluster::judge_host(&cluster::facts(config, wanted, agent));
+    findings.extend(cluster::judge_joining(survey));
+    Some(findings)
 }
 
 fn build() -> Finding {

@@ -45,6 +45,8 @@ fn set(state: &mut ClusterState, number: u16, acks: u64) {
         engine: "xdp".to_owned(),
         listeners: String::new(),
         unheard: BTreeSet::new(),
+        addresses: None,
+        encrypts: None,
     };
     let (address, state_of_node) = ([10, 0, 0, 1].into(), NodeState::Up);
     let record = NodeRecord { number, address, port: 6080, weight: 100, state: state_of_node, run: Some(run) };

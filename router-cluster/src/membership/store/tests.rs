@@ -91,6 +91,8 @@ fn record(number: NodeNumber, claim: Claim) -> NodeRecord {
         engine: "af_xdp".to_owned(),
         listeners: "00".to_owned(),
         unheard: BTreeSet::new(),
+        addresses: None,
+        encrypts: None,
     };
     NodeRecord { number, address: claim.address, port: 6080, weight: 100, state: NodeState::Up, run: Some(run) }
 }

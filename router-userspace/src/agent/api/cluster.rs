@@ -27,6 +27,10 @@ pub struct Cluster {
     /// Why it cannot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// Why this node is not ready, where what it knows of the cluster is or may be out of date: it started while the engine
+    /// was away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unconfirmed: Option<String>,
     /// Grows with each change of the keys and configurations that nodes share.
     pub revision: u64,
     /// `local` or `hash`
@@ -78,6 +82,12 @@ pub struct ClusterNode {
     /// Whether its listeners have the same addresses as those of the node that was asked; none: it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub same_listeners: Option<bool>,
+    /// Addresses of listeners that it lacks, and the node that was asked has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lacks_listeners: Vec<String>,
+    /// Addresses of listeners that it has, and the node that was asked lacks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub has_other_listeners: Vec<String>,
     /// The way there and back, in microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub round_trip_us: Option<u64>,

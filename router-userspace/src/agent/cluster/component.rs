@@ -6,13 +6,16 @@ use std::{
     io,
     net::{IpAddr, SocketAddr, UdpSocket},
     sync::Arc,
+    time::{Instant, SystemTime},
 };
 
 use router_cluster::{
+    confirmation::{Confirmation, Standing},
     health::{Judgement, NodeHealth},
     hello::{Announcement, WayReport},
     membership::{
-        Claim, ClusterState, DEFAULT_WEIGHT, Member, NodeNumber, NodeRecord, NodeState, RunInfo, TunnelVersions, View,
+        Claim, ClusterState, DEFAULT_WEIGHT, ListenerDifference, Member, NodeNumber, NodeRecord, NodeState, RunInfo,
+        TunnelVersions, View,
         rotation::{Unleased, WithoutLease},
     },
 };
@@ -54,6 +57,9 @@ pub(in crate::agent) struct Cluster {
     records: RefCell<BTreeMap<NodeNumber, NodeRecord>>,
     health: RefCell<HealthWatch>,
     judgements: RefCell<BTreeMap<NodeNumber, Judgement>>,
+    confirmation: RefCell<Confirmation>,
+    /// In which listeners the others differ, as far as that has been said in the log.
+    differing: RefCell<BTreeMap<NodeNumber, String>>,
     /// What this node has told the others of itself.
     published: RefCell<Option<NodeRecord>>,
 }
@@ -66,6 +72,10 @@ pub(super) struct Run {
     pub(super) engine: String,
     /// A hash of its listeners' addresses.
     pub(super) listeners: String,
+    /// These addresses.
+    pub(super) addresses: BTreeSet<SocketAddr>,
+    /// Whether it encrypts connection IDs.
+    pub(super) encrypts: bool,
 }
 
 /// What follows for packets.
@@ -87,8 +97,10 @@ impl Cluster {
         engine: MembershipEngine,
         secrets: Arc<Secrets>,
     ) -> Result<Self, ClusterError> {
+        let lifetime = config.connection_id.lifetime;
         let config = config.cluster.as_ref().ok_or(ClusterError::NotConfigured)?;
         let own = engine.own();
+        let confirmation = Confirmation::new(&engine.view(), lifetime, SystemTime::now());
         let socket = socket(SocketAddr::new(config.address, 0))?;
         let tunnel = Arc::new(Tunnel::new(id(own), socket).map_err(ClusterError::NoSocket)?);
         let (said, heard) = mpsc::channel(CONTROL_WAITING);
@@ -108,6 +120,8 @@ impl Cluster {
             records: RefCell::new(records),
             health: RefCell::new(health),
             judgements: RefCell::default(),
+            confirmation: RefCell::new(confirmation),
+            differing: RefCell::default(),
             published: RefCell::default(),
         };
         cluster.look_at_members();
@@ -128,8 +142,11 @@ impl Cluster {
     pub(super) async fn publish(&self, run: Run, config: &config::Cluster) {
         let Claim { incarnation, host, .. } = self.engine.claim();
         let unheard = self.health.borrow_mut().unheard();
-        let Run { acks, engine, listeners } = run;
-        let run = RunInfo { incarnation, host, acks, versions: TUNNEL_VERSIONS, engine, listeners, unheard };
+        let Run { acks, engine, listeners, addresses, encrypts } = run;
+        let (addresses, encrypts) = (Some(addresses), Some(encrypts));
+        let versions = TUNNEL_VERSIONS;
+        let run = RunInfo { incarnation, host, acks, versions, engine, listeners, unheard, addresses, encrypts };
+        self.compare_listeners(&run);
         let record = NodeRecord {
             number: self.own,
             address: self.engine.address(),
@@ -144,6 +161,17 @@ impl Cluster {
         match self.engine.publish(record.clone()).await {
             Ok(()) => drop(self.published.replace(Some(record))),
             Err(e) => tracing::warn!("{e}"),
+        }
+    }
+
+    /// Says in the log which nodes have other listeners than this one, of which `own` is told: once, until that changes.
+    fn compare_listeners(&self, own: &RunInfo) {
+        let records = self.records.borrow();
+        let differs = |record: &NodeRecord| Some((record.number, difference(own, record.run.as_ref()?)?.to_string()));
+        let now: BTreeMap<_, _> = records.values().filter_map(differs).collect();
+        let before = self.differing.replace(now.clone());
+        for (number, what) in now.iter().filter(|(number, what)| before.get(number) != Some(what)) {
+            tracing::warn!("cluster: node {number} has other listeners than this one: {what}; all nodes need the same");
         }
     }
 
@@ -266,7 +294,9 @@ impl Cluster {
                 self.routes.want(after);
             }
         }
-        self.health.borrow_mut().members(&self.engine.view());
+        let view = self.engine.view();
+        self.health.borrow_mut().members(&view);
+        self.confirmation.borrow_mut().seen(&view);
         self.judge();
     }
 
@@ -278,7 +308,7 @@ impl Cluster {
             state: own.and_then(Member::state).unwrap_or(NodeState::Up),
             takes_new_connections: takes,
             weight: own.and_then(|own| own.record.as_ref()).map_or(DEFAULT_WEIGHT, |record| record.weight),
-            revision: state.revision,
+            revision: if self.standing().is_confirmed() { state.keys_revision() } else { 0 },
             tunnel_versions: TUNNEL_VERSIONS,
         };
         let records = self.records.borrow();
@@ -299,7 +329,21 @@ impl Cluster {
 
     /// Takes what another node may have said.
     pub(super) fn hear(&self, datagram: &ControlDatagram) {
-        self.health.borrow_mut().hear(&datagram.octets);
+        let heard = self.health.borrow_mut().hear(&datagram.octets);
+        if let Some(hello) = heard {
+            let revision = hello.hello.announcement.revision;
+            self.confirmation.borrow_mut().heard(hello.from, revision, Instant::now());
+        }
+    }
+
+    /// How far this node may rely on what it knows: whether it may issue connection IDs.
+    pub(in crate::agent) fn standing(&self) -> Standing {
+        self.confirmation.borrow().standing()
+    }
+
+    /// The generation before this one has had confirmed what it knows.
+    pub(in crate::agent) fn inherit_confirmation(&self) {
+        self.confirmation.replace(Confirmation::inherited(&self.engine.view()));
     }
 
     /// What is known of the ways to the others, by their hellos.
@@ -324,6 +368,7 @@ impl Cluster {
             judgements: &judgements,
             ways: &ways,
             steered,
+            sends_away: self.standing().sends_away(),
         };
         let tunnel = Endpoint::from(config.tunnel());
         let keys = tunnel_keys(&view.state, &self.secrets, self.engine.info());
@@ -339,6 +384,7 @@ impl Cluster {
 
     /// Looks what each other node counts as now.
     pub(super) fn judge(&self) {
+        self.confirmation.borrow_mut().look(Instant::now());
         let now = self.health.borrow_mut().judge();
         let before = self.judgements.replace(now.clone());
         for (number, judgement) in &now {
@@ -357,6 +403,11 @@ impl Cluster {
             }
         }
     }
+}
+
+/// In which listeners two nodes differ; none if they do not, or one does not say which it has.
+pub(super) fn difference(own: &RunInfo, other: &RunInfo) -> Option<ListenerDifference> {
+    ListenerDifference::between(own.addresses.as_ref()?, other.addresses.as_ref()?)
 }
 
 fn watch_config(own: NodeNumber, engine: &MembershipEngine, config: &config::Cluster) -> WatchConfig {
@@ -412,7 +463,7 @@ impl RoomError for ClusterError {
 }
 
 /// The form of the tunnel that this version reads and writes.
-const TUNNEL_VERSIONS: TunnelVersions = TunnelVersions { lowest: 1, highest: 1 };
+pub(super) const TUNNEL_VERSIONS: TunnelVersions = TunnelVersions { lowest: 1, highest: 1 };
 
 /// Octets of a UDP payload, at most.
 const PAYLOAD_MAX: u16 = 65_507;

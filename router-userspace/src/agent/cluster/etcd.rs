@@ -1,10 +1,17 @@
 //! Etcd, as a node's configuration names it.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use router_cluster::membership::etcd::{EtcdIdentity, EtcdSettings, EtcdTiming, EtcdTls};
+use router_cluster::{
+    membership::{
+        ClusterState, Freshness, Membership as _,
+        etcd::{Etcd, EtcdIdentity, EtcdSettings, EtcdTiming, EtcdTls},
+    },
+    secret::ClusterSecret,
+};
 
-use crate::config::EtcdAccess;
+use super::membership::MembershipError;
+use crate::config::{self, EtcdAccess};
 
 /// How it is reached, and where what is known is kept from run to run.
 pub(super) fn settings(cluster: &str, access: &EtcdAccess, snapshot: Option<PathBuf>) -> EtcdSettings {
@@ -18,3 +25,33 @@ pub(super) fn settings(cluster: &str, access: &EtcdAccess, snapshot: Option<Path
         timing: EtcdTiming::default(),
     }
 }
+
+/// Asks it once what it says of a cluster, without a file to note anything in.
+///
+/// # Errors
+/// If nothing can be learned from it.
+pub(super) fn ask(cluster: &config::Cluster, access: &EtcdAccess) -> Result<Arc<ClusterState>, MembershipError> {
+    let secret = ClusterSecret::read(&cluster.secret)?;
+    let started = Etcd::start(settings(&cluster.name, access, None), &secret);
+    let etcd = started.map_err(|e| MembershipError::NoEngine(e.to_string()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| MembershipError::NoEngine(format!("no runtime: {e}")))?;
+    let mut view = etcd.watch();
+    let is_live = async { view.wait_for(|view| view.freshness.is_live()).await.map(|view| Arc::clone(&view.state)) };
+    let answered = runtime.block_on(async { tokio::time::timeout(PATIENCE, is_live).await });
+    if let Ok(Ok(state)) = answered {
+        return Ok(state);
+    }
+    let why = match &etcd.view().freshness {
+        Freshness::Live => "it answered too late".to_owned(),
+        Freshness::LastKnown { why, .. } | Freshness::Unread { why } => why.clone(),
+    };
+    let hint = match why.contains("cluster secret") {
+        true => "copy the file in cluster.secret from a node".to_owned(),
+        false => format!("etcdctl --endpoints={} endpoint health, on this host", access.endpoints.join(",")),
+    };
+    Err(MembershipError::Silent { cluster: cluster.name.clone(), why, hint })
+}
+
+/// For it to answer.
+const PATIENCE: Duration = Duration::from_secs(10);

@@ -6,8 +6,8 @@ use std::{
 };
 
 use router_cluster::{
-    health::{Health, HealthConfig, Judgement, NodeHealth, Word},
-    hello::{Announcement, EVERYONE_UP_TO, Heard, Hellos, Moment, OutgoingHello, Run, WayReport},
+    health::{Health, HealthConfig, Judgement, Word},
+    hello::{Announcement, EVERYONE_UP_TO, Heard, Hellos, IncomingHello, Moment, OutgoingHello, Run, WayReport},
     membership::{EngineInfo, NodeNumber, Presence, View},
     secret::ClusterSecret,
 };
@@ -42,15 +42,14 @@ impl HealthWatch {
         }
     }
 
-    /// Who belongs to the cluster now. A node whose record has ended is said hello to, and heard, until it counts as gone:
-    /// its silence has to be a witness of its own, not what follows from the other one.
+    /// Who belongs to the cluster now. A node whose record has ended is said hello to, and heard, until it is forgotten: its
+    /// silence has to be a witness of its own, not what follows from the other one; and if it comes back while it cannot
+    /// reach the engine, these hellos are all that tells it how the others have gone on.
     pub(super) fn members(&mut self, view: &View) {
-        let gone = self.judge().into_iter().filter(|(_, judgement)| judgement.state == NodeHealth::Gone);
-        let gone: BTreeSet<_> = gone.map(|(number, _)| number).collect();
         let state = &view.state.nodes;
         let is_forgotten =
             |number: &NodeNumber| state.get(number).is_some_and(|member| member.presence() == Presence::Forgotten);
-        self.members.retain(|number| !gone.contains(number) && !is_forgotten(number));
+        self.members.retain(|number| !is_forgotten(number));
         let recorded = state.iter().filter(|(number, member)| member.record.is_some() && !is_forgotten(number));
         self.members.extend(recorded.map(|(&number, _)| number).chain([self.own]));
         self.hellos.members(&self.members);
@@ -68,16 +67,20 @@ impl HealthWatch {
         said.inspect_err(|e| tracing::warn!("cluster: {e}")).unwrap_or_default()
     }
 
-    /// Takes what may be a hello.
-    pub(super) fn hear(&mut self, datagram: &[u8]) {
+    /// Takes what may be a hello; answers the hello if it counts.
+    pub(super) fn hear(&mut self, datagram: &[u8]) -> Option<IncomingHello> {
         match self.hellos.hear(now(), datagram) {
             Ok(hello) if hello.heard == Heard::Counted => {
                 self.health.heard(Instant::now(), hello.from, Word::new(&hello.hello, &hello.way));
+                Some(hello)
             }
             // A recording, or one of a run that has yet to show that it is alive.
-            Ok(_) => {}
+            Ok(_) => None,
             // Anybody can send such.
-            Err(e) => tracing::debug!("cluster: a datagram that is no hello: {e}"),
+            Err(e) => {
+                tracing::debug!("cluster: a datagram that is no hello: {e}");
+                None
+            }
         }
     }
 

@@ -52,23 +52,23 @@ impl MembershipEngine {
         let engine = Engine::open(cluster, state_dir, &secret)?;
         let incarnation = Incarnation::new(incarnation(state_dir)?);
         let claim = Claim { address: cluster.address, incarnation, host: host() };
-        let own = match engine.get().register(claim).await {
+        let (own, away) = match engine.get().register(claim).await {
             Ok(number) => {
                 remember_number(state_dir, number.get())?;
-                number
+                (number, None)
             }
             // With what was known last, this node serves; it registers once the engine answers.
             Err(away @ EngineError::Away { .. }) => {
                 let known = remembered_number(state_dir)?.and_then(NodeNumber::new);
                 tracing::warn!("cluster: {away}");
-                known.ok_or(away)?
+                (known.ok_or(away.clone())?, Some(away))
             }
             Err(e) => return Err(e.into()),
         };
         let mut watch = engine.get().watch();
         let has_keys = watch.wait_for(|view| view.state.master.is_some());
         if !matches!(timeout(FIRST_VIEW, has_keys).await, Ok(Ok(_))) {
-            return Err(MembershipError::NoMaster);
+            return Err(away.map_or(MembershipError::NoMaster, MembershipError::Engine));
         }
         Ok(Self { secret, engine, own, claim })
     }
@@ -206,7 +206,7 @@ impl Engine {
 }
 
 /// What all runs on this host have in common, and no other host: its boot ID.
-fn host() -> u64 {
+pub(super) fn host() -> u64 {
     let mut hasher = DefaultHasher::new();
     std::fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default().hash(&mut hasher);
     hasher.finish()
@@ -235,6 +235,17 @@ pub(in crate::agent) enum MembershipError {
     /// The engine does not begin.
     #[error("{0}")]
     NoEngine(String),
+    /// Etcd says nothing of the cluster.
+    #[cfg(feature = "etcd")]
+    #[error("etcd says nothing of the cluster \"{cluster}\": {why}")]
+    Silent {
+        /// The cluster's name.
+        cluster: String,
+        /// Why not.
+        why: String,
+        /// The way out.
+        hint: String,
+    },
     /// The engine says no.
     #[error("cluster: {0}")]
     Engine(#[from] EngineError),
@@ -255,6 +266,8 @@ impl RoomError for MembershipError {
             Self::NoMaster => Some("once, on one node: quic-router cluster init".to_owned()),
             Self::OtherNumber { .. } => Some("restart this node".to_owned()),
             Self::NoEngine(_) => None,
+            #[cfg(feature = "etcd")]
+            Self::Silent { hint, .. } => Some(hint.clone()),
             Self::Engine(error) => Some(error.hint()),
             Self::State(error) => error.hint(),
         }

@@ -16,14 +16,18 @@ mod membership;
 mod orders;
 mod report;
 mod routes;
+mod survey;
 mod table;
 mod upkeep;
 
-pub use self::init::init;
 pub(super) use self::{
     component::{Cluster, NodeTable},
     membership::MembershipEngine,
     orders::{order, rotate, waits_for},
     report::describe,
-    upkeep::{begin, leave, reconcile, reload, run, take_charge},
+    upkeep::{begin, inherit_confirmation, leave, reconcile, reload, run, take_charge, why_not_ready},
+};
+pub use self::{
+    init::init,
+    survey::{Candidate, ClusterSurvey, Unseen, survey},
 };

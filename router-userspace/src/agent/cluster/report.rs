@@ -13,6 +13,7 @@ use router_common::{
 
 use super::{
     Cluster,
+    component::difference,
     table::{id, node_state},
 };
 use crate::{
@@ -48,6 +49,7 @@ pub(in crate::agent) fn describe(node: &Node) -> Option<api::Cluster> {
             Freshness::Live => None,
             Freshness::LastKnown { why, .. } | Freshness::Unread { why } => Some(why.clone()),
         },
+        unconfirmed: Some(cluster.standing()).filter(|one| !one.is_ready()).map(|one| one.to_string()),
         revision: view.state.revision,
         new_connections: match config.new_connections {
             NewConnections::Local => "local".to_owned(),
@@ -68,6 +70,7 @@ fn others(node: &Node, cluster: &Cluster, counts: &TunnelCounts) -> Vec<api::Clu
     let describe = |record: &NodeRecord| {
         let judgement = judgements.get(&record.number)?;
         let (counters, report) = (counters(node, record.number, counts), reports.get(&record.number));
+        let differing = own.zip(record.run.as_ref()).and_then(|(own, other)| difference(own, other));
         let path = list.nodes.get(&id(record.number)).and_then(maps::Node::interface);
         let described = api::ClusterNode {
             state: word(node_state(judgement)),
@@ -76,6 +79,8 @@ fn others(node: &Node, cluster: &Cluster, counts: &TunnelCounts) -> Vec<api::Clu
             by: Some(if path.is_some() { "xdp" } else { "relay" }.to_owned()),
             mtu: cluster.mtu(record.number),
             same_listeners: own.zip(record.run.as_ref()).map(|(own, other)| own.listeners == other.listeners),
+            lacks_listeners: differing.iter().flat_map(|one| &one.here).map(ToString::to_string).collect(),
+            has_other_listeners: differing.iter().flat_map(|one| &one.there).map(ToString::to_string).collect(),
             ..counted(record, &counters)
         };
         Some(report.map_or(described.clone(), |report| heard(described, report)))
@@ -91,7 +96,7 @@ fn own(cluster: &Cluster, node: &Node) -> Option<api::ClusterNode> {
         this: true,
         state: if is_draining { api::NodeState::Draining } else { api::NodeState::Up },
         why: "this node".to_owned(),
-        takes_new_connections: !is_draining && !node.roster.is_stopping(),
+        takes_new_connections: !is_draining && !node.roster.is_stopping() && cluster.standing().may_issue(),
         ..counted(member.record.as_ref()?, &NodeCounters::default())
     })
 }
@@ -113,6 +118,8 @@ fn counted(record: &NodeRecord, counters: &NodeCounters) -> api::ClusterNode {
         hears_us: false,
         does_not_hear: record.run.iter().flat_map(|run| &run.unheard).map(|number| number.get()).collect(),
         same_listeners: None,
+        lacks_listeners: Vec::new(),
+        has_other_listeners: Vec::new(),
         round_trip_us: None,
         clock_ahead_ms: None,
         forwarded_packets: counters.forwarded_packets,

@@ -31,6 +31,8 @@ pub(super) struct Known<'a> {
     pub(super) ways: &'a Ways,
     /// The interfaces that XDP programs are on, by which they can send.
     pub(super) steered: &'a BTreeSet<IfIndex>,
+    /// Whether new connections are for the other nodes: this one may issue no connection IDs.
+    pub(super) sends_away: bool,
 }
 
 impl Known<'_> {
@@ -71,7 +73,7 @@ impl Known<'_> {
 
     /// Which node new connections go to; none: to the one that gets them.
     pub(super) fn assignment(&self, seed: [u64; 2]) -> Option<Box<[AssignedNode]>> {
-        let takes_new = !self.is_draining();
+        let takes_new = !self.sends_away && !self.is_draining();
         if self.config.new_connections == NewConnections::Local && takes_new {
             return None;
         }
@@ -188,6 +190,7 @@ mod tests {
         judgements: BTreeMap<NodeNumber, Judgement>,
         ways: Ways,
         steered: BTreeSet<IfIndex>,
+        sends_away: bool,
     }
 
     impl World {
@@ -221,12 +224,13 @@ mod tests {
                 judgements: judgements.map(|(node, judgement)| (number(node), judgement)).into(),
                 ways: [(2, way(3, 1_500)), (3, way(4, 9_000))].map(|(node, way)| (NodeId::new(node), way)).into(),
                 steered: [IfIndex::new(3)].into(),
+                sends_away: false,
             }
         }
 
         fn known(&self) -> Known<'_> {
-            let Self { config, state, records, judgements, ways, steered } = self;
-            Known { config, own: number(1), state, records, judgements, ways, steered }
+            let Self { config, state, records, judgements, ways, steered, sends_away } = self;
+            Known { config, own: number(1), state, records, judgements, ways, steered, sends_away: *sends_away }
         }
     }
 
@@ -263,6 +267,10 @@ mod tests {
             world.state.nodes.insert(number(1), Member { record: Some(own), order: None });
             assert_eq!(of(&world, Some(NodeId::new(2))), maps::NODE_ASSIGNMENT_SIZE as usize);
         }
+        // One that may issue no connection IDs, and its operator knows nothing of that.
+        world.state.nodes.insert(number(1), Member { record: Some(record(1)), order: None });
+        world.sends_away = true;
+        assert_eq!(of(&world, Some(NodeId::new(2))), maps::NODE_ASSIGNMENT_SIZE as usize);
         // There is nobody else: better here than nowhere.
         world.judgements.clear();
         assert_eq!(of(&world, None), maps::NODE_ASSIGNMENT_SIZE as usize);

@@ -10,6 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::{Cluster, NodeTable, component::Run, orders};
 use crate::{
     agent::{error::AgentError, hex, node::Node, observe, takeover::Phase, turns},
+    config::Encryption,
     worker::NodeList,
 };
 
@@ -43,6 +44,7 @@ pub(in crate::agent) async fn run(node: Rc<Node>) {
         }
         if node.generations.phase() == Phase::InCharge {
             cluster.judge();
+            admit(&node, cluster);
             reconcile(&node);
         }
     }
@@ -54,9 +56,18 @@ async fn tell_engine(node: Rc<Node>) {
     let (Some(cluster), Some(config)) = (&node.cluster, &config.cluster) else { return };
     let engine = observe::interfaces(&node, &node.serving.config().router).first().map(|one| one.engine.to_string());
     let acks = node.keys.followed();
-    if orders::go_on(&node).await {
-        cluster.publish(Run { acks, engine: engine.unwrap_or_default(), listeners: listeners(&node) }, config).await;
+    if !orders::go_on(&node).await {
+        return;
     }
+    let own = node.serving.config();
+    let run = Run {
+        acks,
+        engine: engine.unwrap_or_default(),
+        listeners: listeners(&node),
+        addresses: own.listeners.iter().map(|one| one.address).collect(),
+        encrypts: !matches!(own.connection_id.encryption, Encryption::None),
+    };
+    cluster.publish(run, config).await;
 }
 
 /// A hash of the listeners' addresses, which has to be the same on all nodes.
@@ -70,7 +81,41 @@ fn listeners(node: &Node) -> String {
 /// Whether a worker of this node takes new connections.
 fn takes_new_connections(node: &Node) -> bool {
     let tables = node.steering.tables();
-    !node.roster.is_stopping() && node.steering.slots().iter().any(|&slot| tables.slot_state(slot) == SlotState::Active)
+    let may_issue = node.cluster.as_ref().is_none_or(|cluster| cluster.standing().may_issue());
+    may_issue
+        && !node.roster.is_stopping()
+        && node.steering.slots().iter().any(|&slot| tables.slot_state(slot) == SlotState::Active)
+}
+
+/// Takes new connections, or none, as this node may issue connection IDs or not.
+fn admit(node: &Node, cluster: &Cluster) {
+    let standing = cluster.standing();
+    let is_closed = !standing.may_issue();
+    if node.admission.is_closed() == is_closed {
+        return;
+    }
+    node.admission.set_closed(is_closed);
+    if is_closed {
+        tracing::warn!("cluster: no new connections, as what this node knows is {standing}");
+    } else {
+        tracing::info!("cluster: new connections again, as what this node knows is {standing}");
+    }
+}
+
+/// The generation before this one has had confirmed what it knows.
+pub(in crate::agent) fn inherit_confirmation(node: &Node) {
+    if let Some(cluster) = &node.cluster {
+        cluster.inherit_confirmation();
+        admit(node, cluster);
+    }
+}
+
+/// Why clients are better off elsewhere, in a sentence; none if they are not.
+pub(in crate::agent) fn why_not_ready(node: &Node) -> Option<String> {
+    let standing = node.cluster.as_ref()?.standing();
+    let what = if standing.may_issue() { "not ready" } else { "no new connections" };
+    let sentence = || format!("cluster: {what} until the engine can be asked: what is known is {standing}");
+    (!standing.is_ready()).then(sentence)
 }
 
 /// Brings into force what is known of the other nodes: by the generation in charge.
@@ -88,6 +133,7 @@ pub(in crate::agent) fn reconcile(node: &Node) {
 pub(in crate::agent) fn begin(node: &Node) -> Result<(), AgentError> {
     let (Some(cluster), Some(table)) = (&node.cluster, table(node)) else { return Ok(()) };
     cluster.listen_to_generations(&node.tunnel_intake)?;
+    admit(node, cluster);
     node.steering.know_of_nodes(table);
     Ok(())
 }
@@ -99,6 +145,7 @@ pub(in crate::agent) fn take_charge(node: &Node) {
     if let Err(e) = cluster.take_charge(config, &node.tunnel_intake) {
         tracing::error!("{e}");
     }
+    admit(node, cluster);
     reconcile(node);
 }
 

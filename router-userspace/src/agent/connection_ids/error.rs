@@ -37,6 +37,17 @@ pub(in crate::agent) enum CidError {
     /// The cluster issues by one that it issued by before another.
     #[error("connection IDs: the cluster issues by configuration {0} again, which this node has not issued by since")]
     IssuedBefore(ConfigRotation),
+    /// The nodes of the cluster have connection IDs of another length.
+    #[error(
+        "connection_id.length is {own} here, and the cluster's connection IDs have {cluster} octets: nodes cannot read each \
+         other's"
+    )]
+    OtherLength {
+        /// Here.
+        own: u8,
+        /// There.
+        cluster: u8,
+    },
     /// No rotation is free.
     #[error("all seven configurations of connection IDs are still in use")]
     AllInUse,
@@ -81,9 +92,11 @@ pub(in crate::agent) enum CidError {
 impl RoomError for CidError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::ClusterIssuesNone | Self::ClusterRotates { .. } | Self::RotationInUse(_) | Self::IssuedBefore(_) => {
-                ErrorKind::Refused
-            }
+            Self::ClusterIssuesNone
+            | Self::ClusterRotates { .. }
+            | Self::RotationInUse(_)
+            | Self::IssuedBefore(_)
+            | Self::OtherLength { .. } => ErrorKind::Refused,
             Self::NoneIssued | Self::Illegal | Self::NoNonces { .. } | Self::Unroutable(_) => ErrorKind::Kernel,
             Self::AllInUse | Self::SpentKey(_) | Self::KeyFile(_) | Self::NotReplaced { .. } => ErrorKind::Refused,
             Self::State(error) => error.kind(),
@@ -98,6 +111,11 @@ impl RoomError for CidError {
             Self::ClusterRotates { list } => {
                 return Some(format!(
                     "add the next number to `announced` in {list} on all nodes, reload each; then make it `issuing` on all, and reload each"
+                ));
+            }
+            Self::OtherLength { cluster, .. } => {
+                return Some(format!(
+                    "connection_id.length = {cluster}, as on the other nodes; quic-router cluster join-check"
                 ));
             }
             Self::RotationInUse(_) => {

@@ -222,6 +222,7 @@ impl CidRotation {
     }
 
     fn announce(&self, shared: &CidConfiguration, mut kernel: Option<&mut Datapath>) -> Result<(), CidError> {
+        shared::fits(shared, &self.plan.shape)?;
         let rotation = shared.rotation;
         let before = self.ids.now().get(rotation).cloned();
         if let Some(before) = before {

@@ -5,7 +5,7 @@
 
 use std::cmp::Reverse;
 
-use router_cluster::membership::{CidConfiguration, ClusterState};
+use router_cluster::membership::{CidConfiguration, CidShape, ClusterState};
 
 use super::{
     error::CidError,
@@ -19,14 +19,28 @@ pub(super) fn in_order(state: &ClusterState) -> Vec<&CidConfiguration> {
     all
 }
 
+/// Refuses a configuration whose connection IDs have another length: no node could read the other's.
+///
+/// # Errors
+/// If they have.
+pub(super) fn fits(shared: &CidConfiguration, shape: &ConfigSpec) -> Result<(), CidError> {
+    match shared.shape {
+        Some(CidShape { length, .. }) if length != shape.length => {
+            Err(CidError::OtherLength { own: shape.length, cluster: length })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Sees to it that the key store has the cluster's configurations, issues by the right one, and has none that is in their
 /// way. No connection is there yet.
 ///
 /// # Errors
-/// If the cluster has none to issue by, or the store cannot be written.
+/// If the cluster has none to issue by, or one of another length, or the store cannot be written.
 pub(super) fn prepare(book: &KeyStore, shape: &ConfigSpec, state: &ClusterState) -> Result<(), CidError> {
     let issuing = state.issuing().ok_or(CidError::ClusterIssuesNone)?;
     let wanted = in_order(state);
+    wanted.iter().try_for_each(|shared| fits(shared, shape))?;
     if is_ready(&book.pages(), shape, &wanted, issuing) {
         return Ok(());
     }
@@ -77,7 +91,10 @@ mod tests {
         super::key_store::{KeyFrom, StoredIdentity},
         *,
     };
-    use crate::{agent::state_dir::State, worker::Ledger as _};
+    use crate::{
+        agent::{error::RoomError as _, state_dir::State},
+        worker::Ledger as _,
+    };
 
     /// A configuration by its number, with secrets that no other has.
     fn shared(number: u8, state: CidState) -> CidConfiguration {
@@ -161,6 +178,24 @@ mod tests {
         }
         let error = prepare(&store.book, &shape(1), &cluster(&[(1, Announced)])).unwrap_err();
         assert!(matches!(error, CidError::ClusterIssuesNone));
+    }
+
+    #[test]
+    fn another_length_is_refused_and_both_are_named() {
+        let store = Store::new("length");
+        let of = |length| {
+            let mut state = cluster(&[(1, CidState::Issuing)]);
+            let form = CidShape { length, describes_length: false };
+            state.cid.values_mut().for_each(|shared| shared.shape = Some(form));
+            prepare(&store.book, &shape(1), &state)
+        };
+        let error = of(20).unwrap_err();
+        let text = "connection_id.length is 17 here, and the cluster's connection IDs have 20 octets: nodes cannot read each \
+                    other's";
+        assert_eq!(error.to_string(), text);
+        assert!(error.hint().unwrap().starts_with("connection_id.length = 20"), "{error:?}");
+        assert!(store.book.pages().configurations.is_empty(), "nothing has changed");
+        of(17).unwrap();
     }
 
     /// The key is the same wherever the store was lost, so the nonces must not begin where they began before.

@@ -49,6 +49,8 @@ fn node(number: u16) -> api::ClusterNode {
         hears_us: true,
         does_not_hear: Vec::new(),
         same_listeners: None,
+        lacks_listeners: Vec::new(),
+        has_other_listeners: Vec::new(),
         round_trip_us: Some(500),
         clock_ahead_ms: None,
         forwarded_packets: 8,

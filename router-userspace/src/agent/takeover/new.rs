@@ -64,6 +64,11 @@ impl TakeOver {
         &self.offer.generations
     }
 
+    /// Whether the one that serves has had confirmed what it knows of its cluster.
+    pub(in crate::agent) fn is_confirmed(&self) -> bool {
+        self.offer.is_confirmed
+    }
+
     /// From a node that is ready to one that is in charge.
     ///
     /// # Errors

@@ -99,7 +99,8 @@ async fn offer(node: &Node, channel: &mut Channel) -> Result<Offer, AgentError> 
     node.keys.lend(&node.steering.slots())?;
     node.generations.begin_handover();
     let generations = std::iter::once(report::own(node)).chain(node.generations.others()).collect();
-    Ok(Offer { generations })
+    let is_confirmed = node.cluster.as_ref().is_none_or(|cluster| cluster.standing().is_confirmed());
+    Ok(Offer { generations, is_confirmed })
 }
 
 async fn accompany(

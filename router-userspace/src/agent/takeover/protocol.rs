@@ -65,6 +65,14 @@ mod generation_id {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(in crate::agent) struct Offer {
     pub(in crate::agent) generations: Vec<Neighbour>,
+    /// Whether what the one that serves knows of its cluster has been confirmed to it. Versions that do not say it go by
+    /// it in any case.
+    #[serde(default = "yes")]
+    pub(in crate::agent) is_confirmed: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What the new one says.

@@ -3,12 +3,18 @@
 
 mod facts;
 mod host;
+mod join;
 mod nodes;
 
-pub(super) use self::facts::facts;
 use self::facts::{Facts, Told};
+pub(super) use self::{facts::facts, join::judge as judge_joining};
 use super::finding::Finding;
 use crate::{agent::api, text};
+
+/// Judges this host alone.
+pub(super) fn judge_host(facts: &Facts) -> Vec<Finding> {
+    host::judge(facts)
+}
 
 /// Judges.
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {

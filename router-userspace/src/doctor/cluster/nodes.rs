@@ -212,8 +212,11 @@ fn listeners(cluster: &Cluster) -> Vec<Finding> {
         return vec![Finding::ok("listeners", finding)];
     }
     let warn = |other: &ClusterNode| {
+        let named = [("it lacks", &other.lacks_listeners), ("it alone has", &other.has_other_listeners)];
+        let named = named.into_iter().filter(|(_, list)| !list.is_empty());
+        let named: String = named.map(|(word, list)| format!(", {word} {}", list.join(", "))).collect();
         let finding = format!(
-            "node {} has others than node {}: packets forwarded for those that it lacks are dropped, and nodes do not know each other's reset tokens",
+            "node {} has others than node {}{named}: packets forwarded for those that it lacks are dropped, and nodes do not know each other's reset tokens",
             other.number, cluster.node
         );
         Finding::warn("listeners", finding)
@@ -258,6 +261,8 @@ mod tests {
             hears_us: true,
             does_not_hear: Vec::new(),
             same_listeners: None,
+            lacks_listeners: Vec::new(),
+            has_other_listeners: Vec::new(),
             round_trip_us: Some(412),
             clock_ahead_ms: Some(-3),
             forwarded_packets: 0,
@@ -402,5 +407,15 @@ mod tests {
                     know each other's reset tokens";
         let hint = "the same [[listener]] addresses on all nodes, then quic-router reload";
         assert_eq!(with(Some(false)), [Finding::warn("listeners", text).hint(hint)]);
+        let other = ClusterNode {
+            same_listeners: Some(false),
+            lacks_listeners: vec!["192.0.2.80:443".to_owned()],
+            has_other_listeners: vec!["192.0.2.80:444".to_owned(), "192.0.2.80:445".to_owned()],
+            ..node(2)
+        };
+        let found = listeners(&Cluster { engine: "etcd".to_owned(), ..cluster(vec![other]) });
+        let text = "node 2 has others than node 1, it lacks 192.0.2.80:443, it alone has 192.0.2.80:444, 192.0.2.80:445: \
+                    packets forwarded for those that it lacks are dropped, and nodes do not know each other's reset tokens";
+        assert_eq!(found, [Finding::warn("listeners", text).hint(hint)]);
     }
 }

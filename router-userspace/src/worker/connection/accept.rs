@@ -57,7 +57,9 @@ impl Acceptor {
             let address = Address::of(&incoming);
             let standing = match self.listed(&incoming) {
                 Listed::Drop => Err(Away::Ignore),
-                _ if listener_state.has_stopped() => Err(Away::Refuse(Refusal::Handshakes)),
+                _ if listener_state.has_stopped() || self.admission.is_closed() => {
+                    Err(Away::Refuse(Refusal::Handshakes))
+                }
                 _ if self.aims_at_a_slot(&incoming) => Err(Away::Retry),
                 listed if self.asks(listed, &incoming, address) => Err(Away::Retry),
                 Listed::No | Listed::Allow | Listed::Challenge => self.standing(address),

@@ -11,7 +11,7 @@ use std::{
     hash::BuildHasher as _,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
@@ -34,6 +34,8 @@ pub struct Admission {
     hasher: RandomState,
     by_prefix: [Mutex<HashMap<Prefix, Taken>>; 64],
     pressed: Notify,
+    /// Whether every new connection is refused.
+    is_closed: AtomicBool,
 }
 
 /// What one client has of both.
@@ -50,7 +52,7 @@ pub enum Refusal {
     Connections,
     /// `max_connections_per_ip`
     PerClient,
-    /// `max_handshakes`, or the listener drains.
+    /// `max_handshakes`, or the listener drains, or the node takes no new connections.
     Handshakes,
 }
 
@@ -64,7 +66,18 @@ impl Admission {
             hasher: RandomState::new(),
             by_prefix: array::from_fn(|_| Mutex::default()),
             pressed: Notify::new(),
+            is_closed: AtomicBool::default(),
         })
+    }
+
+    /// Whether every new QUIC connection is refused from now on: this node may issue no connection IDs.
+    pub fn set_closed(&self, yes: bool) {
+        self.is_closed.store(yes, Ordering::Relaxed);
+    }
+
+    /// Whether it is.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Relaxed)
     }
 
     /// Says that half of the handshakes that a worker has room for are open.

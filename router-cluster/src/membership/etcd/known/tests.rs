@@ -58,6 +58,8 @@ fn record() -> NodeRecord {
         engine: "xdp".to_owned(),
         listeners: String::new(),
         unheard: BTreeSet::new(),
+        addresses: None,
+        encrypts: None,
     };
     let number = NodeNumber::new(1).unwrap();
     NodeRecord { number, address: [10, 0, 0, 1].into(), port: 6080, weight: 100, state: NodeState::Up, run: Some(run) }

@@ -1,0 +1,292 @@
+//! Whether a node may issue connection IDs by what it knows of its cluster.
+//!
+//! A node that lives is waited for: no configuration is issued before it decodes it, and none is removed before it knows
+//! that it is not issued. A node that was down was not waited for. If it starts while its engine is away, all that it has
+//! is what it noted before, and the others may have gone on since. It may issue by that if one of these vouches for it:
+//!
+//! - The engine: its view is live. From then on the node is one that lives.
+//! - Another node that is confirmed itself and is at the same revision. What it follows, all others decode, as they wait
+//!   for it. Three seconds pass in which nobody says a higher revision, and each node has spoken by then.
+//! - The age of what was noted, as long as nobody can be asked. The configuration that issued at that time is retired at
+//!   that time at the earliest, and removed two lifetimes of a connection ID later at the earliest. So for one lifetime all
+//!   others decode what is issued by it, for as long as clients use it.
+//!
+//! Whoever hears a higher revision than its own lacks keys. Packets of connections under these it cannot place, so it is no
+//! node for a load balancer to send to. What it issues by what it noted is as good as its age: others decode it, and not to
+//! place new connections elsewhere is right, as their packets would come back here. The age is looked at once, when the node
+//! starts: later the others, if they are there, wait for it.
+//!
+//! The revision here is that of the keys ([`ClusterState::keys_revision`](crate::membership::ClusterState::keys_revision)):
+//! what an operator orders of nodes makes no key.
+
+use std::{
+    fmt,
+    time::{Duration, Instant, SystemTime},
+};
+
+use crate::{
+    hello::HELLO_INTERVAL,
+    membership::{Freshness, NodeNumber, View},
+};
+
+/// What vouches for the state that this node goes by.
+#[derive(Clone, Debug)]
+pub struct Confirmation {
+    standing: Standing,
+    /// Whether what is known was of a short time ago when the node started.
+    is_recent: bool,
+    /// The keys' revision that is to be confirmed.
+    revision: u64,
+    /// Who said it first, and when.
+    witness: Option<(NodeNumber, Instant)>,
+}
+
+/// How far a node may rely on what it knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// Its engine has said so in this run, or the generation before had it confirmed.
+    Confirmed,
+    /// Another node is at the same revision.
+    ConfirmedBy(NodeNumber),
+    /// Nobody has said so in this run; when the engine did last, this long before the start.
+    Recent(Duration),
+    /// The same, and that is too long ago; none if nobody knows how long.
+    TooOld(Option<Duration>),
+    /// Another node is at a higher revision.
+    Outdated {
+        /// Which.
+        node: NodeNumber,
+        /// The highest that was heard.
+        revision: u64,
+        /// Whether what is known was of a short time ago when the node started.
+        is_recent: bool,
+    },
+}
+
+impl Confirmation {
+    /// For a node that begins at `now` with `view`, where connection IDs are replaced after `lifetime`.
+    pub fn new(view: &View, lifetime: Duration, now: SystemTime) -> Self {
+        let standing = match &view.freshness {
+            Freshness::Live => Standing::Confirmed,
+            Freshness::LastKnown { since, .. } => match now.duration_since(*since).ok() {
+                Some(age) if age <= lifetime => Standing::Recent(age),
+                // Also if the clock says that it was in the future.
+                age => Standing::TooOld(age),
+            },
+            Freshness::Unread { .. } => Standing::TooOld(None),
+        };
+        let is_recent = matches!(standing, Standing::Recent(_));
+        Self { standing, is_recent, revision: view.state.keys_revision(), witness: None }
+    }
+
+    /// For a generation that takes over from one that had it confirmed.
+    pub fn inherited(view: &View) -> Self {
+        let revision = view.state.keys_revision();
+        Self { standing: Standing::Confirmed, is_recent: true, revision, witness: None }
+    }
+
+    /// The engine says this now.
+    pub fn seen(&mut self, view: &View) {
+        if view.freshness.is_live() {
+            self.standing = Standing::Confirmed;
+        }
+    }
+
+    /// A node has said in a hello which revision it is at: 0 if nobody has confirmed it to that node.
+    pub fn heard(&mut self, node: NodeNumber, revision: u64, now: Instant) {
+        if self.standing.is_confirmed() {
+            return;
+        }
+        if revision == self.revision {
+            self.witness.get_or_insert((node, now));
+        }
+        let highest = match self.standing {
+            Standing::Outdated { revision, .. } => revision,
+            _ => self.revision,
+        };
+        if revision > highest {
+            self.standing = Standing::Outdated { node, revision, is_recent: self.is_recent };
+        }
+    }
+
+    /// How it stands, as of the last [look](Self::look).
+    pub fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// Looks how it stands at `now`.
+    pub fn look(&mut self, now: Instant) -> Standing {
+        if let (Standing::Recent(_) | Standing::TooOld(_), Some((node, since))) = (self.standing, self.witness)
+            && now.saturating_duration_since(since) >= ALL_HAVE_SPOKEN
+        {
+            self.standing = Standing::ConfirmedBy(node);
+        }
+        self.standing
+    }
+}
+
+impl Standing {
+    /// Whether connection IDs may be issued.
+    pub fn may_issue(self) -> bool {
+        match self {
+            Self::Confirmed | Self::ConfirmedBy(_) | Self::Recent(_) => true,
+            Self::Outdated { is_recent, .. } => is_recent,
+            Self::TooOld(_) => false,
+        }
+    }
+
+    /// Whether this node knows all keys, as far as anybody says: if not, clients are better off elsewhere.
+    pub fn is_ready(self) -> bool {
+        match self {
+            Self::Confirmed | Self::ConfirmedBy(_) | Self::Recent(_) => true,
+            Self::TooOld(_) | Self::Outdated { .. } => false,
+        }
+    }
+
+    /// Whether new connections are for the other nodes. Not where these have other keys: their packets would come back here,
+    /// and not be known.
+    pub fn sends_away(self) -> bool {
+        matches!(self, Self::TooOld(_))
+    }
+
+    /// Whether this node can confirm it to others.
+    pub fn is_confirmed(self) -> bool {
+        matches!(self, Self::Confirmed | Self::ConfirmedBy(_))
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Confirmed => f.write_str("confirmed by the engine"),
+            Self::ConfirmedBy(node) => write!(f, "confirmed by node {node}, which is at the same revision"),
+            Self::Recent(age) => write!(f, "from {} s before the start, which nobody has confirmed", age.as_secs()),
+            Self::TooOld(Some(age)) => {
+                write!(f, "from {} s before the start, which is longer than a connection ID lives", age.as_secs())
+            }
+            Self::TooOld(None) => f.write_str("of an unknown time"),
+            Self::Outdated { node, revision, is_recent } => {
+                let taken = if *is_recent { "" } else { ", and from too long before the start" };
+                write!(f, "out of date: node {node} has keys of revision {revision}{taken}")
+            }
+        }
+    }
+}
+
+/// By then each node that lives has said hello, be it that two in a row were lost.
+const ALL_HAVE_SPOKEN: Duration = HELLO_INTERVAL.saturating_mul(3);
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, sync::Arc};
+
+    use router_common::identifiers::ConfigRotation;
+
+    use super::*;
+    use crate::membership::{CidConfiguration, CidSecrets, CidState, ClusterState};
+
+    const LIFETIME: Duration = Duration::from_secs(3_600);
+
+    fn node(number: u16) -> NodeNumber {
+        NodeNumber::new(number).unwrap()
+    }
+
+    /// Keys of revision 5, and an order that came later.
+    fn view(freshness: Freshness) -> View {
+        let cid = CidConfiguration {
+            rotation: ConfigRotation::new(0),
+            state: CidState::Issuing,
+            announced: 5,
+            entered: 5,
+            since: 0,
+            shape: None,
+            awaited: BTreeSet::new(),
+            secrets: CidSecrets::from([0; 36]),
+        };
+        let state = ClusterState { revision: 6, cid: [(cid.rotation, cid)].into(), ..ClusterState::default() };
+        View { state: Arc::new(state), version: 1, freshness }
+    }
+
+    fn last_known(since: SystemTime) -> Freshness {
+        Freshness::LastKnown { since, why: String::new() }
+    }
+
+    fn aged(age: Duration) -> Confirmation {
+        let now = SystemTime::now();
+        Confirmation::new(&view(last_known(now - age)), LIFETIME, now)
+    }
+
+    #[test]
+    fn what_was_noted_is_relied_on_for_one_lifetime() {
+        let now = Instant::now();
+        assert_eq!(aged(LIFETIME).look(now), Standing::Recent(LIFETIME));
+        let recent = Standing::Recent(LIFETIME);
+        assert!(recent.may_issue() && recent.is_ready() && !recent.sends_away());
+        let old = LIFETIME + Duration::from_nanos(1);
+        assert_eq!(aged(old).look(now), Standing::TooOld(Some(old)));
+        let too_old = Standing::TooOld(Some(old));
+        assert!(!too_old.may_issue() && !too_old.is_ready() && too_old.sends_away());
+        let wall = SystemTime::now();
+        for nobody_knows in [last_known(wall + Duration::from_secs(1)), Freshness::Unread { why: String::new() }] {
+            let standing = Confirmation::new(&view(nobody_knows), LIFETIME, wall).look(now);
+            assert_eq!((standing, standing.may_issue()), (Standing::TooOld(None), false));
+        }
+        let standing = Confirmation::new(&view(Freshness::Live), LIFETIME, wall).look(now);
+        assert_eq!((standing, standing.is_confirmed()), (Standing::Confirmed, true));
+    }
+
+    /// The age counts at the start only.
+    #[test]
+    fn a_node_that_is_alone_goes_on() {
+        let mut confirmation = aged(Duration::ZERO);
+        let later = Instant::now() + 10 * LIFETIME;
+        assert_eq!(confirmation.look(later), Standing::Recent(Duration::ZERO));
+        assert!(!confirmation.look(later).is_confirmed(), "it vouches for nobody");
+    }
+
+    #[test]
+    fn a_node_at_the_same_revision_confirms_once_all_have_spoken() {
+        let now = Instant::now();
+        for age in [Duration::ZERO, 2 * LIFETIME] {
+            let mut confirmation = aged(age);
+            let before = confirmation.look(now);
+            confirmation.heard(node(2), 0, now);
+            confirmation.heard(node(3), 4, now);
+            assert_eq!(confirmation.look(now + 2 * LIFETIME), before, "neither knows what this node does");
+            confirmation.heard(node(4), 5, now);
+            confirmation.heard(node(2), 5, now + ALL_HAVE_SPOKEN);
+            assert_eq!(confirmation.look(now + ALL_HAVE_SPOKEN - Duration::from_nanos(1)), before);
+            assert_eq!(confirmation.look(now + ALL_HAVE_SPOKEN), Standing::ConfirmedBy(node(4)));
+            // From now on it is waited for.
+            confirmation.heard(node(3), 6, now + ALL_HAVE_SPOKEN);
+            assert_eq!(confirmation.look(now + ALL_HAVE_SPOKEN), Standing::ConfirmedBy(node(4)));
+        }
+    }
+
+    #[test]
+    fn a_higher_revision_goes_before_all_but_the_engine() {
+        let now = Instant::now();
+        for age in [Duration::ZERO, 2 * LIFETIME] {
+            let mut confirmation = aged(age);
+            confirmation.heard(node(2), 5, now);
+            for (said, expected) in [(7, 7), (6, 7), (9, 9), (5, 9)] {
+                confirmation.heard(node(3), said, now);
+                let standing = confirmation.look(now + LIFETIME);
+                let is_recent = age == Duration::ZERO;
+                assert_eq!(standing, Standing::Outdated { node: node(3), revision: expected, is_recent });
+                assert_eq!(standing.may_issue(), is_recent, "the others decode what was issued a moment ago");
+                assert!(!standing.is_ready() && !standing.is_confirmed() && !standing.sends_away());
+            }
+            confirmation.seen(&view(last_known(SystemTime::now())));
+            assert!(!confirmation.look(now).is_ready());
+            confirmation.seen(&view(Freshness::Live));
+            assert_eq!(confirmation.look(now), Standing::Confirmed);
+        }
+    }
+
+    #[test]
+    fn who_takes_over_goes_on_as_the_one_before() {
+        let view = view(last_known(SystemTime::UNIX_EPOCH));
+        assert_eq!(Confirmation::inherited(&view).look(Instant::now()), Standing::Confirmed);
+    }
+}
