@@ -100,7 +100,7 @@ fn text(cluster: &api::Cluster) -> String {
     table.row(["datagrams fit", &format!("IPv4 {}, IPv6 {}", sizes[0], sizes[1])]);
     table.row(["forged", &output::plural(cluster.forged, "packet", "packets")]);
     for node in cluster.nodes.iter().filter(|node| node.same_listeners == Some(false)) {
-        table.row(["listeners", &format!("node {} has {}", node.number, nodes::listeners(node, false))]);
+        table.row(["listeners", &format!("node {} has {}", node.number, nodes::listeners(node))]);
     }
     table.text() + "\n" + &nodes::table(&cluster.nodes)
 }

@@ -124,8 +124,8 @@ fn one(node: &api::ClusterNode) -> String {
         if let Some(ahead) = node.clock_ahead_ms {
             table.row(["clock", &format!("{ahead} ms ahead of ours")]);
         }
-        if let Some(same) = node.same_listeners {
-            table.row(["listeners", &listeners(node, same)]);
+        if node.same_listeners.is_some() {
+            table.row(["listeners", &listeners(node)]);
         }
         let packets =
             |packets: u64, octets: u64| format!("{}, {}", output::plural(packets, "packet", "packets"), bytes(octets));
@@ -138,17 +138,18 @@ fn one(node: &api::ClusterNode) -> String {
 }
 
 /// How a node's listeners are beside those of the node that was asked.
-pub(super) fn listeners(node: &api::ClusterNode, are_same: bool) -> String {
+pub(super) fn listeners(node: &api::ClusterNode) -> String {
     let lists = [("lacks", &node.lacks_listeners), ("has in addition", &node.has_other_listeners)];
     let differ: Vec<_> = lists
         .into_iter()
         .filter(|(_, list)| !list.is_empty())
         .map(|(word, list)| format!("it {word} {}", list.join(", ")))
         .collect();
-    match (are_same, differ.as_slice()) {
-        (true, _) => "the same as here".to_owned(),
-        (false, []) => "others than here".to_owned(),
-        (false, differ) => format!("others than here: {}", differ.join("; ")),
+    match (node.same_listeners, differ.as_slice()) {
+        (None, _) => "not said".to_owned(),
+        (Some(true), _) => "the same as here".to_owned(),
+        (Some(false), []) => "others than here".to_owned(),
+        (Some(false), differ) => format!("others than here: {}", differ.join("; ")),
     }
 }
 

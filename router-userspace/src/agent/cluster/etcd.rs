@@ -10,7 +10,7 @@ use router_cluster::{
     secret::ClusterSecret,
 };
 
-use super::membership::MembershipError;
+use super::unseen::Unseen;
 use crate::config::{self, EtcdAccess};
 
 /// How it is reached, and where what is known is kept from run to run.
@@ -30,12 +30,13 @@ pub(super) fn settings(cluster: &str, access: &EtcdAccess, snapshot: Option<Path
 ///
 /// # Errors
 /// If nothing can be learned from it.
-pub(super) fn ask(cluster: &config::Cluster, access: &EtcdAccess) -> Result<Arc<ClusterState>, MembershipError> {
-    let secret = ClusterSecret::read(&cluster.secret)?;
+pub(super) fn ask(cluster: &config::Cluster, access: &EtcdAccess) -> Result<Arc<ClusterState>, Unseen> {
+    let secret = ClusterSecret::read(&cluster.secret);
+    let secret = secret.map_err(|e| Unseen { why: format!("cluster.secret: {e}"), hint: Some(e.hint()) })?;
     let started = Etcd::start(settings(&cluster.name, access, None), &secret);
-    let etcd = started.map_err(|e| MembershipError::NoEngine(e.to_string()))?;
+    let etcd = started.map_err(|e| Unseen { why: e.to_string(), hint: None })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| MembershipError::NoEngine(format!("no runtime: {e}")))?;
+    let runtime = runtime.map_err(|e| Unseen { why: format!("no runtime: {e}"), hint: None })?;
     let mut view = etcd.watch();
     let is_live = async { view.wait_for(|view| view.freshness.is_live()).await.map(|view| Arc::clone(&view.state)) };
     let answered = runtime.block_on(async { tokio::time::timeout(PATIENCE, is_live).await });
@@ -50,7 +51,7 @@ pub(super) fn ask(cluster: &config::Cluster, access: &EtcdAccess) -> Result<Arc<
         true => "copy the file in cluster.secret from a node".to_owned(),
         false => format!("etcdctl --endpoints={} endpoint health, on this host", access.endpoints.join(",")),
     };
-    Err(MembershipError::Silent { cluster: cluster.name.clone(), why, hint })
+    Err(Unseen { why: format!("etcd says nothing of the cluster \"{}\": {why}", cluster.name), hint: Some(hint) })
 }
 
 /// For it to answer.

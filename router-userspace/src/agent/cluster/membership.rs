@@ -235,17 +235,6 @@ pub(in crate::agent) enum MembershipError {
     /// The engine does not begin.
     #[error("{0}")]
     NoEngine(String),
-    /// Etcd says nothing of the cluster.
-    #[cfg(feature = "etcd")]
-    #[error("etcd says nothing of the cluster \"{cluster}\": {why}")]
-    Silent {
-        /// The cluster's name.
-        cluster: String,
-        /// Why not.
-        why: String,
-        /// The way out.
-        hint: String,
-    },
     /// The engine says no.
     #[error("cluster: {0}")]
     Engine(#[from] EngineError),
@@ -266,8 +255,6 @@ impl RoomError for MembershipError {
             Self::NoMaster => Some("once, on one node: quic-router cluster init".to_owned()),
             Self::OtherNumber { .. } => Some("restart this node".to_owned()),
             Self::NoEngine(_) => None,
-            #[cfg(feature = "etcd")]
-            Self::Silent { hint, .. } => Some(hint.clone()),
             Self::Engine(error) => Some(error.hint()),
             Self::State(error) => error.hint(),
         }

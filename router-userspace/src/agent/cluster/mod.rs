@@ -18,16 +18,18 @@ mod report;
 mod routes;
 mod survey;
 mod table;
+mod unseen;
 mod upkeep;
 
 pub(super) use self::{
     component::{Cluster, NodeTable},
     membership::MembershipEngine,
     orders::{order, rotate, waits_for},
-    report::describe,
-    upkeep::{begin, inherit_confirmation, leave, reconcile, reload, run, take_charge, why_not_ready},
+    report::{describe, why_not_ready},
+    upkeep::{begin, inherit_confirmation, leave, reconcile, reload, run, take_charge},
 };
 pub use self::{
     init::init,
-    survey::{Candidate, ClusterSurvey, Unseen, survey},
+    survey::{Candidate, ClusterSurvey, survey},
+    unseen::Unseen,
 };

@@ -62,6 +62,14 @@ pub(in crate::agent) fn describe(node: &Node) -> Option<api::Cluster> {
     })
 }
 
+/// Why clients are better off elsewhere, in a sentence; none if they are not.
+pub(in crate::agent) fn why_not_ready(node: &Node) -> Option<String> {
+    let standing = node.cluster.as_ref()?.standing();
+    let what = if standing.may_issue() { "not ready" } else { "no new connections" };
+    let sentence = || format!("cluster: {what} until the engine can be asked: what is known is {standing}");
+    (!standing.is_ready()).then(sentence)
+}
+
 fn others(node: &Node, cluster: &Cluster, counts: &TunnelCounts) -> Vec<api::ClusterNode> {
     let (records, judgements, reports) = (cluster.records(), cluster.judgements(), cluster.reports());
     let list = node.steering.tables().nodes();

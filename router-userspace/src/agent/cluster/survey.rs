@@ -12,14 +12,9 @@ use router_cluster::membership::{ClusterState, Incarnation, NodeNumber, TunnelVe
 
 #[cfg(feature = "etcd")]
 use super::etcd::ask;
-#[cfg(not(feature = "etcd"))]
-use super::membership::MembershipError;
-use super::{component::TUNNEL_VERSIONS, membership::host};
+use super::{component::TUNNEL_VERSIONS, membership::host, unseen::Unseen};
 use crate::{
-    agent::{
-        error::RoomError as _,
-        state_dir::{known_incarnation, remembered_number},
-    },
+    agent::state_dir::{known_incarnation, remembered_number},
     config::{self, Config, Encryption},
     datapath::Routes,
 };
@@ -37,15 +32,6 @@ pub struct ClusterSurvey {
     pub mtus: BTreeMap<NodeNumber, Option<u32>>,
     /// Seconds since 1970.
     pub now: u64,
-}
-
-/// Why the cluster cannot be seen, and the way out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unseen {
-    /// In one sentence.
-    pub why: String,
-    /// What to try, if anything is known to help.
-    pub hint: Option<String>,
 }
 
 /// A host that is to become a node, by its configuration and its state folder.
@@ -76,9 +62,7 @@ pub fn survey(config: &Config) -> Option<ClusterSurvey> {
     let cluster = config.cluster.as_ref()?;
     let seen = match &cluster.engine {
         config::MembershipEngine::File { listed, .. } => Ok(Arc::clone(listed)),
-        config::MembershipEngine::Etcd(access) => {
-            ask(cluster, access).map_err(|e| Unseen { why: e.to_string(), hint: e.hint() })
-        }
+        config::MembershipEngine::Etcd(access) => ask(cluster, access),
     };
     let mtus = seen.as_ref().map(|state| mtus(cluster, state)).unwrap_or_default();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -113,6 +97,6 @@ fn mtus(cluster: &config::Cluster, state: &ClusterState) -> BTreeMap<NodeNumber,
 }
 
 #[cfg(not(feature = "etcd"))]
-fn ask(_: &config::Cluster, _: &config::EtcdAccess) -> Result<Arc<ClusterState>, MembershipError> {
-    Err(MembershipError::NoEngine("this program was built without the engine \"etcd\"".to_owned()))
+fn ask(_: &config::Cluster, _: &config::EtcdAccess) -> Result<Arc<ClusterState>, Unseen> {
+    Err(Unseen { why: "this program was built without the engine \"etcd\"".to_owned(), hint: None })
 }

@@ -110,14 +110,6 @@ pub(in crate::agent) fn inherit_confirmation(node: &Node) {
     }
 }
 
-/// Why clients are better off elsewhere, in a sentence; none if they are not.
-pub(in crate::agent) fn why_not_ready(node: &Node) -> Option<String> {
-    let standing = node.cluster.as_ref()?.standing();
-    let what = if standing.may_issue() { "not ready" } else { "no new connections" };
-    let sentence = || format!("cluster: {what} until the engine can be asked: what is known is {standing}");
-    (!standing.is_ready()).then(sentence)
-}
-
 /// Brings into force what is known of the other nodes: by the generation in charge.
 pub(in crate::agent) fn reconcile(node: &Node) {
     let Some(table) = table(node) else { return };
