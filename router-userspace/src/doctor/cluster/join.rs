@@ -286,6 +286,7 @@ mod tests {
             entered: 1,
             since: 1_000,
             shape: Some(CidShape { length: 17, describes_length: true }),
+            awaited: BTreeSet::new(),
             secrets: CidSecrets::from([0; 36]),
         };
         let state = ClusterState {
