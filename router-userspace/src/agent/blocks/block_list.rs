@@ -1,11 +1,12 @@
 //! The list itself: what is named, brought into force.
 
-use std::{cell::RefCell, fmt::Display, sync::Arc};
+use std::{cell::RefCell, fmt::Display, sync::Arc, time::Duration};
 
 use router_common::{admission::Prefix, frame::Address, maps::BlockAction};
 use tokio::{
     sync::Mutex,
     task::{spawn_blocking, yield_now},
+    time::sleep,
 };
 
 use super::{
@@ -53,7 +54,7 @@ impl Blocks {
         }
         let plan = lists.plan();
         self.begin(steering, &plan);
-        let refused = self.write(steering, &plan.writes);
+        let refused = AllRefused::of(&self.write(steering, &plan.writes));
         said(self.end(steering, plan, refused));
     }
 
@@ -133,6 +134,14 @@ impl Blocks {
             refused.extend(self.write(steering, some));
             yield_now().await;
         }
+        for pause in TRY_AGAIN_AFTER_MS {
+            if refused.is_empty() {
+                break;
+            }
+            sleep(Duration::from_millis(pause)).await;
+            refused = self.write_again(steering, &refused).await;
+        }
+        let refused = AllRefused::of(&refused);
         self.end(steering, plan, refused)
     }
 
@@ -155,21 +164,31 @@ impl Blocks {
 
     /// Some of them, into a map that has room for them; those that the kernel has refused all the same, for a lack of
     /// memory.
-    fn write(&self, steering: &Steering, writes: &[Write]) -> Vec<Refused> {
-        let refused = |write: &Write| {
+    fn write<'w>(&self, steering: &Steering, writes: impl IntoIterator<Item = &'w Write>) -> Vec<Refused<'w>> {
+        let refused = |write: &'w Write| {
             let why = steering.write_block(write).err()?;
-            Some(Refused { prefix: write.prefix(), why: why.to_string() })
+            Some(Refused { write, why: why.to_string() })
         };
-        writes.iter().filter_map(refused).collect()
+        writes.into_iter().filter_map(refused).collect()
+    }
+
+    /// Those that the kernel has refused; those that it refuses again.
+    async fn write_again<'w>(&self, steering: &Steering, refused: &[Refused<'w>]) -> Vec<Refused<'w>> {
+        let mut again = Vec::new();
+        for some in refused.chunks(WRITES_AT_ONCE) {
+            again.extend(self.write(steering, some.iter().map(|one| one.write)));
+            yield_now().await;
+        }
+        again
     }
 
     /// After them.
     ///
     /// # Errors
     /// If the kernel has refused some.
-    fn end(&self, steering: &Steering, plan: Plan, refused: Vec<Refused>) -> Result<(), BlockListError> {
+    fn end(&self, steering: &Steering, plan: Plan, refused: AllRefused) -> Result<(), BlockListError> {
         steering.set_block_table(plan.table);
-        let prefixes: Vec<_> = refused.iter().map(|refused| refused.prefix).collect();
+        let AllRefused { prefixes, why } = refused;
         let lists = plan.lists.refused(&self.lists.borrow().in_force, &prefixes);
         if lists.in_force.is_empty() {
             said(steering.set_block_count(0));
@@ -177,17 +196,33 @@ impl Blocks {
         let before = self.lists.replace(lists);
         // Long ones take a while to be freed.
         drop(std::thread::Builder::new().spawn(move || drop((before, plan.writes))));
-        match refused.into_iter().next() {
+        match why {
             None => Ok(()),
-            Some(first) => Err(BlockListError::Behind { writes: prefixes.len(), why: first.why }),
+            Some(why) => Err(BlockListError::Behind { writes: prefixes.len(), why }),
         }
     }
 }
 
 /// A change that the kernel has refused.
-struct Refused {
-    prefix: Prefix,
+struct Refused<'w> {
+    write: &'w Write,
     why: String,
+}
+
+/// Those that it has refused in the end.
+struct AllRefused {
+    prefixes: Vec<Prefix>,
+    /// Why it refused the first of them.
+    why: Option<String>,
+}
+
+impl AllRefused {
+    fn of(refused: &[Refused<'_>]) -> Self {
+        Self {
+            prefixes: refused.iter().map(|one| one.write.prefix()).collect(),
+            why: refused.first().map(|one| one.why.clone()),
+        }
+    }
 }
 
 /// What the configured files name.
@@ -207,3 +242,7 @@ fn said<E: Display>(written: Result<(), E>) {
 
 /// So many take some milliseconds.
 const WRITES_AT_ONCE: usize = 200;
+
+/// The kernel keeps a little memory ready on each CPU for entries of maps, and gets more in the background. On a busy CPU it
+/// falls behind a long list for some milliseconds, and refuses what comes meanwhile.
+const TRY_AGAIN_AFTER_MS: [u64; 6] = [10, 20, 50, 100, 200, 400];
