@@ -54,10 +54,14 @@ impl Counts {
         [numbers().map(|number| self.forwarded(number)).sum(), numbers().map(|number| self.unwrapped(number)).sum()]
     }
 
-    /// What was counted since `before`. A node that was not there then counts from nothing.
+    /// What was counted since `before`. A node that was not there then counts from nothing, and so does what a process
+    /// counts by itself, where another generation has it now.
     pub fn since(&self, before: &Self) -> Self {
         let since = |(&number, moved): (&u16, &Moved)| {
-            let moved = moved.iter().map(|(name, count)| (name.clone(), count - before.of(number, name)));
+            let since = |(name, count): (&String, &u64)| {
+                (name.clone(), count.checked_sub(before.of(number, name)).unwrap_or(*count))
+            };
+            let moved = moved.iter().map(since);
             (number, moved.filter(|(_, count)| *count > 0).collect())
         };
         Self(self.0.iter().map(since).collect())
