@@ -132,6 +132,49 @@ fn an_upgrade_needs_no_etcd() -> Result<()> {
     clients.succeed().map(drop)
 }
 
+/// A host is told before its agent starts what stands in its way, and nothing changes by that.
+#[test]
+fn join_check_names_what_stands_in_the_way() -> Result<()> {
+    let mut cluster = Cluster::new().nodes(2).etcd().start()?;
+    drop(cluster.node_mut(1).take_agent()?.terminate()?);
+    until(|| cluster.names_in_etcd(), |names| !names.contains(&"nodes/2".to_owned()))?;
+    let names = cluster.names_in_etcd()?;
+
+    ensure!(join_check(&cluster, 1)?.is_empty(), "a node that was there before: {:?}", join_check(&cluster, 1)?);
+    // Its agent is told apart from others.
+    ensure!(join_check(&cluster, 0)?.is_empty(), "a node whose agent runs: {:?}", join_check(&cluster, 0)?);
+    cluster.node_mut(1).reconfigure(|config| config.set_connection_id("length", "12"));
+    let failed = join_check(&cluster, 1)?;
+    ensure!(
+        matches!(&failed[..], [one] if one.starts_with("connection_id: connection_id.length is 12 here")),
+        "{failed:?}"
+    );
+    // So does the agent say, which does not start.
+    let refused = cluster.node_mut(1).start().expect_err("it has another length");
+    ensure!(format!("{refused:#}").contains("connection_id.length"), "{refused:#}");
+    cluster.node_mut(1).reconfigure(|config| config.set_connection_id("length", "17"));
+    cluster.stop_etcd()?;
+    let failed = join_check(&cluster, 1)?;
+    ensure!(matches!(&failed[..], [one] if one.starts_with("engine: ")), "{failed:?}");
+
+    cluster.start_etcd()?;
+    ensure!(cluster.names_in_etcd()? == names, "it has changed something: {:?}", cluster.names_in_etcd()?);
+    cluster.node_mut(1).start()?;
+    cluster.await_state(2, NodeState::Up)
+}
+
+/// The same where a file lists the nodes.
+#[test]
+fn join_check_looks_for_a_host_in_the_list() -> Result<()> {
+    let mut cluster = Cluster::new().nodes(2).start()?;
+    drop(cluster.node_mut(1).take_agent()?.terminate()?);
+    ensure!(join_check(&cluster, 1)?.is_empty(), "{:?}", join_check(&cluster, 1)?);
+    cluster.change_members(|nodes| nodes.truncate(1))?;
+    let failed = join_check(&cluster, 1)?;
+    ensure!(failed.iter().any(|one| one.contains("the list of nodes has none with the address")), "{failed:?}");
+    Ok(())
+}
+
 /// Whether what a node knows of the others is of now.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Live {
@@ -190,6 +233,19 @@ fn make_older(node: &Node, by: Duration) -> Result<()> {
     let then = SystemTime::now().duration_since(UNIX_EPOCH)? - by;
     noted["confirmed"] = json!(then.as_secs());
     Ok(fs::write(&path, noted.to_string())?)
+}
+
+/// What `cluster join-check` says of a host that fails: the theme and the finding of each. By its exit code, too.
+fn join_check(cluster: &Running, index: u8) -> Result<Vec<String>> {
+    let said = cluster.node(index).cli_by_config(&["cluster", "join-check", "--json"])?;
+    let findings: Value =
+        serde_json::from_str(&said.stdout).with_context(|| format!("{}{}", said.stdout, said.stderr))?;
+    let findings = findings["findings"].as_array().context("no findings")?;
+    let text = |one: &Value, key: &str| one[key].as_str().unwrap_or_default().to_owned();
+    let failed = findings.iter().filter(|one| text(one, "level") == "fail");
+    let failed: Vec<_> = failed.map(|one| format!("{}: {}", text(one, "theme"), text(one, "finding"))).collect();
+    ensure!(said.status.code() == Some(i32::from(!failed.is_empty())), "{:?}: {failed:?}", said.status);
+    Ok(failed)
 }
 
 /// What the admin listener of the first node says to load balancers, and its status.
