@@ -94,11 +94,12 @@ impl Node {
         }
     }
 
-    /// What a live view says of it. Where it counts as gone, a record is a new one: it had none, or was forgotten.
+    /// What a live view says of it. Where it counts as gone, a record is a new one: it had none, or was forgotten. With the
+    /// first record, listening begins.
     pub(super) fn seen(&mut self, at: Duration, member: &Member) {
         if member.presence() == Presence::Present {
             self.is_back = false;
-            if self.gone.is_some() {
+            if self.gone.is_some() || !self.is_known {
                 *self = Self { listener: self.listener, ..Self::new(at) };
             }
         }

@@ -432,7 +432,8 @@ mod witnesses {
         let mut never_seen = course(Engine::Leased, &begun);
         let reason = never_seen.judgement().unwrap().reason;
         assert!(matches!(reason, Reason::SilentForLong { second: SecondWitness::NeverKnown, .. }), "{reason}");
-        let its_record = [(601.0, Live, Unreachable), (602.0, LiveWithout, Gone)];
+        // From its first record on it is listened for, and can be gone.
+        let its_record = [(601.0, Live, Up), (602.0, LiveWithout, Up), (610.9, Look, Up), (611.0, Look, Gone)];
         course(Engine::Leased, &[&begun[..], &its_record].concat());
         let mut course = course(Engine::Leased, &[&begun[..], &[(601.0, Forgotten, Gone)]].concat());
         course.health.remove(number(PEER));
