@@ -6,13 +6,13 @@
 //!
 //! - The engine: its view is live. From then on the node is one that lives.
 //! - Another node that is confirmed itself and is at the same revision. What it follows, all others decode, as they wait
-//!   for it. Three seconds pass in which nobody says a higher revision, and each node has spoken by then.
-//! - The age of what was noted, as long as nobody can be asked. The configuration that issued at that time is retired at
-//!   that time at the earliest, and removed two lifetimes of a connection ID later at the earliest. So for one lifetime all
-//!   others decode what is issued by it, for as long as clients use it.
+//!   for it. Three seconds pass in which no node says a higher revision; by then each one that lives has said hello.
+//! - The age of what was noted, as long as no other node and no engine answers. The configuration that issued at
+//!   that time is retired at that time at the earliest, and removed two lifetimes of a connection ID later at the
+//!   earliest. So for one lifetime all others decode what is issued by it, for as long as clients use it.
 //!
-//! Whoever hears a higher revision than its own lacks keys. Packets of connections under these it cannot place, so it is no
-//! node for a load balancer to send to. What it issues by what it noted is as good as its age: others decode it, and not to
+//! A node that hears a higher revision than its own lacks keys. It cannot place the packets of connections under these, so
+//! load balancers should send it none. What it issues by what it noted is as good as its age: others decode it, and not to
 //! place new connections elsewhere is right, as their packets would come back here. The age is looked at once, when the node
 //! starts: later the others, if they are there, wait for it.
 //!
@@ -48,9 +48,9 @@ pub enum Standing {
     Confirmed,
     /// Another node is at the same revision.
     ConfirmedBy(NodeNumber),
-    /// Nobody has said so in this run; when the engine did last, this long before the start.
+    /// Not confirmed in this run. The engine confirmed it last this long before the start, which is recent enough.
     Recent(Duration),
-    /// The same, and that is too long ago; none if nobody knows how long.
+    /// The same, but too long before the start; `None` if the time is not known.
     TooOld(Option<Duration>),
     /// Another node is at a higher revision.
     Outdated {

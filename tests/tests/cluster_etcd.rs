@@ -11,7 +11,7 @@ use router_tests::lab::{
     peers::Clients,
     until,
 };
-use router_userspace::agent::api::{self, CidState, NodeState};
+use router_userspace::agent::api::{self, NodeState};
 
 /// Point 8: it is stopped for longer than any lease.
 #[test]
@@ -79,12 +79,12 @@ fn a_rotation_waits_for_a_node_that_is_cut_off_from_etcd() -> Result<()> {
     [0, 2].into_iter().try_for_each(|index| await_reason(&cluster, index, 2, "although its lease has ended"))?;
     go_on(&old, LEASE_AND_MORE)?;
     [0, 2].into_iter().try_for_each(|index| await_waiting(&cluster, index))?;
-    (0..3).try_for_each(|index| await_issued(&cluster, index, 0))?;
+    (0..3).try_for_each(|index| cluster.await_issued(index, 0))?;
     let again = cluster.node(2).cli(&["cid", "rotate"])?;
     ensure!(again.succeeded().is_err(), "a second configuration was announced before the first was issued");
     let still_old = cluster.talk(30)?;
     cluster.node(1).wiring().mend_etcd()?;
-    (0..3).try_for_each(|index| await_issued(&cluster, index, 1))?;
+    (0..3).try_for_each(|index| cluster.await_issued(index, 1))?;
     (0..3).try_for_each(|index| await_no_problem(&cluster, index))?;
     let new = cluster.talk(60)?;
     ensure!(connections(&cluster, 0)? == 120, "{} connections of 120 by the old one", connections(&cluster, 0)?);
@@ -113,9 +113,9 @@ fn a_rotation_waits_for_a_node_that_nobody_remembers() -> Result<()> {
     [0, 2].into_iter().try_for_each(|index| await_waiting(&cluster, index))?;
     go_on(&clients, LEASE_AND_MORE)?;
     [0, 2].into_iter().try_for_each(|index| await_waiting(&cluster, index))?;
-    (0..3).try_for_each(|index| await_issued(&cluster, index, 0))?;
+    (0..3).try_for_each(|index| cluster.await_issued(index, 0))?;
     cluster.node(1).wiring().mend_etcd()?;
-    (0..3).try_for_each(|index| await_issued(&cluster, index, 1))?;
+    (0..3).try_for_each(|index| cluster.await_issued(index, 1))?;
     (0..3).try_for_each(|index| await_no_problem(&cluster, index))?;
     cluster.route(0..3)?;
     go_on(&clients, Duration::from_secs(1))?;
@@ -153,7 +153,7 @@ fn a_node_that_is_forgotten_is_gone_at_once() -> Result<()> {
     cluster.node(2).cli(&["nodes", "forget", "2"])?.succeeded()?;
     cluster.expect_resets(clients, lost, forgotten + AT_ONCE)?;
     cluster.await_state(2, NodeState::Gone)?;
-    [0, 2].into_iter().try_for_each(|index| await_issued(&cluster, index, 1))?;
+    [0, 2].into_iter().try_for_each(|index| cluster.await_issued(index, 1))?;
     let names = cluster.names_in_etcd()?;
     let of_kind = |kind: &str| names.iter().filter_map(|name| name.strip_prefix(kind)).collect::<Vec<_>>();
     ensure!(of_kind("nodes/") == ["1", "3"] && of_kind("orders/") == ["2"], "{names:?}");
@@ -273,16 +273,6 @@ fn await_waiting(cluster: &Running, index: u8) -> Result<()> {
 
 fn await_no_problem(cluster: &Running, index: u8) -> Result<()> {
     until(|| Ok(cluster.node(index).control().status()?.problems), Vec::is_empty).map(drop)
-}
-
-/// A node issues connection IDs by the configuration `rotation`.
-fn await_issued(cluster: &Running, index: u8, rotation: u8) -> Result<()> {
-    let issued = || {
-        let all = cluster.node(index).control().cid_configurations()?;
-        let issued = all.iter().find(|one| one.state == CidState::Issuing);
-        Ok(issued.context("no configuration is issued")?.rotation)
-    };
-    until(issued, |issued| *issued == rotation).with_context(|| format!("node {}", index + 1)).map(drop)
 }
 
 /// Connections of all nodes that were accepted while the configuration `rotation` was issued.

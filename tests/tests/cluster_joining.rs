@@ -11,7 +11,7 @@ use router_tests::lab::{
     peers::Curl,
     until,
 };
-use router_userspace::agent::api::{self, CidState, NodeState};
+use router_userspace::agent::api::{self, NodeState};
 use serde_json::{Value, json};
 
 /// All nodes restart, one after the other: each has the word of those that were there before.
@@ -82,12 +82,12 @@ fn a_node_that_was_overtaken_is_not_ready() -> Result<()> {
     cluster.route([0, 2])?;
     cluster.await_state(2, NodeState::Gone)?;
     cluster.node(0).cli(&["cid", "rotate"])?.succeeded()?;
-    [0, 2].into_iter().try_for_each(|index| await_issued(&cluster, index, 1))?;
+    [0, 2].into_iter().try_for_each(|index| cluster.await_issued(index, 1))?;
 
     cluster.node(1).wiring().cut_etcd()?;
     cluster.node_mut(1).start()?;
     await_outdated(&cluster, 1)?;
-    await_issued(&cluster, 1, 0)?;
+    cluster.await_issued(1, 0)?;
     // It is gone no more: it is heard, without a record.
     cluster.await_state(2, NodeState::Silent)?;
     cluster.route([1])?;
@@ -111,7 +111,7 @@ fn a_node_that_was_overtaken_is_not_ready() -> Result<()> {
     cluster.node(1).wiring().mend_etcd()?;
     await_live(&cluster, 1, Live::Yes)?;
     await_taking(&cluster, 1, Taking::Yes)?;
-    await_issued(&cluster, 1, 1)?;
+    cluster.await_issued(1, 1)?;
     cluster.talk(20)?.succeed()?;
     ensure!(accepted(&cluster, 1)? == 20, "it takes no new connections");
     Ok(())
@@ -207,16 +207,6 @@ fn await_outdated(cluster: &Running, index: u8) -> Result<()> {
         seen.unconfirmed.as_ref().is_some_and(|why| why.starts_with("out of date: node ") && !seen.live)
     };
     until(|| cluster.node(index).control().cluster(), says_so).map(drop)
-}
-
-/// A node issues connection IDs by the configuration `rotation`.
-fn await_issued(cluster: &Running, index: u8, rotation: u8) -> Result<()> {
-    let issued = || {
-        let all = cluster.node(index).control().cid_configurations()?;
-        let issued = all.iter().find(|one| one.state == CidState::Issuing);
-        Ok(issued.context("no configuration is issued")?.rotation)
-    };
-    until(issued, |issued| *issued == rotation).with_context(|| format!("node {}", index + 1)).map(drop)
 }
 
 /// Connections that a node has accepted in this run.

@@ -19,7 +19,7 @@ use router_tests::{
     },
     packets::Packet,
 };
-use router_userspace::agent::api::{CidState, Totals};
+use router_userspace::agent::api::Totals;
 use rustls::{
     Side,
     quic::{Keys, Version},
@@ -100,7 +100,7 @@ fn a_session_of_one_node_goes_on_at_another() -> Result<()> {
         let clients = clients.pausing(PAUSE).connections(4).at_once(1).until_told().start()?;
         clients.run_until(|| Ok(before.since(&cluster)?.nodes[usize::from(from)].accepted == 1))?;
         cluster.node(0).cli(&["cid", "rotate"])?.succeeded()?;
-        (0..4).try_for_each(|index| await_issued(&cluster, index, turn as u8 + 1))?;
+        (0..4).try_for_each(|index| cluster.await_issued(index, turn as u8 + 1))?;
         cluster.route([to])?;
         let summary = clients.succeed()?;
         ensure!(summary.resumed == 3, "{summary:?}");
@@ -347,15 +347,6 @@ fn keys(destination: &[u8]) -> Result<Keys> {
     let suite = rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
     let suite = suite.tls13().and_then(|suite| suite.quic_suite()).context("a suite for QUIC")?;
     Ok(suite.keys(destination, Side::Client, Version::V1))
-}
-
-fn await_issued(cluster: &Running, index: u8, rotation: u8) -> Result<()> {
-    let issued = || {
-        let all = cluster.node(index).control().cid_configurations()?;
-        let issued = all.iter().find(|one| one.state == CidState::Issuing);
-        Ok(issued.context("no configuration is issued")?.rotation)
-    };
-    until(issued, |issued| *issued == rotation).with_context(|| format!("node {}", index + 1)).map(drop)
 }
 
 /// Of the nodes, by their index.

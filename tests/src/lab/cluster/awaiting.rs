@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use router_userspace::agent::api::{ClusterNode, NodeState};
+use router_userspace::agent::api::{CidState, ClusterNode, NodeState};
 
 use super::{
     super::{awaiting::until, peers::Clients},
@@ -66,6 +66,19 @@ impl Running {
             views.clone().next().is_some() && views.clone().all(|node| node.state == state)
         };
         until(seen, is_so).with_context(|| format!("node {number} does not become {state}")).map(drop)
+    }
+
+    /// Waits until the node at `index` issues connection IDs by the configuration `rotation`.
+    ///
+    /// # Errors
+    /// If it does not come to that.
+    pub fn await_issued(&self, index: u8, rotation: u8) -> Result<()> {
+        let issued = || {
+            let all = self.node(index).control().cid_configurations()?;
+            let issued = all.iter().find(|one| one.state == CidState::Issuing);
+            Ok(issued.context("no configuration is issued")?.rotation)
+        };
+        until(issued, |issued| *issued == rotation).with_context(|| format!("node {}", index + 1)).map(drop)
     }
 
     /// Packets of connections of nodes that are gone, which others have answered in their place.
