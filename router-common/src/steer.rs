@@ -26,20 +26,20 @@ use crate::{
     maps::{Node, NodeState, Queue, SOCKET_FRAME_MAX, Slot, SlotState, SocketPlace, Stage},
     quic::{self, Header, Kind},
     reason::Reason,
-    tunnel::{InnerFrame, Refused},
+    tunnel::{InnerFrame, InnerPacket, Refused},
 };
 
 /// Decides about an Ethernet frame, in whose way a tunnel may end. With the verdict comes the datagram, if there is one,
 /// for accounting: that of the packet within the tunnel.
 #[inline(always)]
 pub fn frame<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> (Verdict<T::Flow>, Option<Datagram>) {
-    match decided(frame, Arrival::Direct, tables) {
-        Ok(decided) => decided,
-        Err(Tunnelled) => match InnerFrame::of(frame, tables) {
-            // What is in there is decided about where it is, and ends in no other tunnel.
-            Ok(inner) => {
-                decided(&inner, Arrival::Forwarded, tables).unwrap_or((Verdict::Drop(Reason::Misrouted), None))
-            }
+    let (known, datagram) = known(frame, tables);
+    match (known, &datagram) {
+        (Known::Verdict(verdict), _) => (verdict, datagram),
+        (Known::Unplaced(passage), Some(there)) => (last(frame, there, passage, tables), datagram),
+        (Known::Unplaced(_), None) => (Verdict::Pass(Reason::Malformed), None),
+        (Known::Tunnel, _) => match InnerFrame::of(frame, tables) {
+            Ok((inner, packet)) => out_of_tunnel(&inner, &packet, tables),
             Err(refused) => (not_taken(refused), None),
         },
     }
@@ -47,33 +47,37 @@ pub fn frame<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> (Verdict<T:
 
 /// The stage that counts a frame.
 pub fn stage<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> Stage {
-    match decided(frame, Arrival::Direct, tables) {
-        Ok(_) => Stage::Xdp,
-        Err(_) => Stage::Unwrap,
+    match known(frame, tables).0 {
+        Known::Verdict(_) | Known::Unplaced(_) => Stage::Xdp,
+        Known::Tunnel => Stage::Unwrap,
     }
 }
 
-/// It came to the tunnel's end, and what is in it has to be decided about.
-struct Tunnelled;
-
-/// All that is decided about a frame that is not for the tunnel's end.
+/// All that is decided about a packet that is out of the tunnel.
 #[inline(always)]
-fn decided<B: Bytes + ?Sized, T: Tables>(
+fn out_of_tunnel<B: Bytes + ?Sized, T: Tables>(
     frame: &B,
-    arrival: Arrival,
+    packet: &InnerPacket,
     tables: &T,
-) -> Result<(Verdict<T::Flow>, Option<Datagram>), Tunnelled> {
-    let (known, datagram) = known(frame, arrival, tables);
-    let verdict = match (known, &datagram) {
-        (Known::Verdict(verdict), _) => verdict,
-        (Known::Tunnel, _) => return Err(Tunnelled),
-        (Known::Unplaced(passage), Some(datagram)) => {
-            let in_place = |kind| InPlace::of(frame, datagram, kind, tables);
-            unplaced(frame, datagram, Unplaced { passage, in_place }, tables)
-        }
-        (Known::Unplaced(_), None) => Verdict::Pass(Reason::Malformed),
+) -> (Verdict<T::Flow>, Option<Datagram>) {
+    let datagram = packet.datagram();
+    let verdict = match unwrapped(frame, &datagram, tables) {
+        Ok(verdict) => verdict,
+        Err(passage) => last(frame, &datagram, passage, tables),
     };
-    Ok((verdict, datagram))
+    (verdict, Some(datagram))
+}
+
+/// What is decided about a datagram of which no more than `passage` is known.
+#[inline(always)]
+fn last<B: Bytes + ?Sized, T: Tables>(
+    frame: &B,
+    datagram: &Datagram,
+    passage: Passage,
+    tables: &T,
+) -> Verdict<T::Flow> {
+    let in_place = |kind| InPlace::of(frame, datagram, kind, tables);
+    unplaced(frame, datagram, Unplaced { passage, in_place }, tables)
 }
 
 /// What becomes of a packet to the tunnel's end that is not taken out of it.
@@ -89,18 +93,39 @@ pub fn not_taken<F>(refused: Refused) -> Verdict<F> {
 /// ID say. The verifier looks at what comes last once for each way that leads there, and would not come to an end if it
 /// were all in one.
 #[inline(always)]
-pub fn known<B: Bytes + ?Sized, T: Tables>(
+pub fn known<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> (Known<T::Flow>, Option<Datagram>) {
+    let datagram = match frame::parse(frame) {
+        Ok(datagram) => datagram,
+        Err(reason) => return (Known::Verdict(Verdict::Pass(reason)), None),
+    };
+    match listened(&datagram, Arrival::Direct, tables) {
+        Ok(()) => {}
+        Err(Verdict::Pass(Reason::NotListener)) if tables.is_tunnel(&datagram.destination) => {
+            return (Known::Tunnel, None);
+        }
+        Err(verdict) => return (Known::Verdict(verdict), None),
+    }
+    match placed(frame, &datagram, Arrival::Direct, tables) {
+        Ok(verdict) => (Known::Verdict(verdict), Some(datagram)),
+        Err(named) => (Known::Unplaced(Passage { named, arrival: Arrival::Direct }), Some(datagram)),
+    }
+}
+
+/// The same of the `datagram` that is in a frame when the tunnel's headers are off. It is plain, and its headers have been
+/// looked at for the tag's sake.
+///
+/// # Errors
+/// What is known, where it does not say where the datagram belongs: [`first_flight`] has the rest.
+#[inline(always)]
+pub fn unwrapped<B: Bytes + ?Sized, T: Tables>(
     frame: &B,
-    arrival: Arrival,
+    datagram: &Datagram,
     tables: &T,
-) -> (Known<T::Flow>, Option<Datagram>) {
-    match listened(frame, arrival, tables) {
-        Ok(datagram) => match placed(frame, &datagram, arrival, tables) {
-            Ok(verdict) => (Known::Verdict(verdict), Some(datagram)),
-            Err(named) => (Known::Unplaced(Passage { named, arrival }), Some(datagram)),
-        },
-        Err(Elsewhere::Tunnel) => (Known::Tunnel, None),
-        Err(Elsewhere::Verdict(verdict)) => (Known::Verdict(verdict), None),
+) -> Result<Verdict<T::Flow>, Passage> {
+    let arrival = Arrival::Forwarded;
+    match listened(datagram, arrival, tables) {
+        Ok(()) => placed(frame, datagram, arrival, tables).map_err(|named| Passage { named, arrival }),
+        Err(verdict) => Ok(verdict),
     }
 }
 
@@ -132,46 +157,29 @@ pub fn challenged<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> Verdic
     })
 }
 
-/// A frame without a datagram for a listener of this host.
-enum Elsewhere<F> {
-    /// It is decided.
-    Verdict(Verdict<F>),
-    /// The tunnel ends here.
-    Tunnel,
-}
-
-/// The datagram in a frame, if it is for a listener of this host, and can be answered.
+/// Whether a datagram is for a listener of this host, and can be answered.
+///
+/// # Errors
+/// The verdict about it, if not.
 #[inline(always)]
-fn listened<B: Bytes + ?Sized, T: Tables>(
-    frame: &B,
-    arrival: Arrival,
-    tables: &T,
-) -> Result<Datagram, Elsewhere<T::Flow>> {
-    let verdict = |verdict| Err(Elsewhere::Verdict(verdict));
-    let datagram = match frame::parse(frame) {
-        Ok(datagram) => datagram,
-        Err(reason) => return verdict(Verdict::Pass(reason)),
-    };
+fn listened<T: Tables>(datagram: &Datagram, arrival: Arrival, tables: &T) -> Result<(), Verdict<T::Flow>> {
     let not_listener = match arrival {
         Arrival::Direct => Verdict::Pass(Reason::NotListener),
         Arrival::Forwarded => Verdict::Drop(Reason::Misrouted),
     };
     if !tables.listens(&datagram.destination) {
-        return match arrival == Arrival::Direct && tables.is_tunnel(&datagram.destination) {
-            true => Err(Elsewhere::Tunnel),
-            false => verdict(not_listener),
-        };
+        return Err(not_listener);
     }
     // A listener on every address is for every address of this host: what only passes through is not its.
     match admission::destination(&datagram.destination.address, tables) {
         Destination::Own => {}
-        Destination::Many => return verdict(Verdict::Drop(Reason::Broadcast)),
-        Destination::Other => return verdict(not_listener),
+        Destination::Many => return Err(Verdict::Drop(Reason::Broadcast)),
+        Destination::Other => return Err(not_listener),
     }
     if !datagram.source.can_be_answered() {
-        return verdict(Verdict::Drop(Reason::Unanswerable));
+        return Err(Verdict::Drop(Reason::Unanswerable));
     }
-    Ok(datagram)
+    Ok(())
 }
 
 /// The verdict about a datagram whose connection ID says where it belongs, or which is no sound QUIC; else what its

@@ -4,7 +4,7 @@
 //! [`router_common::steer`], obeys its verdict, and counts. No policy lives here, and no
 //! `unsafe` outside `packet` and `maps`. `steer` goes on with `first_flight` where the connection ID says
 //! nothing, and that with `negotiate` or `challenge` where a packet is answered; with `forward` where another node of the
-//! cluster owns the connection, and with `unwrap` and `unwrapped` where another node has sent a packet. `floor` is there
+//! cluster owns the connection, and with `unwrap` where another node has sent a packet. `floor` is there
 //! to measure them by.
 
 #![no_std]
@@ -38,19 +38,13 @@ fn forward(ctx: XdpContext) -> u32 {
     tunnel::forward(&ctx)
 }
 
-/// Where `steer` goes on with what another node has sent on: takes it out of the tunnel.
+/// Where `steer` goes on with what another node has sent on: takes it out of the tunnel, and decides as `steer` does.
 #[xdp(frags)]
 fn unwrap(ctx: XdpContext) -> u32 {
     tunnel::unwrap(&ctx)
 }
 
-/// Where `unwrap` goes on: decides about the packet as `steer` does.
-#[xdp(frags)]
-fn unwrapped(ctx: XdpContext) -> u32 {
-    steer::run_unwrapped(&ctx)
-}
-
-/// Where `steer` goes on with what neither the flow table nor its connection ID places.
+/// Where `steer` and `unwrap` go on with what neither the flow table nor its connection ID places.
 #[xdp(frags)]
 fn first_flight(ctx: XdpContext) -> u32 {
     steer::first_flight(&ctx)

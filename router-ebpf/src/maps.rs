@@ -25,9 +25,9 @@ use router_common::{
         ASSIGNMENT_SIZE, Admission, Assigned, AssignedNode, BLOCK_TOTALS, BLOCKS_CAPACITY, BUCKETS, Block, BlockHits,
         BlockKey, Bucket, CID_CONFIGS, CidConfig, CidKeys, Counters, DEVICES_MAX, Flow, FlowKey, Hop, LISTENERS_MAX,
         LOCAL_ADDRESSES_MAX, Listener, ListenerKey, Listens, Local, LocalKey, NODE_ASSIGNMENT_SIZE, NODE_NUMBERS,
-        NODES_MAX, NewConnections, Node, NodeCounters, NodePlace, Port, Program, QUEUES_MAX, Queue, SLOTS,
-        SOURCE_PORT_WORDS, SOURCES_MAX, Secrets, Settings, SketchCell, Slot, SlotCounters, SourceCount, SourceKey,
-        SourcePorts, Stage, TokenKeys,
+        NODES_MAX, NewConnections, Node, NodeCounters, NodePlace, PROGRAMS_MAX, Port, Program, QUEUES_MAX, Queue,
+        SLOTS, SOURCE_PORT_WORDS, SOURCES_MAX, Secrets, Settings, SketchCell, Slot, SlotCounters, SourceCount,
+        SourceKey, SourcePorts, Stage, TokenKeys,
     },
     reason::Reason,
     steer::Tables,
@@ -84,7 +84,7 @@ static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
 #[btf_map(name = "token_keys")]
 static TOKEN_KEYS: Array<TokenKeys, 1> = Array::new();
 #[btf_map(name = "programs")]
-static PROGRAMS: ProgramArray<{ Program::ALL.len() }> = ProgramArray::new();
+static PROGRAMS: ProgramArray<{ PROGRAMS_MAX as usize }> = ProgramArray::new();
 /// Entries are allocated as they come.
 #[btf_map(name = "blocks")]
 static BLOCK: LpmTrie<BlockKey, Block, { BLOCKS_CAPACITY as usize }> = LpmTrie::new();

@@ -10,6 +10,7 @@ use aya_ebpf::{
 };
 use router_common::{
     admission::Answer,
+    frame::Datagram,
     maps::{Hop, Program, Stage},
     reason::Reason,
     steer::{self, Arrival, Delivery, Forward, Known, Passage, Verdict},
@@ -24,33 +25,40 @@ use crate::{
 /// Decides about one frame and carries it out, unless another program has to.
 #[inline(always)]
 pub(crate) fn run(ctx: &XdpContext) -> u32 {
-    decide(ctx, Arrival::Direct)
-}
-
-/// The same for one that is out of the tunnel.
-#[inline(always)]
-pub(crate) fn run_unwrapped(ctx: &XdpContext) -> u32 {
-    decide(ctx, Arrival::Forwarded)
-}
-
-#[inline(always)]
-fn decide(ctx: &XdpContext, arrival: Arrival) -> u32 {
-    let (known, datagram) = steer::known(&Frame(ctx), arrival, &Maps::for_frame(ctx));
-    match known {
-        Known::Verdict(verdict) => {
-            if let (Verdict::Deliver(Delivery { flow: Some(flow), .. }), Some(datagram)) = (&verdict, &datagram) {
-                flow.account(datagram.payload.length, &datagram.source);
-            }
-            carry_out(ctx, stage(arrival), &verdict)
-        }
-        Known::Unplaced(passage) => {
-            if let Some(handover) = maps::handover() {
-                handover.passage = passage.word();
-            }
-            go_on(ctx, Program::FirstFlight, stage(arrival))
-        }
-        Known::Tunnel => go_on(ctx, Program::Unwrap, Stage::Unwrap),
+    let (known, datagram) = steer::known(&Frame(ctx), &Maps::for_frame(ctx));
+    match (known, datagram) {
+        (Known::Verdict(verdict), Some(datagram)) => conclude(ctx, &datagram, Stage::Xdp, &verdict),
+        (Known::Verdict(verdict), None) => carry_out(ctx, Stage::Xdp, &verdict),
+        (Known::Unplaced(passage), _) => hand_on(ctx, passage),
+        (Known::Tunnel, _) => go_on(ctx, Program::Unwrap, Stage::Unwrap),
     }
+}
+
+/// The same for a frame whose datagram is out of the tunnel.
+#[inline(always)]
+pub(crate) fn unwrapped(ctx: &XdpContext, datagram: &Datagram) -> u32 {
+    match steer::unwrapped(&Frame(ctx), datagram, &Maps::for_frame(ctx)) {
+        Ok(verdict) => conclude(ctx, datagram, Stage::Unwrap, &verdict),
+        Err(passage) => hand_on(ctx, passage),
+    }
+}
+
+/// Accounts a datagram to its flow, and does with it what is decided.
+#[inline(always)]
+fn conclude(ctx: &XdpContext, datagram: &Datagram, stage: Stage, verdict: &Verdict<StoredFlow>) -> u32 {
+    if let Verdict::Deliver(Delivery { flow: Some(flow), .. }) = verdict {
+        flow.account(datagram.payload.length, &datagram.source);
+    }
+    carry_out(ctx, stage, verdict)
+}
+
+/// Goes on with what is not known yet.
+#[inline(always)]
+fn hand_on(ctx: &XdpContext, passage: Passage) -> u32 {
+    if let Some(handover) = maps::handover() {
+        handover.passage = passage.word();
+    }
+    go_on(ctx, Program::FirstFlight, stage(passage.arrival))
 }
 
 /// Who counts a packet.

@@ -1,7 +1,7 @@
 //! `forward` and `unwrap`: a packet's way to the node that owns its connection, and out of the tunnel there.
 //!
-//! `steer` has decided, and goes on here (a tail call). What is out of the tunnel is decided about by `unwrapped`, as any
-//! frame is.
+//! `steer` has decided, and goes on here (a tail call). What is out of the tunnel is decided about at once, as any frame is:
+//! another program would have to find its headers again.
 
 use aya_ebpf::{
     bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX},
@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use router_common::{
     frame::{ETHERNET_LENGTH, IPV4, IPV6},
-    maps::{Program, Stage},
+    maps::Stage,
     reason::Reason,
     tunnel::{Leaving, Opened, Receiver, Refused, open_frame, outer_length},
 };
@@ -17,7 +17,7 @@ use router_common::{
 use crate::{
     maps::{self, Maps},
     packet::{self, Frame},
-    steer::go_on,
+    steer,
 };
 
 /// Sends a frame on to the node that was decided for.
@@ -89,7 +89,7 @@ fn send(ctx: &XdpContext, came_by: u32, number: u32) -> Sent {
     })
 }
 
-/// Takes the packet out of a frame for the tunnel's end.
+/// Takes the packet out of a frame for the tunnel's end, and decides about it.
 #[inline(always)]
 pub(crate) fn unwrap(ctx: &XdpContext) -> u32 {
     match open_frame(&Frame(ctx), &Maps::for_frame(ctx)) {
@@ -132,5 +132,5 @@ fn take<const OUTER: usize>(ctx: &XdpContext, opened: &Opened) -> u32 {
         maps::count(Stage::Unwrap, Reason::Malformed);
         return XDP_DROP;
     }
-    go_on(ctx, Program::Unwrapped, Stage::Unwrap)
+    steer::unwrapped(ctx, &packet.datagram())
 }

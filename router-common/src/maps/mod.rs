@@ -214,17 +214,17 @@ pub enum Program {
     Challenge = 2,
     /// Sends a packet on to another node.
     Forward = 3,
-    /// Takes a packet out of the tunnel.
+    /// Takes a packet out of the tunnel, and decides about it.
     Unwrap = 4,
-    /// Decides about one that is out of the tunnel.
-    Unwrapped = 5,
 }
 
 impl Program {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::FirstFlight, Self::Negotiate, Self::Challenge, Self::Forward, Self::Unwrap, Self::Unwrapped];
+    pub const ALL: [Self; 5] = [Self::FirstFlight, Self::Negotiate, Self::Challenge, Self::Forward, Self::Unwrap];
 }
+
+/// Entries of the map `programs`. Those that no [`Program`] has are free: the size is part of the contract.
+pub const PROGRAMS_MAX: u32 = 6;
 
 /// Value of `settings` (one entry): what holds for the whole node.
 #[repr(C)]

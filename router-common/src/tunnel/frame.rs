@@ -47,15 +47,15 @@ pub struct InnerFrame<'a, B: ?Sized> {
 }
 
 impl<'a, B: Bytes + ?Sized> InnerFrame<'a, B> {
-    /// The one in a frame to the tunnel's port.
+    /// The one in a frame to the tunnel's port, and the packet in it.
     ///
     /// # Errors
     /// If the packet is not taken.
-    pub fn of<T: Tables>(frame: &'a B, tables: &T) -> Result<Self, Refused> {
+    pub fn of<T: Tables>(frame: &'a B, tables: &T) -> Result<(Self, InnerPacket), Refused> {
         let (opened, is_over_ipv4) = open_frame(frame, tables)?;
         let ethertype = if opened.packet.is_ipv4 { IPV4 } else { IPV6 };
         let overhead = outer_length(is_over_ipv4);
-        Ok(Self { outer: frame, overhead, ethertype: ethertype.to_be_bytes() })
+        Ok((Self { outer: frame, overhead, ethertype: ethertype.to_be_bytes() }, opened.packet))
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::{
     bytes::{Bytes, Octets},
-    frame::{Address, Endpoint, IPV4_LENGTH, IPV6_LENGTH, UDP, UDP_LENGTH},
+    frame::{Address, Datagram, ETHERNET_LENGTH, Endpoint, IPV4_LENGTH, IPV6_LENGTH, Payload, UDP, UDP_LENGTH},
 };
 
 /// What the tag of a forwarded packet is about.
@@ -67,6 +67,15 @@ impl InnerPacket {
         let ds = first[0] << 4 | first[1] >> 4;
         let is_whole = usize::from(udp.payload_length) + UDP_LENGTH == length;
         is_whole.then_some(Self { is_ipv4: false, inner: udp, ds, length: IPV6_LENGTH + length })
+    }
+
+    /// Its datagram, in a frame where nothing but an Ethernet header stands before it.
+    #[inline(always)]
+    pub fn datagram(&self) -> Datagram {
+        let Inner { source, destination, payload_length, .. } = self.inner;
+        let network = if self.is_ipv4 { IPV4_LENGTH } else { IPV6_LENGTH };
+        let payload = Payload { at: ETHERNET_LENGTH + network + UDP_LENGTH, length: payload_length.into() };
+        Datagram { source, destination, payload }
     }
 }
 

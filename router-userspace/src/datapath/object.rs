@@ -1,12 +1,14 @@
 //! The eBPF object that the build embedded, and its programs.
 
+use std::io::ErrorKind;
+
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
-    maps::ProgramArray,
+    maps::{MapError, ProgramArray},
     programs::{ProgramError, SkReuseport, Xdp},
 };
 use aya_log::EbpfLogger;
-use router_common::maps::{Program, names};
+use router_common::maps::{PROGRAMS_MAX, Program, names};
 use tokio::{io::unix::AsyncFd, task::JoinHandle};
 
 use super::{
@@ -60,6 +62,15 @@ pub(super) fn link_programs(ebpf: &mut Ebpf) -> Result<()> {
         let map = ebpf.map_mut(names::PROGRAMS).ok_or(DatapathError::MissingMap(names::PROGRAMS))?;
         ProgramArray::try_from(map)?.set(program as u32, &fd, 0)?;
     }
+    let map = ebpf.map_mut(names::PROGRAMS).ok_or(DatapathError::MissingMap(names::PROGRAMS))?;
+    let mut programs = ProgramArray::try_from(map)?;
+    // One of a version that had more of them would stay in the kernel for as long as the map.
+    for free in Program::ALL.len() as u32..PROGRAMS_MAX {
+        match programs.clear_index(&free) {
+            Err(MapError::SyscallError(e)) if e.io_error.kind() == ErrorKind::NotFound => {}
+            cleared => cleared?,
+        }
+    }
     Ok(())
 }
 
@@ -71,7 +82,6 @@ fn name(program: Program) -> &'static str {
         Program::Challenge => "challenge",
         Program::Forward => "forward",
         Program::Unwrap => "unwrap",
-        Program::Unwrapped => "unwrapped",
     }
 }
 
