@@ -4,34 +4,40 @@
 
 #![expect(unsafe_code, reason = "map values are reached through the kernel's pointers")]
 
+mod counting;
+mod handover;
+mod nodes;
+mod ways;
+
 use core::ptr::NonNull;
 
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
-    btf_maps::{
-        Array, CpuMap, DevMapHash, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap, ProgramArray,
-        ReusePortSockArray, XskMap, lpm_trie::Key,
-    },
-    helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_coarse_ns},
+    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, lpm_trie::Key},
+    helpers::generated::bpf_ktime_get_coarse_ns,
     macros::btf_map,
-    programs::{SkReuseportContext, XdpContext},
+    programs::XdpContext,
 };
 use router_common::{
-    admission::{Challenge, Limited, Listed, Rate, SKETCH_CELLS, Scratch, take_from_any},
+    admission::{Challenge, Limited, Listed, Rate, SKETCH_CELLS, take_from_any},
     connection_id::ConnectionId,
     frame::{Address, Endpoint},
-    identifiers::{ConfigRotation, CpuId, IfIndex, InterfaceQueue, NodeId, QueueId, SlotId},
+    identifiers::{ConfigRotation, IfIndex, InterfaceQueue, NodeId, QueueId, SlotId},
     maps::{
-        ASSIGNMENT_SIZE, Admission, Assigned, AssignedNode, BLOCK_TOTALS, BLOCKS_CAPACITY, BUCKETS, Block, BlockHits,
-        BlockKey, Bucket, CID_CONFIGS, CidConfig, CidKeys, Counters, DEVICES_MAX, Flow, FlowKey, Hop, LISTENERS_MAX,
-        LOCAL_ADDRESSES_MAX, Listener, ListenerKey, Listens, Local, LocalKey, NODE_ASSIGNMENT_SIZE, NODE_NUMBERS,
-        NODES_MAX, NewConnections, Node, NodeCounters, NodePlace, PROGRAMS_MAX, Port, Program, QUEUES_MAX, Queue,
-        SLOTS, SOURCE_PORT_WORDS, SOURCES_MAX, Secrets, Settings, SketchCell, Slot, SlotCounters, SourceCount,
-        SourceKey, SourcePorts, Stage, TokenKeys,
+        ASSIGNMENT_SIZE, Admission, Assigned, BLOCKS_CAPACITY, BUCKETS, Block, BlockKey, Bucket, CID_CONFIGS,
+        CidConfig, CidKeys, Flow, FlowKey, LISTENERS_MAX, LOCAL_ADDRESSES_MAX, Listener, ListenerKey, Listens, Local,
+        LocalKey, NewConnections, Node, Port, QUEUES_MAX, Queue, SLOTS, SOURCE_PORT_WORDS, SOURCES_MAX, Secrets,
+        Settings, SketchCell, Slot, SourceCount, SourceKey, SourcePorts, TokenKeys,
     },
-    reason::Reason,
     steer::Tables,
-    tunnel::{Outer, TunnelKeys},
+    tunnel::TunnelKeys,
+};
+
+pub(crate) use self::{
+    counting::{count, count_hop, count_node},
+    handover::{go_on_with, handover, outer, scratch},
+    nodes::{node, tunnel_keys},
+    ways::{has_device, is_current_cpu, redirect, redirect_to_device, redirect_to_socket, select},
 };
 
 #[btf_map(name = "settings")]
@@ -51,17 +57,8 @@ static ASSIGNMENT: Array<Assigned, { 2 * ASSIGNMENT_SIZE as usize }> = Array::ne
 /// The agent sets its size. Entries are allocated as they come: a node pays for the flows it has.
 #[btf_map(name = "flows")]
 static FLOWS: HashMap<FlowKey, Flow, 1024, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
-#[btf_map(name = "counters")]
-static COUNTERS: PerCpuArray<Counters, { Stage::ALL.len() }> = PerCpuArray::new();
-#[btf_map(name = "slot_counters")]
-static SLOT_COUNTERS: PerCpuArray<SlotCounters, { SLOTS as usize }> = PerCpuArray::new();
 #[btf_map(name = "secrets")]
 static SECRETS: Array<Secrets, 1> = Array::new();
-#[btf_map(name = "sockets")]
-static SOCKETS: ReusePortSockArray<{ (LISTENERS_MAX * SLOTS) as usize }> = ReusePortSockArray::new();
-/// The agent sets its size, to the host's CPUs: the kernel refuses a map for more.
-#[btf_map(name = "cpus")]
-static CPUS: CpuMap<1> = CpuMap::new();
 
 #[btf_map(name = "queues")]
 static QUEUES: Array<Queue, { QUEUES_MAX as usize }> = Array::new();
@@ -69,8 +66,6 @@ static QUEUES: Array<Queue, { QUEUES_MAX as usize }> = Array::new();
 static LOCAL_ADDRESSES: HashMap<LocalKey, Local, { LOCAL_ADDRESSES_MAX as usize }> = HashMap::new();
 #[btf_map(name = "broadcast_addresses")]
 static BROADCAST_ADDRESSES: HashMap<LocalKey, Local, { LOCAL_ADDRESSES_MAX as usize }> = HashMap::new();
-#[btf_map(name = "xsks")]
-static XSKS: XskMap<{ QUEUES_MAX as usize }> = XskMap::new();
 #[btf_map(name = "source_ports")]
 static SOURCE_PORTS: Array<SourcePorts, SOURCE_PORT_WORDS> = Array::new();
 #[btf_map(name = "admission")]
@@ -78,58 +73,15 @@ static ADMISSION: Array<Admission, 1> = Array::new();
 #[btf_map(name = "buckets")]
 static BUCKET: Array<Bucket, { BUCKETS as usize }> = Array::new();
 
-/// Of the program that runs, for what its stack has no room for; no part of the contract.
-#[btf_map(name = "scratch")]
-static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
 #[btf_map(name = "token_keys")]
 static TOKEN_KEYS: Array<TokenKeys, 1> = Array::new();
-#[btf_map(name = "programs")]
-static PROGRAMS: ProgramArray<{ PROGRAMS_MAX as usize }> = ProgramArray::new();
 /// Entries are allocated as they come.
 #[btf_map(name = "blocks")]
 static BLOCK: LpmTrie<BlockKey, Block, { BLOCKS_CAPACITY as usize }> = LpmTrie::new();
-/// The agent adds and removes the entries, each beside that of `blocks` which has the id.
-#[btf_map(name = "block_hits")]
-static BLOCK_HITS: PerCpuHashMap<u32, BlockHits, { BLOCKS_CAPACITY as usize }, { BPF_F_NO_PREALLOC as usize }> =
-    PerCpuHashMap::new();
-#[btf_map(name = "block_totals")]
-static BLOCK_TOTAL: PerCpuArray<BlockHits, { BLOCK_TOTALS as usize }> = PerCpuArray::new();
 #[btf_map(name = "sketch")]
 static SKETCH: Array<SketchCell, { SKETCH_CELLS as usize }> = Array::new();
 #[btf_map(name = "sources")]
 static SOURCE: LruHashMap<SourceKey, SourceCount, { SOURCES_MAX as usize }> = LruHashMap::new();
-
-#[btf_map(name = "nodes")]
-static NODE: Array<Node, { NODES_MAX as usize }> = Array::new();
-#[btf_map(name = "node_places")]
-static NODE_PLACE: Array<NodePlace, { NODE_NUMBERS as usize }> = Array::new();
-#[btf_map(name = "node_counters")]
-static NODE_COUNTER: PerCpuArray<NodeCounters, { NODES_MAX as usize }> = PerCpuArray::new();
-#[btf_map(name = "node_assignment")]
-static NODE_ASSIGNMENT: Array<AssignedNode, { 2 * NODE_ASSIGNMENT_SIZE as usize }> = Array::new();
-#[btf_map(name = "tunnel_keys")]
-static TUNNEL_KEYS: Array<TunnelKeys, 1> = Array::new();
-#[btf_map(name = "devices")]
-static DEVICES: DevMapHash<{ DEVICES_MAX as usize }> = DevMapHash::new();
-/// From one program to the one that goes on; no part of the contract.
-#[btf_map(name = "handover")]
-static HANDOVER: PerCpuArray<Handover, 1> = PerCpuArray::new();
-/// Of `forward`, for what its stack has no room for; no part of the contract.
-#[btf_map(name = "outer")]
-static OUTER: PerCpuArray<Outer, 1> = PerCpuArray::new();
-
-/// What one program tells another that goes on.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct Handover {
-    /// [`Passage::word`](router_common::steer::Passage::word), for `first_flight`.
-    pub(crate) passage: u32,
-    /// The node, for `forward`.
-    pub(crate) node: u32,
-    /// Whether the node gets it as a new connection: 1, else 0.
-    pub(crate) is_new: u32,
-    reserved: u32,
-}
 
 /// The decision's view of the maps.
 pub(crate) struct Maps {
@@ -241,7 +193,7 @@ impl Tables for Maps {
         let listed = block.listed(|| unsafe { bpf_ktime_get_coarse_ns() });
         // Counted by the first that sees it: what is dropped was seen by none before.
         if listed == Listed::Drop || listed != Listed::No && !self.has_passed_xdp() {
-            count_listed(block);
+            counting::count_listed(block);
         }
         listed
     }
@@ -328,7 +280,7 @@ impl Tables for Maps {
         }
         match SETTINGS.get(0)?.new_connections() {
             NewConnections::Local => None,
-            NewConnections::ByHash { half } => NODE_ASSIGNMENT.get(AssignedNode::index(half, hash))?.node(),
+            NewConnections::ByHash { half } => nodes::assigned(half, hash),
         }
     }
 
@@ -393,71 +345,10 @@ pub(crate) fn select_accounts() -> bool {
     SETTINGS.get(0).is_some_and(Settings::select_accounts)
 }
 
-/// Counts a packet that entered `stage`, and its fate.
-#[inline(always)]
-pub(crate) fn count(stage: Stage, reason: Reason) {
-    if let Some(counters) = COUNTERS.get_ptr_mut(stage as u32) {
-        // SAFETY: this CPU's own value; nothing else on this CPU holds a reference to it.
-        let counters = unsafe { &mut *counters };
-        counters.receive();
-        counters.count(reason);
-    }
-}
-
-/// Counts a packet for which an entry of the block list decided.
-#[inline(always)]
-fn count_listed(block: &Block) {
-    if let Some(hits) = BLOCK_HITS.get_ptr_mut(block.id()) {
-        // SAFETY: this CPU's own value; nothing else on this CPU holds a reference to it.
-        unsafe { &mut *hits }.count();
-    }
-    // By the number as it is: told apart into actions, each would be a way of its own to the verifier.
-    if let Some(hits) = BLOCK_TOTAL.get_ptr_mut(block.action_number()) {
-        // SAFETY: likewise.
-        unsafe { &mut *hits }.count();
-    }
-}
-
-/// Counts how a packet went to `slot`.
-#[inline(always)]
-pub(crate) fn count_hop(slot: SlotId, hop: Hop) {
-    if let Some(counters) = SLOT_COUNTERS.get_ptr_mut(slot.into()) {
-        // SAFETY: this CPU's own value; nothing else on this CPU holds a reference to it.
-        unsafe { &mut *counters }.count(hop);
-    }
-}
-
-/// Whether the program runs on `cpu`.
-#[inline(always)]
-pub(crate) fn is_current_cpu(cpu: CpuId) -> bool {
-    // SAFETY: the helper only reads the CPU's number.
-    unsafe { bpf_get_smp_processor_id() == cpu.get() }
-}
-
-/// Sends the packet to `cpu`; the action to return, or `None` if the CPU map lacks it.
-#[inline(always)]
-pub(crate) fn redirect(cpu: CpuId) -> Option<u32> {
-    CPUS.redirect(cpu.get(), 0).ok()
-}
-
-/// Gives the frame to the AF_XDP socket at `index`; the action to return, or `None` if none is there.
-#[inline(always)]
-pub(crate) fn redirect_to_socket(index: u32) -> Option<u32> {
-    XSKS.redirect(index, 0).ok()
-}
-
 /// What vouches for tokens.
 #[inline(always)]
 pub(crate) fn token_keys() -> Option<&'static TokenKeys> {
     TOKEN_KEYS.get(0)
-}
-
-/// Another node.
-#[inline(always)]
-pub(crate) fn node(number: u32) -> Option<&'static Node> {
-    // Where the agent writes it meanwhile, a mix of old and new plain numbers is read: the packet is lost then at worst.
-    let node = NODE.get(NODE_PLACE.get(number)?.index()?)?;
-    (node.number()? == NodeId::new(number as u16)).then_some(node)
 }
 
 /// This node's own number.
@@ -466,78 +357,10 @@ pub(crate) fn own_number() -> Option<NodeId> {
     SETTINGS.get(0).map(Settings::node)
 }
 
-/// What vouches for packets that nodes send on to each other.
-#[inline(always)]
-pub(crate) fn tunnel_keys() -> Option<&'static TunnelKeys> {
-    TUNNEL_KEYS.get(0)
-}
-
-/// Counts something between this node and another one.
-#[inline(always)]
-pub(crate) fn count_node(number: u32, count: impl FnOnce(&mut NodeCounters)) {
-    let place = NODE_PLACE.get(number).and_then(NodePlace::index);
-    if let Some(counters) = place.and_then(|place| NODE_COUNTER.get_ptr_mut(place)) {
-        // SAFETY: this CPU's own value; nothing else on this CPU holds a reference to it.
-        count(unsafe { &mut *counters });
-    }
-}
-
-/// Whether packets can be sent by an interface.
-#[inline(always)]
-pub(crate) fn has_device(interface: IfIndex) -> bool {
-    DEVICES.get_ifindex(interface.get()).is_some()
-}
-
-/// Sends the packet by it; the action to return.
-#[inline(always)]
-pub(crate) fn redirect_to_device(interface: IfIndex) -> u32 {
-    match DEVICES.redirect(interface.get(), 0) {
-        Ok(action) | Err(action) => action,
-    }
-}
-
-/// Where programs of this CPU leave word for each other.
-#[inline(always)]
-pub(crate) fn handover() -> Option<&'static mut Handover> {
-    let handover = NonNull::new(HANDOVER.get_ptr_mut(0)?)?.as_ptr();
-    // SAFETY: this CPU's own value, and one program at a time runs there with it.
-    Some(unsafe { &mut *handover })
-}
-
-/// Memory of this CPU's, to build outer headers in.
-#[inline(always)]
-pub(crate) fn outer() -> Option<&'static mut Outer> {
-    let outer = NonNull::new(OUTER.get_ptr_mut(0)?)?.as_ptr();
-    // SAFETY: likewise.
-    Some(unsafe { &mut *outer })
-}
-
 /// The seconds from 1970 on.
 #[inline(always)]
 pub(crate) fn unix_seconds() -> u64 {
     // SAFETY: the helper only reads a clock.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
     ADMISSION.get(0).map_or(0, |admission| admission.unix_seconds(now))
-}
-
-/// Memory of this CPU's, to build an answer in.
-#[inline(always)]
-pub(crate) fn scratch() -> Option<&'static mut Scratch> {
-    let scratch = NonNull::new(SCRATCH.get_ptr_mut(0)?)?.as_ptr();
-    // SAFETY: this CPU's own value, and one program at a time runs there with it: programs that answer are not
-    // interrupted by one that does.
-    Some(unsafe { &mut *scratch })
-}
-
-/// Goes on with another program; comes back only if the map lacks it.
-#[inline(always)]
-pub(crate) fn go_on_with(ctx: &XdpContext, program: Program) {
-    // SAFETY: the context is the one that the kernel gave us.
-    unsafe { PROGRAMS.tail_call(ctx, program as u32) };
-}
-
-/// Gives the packet to the socket at `index` of the map `sockets`; whether it is there.
-#[inline(always)]
-pub(crate) fn select(ctx: &SkReuseportContext, index: u32) -> bool {
-    SOCKETS.select_reuseport(ctx, index).is_ok()
 }
