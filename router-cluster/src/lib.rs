@@ -16,5 +16,6 @@ pub mod hello;
 pub mod membership;
 pub mod seal;
 pub mod secret;
+pub mod secret_file;
 #[cfg(test)]
 mod simulation;

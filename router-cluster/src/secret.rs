@@ -3,15 +3,14 @@
 
 use std::{
     fmt,
-    fs::File,
-    io::{self, Read as _},
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
 use aws_lc_rs::hkdf;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
+
+use crate::secret_file::{self, SecretFileError};
 
 /// The cluster secret. Never printed, and overwritten when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
@@ -21,9 +20,9 @@ impl ClusterSecret {
     /// Reads the secret in `path`: 32 octets as 64 hex digits or as base64; white space around them is ignored.
     ///
     /// # Errors
-    /// If the file cannot be read, is no regular file, gives others than its owner any access, or holds something else.
+    /// If the [file](secret_file::read) gives nothing, or holds something else.
     pub fn read(path: &Path) -> Result<Self, SecretError> {
-        let content = content(path)?;
+        let content = secret_file::read(path)?;
         let text = str::from_utf8(&content).map_err(|_| SecretError::NoSecret { path: path.to_owned() })?;
         let octets = octets(text.trim()).ok_or_else(|| SecretError::NoSecret { path: path.to_owned() })?;
         let secret = <[u8; LENGTH]>::try_from(octets.as_slice())
@@ -67,28 +66,9 @@ impl fmt::Debug for ClusterSecret {
 /// Why there is no cluster secret. Names the file, and never quotes it.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// Missing, or not ours to read.
-    #[error("{} cannot be read: {source}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// A folder, a device, a pipe.
-    #[error("{} is not a regular file", path.display())]
-    NotAFile {
-        /// What was named.
-        path: PathBuf,
-    },
-    /// Its mode gives others than its owner some access.
-    #[error("{} is open to others than its owner (mode {mode:o})", path.display())]
-    Exposed {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
+    /// Its file gives none.
+    #[error(transparent)]
+    File(#[from] SecretFileError),
     /// Neither hex nor base64.
     #[error("{} holds neither hex nor base64", path.display())]
     NoSecret {
@@ -109,15 +89,13 @@ impl SecretError {
     /// The way out.
     pub fn hint(&self) -> String {
         match self {
-            Self::Unreadable { path, source } if source.kind() == io::ErrorKind::NotFound => format!(
-                "copy it from another node; for a new cluster: (umask 077; openssl rand -hex 32 > {})",
-                path.display()
-            ),
-            Self::Unreadable { path, .. } => {
-                format!("run as root, or as the file's owner: `ls -l {}` shows it", path.display())
-            }
-            Self::NotAFile { .. } => "name the file that holds the secret".to_owned(),
-            Self::Exposed { path, .. } => format!("chmod 600 {}", path.display()),
+            Self::File(error) => match error.missing() {
+                Some(path) => format!(
+                    "copy it from another node; for a new cluster: (umask 077; openssl rand -hex 32 > {})",
+                    path.display()
+                ),
+                None => error.hint(),
+            },
             // It may be something that is still needed: no advice to write over it.
             Self::NoSecret { .. } | Self::Length { .. } => {
                 "the secret is 32 octets in hex or base64, as `openssl rand -hex 32` makes one, the same on all nodes"
@@ -125,23 +103,6 @@ impl SecretError {
             }
         }
     }
-}
-
-/// All of a file that only its owner can read. One handle answers every question, so they are about the same file.
-fn content(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretError> {
-    let unreadable = |source| SecretError::Unreadable { path: path.to_owned(), source };
-    // Looked at before it is opened: a pipe without a writer would be waited for.
-    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err(SecretError::NotAFile { path: path.to_owned() });
-    }
-    let file = File::open(path).map_err(unreadable)?;
-    let mode = file.metadata().map_err(unreadable)?.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(SecretError::Exposed { path: path.to_owned(), mode });
-    }
-    let mut content = Zeroizing::new(Vec::with_capacity(LENGTH_MAX));
-    file.take(LENGTH_MAX as u64).read_to_end(&mut content).map_err(unreadable)?;
-    Ok(content)
 }
 
 /// Hex, or else base64.
@@ -166,12 +127,9 @@ impl hkdf::KeyType for Length {
 /// Octets of the secret.
 const LENGTH: usize = 32;
 
-/// Octets of its file that are read: more than any way to write it takes.
-const LENGTH_MAX: usize = 1_024;
-
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::*;
 
@@ -202,14 +160,17 @@ mod tests {
     #[test]
     fn what_is_no_secret_is_refused_without_quoting_it() {
         let good = "0a".repeat(32);
-        assert!(matches!(refused("exposed", &good, 0o640), SecretError::Exposed { mode: 0o640, .. }));
+        assert!(matches!(
+            refused("exposed", &good, 0o640),
+            SecretError::File(SecretFileError::Exposed { mode: 0o640, .. })
+        ));
         assert!(matches!(refused("short", "MDEyMw==", 0o600), SecretError::Length { octets: 4, .. }));
         assert!(matches!(refused("empty", "", 0o600), SecretError::Length { octets: 0, .. }));
         let words = refused("words", "correct horse battery", 0o600);
         assert!(matches!(words, SecretError::NoSecret { .. }) && !words.to_string().contains("horse"));
         assert!(words.hint().contains("openssl rand"));
         let folder = ClusterSecret::read(&std::env::temp_dir()).unwrap_err();
-        assert!(matches!(folder, SecretError::NotAFile { .. }));
+        assert!(matches!(folder, SecretError::File(SecretFileError::NotAFile { .. })));
         let missing = ClusterSecret::read(Path::new("/nonexistent/cluster.key")).unwrap_err();
         assert!(missing.hint().contains("another node"), "{}", missing.hint());
         assert_eq!(format!("{:?}", ClusterSecret::from([7; 32])), "ClusterSecret");

@@ -4,12 +4,10 @@
 
 use std::{
     fmt,
-    fs::OpenOptions,
-    io::{self, Read as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
+use router_cluster::secret_file::{self, SecretFileError};
 use zeroize::Zeroizing;
 
 use super::octets;
@@ -40,34 +38,9 @@ impl fmt::Debug for CidKey {
 /// Why there is no key. Names the file, and never quotes it.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
-    /// Missing, or not ours to read.
-    #[error("{} cannot be read: {source}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// A folder, a device, a pipe.
-    #[error("{} is not a regular file", path.display())]
-    NotAFile {
-        /// What is there.
-        path: PathBuf,
-    },
-    /// Its mode gives others than its owner a part in it.
-    #[error("{} is open to others than its owner (mode {mode:o})", path.display())]
-    Exposed {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// More than any way to write a key takes.
-    #[error("{} has more than {} octets: that is no key", path.display(), LENGTH_MAX)]
-    TooLong {
-        /// The file.
-        path: PathBuf,
-    },
+    /// The file gives none.
+    #[error(transparent)]
+    File(#[from] SecretFileError),
     /// Text of another kind, or no text.
     #[error("{} holds neither hex nor base64", path.display())]
     NoKey {
@@ -88,19 +61,9 @@ impl KeyFileError {
     /// The way out.
     pub fn hint(&self) -> String {
         match self {
-            Self::Unreadable { path, source } => match source.kind() {
-                io::ErrorKind::NotFound => making(path),
-                io::ErrorKind::PermissionDenied => {
-                    format!("run as root, or as the file's owner: `ls -l {}` shows it", path.display())
-                }
-                _ => "name a file that can be read".to_owned(),
-            },
-            Self::NotAFile { .. } => "name the file that holds the key".to_owned(),
-            Self::Exposed { path, .. } => format!("chmod 600 {}", path.display()),
+            Self::File(error) => error.missing().map_or_else(|| error.hint(), making),
             // It may be something that is still needed: no advice to write over it.
-            Self::TooLong { .. } | Self::NoKey { .. } => {
-                "a key is 16 octets in hex or base64, as `openssl rand -hex 16` makes one".to_owned()
-            }
+            Self::NoKey { .. } => "a key is 16 octets in hex or base64, as `openssl rand -hex 16` makes one".to_owned(),
             Self::Length { path, .. } => making(path),
         }
     }
@@ -116,43 +79,16 @@ fn making(path: &Path) -> String {
 /// # Errors
 /// Also if the mode of the file gives others than its owner any access.
 pub fn read(path: &Path) -> Result<CidKey, KeyFileError> {
-    let content = content(path)?;
+    let content = secret_file::read(path)?;
     let octets = str::from_utf8(&content).ok().and_then(|text| octets::from_text(text.trim())).map(Zeroizing::new);
     let octets = octets.ok_or_else(|| KeyFileError::NoKey { path: path.to_owned() })?;
     let key = <[u8; 16]>::try_from(octets.as_slice());
     key.map(CidKey::from).map_err(|_| KeyFileError::Length { path: path.to_owned(), octets: octets.len() })
 }
 
-/// All of a file that only its owner can read. One handle answers every question, so they are
-/// about the same file.
-fn content(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
-    let unreadable = |source| KeyFileError::Unreadable { path: path.to_owned(), source };
-    // A pipe without a writer is not waited for, a terminal not taken; regular files know neither.
-    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(unreadable)?;
-    let metadata = file.metadata().map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err(KeyFileError::NotAFile { path: path.to_owned() });
-    }
-    let mode = metadata.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(KeyFileError::Exposed { path: path.to_owned(), mode });
-    }
-    // It never grows: what a vector outgrows is not overwritten.
-    let mut content = Zeroizing::new(Vec::with_capacity(LENGTH_MAX as usize + 1));
-    file.take(LENGTH_MAX + 1).read_to_end(&mut content).map_err(unreadable)?;
-    if content.len() as u64 > LENGTH_MAX {
-        return Err(KeyFileError::TooLong { path: path.to_owned() });
-    }
-    Ok(content)
-}
-
-/// Octets of a file that may be read: a key takes 45 at most, and the rest is white space.
-const LENGTH_MAX: u64 = 1024;
-
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::{super::tests::Folder, *};
 
@@ -182,7 +118,7 @@ mod tests {
             ("-----BEGIN PRIVATE KEY-----", "holds neither hex nor base64", "16 octets in hex or base64"),
             ("f0e1d2c3 b4a59687 78695a4b 3c2d1e0f", "holds neither hex nor base64", "16 octets in hex or base64"),
             ("\u{f0}\u{e1}", "holds neither hex nor base64", "16 octets in hex or base64"),
-            (long.as_str(), "has more than 1024 octets", "16 octets in hex or base64"),
+            (long.as_str(), "has more than 1024 octets", "in hex or base64"),
         ] {
             let path = folder.secret("cid.key", content);
             let error = read(&path).unwrap_err();
