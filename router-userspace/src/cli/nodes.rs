@@ -206,6 +206,18 @@ fn one(node: &api::ClusterNode) -> String {
     table.text()
 }
 
+/// Whether the shared addresses are to be announced; also for `status`.
+pub(super) fn announced(announced: &api::Announced) -> String {
+    let api::Announced { table, addresses, why, .. } = announced;
+    let word = if announced.announced { "yes" } else { "no" };
+    let addresses = match addresses.is_empty() {
+        true => String::new(),
+        false => format!(": {}", addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+    };
+    let why = why.as_ref().map(|why| format!("; {why}")).unwrap_or_default();
+    format!("{word}, routing table {table}{addresses}{why}")
+}
+
 /// How a node's listeners are beside those of the node that was asked.
 pub(super) fn listeners(node: &api::ClusterNode) -> String {
     let lists = [("lacks", &node.lacks_listeners), ("has in addition", &node.has_other_listeners)];
@@ -253,6 +265,20 @@ pub(super) mod tests {
             forged: 0,
             too_long: 1,
         }
+    }
+
+    #[test]
+    fn whether_addresses_are_announced() {
+        let of = |announced, addresses: &[&str], why: Option<&str>| api::Announced {
+            table: 100,
+            announced,
+            addresses: addresses.iter().map(|one| one.parse().unwrap()).collect(),
+            why: why.map(str::to_owned),
+        };
+        let yes = of(true, &["192.0.2.80", "2001:db8::80"], None);
+        assert_eq!(announced(&yes), "yes, routing table 100: 192.0.2.80, 2001:db8::80");
+        let no = of(false, &[], Some("this node takes no new connections"));
+        assert_eq!(announced(&no), "no, routing table 100; this node takes no new connections");
     }
 
     #[test]
