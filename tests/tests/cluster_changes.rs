@@ -10,9 +10,10 @@ use std::{
 
 use anyhow::{Result, ensure};
 use router_tests::lab::{
-    Towards,
+    Program, Towards,
     cluster::{Cluster, MemberState, TUNNEL_PORT},
     datagram::{Datagram, End},
+    until,
 };
 use router_userspace::agent::api::NodeState;
 
@@ -57,6 +58,100 @@ fn a_draining_node_keeps_its_connections_and_gets_no_new_ones() -> Result<()> {
     clients.succeed()?;
     more.succeed()?;
     cluster.expect_nothing_lost()
+}
+
+/// The router learns by BGP which nodes have the addresses: each node's routing daemon announces what its agent says, in a
+/// routing table.
+#[test]
+fn a_node_that_takes_no_new_connections_is_announced_no_more() -> Result<()> {
+    let mut cluster = announcing(Cluster::new().etcd()).start()?;
+    cluster.announce_by_bgp(TABLE)?;
+    cluster.await_learned(&[0, 1, 2])?;
+    let clients = cluster.talk(90)?;
+    cluster.node(0).cli(&["nodes", "drain", "2"])?.succeeded()?;
+    cluster.await_learned(&[0, 2])?;
+    let status = cluster.node(1).cli(&["cluster", "status"])?.stdout;
+    let row = "announced        no, routing table 100; this node takes no new connections\n";
+    ensure!(status.contains(row), "{status}");
+    let kept = cluster.node(1).control().status()?.totals.accepted;
+    let more = cluster.talk(60)?;
+    let now = cluster.node(1).control().status()?.totals.accepted;
+    ensure!(kept > 0 && now == kept, "it had {kept} connections, and has taken {} more", now - kept);
+    cluster.node(0).cli(&["nodes", "undrain", "2"])?.succeeded()?;
+    cluster.await_learned(&[0, 1, 2])?;
+    let status = cluster.node(1).cli(&["status"])?.stdout;
+    ensure!(status.contains("\nannounced: yes, routing table 100: 10.80.0.1, fd80::1\n"), "{status}");
+    cluster.talk(60)?.succeed()?;
+    let now = cluster.node(1).control().status()?.totals.accepted;
+    ensure!(now > kept, "it is in the route again, and has taken none");
+    [clients, more].into_iter().try_for_each(|clients| clients.succeed().map(drop))?;
+    cluster.expect_nothing_lost()
+}
+
+/// The routes for the routing daemon through the life of agents, one after the other.
+#[test]
+fn what_is_announced_outlives_an_upgrade_and_a_kill_and_no_stop() -> Result<()> {
+    let both = ["10.80.0.1 100", "fd80::1 100"];
+    let mut cluster = announcing(Cluster::new().nodes(1)).start()?;
+    let namespace = cluster.node(0).wiring().namespace();
+    // Not ours, and so left alone: the first keeps a route of ours away.
+    namespace.ip("route add blackhole 10.80.0.1 table 101\nroute add blackhole 10.80.0.9 table 100 proto static\n")?;
+    cluster.node(0).await_announced(&both)?;
+    let mut command = namespace.command("ip");
+    let monitor = Program::start("ip monitor", command.args(["monitor", "route"]))?;
+    cluster.node(0).upgrade(None)?;
+    until(|| Ok(cluster.node(0).control().status()?.generations.len()), |generations| *generations == 1)?;
+    cluster.node(0).await_announced(&both)?;
+    // The last that is seen is this; nothing of what was there has changed before.
+    namespace.ip("route add blackhole 10.80.0.8 table 100\n")?;
+    monitor.await_line("blackhole 10.80.0.8 ", Duration::from_secs(5))?;
+    ensure!(monitor.said().lines().count() == 1, "the upgrade has changed routes: {}", monitor.said());
+    // A table that has a route of somebody else's to the address.
+    cluster.node_mut(0).reload(|config| config.rest = config.rest.replace("table = 100", "table = 101"))?;
+    cluster.node(0).await_announced(&["fd80::1 101"])?;
+    let status = cluster.node(0).cli(&["status"])?.stdout;
+    let said = "announced: no, routing table 101: fd80::1; no route to 10.80.0.1: File exists (os error 17)";
+    ensure!(status.contains(said), "{status}");
+    cluster.node(0).wiring().namespace().ip("route del blackhole 10.80.0.1 table 101\n")?;
+    cluster.node(0).await_announced(&["10.80.0.1 101", "fd80::1 101"])?;
+    // Killed, it leaves them; the next one takes them over but for what it does not want.
+    cluster.node_mut(0).take_agent()?.kill()?;
+    cluster.node_mut(0).reconfigure(|config| config.listeners = vec!["10.80.0.1:443".into()]);
+    ensure!(cluster.node(0).announced()?.len() == 2, "a killed agent has removed routes");
+    cluster.node_mut(0).start()?;
+    cluster.node(0).await_announced(&["10.80.0.1 101"])?;
+    cluster.node_mut(0).take_agent()?.terminate()?;
+    cluster.node(0).await_announced(&[])?;
+    // Killed for good.
+    cluster.node_mut(0).start()?;
+    cluster.node(0).await_announced(&["10.80.0.1 101"])?;
+    cluster.node_mut(0).take_agent()?.kill()?;
+    let detached = cluster.node(0).cli_by_config(&["detach"])?.succeeded()?.stdout;
+    ensure!(detached.contains("removed the route to 10.80.0.1 in routing table 101\n"), "{detached}");
+    cluster.node(0).await_announced(&[])
+}
+
+/// It may change no routes: it says so, and serves all the same.
+#[test]
+fn a_node_that_may_not_announce_serves() -> Result<()> {
+    let cluster = announcing(Cluster::new().nodes(1).engines(&["userspace"])).config(|config| {
+        let without = ["setpriv", "--inh-caps", "-net_admin", "--bounding-set", "-net_admin"];
+        config.under = without.map(str::to_owned).into();
+    });
+    let cluster = cluster.start()?;
+    let refused = ["10.80.0.1", "fd80::1"].map(|to| format!("no route to {to}: Operation not permitted (os error 1)"));
+    let said = format!("announced: no, routing table 100; {}\n", refused.join(", "));
+    until(|| Ok(cluster.node(0).cli(&["status"])?.stdout), |status| status.contains(&said))?;
+    cluster.talk(10)?.succeed()?;
+    let log = cluster.node(0).home().log();
+    ensure!(log.matches("announce_table: routing table 100: no route to").count() == 1, "{log}");
+    Ok(())
+}
+
+/// With listeners on the addresses that the nodes share, which are announced by [`TABLE`].
+fn announcing(cluster: Cluster) -> Cluster {
+    let cluster = cluster.set("announce_table", &TABLE.to_string());
+    cluster.config(|config| config.listeners = vec!["10.80.0.1:443".into(), "[fd80::1]:443".into()])
 }
 
 /// Point 14: one node after the other is replaced, while packets cross between those that are and those that are not.
@@ -146,6 +241,8 @@ fn clients_go_on(clients: &router_tests::lab::peers::Clients) -> Result<()> {
     Ok(())
 }
 
+/// `[cluster] announce_table`
+const TABLE: u32 = 100;
 /// How soon a node that joins has to have some of 100 new connections.
 const TO_TAKE_PART: Duration = Duration::from_secs(2);
 /// `dead_after` is ten seconds; clients ask more and more seldom.

@@ -79,5 +79,5 @@ pub use self::{
     cluster::{Candidate, ClusterSurvey, Unseen, init as init_cluster, survey as survey_cluster},
     error::{AgentError, ErrorKind},
     options::{ConfigSource, RunOptions},
-    run::{DetachReport, detach, run},
+    run::{DetachReport, Places, detach, run},
 };

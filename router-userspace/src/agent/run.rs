@@ -6,7 +6,7 @@
 use std::{
     fs,
     io::{self, Write as _},
-    path::Path,
+    path::PathBuf,
     rc::Rc,
     time::Duration,
 };
@@ -94,6 +94,9 @@ async fn serve(config: Config, source: ConfigSource, options: RunOptions) -> Res
 /// What is left to do once all workers have ended.
 async fn wind_up(node: &Node) {
     if let Some(cluster) = &node.cluster {
+        if node.generations.serves() {
+            cluster.end_announcing();
+        }
         cluster.withdraw().await;
     }
     node.observability.flush();
@@ -118,6 +121,14 @@ enum RunError {
         /// Why.
         source: io::Error,
     },
+    /// Routes that an agent has left cannot be removed.
+    #[error("routing table {table}: its routes cannot be removed: {source}")]
+    RoutesStay {
+        /// The table.
+        table: u32,
+        /// Why.
+        source: io::Error,
+    },
 }
 
 impl RoomError for RunError {
@@ -126,7 +137,10 @@ impl RoomError for RunError {
     }
 
     fn hint(&self) -> Option<String> {
-        None
+        match self {
+            Self::RoutesStay { .. } => Some("quic-router detach, as root".to_owned()),
+            Self::NoRuntime(_) | Self::NoSignal { .. } => None,
+        }
     }
 }
 
@@ -134,6 +148,7 @@ impl RoomError for RunError {
 fn stop(node: &Node, grace: Duration) {
     if node.roster.stop(grace) && node.generations.phase() == Phase::InCharge {
         node.service_manager.stopping();
+        cluster::announce(node);
         node.generations.stop_others();
     }
 }
@@ -159,18 +174,34 @@ fn summary(node: &Node) -> Vec<String> {
 /// What [`detach`] removed.
 #[derive(Clone, Debug, Default)]
 pub struct DetachReport {
-    /// Files, by path.
+    /// Files, by path, and routes.
     pub removed: Vec<String>,
 }
 
-/// Removes every link, pin and map of an instance that no longer runs.
+/// Where an instance leaves something behind that is killed.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// The folder of its pins.
+    pub bpf_dir: PathBuf,
+    /// Its control socket.
+    pub control: PathBuf,
+    /// The routing table with its routes, if it has any.
+    pub announce_table: Option<u32>,
+}
+
+/// Removes every link, pin, map and route of an instance that no longer runs.
 ///
 /// # Errors
-/// If it does run.
-pub fn detach(bpf_dir: &Path, control: &Path) -> Result<DetachReport, AgentError> {
+/// If it does run, or the kernel refuses.
+pub fn detach(places: &Places) -> Result<DetachReport, AgentError> {
+    let Places { bpf_dir, control, announce_table } = places;
     control::refuse_if_answered(control)?;
     let mut removed: Vec<String> =
         datapath::remove_stale(bpf_dir)?.into_iter().map(|name| bpf_dir.join(name).display().to_string()).collect();
+    if let &Some(table) = announce_table {
+        let left = cluster::remove_left(table).map_err(|source| RunError::RoutesStay { table, source })?;
+        removed.extend(left.into_iter().map(|address| format!("the route to {address} in routing table {table}")));
+    }
     if fs::remove_file(control).is_ok() {
         removed.push(control.display().to_string());
     }

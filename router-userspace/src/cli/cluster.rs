@@ -91,6 +91,9 @@ fn text(cluster: &api::Cluster) -> String {
     table.row(["engine", &format!("{}{from}: {}", cluster.engine, freshness(cluster))]);
     table.row(["revision", &cluster.revision.to_string()]);
     table.row(["new connections", &cluster.new_connections]);
+    if let Some(announced) = &cluster.announced {
+        table.row(["announced", &nodes::announced(announced)]);
+    }
     if let Some(why) = &cluster.unconfirmed {
         table.row(["not ready", &format!("until the engine can be asked: what is known is {why}")]);
     }

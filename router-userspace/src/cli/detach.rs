@@ -10,14 +10,14 @@ use super::{
     output,
 };
 use crate::{
-    agent::{self, DetachReport, api::SCHEMA},
+    agent::{self, DetachReport, Places, api::SCHEMA},
     config::{self, Config, StartFlags},
 };
 
-/// Remove every link, pin and map of an instance that no longer runs
+/// Remove every link, pin, map and route of an instance that no longer runs
 ///
 /// Refuses if an agent answers on the control socket. The folder of the pins is that of the
-/// configuration, if there is one.
+/// configuration, if there is one, and the routes are those in its cluster.announce_table.
 #[derive(clap::Args, Debug)]
 pub(super) struct Detach {
     /// Folder of the pinned maps and links, in place of the configuration's
@@ -29,8 +29,7 @@ pub(super) struct Detach {
 
 impl Detach {
     pub(super) fn execute(&self, global: &Global) -> Result<Exit, Fail> {
-        let (bpf_dir, control) = self.places(global)?;
-        let report = agent::detach(&bpf_dir, &control)?;
+        let report = agent::detach(&self.places(global)?)?;
         if self.json.json {
             output::print_json(&Removed { schema: SCHEMA, removed: &report.removed })?;
         } else {
@@ -39,19 +38,26 @@ impl Detach {
         Ok(Exit::Done)
     }
 
-    /// Where pins and control socket are: as the flags say, else as the configuration does, which
-    /// is read only if it is needed and there.
-    fn places(&self, global: &Global) -> Result<(PathBuf, PathBuf), Fail> {
-        let (mut bpf_dir, mut control) = (self.bpf_dir.clone(), global.control.clone());
-        if (bpf_dir.is_none() || control.is_none()) && global.config_is_expected() {
-            let config = Config::load(&global.config, &StartFlags::default(), None).map_err(|error| {
-                Fail::from(error).hint("--bpf-dir DIR and --control PATH, which need no configuration")
-            })?;
-            bpf_dir.get_or_insert(config.router.bpf_dir);
-            control.get_or_insert(config.router.control);
-        }
-        let or_default = |path: Option<PathBuf>, usual: &str| path.unwrap_or_else(|| usual.into());
-        Ok((or_default(bpf_dir, config::DEFAULT_BPF_DIR), or_default(control, config::DEFAULT_CONTROL)))
+    /// Where pins and control socket are: as the flags say, else as the configuration does. If that cannot be read, the flags have to say
+    /// both, and no routes are looked for.
+    fn places(&self, global: &Global) -> Result<Places, Fail> {
+        let (bpf_dir, control) = (self.bpf_dir.clone(), global.control.clone());
+        let is_needed = bpf_dir.is_none() || control.is_none();
+        let config = match Config::load(&global.config, &StartFlags::default(), None) {
+            Ok(config) => Some(config),
+            Err(error) if is_needed && global.config_is_expected() => {
+                let hint = "--bpf-dir DIR and --control PATH, which need no configuration";
+                return Err(Fail::from(error).hint(hint));
+            }
+            Err(_) => None,
+        };
+        let announce_table = config.as_ref().and_then(|config| config.cluster.as_ref()?.announce_table);
+        let router = config.map(|config| config.router);
+        let said = router.map_or_else(
+            || (config::DEFAULT_BPF_DIR.into(), config::DEFAULT_CONTROL.into()),
+            |router| (router.bpf_dir, router.control),
+        );
+        Ok(Places { bpf_dir: bpf_dir.unwrap_or(said.0), control: control.unwrap_or(said.1), announce_table })
     }
 }
 

@@ -1,6 +1,9 @@
 //! `quic-router nodes`: the nodes of the cluster, as this one sees them.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use super::{
     client::Client,
@@ -11,6 +14,7 @@ use super::{
         Align::{Left, Right},
         Table, bytes, count,
     },
+    watch::Watch,
 };
 use crate::agent::{api, control::Request};
 
@@ -18,7 +22,11 @@ use crate::agent::{api, control::Request};
 #[derive(clap::Subcommand, Debug)]
 pub(super) enum Nodes {
     /// List all nodes: what each counts as and why, and what was sent on to it and by it
+    ///
+    /// With --watch, the packets a second since the look before, too.
     List {
+        #[command(flatten)]
+        watch: Watch,
         #[command(flatten)]
         json: Json,
     },
@@ -52,34 +60,95 @@ pub(super) enum Nodes {
 
 impl Nodes {
     pub(super) fn execute(&self, client: &Client) -> Result<Exit, Fail> {
-        let order = |number: &u16, order| Request::NodeOrder { number: *number, order };
-        let request = match self {
-            Self::List { .. } | Self::Show { .. } => Request::Cluster,
+        let order = |number: &u16, order| {
+            let cluster = ask(client, &Request::NodeOrder { number: *number, order })?;
+            output::print(&table(&cluster.nodes))?;
+            Ok(Exit::Done)
+        };
+        match self {
+            Self::List { watch, json } => list(client, watch, json),
+            Self::Show { number, json } => show(&ask(client, &Request::Cluster)?, *number, json),
             Self::Drain { number } => order(number, api::NodeOrder::Drain),
             Self::Undrain { number } => order(number, api::NodeOrder::Undrain),
             Self::Forget { number } => order(number, api::NodeOrder::Forget),
-        };
-        let cluster: api::Cluster = client.ask(&request)?.read()?;
-        match self {
-            Self::List { json } if json.json => output::print_json(&cluster.nodes)?,
-            Self::List { .. } | Self::Drain { .. } | Self::Undrain { .. } | Self::Forget { .. } => {
-                output::print(&table(&cluster.nodes))?;
-            }
-            Self::Show { number, json } => {
-                let Some(node) = cluster.nodes.iter().find(|node| node.number == *number) else {
-                    let known: Vec<_> = cluster.nodes.iter().map(|node| node.number.to_string()).collect();
-                    let why = format!("node {number} is not in the cluster \"{}\"", cluster.name);
-                    return Err(Fail::new(Exit::No, why).hint(format!("the nodes are {}", known.join(", "))));
-                };
-                if json.json {
-                    output::print_json(node)?;
-                } else {
-                    output::print(&one(node))?;
-                }
-            }
         }
-        Ok(Exit::Done)
     }
+}
+
+fn ask(client: &Client, request: &Request) -> Result<api::Cluster, Fail> {
+    client.ask(request)?.read()
+}
+
+fn list(client: &Client, watch: &Watch, json: &Json) -> Result<Exit, Fail> {
+    let mut before = None;
+    watch.print(|| {
+        let nodes = ask(client, &Request::Cluster)?.nodes;
+        let text = match (json.json, watch.is_on()) {
+            (true, _) => output::json(&nodes)?,
+            (false, false) => table(&nodes),
+            (false, true) => {
+                let now = Look::at(&nodes, Instant::now());
+                let text = watched(&nodes, &now, before.as_ref());
+                before = Some(now);
+                text
+            }
+        };
+        Ok((text, Exit::Done))
+    })
+}
+
+fn show(cluster: &api::Cluster, number: u16, json: &Json) -> Result<Exit, Fail> {
+    let Some(node) = cluster.nodes.iter().find(|node| node.number == number) else {
+        let known: Vec<_> = cluster.nodes.iter().map(|node| node.number.to_string()).collect();
+        let why = format!("node {number} is not in the cluster \"{}\"", cluster.name);
+        return Err(Fail::new(Exit::No, why).hint(format!("the nodes are {}", known.join(", "))));
+    };
+    output::print(&if json.json { output::json(node)? } else { one(node) })?;
+    Ok(Exit::Done)
+}
+
+/// What was counted of each node at one time.
+struct Look {
+    at: Instant,
+    /// Packets sent on to it, and taken from it, by its number.
+    packets: BTreeMap<u16, [u64; 2]>,
+}
+
+impl Look {
+    fn at(nodes: &[api::ClusterNode], at: Instant) -> Self {
+        let packets = nodes.iter().map(|node| (node.number, [node.forwarded_packets, node.unwrapped_packets]));
+        Self { at, packets: packets.collect() }
+    }
+
+    /// Packets a second since the look `before`, to a node and from it; none where they were counted from zero since.
+    fn rates(&self, before: &Self, number: u16) -> [Option<u64>; 2] {
+        let seconds = self.at.saturating_duration_since(before.at).as_secs_f64();
+        let counts = self.packets.get(&number).zip(before.packets.get(&number)).filter(|_| seconds > 0.0);
+        let rate = |now: u64, then: u64| Some((now.checked_sub(then)? as f64 / seconds).round() as u64);
+        counts.map_or([None; 2], |(now, then)| [rate(now[0], then[0]), rate(now[1], then[1])])
+    }
+}
+
+/// All nodes, one a line, with what goes between them and this one in a second.
+fn watched(nodes: &[api::ClusterNode], now: &Look, before: Option<&Look>) -> String {
+    let mut table = Table::new(0, &[Right, Left, Left, Left, Right, Right, Right, Right, Left]);
+    table.row(["NODE", "ADDRESS", "STATE", "BY", "SENT ON", "A SECOND", "TAKEN", "A SECOND", "WHY"]);
+    for node in nodes {
+        let rates = before.map_or([None; 2], |before| now.rates(before, node.number));
+        let [sent_on, taken] = rates.map(|rate| rate.map_or_else(|| "-".to_owned(), count));
+        table.row([
+            node.number.to_string(),
+            node.address.clone(),
+            node.state.to_string(),
+            node.by.clone().unwrap_or_else(|| "-".to_owned()),
+            count(node.forwarded_packets),
+            sent_on,
+            count(node.unwrapped_packets),
+            taken,
+            node.why.clone(),
+        ]);
+    }
+    table.text()
 }
 
 /// All nodes, one a line; also for `cluster status`.
@@ -137,6 +206,18 @@ fn one(node: &api::ClusterNode) -> String {
     table.text()
 }
 
+/// Whether the shared addresses are to be announced; also for `status`.
+pub(super) fn announced(announced: &api::Announced) -> String {
+    let api::Announced { table, addresses, why, .. } = announced;
+    let word = if announced.announced { "yes" } else { "no" };
+    let addresses = match addresses.is_empty() {
+        true => String::new(),
+        false => format!(": {}", addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+    };
+    let why = why.as_ref().map(|why| format!("; {why}")).unwrap_or_default();
+    format!("{word}, routing table {table}{addresses}{why}")
+}
+
 /// How a node's listeners are beside those of the node that was asked.
 pub(super) fn listeners(node: &api::ClusterNode) -> String {
     let lists = [("lacks", &node.lacks_listeners), ("has in addition", &node.has_other_listeners)];
@@ -187,6 +268,20 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn whether_addresses_are_announced() {
+        let of = |announced, addresses: &[&str], why: Option<&str>| api::Announced {
+            table: 100,
+            announced,
+            addresses: addresses.iter().map(|one| one.parse().unwrap()).collect(),
+            why: why.map(str::to_owned),
+        };
+        let yes = of(true, &["192.0.2.80", "2001:db8::80"], None);
+        assert_eq!(announced(&yes), "yes, routing table 100: 192.0.2.80, 2001:db8::80");
+        let no = of(false, &[], Some("this node takes no new connections"));
+        assert_eq!(announced(&no), "no, routing table 100; this node takes no new connections");
+    }
+
+    #[test]
     fn one_a_line() {
         let expected = "\
 NODE  ADDRESS         STATE  BY   SENT ON  TAKEN  WHY
@@ -194,6 +289,35 @@ NODE  ADDRESS         STATE  BY   SENT ON  TAKEN  WHY
    2  10.0.0.12:6080  up     xdp    1,200      0  heard 0.3 s ago
 ";
         assert_eq!(table(&[node(1), node(2)]), expected);
+    }
+
+    #[test]
+    fn watched_with_what_goes_by_in_a_second() {
+        let counted = |packets: [u64; 2]| {
+            let [forwarded_packets, unwrapped_packets] = packets;
+            [node(1), api::ClusterNode { forwarded_packets, unwrapped_packets, ..node(2) }]
+        };
+        let (first, next, anew) = (counted([1_200, 0]), counted([6_201, 3]), counted([9, 3]));
+        let begun = Instant::now();
+        let after = |seconds| begun + Duration::from_secs(seconds);
+        let look = Look::at(&first, begun);
+        let expected = "\
+NODE  ADDRESS         STATE  BY   SENT ON  A SECOND  TAKEN  A SECOND  WHY
+   1  10.0.0.11:6080  up     -      1,200         -      0         -  this node
+   2  10.0.0.12:6080  up     xdp    1,200         -      0         -  heard 0.3 s ago
+";
+        assert_eq!(watched(&first, &look, None), expected);
+        let expected = "\
+NODE  ADDRESS         STATE  BY   SENT ON  A SECOND  TAKEN  A SECOND  WHY
+   1  10.0.0.11:6080  up     -      1,200         0      0         0  this node
+   2  10.0.0.12:6080  up     xdp    6,201     2,501      3         2  heard 0.3 s ago
+";
+        assert_eq!(watched(&next, &Look::at(&next, after(2)), Some(&look)), expected);
+        // The agent has begun anew, or the node is new here.
+        let before = Look::at(&next, begun);
+        assert_eq!(Look::at(&anew, after(1)).rates(&before, 2), [None, Some(0)]);
+        assert_eq!(Look::at(&anew, after(1)).rates(&before, 3), [None, None]);
+        assert_eq!(Look::at(&anew, begun).rates(&before, 2), [None, None], "no time has passed");
     }
 
     #[test]

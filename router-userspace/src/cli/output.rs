@@ -19,8 +19,13 @@ pub(super) fn print(text: &str) -> Result<(), Fail> {
     })
 }
 
+/// `value` as one line of JSON.
+pub(super) fn json(value: &impl Serialize) -> Result<String, Fail> {
+    let json = serde_json::to_string(value).map_err(|error| Fail::new(Exit::Kernel, format!("JSON: {error}")))?;
+    Ok(json + "\n")
+}
+
 /// Writes `value` as one line of JSON to standard output.
 pub(super) fn print_json(value: &impl Serialize) -> Result<(), Fail> {
-    let json = serde_json::to_string(value).map_err(|error| Fail::new(Exit::Kernel, format!("JSON: {error}")))?;
-    print(&format!("{json}\n"))
+    print(&json(value)?)
 }

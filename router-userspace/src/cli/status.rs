@@ -12,6 +12,7 @@ use self::{
 use super::{
     cid,
     fail::{Exit, Fail},
+    nodes,
     options::{Global, Json},
     output::{self, Table},
     watch::Watch,
@@ -85,7 +86,7 @@ fn health(status: &api::Status) -> String {
         output::span(Duration::from_secs(status.uptime_seconds)),
         status.version,
         status.build,
-    )
+    ) + &status.announced.iter().map(|one| format!("announced: {}\n", nodes::announced(one))).collect::<String>()
 }
 
 fn section(title: &str, table: &Table) -> String {

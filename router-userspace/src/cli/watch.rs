@@ -20,6 +20,11 @@ pub(super) struct Watch {
 }
 
 impl Watch {
+    /// Whether it is shown again and again.
+    pub(super) fn is_on(&self) -> bool {
+        self.watch.is_some()
+    }
+
     /// Prints what `look` gives, once or until interrupted. On a terminal, each takes the place
     /// of the one before.
     ///

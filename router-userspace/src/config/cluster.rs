@@ -1,6 +1,7 @@
 //! `[cluster]`: the other hosts behind the same addresses, and how packets of theirs are sent on.
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
@@ -9,7 +10,7 @@ use std::{
 
 use router_cluster::membership::ClusterState;
 
-use super::CertificateFiles;
+use super::{CertificateFiles, Listener};
 
 /// `[cluster]`: what a node has to know to be one of several behind one address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,12 +34,22 @@ pub struct Cluster {
     /// How long packets for a node are still sent to it that is not heard of, and how long a node must have been
     /// silent, at least, before others answer for it; at least a second.
     pub dead_after: Duration,
+    /// The kernel's routing table that has a route to each shared address while this node takes new connections; none: there
+    /// are no such routes.
+    pub announce_table: Option<u32>,
 }
 
 impl Cluster {
     /// Where other nodes send what is for this one.
     pub fn tunnel(&self) -> SocketAddr {
         SocketAddr::new(self.address, self.port)
+    }
+
+    /// The addresses of `listeners` that nodes share, as far as the configuration tells: not those that stand for all, nor
+    /// this host's own.
+    pub fn announced(&self, listeners: &[Listener]) -> BTreeSet<IpAddr> {
+        let addresses = listeners.iter().map(|listener| listener.address.ip());
+        addresses.filter(|ip| !ip.is_unspecified() && !ip.is_loopback() && *ip != self.address).collect()
     }
 }
 

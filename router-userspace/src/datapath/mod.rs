@@ -5,6 +5,7 @@
 
 mod admission;
 mod af_xdp;
+mod announced;
 mod attach;
 mod blocks;
 pub(crate) mod capabilities;
@@ -36,6 +37,7 @@ mod xsk;
 
 pub use self::{
     admission::{MapMemory, SourceReader},
+    announced::AnnouncedRoutes,
     attach::{Attachment, Mode},
     blocks::BlockReader,
     changes::Changes,

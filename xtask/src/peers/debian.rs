@@ -234,6 +234,29 @@ pub(super) static BOOKWORM: Release = Release {
 pub(super) static FORKY: Release =
     Release { name: "forky", suites: &["forky"], packages: &["xdp-tools"], libraries: &[], sources: &[] };
 
+/// A routing daemon and the libraries that it loads, without what its package's scripts need beside: a quarter of the
+/// packages.
+pub(super) static BIRD: Release = Release {
+    name: "bird",
+    suites: &["trixie"],
+    packages: &[],
+    libraries: &[
+        "bird2",
+        "libc6",
+        "libcom-err2",
+        "libgssapi-krb5-2",
+        "libk5crypto3",
+        "libkeyutils1",
+        "libkrb5-3",
+        "libkrb5support0",
+        "libssh-4",
+        "libssl3t64",
+        "libzstd1",
+        "zlib1g",
+    ],
+    sources: &[],
+};
+
 /// The newest proxies, and what h2load is built with: its package is built without HTTP/3.
 pub(super) static SID: Release = Release {
     name: "sid",

@@ -71,6 +71,7 @@ pub(crate) enum Peer {
     Etcd,
     Etcdctl,
     XdpTrafficgen,
+    Bird,
     H2load,
     NginxSid,
     Haproxy,
@@ -80,7 +81,7 @@ pub(crate) enum Peer {
 
 impl Peer {
     /// Those that the tests start, of the laboratory and of the crates.
-    pub(crate) const OF_TESTS: [Self; 15] = [
+    pub(crate) const OF_TESTS: [Self; 16] = [
         Self::QuicGo,
         Self::Aioquic,
         Self::AioquicHq,
@@ -95,6 +96,7 @@ impl Peer {
         Self::Etcd,
         Self::Etcdctl,
         Self::XdpTrafficgen,
+        Self::Bird,
         Self::S2n,
     ];
 
@@ -137,6 +139,7 @@ impl Peer {
             Self::Etcd => "etcd",
             Self::Etcdctl => "etcdctl",
             Self::XdpTrafficgen => "xdp-trafficgen",
+            Self::Bird => "bird",
             Self::H2load => "h2load",
             Self::NginxSid => "nginx-sid",
             Self::Haproxy => "haproxy",
@@ -156,6 +159,7 @@ impl Peer {
             Self::S2n => &S2N,
             Self::Etcd | Self::Etcdctl => &BOOKWORM,
             Self::XdpTrafficgen => &FORKY,
+            Self::Bird => &BIRD,
             Self::H2load | Self::NginxSid | Self::Haproxy | Self::Caddy | Self::Nghttpx => &SID,
         }
     }
@@ -304,6 +308,13 @@ static FORKY: Source = Source {
     gives: &[Peer::XdpTrafficgen],
     from: || format!("unpack {}", debian::FORKY.contents()),
     make: || unpacked(&debian::FORKY, programs::of_forky),
+};
+
+static BIRD: Source = Source {
+    what: "bird",
+    gives: &[Peer::Bird],
+    from: || format!("unpack {}", debian::BIRD.contents()),
+    make: || unpacked(&debian::BIRD, programs::of_bird),
 };
 
 static SID: Source = Source {

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::debian::{BOOKWORM, CHROMIUM, FORKY, PYTHON, Release, SID, TRIXIE};
+use super::debian::{BIRD, BOOKWORM, CHROMIUM, FORKY, PYTHON, Release, SID, TRIXIE};
 
 /// Writes the scripts of our programs around aioquic.
 pub(super) fn of_aioquic() -> Result<()> {
@@ -51,6 +51,11 @@ pub(super) fn of_bookworm() -> Result<()> {
 /// Writes that of [`FORKY`].
 pub(super) fn of_forky() -> Result<()> {
     of_release(&FORKY, &[("xdp-trafficgen", "sbin/xdp-trafficgen")])
+}
+
+/// Writes that of [`BIRD`].
+pub(super) fn of_bird() -> Result<()> {
+    of_release(&BIRD, &[("bird", "sbin/bird")])
 }
 
 /// Writes that of [`CHROMIUM`].

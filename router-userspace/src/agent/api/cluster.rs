@@ -1,5 +1,7 @@
 //! The other nodes of the cluster.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use super::NodeState;
@@ -40,10 +42,27 @@ pub struct Cluster {
     pub max_udp_payload_size_ipv4: Option<u16>,
     /// The same of one on IPv6.
     pub max_udp_payload_size_ipv6: Option<u16>,
+    /// Whether the shared addresses are to be announced; none: `cluster.announce_table` is not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub announced: Option<Announced>,
     /// All nodes, this one among them, by number.
     pub nodes: Vec<ClusterNode>,
     /// Packets that came to the tunnel's port without having been made by a node of the cluster.
     pub forged: u64,
+}
+
+/// Whether a routing daemon is told to announce the addresses that nodes share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announced {
+    /// `[cluster] announce_table`: the kernel's routing table that tells it.
+    pub table: u32,
+    /// Whether it has a route to each of them.
+    pub announced: bool,
+    /// The addresses to which it has a route of this agent's.
+    pub addresses: Vec<IpAddr>,
+    /// Why not to all, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// A node, as another one sees it.

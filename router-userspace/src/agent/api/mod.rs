@@ -47,7 +47,7 @@ pub use self::{
     admission::{Admission, AdmissionLimit, AdmissionTop, BlockTotal, MapMemory, SourceLimit, TopSource},
     blocks::{Block, BlockAdded, BlockRequest, BlockedPrefix, Blocks, UnblockRequest},
     changes::{CidConfiguration, CidConfigurations, Log, LogRequest, Reloaded, UpgradeRequest, Upgraded},
-    cluster::{Cluster, ClusterNode},
+    cluster::{Announced, Cluster, ClusterNode},
     explanation::{DecodedCid, ExplainRequest, Explanation, Step},
     status::{Certificate, FlowTable, Generation, Interface, Listener, Memory, Queue, Status, UpstreamServer},
     traffic::{Counters, Flow, Flows, SlotCounters, Stage},

@@ -5,8 +5,8 @@ use std::{net::SocketAddr, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CertificateSource, CidConfiguration, GenerationState, Health, ListenerState, QueueMode, RunningEngine, Totals,
-    XdpMode,
+    Announced, CertificateSource, CidConfiguration, GenerationState, Health, ListenerState, QueueMode, RunningEngine,
+    Totals, XdpMode,
 };
 
 /// The whole agent at a glance.
@@ -41,6 +41,9 @@ pub struct Status {
     pub totals: Totals,
     /// The flow table, where the engine has one.
     pub flow_table: Option<FlowTable>,
+    /// Whether the addresses that nodes of a cluster share are to be announced; none: `cluster.announce_table` is not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub announced: Option<Announced>,
     /// What requests make the node hold; none from an agent that does not say.
     #[serde(default)]
     pub memory: Option<Memory>,

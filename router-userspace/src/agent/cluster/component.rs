@@ -27,6 +27,7 @@ use router_common::{
 use tokio::sync::{mpsc, watch};
 
 use super::{
+    announce::Announcer,
     health::{HealthWatch, WatchConfig},
     membership::MembershipEngine,
     routes::{RouteWatch, Ways},
@@ -62,6 +63,7 @@ pub(in crate::agent) struct Cluster {
     differing: RefCell<BTreeMap<NodeNumber, String>>,
     /// What this node has told the others of itself.
     published: RefCell<Option<NodeRecord>>,
+    announcer: Announcer,
 }
 
 /// What others want to know of a run.
@@ -123,6 +125,7 @@ impl Cluster {
             confirmation: RefCell::new(confirmation),
             differing: RefCell::default(),
             published: RefCell::default(),
+            announcer: Announcer::default(),
         };
         cluster.look_at_members();
         Ok(cluster)
@@ -173,6 +176,26 @@ impl Cluster {
         for (number, what) in now.iter().filter(|(number, what)| before.get(number) != Some(what)) {
             tracing::warn!("cluster: node {number} has other listeners than this one: {what}; all nodes need the same");
         }
+    }
+
+    /// What tells a routing daemon what to announce.
+    pub(super) fn announcer(&self) -> &Announcer {
+        &self.announcer
+    }
+
+    /// Nothing is announced any more, once this returns: this node stops.
+    pub(in crate::agent) fn end_announcing(&self) {
+        self.announcer.end();
+    }
+
+    /// Another generation announces from now on, by its `table` if it has one.
+    pub(in crate::agent) fn leave_announcing(&self, table: Option<u32>) {
+        self.announcer.leave(table);
+    }
+
+    /// What this node counts as by the engine's word.
+    pub(super) fn own_state(&self) -> NodeState {
+        self.engine.state().node(self.own).and_then(Member::state).unwrap_or(NodeState::Up)
     }
 
     /// Tells them that it stops.
@@ -305,7 +328,7 @@ impl Cluster {
         let state = self.engine.state();
         let own = state.node(self.own);
         let announcement = Announcement {
-            state: own.and_then(Member::state).unwrap_or(NodeState::Up),
+            state: self.own_state(),
             takes_new_connections: takes,
             weight: own.and_then(|own| own.record.as_ref()).map_or(DEFAULT_WEIGHT, |record| record.weight),
             revision: if self.standing().is_confirmed() { state.keys_revision() } else { 0 },

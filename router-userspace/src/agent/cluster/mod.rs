@@ -7,6 +7,7 @@
 //! configuration ──────────────────┘
 //! ```
 
+mod announce;
 mod component;
 #[cfg(feature = "etcd")]
 mod etcd;
@@ -22,11 +23,12 @@ mod unseen;
 mod upkeep;
 
 pub(super) use self::{
+    announce::remove_left,
     component::{Cluster, NodeTable},
     membership::MembershipEngine,
     orders::{order, rotate, waits_for},
     report::{describe, why_not_ready},
-    upkeep::{begin, inherit_confirmation, leave, reconcile, reload, run, take_charge},
+    upkeep::{announce, begin, inherit_confirmation, leave, reconcile, reload, run, take_charge},
 };
 pub use self::{
     init::init,

@@ -58,6 +58,7 @@ pub(in crate::agent) fn describe(node: &Node) -> Option<api::Cluster> {
         max_udp_payload_size_ipv4: list.max_udp_payload_size(true),
         max_udp_payload_size_ipv6: list.max_udp_payload_size(false),
         nodes,
+        announced: cluster.announcer().describe(),
         forged: by_sockets + node.steering.tunnel_forged(),
     })
 }

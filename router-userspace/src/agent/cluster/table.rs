@@ -207,6 +207,7 @@ mod tests {
                 forward: ForwardBy::Udp,
                 new_connections: NewConnections::Local,
                 dead_after: Duration::from_secs(10),
+                announce_table: None,
             };
             let judgements = [
                 (2, judgement(NodeHealth::Up)),

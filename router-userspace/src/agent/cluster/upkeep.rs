@@ -3,11 +3,11 @@
 use std::{collections::BTreeSet, rc::Rc};
 
 use nix::net::if_::if_nametoindex;
-use router_cluster::hello::HELLO_INTERVAL;
+use router_cluster::{hello::HELLO_INTERVAL, membership::NodeState};
 use router_common::{identifiers::IfIndex, maps::SlotState};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Cluster, NodeTable, component::Run, orders};
+use super::{Cluster, NodeTable, announce::Wanted, component::Run, orders};
 use crate::{
     agent::{error::AgentError, hex, node::Node, observe, takeover::Phase, turns},
     config::Encryption,
@@ -46,8 +46,17 @@ pub(in crate::agent) async fn run(node: Rc<Node>) {
             cluster.judge();
             admit(&node, cluster);
             reconcile(&node);
+            announce(&node);
         }
     }
+}
+
+/// Has a routing daemon announce the shared addresses while this node takes new connections: by the generation in charge.
+pub(in crate::agent) fn announce(node: &Node) {
+    let Some(cluster) = &node.cluster else { return };
+    let takes = takes_new_connections(node) && cluster.own_state() == NodeState::Up;
+    let wanted = if takes { Wanted::taking } else { Wanted::taking_none };
+    cluster.announcer().want(wanted(&node.serving.config()));
 }
 
 /// Takes the next step of a rotation, and tells the others of this node.

@@ -259,6 +259,7 @@ mod tests {
             age_seconds: 6,
             unprobed: Vec::new(),
             tunnel: Some(([127, 0, 0, 1], 4_000).into()),
+            announce_table: Some(100),
         }
     }
 

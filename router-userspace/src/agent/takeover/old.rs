@@ -141,6 +141,9 @@ fn retire(node: &Rc<Node>, successor: Neighbour) {
     // The other one writes them from now on.
     node.local_addresses.leave();
     cluster::leave(node);
+    if let Some(cluster) = &node.cluster {
+        cluster.leave_announcing(successor.announce_table);
+    }
     let grace = node.serving.config().router.drain_timeout;
     node.roster.read(|workers| {
         workers.iter().filter(|worker| !worker.is_stopping()).for_each(|worker| worker.drain(grace));

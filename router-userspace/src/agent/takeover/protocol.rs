@@ -45,6 +45,9 @@ pub(crate) struct Neighbour {
     /// Where it takes what came for it by the cluster's tunnel to the generation in charge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::agent) tunnel: Option<SocketAddr>,
+    /// The kernel's routing table in which it has routes to the cluster's addresses, when it is in charge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::agent) announce_table: Option<u32>,
 }
 
 /// A generation's number, written as a plain one.

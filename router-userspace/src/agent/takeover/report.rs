@@ -27,6 +27,7 @@ pub(super) fn own(node: &Node) -> Neighbour {
         age_seconds: node.started.elapsed().as_secs(),
         unprobed: Vec::new(),
         tunnel: node.cluster.as_ref().and_then(|cluster| cluster.tunnel().local_addr()),
+        announce_table: node.serving.config().cluster.as_ref().and_then(|cluster| cluster.announce_table),
     }
 }
 

@@ -27,6 +27,7 @@ pub(in crate::agent) fn status(observed: Observed) -> api::Status {
         listeners: observed.listeners,
         totals,
         flow_table: observed.kernel.map(|kernel| kernel.flow_table),
+        announced: observed.cluster.and_then(|cluster| cluster.announced),
         memory: Some(observed.memory),
         connection_ids: observed.connection_ids,
         upstreams: observed.upstreams,

@@ -82,6 +82,7 @@ fn sample() -> api::Status {
             ..Totals::default()
         },
         flow_table: Some(FlowTable { entries: 12_340, capacity: 1_000_000, full: 0, swept: 99 }),
+        announced: None,
         memory: Some(api::Memory { held: 3 << 20, budget: 4 << 30, refused: 7 }),
         connection_ids: vec![api::CidConfiguration {
             rotation: 0,

@@ -45,6 +45,7 @@ pub(super) fn check(
     let forward = CLUSTER.forward.read(&raw.forward, findings);
     let new_connections = CLUSTER.new_connections.read(&raw.new_connections, findings);
     let dead_after = CLUSTER.dead_after.read(&raw.dead_after, findings);
+    let announce_table = announce_table(raw.announce_table.as_ref(), findings);
     if beside.connection_id.server_id.is_some() {
         let why = "nodes find each other's packets by node_id, which connection_id.server_id stands in the way of";
         findings.problem(place, "cluster", why);
@@ -68,7 +69,12 @@ pub(super) fn check(
         forward,
         new_connections,
         dead_after,
+        announce_table,
     };
+    if let Some(at) = raw.announce_table.as_ref().filter(|_| cluster.announced(beside.listeners).is_empty()) {
+        let why = "no listener has an address that nodes share, so there is nothing to announce";
+        findings.notice(at.place, format_args!("{}: {why}", CLUSTER.announce_table.name()));
+    }
     let tunnel = At { place: raw.port.map_or(address.place, |at| at.place), value: cluster.tunnel() };
     beside.fits(&tunnel, findings);
     Some(At { place: address.place, value: cluster })
@@ -90,6 +96,21 @@ impl Beside<'_> {
             findings.notice(tunnel.place, why);
         }
     }
+}
+
+/// A table that nothing else is in.
+fn announce_table(raw: Option<&At<i64>>, findings: &mut Findings<'_>) -> Option<u32> {
+    let table = CLUSTER.announce_table.read(&raw.cloned(), findings)?;
+    let name = match table {
+        253 => "default",
+        254 => "main",
+        255 => "local",
+        _ => return Some(table),
+    };
+    let why = format_args!("{table} is the table \"{name}\", by which packets of this host are sent");
+    findings.problem(raw?.place, CLUSTER.announce_table.name(), why);
+    findings.hint("announce_table = 100, or another one that `ip route show table all` does not name");
+    None
 }
 
 /// What says which nodes there are, with what it needs.

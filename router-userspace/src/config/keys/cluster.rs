@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{
-    kinds::{Number, Other, TIME_MAX, Time, Word, prose, seconds},
+    kinds::{Nothing, Number, Optional, Other, TIME_MAX, Time, Word, prose, seconds},
     table::table,
 };
 use router_cluster::membership::{DEFAULT_WEIGHT, WEIGHT_MAX};
@@ -78,6 +78,12 @@ table! {
     /// How long packets for a node that is not heard of are still sent to it; then they are dropped. A node that is gone
     /// for good has been silent that long, too, before others answer its clients with stateless resets.
     dead_after: Time { range: seconds(1)..=TIME_MAX } = seconds(10), Reload;
+
+    /// A routing table of the kernel's that says when a routing daemon is to announce the shared addresses: while this node
+    /// takes new connections it has a route `blackhole ADDRESS`, of protocol 114, to each listener's address but
+    /// `address` and loopback ones. Not 253, 254 or 255, and none that a rule or a VRF looks packets up in. See
+    /// [cluster.md](cluster.md#announcing-the-address-by-bgp).
+    announce_table: Optional<Number<u32>> { of: Number { range: 1..=u32::MAX, unit: "" } } = Nothing, Reload;
 }
 
 /// What takes a change of one value of the table; one that comes or goes is a change of each.

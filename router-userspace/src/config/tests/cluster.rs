@@ -153,6 +153,42 @@ fn a_listener_on_the_own_address_is_told_of() {
 }
 
 #[test]
+fn what_is_announced_and_by_which_table() {
+    let folder = folder();
+    let with = |listener: &str, table: &str| {
+        let text = text(&folder).replacen("127.0.0.1:4433", listener, 1);
+        format!("{text}announce_table = {table}\n")
+    };
+    let config = parse(&with("10.80.0.1:443", "4_294_967_295")).unwrap();
+    assert_eq!(cluster(&config).announce_table, Some(u32::MAX));
+    assert_eq!(cluster(&config).announced(&config.listeners), ["10.80.0.1".parse().unwrap()].into());
+    let mut all = config.listeners.clone();
+    all[0].address = "[::]:443".parse().unwrap();
+    assert!(cluster(&config).announced(&all).is_empty());
+    assert!(!config.notices.iter().any(|notice| notice.contains("announce_table")), "{:?}", config.notices);
+    assert_eq!(cluster(&parse(&text(&folder)).unwrap()).announce_table, None);
+    for listener in ["127.0.0.1:443", "10.0.0.17:443"] {
+        let config = parse(&with(listener, "100")).unwrap();
+        assert!(cluster(&config).announced(&config.listeners).is_empty(), "{listener}");
+        let said = "cluster.announce_table: no listener has an address that nodes share";
+        assert!(config.notices.iter().any(|notice| notice.contains(said)), "{listener}: {:?}", config.notices);
+    }
+    for (table, said) in [
+        ("0", "8: cluster.announce_table: 0 is out of range, 1 to 4294967295"),
+        ("4294967296", "8: cluster.announce_table: 4294967296 is out of range"),
+        (
+            "254",
+            "8: cluster.announce_table: 254 is the table \"main\", by which packets of this host are sent | announce_table",
+        ),
+        ("253", "\"default\""),
+        ("255", "\"local\""),
+    ] {
+        let found = complaint(&folder, &with("10.80.0.1:443", table));
+        assert!(found.contains(said), "{table}: {found}");
+    }
+}
+
+#[test]
 fn what_takes_a_change() {
     let folder = folder();
     let before = parse(&text(&folder)).unwrap();
@@ -161,6 +197,7 @@ fn what_takes_a_change() {
     assert_eq!(taken_by(&other("")), None);
     assert_eq!(taken_by(&other("new_connections = \"hash\"")), Some(("cluster", TakenBy::Reload)));
     assert_eq!(taken_by(&other("dead_after = \"9s\"")), Some(("cluster", TakenBy::Reload)));
+    assert_eq!(taken_by(&other("announce_table = 100")), Some(("cluster", TakenBy::Reload)));
     assert_eq!(taken_by(&parse(LISTENER).unwrap()), Some(("cluster", TakenBy::Restart)));
     let elsewhere = parse(&text(&folder).replacen("\"edge\"", "\"core\"", 1)).unwrap();
     assert_eq!(taken_by(&elsewhere), Some(("cluster", TakenBy::Restart)));

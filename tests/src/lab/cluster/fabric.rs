@@ -93,6 +93,12 @@ impl Fabric {
         Ok(())
     }
 
+    /// Has the router know no way to the cluster's addresses, until something else tells it.
+    pub(super) fn forget_route(&mut self) -> Result<()> {
+        self.in_route.clear();
+        self.router.ip(&Family::BOTH.map(|family| format!("route del {}\n", family.vip())).concat())
+    }
+
     /// A change of the route to be made later, in the middle of something else.
     pub fn change(&self, nodes: impl IntoIterator<Item = u8>) -> RouteChange {
         let nodes: Vec<_> = nodes.into_iter().collect();

@@ -26,12 +26,13 @@ use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
 use super::{
-    AgentConfig, Home, ONE_AT_A_TIME, PORT, Relay, Towards, Upstream, Wire, next_prefix,
+    AgentConfig, Home, ONE_AT_A_TIME, PORT, Program, Relay, Towards, Upstream, Wire, next_prefix,
     peers::{Aioquic, QuicGo},
     topology::Shape,
 };
 
 mod awaiting;
+mod bgp;
 mod etcd;
 mod fabric;
 mod members;
@@ -138,8 +139,9 @@ impl Cluster {
         let upstream = Upstream::start(fabric.upstream())?;
         let has_etcd = self.keys.contains_key("endpoints");
         let etcd = has_etcd.then(|| Etcd::start(fabric.upstream(), &home)).transpose()?;
-        let (count, shape, nodes) = (self.nodes, self, Vec::new());
-        let mut cluster = Running { nodes, members, _upstream: upstream, etcd, fabric, home, shape, _alone: alone };
+        let (count, shape, nodes, birds) = (self.nodes, self, Vec::new(), Vec::new());
+        let mut cluster =
+            Running { birds, nodes, members, _upstream: upstream, etcd, fabric, home, shape, _alone: alone };
         for _ in 0..count {
             cluster.add_node()?;
         }
@@ -172,6 +174,7 @@ impl Default for Cluster {
 #[derive(Debug)]
 pub struct Running {
     // In the order in which they have to end.
+    birds: Vec<Program>,
     nodes: Vec<Node>,
     members: Members,
     _upstream: Upstream,
