@@ -125,7 +125,12 @@ pub(super) fn run_to_end(namespace: &Namespace, home: &Home, config: &str, under
 
 /// A command of the agent's binary in `namespace`, such as `["status", "--json"]`.
 pub fn cli(namespace: &Namespace, arguments: &[&str]) -> Result<Finished> {
-    Program::start("quic-router", namespace.command(binary()?).args(arguments))?.finish(START)
+    cli_of(&binary()?, namespace, arguments)
+}
+
+/// The same of another binary.
+pub(super) fn cli_of(binary: &Path, namespace: &Namespace, arguments: &[&str]) -> Result<Finished> {
+    Program::start("quic-router", namespace.command(binary).args(arguments))?.finish(START)
 }
 
 /// Sends `signal` to one generation's process, whose number is in its status.
@@ -142,6 +147,12 @@ pub fn binary() -> Result<PathBuf> {
     // target/PROFILE/demo or target/PROFILE/deps/TEST-HASH
     let found = us.ancestors().map(|folder| folder.join("release/quic-router")).find(|path| path.exists());
     found.context("no release build of quic-router; try: cargo build --release, or set QUIC_ROUTER_BIN")
+}
+
+/// The version that is replaced in tests of upgrades: `$QUIC_ROUTER_BIN_BEFORE`, which `cargo xtask test --upgrade-from`
+/// sets, or the same as [`binary`].
+pub fn binary_before() -> Result<PathBuf> {
+    std::env::var_os("QUIC_ROUTER_BIN_BEFORE").map_or_else(binary, |path| Ok(path.into()))
 }
 
 /// The debug build: `$QUIC_ROUTER_DEV_BIN`, which `cargo xtask test` sets.
