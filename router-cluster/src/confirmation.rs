@@ -17,7 +17,8 @@
 //! starts: later the others, if they are there, wait for it.
 //!
 //! The revision here is that of the keys ([`ClusterState::keys_revision`](crate::membership::ClusterState::keys_revision)):
-//! what an operator orders of nodes makes no key.
+//! what an operator orders of nodes makes no key. Older versions say that of everything, and say it unconfirmed, too. So they
+//! vouch for nobody; and there are newer keys where a revision is higher than all that this node has noted, whichever it is.
 
 use std::{
     fmt,
@@ -26,7 +27,7 @@ use std::{
 
 use crate::{
     hello::HELLO_INTERVAL,
-    membership::{Freshness, NodeNumber, View},
+    membership::{Freshness, NodeNumber, NodeRecord, RunInfo, View},
 };
 
 /// What vouches for the state that this node goes by.
@@ -37,8 +38,19 @@ pub struct Confirmation {
     is_recent: bool,
     /// The keys' revision that is to be confirmed.
     revision: u64,
+    /// The revision of all that is known: keys that are not are of a higher one.
+    known: u64,
     /// Who said it first, and when.
     witness: Option<(NodeNumber, Instant)>,
+}
+
+/// A revision, as a node says it in a hello.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SaidRevision {
+    /// Of the keys that it goes by: 0 if nobody has confirmed it to that node.
+    OfKeys(u64),
+    /// Of all that it goes by, confirmed or not: it is of an older version.
+    OfAll(u64),
 }
 
 /// How far a node may rely on what it knows.
@@ -63,6 +75,16 @@ pub enum Standing {
     },
 }
 
+impl SaidRevision {
+    /// What a node with this record says by `revision`. Records of older versions do not say listeners' addresses.
+    pub fn of(record: Option<&NodeRecord>, revision: u64) -> Self {
+        match record.and_then(|record| record.run.as_ref()) {
+            Some(RunInfo { addresses: None, .. }) => Self::OfAll(revision),
+            Some(_) | None => Self::OfKeys(revision),
+        }
+    }
+}
+
 impl Confirmation {
     /// For a node that begins at `now` with `view`, where connection IDs are replaced after `lifetime`.
     pub fn new(view: &View, lifetime: Duration, now: SystemTime) -> Self {
@@ -76,13 +98,13 @@ impl Confirmation {
             Freshness::Unread { .. } => Standing::TooOld(None),
         };
         let is_recent = matches!(standing, Standing::Recent(_));
-        Self { standing, is_recent, revision: view.state.keys_revision(), witness: None }
+        Self { standing, is_recent, ..Self::inherited(view) }
     }
 
     /// For a generation that takes over from one that had it confirmed.
     pub fn inherited(view: &View) -> Self {
-        let revision = view.state.keys_revision();
-        Self { standing: Standing::Confirmed, is_recent: true, revision, witness: None }
+        let (revision, known) = (view.state.keys_revision(), view.state.revision);
+        Self { standing: Standing::Confirmed, is_recent: true, revision, known, witness: None }
     }
 
     /// The engine says this now.
@@ -92,18 +114,19 @@ impl Confirmation {
         }
     }
 
-    /// A node has said in a hello which revision it is at: 0 if nobody has confirmed it to that node.
-    pub fn heard(&mut self, node: NodeNumber, revision: u64, now: Instant) {
+    /// A node has said in a hello which revision it is at.
+    pub fn heard(&mut self, node: NodeNumber, said: SaidRevision, now: Instant) {
         if self.standing.is_confirmed() {
             return;
         }
-        if revision == self.revision {
+        if said == SaidRevision::OfKeys(self.revision) {
             self.witness.get_or_insert((node, now));
         }
         let highest = match self.standing {
             Standing::Outdated { revision, .. } => revision,
-            _ => self.revision,
+            _ => self.known,
         };
+        let (SaidRevision::OfKeys(revision) | SaidRevision::OfAll(revision)) = said;
         if revision > highest {
             self.standing = Standing::Outdated { node, revision, is_recent: self.is_recent };
         }
@@ -167,7 +190,7 @@ impl fmt::Display for Standing {
             Self::TooOld(None) => f.write_str("of an unknown time"),
             Self::Outdated { node, revision, is_recent } => {
                 let taken = if *is_recent { "" } else { ", and from too long before the start" };
-                write!(f, "out of date: node {node} has keys of revision {revision}{taken}")
+                write!(f, "out of date: node {node} is at revision {revision}{taken}")
             }
         }
     }
@@ -182,8 +205,11 @@ mod tests {
 
     use router_common::identifiers::ConfigRotation;
 
-    use super::*;
-    use crate::membership::{CidConfiguration, CidSecrets, CidState, ClusterState};
+    use super::{
+        SaidRevision::{OfAll, OfKeys},
+        *,
+    };
+    use crate::membership::{CidConfiguration, CidSecrets, CidState, ClusterState, NodeState};
 
     const LIFETIME: Duration = Duration::from_secs(3_600);
 
@@ -250,15 +276,15 @@ mod tests {
         for age in [Duration::ZERO, 2 * LIFETIME] {
             let mut confirmation = aged(age);
             let before = confirmation.look(now);
-            confirmation.heard(node(2), 0, now);
-            confirmation.heard(node(3), 4, now);
+            confirmation.heard(node(2), OfKeys(0), now);
+            confirmation.heard(node(3), OfKeys(4), now);
             assert_eq!(confirmation.look(now + 2 * LIFETIME), before, "neither knows what this node does");
-            confirmation.heard(node(4), 5, now);
-            confirmation.heard(node(2), 5, now + ALL_HAVE_SPOKEN);
+            confirmation.heard(node(4), OfKeys(5), now);
+            confirmation.heard(node(2), OfKeys(5), now + ALL_HAVE_SPOKEN);
             assert_eq!(confirmation.look(now + ALL_HAVE_SPOKEN - Duration::from_nanos(1)), before);
             assert_eq!(confirmation.look(now + ALL_HAVE_SPOKEN), Standing::ConfirmedBy(node(4)));
             // From now on it is waited for.
-            confirmation.heard(node(3), 6, now + ALL_HAVE_SPOKEN);
+            confirmation.heard(node(3), OfKeys(6), now + ALL_HAVE_SPOKEN);
             assert_eq!(confirmation.look(now + ALL_HAVE_SPOKEN), Standing::ConfirmedBy(node(4)));
         }
     }
@@ -268,9 +294,9 @@ mod tests {
         let now = Instant::now();
         for age in [Duration::ZERO, 2 * LIFETIME] {
             let mut confirmation = aged(age);
-            confirmation.heard(node(2), 5, now);
+            confirmation.heard(node(2), OfKeys(5), now);
             for (said, expected) in [(7, 7), (6, 7), (9, 9), (5, 9)] {
-                confirmation.heard(node(3), said, now);
+                confirmation.heard(node(3), OfKeys(said), now);
                 let standing = confirmation.look(now + LIFETIME);
                 let is_recent = age == Duration::ZERO;
                 assert_eq!(standing, Standing::Outdated { node: node(3), revision: expected, is_recent });
@@ -281,6 +307,38 @@ mod tests {
             assert!(!confirmation.look(now).is_ready());
             confirmation.seen(&view(Freshness::Live));
             assert_eq!(confirmation.look(now), Standing::Confirmed);
+        }
+    }
+
+    /// What this node knows has keys of revision 5, and an order of revision 6.
+    #[test]
+    fn a_node_of_an_older_version_vouches_for_nobody() {
+        let run = r#"{"incarnation":"000000000000000000000000000000fe","host":1,"acks":6,
+            "versions":{"lowest":1,"highest":1},"engine":"xdp","listeners":"00"}"#;
+        let run: RunInfo = serde_json::from_str(run).unwrap();
+        let older = NodeRecord {
+            number: node(2),
+            address: [10, 0, 0, 2].into(),
+            port: 6080,
+            weight: 100,
+            state: NodeState::Up,
+            run: Some(run.clone()),
+        };
+        assert_eq!(SaidRevision::of(Some(&older), 5), OfAll(5));
+        let run = RunInfo { addresses: Some(BTreeSet::new()), ..run };
+        assert_eq!(SaidRevision::of(Some(&NodeRecord { run: Some(run), ..older }), 5), OfKeys(5));
+        assert_eq!(SaidRevision::of(None, 5), OfKeys(5));
+        let now = Instant::now();
+        for age in [Duration::ZERO, 2 * LIFETIME] {
+            let mut confirmation = aged(age);
+            let before = confirmation.look(now);
+            for said in [1, 5, 6] {
+                confirmation.heard(node(2), OfAll(said), now);
+                assert_eq!(confirmation.look(now + LIFETIME), before, "{said}");
+            }
+            confirmation.heard(node(2), OfAll(7), now);
+            let outdated = Standing::Outdated { node: node(2), revision: 7, is_recent: age == Duration::ZERO };
+            assert_eq!(confirmation.look(now + LIFETIME), outdated, "it may have newer keys");
         }
     }
 

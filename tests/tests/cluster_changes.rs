@@ -1,6 +1,7 @@
 //! Do connections stay while nodes of a cluster join, drain, are upgraded, die, or cannot hear each other?
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -10,9 +11,10 @@ use std::{
 
 use anyhow::{Result, ensure};
 use router_tests::lab::{
-    Program, Towards,
-    cluster::{Cluster, MemberState, TUNNEL_PORT},
+    Program, Towards, binary, binary_before,
+    cluster::{Cluster, MemberState, Node, Pair, Running, TUNNEL_PORT},
     datagram::{Datagram, End},
+    peers::Clients,
     until,
 };
 use router_userspace::agent::api::NodeState;
@@ -99,13 +101,22 @@ fn what_is_announced_outlives_an_upgrade_and_a_kill_and_no_stop() -> Result<()> 
     cluster.node(0).await_announced(&both)?;
     let mut command = namespace.command("ip");
     let monitor = Program::start("ip monitor", command.args(["monitor", "route"]))?;
+    // It listens.
+    until(
+        || {
+            namespace.ip("route replace blackhole 10.80.0.7 table 100\n")?;
+            Ok(monitor.said())
+        },
+        |said| !said.is_empty(),
+    )?;
     cluster.node(0).upgrade(None)?;
     until(|| Ok(cluster.node(0).control().status()?.generations.len()), |generations| *generations == 1)?;
     cluster.node(0).await_announced(&both)?;
     // The last that is seen is this; nothing of what was there has changed before.
     namespace.ip("route add blackhole 10.80.0.8 table 100\n")?;
     monitor.await_line("blackhole 10.80.0.8 ", Duration::from_secs(5))?;
-    ensure!(monitor.said().lines().count() == 1, "the upgrade has changed routes: {}", monitor.said());
+    let (said, ours) = (monitor.said(), ["10.80.0.1 ", "fd80::1 "]);
+    ensure!(!ours.iter().any(|address| said.contains(address)), "the upgrade has changed routes: {said}");
     // A table that has a route of somebody else's to the address.
     cluster.node_mut(0).reload(|config| config.rest = config.rest.replace("table = 100", "table = 101"))?;
     cluster.node(0).await_announced(&["fd80::1 101"])?;
@@ -154,22 +165,107 @@ fn announcing(cluster: Cluster) -> Cluster {
     cluster.config(|config| config.listeners = vec!["10.80.0.1:443".into(), "[fd80::1]:443".into()])
 }
 
-/// Point 14: one node after the other is replaced, while packets cross between those that are and those that are not.
+/// Point 14: one node after the other is replaced, while packets cross between those that are and those that are not, each
+/// way between any two. What is replaced is an earlier version, if the tests are run with one.
 #[test]
 fn upgrades_node_by_node_lose_no_connection() -> Result<()> {
-    let mut cluster = Cluster::new().config(|config| config.set_router("drain_timeout", "\"300s\"")).start()?;
+    let mut cluster = of_before(Cluster::new())?.start()?;
     let before = cluster.counts()?;
     let clients = cluster.talk(90)?;
     for index in 0..3 {
-        cluster.node(index).upgrade(None)?;
-        for route in [[0, 1], [1, 2], [2, 0]] {
-            cluster.route(route)?;
+        cluster.node_mut(index).upgrade_to(&binary()?)?;
+        cluster.await_together()?;
+        let mut silent: BTreeSet<_> = pairs(&cluster.pairs()?).into_keys().collect();
+        for only in 0..3 {
+            let before = pairs(&cluster.pairs()?);
+            cluster.route([only])?;
             // Not a wait for something to happen: the changes' rhythm.
-            ensure!(!clients.ends_within(Duration::from_millis(300)), "the clients ended: {}", clients.said());
+            clients_go_on_for(&clients, Duration::from_millis(300))?;
+            let now = pairs(&cluster.pairs()?);
+            silent.retain(|pair| now[pair].iter().zip(before[pair]).any(|(now, before)| *now <= before));
         }
+        ensure!(silent.is_empty(), "with node {} upgraded, nothing crosses from and to {silent:?}", index + 1);
     }
     cluster.expect_forwarded(&before, 100)?;
     clients.succeed().map(drop)
+}
+
+/// The same with etcd: what one version writes there, or to a file, the other reads. Keys are rotated and nodes are drained at
+/// the word of either. One node is replaced not by an upgrade, but while it is stopped, and starts while etcd is away.
+#[test]
+fn keys_are_rotated_and_nodes_drained_while_they_are_upgraded() -> Result<()> {
+    let mut cluster = of_before(Cluster::new().etcd())?.start()?;
+    drain_and_undrain(&cluster, 0)?;
+    cluster.node_mut(2).take_agent()?.terminate()?;
+    cluster.stop_etcd()?;
+    cluster.node_mut(2).install(&binary()?)?;
+    cluster.node_mut(2).start()?;
+    cluster.await_together()?;
+    let unconfirmed = cluster.node(2).control().cluster()?.unconfirmed;
+    ensure!(unconfirmed.is_none(), "it goes by what it noted a moment ago: {unconfirmed:?}");
+    cluster.start_etcd()?;
+    expect_no_problem(&cluster)?;
+    let clients = cluster.talk(60)?;
+    for (index, rotation) in (0..3).zip(1..) {
+        cluster.node(index).cli(&["cid", "rotate"])?.succeeded()?;
+        (0..3).try_for_each(|node| cluster.await_issued(node, rotation))?;
+        drain_and_undrain(&cluster, index)?;
+        cluster.route([0, 1, 2].into_iter().filter(|other| *other != index))?;
+        cluster.talk(30)?.succeed()?;
+        cluster.route(0..3)?;
+        expect_no_problem(&cluster)?;
+        if index < 2 {
+            cluster.node_mut(index).install(&binary()?)?;
+            // The agent is still of the version before.
+            VERBS.iter().try_for_each(|verb| cluster.node(index).cli(verb)?.succeeded().map(drop))?;
+            cluster.node_mut(index).upgrade_to(&binary()?)?;
+            cluster.await_together()?;
+        }
+    }
+    ensure!(cluster.reset_for_others()? == 0, "a living node's connections were reset");
+    clients.succeed().map(drop)
+}
+
+/// Each node follows etcd, and has nothing to say against the others.
+fn expect_no_problem(cluster: &Running) -> Result<()> {
+    let problems = || {
+        let of_node = |node: &Node| {
+            let seen = node.control().cluster()?;
+            let mut problems = node.control().status()?.problems;
+            problems.extend(seen.why);
+            let others = seen.nodes.iter().filter(|other| !other.this && other.same_listeners != Some(true));
+            problems.extend(others.map(|other| format!("other listeners, says node {}, has {other:?}", seen.node)));
+            Ok(problems)
+        };
+        cluster.nodes().iter().map(of_node).collect::<Result<Vec<_>>>().map(|all| all.concat())
+    };
+    until(problems, Vec::is_empty).map(drop)
+}
+
+/// One node has the next drained, and up again: the others place nothing there meanwhile.
+fn drain_and_undrain(cluster: &Running, index: u8) -> Result<()> {
+    let drained = (index + 1) % 3;
+    let number = cluster.node(drained).number();
+    let order = |verb: &str| cluster.node(index).cli(&["nodes", verb, &number.to_string()])?.succeeded().map(drop);
+    order("drain")?;
+    cluster.await_state(number, NodeState::Draining)?;
+    let accepted = || Ok::<_, anyhow::Error>(cluster.node(drained).control().status()?.totals.accepted);
+    let kept = accepted()?;
+    cluster.talk(30)?.succeed()?;
+    ensure!(accepted()? == kept, "node {number} had {kept} connections, and has {} now", accepted()?);
+    order("undrain")?;
+    cluster.await_state(number, NodeState::Up)
+}
+
+/// Nodes that run the version which is replaced in tests of upgrades, and keep connections as long as these last.
+fn of_before(cluster: Cluster) -> Result<Cluster> {
+    let cluster = cluster.installed(binary_before()?);
+    Ok(cluster.config(|config| config.set_router("drain_timeout", "\"300s\"")))
+}
+
+/// What crossed from one node to another, at either end, by their numbers.
+fn pairs(pairs: &[Pair]) -> BTreeMap<[u16; 2], [u64; 2]> {
+    pairs.iter().map(|pair| ([pair.from, pair.to], [pair.forwarded, pair.unwrapped])).collect()
 }
 
 /// The rotation of connection IDs by hand: all nodes decode the new ones before any issues them.
@@ -236,13 +332,20 @@ fn is_hello(frame: &[u8]) -> bool {
     datagram.port(End::Destination) == TUNNEL_PORT && datagram.payload()[0] & 0xe0 == 0x20
 }
 
-fn clients_go_on(clients: &router_tests::lab::peers::Clients) -> Result<()> {
-    ensure!(!clients.ends_within(Duration::from_millis(500)), "the clients ended: {}", clients.said());
+fn clients_go_on(clients: &Clients) -> Result<()> {
+    clients_go_on_for(clients, Duration::from_millis(500))
+}
+
+fn clients_go_on_for(clients: &Clients, time: Duration) -> Result<()> {
+    ensure!(!clients.ends_within(time), "the clients ended: {}", clients.said());
     Ok(())
 }
 
 /// `[cluster] announce_table`
 const TABLE: u32 = 100;
+/// What an operator looks at.
+const VERBS: [&[&str]; 5] =
+    [&["status"], &["cluster", "status"], &["nodes", "list"], &["workers", "list"], &["cid", "list"]];
 /// How soon a node that joins has to have some of 100 new connections.
 const TO_TAKE_PART: Duration = Duration::from_secs(2);
 /// `dead_after` is ten seconds; clients ask more and more seldom.

@@ -16,7 +16,7 @@ use std::{
 use anyhow::Result;
 use router_tests::{
     content,
-    lab::{Lab, Namespace, Towards, UPSTREAM4, UPSTREAM6, run, wire},
+    lab::{Lab, Namespace, Towards, UPSTREAM4, UPSTREAM6, run, until, wire},
 };
 
 #[test]
@@ -156,6 +156,30 @@ fn nothing_is_left_of_it() -> Result<()> {
     assert!(failed.is_err());
     assert!(namespaces.iter().all(|path| !path.exists()) && !folder.exists());
     Ok(())
+}
+
+/// A test fails after an upgrade that its laboratory was not told of, and what took over is no child of its.
+#[test]
+fn the_generation_that_took_over_ends_with_it() -> Result<()> {
+    let lab = Lab::new().start()?;
+    let successor = lab.control().upgrade(None)?.pid;
+    let others = [successor, outlives_its_parent(lab.network().router())?];
+    // A process that has ended and that nobody has waited for has no program any more.
+    let running = || Ok(others.map(|pid| fs::read_link(format!("/proc/{pid}/exe")).is_ok()));
+    assert_eq!(running()?, [true; 2]);
+    let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+        let _lab = lab;
+        std::panic::resume_unwind(Box::new("a failed assertion"));
+    }));
+    assert!(failed.is_err());
+    until(running, |running| *running == [false; 2]).map(drop)
+}
+
+/// The process of a program in a namespace that goes on when the one that has started it has ended.
+fn outlives_its_parent(namespace: &Namespace) -> Result<u32> {
+    let script = "sleep 600 >/dev/null 2>&1 & echo $!";
+    let said = run(namespace.command("sh").args(["-c", script]))?;
+    Ok(String::from_utf8(said.stdout)?.trim().parse()?)
 }
 
 #[test]

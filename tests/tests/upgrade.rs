@@ -6,17 +6,22 @@ use std::{fs, path::PathBuf, time::Duration};
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use router_common::frame;
-use router_tests::lab::{Lab, Mix, MixSize, PORT, Running, Towards, binary, peers::QuicGo, signal};
+use router_tests::lab::{Lab, Mix, MixSize, PORT, Running, Towards, binary, binary_before, peers::QuicGo, signal};
 use router_userspace::agent::api::Status;
 
+/// By an operator's way: a new version is put where the old one lies, which is an earlier one if the tests are run with one.
 #[test]
 fn connections_stay_and_new_ones_go_to_the_new_generation() -> Result<()> {
-    let lab = Lab::new().set("drain_timeout", "\"300s\"").start()?;
+    let mut lab = Lab::new().set("drain_timeout", "\"300s\"").build()?;
+    lab.install(&binary_before()?)?;
+    lab.start_agent()?;
     let first = lab.control().status()?;
     let streams = lab.quic_go().echo(20_000).connections(40).requests(150).until_told().pausing(SHORT);
     let streams = streams.rebinding_at(400_000).start()?;
     lab.await_accepted(&streams, 40)?;
+    lab.install(&binary()?)?;
     let upgraded = lab.agent()?.upgrade(None)?;
+    assert_eq!(fs::read_link(format!("/proc/{}/exe", upgraded.pid))?, lab.home().path("quic-router"));
     let second = lab.control().status()?;
     assert_eq!((second.generation, second.pid), (upgraded.generation, upgraded.pid));
     assert!(second.generation == first.generation + 1 && second.pid != first.pid, "{second:?}");

@@ -30,6 +30,8 @@ pub(crate) enum Part {
     Peer(Peer),
     /// The binary `quic-router`.
     Router(Profile),
+    /// The same of an earlier revision.
+    EarlierRouter,
     /// The binary `quic-router-interop`.
     Endpoint,
     /// A program of the package `router-tests`, and the server that it starts.

@@ -4,7 +4,6 @@ use std::{
     ffi::{OsStr, OsString},
     path::{Path, PathBuf},
     process::Command,
-    sync::atomic::{AtomicI32, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -29,8 +28,6 @@ use super::{
 pub struct Agent {
     /// The first generation; what later ones say comes from it too.
     program: Option<Program>,
-    /// The process of the newest, if it is another one.
-    newest: AtomicI32,
     control: Control,
 }
 
@@ -41,7 +38,7 @@ impl Agent {
         command.envs(config.environment.iter().map(|(name, value)| (name, value)));
         let program = Program::start_logged("quic-router", &mut command, &home.log_path())?;
         let control = Control::at(&home.control());
-        let agent = Self { program: Some(program), newest: AtomicI32::new(0), control };
+        let agent = Self { program: Some(program), control };
         agent.await_ready()?;
         Ok(agent)
     }
@@ -51,20 +48,15 @@ impl Agent {
         &self.control
     }
 
-    /// Replaces it by the next generation: its own binary, or another one. What is signalled from
-    /// now on is the new one; this one ends when all of them have.
+    /// Replaces it by the next generation: its own binary, or another one.
     pub fn upgrade(&self, binary: Option<&Path>) -> Result<Upgraded> {
-        let upgraded = self.control.upgrade(binary)?;
-        self.newest.store(i32::try_from(upgraded.pid)?, Ordering::Relaxed);
-        Ok(upgraded)
+        self.control.upgrade(binary)
     }
 
-    /// The process of the newest generation.
+    /// The process of the newest generation: the one that answers on the control socket, whoever had it take over. It is
+    /// what is signalled; the first one ends when all of them have.
     pub fn pid(&self) -> Result<i32> {
-        match self.newest.load(Ordering::Relaxed) {
-            0 => self.program().pid(),
-            newest => Ok(newest),
-        }
+        self.control.process().map_or_else(|| self.program().pid(), Ok)
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
@@ -120,7 +112,7 @@ impl Drop for Agent {
         if thread::panicking() {
             eprintln!("--- what the agent said ---\n{}---", program.said());
         }
-        // Past its deadline it is killed.
+        // Past its deadline it is killed, and what it has left goes with the namespace.
         let _ = program.finish(TO_END);
     }
 }
@@ -133,7 +125,12 @@ pub(super) fn run_to_end(namespace: &Namespace, home: &Home, config: &str, under
 
 /// A command of the agent's binary in `namespace`, such as `["status", "--json"]`.
 pub fn cli(namespace: &Namespace, arguments: &[&str]) -> Result<Finished> {
-    Program::start("quic-router", namespace.command(binary()?).args(arguments))?.finish(START)
+    cli_of(&binary()?, namespace, arguments)
+}
+
+/// The same of another binary.
+pub(super) fn cli_of(binary: &Path, namespace: &Namespace, arguments: &[&str]) -> Result<Finished> {
+    Program::start("quic-router", namespace.command(binary).args(arguments))?.finish(START)
 }
 
 /// Sends `signal` to one generation's process, whose number is in its status.
@@ -150,6 +147,12 @@ pub fn binary() -> Result<PathBuf> {
     // target/PROFILE/demo or target/PROFILE/deps/TEST-HASH
     let found = us.ancestors().map(|folder| folder.join("release/quic-router")).find(|path| path.exists());
     found.context("no release build of quic-router; try: cargo build --release, or set QUIC_ROUTER_BIN")
+}
+
+/// The version that is replaced in tests of upgrades: `$QUIC_ROUTER_BIN_BEFORE`, which `cargo xtask test --upgrade-from`
+/// sets, or the same as [`binary`].
+pub fn binary_before() -> Result<PathBuf> {
+    std::env::var_os("QUIC_ROUTER_BIN_BEFORE").map_or_else(binary, |path| Ok(path.into()))
 }
 
 /// The debug build: `$QUIC_ROUTER_DEV_BIN`, which `cargo xtask test` sets.

@@ -107,6 +107,7 @@ impl AgentConfig {
         set(&mut self.admission, key, value);
     }
 
+    /// What is run.
     pub(super) fn binary(&self) -> Result<PathBuf> {
         match &self.build {
             Some(build) => Ok(build.clone()),

@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use router_userspace::agent::api::{
     CidConfiguration, CidConfigurations, Cluster, Counters, DecodedCid, ExplainRequest, Explanation, Failure, Flows,
     Reloaded, Status, UpgradeRequest, Upgraded, Workers,
@@ -27,6 +28,12 @@ impl Control {
     /// The control socket at `path`.
     pub fn at(path: &Path) -> Self {
         Self { path: path.into() }
+    }
+
+    /// The process that listens there, if one does.
+    pub fn process(&self) -> Option<i32> {
+        let stream = UnixStream::connect(&self.path).ok()?;
+        Some(getsockopt(&stream, PeerCredentials).ok()?.pid())
     }
 
     /// `GET /v1/status`

@@ -54,6 +54,15 @@ impl Home {
         Ok(path)
     }
 
+    /// Puts `binary` where this laboratory's agent is started from, at once, as an operator installs a version: who runs the
+    /// one before goes on with it, and who looks there from now on finds this one. Where it is.
+    pub fn install(&self, binary: &Path) -> Result<PathBuf> {
+        let [installed, next] = [INSTALLED, "quic-router.next"].map(|name| self.path(name));
+        fs::copy(binary, &next).with_context(|| format!("cannot copy {}", binary.display()))?;
+        fs::rename(&next, &installed).with_context(|| format!("cannot write {}", installed.display()))?;
+        Ok(installed)
+    }
+
     /// Makes a self-signed certificate for `names`, in `NAME.pem` and `NAME.key`.
     pub fn write_certificate(&self, name: &str, names: &[&str]) -> Result<()> {
         let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
@@ -106,5 +115,7 @@ impl Drop for Home {
     }
 }
 
+/// Where a version is installed.
+const INSTALLED: &str = "quic-router";
 /// A name that the certificate is for.
 pub(super) const HOST: &str = "router.test";

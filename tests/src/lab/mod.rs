@@ -14,9 +14,12 @@
 //! Dropping it ends the programs and removes namespaces, pins and files. It needs root, and a
 //! process has one at a time.
 
-use std::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    path::Path,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use anyhow::{Context, Result};
@@ -49,7 +52,7 @@ mod upstream;
 pub mod wire;
 
 pub use self::{
-    agent::{Agent, binary, cli, debug_binary, signal},
+    agent::{Agent, binary, binary_before, cli, debug_binary, signal},
     awaiting::until,
     checks::SeenFlows,
     config::AgentConfig,
@@ -213,6 +216,13 @@ impl Running {
     /// Changes the configuration with which the agent is started the next time.
     pub fn reconfigure(&mut self, change: impl FnOnce(&mut AgentConfig)) {
         change(&mut self.config);
+    }
+
+    /// Installs `binary` in the laboratory's home: what the agent is started from, and upgraded to. The running agent is not
+    /// told.
+    pub fn install(&mut self, binary: &Path) -> Result<()> {
+        self.config.build = Some(self.home.install(binary)?);
+        Ok(())
     }
 
     /// The running agent.

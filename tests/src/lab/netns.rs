@@ -14,9 +14,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use nix::sched::{CloneFlags, setns};
+use nix::{
+    sched::{CloneFlags, setns},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
-/// A network namespace with its loopback up; deleted on drop.
+/// A network namespace with its loopback up; on drop it is deleted, with what still runs in it.
 #[derive(Debug)]
 pub struct Namespace {
     name: String,
@@ -100,9 +104,25 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        // A drop cannot report an error; the next laboratory sweeps what is left.
-        let _ = run(Command::new("ip").args(["netns", "del", &self.name]));
+        remove(&self.name);
     }
+}
+
+/// Ends what still runs in the namespace `name`, such as a generation of an agent that outlived the one before it, and
+/// removes it. An error cannot be reported; the next laboratory sweeps what is left.
+fn remove(name: &str) {
+    for process in processes(name) {
+        let _ = kill(process, Signal::SIGKILL);
+    }
+    let _ = run(Command::new("ip").args(["netns", "del", name]));
+}
+
+/// The processes in the namespace `name`, without this one.
+fn processes(name: &str) -> Vec<Pid> {
+    let listed = run(Command::new("ip").args(["netns", "pids", name]));
+    let listed = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let processes = listed.lines().filter_map(|line| line.trim().parse().ok()).map(Pid::from_raw);
+    processes.filter(|process| *process != Pid::this()).collect()
 }
 
 /// Runs `lines` of `ip` commands, one a line, in one go.
@@ -137,13 +157,11 @@ pub(super) fn prefix(number: u32) -> String {
     format!("{PREFIX}-{}-{number}", std::process::id())
 }
 
-/// Removes what laboratories of dead processes left: namespaces, pins and folders. Once per process.
+/// Removes what laboratories of dead processes left: namespaces with what runs in them, pins and folders. Once per process.
 pub(super) fn sweep() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        for name in orphans(RUN_NETNS) {
-            let _ = run(Command::new("ip").args(["netns", "del", &name]));
-        }
+        orphans(RUN_NETNS).iter().for_each(|name| remove(name));
         for folder in [BPFFS.into(), std::env::temp_dir()] {
             for name in orphans(&folder) {
                 let _ = fs::remove_dir_all(folder.join(name));

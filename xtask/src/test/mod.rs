@@ -3,8 +3,11 @@
 //! All tests are built by one cargo, then each function of a test program of the laboratory runs as a
 //! process of its own, several at a time: laboratories have nothing in common, and mostly wait.
 
+mod earlier;
 mod programs;
 mod schedule;
+
+use std::{collections::BTreeSet, path::Path};
 
 use anyhow::Result;
 use clap::Args;
@@ -35,24 +38,35 @@ pub(crate) struct Test {
     /// How many laboratories run at a time; half as many again as there are CPUs if not given
     #[arg(long)]
     jobs: Option<usize>,
+    /// Only the tests of upgrades, from the router of this revision of git to the present one: what to run before a
+    /// release, with the release before
+    #[arg(long, value_name = "REVISION", conflicts_with = "filter")]
+    upgrade_from: Option<String>,
 }
 
 impl Test {
     pub(crate) fn plan(self) -> Plan {
+        let earlier = self.upgrade_from.as_deref().map(earlier::step);
+        let needed: Vec<_> = earlier.iter().map(|_| Part::EarlierRouter).collect();
         let router = lab::cargo_build(Profile::Lab, &["quic-router"], None).gives([Part::Router(Profile::Lab)]);
-        let only = self.program();
-        let line = format!("cargo {}", programs::words(only.as_deref()).join(" "));
+        let only = self.programs();
+        let line = format!("cargo {}", programs::words(&only).join(" "));
         let build = Step::new("build the tests, and the debug build that must refuse to serve", move || {
-            Programs::build(only.as_deref()).map(drop)
+            Programs::build(&only).map(drop)
         });
-        let build = build.detail(line).needs([Part::Tools]);
+        let build = build.detail(line).needs([Part::Tools]).needs(needed.clone());
         let build = build.gives([Part::TestPrograms, Part::Router(Profile::Dev)]);
         let test = self.clone();
         let tests = Step::new("tests", move || test.run()).detail("as root: each test of the laboratory by itself");
         let tests = tests.needs([Part::TestPrograms, Part::Router(Profile::Lab), Part::Router(Profile::Dev)]);
-        let tests = tests.needs([Part::Endpoint]).needs(Peer::OF_TESTS.map(Part::Peer));
-        let plan = setup::tools().and(peers::plan(&Peer::OF_TESTS)).then(router).then(interop::endpoint());
-        let plan = plan.then(build).then(tests);
+        let tests = tests.needs(Peer::OF_TESTS.map(Part::Peer)).needs(needed.clone());
+        // A revision that is not there is found out first, and nothing is built without it.
+        let plan = earlier.into_iter().fold(setup::tools(), Plan::then).and(peers::plan(&Peer::OF_TESTS));
+        let plan = plan.then(router.needs(needed));
+        if self.upgrade_from.is_some() {
+            return plan.then(build).then(tests);
+        }
+        let plan = plan.then(interop::endpoint()).then(build).then(tests.needs([Part::Endpoint]));
         if self.filter.is_some() {
             return plan;
         }
@@ -60,25 +74,45 @@ impl Test {
         plan.then(examples.detail("cargo test --doc").needs([Part::TestPrograms]))
     }
 
-    /// The test program that the filter names, if it names one.
-    fn program(&self) -> Option<String> {
-        let name = self.filter.as_ref()?;
-        workspace::root().join(format!("tests/tests/{name}.rs")).exists().then(|| name.clone())
+    /// The test programs that are wanted by their names; all if there are none.
+    fn programs(&self) -> Vec<String> {
+        if self.upgrade_from.is_some() {
+            let programs: BTreeSet<_> = OF_VERSIONS.iter().map(|(program, _)| (*program).to_owned()).collect();
+            return programs.into_iter().collect();
+        }
+        let is_program = |name: &&String| workspace::root().join(format!("tests/tests/{name}.rs")).exists();
+        self.filter.iter().filter(is_program).cloned().collect()
     }
 
     fn run(self) -> Result<()> {
         // Nothing is compiled here: it asks cargo where the programs are.
-        let programs = Programs::build(self.program().as_deref())?;
+        let programs = Programs::build(&self.programs())?;
+        let cases = match &self.upgrade_from {
+            Some(revision) => self.from(&earlier::router(revision)?, &programs)?,
+            None => self.of_one_version(&programs)?,
+        };
+        schedule::run(cases, self.jobs.unwrap_or_else(schedule::usual_jobs))
+    }
+
+    fn of_one_version(&self, programs: &Programs) -> Result<Vec<Case>> {
         let mut cases = programs.of_crates()?;
         cases.extend(programs.of_laboratory(self.engine.as_deref(), |_| true)?);
         for (engine, more) in OTHER_ENGINES.iter().filter(|_| self.engine.is_none()) {
             let is_repeated = |program: &str| WITH_EVERY_ENGINE.contains(&program) || more.contains(&program);
             cases.extend(programs.of_laboratory(Some(engine), is_repeated)?);
         }
-        if let (Some(filter), None) = (&self.filter, self.program()) {
+        if let (Some(filter), true) = (&self.filter, self.programs().is_empty()) {
             cases.retain_mut(|case| case.narrow(filter));
         }
-        schedule::run(cases, self.jobs.unwrap_or_else(schedule::usual_jobs))
+        Ok(cases)
+    }
+
+    /// The tests of upgrades from an earlier router.
+    fn from(&self, router: &Path, programs: &Programs) -> Result<Vec<Case>> {
+        let mut cases = programs.of_laboratory(self.engine.as_deref(), |_| true)?;
+        let names: Vec<_> = OF_VERSIONS.iter().map(|(program, test)| format!("{program}::{test}")).collect();
+        cases.retain(|case| names.iter().any(|name| case.is_named(name)));
+        Ok(cases.into_iter().map(|case| case.with_environment("QUIC_ROUTER_BIN_BEFORE", router)).collect())
     }
 }
 
@@ -105,6 +139,13 @@ const WITH_EVERY_ENGINE: &[&str] = &[
     "worker_panic",
     "stateless_reset",
     "reload",
+];
+
+/// The tests that begin with an earlier version, if there is one.
+const OF_VERSIONS: &[(&str, &str)] = &[
+    ("upgrade", "connections_stay_and_new_ones_go_to_the_new_generation"),
+    ("cluster_changes", "upgrades_node_by_node_lose_no_connection"),
+    ("cluster_changes", "keys_are_rotated_and_nodes_drained_while_they_are_upgraded"),
 ];
 
 /// Test programs that measure time, memory or the machine as a whole: each of their tests runs while no
@@ -162,7 +203,7 @@ mod tests {
         };
         let of_engines = OTHER_ENGINES.iter().flat_map(|(_, more)| *more).chain(WITH_EVERY_ENGINE);
         of_engines.chain(ALONE).for_each(|program| drop(source(program)));
-        for (program, test) in FULL_LOAD {
+        for (program, test) in FULL_LOAD.iter().chain(OF_VERSIONS) {
             assert!(source(program).contains(&format!("\nfn {test}() ")), "{program} has no test {test}");
         }
     }

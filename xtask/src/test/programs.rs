@@ -26,9 +26,9 @@ struct Program {
 }
 
 impl Programs {
-    /// Has cargo build them, all or the one named: at once, because of two cargos each would settle on
+    /// Has cargo build them, all or those named: at once, because of two cargos each would settle on
     /// features of its own for what both use.
-    pub(super) fn build(only: Option<&str>) -> Result<Self> {
+    pub(super) fn build(only: &[String]) -> Result<Self> {
         let mut cargo = workspace::cargo();
         cargo.args(words(only)).stderr(std::process::Stdio::inherit());
         eprintln!("+ {}", describe(&cargo));
@@ -73,11 +73,11 @@ impl Programs {
 }
 
 /// Cargo's words for it.
-pub(super) fn words(only: Option<&str>) -> Vec<String> {
+pub(super) fn words(only: &[String]) -> Vec<String> {
     let mut words = vec!["build", "--bins", "--message-format", "json-render-diagnostics"];
     match only {
-        Some(program) => words.extend(["--test", program]),
-        None => words.push("--tests"),
+        [] => words.push("--tests"),
+        programs => words.extend(programs.iter().flat_map(|program| ["--test", program])),
     }
     words.extend(PACKAGES.iter().flat_map(|package| ["--package", package]));
     words.extend(["--features", FEATURES, "--features", build::FEATURES]);

@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    path::Path,
     process::{Command, ExitStatus, Stdio},
     sync::{Condvar, Mutex, PoisonError},
     thread,
@@ -51,8 +52,19 @@ impl Case {
         self
     }
 
+    /// With an environment variable besides.
+    pub(super) fn with_environment(mut self, name: &str, value: &Path) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether it is the test `PROGRAM::TEST`, with whichever engine.
+    pub(super) fn is_named(&self, name: &str) -> bool {
+        self.name.split(' ').next() == Some(name)
     }
 
     pub(super) fn is_whole_program(&self) -> bool {

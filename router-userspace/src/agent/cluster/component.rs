@@ -10,7 +10,7 @@ use std::{
 };
 
 use router_cluster::{
-    confirmation::{Confirmation, Standing},
+    confirmation::{Confirmation, SaidRevision, Standing},
     health::{Judgement, NodeHealth},
     hello::{Announcement, WayReport},
     membership::{
@@ -354,8 +354,8 @@ impl Cluster {
     pub(super) fn hear(&self, datagram: &ControlDatagram) {
         let heard = self.health.borrow_mut().hear(&datagram.octets);
         if let Some(hello) = heard {
-            let revision = hello.hello.announcement.revision;
-            self.confirmation.borrow_mut().heard(hello.from, revision, Instant::now());
+            let said = SaidRevision::of(self.records.borrow().get(&hello.from), hello.hello.announcement.revision);
+            self.confirmation.borrow_mut().heard(hello.from, said, Instant::now());
         }
     }
 

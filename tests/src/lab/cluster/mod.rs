@@ -19,6 +19,7 @@ use std::{
     collections::BTreeMap,
     fs,
     net::SocketAddr,
+    path::PathBuf,
     sync::{Arc, MutexGuard, PoisonError},
 };
 
@@ -59,6 +60,7 @@ pub struct Cluster {
     queues: u16,
     ecmp: Ecmp,
     engines: Vec<String>,
+    installed: Option<PathBuf>,
     config: AgentConfig,
     keys: BTreeMap<String, String>,
     relayed: BTreeMap<u8, Policy>,
@@ -72,9 +74,17 @@ impl Cluster {
         for (key, value) in [("workers", "2"), ("interfaces", &format!("[\"{FABRIC}\"]"))] {
             config.set_router(key, value);
         }
-        let keys = BTreeMap::new();
-        let relayed = BTreeMap::new();
-        Self { nodes: 3, clients: 1, queues: 2, ecmp: Ecmp::Plain, engines: Vec::new(), config, keys, relayed }
+        Self {
+            nodes: 3,
+            clients: 1,
+            queues: 2,
+            ecmp: Ecmp::Plain,
+            engines: Vec::new(),
+            installed: None,
+            config,
+            keys: BTreeMap::new(),
+            relayed: BTreeMap::new(),
+        }
     }
 
     /// `count` nodes, 1 to 9. All of them are in the route.
@@ -98,6 +108,12 @@ impl Cluster {
     /// `[router] engine` of the nodes, in turn.
     pub fn engines(mut self, engines: &[&str]) -> Self {
         self.engines = engines.iter().map(|&engine| engine.to_owned()).collect();
+        self
+    }
+
+    /// Each node has a copy of `binary` of its own, at a place where another version can be [installed](Node::install).
+    pub fn installed(mut self, binary: PathBuf) -> Self {
+        self.installed = Some(binary);
         self
     }
 
@@ -232,6 +248,9 @@ impl Running {
             config.set_router("engine", &format!("\"{engine}\""));
         }
         node.reconfigure(|own| *own = config);
+        if let Some(binary) = &self.shape.installed {
+            node.install(binary)?;
+        }
         self.nodes.push(node);
         Ok(index)
     }

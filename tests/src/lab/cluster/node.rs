@@ -88,12 +88,12 @@ impl Node {
         Control::at(&self.home.control())
     }
 
-    /// Runs a verb of the agent's command line on its control socket.
+    /// Runs a verb of its binary's command line on its control socket.
     pub fn cli(&self, arguments: &[&str]) -> Result<Finished> {
         let socket = self.home.control();
         let mut all = vec!["--control", socket.to_str().context("the socket's path is UTF-8")?];
         all.extend(arguments);
-        agent::cli(&self.wiring.namespace, &all)
+        agent::cli_of(&self.config.binary()?, &self.wiring.namespace, &all)
     }
 
     /// Runs a verb of the command line that reads its configuration, and needs no agent.
@@ -104,7 +104,7 @@ impl Node {
         let file = self.home.write(agent::CONFIG, &self.config.text(&self.home))?;
         let mut all = vec!["--config", file.to_str().context("the file's path is UTF-8")?];
         all.extend(arguments);
-        agent::cli(&self.wiring.namespace, &all)
+        agent::cli_of(&self.config.binary()?, &self.wiring.namespace, &all)
     }
 
     /// Its files and pins.
@@ -127,6 +127,25 @@ impl Node {
     /// Replaces the agent by the next generation: its own binary, or another one.
     pub fn upgrade(&self, binary: Option<&Path>) -> Result<()> {
         self.agent()?.upgrade(binary).with_context(|| format!("node {}", self.number())).map(drop)
+    }
+
+    /// Installs `binary` in the node's home: what its agent is started from. A running agent is not told.
+    ///
+    /// # Errors
+    /// If it cannot be copied.
+    pub fn install(&mut self, binary: &Path) -> Result<()> {
+        self.config.build = Some(self.home.install(binary)?);
+        Ok(())
+    }
+
+    /// Upgrades the node as an operator does: installs `binary`, and says `quic-router upgrade`.
+    ///
+    /// # Errors
+    /// If the agent that runs goes on.
+    pub fn upgrade_to(&mut self, binary: &Path) -> Result<()> {
+        self.install(binary)?;
+        let said = self.cli(&["upgrade"])?.succeeded();
+        said.with_context(|| format!("node {}", self.number())).map(drop)
     }
 }
 
