@@ -112,7 +112,7 @@ impl Simulation {
     fn member(&self, node: NodeNumber) -> Member {
         let address = [10, 0, 0, 1].into();
         let record = NodeRecord { number: node, address, port: 6080, weight: 100, state: NodeState::Up, run: None };
-        Member { record: self.leases.contains(&node).then_some(record), order: None }
+        Member { record: self.leases.contains(&node).then_some(record), ..Member::default() }
     }
 
     /// Goes on for so many seconds, in steps of 100 ms: each node says hello once a second, in a step of its own.

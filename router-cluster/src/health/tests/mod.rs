@@ -28,7 +28,7 @@ fn number(number: u16) -> NodeNumber {
 fn member(number: NodeNumber) -> Member {
     let address = [10, 0, 0, 1].into();
     let record = NodeRecord { number, address, port: 6080, weight: 100, state: NodeState::Up, run: None };
-    Member { record: Some(record), order: None }
+    Member { record: Some(record), ..Member::default() }
 }
 
 fn view(freshness: Freshness, nodes: impl IntoIterator<Item = (NodeNumber, Member)>) -> View {

@@ -195,7 +195,7 @@ mod tests {
 
     impl World {
         fn new() -> Self {
-            let own = Member { record: Some(record(1)), order: None };
+            let own = Member { record: Some(record(1)), ..Member::default() };
             let state = ClusterState { nodes: [(number(1), own)].into(), ..ClusterState::default() };
             let config = config::Cluster {
                 name: "edge".to_owned(),
@@ -264,11 +264,11 @@ mod tests {
         for new_connections in [NewConnections::Hash, NewConnections::Local] {
             world.config.new_connections = new_connections;
             let own = NodeRecord { state: NodeState::Draining, ..record(1) };
-            world.state.nodes.insert(number(1), Member { record: Some(own), order: None });
+            world.state.nodes.insert(number(1), Member { record: Some(own), ..Member::default() });
             assert_eq!(of(&world, Some(NodeId::new(2))), maps::NODE_ASSIGNMENT_SIZE as usize);
         }
         // One that may issue no connection IDs, and its operator knows nothing of that.
-        world.state.nodes.insert(number(1), Member { record: Some(record(1)), order: None });
+        world.state.nodes.insert(number(1), Member { record: Some(record(1)), ..Member::default() });
         world.sends_away = true;
         assert_eq!(of(&world, Some(NodeId::new(2))), maps::NODE_ASSIGNMENT_SIZE as usize);
         // There is nobody else: better here than nowhere.
