@@ -100,7 +100,8 @@ fn a_rotation_waits_for_a_node_that_is_cut_off_from_etcd() -> Result<()> {
     cluster.expect_nothing_lost()
 }
 
-/// The same, where no agent that runs has seen a record of the node: that of the rotation names it.
+/// The same, where no agent that runs has seen a record of the node: that of the rotation names it. Packets of its
+/// connections are forwarded to where it was last.
 #[test]
 fn a_rotation_waits_for_a_node_that_nobody_remembers() -> Result<()> {
     let mut cluster = Cluster::new().etcd().set("dead_after", "\"3s\"").start()?;
@@ -110,7 +111,16 @@ fn a_rotation_waits_for_a_node_that_nobody_remembers() -> Result<()> {
     cluster.node(0).cli(&["cid", "rotate"])?.succeeded()?;
     [0, 2].into_iter().try_for_each(|index| await_reason(&cluster, index, 2, "although its lease has ended"))?;
     [0, 2].into_iter().try_for_each(|index| cluster.node_mut(index).restart())?;
-    [0, 2].into_iter().try_for_each(|index| await_waiting(&cluster, index))?;
+    let before = cluster.counts()?;
+    cluster.route([0, 2])?;
+    go_on(&clients, Duration::from_secs(1))?;
+    cluster.expect_forwarded(&before, 50)?;
+    for index in [0, 2] {
+        await_reason(&cluster, index, 2, "although its lease has ended")?;
+        let shown = cluster.node(index).cli(&["nodes", "show", "2"])?;
+        ensure!(shown.stdout.contains("although its lease has ended"), "{}", shown.stdout);
+        await_waiting(&cluster, index)?;
+    }
     go_on(&clients, LEASE_AND_MORE)?;
     [0, 2].into_iter().try_for_each(|index| await_waiting(&cluster, index))?;
     (0..3).try_for_each(|index| cluster.await_issued(index, 0))?;

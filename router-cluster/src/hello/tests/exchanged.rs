@@ -89,6 +89,47 @@ fn a_new_run_counts_with_its_second_hello() {
     assert_eq!(pair.other_says(3_500).candidate_echo, None);
 }
 
+/// What proves both is said at once, and then nothing more than once a second.
+#[test]
+fn a_new_run_is_answered_until_both_have_proven_themselves() {
+    for mut pair in [Pair::new(), Pair::acquainted()] {
+        pair.one = HelloExchange::new(Run::new(ONE + 1));
+        let first = pair.one_says(2_000);
+        assert_eq!(pair.other_hears(&first, 2_001), Heard::Unproven);
+        assert!(pair.other.is_answer_due());
+        let answer = pair.other_says(2_001);
+        assert!(!pair.other.is_answer_due(), "one is enough");
+        assert_eq!(pair.one_hears(&answer, 2_002), Heard::Counted);
+        assert!(pair.one.is_answer_due() && !pair.one.report(pair.at(2_002).now).counts_us);
+        let second = pair.one_says(2_002);
+        assert_eq!(pair.other_hears(&second, 2_003), Heard::Counted);
+        assert!(pair.other.is_answer_due() && pair.other.report(pair.at(2_003).now).counts_us);
+        let last = pair.other_says(2_003);
+        assert_eq!(pair.one_hears(&last, 2_004), Heard::Counted);
+        assert!(!pair.one.is_answer_due() && pair.one.report(pair.at(2_004).now).counts_us);
+        for at in [3_000, 4_000] {
+            let (one, other) = (pair.one_says(at), pair.other_says(at));
+            pair.one_hears(&other, at + 1);
+            pair.other_hears(&one, at + 1);
+            assert!(!pair.one.is_answer_due() && !pair.other.is_answer_due());
+        }
+    }
+}
+
+#[test]
+fn a_recording_that_has_no_place_is_not_answered() {
+    let mut pair = Pair::acquainted();
+    let recorded = pair.one_says(2_000);
+    pair.one = HelloExchange::new(Run::new(ONE + 1));
+    pair.other = HelloExchange::new(Run::new(OTHER + 1));
+    let living = pair.one_says(3_000);
+    assert_eq!(pair.other_hears(&living, 3_001), Heard::Unproven);
+    pair.other_says(3_001);
+    assert_eq!(pair.other_hears(&recorded, 3_002), Heard::Unproven);
+    assert_eq!(pair.other_hears(&living, 3_003), Heard::Replayed);
+    assert!(!pair.other.is_answer_due());
+}
+
 /// An upgrade is reversed: the process of before serves again.
 #[test]
 fn the_run_of_before_comes_back_with_what_is_new() {
@@ -196,7 +237,7 @@ fn a_length_that_no_longer_arrives_is_forgotten() {
     let mut longest = Vec::new();
     for second in 2..200 {
         let hello = pair.one_says(second * 1_000);
-        let octets = if second < 40 && hello.is_padded() { 1_472 } else { HELLO_LENGTH };
+        let octets = if second < 40 && hello.sequence % PADDED_EVERY == 3 { 1_472 } else { HELLO_LENGTH };
         assert_eq!(pair.other.hear(&hello, octets, pair.at(second * 1_000)), Heard::Counted);
         longest.push(pair.other.report(pair.at(second * 1_000).now).longest_heard);
     }

@@ -1,4 +1,4 @@
-//! To whom a node says hello.
+//! To whom a node says hello, and whom it answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,9 +8,13 @@ fn nodes(count: u16) -> BTreeSet<NodeNumber> {
     (1..=count).map(number).collect()
 }
 
+fn present(nodes: BTreeSet<NodeNumber>) -> Members {
+    Members { present: nodes, absent: BTreeSet::new() }
+}
+
 fn hellos(own: u16, count: u16) -> Hellos {
     let mut hellos = Hellos::new(ClusterSecret::from(SECRET), number(own), Run::new(own.into()));
-    hellos.members(&nodes(count));
+    hellos.members(&present(nodes(count)));
     hellos
 }
 
@@ -31,7 +35,7 @@ fn each_other_node_is_told_and_no_other() {
     let mut others = nodes(5);
     others.remove(&number(1));
     assert!(said(&mut hellos, 0).into_keys().eq(others));
-    hellos.members(&[1, 2, 9].map(number).into());
+    hellos.members(&present([1, 2, 9].map(number).into()));
     let said = said(&mut hellos, 1);
     assert!(said.keys().copied().eq([number(2), number(9)]));
     assert_eq!([said[&number(2)].sequence, said[&number(9)].sequence], [2, 1]);
@@ -41,11 +45,11 @@ fn each_other_node_is_told_and_no_other() {
 fn those_that_are_no_longer_chosen_are_told_three_times() {
     let mut hellos = hellos(1, 64);
     assert_eq!(said(&mut hellos, 0).len(), 63);
-    hellos.members(&nodes(66));
+    hellos.members(&present(nodes(66)));
     let chosen = Audiences::new(&nodes(66)).of(number(1));
     for second in 1..=5 {
         // Another change does not begin it anew.
-        hellos.members(&nodes(66));
+        hellos.members(&present(nodes(66)));
         let said = said(&mut hellos, second);
         let (last, others): (Vec<_>, Vec<_>) = said.into_iter().partition(|(_, hello)| !hello.continues);
         assert!(others.into_iter().map(|(to, _)| to).eq(chosen.iter().copied()));
@@ -54,9 +58,58 @@ fn those_that_are_no_longer_chosen_are_told_three_times() {
         let expected: Vec<_> = if second <= 3 { left_out.collect() } else { Vec::new() };
         assert!(last.into_iter().map(|(to, _)| to).eq(expected), "{second}");
     }
-    hellos.members(&nodes(64));
+    hellos.members(&present(nodes(64)));
     let said = said(&mut hellos, 6);
     assert!(said.len() == 63 && said.values().all(|hello| hello.continues));
+}
+
+/// It says hello to this one by the same rule, which knows all that are there.
+#[test]
+fn an_absent_node_is_told_by_its_neighbours_and_takes_no_place() {
+    let absent = BTreeSet::from([number(101)]);
+    let with = |own: u16| {
+        let mut hellos = hellos(own, 100);
+        hellos.members(&Members { present: nodes(100), absent: absent.clone() });
+        let said = hellos.say(at(0), announcement(), |_| 0).unwrap();
+        said.into_iter().map(|one| one.to).collect::<BTreeSet<_>>()
+    };
+    let neighbours = Audiences::new(&nodes(101)).of(number(101));
+    for own in 1..=100 {
+        let mut expected = Audiences::new(&nodes(100)).of(number(own));
+        if neighbours.contains(&number(own)) {
+            expected.insert(number(101));
+        }
+        assert_eq!(with(own), expected, "{own}");
+    }
+}
+
+#[test]
+fn a_new_run_is_answered_and_one_that_is_played_again_not_for_long() {
+    let [mut one, mut two] = [hellos(1, 2), hellos(2, 2)];
+    let first = one.say(at(0), announcement(), |_| 0).unwrap();
+    assert_eq!(one.unaware(at(0).now), [number(2)].into());
+    let incoming = two.hear(at(0), &first[0].datagram).unwrap();
+    assert!(incoming.wants_answer);
+    let answer = two.answer(number(1), at(0), announcement()).unwrap().unwrap();
+    assert_eq!((answer.to, answer.datagram.len()), (number(1), HELLO_LENGTH));
+    assert!(one.hear(at(0), &answer.datagram).unwrap().wants_answer);
+    let second = one.answer(number(2), at(0), announcement()).unwrap().unwrap();
+    let incoming = two.hear(at(0), &second.datagram).unwrap();
+    assert!(incoming.heard == Heard::Counted && incoming.wants_answer && two.unaware(at(0).now).is_empty());
+    let last = two.answer(number(1), at(0), announcement()).unwrap().unwrap();
+    assert!(!one.hear(at(0), &last.datagram).unwrap().wants_answer && one.unaware(at(0).now).is_empty());
+    // Recordings of many runs, by whoever has them.
+    let answered = |two: &mut Hellos, runs: std::ops::Range<u64>| {
+        let recorded = runs.filter(|&run| {
+            let hello = Hello { run: Run::new(run), sent_at: run, ..hello() };
+            two.hear(at(0), &link(1, 2).seal(&hello, 0).unwrap()).unwrap().wants_answer
+        });
+        recorded.count()
+    };
+    assert_eq!(answered(&mut two, 100..120), 1, "two were for the one that lives");
+    two.say(at(1), announcement(), |_| 0).unwrap();
+    assert_eq!(answered(&mut two, 200..220), 3);
+    assert_eq!(two.answer(number(9), at(1), announcement()).unwrap(), None);
 }
 
 #[test]

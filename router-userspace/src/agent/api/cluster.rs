@@ -61,7 +61,7 @@ pub struct ClusterNode {
     pub why: String,
     /// Whether it takes new connections.
     pub takes_new_connections: bool,
-    /// Its share of new connections, where they are placed by hash.
+    /// Its share of new connections, where they are placed by hash; 0 where only its last place is known.
     pub weight: u16,
     /// How packets get there: `xdp`, or `relay` (workers' sockets); none of this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

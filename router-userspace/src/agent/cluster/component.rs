@@ -4,7 +4,7 @@ use std::{
     cell::{Ref, RefCell},
     collections::{BTreeMap, BTreeSet},
     io,
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{SocketAddr, UdpSocket},
     sync::Arc,
     time::{Instant, SystemTime},
 };
@@ -12,16 +12,16 @@ use std::{
 use router_cluster::{
     confirmation::{Confirmation, Standing},
     health::{Judgement, NodeHealth},
-    hello::{Announcement, WayReport},
+    hello::{Announcement, Heard, OutgoingHello, WayReport},
     membership::{
-        Claim, ClusterState, DEFAULT_WEIGHT, ListenerDifference, Member, NodeNumber, NodeRecord, NodeState, RunInfo,
-        TunnelVersions, View,
+        Claim, DEFAULT_WEIGHT, ListenerDifference, Member, NodeNumber, NodeRecord, NodeState, RunInfo, TunnelVersions,
+        View,
         rotation::{Unleased, WithoutLease},
     },
 };
 use router_common::{
     frame::{Address, Endpoint, IPV4_LENGTH, IPV6_LENGTH, UDP_LENGTH},
-    identifiers::{IfIndex, NodeId},
+    identifiers::IfIndex,
     maps::{self, AssignedNode},
 };
 use tokio::sync::{mpsc, watch};
@@ -29,8 +29,9 @@ use tokio::sync::{mpsc, watch};
 use super::{
     health::{HealthWatch, WatchConfig},
     membership::MembershipEngine,
+    others::{Others, id},
     routes::{RouteWatch, Ways},
-    table::{Known, id, node_state, tunnel_keys},
+    table::{Known, node_state, tunnel_keys},
 };
 use crate::{
     agent::{
@@ -53,11 +54,12 @@ pub(in crate::agent) struct Cluster {
     said: mpsc::Sender<ControlDatagram>,
     heard: RefCell<Option<mpsc::Receiver<ControlDatagram>>>,
     routes: RouteWatch,
-    /// What each other node's record said last.
-    records: RefCell<BTreeMap<NodeNumber, NodeRecord>>,
+    others: RefCell<Others>,
     health: RefCell<HealthWatch>,
     judgements: RefCell<BTreeMap<NodeNumber, Judgement>>,
     confirmation: RefCell<Confirmation>,
+    /// What this node says of itself, as it was last said.
+    announcement: RefCell<Option<Announcement>>,
     /// In which listeners the others differ, as far as that has been said in the log.
     differing: RefCell<BTreeMap<NodeNumber, String>>,
     /// What this node has told the others of itself.
@@ -104,8 +106,9 @@ impl Cluster {
         let socket = socket(SocketAddr::new(config.address, 0))?;
         let tunnel = Arc::new(Tunnel::new(id(own), socket).map_err(ClusterError::NoSocket)?);
         let (said, heard) = mpsc::channel(CONTROL_WAITING);
-        let records = records_of_others(&engine.state(), own);
-        let routes = RouteWatch::start(config.address, destinations(&records)).map_err(ClusterError::NoRoutes)?;
+        let mut others = Others::default();
+        others.look(&engine.state(), own);
+        let routes = RouteWatch::start(config.address, others.destinations()).map_err(ClusterError::NoRoutes)?;
         let health = HealthWatch::new(watch_config(own, &engine, config), engine.secret().clone());
         let cluster = Self {
             own,
@@ -117,10 +120,11 @@ impl Cluster {
             said,
             heard: RefCell::new(Some(heard)),
             routes,
-            records: RefCell::new(records),
+            others: RefCell::new(others),
             health: RefCell::new(health),
             judgements: RefCell::default(),
             confirmation: RefCell::new(confirmation),
+            announcement: RefCell::default(),
             differing: RefCell::default(),
             published: RefCell::default(),
         };
@@ -166,9 +170,8 @@ impl Cluster {
 
     /// Says in the log which nodes have other listeners than this one, of which `own` is told: once, until that changes.
     fn compare_listeners(&self, own: &RunInfo) {
-        let records = self.records.borrow();
         let differs = |record: &NodeRecord| Some((record.number, difference(own, record.run.as_ref()?)?.to_string()));
-        let now: BTreeMap<_, _> = records.values().filter_map(differs).collect();
+        let now: BTreeMap<_, _> = self.others.borrow().records().filter_map(differs).collect();
         let before = self.differing.replace(now.clone());
         for (number, what) in now.iter().filter(|(number, what)| before.get(number) != Some(what)) {
             tracing::warn!("cluster: node {number} has other listeners than this one: {what}; all nodes need the same");
@@ -192,9 +195,9 @@ impl Cluster {
         self.engine.view()
     }
 
-    /// What each other node's record said last.
-    pub(in crate::agent) fn records(&self) -> Ref<'_, BTreeMap<NodeNumber, NodeRecord>> {
-        self.records.borrow()
+    /// The other nodes, as far as it is known where they are.
+    pub(super) fn others(&self) -> Ref<'_, Others> {
+        self.others.borrow()
     }
 
     /// What each other node counts as.
@@ -204,13 +207,13 @@ impl Cluster {
 
     /// The other nodes whose records this agent has seen, and whether they may live without a lease.
     pub(super) fn unleased(&self) -> Unleased {
-        let (judgements, records) = (self.judgements.borrow(), self.records.borrow());
+        let (judgements, others) = (self.judgements.borrow(), self.others.borrow());
         let is_gone = |number: &NodeNumber| judgements.get(number).is_some_and(|one| one.state == NodeHealth::Gone);
-        let known = |(&number, record): (&NodeNumber, &NodeRecord)| {
-            let acks = record.run.as_ref()?.acks;
+        let known = |record: &NodeRecord| {
+            let (number, acks) = (record.number, record.run.as_ref()?.acks);
             Some((number, if is_gone(&number) { WithoutLease::Gone } else { WithoutLease::MayLive { acks } }))
         };
-        records.iter().filter_map(known).collect()
+        others.records().filter_map(known).collect()
     }
 
     /// The longest packet that the interface towards a node carries, in octets from its IP header on.
@@ -283,19 +286,18 @@ impl Cluster {
 
     /// Looks at the members anew: who is there, and where.
     pub(super) fn look_at_members(&self) {
-        let now = records_of_others(&self.engine.state(), self.own);
+        let view = self.engine.view();
         {
-            let mut records = self.records.borrow_mut();
-            let before = destinations(&records);
             // One that is not listed any more may have connections yet.
-            records.extend(now);
-            let after = destinations(&records);
+            let mut others = self.others.borrow_mut();
+            let before = others.destinations();
+            others.look(&view.state, self.own);
+            let after = others.destinations();
             if before != after {
                 self.routes.want(after);
             }
+            self.health.borrow_mut().members(&view, &others.numbers());
         }
-        let view = self.engine.view();
-        self.health.borrow_mut().members(&view);
         self.confirmation.borrow_mut().seen(&view);
         self.judge();
     }
@@ -311,28 +313,36 @@ impl Cluster {
             revision: if self.standing().is_confirmed() { state.keys_revision() } else { 0 },
             tunnel_versions: TUNNEL_VERSIONS,
         };
-        let records = self.records.borrow();
+        self.announcement.replace(Some(announcement));
+        let others = self.others.borrow();
         let longest = |number: NodeNumber| {
             let mtu = self.routes.ways().get(&id(number)).and_then(|way| way.mtu).unwrap_or(0);
-            let headers = match records.get(&number).is_some_and(|record| record.address.is_ipv6()) {
+            let headers = match others.get(number).is_some_and(|other| other.tunnel.is_ipv6()) {
                 true => IPV6_LENGTH + UDP_LENGTH,
                 false => IPV4_LENGTH + UDP_LENGTH,
             };
             u16::try_from((mtu as usize).saturating_sub(headers)).unwrap_or(PAYLOAD_MAX)
         };
-        for hello in self.health.borrow_mut().say(announcement, longest) {
-            if let Some(record) = records.get(&hello.to) {
-                self.tunnel.send_control(record.tunnel(), &hello.datagram);
-            }
+        let said = self.health.borrow_mut().say(announcement, longest);
+        said.iter().for_each(|hello| self.send(hello));
+    }
+
+    fn send(&self, hello: &OutgoingHello) {
+        if let Some(other) = self.others.borrow().get(hello.to) {
+            self.tunnel.send_control(other.tunnel, &hello.datagram);
         }
     }
 
-    /// Takes what another node may have said.
+    /// Takes what another node may have said, and answers it where one of the two has yet to prove that it is alive.
     pub(super) fn hear(&self, datagram: &ControlDatagram) {
-        let heard = self.health.borrow_mut().hear(&datagram.octets);
-        if let Some(hello) = heard {
+        let Some(hello) = self.health.borrow_mut().hear(&datagram.octets) else { return };
+        if hello.heard == Heard::Counted {
             let revision = hello.hello.announcement.revision;
             self.confirmation.borrow_mut().heard(hello.from, revision, Instant::now());
+        }
+        if let Some(announcement) = self.announcement.borrow().filter(|_| hello.wants_answer) {
+            let answer = self.health.borrow_mut().answer(hello.from, announcement);
+            answer.iter().for_each(|answer| self.send(answer));
         }
     }
 
@@ -353,18 +363,18 @@ impl Cluster {
 
     /// Has ways looked for at once: something about links or routes has changed.
     pub(in crate::agent) fn look_for_ways(&self) {
-        self.routes.want(destinations(&self.records.borrow()));
+        self.routes.want(self.others.borrow().destinations());
     }
 
     /// What follows for packets, where XDP programs are on the interfaces `steered`.
     pub(in crate::agent) fn table(&self, config: &config::Cluster, steered: &BTreeSet<IfIndex>) -> NodeTable {
-        let (view, records, judgements, ways) =
-            (self.engine.view(), self.records.borrow(), self.judgements.borrow(), self.routes.ways());
+        let (view, others, judgements, ways) =
+            (self.engine.view(), self.others.borrow(), self.judgements.borrow(), self.routes.ways());
         let known = Known {
             config,
             own: self.own,
             state: &view.state,
-            records: &records,
+            others: &others,
             judgements: &judgements,
             ways: &ways,
             steered,
@@ -418,15 +428,6 @@ fn watch_config(own: NodeNumber, engine: &MembershipEngine, config: &config::Clu
 fn socket(address: SocketAddr) -> Result<UdpSocket, ClusterError> {
     let bound = Tunnel::bind(address).and_then(|socket| checksums::leave_out(&socket).map(|()| socket));
     bound.map_err(|e| ClusterError::NoSocket(io::Error::new(e.kind(), format!("{address}: {e}"))))
-}
-
-fn records_of_others(state: &ClusterState, own: NodeNumber) -> BTreeMap<NodeNumber, NodeRecord> {
-    let others = state.nodes.iter().filter(|(number, _)| **number != own);
-    others.filter_map(|(&number, member)| Some((number, member.record.clone()?))).collect()
-}
-
-fn destinations(records: &BTreeMap<NodeNumber, NodeRecord>) -> BTreeMap<NodeId, IpAddr> {
-    records.values().map(|record| (id(record.number), record.address)).collect()
 }
 
 /// Why there is no cluster for this node.

@@ -7,7 +7,9 @@ use std::{
 
 use router_cluster::{
     health::{Health, HealthConfig, Judgement, Word},
-    hello::{Announcement, EVERYONE_UP_TO, Heard, Hellos, IncomingHello, Moment, OutgoingHello, Run, WayReport},
+    hello::{
+        Announcement, EVERYONE_UP_TO, Heard, Hellos, IncomingHello, Members, Moment, OutgoingHello, Run, WayReport,
+    },
     membership::{EngineInfo, NodeNumber, Presence, View},
     secret::ClusterSecret,
 };
@@ -18,7 +20,7 @@ pub(super) struct HealthWatch {
     hellos: Hellos,
     health: Health,
     /// The nodes that are said hello to, and heard.
-    members: BTreeSet<NodeNumber>,
+    members: Members,
 }
 
 /// How a node watches the others.
@@ -38,20 +40,22 @@ impl HealthWatch {
             own,
             hellos: Hellos::new(secret, own, Run::new(rand::random())),
             health: Health::new(health, Instant::now()),
-            members: BTreeSet::new(),
+            members: Members::default(),
         }
     }
 
-    /// Who belongs to the cluster now. A node whose record has ended is said hello to, and heard, until it is forgotten: its
-    /// silence has to be a witness of its own, not what follows from the other one; and if it comes back while it cannot
-    /// reach the engine, these hellos are all that tells it how the others have gone on.
-    pub(super) fn members(&mut self, view: &View) {
-        let state = &view.state.nodes;
-        let is_forgotten =
-            |number: &NodeNumber| state.get(number).is_some_and(|member| member.presence() == Presence::Forgotten);
-        self.members.retain(|number| !is_forgotten(number));
-        let recorded = state.iter().filter(|(number, member)| member.record.is_some() && !is_forgotten(number));
-        self.members.extend(recorded.map(|(&number, _)| number).chain([self.own]));
+    /// Who belongs to the cluster now; of the nodes `located` it is known where they are, or were. One whose record has ended
+    /// is said hello to, and heard, until it is forgotten: its silence has to be a witness of its own, not what follows from
+    /// the other one; and if it comes back while it cannot reach the engine, these hellos are all that tells it how the others
+    /// have gone on.
+    pub(super) fn members(&mut self, view: &View, located: &BTreeSet<NodeNumber>) {
+        let nodes = &view.state.nodes;
+        let are =
+            |wanted| nodes.iter().filter(move |(_, member)| member.presence() == wanted).map(|(&number, _)| number);
+        let present: BTreeSet<_> = are(Presence::Present).chain([self.own]).collect();
+        let forgotten: BTreeSet<_> = are(Presence::Forgotten).collect();
+        let absent = located.difference(&present).filter(|number| !forgotten.contains(number)).copied().collect();
+        self.members = Members { present, absent };
         self.hellos.members(&self.members);
         self.health.membership(Instant::now(), view);
     }
@@ -67,21 +71,26 @@ impl HealthWatch {
         said.inspect_err(|e| tracing::warn!("cluster: {e}")).unwrap_or_default()
     }
 
-    /// Takes what may be a hello; answers the hello if it counts.
+    /// Takes what may be a hello; answers it if it counts, or is of a run that has yet to show that it is alive.
     pub(super) fn hear(&mut self, datagram: &[u8]) -> Option<IncomingHello> {
         match self.hellos.hear(now(), datagram) {
-            Ok(hello) if hello.heard == Heard::Counted => {
-                self.health.heard(Instant::now(), hello.from, Word::new(&hello.hello, &hello.way));
+            Ok(hello) => {
+                if hello.heard == Heard::Counted {
+                    self.health.heard(Instant::now(), hello.from, Word::new(&hello.hello, &hello.way));
+                }
                 Some(hello)
             }
-            // A recording, or one of a run that has yet to show that it is alive.
-            Ok(_) => None,
             // Anybody can send such.
             Err(e) => {
                 tracing::debug!("cluster: a datagram that is no hello: {e}");
                 None
             }
         }
+    }
+
+    /// One hello more, to a node whose hello wants it.
+    pub(super) fn answer(&mut self, to: NodeNumber, announcement: Announcement) -> Option<OutgoingHello> {
+        self.hellos.answer(to, now(), announcement).inspect_err(|e| tracing::warn!("cluster: {e}")).ok().flatten()
     }
 
     /// What each other node counts as.
@@ -91,7 +100,8 @@ impl HealthWatch {
 
     /// The nodes that say hello to this one and that it does not hear. Where all nodes hear each other, nobody asks.
     pub(super) fn unheard(&mut self) -> BTreeSet<NodeNumber> {
-        if self.hellos.ways(Instant::now()).len() < EVERYONE_UP_TO {
+        let Members { present, absent } = &self.members;
+        if present.len() + usize::from(!absent.is_empty()) <= EVERYONE_UP_TO {
             return BTreeSet::new();
         }
         self.health.unheard(Instant::now())

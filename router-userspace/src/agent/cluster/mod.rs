@@ -14,6 +14,7 @@ mod health;
 mod init;
 mod membership;
 mod orders;
+mod others;
 mod report;
 mod routes;
 mod survey;
