@@ -135,7 +135,8 @@ fn a_rotation_waits_for_a_node_that_nobody_remembers() -> Result<()> {
     cluster.expect_nothing_lost()
 }
 
-/// Point 3: a node that dies loses its lease, and is not heard: two witnesses. No operator has to say anything.
+/// Point 3: a node that dies loses its lease, and is not heard: two witnesses. No operator has to say anything. Once it is
+/// back, none of its new connections is answered for.
 #[test]
 fn a_node_that_dies_is_gone_by_two_witnesses() -> Result<()> {
     let mut cluster = Cluster::new().etcd().start()?;
@@ -143,7 +144,26 @@ fn a_node_that_dies_is_gone_by_two_witnesses() -> Result<()> {
     let lost = cluster.node(1).control().status()?.totals.accepted;
     let died = Instant::now();
     cluster.kill(1)?;
-    cluster.expect_resets(clients, lost, died + TO_BE_TOLD)
+    cluster.expect_resets(clients, lost, died + TO_BE_TOLD)?;
+    let before = cluster.reset_for_others()?;
+    cluster.mend(1)?;
+    cluster.route([1])?;
+    cluster.node_mut(1).start()?;
+    let first = cluster.talk(30)?;
+    cluster.route([0, 2])?;
+    go_on(&first, Duration::from_secs(1))?;
+    await_taking_new(&cluster, 1)?;
+    cluster.route([1])?;
+    let accepted = cluster.node(1).control().status()?.totals.accepted;
+    let more = cluster.talk(30)?;
+    let now = cluster.node(1).control().status()?.totals.accepted;
+    ensure!(now == accepted + 30, "it keeps {} of 30 new connections", now - accepted);
+    cluster.route([0, 2])?;
+    go_on(&more, Duration::from_millis(500))?;
+    [first, more].into_iter().try_for_each(|clients| clients.succeed().map(drop))?;
+    let reset = cluster.reset_for_others()? - before;
+    ensure!(reset == 0, "{reset} packets of its new connections were answered by others");
+    Ok(())
 }
 
 /// The operator's word is enough: neither the end of the lease nor that of the silence is waited for. What waited for the
@@ -272,6 +292,12 @@ fn await_reason(cluster: &Running, index: u8, number: u16, words: &str) -> Resul
     let has_words =
         |seen: &api::Cluster| seen.nodes.iter().any(|node| node.number == number && node.why.contains(words));
     until(|| cluster.node(index).control().cluster(), has_words).map(drop)
+}
+
+/// A node takes new connections itself.
+fn await_taking_new(cluster: &Running, index: u8) -> Result<()> {
+    let takes = |seen: &api::Cluster| seen.nodes.iter().any(|node| node.this && node.takes_new_connections);
+    until(|| cluster.node(index).control().cluster(), takes).map(drop)
 }
 
 /// A node says for whom the rotation waits.

@@ -14,8 +14,8 @@ use router_cluster::{
     health::{Judgement, NodeHealth},
     hello::{Announcement, Heard, OutgoingHello, WayReport},
     membership::{
-        Claim, DEFAULT_WEIGHT, ListenerDifference, Member, NodeNumber, NodeRecord, NodeState, RunInfo, TunnelVersions,
-        View,
+        Claim, DEFAULT_WEIGHT, ListenerDifference, Member, NodeNumber, NodeRecord, NodeState, Presence, RunInfo,
+        TunnelVersions, View,
         rotation::{Unleased, WithoutLease},
     },
 };
@@ -28,6 +28,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     health::{HealthWatch, WatchConfig},
+    introduction::Introduction,
     membership::MembershipEngine,
     others::{Others, id},
     routes::{RouteWatch, Ways},
@@ -58,6 +59,7 @@ pub(in crate::agent) struct Cluster {
     health: RefCell<HealthWatch>,
     judgements: RefCell<BTreeMap<NodeNumber, Judgement>>,
     confirmation: RefCell<Confirmation>,
+    introduction: RefCell<Introduction>,
     /// What this node says of itself, as it was last said.
     announcement: RefCell<Option<Announcement>>,
     /// In which listeners the others differ, as far as that has been said in the log.
@@ -124,6 +126,7 @@ impl Cluster {
             health: RefCell::new(health),
             judgements: RefCell::default(),
             confirmation: RefCell::new(confirmation),
+            introduction: RefCell::new(Introduction::over()),
             announcement: RefCell::default(),
             differing: RefCell::default(),
             published: RefCell::default(),
@@ -346,6 +349,37 @@ impl Cluster {
         }
     }
 
+    /// This node has just been started, and others may count it as gone.
+    pub(super) fn begin_introduction(&self) {
+        if self.engine.info().has_leases {
+            self.introduction.replace(Introduction::begin(Instant::now()));
+        }
+    }
+
+    /// Looks whether the others know of it by now. Whether they have come to do so just now.
+    pub(super) fn look_at_introduction(&self) -> bool {
+        self.introduction.borrow_mut().look(Instant::now(), || self.is_known_to_all())
+    }
+
+    /// Whether its record is there, and each other node that is up says that this node's hellos count there.
+    fn is_known_to_all(&self) -> bool {
+        let (view, published, judgements) = (self.engine.view(), self.published.borrow(), self.judgements.borrow());
+        let record = |number| view.state.node(number).and_then(|member| member.record.as_ref());
+        let is_told = published.as_ref().is_some_and(|published| record(self.own) == Some(published));
+        let is_up = |number: &NodeNumber| {
+            let is_present = view.state.node(*number).is_some_and(|member| member.presence() == Presence::Present);
+            let state = judgements.get(number).map(|judgement| judgement.state);
+            is_present && matches!(state, Some(NodeHealth::Up | NodeHealth::Draining))
+        };
+        is_told && !self.health.borrow().unaware().iter().any(is_up)
+    }
+
+    /// Whether new connections are for the other nodes.
+    pub(super) fn sends_away(&self) -> bool {
+        let standing = self.standing();
+        standing.sends_away() || standing.is_confirmed() && self.introduction.borrow().goes_on()
+    }
+
     /// How far this node may rely on what it knows: whether it may issue connection IDs.
     pub(in crate::agent) fn standing(&self) -> Standing {
         self.confirmation.borrow().standing()
@@ -378,7 +412,7 @@ impl Cluster {
             judgements: &judgements,
             ways: &ways,
             steered,
-            sends_away: self.standing().sends_away(),
+            sends_away: self.sends_away(),
         };
         let tunnel = Endpoint::from(config.tunnel());
         let keys = tunnel_keys(&view.state, &self.secrets, self.engine.info());

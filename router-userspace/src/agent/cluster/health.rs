@@ -93,6 +93,11 @@ impl HealthWatch {
         self.hellos.answer(to, now(), announcement).inspect_err(|e| tracing::warn!("cluster: {e}")).ok().flatten()
     }
 
+    /// The nodes that have not said yet that this one's hellos count there.
+    pub(super) fn unaware(&self) -> BTreeSet<NodeNumber> {
+        self.hellos.unaware(Instant::now())
+    }
+
     /// What each other node counts as.
     pub(super) fn judge(&mut self) -> BTreeMap<NodeNumber, Judgement> {
         self.health.judge(Instant::now()).nodes

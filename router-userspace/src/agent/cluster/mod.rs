@@ -12,6 +12,7 @@ mod component;
 mod etcd;
 mod health;
 mod init;
+mod introduction;
 mod membership;
 mod orders;
 mod others;
@@ -27,7 +28,7 @@ pub(super) use self::{
     membership::MembershipEngine,
     orders::{order, rotate, waits_for},
     report::{describe, why_not_ready},
-    upkeep::{begin, inherit_confirmation, leave, reconcile, reload, run, take_charge},
+    upkeep::{begin, inherit_confirmation, introduce, leave, reconcile, reload, run, take_charge},
 };
 pub use self::{
     init::init,

@@ -103,7 +103,7 @@ fn own(cluster: &Cluster, node: &Node, config: &config::Cluster) -> api::Cluster
     let state = cluster.view().state.clone();
     let member = state.node(cluster.own()).cloned().unwrap_or_default();
     let is_draining = Member::state(&member) == Some(NodeState::Draining);
-    let takes = !is_draining && !node.roster.is_stopping() && cluster.standing().may_issue();
+    let takes = !is_draining && !node.roster.is_stopping() && cluster.standing().may_issue() && !cluster.sends_away();
     let other = Other { tunnel: config.tunnel(), record: member.record };
     api::ClusterNode {
         this: true,

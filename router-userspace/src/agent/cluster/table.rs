@@ -33,7 +33,8 @@ pub(super) struct Known<'a> {
     pub(super) ways: &'a Ways,
     /// The interfaces that XDP programs are on, by which they can send.
     pub(super) steered: &'a BTreeSet<IfIndex>,
-    /// Whether new connections are for the other nodes: this one may issue no connection IDs.
+    /// Whether new connections are for the other nodes: this one may issue no connection IDs, or the others may not know of it
+    /// yet.
     pub(super) sends_away: bool,
 }
 

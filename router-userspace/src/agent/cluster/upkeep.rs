@@ -44,6 +44,10 @@ pub(in crate::agent) async fn run(node: Rc<Node>) {
         }
         if node.generations.phase() == Phase::InCharge {
             cluster.judge();
+            // Those that place new connections by hash need not wait for the next second's.
+            if cluster.look_at_introduction() {
+                cluster.say_hello(takes_new_connections(&node));
+            }
             admit(&node, cluster);
             reconcile(&node);
         }
@@ -81,8 +85,8 @@ fn listeners(node: &Node) -> String {
 /// Whether a worker of this node takes new connections.
 fn takes_new_connections(node: &Node) -> bool {
     let tables = node.steering.tables();
-    let may_issue = node.cluster.as_ref().is_none_or(|cluster| cluster.standing().may_issue());
-    may_issue
+    let takes = |cluster: &Cluster| cluster.standing().may_issue() && !cluster.sends_away();
+    node.cluster.as_ref().is_none_or(takes)
         && !node.roster.is_stopping()
         && node.steering.slots().iter().any(|&slot| tables.slot_state(slot) == SlotState::Active)
 }
@@ -128,6 +132,13 @@ pub(in crate::agent) fn begin(node: &Node) -> Result<(), AgentError> {
     admit(node, cluster);
     node.steering.know_of_nodes(table);
     Ok(())
+}
+
+/// This node has just been started: new connections are for others until these know of it.
+pub(in crate::agent) fn introduce(node: &Node) {
+    if let Some(cluster) = &node.cluster {
+        cluster.begin_introduction();
+    }
 }
 
 /// Begins to take in what other nodes send to this one, and brings what is known of them into force.
