@@ -16,6 +16,9 @@
 //! place new connections elsewhere is right, as their packets would come back here. The age is looked at once, when the node
 //! starts: later the others, if they are there, wait for it.
 //!
+//! One that an operator has forgotten, or that has lost its number otherwise, issues nothing any more, whatever vouches for
+//! its keys: the others answer packets of its connections with resets.
+//!
 //! The revision here is that of the keys ([`ClusterState::keys_revision`](crate::membership::ClusterState::keys_revision)):
 //! what an operator orders of nodes makes no key.
 
@@ -26,12 +29,13 @@ use std::{
 
 use crate::{
     hello::HELLO_INTERVAL,
-    membership::{Freshness, NodeNumber, View},
+    membership::{Freshness, Incarnation, NodeNumber, Order, View},
 };
 
 /// What vouches for the state that this node goes by.
 #[derive(Clone, Debug)]
 pub struct Confirmation {
+    own: Own,
     standing: Standing,
     /// Whether what is known was of a short time ago when the node started.
     is_recent: bool,
@@ -39,6 +43,30 @@ pub struct Confirmation {
     revision: u64,
     /// Who said it first, and when.
     witness: Option<(NodeNumber, Instant)>,
+}
+
+/// By what this node finds itself in a view.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Own {
+    /// Its number.
+    pub number: NodeNumber,
+    /// The incarnation that the number was given to; none where numbers come from a list.
+    pub incarnation: Option<Incarnation>,
+}
+
+impl Own {
+    /// Whether the number is this node's no more: an operator said `forget`, or a live view says that the incarnation has
+    /// another number, or none.
+    fn is_forgotten(self, view: &View) -> bool {
+        let order = view.state.node(self.number).and_then(|member| member.order);
+        let is_lost = |incarnation| match view.state.incarnations.get(&incarnation) {
+            Some(Some(number)) => *number != self.number,
+            // What cannot be read says nothing.
+            Some(None) => false,
+            None => true,
+        };
+        order == Some(Order::Forget) || view.freshness.is_live() && self.incarnation.is_some_and(is_lost)
+    }
 }
 
 /// How far a node may rely on what it knows.
@@ -61,12 +89,15 @@ pub enum Standing {
         /// Whether what is known was of a short time ago when the node started.
         is_recent: bool,
     },
+    /// Its number is no longer its own: the others do not forward to it.
+    Forgotten,
 }
 
 impl Confirmation {
-    /// For a node that begins at `now` with `view`, where connection IDs are replaced after `lifetime`.
-    pub fn new(view: &View, lifetime: Duration, now: SystemTime) -> Self {
+    /// For the node `own` that begins at `now` with `view`, where connection IDs are replaced after `lifetime`.
+    pub fn new(view: &View, own: Own, lifetime: Duration, now: SystemTime) -> Self {
         let standing = match &view.freshness {
+            _ if own.is_forgotten(view) => Standing::Forgotten,
             Freshness::Live => Standing::Confirmed,
             Freshness::LastKnown { since, .. } => match now.duration_since(*since).ok() {
                 Some(age) if age <= lifetime => Standing::Recent(age),
@@ -76,25 +107,27 @@ impl Confirmation {
             Freshness::Unread { .. } => Standing::TooOld(None),
         };
         let is_recent = matches!(standing, Standing::Recent(_));
-        Self { standing, is_recent, revision: view.state.keys_revision(), witness: None }
+        Self { own, standing, is_recent, revision: view.state.keys_revision(), witness: None }
     }
 
     /// For a generation that takes over from one that had it confirmed.
-    pub fn inherited(view: &View) -> Self {
+    pub fn inherited(view: &View, own: Own) -> Self {
         let revision = view.state.keys_revision();
-        Self { standing: Standing::Confirmed, is_recent: true, revision, witness: None }
+        let standing = if own.is_forgotten(view) { Standing::Forgotten } else { Standing::Confirmed };
+        Self { own, standing, is_recent: true, revision, witness: None }
     }
 
     /// The engine says this now.
     pub fn seen(&mut self, view: &View) {
         if view.freshness.is_live() {
-            self.standing = Standing::Confirmed;
+            let is_forgotten = self.own.is_forgotten(view);
+            self.standing = if is_forgotten { Standing::Forgotten } else { Standing::Confirmed };
         }
     }
 
     /// A node has said in a hello which revision it is at: 0 if nobody has confirmed it to that node.
     pub fn heard(&mut self, node: NodeNumber, revision: u64, now: Instant) {
-        if self.standing.is_confirmed() {
+        if self.standing.is_confirmed() || self.standing == Standing::Forgotten {
             return;
         }
         if revision == self.revision {
@@ -131,22 +164,22 @@ impl Standing {
         match self {
             Self::Confirmed | Self::ConfirmedBy(_) | Self::Recent(_) => true,
             Self::Outdated { is_recent, .. } => is_recent,
-            Self::TooOld(_) => false,
+            Self::TooOld(_) | Self::Forgotten => false,
         }
     }
 
-    /// Whether this node knows all keys, as far as anybody says: if not, clients are better off elsewhere.
+    /// Whether this node knows all keys, as far as anybody says, and has its number: if not, clients are better off elsewhere.
     pub fn is_ready(self) -> bool {
         match self {
             Self::Confirmed | Self::ConfirmedBy(_) | Self::Recent(_) => true,
-            Self::TooOld(_) | Self::Outdated { .. } => false,
+            Self::TooOld(_) | Self::Outdated { .. } | Self::Forgotten => false,
         }
     }
 
     /// Whether new connections are for the other nodes. Not where these have other keys: their packets would come back here,
     /// and not be known.
     pub fn sends_away(self) -> bool {
-        matches!(self, Self::TooOld(_))
+        matches!(self, Self::TooOld(_) | Self::Forgotten)
     }
 
     /// Whether this node can confirm it to others.
@@ -169,6 +202,7 @@ impl fmt::Display for Standing {
                 let taken = if *is_recent { "" } else { ", and from too long before the start" };
                 write!(f, "out of date: node {node} has keys of revision {revision}{taken}")
             }
+            Self::Forgotten => f.write_str("that this node was forgotten: its number is no longer its own"),
         }
     }
 }
@@ -183,9 +217,14 @@ mod tests {
     use router_common::identifiers::ConfigRotation;
 
     use super::*;
-    use crate::membership::{CidConfiguration, CidSecrets, CidState, ClusterState};
+    use crate::membership::{CidConfiguration, CidSecrets, CidState, ClusterState, Member};
 
     const LIFETIME: Duration = Duration::from_secs(3_600);
+    const INCARNATION: Incarnation = Incarnation::new(7);
+
+    fn own() -> Own {
+        Own { number: node(1), incarnation: Some(INCARNATION) }
+    }
 
     fn node(number: u16) -> NodeNumber {
         NodeNumber::new(number).unwrap()
@@ -203,7 +242,8 @@ mod tests {
             awaited: BTreeSet::new(),
             secrets: CidSecrets::from([0; 36]),
         };
-        let state = ClusterState { revision: 6, cid: [(cid.rotation, cid)].into(), ..ClusterState::default() };
+        let (cid, incarnations) = ([(cid.rotation, cid)].into(), [(INCARNATION, Some(node(1)))].into());
+        let state = ClusterState { revision: 6, cid, incarnations, ..ClusterState::default() };
         View { state: Arc::new(state), version: 1, freshness }
     }
 
@@ -213,7 +253,7 @@ mod tests {
 
     fn aged(age: Duration) -> Confirmation {
         let now = SystemTime::now();
-        Confirmation::new(&view(last_known(now - age)), LIFETIME, now)
+        Confirmation::new(&view(last_known(now - age)), own(), LIFETIME, now)
     }
 
     #[test]
@@ -228,10 +268,10 @@ mod tests {
         assert!(!too_old.may_issue() && !too_old.is_ready() && too_old.sends_away());
         let wall = SystemTime::now();
         for nobody_knows in [last_known(wall + Duration::from_secs(1)), Freshness::Unread { why: String::new() }] {
-            let standing = Confirmation::new(&view(nobody_knows), LIFETIME, wall).look(now);
+            let standing = Confirmation::new(&view(nobody_knows), own(), LIFETIME, wall).look(now);
             assert_eq!((standing, standing.may_issue()), (Standing::TooOld(None), false));
         }
-        let standing = Confirmation::new(&view(Freshness::Live), LIFETIME, wall).look(now);
+        let standing = Confirmation::new(&view(Freshness::Live), own(), LIFETIME, wall).look(now);
         assert_eq!((standing, standing.is_confirmed()), (Standing::Confirmed, true));
     }
 
@@ -287,6 +327,54 @@ mod tests {
     #[test]
     fn who_takes_over_goes_on_as_the_one_before() {
         let view = view(last_known(SystemTime::UNIX_EPOCH));
-        assert_eq!(Confirmation::inherited(&view).look(Instant::now()), Standing::Confirmed);
+        assert_eq!(Confirmation::inherited(&view, own()).look(Instant::now()), Standing::Confirmed);
+    }
+
+    /// The same view, after an operator's `forget` or without what gave this node its number.
+    fn changed(before: View, change: impl FnOnce(&mut ClusterState)) -> View {
+        let mut state = ClusterState::clone(&before.state);
+        change(&mut state);
+        View { state: Arc::new(state), ..before }
+    }
+
+    fn forget(state: &mut ClusterState) {
+        state.nodes.insert(node(1), Member { order: Some(Order::Forget), ..Member::default() });
+        state.incarnations.clear();
+    }
+
+    #[test]
+    fn a_node_that_was_forgotten_issues_nothing() {
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        let mut confirmation = Confirmation::new(&view(Freshness::Live), own(), LIFETIME, wall);
+        confirmation.seen(&changed(view(Freshness::Live), forget));
+        let standing = confirmation.look(now);
+        assert_eq!(standing, Standing::Forgotten);
+        assert!(!standing.may_issue() && !standing.is_ready() && !standing.is_confirmed() && standing.sends_away());
+        // Whatever is heard, and while the engine is away.
+        confirmation.heard(node(2), 5, now);
+        confirmation.heard(node(3), 9, now);
+        confirmation.seen(&view(last_known(wall)));
+        assert_eq!(confirmation.look(now + LIFETIME), Standing::Forgotten);
+        // One that starts with what it noted, and one that takes over.
+        let noted = changed(view(last_known(wall)), forget);
+        assert_eq!(Confirmation::new(&noted, own(), LIFETIME, wall).look(now), Standing::Forgotten);
+        assert_eq!(Confirmation::inherited(&noted, own()).look(now), Standing::Forgotten);
+    }
+
+    #[test]
+    fn a_number_is_lost_only_where_a_live_view_says_so() {
+        let wall = SystemTime::now();
+        let standing = |own: Own, view: &View| {
+            Confirmation::new(view, own, LIFETIME, wall).look(Instant::now()) == Standing::Forgotten
+        };
+        let none = |freshness| changed(view(freshness), |state| state.incarnations.clear());
+        let other = changed(view(Freshness::Live), |state| state.incarnations = [(INCARNATION, Some(node(2)))].into());
+        let unreadable = changed(view(Freshness::Live), |state| state.incarnations = [(INCARNATION, None)].into());
+        assert!(standing(own(), &none(Freshness::Live)) && standing(own(), &other));
+        assert!(!standing(own(), &none(last_known(wall))), "it may not have been noted yet");
+        assert!(!standing(own(), &unreadable), "anybody may have written that");
+        let listed = Own { incarnation: None, ..own() };
+        assert!(!standing(listed, &none(Freshness::Live)), "a list gives no numbers");
+        assert!(standing(listed, &changed(view(Freshness::Live), forget)), "a list says that it is gone");
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use router_tests::lab::{
     cluster::{Cluster, Node, Running},
-    peers::Clients,
+    peers::{Clients, Curl},
     until,
 };
 use router_userspace::agent::api::{self, NodeState};
@@ -170,7 +170,10 @@ fn a_node_that_dies_is_gone_by_two_witnesses() -> Result<()> {
 /// node goes on, and its number is never given again: should it come back, it is another node.
 #[test]
 fn a_node_that_is_forgotten_is_gone_at_once() -> Result<()> {
-    let mut cluster = Cluster::new().etcd().set("dead_after", "\"120s\"").start()?;
+    let admin = format!("[admin]\naddress = \"{ADMIN}\"\n");
+    let cluster =
+        Cluster::new().etcd().set("dead_after", "\"120s\"").config(|config| config.rest.insert_str(0, &admin));
+    let mut cluster = cluster.start()?;
     let clients = cluster.talk(90)?;
     let lost = cluster.node(1).control().status()?.totals.accepted;
     cluster.kill(1)?;
@@ -204,7 +207,43 @@ fn a_node_that_is_forgotten_is_gone_at_once() -> Result<()> {
     cluster.route(0..=index)?;
     new.succeed()?;
     ensure!(cluster.node(1).control().status()?.totals.accepted == 30, "the one that came back has not all of them");
-    Ok(())
+    a_node_that_lives_and_is_forgotten_takes_nothing_new(&mut cluster, index)
+}
+
+/// It says so itself, keeps what it has, and sends what is new to the others.
+fn a_node_that_lives_and_is_forgotten_takes_nothing_new(cluster: &mut Running, index: u8) -> Result<()> {
+    await_taking_new(cluster, index)?;
+    cluster.route([index])?;
+    let kept = cluster.talk(20)?;
+    let accepted = |cluster: &Running| Ok::<_, anyhow::Error>(cluster.node(index).control().status()?.totals.accepted);
+    let before = accepted(cluster)?;
+    cluster.node(0).cli(&["nodes", "forget", "5"])?.succeeded()?;
+    until(|| cluster.node(index).control().cluster(), |seen| seen.forgotten.is_some())?;
+    // By its hellos and theirs, longer than silence would be noticed.
+    for pause in [0, 4] {
+        go_on(&kept, Duration::from_secs(pause))?;
+        let new = cluster.talk(20)?;
+        ensure!(accepted(cluster)? == before, "it has taken {} more connections", accepted(cluster)? - before);
+        new.succeed()?;
+    }
+    kept.succeed()?;
+    await_reason(cluster, 0, 5, "an operator said `forget`, but it was heard")?;
+    let health = Curl::over("--http1.1", cluster.node(index).wiring().namespace(), &format!("http://{ADMIN}/healthz"));
+    let health = health.option("--write-out").option("%{http_code}").succeed()?;
+    ensure!(health.split_whitespace().eq(["forgotten", "503"]), "{health}");
+    let status = cluster.node(index).cli(&["cluster", "status"])?;
+    ensure!(status.status.code() == Some(1) && status.stdout.contains("restart it"), "{status:?}");
+    let problems = cluster.node(index).control().status()?.problems;
+    ensure!(problems.iter().any(|problem| problem.contains("this node was forgotten by an operator")), "{problems:?}");
+    let log = cluster.node(index).home().log();
+    let said = log.lines().filter(|line| line.contains("forgotten by an operator")).count();
+    ensure!(said == 1 && log.matches("not the number that this node was given").count() == 0, "{said} times: {log}");
+    let names = cluster.names_in_etcd()?;
+    ensure!(!names.contains(&"nodes/5".to_owned()), "it has put its record back: {names:?}");
+    cluster.node_mut(index).restart()?;
+    cluster.await_state(6, NodeState::Up)?;
+    ensure!(numbers(cluster)? == [1, 4, 3, 6], "{:?}", numbers(cluster)?);
+    await_taking_new(cluster, index)
 }
 
 /// Point 4: a node that joins gets a number of its own, and connections.
@@ -332,6 +371,7 @@ fn expect_no_reset(cluster: &Running) -> Result<()> {
     Ok(())
 }
 
+const ADMIN: &str = "127.0.0.1:9180";
 /// What takes neither a lease (ten seconds) nor `dead_after`.
 const AT_ONCE: Duration = Duration::from_secs(5);
 /// A lease lasts ten seconds.

@@ -31,6 +31,9 @@ pub struct Cluster {
     /// was away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unconfirmed: Option<String>,
+    /// That its number is no longer this node's, and what to do: an operator has forgotten it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forgotten: Option<String>,
     /// Grows with each change of the keys and configurations that nodes share.
     pub revision: u64,
     /// `local` or `hash`

@@ -10,7 +10,7 @@ use std::{
 };
 
 use router_cluster::{
-    confirmation::{Confirmation, Standing},
+    confirmation::{Confirmation, Own, Standing},
     health::{Judgement, NodeHealth},
     hello::{Announcement, Heard, OutgoingHello, WayReport},
     membership::{
@@ -104,7 +104,7 @@ impl Cluster {
         let lifetime = config.connection_id.lifetime;
         let config = config.cluster.as_ref().ok_or(ClusterError::NotConfigured)?;
         let own = engine.own();
-        let confirmation = Confirmation::new(&engine.view(), lifetime, SystemTime::now());
+        let confirmation = Confirmation::new(&engine.view(), itself(&engine), lifetime, SystemTime::now());
         let socket = socket(SocketAddr::new(config.address, 0))?;
         let tunnel = Arc::new(Tunnel::new(id(own), socket).map_err(ClusterError::NoSocket)?);
         let (said, heard) = mpsc::channel(CONTROL_WAITING);
@@ -131,6 +131,7 @@ impl Cluster {
             differing: RefCell::default(),
             published: RefCell::default(),
         };
+        cluster.say_if_forgotten(None);
         cluster.look_at_members();
         Ok(cluster)
     }
@@ -145,7 +146,7 @@ impl Cluster {
         &self.engine
     }
 
-    /// Tells the others of this node, where its engine takes that and it is not what they know.
+    /// Tells the others of this node, where its engine takes that, the number is its own, and it is not what they know.
     pub(super) async fn publish(&self, run: Run, config: &config::Cluster) {
         let Claim { incarnation, host, .. } = self.engine.claim();
         let unheard = self.health.borrow_mut().unheard();
@@ -162,7 +163,8 @@ impl Cluster {
             state: NodeState::Up,
             run: Some(run),
         };
-        if self.published.borrow().as_ref() == Some(&record) || !self.engine.info().has_leases {
+        let is_forgotten = self.standing() == Standing::Forgotten;
+        if self.published.borrow().as_ref() == Some(&record) || !self.engine.info().has_leases || is_forgotten {
             return;
         }
         match self.engine.publish(record.clone()).await {
@@ -301,8 +303,23 @@ impl Cluster {
             }
             self.health.borrow_mut().members(&view, &others.numbers());
         }
+        let before = self.standing();
         self.confirmation.borrow_mut().seen(&view);
+        self.say_if_forgotten(Some(before));
         self.judge();
+    }
+
+    /// Says in the log that the number is no longer this node's, where it was `before`.
+    fn say_if_forgotten(&self, before: Option<Standing>) {
+        if let Some(why) = self.forgotten().filter(|_| before != Some(Standing::Forgotten)) {
+            tracing::error!("cluster: {why}; new connections go to other nodes, and those that it has stay");
+        }
+    }
+
+    /// That the number is no longer this node's, and the way out; none if it is.
+    pub(super) fn forgotten(&self) -> Option<&'static str> {
+        let words = if self.engine.info().has_leases { FORGOTTEN } else { GONE_BY_THE_LIST };
+        (self.standing() == Standing::Forgotten).then_some(words)
     }
 
     /// Says to the other nodes that this one is there, and whether it `takes` new connections.
@@ -387,7 +404,9 @@ impl Cluster {
 
     /// The generation before this one has had confirmed what it knows.
     pub(in crate::agent) fn inherit_confirmation(&self) {
-        self.confirmation.replace(Confirmation::inherited(&self.engine.view()));
+        let before = self.standing();
+        self.confirmation.replace(Confirmation::inherited(&self.engine.view(), itself(&self.engine)));
+        self.say_if_forgotten(Some(before));
     }
 
     /// What is known of the ways to the others, by their hellos.
@@ -464,6 +483,12 @@ fn socket(address: SocketAddr) -> Result<UdpSocket, ClusterError> {
     bound.map_err(|e| ClusterError::NoSocket(io::Error::new(e.kind(), format!("{address}: {e}"))))
 }
 
+/// By what this node finds itself in a view.
+fn itself(engine: &MembershipEngine) -> Own {
+    let incarnation = engine.info().has_leases.then(|| engine.claim().incarnation);
+    Own { number: engine.own(), incarnation }
+}
+
 /// Why there is no cluster for this node.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::agent) enum ClusterError {
@@ -505,3 +530,10 @@ const PAYLOAD_MAX: u16 = 65_507;
 
 /// What nodes say that waits to be listened to, in datagrams.
 const CONTROL_WAITING: usize = 4_096;
+
+/// What an operator is told of a node that was forgotten while it runs.
+const FORGOTTEN: &str = "this node was forgotten by an operator (`nodes forget`), and the others answer its clients with resets: \
+                         restart it, and it gets a new number";
+/// The same where a list says so.
+const GONE_BY_THE_LIST: &str = "the list of nodes says that this node is gone, and the others answer its clients with resets: \
+                                put it right in the list on all nodes, or stop this one";

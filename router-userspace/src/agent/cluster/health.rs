@@ -19,8 +19,11 @@ pub(super) struct HealthWatch {
     own: NodeNumber,
     hellos: Hellos,
     health: Health,
+    dead_after: Duration,
     /// The nodes that are said hello to, and heard.
     members: Members,
+    /// Nodes that an operator has forgotten: as long as one is heard, it is said hello to.
+    forgotten: BTreeSet<NodeNumber>,
 }
 
 /// How a node watches the others.
@@ -40,7 +43,9 @@ impl HealthWatch {
             own,
             hellos: Hellos::new(secret, own, Run::new(rand::random())),
             health: Health::new(health, Instant::now()),
+            dead_after,
             members: Members::default(),
+            forgotten: BTreeSet::new(),
         }
     }
 
@@ -53,11 +58,21 @@ impl HealthWatch {
         let are =
             |wanted| nodes.iter().filter(move |(_, member)| member.presence() == wanted).map(|(&number, _)| number);
         let present: BTreeSet<_> = are(Presence::Present).chain([self.own]).collect();
-        let forgotten: BTreeSet<_> = are(Presence::Forgotten).collect();
-        let absent = located.difference(&present).filter(|number| !forgotten.contains(number)).copied().collect();
+        self.forgotten = are(Presence::Forgotten).filter(|number| located.contains(number)).collect();
+        let absent = located.difference(&present).filter(|number| !self.forgotten.contains(number)).copied().collect();
         self.members = Members { present, absent };
-        self.hellos.members(&self.members);
+        self.tell_hellos();
         self.health.membership(Instant::now(), view);
+    }
+
+    /// A forgotten node that is heard lives, and has to hear of others where its new connections may go.
+    fn tell_hellos(&mut self) {
+        let ways = self.hellos.ways(Instant::now());
+        let heard_at = |number: &NodeNumber| ways.get(number).and_then(|way| way.heard_at);
+        let lives = |number: &&NodeNumber| heard_at(number).is_some_and(|heard| heard.elapsed() < self.dead_after);
+        let mut members = self.members.clone();
+        members.absent.extend(self.forgotten.iter().filter(lives));
+        self.hellos.members(&members);
     }
 
     /// The hellos of this second; `longest` says for each node how long one may be, in octets of UDP payload.
@@ -66,6 +81,9 @@ impl HealthWatch {
         announcement: Announcement,
         longest: impl Fn(NodeNumber) -> u16,
     ) -> Vec<OutgoingHello> {
+        if !self.forgotten.is_empty() {
+            self.tell_hellos();
+        }
         // The next second's may have the random numbers that these lack.
         let said = self.hellos.say(now(), announcement, longest);
         said.inspect_err(|e| tracing::warn!("cluster: {e}")).unwrap_or_default()

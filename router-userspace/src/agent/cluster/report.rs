@@ -3,6 +3,7 @@
 use std::time::{Instant, SystemTime};
 
 use router_cluster::{
+    confirmation::Standing,
     hello::WayReport,
     membership::{Freshness, Member, NodeNumber, NodeState},
 };
@@ -50,7 +51,8 @@ pub(in crate::agent) fn describe(node: &Node) -> Option<api::Cluster> {
             Freshness::Live => None,
             Freshness::LastKnown { why, .. } | Freshness::Unread { why } => Some(why.clone()),
         },
-        unconfirmed: Some(cluster.standing()).filter(|one| !one.is_ready()).map(|one| one.to_string()),
+        unconfirmed: unconfirmed(cluster).map(|standing| standing.to_string()),
+        forgotten: cluster.forgotten().map(str::to_owned),
         revision: view.state.revision,
         new_connections: match config.new_connections {
             NewConnections::Local => "local".to_owned(),
@@ -65,10 +67,18 @@ pub(in crate::agent) fn describe(node: &Node) -> Option<api::Cluster> {
 
 /// Why clients are better off elsewhere, in a sentence; none if they are not.
 pub(in crate::agent) fn why_not_ready(node: &Node) -> Option<String> {
-    let standing = node.cluster.as_ref()?.standing();
+    let cluster = node.cluster.as_ref()?;
+    if let Some(why) = cluster.forgotten() {
+        return Some(format!("cluster: no new connections: {why}"));
+    }
+    let standing = unconfirmed(cluster)?;
     let what = if standing.may_issue() { "not ready" } else { "no new connections" };
-    let sentence = || format!("cluster: {what} until the engine can be asked: what is known is {standing}");
-    (!standing.is_ready()).then(sentence)
+    Some(format!("cluster: {what} until the engine can be asked: what is known is {standing}"))
+}
+
+/// How it stands where the engine has yet to say whether what is known is of now.
+fn unconfirmed(cluster: &Cluster) -> Option<Standing> {
+    Some(cluster.standing()).filter(|standing| !standing.is_ready() && *standing != Standing::Forgotten)
 }
 
 fn others(node: &Node, cluster: &Cluster, counts: &TunnelCounts) -> Vec<api::ClusterNode> {
@@ -103,12 +113,17 @@ fn own(cluster: &Cluster, node: &Node, config: &config::Cluster) -> api::Cluster
     let state = cluster.view().state.clone();
     let member = state.node(cluster.own()).cloned().unwrap_or_default();
     let is_draining = Member::state(&member) == Some(NodeState::Draining);
+    let (seen, why) = match (cluster.forgotten(), is_draining) {
+        (Some(_), _) => (api::NodeState::Gone, "this node, which was forgotten: restart it"),
+        (None, true) => (api::NodeState::Draining, "this node"),
+        (None, false) => (api::NodeState::Up, "this node"),
+    };
     let takes = !is_draining && !node.roster.is_stopping() && cluster.standing().may_issue() && !cluster.sends_away();
     let other = Other { tunnel: config.tunnel(), record: member.record };
     api::ClusterNode {
         this: true,
-        state: if is_draining { api::NodeState::Draining } else { api::NodeState::Up },
-        why: "this node".to_owned(),
+        state: seen,
+        why: why.to_owned(),
         takes_new_connections: takes,
         weight: other.record.as_ref().map_or(config.weight, |record| record.weight),
         ..counted(cluster.own(), &other, &NodeCounters::default())

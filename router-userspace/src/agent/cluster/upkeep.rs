@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, rc::Rc};
 
 use nix::net::if_::if_nametoindex;
-use router_cluster::hello::HELLO_INTERVAL;
+use router_cluster::{confirmation::Standing, hello::HELLO_INTERVAL};
 use router_common::{identifiers::IfIndex, maps::SlotState};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -99,10 +99,11 @@ fn admit(node: &Node, cluster: &Cluster) {
         return;
     }
     node.admission.set_closed(is_closed);
-    if is_closed {
-        tracing::warn!("cluster: no new connections, as what this node knows is {standing}");
-    } else {
-        tracing::info!("cluster: new connections again, as what this node knows is {standing}");
+    match (is_closed, standing) {
+        // That was said.
+        (_, Standing::Forgotten) => {}
+        (true, _) => tracing::warn!("cluster: no new connections, as what this node knows is {standing}"),
+        (false, _) => tracing::info!("cluster: new connections again, as what this node knows is {standing}"),
     }
 }
 
