@@ -146,6 +146,14 @@ impl Cluster {
         &self.engine
     }
 
+    /// The highest revision that it has told the others that it follows, or that they have from the run before.
+    pub(super) fn acked(&self) -> u64 {
+        let acks = |record: &NodeRecord| record.run.as_ref().map(|run| run.acks);
+        let published = self.published.borrow().as_ref().and_then(acks);
+        let before = || acks(self.engine.state().node(self.own)?.record.as_ref()?);
+        published.or_else(before).unwrap_or(0)
+    }
+
     /// Tells the others of this node, where its engine takes that, the number is its own, and it is not what they know.
     pub(super) async fn publish(&self, run: Run, config: &config::Cluster) {
         let Claim { incarnation, host, .. } = self.engine.claim();

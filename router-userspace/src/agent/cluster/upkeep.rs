@@ -59,10 +59,8 @@ async fn tell_engine(node: Rc<Node>) {
     let config = node.serving.config();
     let (Some(cluster), Some(config)) = (&node.cluster, &config.cluster) else { return };
     let engine = observe::interfaces(&node, &node.serving.config().router).first().map(|one| one.engine.to_string());
-    let acks = node.keys.followed();
-    if !orders::go_on(&node).await {
-        return;
-    }
+    let followed = node.keys.followed();
+    let acks = if orders::go_on(&node).await { followed } else { followed.min(cluster.acked()) };
     let own = node.serving.config();
     let run = Run {
         acks,
