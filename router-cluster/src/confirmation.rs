@@ -16,6 +16,9 @@
 //! place new connections elsewhere is right, as their packets would come back here. The age is looked at once, when the node
 //! starts: later the others, if they are there, wait for it.
 //!
+//! One that an operator has forgotten, or that has lost its number otherwise, issues nothing any more, whatever vouches for
+//! its keys: the others answer packets of its connections with resets.
+//!
 //! The revision here is that of the keys ([`ClusterState::keys_revision`](crate::membership::ClusterState::keys_revision)):
 //! what an operator orders of nodes makes no key. Older versions say that of everything, and say it unconfirmed, too. So they
 //! vouch for nobody; and there are newer keys where a revision is higher than all that this node has noted, whichever it is.
@@ -27,12 +30,13 @@ use std::{
 
 use crate::{
     hello::HELLO_INTERVAL,
-    membership::{Freshness, NodeNumber, NodeRecord, RunInfo, View},
+    membership::{Freshness, Incarnation, NodeNumber, NodeRecord, Order, RunInfo, View},
 };
 
 /// What vouches for the state that this node goes by.
 #[derive(Clone, Debug)]
 pub struct Confirmation {
+    own: Own,
     standing: Standing,
     /// Whether what is known was of a short time ago when the node started.
     is_recent: bool,
@@ -51,6 +55,26 @@ pub enum SaidRevision {
     OfKeys(u64),
     /// Of all that it goes by, confirmed or not: it is of an older version.
     OfAll(u64),
+}
+
+/// By what this node finds itself in a view.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Own {
+    /// Its number.
+    pub number: NodeNumber,
+    /// The incarnation that the number was given to; none where numbers come from a list.
+    pub incarnation: Option<Incarnation>,
+}
+
+impl Own {
+    /// Whether the number is this node's no more: an operator said `forget`, or a live view says that the incarnation has
+    /// another number. That it has none says nothing: such an entry is sealed, and its absence is not.
+    fn is_forgotten(self, view: &View) -> bool {
+        let order = view.state.node(self.number).and_then(|member| member.order);
+        let given = self.incarnation.and_then(|own| view.state.incarnations.get(&own).copied().flatten());
+        let has_another = view.freshness.is_live() && given.is_some_and(|number| number != self.number);
+        order == Some(Order::Forget) || has_another
+    }
 }
 
 /// How far a node may rely on what it knows.
@@ -73,22 +97,26 @@ pub enum Standing {
         /// Whether what is known was of a short time ago when the node started.
         is_recent: bool,
     },
+    /// Its number is no longer its own: the others do not forward to it.
+    Forgotten,
 }
 
 impl SaidRevision {
-    /// What a node with this record says by `revision`. Records of older versions do not say listeners' addresses.
+    /// What a node with this record says by `revision`. Records of older versions do not say listeners' addresses; one whose
+    /// record was never seen may be of such a version.
     pub fn of(record: Option<&NodeRecord>, revision: u64) -> Self {
         match record.and_then(|record| record.run.as_ref()) {
-            Some(RunInfo { addresses: None, .. }) => Self::OfAll(revision),
-            Some(_) | None => Self::OfKeys(revision),
+            Some(RunInfo { addresses: Some(_), .. }) => Self::OfKeys(revision),
+            Some(_) | None => Self::OfAll(revision),
         }
     }
 }
 
 impl Confirmation {
-    /// For a node that begins at `now` with `view`, where connection IDs are replaced after `lifetime`.
-    pub fn new(view: &View, lifetime: Duration, now: SystemTime) -> Self {
+    /// For the node `own` that begins at `now` with `view`, where connection IDs are replaced after `lifetime`.
+    pub fn new(view: &View, own: Own, lifetime: Duration, now: SystemTime) -> Self {
         let standing = match &view.freshness {
+            _ if own.is_forgotten(view) => Standing::Forgotten,
             Freshness::Live => Standing::Confirmed,
             Freshness::LastKnown { since, .. } => match now.duration_since(*since).ok() {
                 Some(age) if age <= lifetime => Standing::Recent(age),
@@ -98,25 +126,27 @@ impl Confirmation {
             Freshness::Unread { .. } => Standing::TooOld(None),
         };
         let is_recent = matches!(standing, Standing::Recent(_));
-        Self { standing, is_recent, ..Self::inherited(view) }
+        Self { standing, is_recent, ..Self::inherited(view, own) }
     }
 
     /// For a generation that takes over from one that had it confirmed.
-    pub fn inherited(view: &View) -> Self {
+    pub fn inherited(view: &View, own: Own) -> Self {
         let (revision, known) = (view.state.keys_revision(), view.state.revision);
-        Self { standing: Standing::Confirmed, is_recent: true, revision, known, witness: None }
+        let standing = if own.is_forgotten(view) { Standing::Forgotten } else { Standing::Confirmed };
+        Self { own, standing, is_recent: true, revision, known, witness: None }
     }
 
     /// The engine says this now.
     pub fn seen(&mut self, view: &View) {
         if view.freshness.is_live() {
-            self.standing = Standing::Confirmed;
+            let is_forgotten = self.own.is_forgotten(view);
+            self.standing = if is_forgotten { Standing::Forgotten } else { Standing::Confirmed };
         }
     }
 
     /// A node has said in a hello which revision it is at.
     pub fn heard(&mut self, node: NodeNumber, said: SaidRevision, now: Instant) {
-        if self.standing.is_confirmed() {
+        if self.standing.is_confirmed() || self.standing == Standing::Forgotten {
             return;
         }
         if said == SaidRevision::OfKeys(self.revision) {
@@ -154,22 +184,22 @@ impl Standing {
         match self {
             Self::Confirmed | Self::ConfirmedBy(_) | Self::Recent(_) => true,
             Self::Outdated { is_recent, .. } => is_recent,
-            Self::TooOld(_) => false,
+            Self::TooOld(_) | Self::Forgotten => false,
         }
     }
 
-    /// Whether this node knows all keys, as far as anybody says: if not, clients are better off elsewhere.
+    /// Whether this node knows all keys, as far as anybody says, and has its number: if not, clients are better off elsewhere.
     pub fn is_ready(self) -> bool {
         match self {
             Self::Confirmed | Self::ConfirmedBy(_) | Self::Recent(_) => true,
-            Self::TooOld(_) | Self::Outdated { .. } => false,
+            Self::TooOld(_) | Self::Outdated { .. } | Self::Forgotten => false,
         }
     }
 
     /// Whether new connections are for the other nodes. Not where these have other keys: their packets would come back here,
     /// and not be known.
     pub fn sends_away(self) -> bool {
-        matches!(self, Self::TooOld(_))
+        matches!(self, Self::TooOld(_) | Self::Forgotten)
     }
 
     /// Whether this node can confirm it to others.
@@ -192,6 +222,7 @@ impl fmt::Display for Standing {
                 let taken = if *is_recent { "" } else { ", and from too long before the start" };
                 write!(f, "out of date: node {node} is at revision {revision}{taken}")
             }
+            Self::Forgotten => f.write_str("that this node was forgotten: its number is no longer its own"),
         }
     }
 }
@@ -209,9 +240,14 @@ mod tests {
         SaidRevision::{OfAll, OfKeys},
         *,
     };
-    use crate::membership::{CidConfiguration, CidSecrets, CidState, ClusterState, NodeState};
+    use crate::membership::{CidConfiguration, CidSecrets, CidState, ClusterState, Member, NodeState};
 
     const LIFETIME: Duration = Duration::from_secs(3_600);
+    const INCARNATION: Incarnation = Incarnation::new(7);
+
+    fn own() -> Own {
+        Own { number: node(1), incarnation: Some(INCARNATION) }
+    }
 
     fn node(number: u16) -> NodeNumber {
         NodeNumber::new(number).unwrap()
@@ -229,7 +265,8 @@ mod tests {
             awaited: BTreeSet::new(),
             secrets: CidSecrets::from([0; 36]),
         };
-        let state = ClusterState { revision: 6, cid: [(cid.rotation, cid)].into(), ..ClusterState::default() };
+        let (cid, incarnations) = ([(cid.rotation, cid)].into(), [(INCARNATION, Some(node(1)))].into());
+        let state = ClusterState { revision: 6, cid, incarnations, ..ClusterState::default() };
         View { state: Arc::new(state), version: 1, freshness }
     }
 
@@ -239,7 +276,7 @@ mod tests {
 
     fn aged(age: Duration) -> Confirmation {
         let now = SystemTime::now();
-        Confirmation::new(&view(last_known(now - age)), LIFETIME, now)
+        Confirmation::new(&view(last_known(now - age)), own(), LIFETIME, now)
     }
 
     #[test]
@@ -254,10 +291,10 @@ mod tests {
         assert!(!too_old.may_issue() && !too_old.is_ready() && too_old.sends_away());
         let wall = SystemTime::now();
         for nobody_knows in [last_known(wall + Duration::from_secs(1)), Freshness::Unread { why: String::new() }] {
-            let standing = Confirmation::new(&view(nobody_knows), LIFETIME, wall).look(now);
+            let standing = Confirmation::new(&view(nobody_knows), own(), LIFETIME, wall).look(now);
             assert_eq!((standing, standing.may_issue()), (Standing::TooOld(None), false));
         }
-        let standing = Confirmation::new(&view(Freshness::Live), LIFETIME, wall).look(now);
+        let standing = Confirmation::new(&view(Freshness::Live), own(), LIFETIME, wall).look(now);
         assert_eq!((standing, standing.is_confirmed()), (Standing::Confirmed, true));
     }
 
@@ -327,7 +364,7 @@ mod tests {
         assert_eq!(SaidRevision::of(Some(&older), 5), OfAll(5));
         let run = RunInfo { addresses: Some(BTreeSet::new()), ..run };
         assert_eq!(SaidRevision::of(Some(&NodeRecord { run: Some(run), ..older }), 5), OfKeys(5));
-        assert_eq!(SaidRevision::of(None, 5), OfKeys(5));
+        assert_eq!(SaidRevision::of(None, 5), OfAll(5));
         let now = Instant::now();
         for age in [Duration::ZERO, 2 * LIFETIME] {
             let mut confirmation = aged(age);
@@ -345,6 +382,55 @@ mod tests {
     #[test]
     fn who_takes_over_goes_on_as_the_one_before() {
         let view = view(last_known(SystemTime::UNIX_EPOCH));
-        assert_eq!(Confirmation::inherited(&view).look(Instant::now()), Standing::Confirmed);
+        assert_eq!(Confirmation::inherited(&view, own()).look(Instant::now()), Standing::Confirmed);
+    }
+
+    /// The same view, after an operator's `forget` or with another word on this node's number.
+    fn changed(before: View, change: impl FnOnce(&mut ClusterState)) -> View {
+        let mut state = ClusterState::clone(&before.state);
+        change(&mut state);
+        View { state: Arc::new(state), ..before }
+    }
+
+    fn forget(state: &mut ClusterState) {
+        state.nodes.insert(node(1), Member { order: Some(Order::Forget), ..Member::default() });
+        state.incarnations.clear();
+    }
+
+    #[test]
+    fn a_node_that_was_forgotten_issues_nothing() {
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        let mut confirmation = Confirmation::new(&view(Freshness::Live), own(), LIFETIME, wall);
+        confirmation.seen(&changed(view(Freshness::Live), forget));
+        let standing = confirmation.look(now);
+        assert_eq!(standing, Standing::Forgotten);
+        assert!(!standing.may_issue() && !standing.is_ready() && !standing.is_confirmed() && standing.sends_away());
+        // Whatever is heard, and while the engine is away.
+        confirmation.heard(node(2), OfKeys(5), now);
+        confirmation.heard(node(3), OfKeys(9), now);
+        confirmation.seen(&view(last_known(wall)));
+        assert_eq!(confirmation.look(now + LIFETIME), Standing::Forgotten);
+        // One that starts with what it noted, and one that takes over.
+        let noted = changed(view(last_known(wall)), forget);
+        assert_eq!(Confirmation::new(&noted, own(), LIFETIME, wall).look(now), Standing::Forgotten);
+        assert_eq!(Confirmation::inherited(&noted, own()).look(now), Standing::Forgotten);
+    }
+
+    #[test]
+    fn a_number_is_lost_only_where_a_live_view_says_so() {
+        let wall = SystemTime::now();
+        let standing = |own: Own, view: &View| {
+            Confirmation::new(view, own, LIFETIME, wall).look(Instant::now()) == Standing::Forgotten
+        };
+        let none = changed(view(Freshness::Live), |state| state.incarnations.clear());
+        let other =
+            |freshness| changed(view(freshness), |state| state.incarnations = [(INCARNATION, Some(node(2)))].into());
+        let unreadable = changed(view(Freshness::Live), |state| state.incarnations = [(INCARNATION, None)].into());
+        assert!(standing(own(), &other(Freshness::Live)) && !standing(own(), &other(last_known(wall))));
+        assert!(!standing(own(), &none), "anybody may have deleted that");
+        assert!(!standing(own(), &unreadable), "anybody may have written that");
+        let listed = Own { incarnation: None, ..own() };
+        assert!(!standing(listed, &other(Freshness::Live)), "a list gives no numbers");
+        assert!(standing(listed, &changed(view(Freshness::Live), forget)), "a list says that it is gone");
     }
 }

@@ -8,12 +8,22 @@ use std::{
 
 use crate::{
     health::{DEFAULT_DEAD_AFTER, Engine, Health, HealthConfig, NodeHealth, Reason, Word},
-    hello::{Announcement, Heard, Hellos, Moment, Run, WayReport},
+    hello::{Announcement, Heard, Hellos, Members, Moment, OutgoingHello, Run, WayReport},
     membership::{ClusterState, Freshness, Member, NodeNumber, NodeRecord, NodeState, TunnelVersions, View},
     secret::ClusterSecret,
 };
 
 use NodeHealth::{Gone, Silent, Unreachable, Up};
+
+fn announcement() -> Announcement {
+    Announcement {
+        state: NodeState::Up,
+        takes_new_connections: true,
+        weight: 100,
+        revision: 1,
+        tunnel_versions: TunnelVersions { lowest: 1, highest: 1 },
+    }
+}
 
 /// Octets of UDP payload that the nodes' interfaces carry.
 const INTERFACE: u16 = 8_972;
@@ -35,6 +45,8 @@ struct Simulation {
     nodes: BTreeMap<NodeNumber, Node>,
     /// Who has a lease, by the engine.
     leases: BTreeSet<NodeNumber>,
+    /// Who has a number.
+    numbers: BTreeSet<NodeNumber>,
     /// From whom to whom nothing passes.
     cut: BTreeSet<[NodeNumber; 2]>,
     /// Octets of UDP payload that the fabric carries.
@@ -50,6 +62,7 @@ impl Simulation {
             milliseconds: 0,
             nodes: BTreeMap::new(),
             leases: (1..=count).map(number).collect(),
+            numbers: BTreeSet::new(),
             cut: BTreeSet::new(),
             fabric: 1_472,
             seen: BTreeMap::new(),
@@ -70,6 +83,7 @@ impl Simulation {
         let hellos = Hellos::new(ClusterSecret::from([9; 32]), own, run);
         let health = Health::new(config, self.at().now);
         self.leases.insert(own);
+        self.numbers.insert(own);
         self.nodes.insert(own, Node { hellos, health, is_live: true });
         self.tell();
     }
@@ -95,7 +109,7 @@ impl Simulation {
 
     /// Nodes whose engine is there see the state.
     fn tell(&mut self) {
-        let all: BTreeSet<_> = self.nodes.keys().chain(&self.leases).copied().collect();
+        let all: BTreeSet<_> = self.numbers.union(&self.leases).copied().collect();
         let members = all.iter().map(|&node| (node, self.member(node))).collect();
         let state = ClusterState { nodes: members, ..ClusterState::default() };
         let (state, now) = (std::sync::Arc::new(state), self.at().now);
@@ -104,7 +118,8 @@ impl Simulation {
             let freshness = if node.is_live { Freshness::Live } else { last_known };
             node.health.membership(now, &View { state: state.clone(), version: 1, freshness });
             if node.is_live {
-                node.hellos.members(&all);
+                let absent = all.difference(&self.leases).copied().collect();
+                node.hellos.members(&Members { present: self.leases.clone(), absent });
             }
         }
     }
@@ -112,7 +127,7 @@ impl Simulation {
     fn member(&self, node: NodeNumber) -> Member {
         let address = [10, 0, 0, 1].into();
         let record = NodeRecord { number: node, address, port: 6080, weight: 100, state: NodeState::Up, run: None };
-        Member { record: self.leases.contains(&node).then_some(record), order: None }
+        Member { record: self.leases.contains(&node).then_some(record), ..Member::default() }
     }
 
     /// Goes on for so many seconds, in steps of 100 ms: each node says hello once a second, in a step of its own.
@@ -136,23 +151,23 @@ impl Simulation {
     }
 
     fn say(&mut self, from: NodeNumber) {
-        let announcement = Announcement {
-            state: NodeState::Up,
-            takes_new_connections: true,
-            weight: 100,
-            revision: 1,
-            tunnel_versions: TunnelVersions { lowest: 1, highest: 1 },
-        };
         let at = self.at();
-        let speaker = self.nodes.get_mut(&from).unwrap();
-        for outgoing in speaker.hellos.say(at, announcement, |_| INTERFACE).unwrap() {
-            let is_carried = outgoing.datagram.len() <= self.fabric && !self.cut.contains(&[from, outgoing.to]);
-            if let Some(listener) = self.nodes.get_mut(&outgoing.to).filter(|_| is_carried) {
-                let incoming = listener.hellos.hear(at, &outgoing.datagram).unwrap();
-                if incoming.heard == Heard::Counted {
-                    listener.health.heard(at.now, from, Word::new(&incoming.hello, &incoming.way));
-                }
-            }
+        let said = self.nodes.get_mut(&from).unwrap().hellos.say(at, announcement(), |_| INTERFACE).unwrap();
+        said.into_iter().for_each(|outgoing| self.carry(from, outgoing));
+    }
+
+    /// What one says arrives, and what is answered to it.
+    fn carry(&mut self, from: NodeNumber, said: OutgoingHello) {
+        let at = self.at();
+        let is_carried = said.datagram.len() <= self.fabric && !self.cut.contains(&[from, said.to]);
+        let Some(listener) = self.nodes.get_mut(&said.to).filter(|_| is_carried) else { return };
+        let incoming = listener.hellos.hear(at, &said.datagram).unwrap();
+        if incoming.heard == Heard::Counted {
+            listener.health.heard(at.now, from, Word::new(&incoming.hello, &incoming.way));
+        }
+        if incoming.wants_answer {
+            let answer = listener.hellos.answer(from, at, announcement()).unwrap().unwrap();
+            self.carry(said.to, answer);
         }
     }
 
@@ -227,6 +242,23 @@ fn a_restart_is_no_silence() {
         simulation.seconds(7);
     }
     assert!(!simulation.was_ever(Silent), "{:?}", simulation.seen);
+}
+
+/// While the engine is away, no new record says that it is there: its first hello does, and what the two answer at once.
+#[test]
+fn a_node_that_was_gone_is_forwarded_to_from_its_first_hello_on() {
+    let mut simulation = Simulation::of(3);
+    simulation.seconds(20);
+    simulation.kill(number(3));
+    simulation.lease_ends(number(3));
+    simulation.seconds(12);
+    assert_eq!([simulation.counts(1, 3), simulation.counts(2, 3)], [Gone; 2]);
+    (1..=2).for_each(|node| simulation.engine_is_away_for(number(node)));
+    simulation.start(number(3));
+    assert_eq!(simulation.counts(1, 3), Gone);
+    simulation.say(number(3));
+    assert_eq!([simulation.counts(1, 3), simulation.counts(2, 3)], [Silent; 2]);
+    assert!(simulation.nodes[&number(3)].hellos.unaware(simulation.at().now).is_empty());
 }
 
 #[test]

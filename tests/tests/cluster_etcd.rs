@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use router_tests::lab::{
     cluster::{Cluster, Node, Running},
-    peers::Clients,
+    peers::{Clients, Curl},
     until,
 };
 use router_userspace::agent::api::{self, NodeState};
@@ -100,7 +100,8 @@ fn a_rotation_waits_for_a_node_that_is_cut_off_from_etcd() -> Result<()> {
     cluster.expect_nothing_lost()
 }
 
-/// The same, where no agent that runs has seen a record of the node: that of the rotation names it.
+/// The same, where no agent that runs has seen a record of the node: that of the rotation names it. Packets of its
+/// connections are forwarded to where it was last.
 #[test]
 fn a_rotation_waits_for_a_node_that_nobody_remembers() -> Result<()> {
     let mut cluster = Cluster::new().etcd().set("dead_after", "\"3s\"").start()?;
@@ -110,7 +111,16 @@ fn a_rotation_waits_for_a_node_that_nobody_remembers() -> Result<()> {
     cluster.node(0).cli(&["cid", "rotate"])?.succeeded()?;
     [0, 2].into_iter().try_for_each(|index| await_reason(&cluster, index, 2, "although its lease has ended"))?;
     [0, 2].into_iter().try_for_each(|index| cluster.node_mut(index).restart())?;
-    [0, 2].into_iter().try_for_each(|index| await_waiting(&cluster, index))?;
+    let before = cluster.counts()?;
+    cluster.route([0, 2])?;
+    go_on(&clients, Duration::from_secs(1))?;
+    cluster.expect_forwarded(&before, 50)?;
+    for index in [0, 2] {
+        await_reason(&cluster, index, 2, "although its lease has ended")?;
+        let shown = cluster.node(index).cli(&["nodes", "show", "2"])?;
+        ensure!(shown.stdout.contains("although its lease has ended"), "{}", shown.stdout);
+        await_waiting(&cluster, index)?;
+    }
     go_on(&clients, LEASE_AND_MORE)?;
     [0, 2].into_iter().try_for_each(|index| await_waiting(&cluster, index))?;
     (0..3).try_for_each(|index| cluster.await_issued(index, 0))?;
@@ -125,7 +135,8 @@ fn a_rotation_waits_for_a_node_that_nobody_remembers() -> Result<()> {
     cluster.expect_nothing_lost()
 }
 
-/// Point 3: a node that dies loses its lease, and is not heard: two witnesses. No operator has to say anything.
+/// Point 3: a node that dies loses its lease, and is not heard: two witnesses. No operator has to say anything. Once it is
+/// back, none of its new connections is answered for.
 #[test]
 fn a_node_that_dies_is_gone_by_two_witnesses() -> Result<()> {
     let mut cluster = Cluster::new().etcd().start()?;
@@ -133,14 +144,36 @@ fn a_node_that_dies_is_gone_by_two_witnesses() -> Result<()> {
     let lost = cluster.node(1).control().status()?.totals.accepted;
     let died = Instant::now();
     cluster.kill(1)?;
-    cluster.expect_resets(clients, lost, died + TO_BE_TOLD)
+    cluster.expect_resets(clients, lost, died + TO_BE_TOLD)?;
+    let before = cluster.reset_for_others()?;
+    cluster.mend(1)?;
+    cluster.route([1])?;
+    cluster.node_mut(1).start()?;
+    let first = cluster.talk(30)?;
+    cluster.route([0, 2])?;
+    go_on(&first, Duration::from_secs(1))?;
+    await_taking_new(&cluster, 1)?;
+    cluster.route([1])?;
+    let accepted = cluster.node(1).control().status()?.totals.accepted;
+    let more = cluster.talk(30)?;
+    let now = cluster.node(1).control().status()?.totals.accepted;
+    ensure!(now == accepted + 30, "it keeps {} of 30 new connections", now - accepted);
+    cluster.route([0, 2])?;
+    go_on(&more, Duration::from_millis(500))?;
+    [first, more].into_iter().try_for_each(|clients| clients.succeed().map(drop))?;
+    let reset = cluster.reset_for_others()? - before;
+    ensure!(reset == 0, "{reset} packets of its new connections were answered by others");
+    Ok(())
 }
 
 /// The operator's word is enough: neither the end of the lease nor that of the silence is waited for. What waited for the
 /// node goes on, and its number is never given again: should it come back, it is another node.
 #[test]
 fn a_node_that_is_forgotten_is_gone_at_once() -> Result<()> {
-    let mut cluster = Cluster::new().etcd().set("dead_after", "\"120s\"").start()?;
+    let admin = format!("[admin]\naddress = \"{ADMIN}\"\n");
+    let cluster =
+        Cluster::new().etcd().set("dead_after", "\"120s\"").config(|config| config.rest.insert_str(0, &admin));
+    let mut cluster = cluster.start()?;
     let clients = cluster.talk(90)?;
     let lost = cluster.node(1).control().status()?.totals.accepted;
     cluster.kill(1)?;
@@ -174,7 +207,43 @@ fn a_node_that_is_forgotten_is_gone_at_once() -> Result<()> {
     cluster.route(0..=index)?;
     new.succeed()?;
     ensure!(cluster.node(1).control().status()?.totals.accepted == 30, "the one that came back has not all of them");
-    Ok(())
+    a_node_that_lives_and_is_forgotten_takes_nothing_new(&mut cluster, index)
+}
+
+/// It says so itself, keeps what it has, and sends what is new to the others.
+fn a_node_that_lives_and_is_forgotten_takes_nothing_new(cluster: &mut Running, index: u8) -> Result<()> {
+    await_taking_new(cluster, index)?;
+    cluster.route([index])?;
+    let kept = cluster.talk(20)?;
+    let accepted = |cluster: &Running| Ok::<_, anyhow::Error>(cluster.node(index).control().status()?.totals.accepted);
+    let before = accepted(cluster)?;
+    cluster.node(0).cli(&["nodes", "forget", "5"])?.succeeded()?;
+    until(|| cluster.node(index).control().cluster(), |seen| seen.forgotten.is_some())?;
+    // By its hellos and theirs, longer than silence would be noticed.
+    for pause in [0, 4] {
+        go_on(&kept, Duration::from_secs(pause))?;
+        let new = cluster.talk(20)?;
+        ensure!(accepted(cluster)? == before, "it has taken {} more connections", accepted(cluster)? - before);
+        new.succeed()?;
+    }
+    kept.succeed()?;
+    await_reason(cluster, 0, 5, "an operator said `forget`, but it was heard")?;
+    let health = Curl::over("--http1.1", cluster.node(index).wiring().namespace(), &format!("http://{ADMIN}/healthz"));
+    let health = health.option("--write-out").option("%{http_code}").succeed()?;
+    ensure!(health.split_whitespace().eq(["forgotten", "503"]), "{health}");
+    let status = cluster.node(index).cli(&["cluster", "status"])?;
+    ensure!(status.status.code() == Some(1) && status.stdout.contains("restart it"), "{status:?}");
+    let problems = cluster.node(index).control().status()?.problems;
+    ensure!(problems.iter().any(|problem| problem.contains("this node was forgotten by an operator")), "{problems:?}");
+    let log = cluster.node(index).home().log();
+    let said = log.lines().filter(|line| line.contains("forgotten by an operator")).count();
+    ensure!(said == 1 && log.matches("not the number that this node was given").count() == 0, "{said} times: {log}");
+    let names = cluster.names_in_etcd()?;
+    ensure!(!names.contains(&"nodes/5".to_owned()), "it has put its record back: {names:?}");
+    cluster.node_mut(index).restart()?;
+    cluster.await_state(6, NodeState::Up)?;
+    ensure!(numbers(cluster)? == [1, 4, 3, 6], "{:?}", numbers(cluster)?);
+    await_taking_new(cluster, index)
 }
 
 /// Point 4: a node that joins gets a number of its own, and connections.
@@ -264,6 +333,12 @@ fn await_reason(cluster: &Running, index: u8, number: u16, words: &str) -> Resul
     until(|| cluster.node(index).control().cluster(), has_words).map(drop)
 }
 
+/// A node takes new connections itself.
+fn await_taking_new(cluster: &Running, index: u8) -> Result<()> {
+    let takes = |seen: &api::Cluster| seen.nodes.iter().any(|node| node.this && node.takes_new_connections);
+    until(|| cluster.node(index).control().cluster(), takes).map(drop)
+}
+
 /// A node says for whom the rotation waits.
 fn await_waiting(cluster: &Running, index: u8) -> Result<()> {
     let words = "connection IDs: configuration 1 waits until nodes 2 decode by it";
@@ -296,6 +371,7 @@ fn expect_no_reset(cluster: &Running) -> Result<()> {
     Ok(())
 }
 
+const ADMIN: &str = "127.0.0.1:9180";
 /// What takes neither a lease (ten seconds) nor `dead_after`.
 const AT_ONCE: Duration = Duration::from_secs(5);
 /// A lease lasts ten seconds.

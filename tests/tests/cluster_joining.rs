@@ -85,19 +85,21 @@ fn a_node_that_was_overtaken_is_not_ready() -> Result<()> {
     [0, 2].into_iter().try_for_each(|index| cluster.await_issued(index, 1))?;
 
     cluster.node(1).wiring().cut_etcd()?;
+    cluster.route([1])?;
     cluster.node_mut(1).start()?;
+    let clients = cluster.talk(30)?;
+    let before = cluster.counts()?;
+    cluster.route([0, 2])?;
     await_outdated(&cluster, 1)?;
     cluster.await_issued(1, 0)?;
     // It is gone no more: it is heard, without a record.
     cluster.await_state(2, NodeState::Silent)?;
-    cluster.route([1])?;
-    let clients = cluster.talk(30)?;
     ensure!(accepted(&cluster, 1)? == 30, "it sends new connections to nodes whose keys it lacks");
-    let before = cluster.counts()?;
-    cluster.route([0, 2])?;
     ensure!(!clients.ends_within(Duration::from_secs(2)), "the clients ended: {}", clients.said());
     cluster.expect_forwarded(&before, 100)?;
     clients.succeed()?;
+    let reset = cluster.reset_for_others()?;
+    ensure!(reset == 0, "{reset} packets of its connections were answered by nodes that had yet to hear it");
 
     drop(cluster.node_mut(1).take_agent()?.terminate()?);
     make_older(cluster.node(1), 2 * LIFETIME)?;

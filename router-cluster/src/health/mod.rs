@@ -26,8 +26,8 @@
 //!
 //! What silence is not:
 //!
-//! - That nothing is heard of a node whose record had ended before this agent began. Where it is, only the record says; an
-//!   agent that restarts while another node is cut off from etcd must not take it for gone.
+//! - That nothing is heard of a node whose record had ended before this agent began. It is said hello to where it was last,
+//!   and may have moved since; an agent that restarts while another node is cut off from etcd must not take it for gone.
 //! - The first `dead_after` that this node listens for another: after a restart it has heard nobody, and drops nothing.
 //! - The time in which this process stood still. Between two inputs, two seconds count at most; inputs come once a second
 //!   ([`Health::judge`] says when).

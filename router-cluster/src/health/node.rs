@@ -43,8 +43,8 @@ pub(super) struct Node {
     gone: Option<Gone>,
     /// Whether it was heard after it was gone, and has had no record since.
     is_back: bool,
-    /// Whether this node has seen a record of it, or has heard it. Without a record it has no address to say hello to, and the other's hellos
-    /// prove nothing: that none counts is no silence.
+    /// Whether this node has seen a record of it, or has heard it. Without, it says hello to no address, or to where the other was
+    /// last, which may be wrong; and so the other's hellos prove nothing: that none counts is no silence.
     is_known: bool,
 }
 

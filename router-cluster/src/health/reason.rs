@@ -77,7 +77,7 @@ pub enum SecondWitness {
     HasRecord(Engine),
     /// The engine cannot be reached or read, so what it said last is no evidence.
     NotLive(Engine),
-    /// Its record had ended before this agent began: so it could not be heard here, and its silence says nothing.
+    /// Its record had ended before this agent began. Where it was last may be wrong, so its silence says nothing.
     NeverKnown,
 }
 
@@ -129,7 +129,7 @@ impl fmt::Display for SecondWitness {
             Self::HasRecord(Engine::File) => "the members' file names it (`nodes forget` says that it is gone)",
             Self::NotLive(Engine::Leased) => "the membership engine is away and its last known state holds",
             Self::NeverKnown => {
-                "its record had ended before this agent began, so it could not be heard (`nodes forget` says that it is gone)"
+                "its record had ended before this agent began, so it may be elsewhere (`nodes forget` says that it is gone)"
             }
             Self::NotLive(Engine::File) => "the members' file cannot be read and its last known state holds",
         })

@@ -18,7 +18,7 @@ pub const ECHO_LIFETIME: Duration = Duration::from_secs(5);
 const CANDIDATE_LIFETIME: Duration = Duration::from_secs(3);
 
 /// Own hellos that are remembered for their echoes: all of [`ECHO_LIFETIME`], and more where hellos are sent sooner.
-const SENT_MAX: usize = 16;
+const SENT_MAX: usize = 32;
 
 /// A point in time, by both clocks.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +48,9 @@ pub struct WayReport {
     pub heard_at: Option<Instant>,
     /// Whether the last hello that counted echoed a recent one of this node: whether the other hears this node.
     pub hears_us: bool,
+    /// Whether that hello said that this run of this node has proven there that it is alive: whether this node's hellos count
+    /// there.
+    pub counts_us: bool,
     /// From a hello of this node to the hello that echoed it, without the time that the other held it.
     pub round_trip: Option<Duration>,
     /// How far the other's wall clock is ahead of this node's, in nanoseconds; below 0 if it is behind. It is right to
@@ -74,6 +77,8 @@ pub struct HelloExchange {
     candidate: Option<LastOfRun>,
     longest: LongestHeard,
     report: WayReport,
+    /// Whether a hello at once tells the other what it has to know, or has it tell: a run is new to one of the two.
+    is_answer_due: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -110,13 +115,14 @@ impl HelloExchange {
             candidate: None,
             longest: LongestHeard::default(),
             report: WayReport::default(),
+            is_answer_due: false,
         }
     }
 
     /// The next hello to the other node, which leaves at `at`. It [continues](Hello::continues); the caller changes that
     /// in the last ones.
     pub fn next(&mut self, at: Moment, announcement: Announcement) -> Hello {
-        self.sequence += 1;
+        (self.sequence, self.is_answer_due) = (self.sequence + 1, false);
         if self.sent.len() == SENT_MAX {
             self.sent.pop_front();
         }
@@ -146,8 +152,11 @@ impl HelloExchange {
         let is_proven = self.proven.is_some_and(|proven| proven.run == hello.run);
         if !is_proven && echoed.is_none() {
             self.consider(heard);
+            self.is_answer_due |= self.candidate.is_some_and(|candidate| candidate.run == hello.run);
             return Heard::Unproven;
         }
+        let is_new_there = |echo: Option<Echo>| echo.is_none_or(|echo| echo.run != self.run);
+        self.is_answer_due |= !is_proven || echoed.is_some() && is_new_there(hello.echo);
         if !is_proven {
             self.previous = self.proven;
             self.candidate = None;
@@ -156,6 +165,11 @@ impl HelloExchange {
         self.longest.hear(octets, at.now);
         self.learn(hello, at, echoed);
         Heard::Counted
+    }
+
+    /// Whether the next hello should go at once, and not with those of the next second.
+    pub fn is_answer_due(&self) -> bool {
+        self.is_answer_due
     }
 
     /// What the hellos that counted say at `now` of the way between the two nodes.
@@ -188,6 +202,7 @@ impl HelloExchange {
         self.report.heard_at = Some(at.now);
         self.report.longest_heard_there = hello.longest_heard;
         self.report.hears_us = echoed.is_some();
+        self.report.counts_us = hello.echo.is_some_and(|echo| echo.run == self.run);
         if let Some(round_trip) = echoed {
             let on_its_way = u64::try_from(round_trip.as_nanos() / 2).unwrap_or(u64::MAX);
             let there = i128::from(hello.sent_at) + i128::from(on_its_way);

@@ -40,7 +40,7 @@ impl HelloLink {
     /// The datagram that says `hello` to the other node.
     ///
     /// `length` is the octets of UDP payload that it is padded to, what the interface carries; a hello is never shorter
-    /// than [`HELLO_LENGTH`], and where it is not [to be padded](Hello::is_padded), 0 is right.
+    /// than [`HELLO_LENGTH`], and where it is not to be padded, 0 is right.
     ///
     /// # Errors
     /// [`SealError`] if the system gives no random numbers.

@@ -7,12 +7,12 @@ use crate::membership::{NodeState, TunnelVersions};
 /// How often a node says hello to each node that is to hear it.
 pub const HELLO_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Of so many hellos in a row, one is padded to the longest packet that the interface carries.
+/// Of so many seconds' hellos in a row, one is padded to the longest packet that the interface carries.
 pub const PADDED_EVERY: u64 = 30;
 
 /// The first hello that is padded. It is an early one, so that `doctor cluster` need not wait for half a minute, and not
 /// the first: that one has to arrive also where the fabric carries less than the interface.
-const FIRST_PADDED: u64 = 3;
+pub(super) const FIRST_PADDED: u64 = 3;
 
 /// One run of a node's agent. It is random, so no two runs are taken for one another.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -51,13 +51,6 @@ pub struct Hello {
     pub echo: Option<Echo>,
     /// The receiver's last hello of a run that has not proven yet that it is alive.
     pub candidate_echo: Option<Echo>,
-}
-
-impl Hello {
-    /// Whether it is to be padded to the longest packet that the interface carries.
-    pub fn is_padded(&self) -> bool {
-        self.sequence % PADDED_EVERY == FIRST_PADDED
-    }
 }
 
 /// What a node says of itself.

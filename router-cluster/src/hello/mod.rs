@@ -31,7 +31,9 @@
 //! prove that it is alive: it counts when a hello of it echoes a hello that this node sent within the last five seconds
 //! ([`ECHO_LIFETIME`]). A recording echoes hellos of long ago, or of a run of this node that is over. This takes no clock
 //! that is right: a tolerance on timestamps would make a node whose clock is wrong look dead, and let recordings of the
-//! last half minute pass. It costs one exchange: a new run counts with its second hello, within about two seconds.
+//! last half minute pass. It costs one exchange: a new run counts with its second hello. Each side answers a run that is new
+//! to one of the two at once, three times a second at most, so that takes milliseconds; with a node of a version that does
+//! not answer, about two seconds.
 //!
 //! To be echoed, a run that is not proven needs a place in this node's hellos, and there is one. So that replays of old
 //! runs do not keep a living run out of it, the hello with the latest wall clock has it: recordings are older than what
@@ -61,7 +63,7 @@ pub use self::{
     audience::{AUDIENCE_SIZE, Audiences, EVERYONE_UP_TO},
     error::{HelloError, SealError},
     exchange::{ECHO_LIFETIME, Heard, HelloExchange, Moment, WayReport},
-    hellos::{Hellos, IncomingHello, OutgoingHello},
+    hellos::{Hellos, IncomingHello, Members, OutgoingHello},
     link::{HELLO_LENGTH, HelloLink},
     message::{Announcement, Echo, HELLO_INTERVAL, Hello, PADDED_EVERY, Run},
     wire::Header,

@@ -1,13 +1,13 @@
 //! What a node knows of its cluster, and how far that can be relied on.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::SystemTime};
 
 use router_common::identifiers::ConfigRotation;
 
 use super::{
     cid::CidConfiguration,
     keys::Master,
-    node::{NodeNumber, NodeRecord, NodeState, Order},
+    node::{Incarnation, NodeNumber, NodeRecord, NodeState, Order},
 };
 
 /// The whole state of a cluster at one moment.
@@ -21,6 +21,9 @@ pub struct ClusterState {
     pub master: Option<Master>,
     /// All nodes that have a number.
     pub nodes: BTreeMap<NodeNumber, Member>,
+    /// Which number each incarnation was given; none for one whose entry cannot be read. Empty with an engine that does not give
+    /// numbers by incarnations.
+    pub incarnations: BTreeMap<Incarnation, Option<NodeNumber>>,
     /// The configurations of connection IDs: at most one by rotation, 0 to 6.
     pub cid: BTreeMap<ConfigRotation, CidConfiguration>,
     /// The number that the next new node gets, 1 to 65,536; the last says that none is left.
@@ -53,6 +56,9 @@ pub struct Member {
     /// What it says of itself. None if its lease has run out, or was never taken since the cluster's data was last lost: then
     /// only its number is known.
     pub record: Option<NodeRecord>,
+    /// Where its tunnel was by its last record, also once that has ended. None if its engine has no leases, if it has never
+    /// had a record, or if it is of a version that does not note it. It may have moved since, without being able to say so.
+    pub last_tunnel: Option<SocketAddr>,
     /// What an operator says of it.
     pub order: Option<Order>,
 }
@@ -66,6 +72,11 @@ impl Member {
             (Some(_), _) => Presence::Present,
             (None, _) => Presence::LeaseGone,
         }
+    }
+
+    /// Where its tunnel is, as far as is known: by its record, or where it was last.
+    pub fn tunnel(&self) -> Option<SocketAddr> {
+        self.record.as_ref().map(NodeRecord::tunnel).or(self.last_tunnel)
     }
 
     /// Whether it takes new connections, as far as its record and its operator say; `None` where it is not present.
@@ -157,7 +168,7 @@ mod tests {
             (None, Some(Order::Drain), Presence::LeaseGone, None),
             (None, Some(Order::Forget), Presence::Forgotten, None),
         ] {
-            let member = Member { record, order };
+            let member = Member { record, last_tunnel: None, order };
             assert_eq!((member.presence(), member.state()), (presence, state), "{member:?}");
         }
     }

@@ -60,6 +60,8 @@ impl Node {
     /// Gets its number, and tells the others that it is up and follows `acks`.
     pub(super) async fn come_up(&mut self, acks: u64) -> NodeNumber {
         let number = self.engine.register(self.claim).await.unwrap();
+        let given = self.state().incarnations.get(&self.claim.incarnation).copied();
+        assert_eq!(given, Some(Some(number)), "who has a number sees it at once");
         let run = RunInfo {
             incarnation: self.claim.incarnation,
             host: self.claim.host,
@@ -255,6 +257,7 @@ async fn a_forgotten_number_stays_unused(first: &Node, second: &mut Node) {
     let next = first.state().next_id;
     first.commit(vec![Write::Order(number, Order::Forget)]).await;
     second.until_presence(number, Presence::Forgotten).await;
+    assert!(!second.state().incarnations.contains_key(&second.claim.incarnation), "it sees that it has none any more");
     let after = second.come_up(0).await;
     assert_eq!(u32::from(after.get()), next, "a number that no node has had");
     first.until_presence(after, Presence::Present).await;
@@ -271,6 +274,8 @@ async fn a_node_that_stops_is_seen_to(first: &Node, second: &Node) {
     let number = second.record.as_ref().unwrap().number;
     second.engine.withdraw().await.unwrap();
     first.until_presence(number, Presence::LeaseGone).await;
+    let last = first.state().node(number).unwrap().last_tunnel;
+    assert_eq!(last, Some((second.claim.address, 6080).into()), "where it was outlasts its record");
     assert!(matches!(first.engine.view().freshness, Freshness::Live));
     assert_eq!(second.engine.register(second.claim).await.unwrap(), number, "its number is kept for it");
 }

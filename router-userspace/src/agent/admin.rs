@@ -54,6 +54,8 @@ pub(super) enum Readiness {
     Draining,
     /// They are better off elsewhere: what this node knows of its cluster may be out of date.
     Unconfirmed,
+    /// This node's number is no longer its own: an operator has forgotten it.
+    Forgotten,
 }
 
 /// Why there are no metrics.
@@ -244,6 +246,7 @@ async fn answer<T: HealthSource>(request: &Request<Incoming>, source: &T) -> Res
             Readiness::Serves => plain(StatusCode::OK, "ok\n"),
             Readiness::Draining => draining(),
             Readiness::Unconfirmed => plain(StatusCode::SERVICE_UNAVAILABLE, "unconfirmed\n"),
+            Readiness::Forgotten => plain(StatusCode::SERVICE_UNAVAILABLE, "forgotten\n"),
         };
     }
     match source.metrics().await {
@@ -377,16 +380,19 @@ mod tests {
                 let expected = (format!("HTTP/1.1 {status}"), content_type.to_owned(), body.to_owned());
                 assert_eq!(client.ask(line).await, expected, "{line}");
             }
-            node.readiness.set(Readiness::Unconfirmed);
-            let unconfirmed =
-                ("HTTP/1.1 503 Service Unavailable".to_owned(), text.to_owned(), "unconfirmed\n".to_owned());
-            assert_eq!(client.ask("GET /healthz").await, unconfirmed);
-            node.readiness.set(Readiness::Draining);
-            let draining = ("HTTP/1.1 503 Service Unavailable".to_owned(), text.to_owned(), "draining\n".to_owned());
-            assert_eq!(client.ask("GET /healthz").await, draining);
+            let refused =
+                |word: &str| ("HTTP/1.1 503 Service Unavailable".to_owned(), text.to_owned(), word.to_owned());
+            for (readiness, word) in [
+                (Readiness::Unconfirmed, "unconfirmed\n"),
+                (Readiness::Forgotten, "forgotten\n"),
+                (Readiness::Draining, "draining\n"),
+            ] {
+                node.readiness.set(readiness);
+                assert_eq!(client.ask("GET /healthz").await, refused(word));
+            }
             assert_eq!(client.ask("GET /metrics").await.2, "one\n# EOF\n");
             node.is_ending.set(true);
-            assert_eq!(client.ask("GET /metrics").await, draining);
+            assert_eq!(client.ask("GET /metrics").await, refused("draining\n"));
         });
     }
 

@@ -2,8 +2,11 @@
 
 use std::rc::{Rc, Weak};
 
+use router_cluster::confirmation::Standing;
+
 use super::{
     admin::{HealthSource, NoMetrics, Readiness},
+    cluster::Cluster,
     metrics,
     node::Node,
     observe::observe,
@@ -33,8 +36,11 @@ impl HealthSource for NodeHealth {
     fn readiness(&self) -> Readiness {
         match self.0.upgrade() {
             Some(node) if !node.roster.is_stopping() && node.generations.serves() => {
-                let is_ready = node.cluster.as_ref().is_none_or(|cluster| cluster.standing().is_ready());
-                if is_ready { Readiness::Serves } else { Readiness::Unconfirmed }
+                match node.cluster.as_ref().map(Cluster::standing) {
+                    Some(Standing::Forgotten) => Readiness::Forgotten,
+                    Some(standing) if !standing.is_ready() => Readiness::Unconfirmed,
+                    _ => Readiness::Serves,
+                }
             }
             _ => Readiness::Draining,
         }

@@ -122,6 +122,9 @@ fn start(first: First, options: &RunOptions, before: &[Neighbour]) -> Result<Rc<
     if is_first {
         node.blocks.take_charge(&node.steering, &next.config);
     }
+    if is_first {
+        cluster::introduce(&node);
+    }
     // Before the workers: they tell clients how long a datagram may be.
     cluster::begin(&node)?;
     // Ports are opened by the generation in charge.
@@ -133,6 +136,8 @@ fn start(first: First, options: &RunOptions, before: &[Neighbour]) -> Result<Rc<
         prepared.hold();
         return Ok(node);
     }
+    // Before the listeners: whether new connections are for others is known by then.
+    cluster::reconcile(&node);
     if let Some(e) = prepared.commit().into_iter().next() {
         return Err(e);
     }

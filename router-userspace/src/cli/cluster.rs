@@ -21,7 +21,7 @@ use crate::{
 pub(super) enum Cluster {
     /// Show where the list of nodes comes from, how old it is, what the nodes count as, and what was sent on
     ///
-    /// Exits with 1 where a node is not up or draining, or the engine cannot be asked.
+    /// Exits with 1 where a node is not up or draining, this one was forgotten, or the engine cannot be asked.
     Status {
         #[command(flatten)]
         json: Json,
@@ -80,7 +80,8 @@ fn status(client: &Client, json: &Json) -> Result<Exit, Fail> {
     let is_well = |node: &api::ClusterNode| {
         matches!(node.state, api::NodeState::Up | api::NodeState::Draining | api::NodeState::Gone)
     };
-    Ok(if cluster.live && cluster.nodes.iter().all(is_well) { Exit::Done } else { Exit::No })
+    let is_well = cluster.live && cluster.forgotten.is_none() && cluster.nodes.iter().all(is_well);
+    Ok(if is_well { Exit::Done } else { Exit::No })
 }
 
 fn text(cluster: &api::Cluster) -> String {
@@ -96,6 +97,9 @@ fn text(cluster: &api::Cluster) -> String {
     }
     if let Some(why) = &cluster.unconfirmed {
         table.row(["not ready", &format!("until the engine can be asked: what is known is {why}")]);
+    }
+    if let Some(why) = &cluster.forgotten {
+        table.row(["not ready", why]);
     }
     let size =
         |size: Option<u16>| size.map_or_else(|| "any".to_owned(), |size| format!("{} octets", count(size.into())));
@@ -154,5 +158,8 @@ forged           1 packet
         let unconfirmed = api::Cluster { unconfirmed: Some("of an unknown time".to_owned()), ..cluster };
         let row = "\nnot ready        until the engine can be asked: what is known is of an unknown time\n";
         assert!(text(&unconfirmed).contains(row), "{}", text(&unconfirmed));
+        let forgotten =
+            api::Cluster { unconfirmed: None, forgotten: Some("forgotten: restart it".to_owned()), ..unconfirmed };
+        assert!(text(&forgotten).contains("\nnot ready        forgotten: restart it\n"), "{}", text(&forgotten));
     }
 }

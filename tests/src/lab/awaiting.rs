@@ -79,7 +79,7 @@ impl Clients {
     /// Waits until something is so, which has to come before they have ended.
     pub fn run_until(&self, is_so: impl Fn() -> Result<bool>) -> Result<()> {
         while !is_so()? {
-            ensure!(!self.ends_within(BETWEEN_LOOKS), "the clients ended too soon");
+            ensure!(!self.ends_within(BETWEEN_LOOKS), "the clients ended too soon: {}", self.said());
         }
         Ok(())
     }

@@ -344,7 +344,11 @@ impl Engine {
                 self.waiting = Some(waiting);
                 return Ok(());
             }
-            Outcome::Answered(Ok(number)) => Outcome::Answered(Ok(self.registered(number))),
+            Outcome::Answered(Ok(number)) => {
+                // Who has a number sees it in the next view.
+                self.show();
+                Outcome::Answered(Ok(self.registered(number)))
+            }
             other => other,
         };
         answer(waiting.reply, number)

@@ -137,7 +137,7 @@ fn read_state(reader: &mut Reader<'_>, table: &Table<'_, '_>, mut record: NodeRe
     if word == Some("draining") {
         record.state = NodeState::Draining;
     }
-    Member { record: Some(record), order }
+    Member { record: Some(record), last_tunnel: None, order }
 }
 
 /// The configurations of connection IDs; the first alone where the list says nothing of them.

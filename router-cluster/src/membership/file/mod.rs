@@ -151,6 +151,7 @@ fn state(list: &List, secret: &ClusterSecret) -> ClusterState {
         revision: newest,
         master: Some(Master::from(*secret.derive("master", b""))),
         nodes: list.nodes.clone(),
+        incarnations: std::collections::BTreeMap::new(),
         cid: cid.collect(),
         next_id: highest + 1,
         faults: Vec::new(),

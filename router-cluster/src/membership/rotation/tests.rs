@@ -50,7 +50,7 @@ fn set(state: &mut ClusterState, number: u16, acks: u64) {
     };
     let (address, state_of_node) = ([10, 0, 0, 1].into(), NodeState::Up);
     let record = NodeRecord { number, address, port: 6080, weight: 100, state: state_of_node, run: Some(run) };
-    state.nodes.insert(number, Member { record: Some(record), order: None });
+    state.nodes.insert(number, Member { record: Some(record), ..Member::default() });
 }
 
 fn look(state: &ClusterState, now: u64) -> Next {

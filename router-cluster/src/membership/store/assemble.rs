@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    codec::{Codec, Config, Read, unreadable},
+    codec::{Codec, Config, Numbered, Read, unreadable},
     entries::{Entries, Entry, name},
 };
 use crate::membership::{
@@ -123,9 +123,13 @@ impl Shared<'_> {
 fn read_nodes(codec: &Codec, entries: &Entries, state: &mut ClusterState) {
     let mut given = BTreeMap::new();
     for (entry_name, entry) in entries.range(name::IDS.to_owned()..).take_while(|(key, _)| key.starts_with(name::IDS)) {
-        match codec.read_id(entry_name, entry) {
-            Ok(number) => {
-                state.nodes.entry(number).or_default();
+        let read = codec.read_id(entry_name, entry);
+        if let Some(incarnation) = entry_name.strip_prefix(name::IDS).and_then(|text| text.parse().ok()) {
+            state.incarnations.insert(incarnation, read.as_ref().ok().map(|numbered| numbered.number));
+        }
+        match read {
+            Ok(Numbered { number, tunnel }) => {
+                state.nodes.entry(number).or_default().last_tunnel = tunnel;
                 if let Some(other) = given.insert(number, entry_name) {
                     state.faults.push(format!("{entry_name}: node {number} is {other}, too"));
                 }

@@ -1,6 +1,9 @@
 //! How each kind of entry is written, and read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use router_common::{connection_id::ROTATIONS, identifiers::ConfigRotation};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -54,9 +57,14 @@ struct Ordered {
     order: Order,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Numbered {
-    number: NodeNumber,
+/// What `ids/` says of an incarnation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Numbered {
+    /// Its number.
+    pub(super) number: NodeNumber,
+    /// Where it was when it told its record last. Before its first record, and of versions before this was there, none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) tunnel: Option<SocketAddr>,
 }
 
 /// `next_id`: its epoch is the number itself.
@@ -123,12 +131,12 @@ impl Codec {
         Ok(Read { epoch, content: clear.order })
     }
 
-    pub(super) fn write_id(&self, entry_name: &str, number: NodeNumber) -> Vec<u8> {
-        self.seal.close(entry_name, 0, &Numbered { number }, b"")
+    pub(super) fn write_id(&self, entry_name: &str, numbered: Numbered) -> Vec<u8> {
+        self.seal.close(entry_name, 0, &numbered, b"")
     }
 
-    pub(super) fn read_id(&self, entry_name: &str, entry: &Entry) -> Result<NodeNumber, MembershipError> {
-        Ok(self.open::<Numbered>(entry_name, entry)?.clear.number)
+    pub(super) fn read_id(&self, entry_name: &str, entry: &Entry) -> Result<Numbered, MembershipError> {
+        Ok(self.open(entry_name, entry)?.clear)
     }
 
     pub(super) fn write_next_id(&self, next: u32) -> Vec<u8> {

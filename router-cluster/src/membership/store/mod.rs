@@ -7,7 +7,7 @@
 //! cid/ROTATION       a configuration of connection IDs: state, shape, keys                 sealed
 //! orders/NUMBER      what an operator says of a node                                       sealed
 //! next_id            the number that the next new node gets                                sealed
-//! ids/INCARNATION    a node's number, without lease                                        sealed
+//! ids/INCARNATION    a node's number, and where it was last, without lease                sealed
 //! nodes/NUMBER       a node's record, under its lease                                      sealed
 //! ```
 //!

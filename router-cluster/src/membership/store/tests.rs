@@ -207,6 +207,32 @@ fn a_number_is_never_given_again() {
     assert_eq!(none, Err(MembershipError::NumbersUsed));
 }
 
+/// What an agent that begins to look later has of a node whose lease has run out.
+#[test]
+fn where_a_node_was_outlasts_its_lease() {
+    let mut fake = cluster();
+    let number = NodeNumber::new(1).unwrap();
+    let last = |fake: &Fake| fake.without_leases().state().nodes[&number].last_tunnel.map(|tunnel| tunnel.to_string());
+    assert_eq!(last(&fake).unwrap(), "10.0.0.1:6080");
+    let written = |fake: &Fake| fake.entries[&name::id(Incarnation::new(1))].modified;
+    let (before, id) = (written(&fake), name::id(Incarnation::new(1)));
+    fake.join(1);
+    assert_eq!(written(&fake), before, "nothing has changed");
+    let moved = NodeRecord { address: [10, 0, 0, 9].into(), port: 7_000, ..record(number, claim(1)) };
+    let transaction = publish(&codec(), &fake.entries, &moved).unwrap();
+    assert!(fake.execute(&transaction));
+    assert_eq!(last(&fake).unwrap(), "10.0.0.9:7000");
+    assert_eq!(fake.state().nodes[&number].tunnel(), Some(moved.tunnel()));
+    assert_eq!(fake.state().incarnations[&Incarnation::new(1)], Some(number));
+    // A version before this was there.
+    let value = codec().write_id(&id, codec::Numbered { number, tunnel: None });
+    assert!(!String::from_utf8_lossy(&value).contains("tunnel"), "it reads what this one writes");
+    fake.entries.insert(id, Entry { value, modified: fake.revision });
+    assert_eq!(last(&fake), None);
+    assert_eq!(fake.join(1), number);
+    assert_eq!(last(&fake).unwrap(), "10.0.0.1:6080");
+}
+
 #[test]
 fn a_node_and_its_copy_are_told_apart_while_one_is_there() {
     let fake = cluster();

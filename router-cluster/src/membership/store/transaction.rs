@@ -1,7 +1,7 @@
 //! Transactions that change entries: what they compare, and what they then write.
 
 use super::{
-    codec::{Codec, Config},
+    codec::{Codec, Config, Numbered},
     entries::{Entries, name},
 };
 use crate::membership::{
@@ -153,7 +153,8 @@ impl Writing<'_> {
             self.transaction.delete(&record);
         }
         let ids = self.entries.iter().filter(|(key, _)| key.starts_with(name::IDS));
-        for (key, _) in ids.filter(|(key, entry)| self.codec.read_id(key, entry) == Ok(number)) {
+        let has_it = |key: &str, entry| self.codec.read_id(key, entry).is_ok_and(|numbered| numbered.number == number);
+        for (key, _) in ids.filter(|(key, entry)| has_it(key, entry)) {
             self.transaction.delete(key);
         }
     }
@@ -173,7 +174,7 @@ pub(in crate::membership) fn register(
         return Err(MembershipError::NotMade { name: codec.cluster.clone() });
     }
     let id = name::id(claim.incarnation);
-    let had = entries.get(&id).and_then(|entry| codec.read_id(&id, entry).ok());
+    let had = entries.get(&id).and_then(|entry| codec.read_id(&id, entry).ok()).map(|numbered| numbered.number);
     let member = |number: &NodeNumber| state.nodes.get(number);
     let is_forgotten = |number: &NodeNumber| member(number).is_some_and(|member| member.order == Some(Order::Forget));
     if let Some(number) = had.filter(|number| !is_forgotten(number)) {
@@ -187,12 +188,13 @@ pub(in crate::membership) fn register(
     let number = u16::try_from(next).ok().and_then(NodeNumber::new).ok_or(MembershipError::NumbersUsed)?;
     let mut transaction = Transaction::default().unless_changed(entries, name::NEXT_ID).unless_changed(entries, &id);
     transaction.put(name::NEXT_ID, codec.write_next_id(next + 1));
-    let value = codec.write_id(&id, number);
+    let value = codec.write_id(&id, Numbered { number, tunnel: None });
     transaction.put(id, value);
     Ok(Registration::New { number, transaction })
 }
 
-/// The transaction that tells the others a node's record: only while its incarnation has the number.
+/// The transaction that tells the others a node's record: only while its incarnation has the number. Where the node is, its
+/// number says from then on, too: that stays when its lease ends.
 ///
 /// # Errors
 /// If it has not.
@@ -203,10 +205,15 @@ pub(in crate::membership) fn publish(
 ) -> Result<Transaction, MembershipError> {
     let id = record.run.as_ref().map(|run| name::id(run.incarnation)).unwrap_or_default();
     let had = entries.get(&id).and_then(|entry| codec.read_id(&id, entry).ok());
-    if had != Some(record.number) {
+    let Some(had) = had.filter(|numbered| numbered.number == record.number) else {
         return Err(MembershipError::NotOurs { record: record.number });
+    };
+    let mut transaction = Transaction::default().unless_changed(entries, id.as_str());
+    let now = Numbered { tunnel: Some(record.tunnel()), ..had };
+    if now != had {
+        let value = codec.write_id(&id, now);
+        transaction.put(id, value);
     }
-    let mut transaction = Transaction::default().unless_changed(entries, id);
     let (name, value) = (name::node(record.number), codec.write_node(record));
     transaction.operations.push(Operation::PutLeased { name, value });
     Ok(transaction)

@@ -33,6 +33,9 @@ pub struct Cluster {
     /// was away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unconfirmed: Option<String>,
+    /// That its number is no longer this node's, and what to do: an operator has forgotten it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forgotten: Option<String>,
     /// Grows with each change of the keys and configurations that nodes share.
     pub revision: u64,
     /// `local` or `hash`
@@ -80,7 +83,7 @@ pub struct ClusterNode {
     pub why: String,
     /// Whether it takes new connections.
     pub takes_new_connections: bool,
-    /// Its share of new connections, where they are placed by hash.
+    /// Its share of new connections, where they are placed by hash; 0 where only its last place is known.
     pub weight: u16,
     /// How packets get there: `xdp`, or `relay` (workers' sockets); none of this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

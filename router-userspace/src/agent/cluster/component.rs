@@ -4,24 +4,24 @@ use std::{
     cell::{Ref, RefCell},
     collections::{BTreeMap, BTreeSet},
     io,
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{SocketAddr, UdpSocket},
     sync::Arc,
     time::{Instant, SystemTime},
 };
 
 use router_cluster::{
-    confirmation::{Confirmation, SaidRevision, Standing},
+    confirmation::{Confirmation, Own, SaidRevision, Standing},
     health::{Judgement, NodeHealth},
-    hello::{Announcement, WayReport},
+    hello::{Announcement, Heard, OutgoingHello, WayReport},
     membership::{
-        Claim, ClusterState, DEFAULT_WEIGHT, ListenerDifference, Member, NodeNumber, NodeRecord, NodeState, RunInfo,
+        Claim, DEFAULT_WEIGHT, ListenerDifference, Member, NodeNumber, NodeRecord, NodeState, Presence, RunInfo,
         TunnelVersions, View,
         rotation::{Unleased, WithoutLease},
     },
 };
 use router_common::{
     frame::{Address, Endpoint, IPV4_LENGTH, IPV6_LENGTH, UDP_LENGTH},
-    identifiers::{IfIndex, NodeId},
+    identifiers::IfIndex,
     maps::{self, AssignedNode},
 };
 use tokio::sync::{mpsc, watch};
@@ -29,9 +29,11 @@ use tokio::sync::{mpsc, watch};
 use super::{
     announce::Announcer,
     health::{HealthWatch, WatchConfig},
+    introduction::Introduction,
     membership::MembershipEngine,
+    others::{Others, id},
     routes::{RouteWatch, Ways},
-    table::{Known, id, node_state, tunnel_keys},
+    table::{Known, node_state, tunnel_keys},
 };
 use crate::{
     agent::{
@@ -54,11 +56,13 @@ pub(in crate::agent) struct Cluster {
     said: mpsc::Sender<ControlDatagram>,
     heard: RefCell<Option<mpsc::Receiver<ControlDatagram>>>,
     routes: RouteWatch,
-    /// What each other node's record said last.
-    records: RefCell<BTreeMap<NodeNumber, NodeRecord>>,
+    others: RefCell<Others>,
     health: RefCell<HealthWatch>,
     judgements: RefCell<BTreeMap<NodeNumber, Judgement>>,
     confirmation: RefCell<Confirmation>,
+    introduction: RefCell<Introduction>,
+    /// What this node says of itself, as it was last said.
+    announcement: RefCell<Option<Announcement>>,
     /// In which listeners the others differ, as far as that has been said in the log.
     differing: RefCell<BTreeMap<NodeNumber, String>>,
     /// What this node has told the others of itself.
@@ -102,12 +106,13 @@ impl Cluster {
         let lifetime = config.connection_id.lifetime;
         let config = config.cluster.as_ref().ok_or(ClusterError::NotConfigured)?;
         let own = engine.own();
-        let confirmation = Confirmation::new(&engine.view(), lifetime, SystemTime::now());
+        let confirmation = Confirmation::new(&engine.view(), itself(&engine), lifetime, SystemTime::now());
         let socket = socket(SocketAddr::new(config.address, 0))?;
         let tunnel = Arc::new(Tunnel::new(id(own), socket).map_err(ClusterError::NoSocket)?);
         let (said, heard) = mpsc::channel(CONTROL_WAITING);
-        let records = records_of_others(&engine.state(), own);
-        let routes = RouteWatch::start(config.address, destinations(&records)).map_err(ClusterError::NoRoutes)?;
+        let mut others = Others::default();
+        others.look(&engine.state(), own);
+        let routes = RouteWatch::start(config.address, others.destinations()).map_err(ClusterError::NoRoutes)?;
         let health = HealthWatch::new(watch_config(own, &engine, config), engine.secret().clone());
         let cluster = Self {
             own,
@@ -119,14 +124,17 @@ impl Cluster {
             said,
             heard: RefCell::new(Some(heard)),
             routes,
-            records: RefCell::new(records),
+            others: RefCell::new(others),
             health: RefCell::new(health),
             judgements: RefCell::default(),
             confirmation: RefCell::new(confirmation),
+            introduction: RefCell::new(Introduction::over()),
+            announcement: RefCell::default(),
             differing: RefCell::default(),
             published: RefCell::default(),
             announcer: Announcer::default(),
         };
+        cluster.say_if_forgotten(None);
         cluster.look_at_members();
         Ok(cluster)
     }
@@ -141,7 +149,15 @@ impl Cluster {
         &self.engine
     }
 
-    /// Tells the others of this node, where its engine takes that and it is not what they know.
+    /// The highest revision that it has told the others that it follows, or that they have from the run before.
+    pub(super) fn acked(&self) -> u64 {
+        let acks = |record: &NodeRecord| record.run.as_ref().map(|run| run.acks);
+        let published = self.published.borrow().as_ref().and_then(acks);
+        let before = || acks(self.engine.state().node(self.own)?.record.as_ref()?);
+        published.or_else(before).unwrap_or(0)
+    }
+
+    /// Tells the others of this node, where its engine takes that, the number is its own, and it is not what they know.
     pub(super) async fn publish(&self, run: Run, config: &config::Cluster) {
         let Claim { incarnation, host, .. } = self.engine.claim();
         let unheard = self.health.borrow_mut().unheard();
@@ -158,7 +174,8 @@ impl Cluster {
             state: NodeState::Up,
             run: Some(run),
         };
-        if self.published.borrow().as_ref() == Some(&record) || !self.engine.info().has_leases {
+        let is_forgotten = self.standing() == Standing::Forgotten;
+        if self.published.borrow().as_ref() == Some(&record) || !self.engine.info().has_leases || is_forgotten {
             return;
         }
         match self.engine.publish(record.clone()).await {
@@ -169,9 +186,8 @@ impl Cluster {
 
     /// Says in the log which nodes have other listeners than this one, of which `own` is told: once, until that changes.
     fn compare_listeners(&self, own: &RunInfo) {
-        let records = self.records.borrow();
         let differs = |record: &NodeRecord| Some((record.number, difference(own, record.run.as_ref()?)?.to_string()));
-        let now: BTreeMap<_, _> = records.values().filter_map(differs).collect();
+        let now: BTreeMap<_, _> = self.others.borrow().records().filter_map(differs).collect();
         let before = self.differing.replace(now.clone());
         for (number, what) in now.iter().filter(|(number, what)| before.get(number) != Some(what)) {
             tracing::warn!("cluster: node {number} has other listeners than this one: {what}; all nodes need the same");
@@ -215,9 +231,9 @@ impl Cluster {
         self.engine.view()
     }
 
-    /// What each other node's record said last.
-    pub(in crate::agent) fn records(&self) -> Ref<'_, BTreeMap<NodeNumber, NodeRecord>> {
-        self.records.borrow()
+    /// The other nodes, as far as it is known where they are.
+    pub(super) fn others(&self) -> Ref<'_, Others> {
+        self.others.borrow()
     }
 
     /// What each other node counts as.
@@ -227,13 +243,13 @@ impl Cluster {
 
     /// The other nodes whose records this agent has seen, and whether they may live without a lease.
     pub(super) fn unleased(&self) -> Unleased {
-        let (judgements, records) = (self.judgements.borrow(), self.records.borrow());
+        let (judgements, others) = (self.judgements.borrow(), self.others.borrow());
         let is_gone = |number: &NodeNumber| judgements.get(number).is_some_and(|one| one.state == NodeHealth::Gone);
-        let known = |(&number, record): (&NodeNumber, &NodeRecord)| {
-            let acks = record.run.as_ref()?.acks;
+        let known = |record: &NodeRecord| {
+            let (number, acks) = (record.number, record.run.as_ref()?.acks);
             Some((number, if is_gone(&number) { WithoutLease::Gone } else { WithoutLease::MayLive { acks } }))
         };
-        records.iter().filter_map(known).collect()
+        others.records().filter_map(known).collect()
     }
 
     /// The longest packet that the interface towards a node carries, in octets from its IP header on.
@@ -306,21 +322,35 @@ impl Cluster {
 
     /// Looks at the members anew: who is there, and where.
     pub(super) fn look_at_members(&self) {
-        let now = records_of_others(&self.engine.state(), self.own);
+        let view = self.engine.view();
         {
-            let mut records = self.records.borrow_mut();
-            let before = destinations(&records);
             // One that is not listed any more may have connections yet.
-            records.extend(now);
-            let after = destinations(&records);
+            let mut others = self.others.borrow_mut();
+            let before = others.destinations();
+            others.look(&view.state, self.own);
+            let after = others.destinations();
             if before != after {
                 self.routes.want(after);
             }
+            self.health.borrow_mut().members(&view, &others.numbers());
         }
-        let view = self.engine.view();
-        self.health.borrow_mut().members(&view);
+        let before = self.standing();
         self.confirmation.borrow_mut().seen(&view);
+        self.say_if_forgotten(Some(before));
         self.judge();
+    }
+
+    /// Says in the log that the number is no longer this node's, where it was `before`.
+    fn say_if_forgotten(&self, before: Option<Standing>) {
+        if let Some(why) = self.forgotten().filter(|_| before != Some(Standing::Forgotten)) {
+            tracing::error!("cluster: {why}; new connections go to other nodes, and those that it has stay");
+        }
+    }
+
+    /// That the number is no longer this node's, and the way out; none if it is.
+    pub(super) fn forgotten(&self) -> Option<&'static str> {
+        let words = if self.engine.info().has_leases { FORGOTTEN } else { GONE_BY_THE_LIST };
+        (self.standing() == Standing::Forgotten).then_some(words)
     }
 
     /// Says to the other nodes that this one is there, and whether it `takes` new connections.
@@ -334,29 +364,70 @@ impl Cluster {
             revision: if self.standing().is_confirmed() { state.keys_revision() } else { 0 },
             tunnel_versions: TUNNEL_VERSIONS,
         };
-        let records = self.records.borrow();
+        self.announcement.replace(Some(announcement));
+        let others = self.others.borrow();
         let longest = |number: NodeNumber| {
             let mtu = self.routes.ways().get(&id(number)).and_then(|way| way.mtu).unwrap_or(0);
-            let headers = match records.get(&number).is_some_and(|record| record.address.is_ipv6()) {
+            let headers = match others.get(number).is_some_and(|other| other.tunnel.is_ipv6()) {
                 true => IPV6_LENGTH + UDP_LENGTH,
                 false => IPV4_LENGTH + UDP_LENGTH,
             };
             u16::try_from((mtu as usize).saturating_sub(headers)).unwrap_or(PAYLOAD_MAX)
         };
-        for hello in self.health.borrow_mut().say(announcement, longest) {
-            if let Some(record) = records.get(&hello.to) {
-                self.tunnel.send_control(record.tunnel(), &hello.datagram);
-            }
+        let said = self.health.borrow_mut().say(announcement, longest);
+        said.iter().for_each(|hello| self.send(hello));
+    }
+
+    fn send(&self, hello: &OutgoingHello) {
+        if let Some(other) = self.others.borrow().get(hello.to) {
+            self.tunnel.send_control(other.tunnel, &hello.datagram);
         }
     }
 
-    /// Takes what another node may have said.
+    /// Takes what another node may have said, and answers it where one of the two has yet to prove that it is alive.
     pub(super) fn hear(&self, datagram: &ControlDatagram) {
-        let heard = self.health.borrow_mut().hear(&datagram.octets);
-        if let Some(hello) = heard {
-            let said = SaidRevision::of(self.records.borrow().get(&hello.from), hello.hello.announcement.revision);
+        let Some(hello) = self.health.borrow_mut().hear(&datagram.octets) else { return };
+        if hello.heard == Heard::Counted {
+            let revision = hello.hello.announcement.revision;
+            let said = self.others.borrow().get(hello.from).and_then(|other| other.record.clone());
+            let said = SaidRevision::of(said.as_ref(), revision);
             self.confirmation.borrow_mut().heard(hello.from, said, Instant::now());
         }
+        if let Some(announcement) = self.announcement.borrow().filter(|_| hello.wants_answer) {
+            let answer = self.health.borrow_mut().answer(hello.from, announcement);
+            answer.iter().for_each(|answer| self.send(answer));
+        }
+    }
+
+    /// This node has just been started, and others may count it as gone.
+    pub(super) fn begin_introduction(&self) {
+        if self.engine.info().has_leases {
+            self.introduction.replace(Introduction::begin(Instant::now()));
+        }
+    }
+
+    /// Looks whether the others know of it by now. Whether they have come to do so just now.
+    pub(super) fn look_at_introduction(&self) -> bool {
+        self.introduction.borrow_mut().look(Instant::now(), || self.is_known_to_all())
+    }
+
+    /// Whether its record is there, and each other node that is up says that this node's hellos count there.
+    fn is_known_to_all(&self) -> bool {
+        let (view, published, judgements) = (self.engine.view(), self.published.borrow(), self.judgements.borrow());
+        let record = |number| view.state.node(number).and_then(|member| member.record.as_ref());
+        let is_told = published.as_ref().is_some_and(|published| record(self.own) == Some(published));
+        let is_up = |number: &NodeNumber| {
+            let is_present = view.state.node(*number).is_some_and(|member| member.presence() == Presence::Present);
+            let state = judgements.get(number).map(|judgement| judgement.state);
+            is_present && matches!(state, Some(NodeHealth::Up | NodeHealth::Draining))
+        };
+        is_told && !self.health.borrow().unaware().iter().any(is_up)
+    }
+
+    /// Whether new connections are for the other nodes.
+    pub(super) fn sends_away(&self) -> bool {
+        let standing = self.standing();
+        standing.sends_away() || standing.is_confirmed() && self.introduction.borrow().goes_on()
     }
 
     /// How far this node may rely on what it knows: whether it may issue connection IDs.
@@ -366,7 +437,9 @@ impl Cluster {
 
     /// The generation before this one has had confirmed what it knows.
     pub(in crate::agent) fn inherit_confirmation(&self) {
-        self.confirmation.replace(Confirmation::inherited(&self.engine.view()));
+        let before = self.standing();
+        self.confirmation.replace(Confirmation::inherited(&self.engine.view(), itself(&self.engine)));
+        self.say_if_forgotten(Some(before));
     }
 
     /// What is known of the ways to the others, by their hellos.
@@ -376,22 +449,22 @@ impl Cluster {
 
     /// Has ways looked for at once: something about links or routes has changed.
     pub(in crate::agent) fn look_for_ways(&self) {
-        self.routes.want(destinations(&self.records.borrow()));
+        self.routes.want(self.others.borrow().destinations());
     }
 
     /// What follows for packets, where XDP programs are on the interfaces `steered`.
     pub(in crate::agent) fn table(&self, config: &config::Cluster, steered: &BTreeSet<IfIndex>) -> NodeTable {
-        let (view, records, judgements, ways) =
-            (self.engine.view(), self.records.borrow(), self.judgements.borrow(), self.routes.ways());
+        let (view, others, judgements, ways) =
+            (self.engine.view(), self.others.borrow(), self.judgements.borrow(), self.routes.ways());
         let known = Known {
             config,
             own: self.own,
             state: &view.state,
-            records: &records,
+            others: &others,
             judgements: &judgements,
             ways: &ways,
             steered,
-            sends_away: self.standing().sends_away(),
+            sends_away: self.sends_away(),
         };
         let tunnel = Endpoint::from(config.tunnel());
         let keys = tunnel_keys(&view.state, &self.secrets, self.engine.info());
@@ -443,13 +516,10 @@ fn socket(address: SocketAddr) -> Result<UdpSocket, ClusterError> {
     bound.map_err(|e| ClusterError::NoSocket(io::Error::new(e.kind(), format!("{address}: {e}"))))
 }
 
-fn records_of_others(state: &ClusterState, own: NodeNumber) -> BTreeMap<NodeNumber, NodeRecord> {
-    let others = state.nodes.iter().filter(|(number, _)| **number != own);
-    others.filter_map(|(&number, member)| Some((number, member.record.clone()?))).collect()
-}
-
-fn destinations(records: &BTreeMap<NodeNumber, NodeRecord>) -> BTreeMap<NodeId, IpAddr> {
-    records.values().map(|record| (id(record.number), record.address)).collect()
+/// By what this node finds itself in a view.
+fn itself(engine: &MembershipEngine) -> Own {
+    let incarnation = engine.info().has_leases.then(|| engine.claim().incarnation);
+    Own { number: engine.own(), incarnation }
 }
 
 /// Why there is no cluster for this node.
@@ -493,3 +563,10 @@ const PAYLOAD_MAX: u16 = 65_507;
 
 /// What nodes say that waits to be listened to, in datagrams.
 const CONTROL_WAITING: usize = 4_096;
+
+/// What an operator is told of a node that was forgotten while it runs.
+const FORGOTTEN: &str = "this node was forgotten by an operator (`nodes forget`), and the others answer its clients with resets: \
+                         restart it, and it gets a new number";
+/// The same where a list says so.
+const GONE_BY_THE_LIST: &str = "the list of nodes says that this node is gone, and the others answer its clients with resets: \
+                                put it right in the list on all nodes, or stop this one";

@@ -13,8 +13,10 @@ mod component;
 mod etcd;
 mod health;
 mod init;
+mod introduction;
 mod membership;
 mod orders;
+mod others;
 mod report;
 mod routes;
 mod survey;
@@ -28,7 +30,7 @@ pub(super) use self::{
     membership::MembershipEngine,
     orders::{order, rotate, waits_for},
     report::{describe, why_not_ready},
-    upkeep::{announce, begin, inherit_confirmation, leave, reconcile, reload, run, take_charge},
+    upkeep::{announce, begin, inherit_confirmation, introduce, leave, reconcile, reload, run, take_charge},
 };
 pub use self::{
     init::init,

@@ -48,7 +48,7 @@ pub(in crate::agent) async fn rotate(node: &Node) -> Result<(), AgentError> {
 }
 
 /// Takes the next step of a rotation, where all nodes are ready for it. Whether what this node knows of the others is in
-/// the rotation's record: until it is, this node acks nothing, or the rotation would go on without it.
+/// the rotation's record: until it is, this node acks nothing more, or the rotation would go on without it.
 pub(super) async fn go_on(node: &Node) -> bool {
     let Ok(cluster) = cluster(node) else { return true };
     if !cluster.engine().info().has_leases {

@@ -3,8 +3,9 @@
 use std::time::{Instant, SystemTime};
 
 use router_cluster::{
+    confirmation::Standing,
     hello::WayReport,
-    membership::{Freshness, Member, NodeNumber, NodeRecord, NodeState},
+    membership::{Freshness, Member, NodeNumber, NodeState},
 };
 use router_common::{
     maps::{self, NodeCounters},
@@ -14,14 +15,15 @@ use router_common::{
 use super::{
     Cluster,
     component::difference,
-    table::{id, node_state},
+    others::{Other, id},
+    table::node_state,
 };
 use crate::{
     agent::{
         api::{self, SCHEMA},
         node::Node,
     },
-    config::NewConnections,
+    config::{self, NewConnections},
     worker::TunnelCounts,
 };
 
@@ -33,7 +35,7 @@ pub(in crate::agent) fn describe(node: &Node) -> Option<api::Cluster> {
     let list = node.steering.tables().nodes();
     let counts = cluster.tunnel().counts();
     let mut nodes = others(node, cluster, &counts);
-    nodes.extend(own(cluster, node));
+    nodes.push(own(cluster, node, config));
     nodes.sort_by_key(|node| node.number);
     let by_sockets = counts.received.get(Reason::TunnelForged);
     Some(api::Cluster {
@@ -49,7 +51,8 @@ pub(in crate::agent) fn describe(node: &Node) -> Option<api::Cluster> {
             Freshness::Live => None,
             Freshness::LastKnown { why, .. } | Freshness::Unread { why } => Some(why.clone()),
         },
-        unconfirmed: Some(cluster.standing()).filter(|one| !one.is_ready()).map(|one| one.to_string()),
+        unconfirmed: unconfirmed(cluster).map(|standing| standing.to_string()),
+        forgotten: cluster.forgotten().map(str::to_owned),
         revision: view.state.revision,
         new_connections: match config.new_connections {
             NewConnections::Local => "local".to_owned(),
@@ -65,67 +68,86 @@ pub(in crate::agent) fn describe(node: &Node) -> Option<api::Cluster> {
 
 /// Why clients are better off elsewhere, in a sentence; none if they are not.
 pub(in crate::agent) fn why_not_ready(node: &Node) -> Option<String> {
-    let standing = node.cluster.as_ref()?.standing();
+    let cluster = node.cluster.as_ref()?;
+    if let Some(why) = cluster.forgotten() {
+        return Some(format!("cluster: no new connections: {why}"));
+    }
+    let standing = unconfirmed(cluster)?;
     let what = if standing.may_issue() { "not ready" } else { "no new connections" };
-    let sentence = || format!("cluster: {what} until the engine can be asked: what is known is {standing}");
-    (!standing.is_ready()).then(sentence)
+    Some(format!("cluster: {what} until the engine can be asked: what is known is {standing}"))
+}
+
+/// How it stands where the engine has yet to say whether what is known is of now.
+fn unconfirmed(cluster: &Cluster) -> Option<Standing> {
+    Some(cluster.standing()).filter(|standing| !standing.is_ready() && *standing != Standing::Forgotten)
 }
 
 fn others(node: &Node, cluster: &Cluster, counts: &TunnelCounts) -> Vec<api::ClusterNode> {
-    let (records, judgements, reports) = (cluster.records(), cluster.judgements(), cluster.reports());
+    let (others, judgements, reports) = (cluster.others(), cluster.judgements(), cluster.reports());
     let list = node.steering.tables().nodes();
     let state = cluster.view().state.clone();
     let own = state.node(cluster.own()).and_then(|own| own.record.as_ref()?.run.as_ref());
-    let describe = |record: &NodeRecord| {
-        let judgement = judgements.get(&record.number)?;
-        let (counters, report) = (counters(node, record.number, counts), reports.get(&record.number));
-        let differing = own.zip(record.run.as_ref()).and_then(|(own, other)| difference(own, other));
-        let path = list.nodes.get(&id(record.number)).and_then(maps::Node::interface);
+    let describe = |(number, other): (NodeNumber, &Other)| {
+        let judgement = judgements.get(&number)?;
+        let (counters, report) = (counters(node, number, counts), reports.get(&number));
+        let run = other.record.as_ref().and_then(|record| record.run.as_ref());
+        let differing = own.zip(run).and_then(|(own, other)| difference(own, other));
+        let path = list.nodes.get(&id(number)).and_then(maps::Node::interface);
         let described = api::ClusterNode {
             state: word(node_state(judgement)),
             why: judgement.reason.to_string(),
-            takes_new_connections: judgement.takes_new_connections,
+            // Nothing new goes where only the last place is known.
+            takes_new_connections: judgement.takes_new_connections && other.record.is_some(),
             by: Some(if path.is_some() { "xdp" } else { "relay" }.to_owned()),
-            mtu: cluster.mtu(record.number),
-            same_listeners: own.zip(record.run.as_ref()).map(|(own, other)| own.listeners == other.listeners),
+            mtu: cluster.mtu(number),
+            same_listeners: own.zip(run).map(|(own, other)| own.listeners == other.listeners),
             lacks_listeners: differing.iter().flat_map(|one| &one.here).map(ToString::to_string).collect(),
             has_other_listeners: differing.iter().flat_map(|one| &one.there).map(ToString::to_string).collect(),
-            ..counted(record, &counters)
+            ..counted(number, other, &counters)
         };
         Some(report.map_or(described.clone(), |report| heard(described, report)))
     };
-    records.values().filter_map(describe).collect()
+    others.iter().filter_map(describe).collect()
 }
 
-fn own(cluster: &Cluster, node: &Node) -> Option<api::ClusterNode> {
+fn own(cluster: &Cluster, node: &Node, config: &config::Cluster) -> api::ClusterNode {
     let state = cluster.view().state.clone();
-    let member = state.node(cluster.own())?;
-    let is_draining = Member::state(member) == Some(NodeState::Draining);
-    Some(api::ClusterNode {
+    let member = state.node(cluster.own()).cloned().unwrap_or_default();
+    let is_draining = Member::state(&member) == Some(NodeState::Draining);
+    let (seen, why) = match (cluster.forgotten(), is_draining) {
+        (Some(_), _) => (api::NodeState::Gone, "this node, which was forgotten: restart it"),
+        (None, true) => (api::NodeState::Draining, "this node"),
+        (None, false) => (api::NodeState::Up, "this node"),
+    };
+    let takes = !is_draining && !node.roster.is_stopping() && cluster.standing().may_issue() && !cluster.sends_away();
+    let other = Other { tunnel: config.tunnel(), record: member.record };
+    api::ClusterNode {
         this: true,
-        state: if is_draining { api::NodeState::Draining } else { api::NodeState::Up },
-        why: "this node".to_owned(),
-        takes_new_connections: !is_draining && !node.roster.is_stopping() && cluster.standing().may_issue(),
-        ..counted(member.record.as_ref()?, &NodeCounters::default())
-    })
+        state: seen,
+        why: why.to_owned(),
+        takes_new_connections: takes,
+        weight: other.record.as_ref().map_or(config.weight, |record| record.weight),
+        ..counted(cluster.own(), &other, &NodeCounters::default())
+    }
 }
 
 /// A node with what was counted between it and this one, and nothing else yet.
-fn counted(record: &NodeRecord, counters: &NodeCounters) -> api::ClusterNode {
+fn counted(number: NodeNumber, node: &Other, counters: &NodeCounters) -> api::ClusterNode {
+    let run = node.record.iter().filter_map(|record| record.run.as_ref());
     api::ClusterNode {
-        number: record.number.get(),
+        number: number.get(),
         this: false,
-        address: record.tunnel().to_string(),
+        address: node.tunnel.to_string(),
         state: api::NodeState::Unknown,
         why: String::new(),
         takes_new_connections: false,
-        weight: record.weight,
+        weight: node.record.as_ref().map_or(0, |record| record.weight),
         by: None,
         mtu: None,
         longest_heard: [0; 2],
         heard_ms_ago: None,
         hears_us: false,
-        does_not_hear: record.run.iter().flat_map(|run| &run.unheard).map(|number| number.get()).collect(),
+        does_not_hear: run.flat_map(|run| &run.unheard).map(|number| number.get()).collect(),
         same_listeners: None,
         lacks_listeners: Vec::new(),
         has_other_listeners: Vec::new(),

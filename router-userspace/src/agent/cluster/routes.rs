@@ -10,7 +10,7 @@ use std::{
     net::IpAddr,
     sync::mpsc::{self, RecvTimeoutError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use router_common::identifiers::NodeId;
@@ -46,17 +46,21 @@ impl RouteWatch {
     /// If the kernel does not answer such questions, or the system gives no thread.
     pub(super) fn start(own: IpAddr, first: Destinations) -> io::Result<Self> {
         let mut routes = Routes::open()?;
-        let (sender, found) = watch::channel(look(&mut routes, own, &first));
+        let ways = look(&mut routes, own, &first);
+        let mut pause = Pause::new(Instant::now());
+        pause.looked(&ways);
+        let (sender, found) = watch::channel(ways);
         let (wanted, changed) = mpsc::channel();
         let run = move || {
             let mut destinations = first;
             loop {
-                match changed.recv_timeout(BETWEEN_LOOKS) {
-                    Ok(wanted) => destinations = wanted,
+                match changed.recv_timeout(pause.length(Instant::now())) {
+                    Ok(wanted) => (destinations, pause) = (wanted, Pause::new(Instant::now())),
                     Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
                 let ways = look(&mut routes, own, &destinations);
+                pause.looked(&ways);
                 sender.send_if_modified(|known| {
                     let is_new = *known != ways;
                     *known = ways;
@@ -85,6 +89,29 @@ impl RouteWatch {
     }
 }
 
+/// The pause between two looks. The first hello to a node has the kernel find out its link address, which takes no second.
+#[derive(Clone, Copy, Debug)]
+struct Pause {
+    /// Since when ways to these nodes are wanted.
+    since: Instant,
+    are_all_found: bool,
+}
+
+impl Pause {
+    fn new(now: Instant) -> Self {
+        Self { since: now, are_all_found: false }
+    }
+
+    fn looked(&mut self, ways: &Ways) {
+        self.are_all_found = ways.values().all(|way| way.hop.is_some());
+    }
+
+    fn length(self, now: Instant) -> Duration {
+        let is_early = now.saturating_duration_since(self.since) < EARLY;
+        if is_early && !self.are_all_found { BETWEEN_EARLY_LOOKS } else { BETWEEN_LOOKS }
+    }
+}
+
 fn look(routes: &mut Routes, own: IpAddr, destinations: &Destinations) -> Ways {
     let way = |(&node, &to): (&NodeId, &IpAddr)| {
         // A neighbour that is stale is one that the next hello has the kernel look for.
@@ -95,10 +122,33 @@ fn look(routes: &mut Routes, own: IpAddr, destinations: &Destinations) -> Ways {
 
 /// Beside what the kernel announces: it may be lost.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+/// While a way to a node that is new has not been found.
+const BETWEEN_EARLY_LOOKS: Duration = Duration::from_millis(50);
+/// How long a node is new.
+const EARLY: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_way_to_a_new_node_is_looked_for_more_often() {
+        let now = Instant::now();
+        let hop = Hop {
+            interface: router_common::identifiers::IfIndex::new(3),
+            own: [1; 6],
+            neighbour: [2; 6],
+            mtu: 1_500,
+            is_stale: false,
+        };
+        let [found, missing] = [Some(hop), None].map(|hop| Ways::from([(NodeId::new(2), Way { hop, mtu: None })]));
+        let mut pause = Pause::new(now);
+        pause.looked(&missing);
+        assert_eq!(pause.length(now + EARLY - Duration::from_nanos(1)), BETWEEN_EARLY_LOOKS);
+        assert_eq!(pause.length(now + EARLY), BETWEEN_LOOKS, "it may be dead");
+        pause.looked(&found);
+        assert_eq!(pause.length(now), BETWEEN_LOOKS);
+    }
 
     #[test]
     fn what_is_wanted_is_looked_for_and_the_loopback_is_no_way() {

@@ -14,7 +14,10 @@ use router_common::{
     tunnel::{TunnelKey, TunnelKeys, outer_length},
 };
 
-use super::routes::{Way, Ways};
+use super::{
+    others::{Others, id},
+    routes::{Way, Ways},
+};
 use crate::{
     agent::secrets::Secrets,
     config::{self, NewConnections},
@@ -25,13 +28,13 @@ pub(super) struct Known<'a> {
     pub(super) config: &'a config::Cluster,
     pub(super) own: NodeNumber,
     pub(super) state: &'a ClusterState,
-    /// The last that each other node's record said, also where it has none any more.
-    pub(super) records: &'a BTreeMap<NodeNumber, NodeRecord>,
+    pub(super) others: &'a Others,
     pub(super) judgements: &'a BTreeMap<NodeNumber, Judgement>,
     pub(super) ways: &'a Ways,
     /// The interfaces that XDP programs are on, by which they can send.
     pub(super) steered: &'a BTreeSet<IfIndex>,
-    /// Whether new connections are for the other nodes: this one may issue no connection IDs.
+    /// Whether new connections are for the other nodes: this one may issue no connection IDs, or the others may not know of it
+    /// yet.
     pub(super) sends_away: bool,
 }
 
@@ -39,17 +42,12 @@ impl Known<'_> {
     /// The other nodes.
     pub(super) fn nodes(&self) -> BTreeMap<NodeId, Node> {
         let node = |(&number, judgement): (&NodeNumber, &Judgement)| {
-            let record = self.records.get(&number)?;
-            Some((id(number), self.node(record, judgement)))
+            let other = self.others.get(number)?;
+            let node = Node::new(node_state(judgement), Endpoint::from(other.tunnel), address(self.config.address));
+            let path = self.ways.get(&id(number)).and_then(|way| self.path(way));
+            Some((id(number), path.map_or(node, |path| node.with_path(&path))))
         };
         self.judgements.iter().filter_map(node).collect()
-    }
-
-    fn node(&self, record: &NodeRecord, judgement: &Judgement) -> Node {
-        let source = address(self.config.address);
-        let node = Node::new(node_state(judgement), Endpoint::from(record.tunnel()), source);
-        let path = self.ways.get(&id(record.number)).and_then(|way| self.path(way));
-        path.map_or(node, |path| node.with_path(&path))
     }
 
     fn path(&self, way: &Way) -> Option<NodePath> {
@@ -81,8 +79,9 @@ impl Known<'_> {
             .judgements
             .iter()
             .filter(|(_, judgement)| judgement.state == NodeHealth::Up && judgement.takes_new_connections);
-        let mut weights: BTreeMap<_, _> =
-            takers.filter_map(|(&number, _)| Some((number, self.records.get(&number)?.weight))).collect();
+        let mut weights: BTreeMap<_, _> = takers
+            .filter_map(|(&number, _)| Some((number, self.others.get(number)?.record.as_ref()?.weight)))
+            .collect();
         if takes_new {
             weights.insert(self.own, self.own_record().map_or(1, |record| record.weight));
         }
@@ -122,11 +121,6 @@ pub(super) fn tunnel_keys(state: &ClusterState, secrets: &Secrets, engine: Engin
     TunnelKeys::new(key(issuing.announced), other.map_or(TunnelKey::NONE, key))
 }
 
-/// A node's number as maps have it.
-pub(super) fn id(number: NodeNumber) -> NodeId {
-    NodeId::new(number.get())
-}
-
 /// What a node counts as, as maps have it.
 pub(super) fn node_state(judgement: &Judgement) -> maps::NodeState {
     judgement.state.into()
@@ -151,7 +145,7 @@ mod tests {
     };
     use router_common::identifiers::ConfigRotation;
 
-    use super::*;
+    use super::{super::others::Other, *};
     use crate::{
         config::{ForwardBy, MembershipEngine},
         datapath::Hop,
@@ -172,6 +166,10 @@ mod tests {
         }
     }
 
+    fn other(own: u16, last: Option<NodeRecord>) -> Other {
+        Other { tunnel: record(own).tunnel(), record: last }
+    }
+
     fn judgement(state: NodeHealth) -> Judgement {
         let takes_new_connections = state == NodeHealth::Up;
         Judgement { state, takes_new_connections, reason: Reason::HeardByOthers }
@@ -186,7 +184,7 @@ mod tests {
     struct World {
         config: config::Cluster,
         state: ClusterState,
-        records: BTreeMap<NodeNumber, NodeRecord>,
+        others: Others,
         judgements: BTreeMap<NodeNumber, Judgement>,
         ways: Ways,
         steered: BTreeSet<IfIndex>,
@@ -195,7 +193,7 @@ mod tests {
 
     impl World {
         fn new() -> Self {
-            let own = Member { record: Some(record(1)), order: None };
+            let own = Member { record: Some(record(1)), ..Member::default() };
             let state = ClusterState { nodes: [(number(1), own)].into(), ..ClusterState::default() };
             let config = config::Cluster {
                 name: "edge".to_owned(),
@@ -221,7 +219,7 @@ mod tests {
             Self {
                 config,
                 state,
-                records: (2..=6).map(|node| (number(node), record(node))).collect(),
+                others: (2..=6).map(|node| (number(node), other(node, Some(record(node))))).collect(),
                 judgements: judgements.map(|(node, judgement)| (number(node), judgement)).into(),
                 ways: [(2, way(3, 1_500)), (3, way(4, 9_000))].map(|(node, way)| (NodeId::new(node), way)).into(),
                 steered: [IfIndex::new(3)].into(),
@@ -230,8 +228,8 @@ mod tests {
         }
 
         fn known(&self) -> Known<'_> {
-            let Self { config, state, records, judgements, ways, steered, sends_away } = self;
-            Known { config, own: number(1), state, records, judgements, ways, steered, sends_away: *sends_away }
+            let Self { config, state, others, judgements, ways, steered, sends_away } = self;
+            Known { config, own: number(1), state, others, judgements, ways, steered, sends_away: *sends_away }
         }
     }
 
@@ -265,16 +263,29 @@ mod tests {
         for new_connections in [NewConnections::Hash, NewConnections::Local] {
             world.config.new_connections = new_connections;
             let own = NodeRecord { state: NodeState::Draining, ..record(1) };
-            world.state.nodes.insert(number(1), Member { record: Some(own), order: None });
+            world.state.nodes.insert(number(1), Member { record: Some(own), ..Member::default() });
             assert_eq!(of(&world, Some(NodeId::new(2))), maps::NODE_ASSIGNMENT_SIZE as usize);
         }
         // One that may issue no connection IDs, and its operator knows nothing of that.
-        world.state.nodes.insert(number(1), Member { record: Some(record(1)), order: None });
+        world.state.nodes.insert(number(1), Member { record: Some(record(1)), ..Member::default() });
         world.sends_away = true;
         assert_eq!(of(&world, Some(NodeId::new(2))), maps::NODE_ASSIGNMENT_SIZE as usize);
         // There is nobody else: better here than nowhere.
         world.judgements.clear();
         assert_eq!(of(&world, None), maps::NODE_ASSIGNMENT_SIZE as usize);
+    }
+
+    /// Its record had ended before this agent began: packets of its connections get there, and nothing new does.
+    #[test]
+    fn a_node_that_is_known_by_its_last_place_alone_is_forwarded_to() {
+        let mut world = World::new();
+        world.others = [(number(2), other(2, None))].into_iter().collect();
+        world.config.new_connections = NewConnections::Hash;
+        let two = world.known().nodes()[&NodeId::new(2)];
+        assert_eq!((two.state().name(), two.address(), two.port()), ("up", Address::ipv4([10, 0, 0, 2]), 6080));
+        assert_eq!(two.interface(), Some(IfIndex::new(3)));
+        let assignment = world.known().assignment([1, 2]).unwrap();
+        assert!(assignment.iter().all(|assigned| assigned.node().is_none()));
     }
 
     /// Whichever of two lists, one step apart, each of two nodes has read.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, rc::Rc};
 
 use nix::net::if_::if_nametoindex;
-use router_cluster::{hello::HELLO_INTERVAL, membership::NodeState};
+use router_cluster::{confirmation::Standing, hello::HELLO_INTERVAL, membership::NodeState};
 use router_common::{identifiers::IfIndex, maps::SlotState};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -44,6 +44,10 @@ pub(in crate::agent) async fn run(node: Rc<Node>) {
         }
         if node.generations.phase() == Phase::InCharge {
             cluster.judge();
+            // Those that place new connections by hash need not wait for the next second's.
+            if cluster.look_at_introduction() {
+                cluster.say_hello(takes_new_connections(&node));
+            }
             admit(&node, cluster);
             reconcile(&node);
             announce(&node);
@@ -64,10 +68,8 @@ async fn tell_engine(node: Rc<Node>) {
     let config = node.serving.config();
     let (Some(cluster), Some(config)) = (&node.cluster, &config.cluster) else { return };
     let engine = observe::interfaces(&node, &node.serving.config().router).first().map(|one| one.engine.to_string());
-    let acks = node.keys.followed();
-    if !orders::go_on(&node).await {
-        return;
-    }
+    let followed = node.keys.followed();
+    let acks = if orders::go_on(&node).await { followed } else { followed.min(cluster.acked()) };
     let own = node.serving.config();
     let run = Run {
         acks,
@@ -90,8 +92,8 @@ fn listeners(node: &Node) -> String {
 /// Whether a worker of this node takes new connections.
 fn takes_new_connections(node: &Node) -> bool {
     let tables = node.steering.tables();
-    let may_issue = node.cluster.as_ref().is_none_or(|cluster| cluster.standing().may_issue());
-    may_issue
+    let takes = |cluster: &Cluster| cluster.standing().may_issue() && !cluster.sends_away();
+    node.cluster.as_ref().is_none_or(takes)
         && !node.roster.is_stopping()
         && node.steering.slots().iter().any(|&slot| tables.slot_state(slot) == SlotState::Active)
 }
@@ -104,10 +106,11 @@ fn admit(node: &Node, cluster: &Cluster) {
         return;
     }
     node.admission.set_closed(is_closed);
-    if is_closed {
-        tracing::warn!("cluster: no new connections, as what this node knows is {standing}");
-    } else {
-        tracing::info!("cluster: new connections again, as what this node knows is {standing}");
+    match (is_closed, standing) {
+        // That was said.
+        (_, Standing::Forgotten) => {}
+        (true, _) => tracing::warn!("cluster: no new connections, as what this node knows is {standing}"),
+        (false, _) => tracing::info!("cluster: new connections again, as what this node knows is {standing}"),
     }
 }
 
@@ -137,6 +140,13 @@ pub(in crate::agent) fn begin(node: &Node) -> Result<(), AgentError> {
     admit(node, cluster);
     node.steering.know_of_nodes(table);
     Ok(())
+}
+
+/// This node has just been started: new connections are for others until these know of it.
+pub(in crate::agent) fn introduce(node: &Node) {
+    if let Some(cluster) = &node.cluster {
+        cluster.begin_introduction();
+    }
 }
 
 /// Begins to take in what other nodes send to this one, and brings what is known of them into force.

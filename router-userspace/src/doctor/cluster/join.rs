@@ -292,10 +292,10 @@ mod tests {
         let state = ClusterState {
             revision: 3,
             master: Some(Master::from([0; 32])),
-            nodes: [(number(2), Member { record: Some(record(2)), order: None })].into(),
+            nodes: [(number(2), Member { record: Some(record(2)), ..Member::default() })].into(),
             cid: [(cid.rotation, cid)].into(),
             next_id: 3,
-            faults: Vec::new(),
+            ..ClusterState::default()
         };
         ClusterSurvey {
             source: "https://10.0.0.5:2379".to_owned(),
@@ -325,7 +325,7 @@ mod tests {
     }
 
     fn put(state: &mut ClusterState, record: NodeRecord) {
-        state.nodes.insert(record.number, Member { record: Some(record), order: None });
+        state.nodes.insert(record.number, Member { record: Some(record), ..Member::default() });
     }
 
     fn change_run(state: &mut ClusterState, change: impl FnOnce(&mut RunInfo)) {
@@ -392,7 +392,7 @@ mod tests {
     fn a_host_that_was_a_node_is_it_again_unless_it_was_forgotten() {
         let back = |order| {
             judged(move |state, own| {
-                state.nodes.insert(number(1), Member { record: None, order });
+                state.nodes.insert(number(1), Member { order, ..Member::default() });
                 (own.incarnation, own.number) = (Ok(Some(Incarnation::new(1))), Some(number(1)));
             })
         };
