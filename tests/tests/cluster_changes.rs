@@ -10,12 +10,13 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
+use nix::sys::signal::Signal;
 use router_tests::lab::{
     Program, Towards, binary, binary_before,
     cluster::{Cluster, MemberState, Node, Pair, Running, TUNNEL_PORT},
     datagram::{Datagram, End},
     peers::Clients,
-    until,
+    signal, until,
 };
 use router_userspace::agent::api::NodeState;
 
@@ -41,10 +42,11 @@ fn a_node_that_joins_under_load_costs_no_connection() -> Result<()> {
     cluster.expect_nothing_lost()
 }
 
-/// It keeps its connections, and what the router still sends it of new ones, others take.
+/// It keeps its connections, and what the router still sends it of new ones, others take: where the list says that it
+/// drains, and where it is told to stop.
 #[test]
 fn a_draining_node_keeps_its_connections_and_gets_no_new_ones() -> Result<()> {
-    let mut cluster = Cluster::new().start()?;
+    let mut cluster = Cluster::new().config(|config| config.set_router("drain_timeout", "\"60s\"")).start()?;
     let clients = cluster.talk(90)?;
     cluster.change_members(|nodes| nodes[1].state = MemberState::Draining)?;
     let kept = cluster.node(1).control().status()?.totals.accepted;
@@ -57,9 +59,17 @@ fn a_draining_node_keeps_its_connections_and_gets_no_new_ones() -> Result<()> {
     cluster.talk(90)?.succeed()?;
     let now = cluster.node(1).control().status()?.totals.accepted;
     ensure!(now > kept, "it is up again, and has taken none");
+    let kept = now;
+    signal(cluster.node(1).agent()?.pid()?.try_into()?, Signal::SIGTERM)?;
+    let takes = || Ok(cluster.node(0).control().cluster()?.nodes[1].takes_new_connections);
+    until(takes, |takes| !takes)?;
+    cluster.talk(90)?.succeed()?;
+    let now = cluster.node(1).control().status()?.totals.accepted;
+    ensure!(now == kept, "it stops, and has taken {} more", now - kept);
+    cluster.expect_nothing_lost()?;
     clients.succeed()?;
     more.succeed()?;
-    cluster.expect_nothing_lost()
+    Ok(())
 }
 
 /// The router learns by BGP which nodes have the addresses: each node's routing daemon announces what its agent says, in a

@@ -146,7 +146,11 @@ impl RoomError for RunError {
 
 /// Tells all workers to stop: connections have `grace` to finish. Said again, the shorter grace counts.
 fn stop(node: &Node, grace: Duration) {
-    if node.roster.stop(grace) && node.generations.phase() == Phase::InCharge {
+    let is_in_charge = node.generations.phase() == Phase::InCharge;
+    if is_in_charge && !node.roster.is_stopping() {
+        cluster::step_down(node);
+    }
+    if node.roster.stop(grace) && is_in_charge {
         node.service_manager.stopping();
         cluster::announce(node);
         node.generations.stop_others();

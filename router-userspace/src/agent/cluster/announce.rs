@@ -94,10 +94,7 @@ impl Announcer {
     /// Removes the routes, and waits until that is done.
     pub(super) fn end(&self) {
         let Some(running) = self.running.take() else { return };
-        let last = Wanted::default();
-        let _ = running.orders.send(last);
-        drop(running.orders);
-        if running.thread.join().is_err() {
+        if running.give_up().join().is_err() {
             tracing::error!(
                 "cluster: whoever makes the routes of announce_table has ended before: they may be there yet"
             );
@@ -107,10 +104,10 @@ impl Announcer {
     /// Another generation takes care of the routes from now on, by its own table, if it knows of any: those in another
     /// one are removed.
     pub(super) fn leave(&self, to: Option<u32>) {
-        if self.wanted.borrow().table == to {
-            drop(self.running.take());
-        } else {
-            self.end();
+        let running = self.running.take();
+        if let Some(running) = running.filter(|_| self.wanted.borrow().table != to) {
+            // Nothing waits for it: clients are being handed over.
+            drop(running.give_up());
         }
         self.wanted.take();
     }
@@ -143,6 +140,12 @@ impl Running {
         };
         let thread = thread::Builder::new().name("announcement".to_owned()).spawn(run)?;
         Ok(Self { orders, found, thread })
+    }
+
+    /// Has it remove the routes, and end.
+    fn give_up(self) -> JoinHandle<()> {
+        let _ = self.orders.send(Wanted::default());
+        self.thread
     }
 }
 

@@ -1,7 +1,7 @@
 //! The cluster as this node knows it.
 
 use std::{
-    cell::{Ref, RefCell},
+    cell::{Cell, Ref, RefCell},
     collections::{BTreeMap, BTreeSet},
     io,
     net::{SocketAddr, UdpSocket},
@@ -68,6 +68,8 @@ pub(in crate::agent) struct Cluster {
     /// What this node has told the others of itself.
     published: RefCell<Option<NodeRecord>>,
     announcer: Announcer,
+    /// Whether any worker here takes new connections.
+    is_served: Cell<bool>,
 }
 
 /// What others want to know of a run.
@@ -133,6 +135,7 @@ impl Cluster {
             differing: RefCell::default(),
             published: RefCell::default(),
             announcer: Announcer::default(),
+            is_served: Cell::new(true),
         };
         cluster.say_if_forgotten(None);
         cluster.look_at_members();
@@ -313,6 +316,8 @@ impl Cluster {
     /// Another generation takes it in from now on.
     pub(in crate::agent) fn leave(&self) {
         self.receiver.take();
+        // What comes late is answered by that one.
+        self.announcement.take();
     }
 
     /// What other nodes say; once, for the one that listens.
@@ -424,10 +429,20 @@ impl Cluster {
         is_told && !self.health.borrow().unaware().iter().any(is_up)
     }
 
+    /// Whether the others have yet to come to know of this node.
+    pub(super) fn is_introducing(&self) -> bool {
+        self.introduction.borrow().goes_on()
+    }
+
+    /// Whether any worker here takes new connections from now on.
+    pub(super) fn set_served(&self, is_served: bool) {
+        self.is_served.set(is_served);
+    }
+
     /// Whether new connections are for the other nodes.
     pub(super) fn sends_away(&self) -> bool {
         let standing = self.standing();
-        standing.sends_away() || standing.is_confirmed() && self.introduction.borrow().goes_on()
+        !self.is_served.get() || standing.sends_away() || standing.is_confirmed() && self.is_introducing()
     }
 
     /// How far this node may rely on what it knows: whether it may issue connection IDs.

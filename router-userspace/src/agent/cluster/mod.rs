@@ -30,7 +30,7 @@ pub(super) use self::{
     membership::MembershipEngine,
     orders::{order, rotate, waits_for},
     report::{describe, why_not_ready},
-    upkeep::{announce, begin, inherit_confirmation, introduce, leave, reconcile, reload, run, take_charge},
+    upkeep::{announce, begin, inherit_confirmation, introduce, leave, reconcile, reload, run, step_down, take_charge},
 };
 pub use self::{
     init::init,

@@ -22,10 +22,13 @@ pub(in crate::agent) struct Other {
 pub(in crate::agent) struct Others(BTreeMap<NodeNumber, Other>);
 
 impl Others {
-    /// Takes in what the engine says of all but `own`.
+    /// Takes in what the engine says of all but `own`. Where a node was last, another one may be now.
     pub(super) fn look(&mut self, state: &ClusterState, own: NodeNumber) {
+        let there: BTreeSet<_> =
+            state.nodes.values().filter_map(|member| member.record.as_ref()).map(NodeRecord::tunnel).collect();
         for (&number, member) in state.nodes.iter().filter(|(number, _)| **number != own) {
-            let Some(tunnel) = member.tunnel() else { continue };
+            let is_taken = |tunnel: &SocketAddr| member.record.is_none() && there.contains(tunnel);
+            let Some(tunnel) = member.tunnel().filter(|tunnel| !is_taken(tunnel)) else { continue };
             let other = self.0.entry(number).or_insert(Other { tunnel, record: None });
             other.tunnel = tunnel;
             if let Some(record) = &member.record {
@@ -103,6 +106,8 @@ mod tests {
         assert_eq!(look(&mut others, present), Some(("10.0.0.8:6080".to_owned(), Some(record(8)))));
         // It has moved and has lost its lease, while this agent could not ask.
         assert_eq!(look(&mut others, leaseless(9)), Some(("10.0.0.9:6080".to_owned(), Some(record(8)))));
+        // The present node is there by now.
+        assert_eq!(look(&mut others, leaseless(1)), Some(("10.0.0.9:6080".to_owned(), Some(record(8)))));
         // Forgotten, or of a version that does not say where it is.
         assert_eq!(look(&mut others, Member::default()), Some(("10.0.0.9:6080".to_owned(), Some(record(8)))));
         assert_eq!(others.destinations(), [(NodeId::new(2), [10, 0, 0, 9].into())].into());

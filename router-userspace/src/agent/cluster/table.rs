@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use router_cluster::{
     distribution::distribution,
     health::{Judgement, NodeHealth},
-    membership::{CidState, ClusterState, EngineInfo, NodeNumber, NodeRecord, NodeState},
+    membership::{CidState, ClusterState, EngineInfo, NodeNumber, NodeRecord, NodeState, Presence},
 };
 use router_common::{
     frame::{Address, Endpoint},
@@ -33,8 +33,8 @@ pub(super) struct Known<'a> {
     pub(super) ways: &'a Ways,
     /// The interfaces that XDP programs are on, by which they can send.
     pub(super) steered: &'a BTreeSet<IfIndex>,
-    /// Whether new connections are for the other nodes: this one may issue no connection IDs, or the others may not know of it
-    /// yet.
+    /// Whether new connections are for the other nodes: this one stops or may issue no connection IDs, or the others may not
+    /// know of it yet.
     pub(super) sends_away: bool,
 }
 
@@ -47,7 +47,12 @@ impl Known<'_> {
             let path = self.ways.get(&id(number)).and_then(|way| self.path(way));
             Some((id(number), path.map_or(node, |path| node.with_path(&path))))
         };
-        self.judgements.iter().filter_map(node).collect()
+        let is_present = |node: NodeId| NodeNumber::new(node.get()).is_some_and(|number| self.is_present(number));
+        fitting(self.judgements.iter().filter_map(node).collect(), is_present, maps::NODES_MAX as usize)
+    }
+
+    fn is_present(&self, number: NodeNumber) -> bool {
+        self.state.node(number).is_some_and(|member| member.presence() == Presence::Present)
     }
 
     fn path(&self, way: &Way) -> Option<NodePath> {
@@ -101,6 +106,22 @@ impl Known<'_> {
         let state = self.state.node(self.own).and_then(|member| member.state());
         state == Some(NodeState::Draining)
     }
+}
+
+/// As many nodes as there is `room` for: those that are present, and of the others the newest, whose numbers are the highest.
+fn fitting(
+    mut nodes: BTreeMap<NodeId, Node>,
+    is_present: impl Fn(NodeId) -> bool,
+    room: usize,
+) -> BTreeMap<NodeId, Node> {
+    let absent: Vec<_> = match nodes.len().checked_sub(room) {
+        None | Some(0) => return nodes,
+        Some(too_many) => nodes.keys().copied().filter(|&number| !is_present(number)).take(too_many).collect(),
+    };
+    for number in absent {
+        nodes.remove(&number);
+    }
+    nodes
 }
 
 /// The keys of the tunnel. With a list of nodes, each configuration of connection IDs has one with it: packets are sent
@@ -231,6 +252,23 @@ mod tests {
             let Self { config, state, others, judgements, ways, steered, sends_away } = self;
             Known { config, own: number(1), state, others, judgements, ways, steered, sends_away: *sends_away }
         }
+    }
+
+    #[test]
+    fn present_nodes_have_a_place_before_those_that_are_not() {
+        let one = Node::new(maps::NodeState::Up, address_of(1), address_of(2).address);
+        let nodes: BTreeMap<_, _> = (1..=6).map(|number| (NodeId::new(number), one)).collect();
+        let kept = |room| {
+            let kept = fitting(nodes.clone(), |number| [1, 4].contains(&number.get()), room);
+            kept.keys().map(|number| number.get()).collect::<Vec<_>>()
+        };
+        assert_eq!(kept(6), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(kept(4), [1, 4, 5, 6]);
+        assert_eq!(kept(2), [1, 4]);
+    }
+
+    fn address_of(host: u8) -> Endpoint {
+        Endpoint { address: Address::ipv4([10, 0, 0, host]), port: 6080 }
     }
 
     #[test]

@@ -30,10 +30,15 @@ pub(in crate::agent) async fn run(node: Rc<Node>) {
                     cluster.hear(&datagram);
                 }
             }
-            _ = hello.tick() => if node.generations.phase() == Phase::InCharge {
-                cluster.say_hello(takes_new_connections(&node));
-                turns::spawn("membership", tell_engine(Rc::clone(&node)));
-            },
+            _ = hello.tick() => {
+                // Also while another generation gets ready, which may take longer than the others wait for a word.
+                if node.generations.serves() {
+                    cluster.say_hello(takes_new_connections(&node));
+                }
+                if node.generations.phase() == Phase::InCharge {
+                    turns::spawn("membership", tell_engine(Rc::clone(&node)));
+                }
+            }
             Ok(()) = ways.changed() => {}
             Ok(()) = members.changed() => {
                 if node.generations.phase() == Phase::InCharge {
@@ -55,10 +60,16 @@ pub(in crate::agent) async fn run(node: Rc<Node>) {
     }
 }
 
-/// Has a routing daemon announce the shared addresses while this node takes new connections: by the generation in charge.
+/// Has a routing daemon announce the shared addresses while this node takes new connections, and knows all keys: by the
+/// generation in charge.
 pub(in crate::agent) fn announce(node: &Node) {
     let Some(cluster) = &node.cluster else { return };
-    let takes = takes_new_connections(node) && cluster.own_state() == NodeState::Up;
+    let is_stopping = node.roster.is_stopping();
+    // What an agent has left that was killed stays: clients would notice if it went and came.
+    if cluster.is_introducing() && !is_stopping {
+        return;
+    }
+    let takes = takes_new_connections(node) && cluster.own_state() == NodeState::Up && cluster.standing().is_ready();
     let wanted = if takes { Wanted::taking } else { Wanted::taking_none };
     cluster.announcer().want(wanted(&node.serving.config()));
 }
@@ -91,11 +102,28 @@ fn listeners(node: &Node) -> String {
 
 /// Whether a worker of this node takes new connections.
 fn takes_new_connections(node: &Node) -> bool {
-    let tables = node.steering.tables();
     let takes = |cluster: &Cluster| cluster.standing().may_issue() && !cluster.sends_away();
-    node.cluster.as_ref().is_none_or(takes)
-        && !node.roster.is_stopping()
-        && node.steering.slots().iter().any(|&slot| tables.slot_state(slot) == SlotState::Active)
+    node.cluster.as_ref().is_none_or(takes) && !node.roster.is_stopping() && has_active_slot(node)
+}
+
+fn has_active_slot(node: &Node) -> bool {
+    let tables = node.steering.tables();
+    node.steering.slots().iter().any(|&slot| tables.slot_state(slot) == SlotState::Active)
+}
+
+/// Whether any worker here takes new connections, as far as it is known: before there are workers it is not.
+fn is_served(node: &Node) -> bool {
+    !node.roster.is_stopping() && (node.steering.slots().is_empty() || has_active_slot(node))
+}
+
+/// New connections go to other nodes from now on: this one is about to stop.
+pub(in crate::agent) fn step_down(node: &Node) {
+    if let (Some(cluster), Some(table)) = (&node.cluster, table_for(node, Served::ByOthers)) {
+        if let Err(e) = node.steering.set_nodes(table) {
+            tracing::error!("cluster: {e}");
+        }
+        cluster.say_hello(false);
+    }
 }
 
 /// Takes new connections, or none, as this node may issue connection IDs or not.
@@ -186,9 +214,20 @@ fn follow_keys(node: &Node, cluster: &Cluster) {
     }
 }
 
+/// Who takes new connections.
+enum Served {
+    Here,
+    ByOthers,
+}
+
 fn table(node: &Node) -> Option<NodeTable> {
-    let config = node.serving.config();
-    let NodeTable { list, assignment } = node.cluster.as_ref()?.table(config.cluster.as_ref()?, &steered(node));
+    table_for(node, if is_served(node) { Served::Here } else { Served::ByOthers })
+}
+
+fn table_for(node: &Node, served: Served) -> Option<NodeTable> {
+    let (config, cluster) = (node.serving.config(), node.cluster.as_ref()?);
+    cluster.set_served(matches!(served, Served::Here));
+    let NodeTable { list, assignment } = cluster.table(config.cluster.as_ref()?, &steered(node));
     let others = node.generations.others();
     let slots = others.iter().flat_map(|other| {
         let tunnel = other.tunnel;
