@@ -149,7 +149,7 @@ pub fn challenged<B: Bytes + ?Sized, T: Tables>(frame: &B, tables: &T) -> Verdic
         Ok(datagram) => datagram,
         Err(reason) => return Verdict::Pass(reason),
     };
-    finish(frame, &datagram, tables, |header| {
+    finish(&Received { frame, datagram: &datagram, arrival: Arrival::Direct }, tables, |header| {
         let in_place = InPlace::of(frame, &datagram, header.kind, tables);
         let outcome = admission::challenged(in_place, || Some(datagram.source.address), tables);
         // Each kernel program that answers sees packets of clients.
@@ -199,7 +199,7 @@ fn placed<B: Bytes + ?Sized, T: Tables>(
         Ok(header) => by_connection_id(&header, arrival, tables)?,
         Err(reason) => Verdict::Drop(reason),
     };
-    Ok(or_by_queue(verdict, queue, tables))
+    Ok(or_by_queue(verdict, queue, arrival, tables))
 }
 
 /// What is known of a packet that its connection ID places nowhere, and what one of a kind is `in_place`, if it can be
@@ -217,21 +217,29 @@ fn unplaced<B: Bytes + ?Sized, T: Tables>(
     packet: Unplaced<impl FnOnce(Kind) -> InPlace>,
     tables: &T,
 ) -> Verdict<T::Flow> {
-    finish(frame, datagram, tables, |header| judged(header, &datagram.source, packet, tables))
+    let received = Received { frame, datagram, arrival: packet.passage.arrival };
+    finish(&received, tables, |header| judged(header, &datagram.source, packet, tables))
+}
+
+/// A datagram, in its frame, and how it came.
+struct Received<'a, B: ?Sized> {
+    frame: &'a B,
+    datagram: &'a Datagram,
+    arrival: Arrival,
 }
 
 /// Carries out what `place` says of a datagram whose connection ID places it nowhere.
 #[inline(always)]
 fn finish<B: Bytes + ?Sized, T: Tables>(
-    frame: &B,
-    datagram: &Datagram,
+    received: &Received<'_, B>,
     tables: &T,
     place: impl FnOnce(&Header) -> Verdict<T::Flow>,
 ) -> Verdict<T::Flow> {
+    let Received { frame, datagram, arrival } = *received;
     let queue = tables.queue().filter(|queue| suits_a_socket(frame, datagram, queue, tables));
     let Some(settings) = tables.settings() else { return Verdict::Pass(Reason::NoSlot) };
     match quic::classify(frame, datagram.payload, settings.cid_length()) {
-        Ok(header) => or_by_queue(place(&header), queue, tables),
+        Ok(header) => or_by_queue(place(&header), queue, arrival, tables),
         Err(reason) => Verdict::Drop(reason),
     }
 }
@@ -378,9 +386,14 @@ fn assigned<T: Tables>(header: &Header, passage: Passage, tables: &T) -> Verdict
 
 /// The same, by way of `queue`, if it is delivered and there is one.
 #[inline(always)]
-fn or_by_queue<T: Tables>(verdict: Verdict<T::Flow>, queue: Option<&Queue>, tables: &T) -> Verdict<T::Flow> {
+fn or_by_queue<T: Tables>(
+    verdict: Verdict<T::Flow>,
+    queue: Option<&Queue>,
+    arrival: Arrival,
+    tables: &T,
+) -> Verdict<T::Flow> {
     match (verdict, queue) {
-        (Verdict::Deliver(delivery), Some(queue)) => Verdict::Deliver(by_queue(delivery, queue, tables)),
+        (Verdict::Deliver(delivery), Some(queue)) => Verdict::Deliver(by_queue(delivery, queue, arrival, tables)),
         (verdict, _) => verdict,
     }
 }
@@ -388,14 +401,16 @@ fn or_by_queue<T: Tables>(verdict: Verdict<T::Flow>, queue: Option<&Queue>, tabl
 /// The short way, where there is one: the AF_XDP socket of the worker that has the receive queue.
 ///
 /// A new connection is that worker's if its queue places: then its packets keep coming there. This
-/// overrules the assignment, which has had its say.
+/// overrules the assignment, which has had its say. What another node has sent on comes in on a queue that the tunnel's
+/// headers chose, and goes on there only until the route changes.
 #[inline(always)]
-fn by_queue<T: Tables>(delivery: Delivery<T::Flow>, queue: &Queue, tables: &T) -> Delivery<T::Flow> {
+fn by_queue<T: Tables>(delivery: Delivery<T::Flow>, queue: &Queue, arrival: Arrival, tables: &T) -> Delivery<T::Flow> {
     let (socket, owner) = (queue.socket(), queue.owner());
     if delivery.number == owner {
         return Delivery { socket, ..delivery };
     }
     if delivery.reason == Reason::Assigned
+        && arrival == Arrival::Direct
         && queue.places()
         && let Some(slot) = tables.slot(owner)
         && slot.state() == SlotState::Active

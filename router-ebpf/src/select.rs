@@ -8,6 +8,7 @@ use aya_ebpf::{
     programs::SkReuseportContext,
 };
 use router_common::{
+    identifiers::SlotId,
     maps::{Hop, Stage},
     steer::{self, Delivery, Verdict},
 };
@@ -28,8 +29,15 @@ pub(crate) fn run(ctx: &SkReuseportContext) -> u32 {
     maps::count(Stage::Select, verdict.reason());
     log::selected(ctx, decided);
     match verdict {
-        // The program has no way to answer, or to send on, by; what can is a worker.
-        Verdict::Pass(_) | Verdict::Answer(_) | Verdict::Forward(_) => SK_PASS,
+        Verdict::Pass(_) => SK_PASS,
+        // The program has no way to answer, or to send on, by; what can is a worker. One that takes new connections: a
+        // generation that drains knows neither the other nodes of today nor which connections are for them.
+        Verdict::Answer(_) | Verdict::Forward(_) => {
+            if let Some(slot) = maps::any_slot(segment.0.hash()) {
+                choose(&segment, slot);
+            }
+            SK_PASS
+        }
         Verdict::Drop(_) => SK_DROP,
         Verdict::Deliver(delivery) => {
             // Where there are XDP programs, for what came by an interface without one.
@@ -49,9 +57,13 @@ pub(crate) fn run(ctx: &SkReuseportContext) -> u32 {
 /// group stands, and the worker that gets the packet hands it over.
 #[inline(always)]
 fn deliver(segment: &Segment<'_>, delivery: &Delivery<StoredFlow>) {
-    let selected = segment
-        .bound_to()
-        .and_then(|bound| maps::listener(&bound))
-        .is_some_and(|listener| maps::select(segment.0, listener.socket_index(delivery.number)));
+    let selected = choose(segment, delivery.number);
     maps::count_hop(delivery.number, if selected { Hop::Selected } else { Hop::Unselected });
+}
+
+/// Whether the slot has a socket in this group, which gets the packet then.
+#[inline(always)]
+fn choose(segment: &Segment<'_>, slot: SlotId) -> bool {
+    let listener = segment.bound_to().and_then(|bound| maps::listener(&bound));
+    listener.is_some_and(|listener| maps::select(segment.0, listener.socket_index(slot)))
 }

@@ -204,7 +204,7 @@ fn upgrades_node_by_node_lose_no_connection() -> Result<()> {
 /// the word of either. One node is replaced not by an upgrade, but while it is stopped, and starts while etcd is away.
 #[test]
 fn keys_are_rotated_and_nodes_drained_while_they_are_upgraded() -> Result<()> {
-    let mut cluster = of_before(Cluster::new().etcd())?.start()?;
+    let mut cluster = of_before(Cluster::new().etcd().engines(&["reuseport", "xdp", "xdp"]))?.start()?;
     drain_and_undrain(&cluster, 0)?;
     cluster.node_mut(2).take_agent()?.terminate()?;
     cluster.stop_etcd()?;

@@ -156,8 +156,7 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn assigned(&self, hash: u64) -> Option<SlotId> {
-        let half = SETTINGS.get(0)?.assignment_half();
-        ASSIGNMENT.get(Assigned::index(half, hash))?.slot()
+        assigned(hash)
     }
 
     #[inline(always)]
@@ -337,6 +336,19 @@ fn take(word: *mut u64, rate: &Rate, now: u64) -> bool {
 pub(crate) fn listener(bound: &Endpoint) -> Option<Listener> {
     // SAFETY: the value is copied at once, and an entry never changes: listeners are added and removed whole.
     unsafe { LISTENERS.get(ListenerKey::exact(bound)) }.copied()
+}
+
+/// The slot that the assignment has for a new connection with this hash.
+#[inline(always)]
+fn assigned(hash: u64) -> Option<SlotId> {
+    let half = SETTINGS.get(0)?.assignment_half();
+    ASSIGNMENT.get(Assigned::index(half, hash))?.slot()
+}
+
+/// One of the slots that take new connections, by any 32-bit hash.
+#[inline(always)]
+pub(crate) fn any_slot(hash: u32) -> Option<SlotId> {
+    assigned(u64::from(hash) << 32)
 }
 
 /// Whether this program keeps the flow entries, there being no XDP program.
