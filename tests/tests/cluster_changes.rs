@@ -114,7 +114,7 @@ fn what_is_announced_outlives_an_upgrade_and_a_kill_and_no_stop() -> Result<()> 
     // It listens.
     until(
         || {
-            namespace.ip("route replace blackhole 10.80.0.7 table 100\n")?;
+            namespace.ip("route add blackhole 10.80.0.7 table 100\nroute del blackhole 10.80.0.7 table 100\n")?;
             Ok(monitor.said())
         },
         |said| !said.is_empty(),

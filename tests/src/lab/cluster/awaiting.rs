@@ -18,7 +18,8 @@ impl Running {
     pub fn talk(&self, connections: u64) -> Result<Clients> {
         let before = self.accepted()?;
         let clients = self.quic_go().echo(2_000).connections(connections).requests(2).until_told().pausing(PAUSE);
-        let clients = clients.start()?;
+        // One whose request was acknowledged, and whose answer never comes, has nothing to send again: nobody could tell it.
+        let clients = clients.keeping_alive(SILENCE).start()?;
         clients.run_until(|| Ok(self.accepted()? >= before + connections))?;
         Ok(clients)
     }
@@ -108,5 +109,7 @@ impl Running {
     }
 }
 
+/// How long a connection is silent before its client asks whether the other end is there.
+const SILENCE: Duration = Duration::from_secs(5);
 /// Between two streams of a connection.
 const PAUSE: Duration = Duration::from_millis(50);
