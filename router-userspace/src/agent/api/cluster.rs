@@ -38,6 +38,9 @@ pub struct Cluster {
     pub forgotten: Option<String>,
     /// Grows with each change of the keys and configurations that nodes share.
     pub revision: u64,
+    /// The nodes that a rotation of connection IDs waits for, before it goes on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rotation_waits_for: Vec<u16>,
     /// `local` or `hash`
     pub new_connections: String,
     /// Octets of UDP payload that clients of a listener on IPv4 are told to send at most (RFC 9000 section 18.2); none: as

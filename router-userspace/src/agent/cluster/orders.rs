@@ -6,6 +6,7 @@ use router_cluster::membership::{
     Change, CidShape, MembershipError as EngineError, NodeNumber, Order, Write,
     rotation::{self, Next},
 };
+use router_common::identifiers::ConfigRotation;
 
 use super::{Cluster, membership::MembershipError};
 use crate::agent::{
@@ -72,11 +73,17 @@ pub(super) async fn go_on(node: &Node) -> bool {
 
 /// For whom a rotation waits, in a sentence.
 pub(in crate::agent) fn waits_for(node: &Node) -> Option<String> {
-    let cluster = node.cluster.as_ref()?;
-    let next = rotation::next(&cluster.view(), now(), u64::MAX, &cluster.unleased());
-    let Next::Waiting { rotation, nodes } = next else { return None };
-    let nodes: Vec<_> = nodes.iter().map(|(number, _)| number.to_string()).collect();
+    let (rotation, awaited) = awaited(node.cluster.as_ref()?)?;
+    let nodes: Vec<_> = awaited.iter().map(ToString::to_string).collect();
     Some(format!("connection IDs: configuration {rotation} waits until nodes {} decode by it", nodes.join(", ")))
+}
+
+/// The configuration of connection IDs that waits for nodes, and for which.
+pub(super) fn awaited(cluster: &Cluster) -> Option<(ConfigRotation, Vec<NodeNumber>)> {
+    match rotation::next(&cluster.view(), now(), u64::MAX, &cluster.unleased()) {
+        Next::Waiting { rotation, nodes } => Some((rotation, nodes.into_iter().map(|(number, _)| number).collect())),
+        _ => None,
+    }
 }
 
 fn cluster(node: &Node) -> Result<&Cluster, OrderError> {

@@ -15,6 +15,7 @@ use router_common::{
 use super::{
     Cluster,
     component::difference,
+    orders,
     others::{Other, id},
     table::node_state,
 };
@@ -37,6 +38,7 @@ pub(in crate::agent) fn describe(node: &Node) -> Option<api::Cluster> {
     let mut nodes = others(node, cluster, &counts);
     nodes.push(own(cluster, node, config));
     nodes.sort_by_key(|node| node.number);
+    let awaited = orders::awaited(cluster);
     let by_sockets = counts.received.get(Reason::TunnelForged);
     Some(api::Cluster {
         schema: SCHEMA,
@@ -54,6 +56,7 @@ pub(in crate::agent) fn describe(node: &Node) -> Option<api::Cluster> {
         unconfirmed: unconfirmed(cluster).map(|standing| standing.to_string()),
         forgotten: cluster.forgotten().map(str::to_owned),
         revision: view.state.revision,
+        rotation_waits_for: awaited.into_iter().flat_map(|(_, nodes)| nodes).map(NodeNumber::get).collect(),
         new_connections: match config.new_connections {
             NewConnections::Local => "local".to_owned(),
             NewConnections::Hash => "hash".to_owned(),

@@ -37,6 +37,11 @@ pub(super) fn write(cluster: Option<&api::Cluster>, page: &mut Page<'_>) -> fmt:
         .iter()
         .filter_map(|(number, node)| Some(([("node", Text(number))], Duration::from_micros(node.round_trip_us?))));
     page.seconds("cluster_hello_seconds", "The way of a hello to a node and back.", round_trips)?;
+    let awaited: Vec<_> =
+        cluster.into_iter().flat_map(|cluster| &cluster.rotation_waits_for).map(ToString::to_string).collect();
+    let awaited = awaited.iter().map(|number| ([("node", Text(number))], 1));
+    let what = "1 for each node that a rotation of connection IDs waits for (`cid rotate`); else nothing.";
+    page.gauge("cluster_rotation_blocked", what, awaited)?;
     let forged = cluster.map(|cluster| ([], cluster.forged));
     page.counter("tunnel_forged", "Packets to the tunnel's port that no node of the cluster made.", forged)
 }

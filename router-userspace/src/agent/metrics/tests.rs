@@ -132,6 +132,7 @@ fn sample() -> Snapshot {
             not_after: Some(1_927_843_200),
         }],
         cluster: Some(api::Cluster {
+            rotation_waits_for: vec![2],
             synced_age_seconds: Some(5),
             forged: 6,
             nodes: vec![node(1), node(7)],
@@ -174,6 +175,7 @@ fn each_number_stands_where_it_is_looked_for() {
         r#"cluster_nodes{state="silent"} 1"#,
         r#"cluster_nodes{state="up"} 0"#,
         "cluster_synced_age_seconds 5",
+        r#"cluster_rotation_blocked{node="2"} 1"#,
         r#"node_forwarded_packets_total{node="7"} 8"#,
         r#"node_unwrapped_packets_total{node="7"} 10"#,
         r#"node_too_long_packets_total{node="7"} 13"#,
