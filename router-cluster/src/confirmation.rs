@@ -20,8 +20,8 @@
 //! its keys: the others answer packets of its connections with resets.
 //!
 //! The revision here is that of the keys ([`ClusterState::keys_revision`](crate::membership::ClusterState::keys_revision)):
-//! what an operator orders of nodes makes no key. Older versions say that of everything, and say it unconfirmed, too. So they
-//! vouch for nobody; and there are newer keys where a revision is higher than all that this node has noted, whichever it is.
+//! what an operator orders of nodes makes no key. The hellos of older versions carry the revision of everything, confirmed
+//! or not. So they confirm no keys; they do show that there may be newer keys, if it is higher than any that was noted here.
 
 use std::{
     fmt,
@@ -51,7 +51,7 @@ pub struct Confirmation {
 /// A revision, as a node says it in a hello.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SaidRevision {
-    /// Of the keys that it goes by: 0 if nobody has confirmed it to that node.
+    /// Of the keys that it goes by: 0 if these are not confirmed.
     OfKeys(u64),
     /// Of all that it goes by, confirmed or not: it is of an older version.
     OfAll(u64),

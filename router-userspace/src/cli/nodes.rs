@@ -136,17 +136,8 @@ fn watched(nodes: &[api::ClusterNode], now: &Look, before: Option<&Look>) -> Str
     for node in nodes {
         let rates = before.map_or([None; 2], |before| now.rates(before, node.number));
         let [sent_on, taken] = rates.map(|rate| rate.map_or_else(|| "-".to_owned(), count));
-        table.row([
-            node.number.to_string(),
-            node.address.clone(),
-            node.state.to_string(),
-            node.by.clone().unwrap_or_else(|| "-".to_owned()),
-            count(node.forwarded_packets),
-            sent_on,
-            count(node.unwrapped_packets),
-            taken,
-            node.why.clone(),
-        ]);
+        let packets = [count(node.forwarded_packets), sent_on, count(node.unwrapped_packets), taken, node.why.clone()];
+        table.row(which(node).into_iter().chain(packets));
     }
     table.text()
 }
@@ -156,17 +147,16 @@ pub(super) fn table(nodes: &[api::ClusterNode]) -> String {
     let mut table = Table::new(0, &[Right, Left, Left, Left, Right, Right, Left]);
     table.row(["NODE", "ADDRESS", "STATE", "BY", "SENT ON", "TAKEN", "WHY"]);
     for node in nodes {
-        table.row([
-            node.number.to_string(),
-            node.address.clone(),
-            node.state.to_string(),
-            node.by.clone().unwrap_or_else(|| "-".to_owned()),
-            count(node.forwarded_packets),
-            count(node.unwrapped_packets),
-            node.why.clone(),
-        ]);
+        let packets = [count(node.forwarded_packets), count(node.unwrapped_packets), node.why.clone()];
+        table.row(which(node).into_iter().chain(packets));
     }
     table.text()
+}
+
+/// What each row begins with: which node, what it counts as, and how packets go there.
+fn which(node: &api::ClusterNode) -> [String; 4] {
+    let by = node.by.clone().unwrap_or_else(|| "-".to_owned());
+    [node.number.to_string(), node.address.clone(), node.state.to_string(), by]
 }
 
 fn one(node: &api::ClusterNode) -> String {

@@ -165,7 +165,7 @@ fn one_that_says_that_it_goes_on_elsewhere_is_not_silent() {
     large.expect(603.0, Silent);
 }
 
-/// The cluster shrinks to a size in which each hears each other: nobody is silent for not having spoken before.
+/// The cluster shrinks to a size in which each hears each other: that a node had no cause to speak before is not silence.
 #[test]
 fn one_that_has_cause_to_speak_from_now_on_is_given_time() {
     let peer = speaker(Elsewhere);
